@@ -1,0 +1,43 @@
+/**
+ * What a bundle is: a part's code and dependencies as an immutable tree, named by the digest of its manifest, which also
+ * names the runtime. Instances run from bundles, never from a working directory.
+ *
+ * Invariants: equal content gives the same digest on every machine (no times, no owners, no absolute paths in it); a
+ * bundle that is listed is complete; nothing under its path ever changes.
+ */
+
+/** sha256 in lower-case hex. */
+export type Digest = string
+
+export type BundleFile =
+  | {
+      readonly kind: 'file'
+      readonly path: string
+      readonly executable: boolean
+      readonly sizeBytes: number
+      readonly sha256: Digest
+    }
+  | { readonly kind: 'link'; readonly path: string; readonly to: string }
+
+/** The program that runs the bundle: `node`, `python3`, or the part's own. */
+export interface Runtime {
+  readonly name: string
+  readonly version: string
+  /** Of the runtime's executable. */
+  readonly digest: Digest
+}
+
+export interface BundleManifest {
+  readonly version: 1
+  /** Sorted by path, forward slashes, relative. */
+  readonly files: readonly BundleFile[]
+  readonly runtime: Runtime | null
+}
+
+export interface Bundle {
+  /** Of the canonical JSON of the manifest. */
+  readonly digest: Digest
+  readonly manifest: BundleManifest
+  /** Directory that holds the tree on this machine, read-only. */
+  readonly path: string
+}

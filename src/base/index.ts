@@ -1,0 +1,10 @@
+/** The face of `base`: errors, clock, randomness, JSON, the undo stack. No product words, no I/O. */
+export { SteadError, isSteadError, messageOf, systemCodeOf, assert } from './errors.ts'
+export type { Retry, SteadErrorInit } from './errors.ts'
+export { systemClock, sleep, ManualClock } from './clock.ts'
+export type { Clock } from './clock.ts'
+export { systemRandom, seededRandom, randomId, randomPassword } from './random.ts'
+export type { Random } from './random.ts'
+export { canonicalJson, jsonEqual } from './json.ts'
+export type { Json } from './json.ts'
+export { UndoStack } from './undo.ts'

@@ -1,0 +1,94 @@
+/**
+ * The interface of domain drivers. A domain is where all data of one app lives: one directory tree that can be copied
+ * at one moment (a checkpoint), copied writable (a clone), and exchanged as a whole (swap).
+ *
+ * Invariants every driver keeps, and the conformance suite checks:
+ * - A checkpoint is one moment of the whole tree. Drivers that need the writers to be still say so (`quiesce`).
+ * - Nothing is thrown away by a swap: the tree that was live stays as a branch until it is deleted by name.
+ * - The generation grows by one with every swap and never goes back; the live path changes with it.
+ * - A step that fails leaves what was there before; a half-made copy is never listed.
+ */
+
+export interface DomainCapabilities {
+  /** `none`: writers may go on during a checkpoint; `stop`: they must be stopped first. */
+  readonly quiesce: 'none' | 'stop'
+  /** Whether checkpoint and clone take the same short time whatever the size. */
+  readonly instant: boolean
+  /** Whether the domain's size is limited apart from the host's disk. */
+  readonly sizeLimit: boolean
+  /** Whether a checkpoint can be sent to another node. */
+  readonly replicate: 'native' | 'refused'
+  /** What is weaker than it could be, one line each, and how to mend it. */
+  readonly weaker: readonly string[]
+}
+
+/** A copy inside a domain. */
+export interface DomainCopy {
+  /** Letters, digits, dot, dash; unique within the domain. */
+  readonly name: string
+  /** checkpoint: read-only; clone: writable, made from a checkpoint; branch: was live before a swap. */
+  readonly kind: 'checkpoint' | 'clone' | 'branch'
+  readonly path: string
+  readonly createdAtMs: number
+  /** Generation that was live when it was made. */
+  readonly generation: number
+}
+
+export interface DomainUsage {
+  readonly totalBytes: number
+  readonly freeBytes: number
+}
+
+export interface Domain {
+  readonly id: string
+  /** Node whose disk holds it. */
+  readonly home: string
+  /** Grows by one with every swap, from 1. */
+  readonly generation: number
+  /** Directory of the live data. Changes with a swap: ask each time. */
+  readonly path: string
+  readonly capabilities: DomainCapabilities
+  /** Copies the live data at one moment, read-only. Throws `domain.exists`, `domain.disk-full`. */
+  checkpoint(name: string): Promise<DomainCopy>
+  /** A writable copy of a checkpoint (or of the live data when `from` is null). Throws `domain.unknown-copy`, `domain.exists`. */
+  clone(name: string, from: string | null): Promise<DomainCopy>
+  /** Checkpoints, clones and branches, oldest first. */
+  list(): Promise<readonly DomainCopy[]>
+  /** Deletes a copy. Throws `domain.unknown-copy`. */
+  delete(name: string): Promise<void>
+  /**
+   * Makes the clone `name` the live data; what was live stays as the branch `keepAs`. Nobody may use the live path meanwhile.
+   * `expectedGeneration` guards against a second swap: throws `domain.generation-changed` when it is no longer current.
+   */
+  swap(name: string, keepAs: string, expectedGeneration: number): Promise<void>
+  /** Sends a checkpoint to another node's domain. Throws `domain.refused` where the driver cannot. */
+  replicate(name: string, target: ReplicaTarget): Promise<void>
+  usage(): Promise<DomainUsage>
+  /** Lets go of the domain (unmounts an image); the data stays. */
+  close(): Promise<void>
+}
+
+/** Where a replica goes: a sink for the driver's own stream of one checkpoint. */
+export interface ReplicaTarget {
+  readonly node: string
+  receive(stream: AsyncIterable<Uint8Array>): Promise<void>
+}
+
+export interface DomainDriver {
+  readonly name: string
+  readonly capabilities: DomainCapabilities
+  /**
+   * Opens the domain under `root`, making it when it is not there. `sizeBytes` limits it where the driver can.
+   * Throws `domain.disk-full` early when the host's disk is nearly full, `domain.corrupt`, `domain.newer-version`.
+   */
+  open(options: OpenDomain): Promise<Domain>
+  /** Deletes a domain and all its copies. It must be closed. */
+  destroy(root: string): Promise<void>
+}
+
+export interface OpenDomain {
+  readonly id: string
+  readonly root: string
+  readonly home: string
+  readonly sizeBytes: number
+}

@@ -1,0 +1,84 @@
+/**
+ * The graph: an app as plain JSON. It is what running the app file yields, and all that anything downstream reads.
+ *
+ * Invariants: every field is always present (null or empty where nothing was said), parts and routes are sorted, so
+ * that equal apps give equal bytes; every `use` and route names a part that exists; uses have no cycle.
+ */
+import type { Json } from '../base/index.ts'
+
+/** Version of this format. Readers refuse a newer one by name. */
+export const graphVersion = 1 as const
+
+export interface Graph {
+  readonly version: typeof graphVersion
+  /** Lower-case letters, digits, dash; at most 40. Part names likewise. */
+  readonly app: string
+  /** Sorted by name. */
+  readonly parts: readonly Part[]
+  /** The way in, sorted by host, then path. */
+  readonly routes: readonly Route[]
+}
+
+export type Part = ServicePart | JobPart | ResourcePart
+
+/** What services and jobs have in common: a program that runs in instances. */
+export interface Runnable {
+  readonly name: string
+  /** Directory of the code, relative to the app file, with forward slashes. It becomes the bundle. */
+  readonly from: string
+  readonly run: readonly string[]
+  readonly env: Readonly<Record<string, string>>
+  /** Sorted by `as`. */
+  readonly uses: readonly Use[]
+  readonly limits: Limits
+}
+
+export interface ServicePart extends Runnable {
+  readonly kind: 'service'
+  /** Port the program serves HTTP on, or null when it serves nothing. */
+  readonly http: number | null
+  readonly ready: Ready
+  /** Number of instances, 1 to 100. */
+  readonly replicas: number
+}
+
+export interface JobPart extends Runnable {
+  readonly kind: 'job'
+  /** Cron expression of five fields, UTC; null: runs once for every release. */
+  readonly schedule: string | null
+  readonly timeoutMs: number
+}
+
+/** A database, queue, bucket, secret: `type` names the provider that stands behind it, `config` is that provider's own. */
+export interface ResourcePart {
+  readonly kind: 'resource'
+  readonly name: string
+  readonly type: string
+  readonly config: Json
+}
+
+/** A part's use of another; `as` is the user's own name for it and shapes its environment variables. */
+export interface Use {
+  readonly as: string
+  readonly part: string
+}
+
+/** How to tell that an instance is ready. `started`: as soon as it runs. */
+export type Ready =
+  | { readonly kind: 'http'; readonly path: string; readonly timeoutMs: number }
+  | { readonly kind: 'tcp'; readonly port: number; readonly timeoutMs: number }
+  | { readonly kind: 'command'; readonly run: readonly string[]; readonly timeoutMs: number }
+  | { readonly kind: 'started'; readonly timeoutMs: number }
+
+export interface Limits {
+  readonly memoryBytes: number
+  readonly cpuCores: number
+  readonly pidsMax: number
+}
+
+export interface Route {
+  readonly host: string
+  /** Prefix, starts with a slash. */
+  readonly path: string
+  readonly part: string
+}

@@ -1,0 +1,45 @@
+/**
+ * The interface of network drivers: where instances' sockets live, and how streams get in and out.
+ *
+ * Every instance has a place of its own. Nothing leaves a place but through listeners that the agent opened inside it,
+ * one for each edge the instance was given: what was not given is refused at once, because there is no route to it.
+ * The agent carries the bytes from the listener to the target, so that draining, counting and encryption have a seat.
+ */
+import type { Server, Socket } from 'node:net'
+
+/** Where a stream can be opened to. Plain data: it travels in messages. */
+export type Endpoint =
+  /** A port inside the place of an instance on this node. `netns` is the inode of its network namespace, to notice a reused pid. */
+  | { readonly kind: 'instance'; readonly pid: number; readonly netns: number; readonly port: number }
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+  | { readonly kind: 'unix'; readonly path: string }
+
+export interface NetworkCapabilities {
+  /** native: own namespace per instance; refused: instances share the host's network. */
+  readonly isolation: 'native' | 'refused'
+  readonly weaker: readonly string[]
+}
+
+/** The place of one instance. */
+export interface Place extends Disposable {
+  readonly name: string
+  /** Runs a synchronous function with this place as the network of whatever it starts or opens. */
+  enter<T>(run: () => T): T
+  /** Opens a listener inside. `address` and `port` are what the instance dials; answers what it really is (drivers without isolation choose a free loopback port). */
+  listen(address: string, port: number, server: Server): Promise<{ readonly address: string; readonly port: number }>
+  /** How to reach `port` of the instance with process id `pid` that runs here. */
+  endpoint(pid: number, port: number): Endpoint
+  /** A port the instance should serve on: `wanted` where it has its own network, a free one where it does not. */
+  servePort(wanted: number): Promise<number>
+}
+
+export interface NetworkDriver extends AsyncDisposable {
+  readonly name: string
+  readonly capabilities: NetworkCapabilities
+  /** A fresh place, from the warm pool where there is one. */
+  place(name: string): Promise<Place>
+  /** The place of a running instance that an earlier supervisor made. Null when the process is gone. */
+  adopt(name: string, pid: number): Promise<Place | null>
+  /** Opens a stream to an endpoint. The socket connects as any Node socket does. */
+  connect(endpoint: Endpoint): Socket
+}

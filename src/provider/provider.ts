@@ -1,0 +1,143 @@
+/**
+ * The interface of resource providers: what stands behind a kind of resource (database, queue, bucket, secret).
+ *
+ * A provider declares the server it needs as data and the agent runs it as it runs everything else: in a sandbox, with
+ * limits, logs and restarts. What the provider does itself is administration: make the data directory, let consumers in,
+ * say what they get, come to rest for a checkpoint, go on from one.
+ *
+ * Invariants, checked by the conformance suite: every step is idempotent, so that it can be run again after a crash at
+ * any point; a consumer reaches only what it was granted; all data is under `dataDir`, which lies in the app's domain.
+ */
+import type { Clock, Json, Random } from '../base/index.ts'
+
+/** One resource of one app, with what the provider may use to serve it. */
+export interface ProviderContext {
+  readonly app: string
+  readonly name: string
+  /** From the graph; the provider validates it. */
+  readonly config: Json
+  /** Live data of this resource inside the domain; exists and belongs to the server's user. */
+  readonly dataDir: string
+  /** A directory for sockets, outside the domain, emptied at boot; paths in it are short enough for a Unix socket. */
+  readonly socketDir: string
+  /** The administrator's password for this resource, kept by the platform. */
+  readonly adminPassword: string
+  /** Files that the config refers to (migrations), read-only; null when it refers to none. */
+  readonly filesDir: string | null
+  /** Runs a program to its end in the resource's sandbox, with dataDir and socketDir mounted at their own paths. */
+  run(program: ProviderProgram): Promise<ProgramResult>
+  /** Starts a second server in the same kind of sandbox on other data (a clone or checkpoint); disposing stops it. */
+  serve(server: ProviderServer): Promise<AsyncDisposable>
+  readonly clock: Clock
+  readonly random: Random
+}
+
+export interface ProviderProgram {
+  readonly argv: readonly string[]
+  readonly env: Readonly<Record<string, string>>
+  /** Directories of the host it needs to read (its binaries), mounted at the same path. */
+  readonly reads: readonly string[]
+  /** Directories of the host it may write, beside dataDir and socketDir, mounted at the same path. */
+  readonly writes: readonly string[]
+  readonly timeoutMs: number
+}
+
+export interface ProgramResult {
+  /** Exit code; null when it was killed. */
+  readonly code: number | null
+  /** Why it ended, in a sentence. */
+  readonly sentence: string
+  /** Its last lines of output. */
+  readonly output: string
+}
+
+/** A long-running server, as data. */
+export interface ProviderServer extends Omit<ProviderProgram, 'timeoutMs'> {
+  readonly memoryBytes: number
+  /** Where it takes connections: a Unix socket under socketDir. Edges of consumers lead there. */
+  readonly socketPath: string
+  readonly stopSignal: NodeJS.Signals
+  readonly stopTimeoutMs: number
+}
+
+/** A consumer and its credential. The platform makes the credential; the provider makes it valid. */
+export interface Grant {
+  /** Name of the consuming part. */
+  readonly consumer: string
+  readonly user: string
+  readonly password: string
+}
+
+/** What a consumer gets to reach a resource, in standard form, whatever its language. */
+export interface Binding {
+  /** Environment variables, without the prefix of the consumer's own name for the resource. */
+  readonly env: Readonly<Record<string, string>>
+  /** Files under /run/secrets: name and content. */
+  readonly files: readonly { readonly name: string; readonly content: string }[]
+}
+
+/** Where the consumer dials: the edge's address on its own node. */
+export interface BindTarget {
+  /** The name to dial; resolves to `address`. */
+  readonly host: string
+  readonly address: string
+  readonly port: number
+}
+
+/** What differs between two states of a resource's data. */
+export interface ResourceDiff {
+  readonly items: readonly {
+    /** Table, queue, bucket. */
+    readonly name: string
+    readonly added: number
+    readonly removed: number
+    readonly changed: number
+  }[]
+  /** False when only counts could be compared. */
+  readonly exact: boolean
+}
+
+export interface Metric {
+  /** Prometheus style, with the unit: `postgres_connections`, `postgres_size_bytes`. */
+  readonly name: string
+  readonly kind: 'counter' | 'gauge'
+  readonly help: string
+  readonly value: number
+}
+
+export interface ProviderCapabilities {
+  /** `none`: a checkpoint may be taken while it runs; `pause`: writers must be held; `stop`: the server must be stopped. */
+  readonly quiesce: 'none' | 'pause' | 'stop'
+  readonly diff: 'exact' | 'counts' | 'refused'
+}
+
+export interface Provider {
+  /** Resource type it serves, as in the graph. */
+  readonly type: string
+  /** Port that consumers dial by default; null when nothing is dialled (a secret). */
+  readonly port: number | null
+  readonly capabilities: ProviderCapabilities
+  /** Makes or completes the data directory. Answers the server to run, or null when none is needed. */
+  provision(context: ProviderContext): Promise<ProviderServer | null>
+  /** Resolves when the server answers; throws after `timeoutMs`. */
+  ready(context: ProviderContext, timeoutMs: number): Promise<void>
+  /** Brings what was declared into being (schema migrations). All or nothing; throws with file, line and the server's own words. */
+  prepare(context: ProviderContext): Promise<void>
+  /** Lets a consumer in. Again with another password: the new one holds. */
+  grant(context: ProviderContext, grant: Grant): Promise<void>
+  /** Takes a consumer's access away and ends its connections. */
+  revoke(context: ProviderContext, user: string): Promise<void>
+  /** What the consumer gets. Pure. */
+  bind(
+    resource: { readonly app: string; readonly name: string; readonly config: Json },
+    grant: Grant,
+    target: BindTarget,
+  ): Binding
+  /** Brings the data to rest for a checkpoint, as `capabilities.quiesce` says; disposing lets it go on. */
+  quiesce(context: ProviderContext): Promise<AsyncDisposable>
+  /** Makes the data usable after it was put back from a checkpoint, before the server starts. */
+  recover(context: ProviderContext): Promise<void>
+  /** What differs between two data directories of this resource (neither is live). */
+  diff(context: ProviderContext, before: string, after: string): Promise<ResourceDiff>
+  metrics(context: ProviderContext): Promise<readonly Metric[]>
+}

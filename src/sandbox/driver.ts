@@ -1,0 +1,151 @@
+/**
+ * The interface of sandbox drivers: start a program in isolation, follow it, find it again after the supervisor died.
+ *
+ * Invariants every driver keeps, and the conformance suite checks:
+ * - A running program does not depend on the process that started it: after kill -9 of that process it goes on, its
+ *   output is kept with time and bounded in size, and its exit is kept until somebody asks.
+ * - What a driver cannot do is declared in its capabilities and refused at start, never silently left out.
+ * - An exit is explained: what ended the program, in a sentence.
+ */
+
+/** A directory or file of the host that the program may see. */
+export interface Mount {
+  readonly source: string
+  /** Absolute path inside. */
+  readonly target: string
+  readonly access: 'read-only' | 'read-write'
+}
+
+/** A file that exists only inside (a secret, /etc/hosts): handed over by descriptor, never on the host's disk. */
+export interface InlineFile {
+  readonly path: string
+  readonly content: string
+  /** Permission bits, such as 0o400. Owned by the program's user. */
+  readonly mode: number
+}
+
+/** Limits of one sandbox. Reaching memory or pids is reported in the exit. */
+export interface SandboxLimits {
+  readonly memoryBytes: number
+  /** CPU time per wall time: 0.5 is half a core. */
+  readonly cpuCores: number
+  readonly pidsMax: number
+  /** Size of the writable /tmp. */
+  readonly tmpBytes: number
+}
+
+/** Where the program's sockets live. `enter` runs a synchronous function (the spawn) inside. */
+export interface NetworkPlace {
+  /** Names the place in records and messages. */
+  readonly name: string
+  enter<T>(run: () => T): T
+}
+
+export type SyscallProfile = 'strict' | 'default'
+
+export interface SandboxSpec {
+  /** Unique; letters, digits, dot, dash. Names the cgroup and the directory of records. */
+  readonly id: string
+  /** Program and arguments; the program is an absolute path inside, or a name found on PATH inside. */
+  readonly argv: readonly string[]
+  readonly env: Readonly<Record<string, string>>
+  /** Working directory inside. */
+  readonly cwd: string
+  readonly mounts: readonly Mount[]
+  readonly files: readonly InlineFile[]
+  /** Host user id the program runs as when the driver separates users; unique to the workload. */
+  readonly hostUid: number
+  readonly limits: SandboxLimits
+  readonly syscalls: SyscallProfile
+  /** null: the host's own network, for drivers that do not isolate it. */
+  readonly network: NetworkPlace | null
+  /** Directory of this instance's records (exit status, output); made by the driver, kept until `remove`. */
+  readonly recordDir: string
+  /** Most bytes of output kept on disk; older output is dropped. */
+  readonly outputBytesMax: number
+}
+
+/** How a program ended, in a form to branch on and a sentence to read. */
+export interface Exit {
+  readonly cause: 'code' | 'signal' | 'memory' | 'unknown'
+  /** Exit code when `cause` is `code`. */
+  readonly code: number | null
+  /** Signal name when `cause` is `signal` or `memory`. */
+  readonly signal: string | null
+  /** For a person: "ended with code 3", "killed: it reached its memory limit of 128 MB". */
+  readonly sentence: string
+}
+
+/** A line of output. */
+export interface OutputLine {
+  /** Milliseconds since 1970, taken when the line was written. */
+  readonly timeMs: number
+  readonly text: string
+}
+
+/** What a running sandbox uses now; null where the driver cannot tell. */
+export interface SandboxUsage {
+  readonly memoryBytes: number | null
+  readonly cpuSeconds: number | null
+  readonly pids: number | null
+}
+
+/** One started program. */
+export interface Sandbox {
+  readonly id: string
+  /** Process id on the host of the program itself (pid 1 of the sandbox where there is a pid namespace), for attaching and for its network. */
+  readonly pid: number
+  /** Settles once, when the program and everything it started are gone. */
+  readonly exited: Promise<Exit>
+  /** Sends a signal to the program, such as 'SIGTERM'. Nothing happens when it is gone. */
+  signal(signal: NodeJS.Signals): void
+  /** Ends the program and everything it started, at once. Resolves when they are gone. */
+  kill(): Promise<void>
+  /** Stops and continues all its processes without ending them. Refused with `sandbox.refused` where unsupported. */
+  freeze(): Promise<void>
+  thaw(): Promise<void>
+  usage(): Promise<SandboxUsage>
+}
+
+/** native: the mechanism itself; emulated: something weaker under the named guarantee; refused: asking for it is an error. */
+export type Support = 'native' | 'emulated' | 'refused'
+
+export interface SandboxCapabilities {
+  /** Own user, processes, files: whether the program is kept from the rest of the machine. */
+  readonly isolation: Support
+  readonly ownNetwork: Support
+  readonly memoryLimit: Support
+  readonly cpuLimit: Support
+  readonly pidsLimit: Support
+  readonly freeze: Support
+  readonly syscallFilter: Support
+  /** Whether the program, its output and its exit survive the supervisor. */
+  readonly survivesSupervisor: Support
+  /** For each thing that is weaker than it could be: one line saying what, and how to mend it. */
+  readonly weaker: readonly string[]
+}
+
+export interface SandboxDriver {
+  readonly name: string
+  /** Found by looking at this machine once, when the driver was made. */
+  readonly capabilities: SandboxCapabilities
+  /** Starts a program. Throws `sandbox.refused` (asked for more than the capabilities), `sandbox.start-failed`. */
+  start(spec: SandboxSpec): Promise<Sandbox>
+  /**
+   * Finds again what an earlier supervisor started under this record directory. Null when there is no record there.
+   * A program that ended meanwhile is returned too: its `exited` settles at once with the kept exit.
+   */
+  adopt(recordDir: string): Promise<Sandbox | null>
+  /** Kept output, oldest first, from the given time on; with `follow`, goes on until the signal aborts or the program is gone. */
+  output(recordDir: string, options?: OutputOptions): AsyncIterable<OutputLine>
+  /** Removes the records and limit groups of a program that has ended. */
+  remove(recordDir: string): Promise<void>
+}
+
+export interface OutputOptions {
+  readonly sinceMs?: number
+  /** Only the last so many lines of what is kept. */
+  readonly tail?: number
+  readonly follow?: boolean
+  readonly signal?: AbortSignal
+}
