@@ -43,3 +43,15 @@ export interface NetworkDriver extends AsyncDisposable {
   /** Opens a stream to an endpoint. The socket connects as any Node socket does. */
   connect(endpoint: Endpoint): Socket
 }
+
+/** The addresses of edges inside every place: a prefix that belongs to the loopback of each namespace and to nobody outside. */
+export const edgeNetwork: { readonly address: string; readonly mask: string } = {
+  address: '10.64.0.1',
+  mask: '255.255.0.0',
+}
+
+/** Address of the edge with the given number, from 1 to 65,000. Stable for a part of an app as long as the app lives. */
+export function edgeAddress(number: number): string {
+  const host = number + 1
+  return `10.64.${host >> 8}.${host & 255}`
+}

@@ -1,0 +1,95 @@
+/**
+ * Carries the streams of one edge: accepts at the edge's address in the caller's place, dials one of the edge's targets,
+ * and copies bytes both ways. Targets may change while it runs: new streams go to the new ones, open streams stay where
+ * they are and are counted, so that a target can be stopped when its last stream has ended.
+ */
+import { createServer, type Server, type Socket } from 'node:net'
+import type { Endpoint, NetworkDriver, Place } from './network.ts'
+
+/** One thing that an edge may lead to. `id` is the instance or resource, for counting. */
+export interface Target {
+  readonly id: string
+  readonly endpoint: Endpoint
+}
+
+/** Most open streams of one edge; more are refused at once. */
+export const streamsMax: number = 2000
+
+export interface Forwarder extends AsyncDisposable {
+  /** What the caller dials. */
+  readonly address: string
+  readonly port: number
+  /** Open streams to a target. */
+  streamsTo(id: string): number
+  /** Totals since it was opened. */
+  readonly counts: {
+    readonly opened: number
+    readonly failed: number
+    readonly bytesIn: number
+    readonly bytesOut: number
+  }
+}
+
+export interface ForwarderOptions {
+  readonly network: NetworkDriver
+  readonly place: Place
+  readonly address: string
+  readonly port: number
+  /** Asked for every new stream: the targets that are ready now. */
+  readonly targets: () => readonly Target[]
+}
+
+/** Opens the listener and carries streams until disposed. */
+export async function openForwarder({ network, place, address, port, targets }: ForwarderOptions): Promise<Forwarder> {
+  const open = new Map<Socket, string>()
+  const counts = { opened: 0, failed: 0, bytesIn: 0, bytesOut: 0 }
+
+  const streamsTo = (id: string): number => [...open.values()].filter((target) => target === id).length
+
+  const choose = (): Target | undefined => {
+    // Fewest open streams first: connections are long-lived (database pools), so counting beats taking turns.
+    const load = new Map<string, number>()
+    for (const id of open.values()) load.set(id, (load.get(id) ?? 0) + 1)
+    return targets().toSorted((a, b) => (load.get(a.id) ?? 0) - (load.get(b.id) ?? 0))[0]
+  }
+
+  const server: Server = createServer({ allowHalfOpen: true, noDelay: true }, (caller) => {
+    const target = open.size < streamsMax ? choose() : undefined
+    if (target === undefined) {
+      counts.failed += 1
+      caller.resetAndDestroy()
+      return
+    }
+    const callee = network.connect(target.endpoint)
+    callee.allowHalfOpen = true
+    callee.setNoDelay(true)
+    open.set(caller, target.id)
+    counts.opened += 1
+    caller.pipe(callee)
+    callee.pipe(caller)
+    callee.on('error', () => {
+      if (callee.bytesRead === 0) counts.failed += 1
+      caller.resetAndDestroy()
+    })
+    caller.on('error', () => callee.destroy())
+    caller.on('close', () => {
+      counts.bytesIn += caller.bytesRead
+      counts.bytesOut += caller.bytesWritten
+      open.delete(caller)
+      callee.destroy()
+    })
+    callee.on('close', () => caller.destroy())
+  })
+
+  const bound = await place.listen(address, port, server)
+  return {
+    ...bound,
+    streamsTo,
+    counts,
+    async [Symbol.asyncDispose]() {
+      const closed = new Promise((resolve) => server.close(resolve))
+      for (const caller of open.keys()) caller.destroy()
+      await closed
+    },
+  }
+}
