@@ -1,0 +1,196 @@
+/**
+ * The heart of control: what is, and what should be, in; the next changes to the durable records, out. Pure, so that it
+ * can be run through thousands of simulated histories.
+ *
+ * Invariants, held by the simulation:
+ * - A changed part is replaced one by one: there is never more than one instance above the wanted number, and an old one
+ *   retires only when a new one is ready.
+ * - An old instance is told to stop only when every gateway and node has said that it uses it no more, or its lease is
+ *   over, or the drain time has passed.
+ * - With nothing to change there is no decision.
+ */
+import { jsonEqual } from '../base/index.ts'
+import type { JobPart, Part, ServicePart } from '../model/index.ts'
+import type { Phase } from '../protocol/index.ts'
+import { nextDueMs } from './schedule.ts'
+import { type ControlState, type DesiredApp, type InstanceRecord, type JobRun, partKey } from './state.ts'
+
+/** Changes to the durable records; applied as one transaction. */
+export interface Decision {
+  readonly put: readonly InstanceRecord[]
+  readonly remove: readonly string[]
+  readonly jobs: readonly { readonly key: string; readonly run: JobRun }[]
+}
+
+/** An old instance is stopped after this long even when something still uses it. */
+export const drainMaxMs: number = 30_000
+/** Finished runs of a job that are kept to look at. */
+export const finishedRunsKept: number = 3
+
+const over: ReadonlySet<Phase> = new Set(['stopped', 'succeeded', 'failed', 'gave-up'])
+const finished: ReadonlySet<Phase> = new Set(['succeeded', 'failed'])
+
+/** What to change now. `newId` makes a fresh id for an instance of a part. */
+export function decide(state: ControlState, nowMs: number, newId: (app: string, part: string) => string): Decision {
+  const put: InstanceRecord[] = []
+  const remove: string[] = []
+  const jobs: { key: string; run: JobRun }[] = []
+
+  const byPart = Map.groupBy(state.instances.values(), (instance) => partKey(instance.app, instance.part.name))
+  for (const [appName, app] of state.apps) {
+    for (const part of app.graph.parts) {
+      if (part.kind === 'resource') continue
+      const key = partKey(appName, part.name)
+      const own = byPart.get(key) ?? []
+      byPart.delete(key)
+      const create = (): void => {
+        const node = leastLoadedNode(state, put)
+        if (node !== null) put.push(newInstance(newId(appName, part.name), appName, app, part, node, nowMs))
+      }
+      if (part.kind === 'service') serviceChanges(state, app, part, own, nowMs, put, create)
+      else jobChanges(state, app, part, own, nowMs, put, remove, jobs, create)
+    }
+  }
+  // What is left belongs to no part any more.
+  for (const own of byPart.values()) for (const instance of own) retire(state, instance, nowMs, put)
+
+  for (const instance of state.instances.values()) {
+    if (put.some((changed) => changed.id === instance.id)) continue
+    if (instance.phase === 'retiring' && (instance.part.kind === 'job' || isUnused(state, instance, nowMs))) {
+      put.push({ ...instance, phase: 'stopping', sinceMs: nowMs })
+    }
+    if (instance.phase === 'stopping' && isOver(state, instance)) remove.push(instance.id)
+  }
+  return { put, remove, jobs }
+}
+
+function newInstance(
+  id: string,
+  appName: string,
+  app: DesiredApp,
+  part: ServicePart | JobPart,
+  node: string,
+  nowMs: number,
+): InstanceRecord {
+  return {
+    id,
+    app: appName,
+    node,
+    part,
+    bundle: app.bundles[part.name] ?? '',
+    release: app.release,
+    phase: 'active',
+    sinceMs: nowMs,
+    retiredAtRevision: 0,
+  }
+}
+
+/** Whether an instance runs what its part is now. */
+function isCurrent(app: DesiredApp, part: Part, instance: InstanceRecord): boolean {
+  const { replicas: _a, ...was } = { replicas: 0, ...instance.part }
+  const { replicas: _b, ...is } = { replicas: 0, ...part }
+  return instance.bundle === (app.bundles[part.name] ?? '') && jsonEqual(was, is)
+}
+
+function isReady(state: ControlState, instance: InstanceRecord): boolean {
+  return state.statuses.get(instance.id)?.phase === 'ready'
+}
+
+function serviceChanges(
+  state: ControlState,
+  app: DesiredApp,
+  part: ServicePart,
+  own: readonly InstanceRecord[],
+  nowMs: number,
+  put: InstanceRecord[],
+  create: () => void,
+): void {
+  const active = own.filter((instance) => instance.phase === 'active')
+  const wanted = app.wanted ? part.replicas : 0
+  const current = active.filter((instance) => isCurrent(app, part, instance))
+  const old = active.filter((instance) => !isCurrent(app, part, instance))
+
+  if (old.length === 0) {
+    for (let missing = wanted - current.length; missing > 0; missing -= 1) create()
+    for (const surplus of current.slice(wanted)) retire(state, surplus, nowMs, put)
+    return
+  }
+  if (wanted === 0) {
+    for (const instance of active) retire(state, instance, nowMs, put)
+    return
+  }
+  // An old one that does not serve is no loss; a serving one makes room only for a new one that serves.
+  const idle = old.find((instance) => !isReady(state, instance))
+  const ready = current.filter((instance) => isReady(state, instance)).length
+  if (idle !== undefined) retire(state, idle, nowMs, put)
+  else if (active.length > wanted && ready === current.length) retire(state, old[0], nowMs, put)
+  if (current.length < wanted && active.length <= wanted && ready === current.length) create()
+}
+
+function jobChanges(
+  state: ControlState,
+  app: DesiredApp,
+  part: JobPart,
+  own: readonly InstanceRecord[],
+  nowMs: number,
+  put: InstanceRecord[],
+  remove: string[],
+  jobs: { key: string; run: JobRun }[],
+  create: () => void,
+): void {
+  const runs = own.filter((instance) => instance.phase === 'active').toSorted((a, b) => a.sinceMs - b.sinceMs)
+  const done = runs.filter(
+    (run) => finished.has(state.statuses.get(run.id)?.phase ?? 'waiting') || (!app.wanted && isOver(state, run)),
+  )
+  const running = runs.filter((run) => !done.includes(run))
+  for (const run of done.slice(0, Math.max(0, done.length - finishedRunsKept))) remove.push(run.id)
+  if (!app.wanted) {
+    for (const run of running) retire(state, run, nowMs, put)
+    return
+  }
+  if (part.schedule === null) {
+    if (!runs.some((run) => isCurrent(app, part, run))) create()
+    return
+  }
+  const key = partKey(app.graph.app, part.name)
+  const last = state.jobs.get(key)
+  if (last === undefined) {
+    jobs.push({ key, run: { lastDueMs: nowMs } })
+    return
+  }
+  const dueMs = nextDueMs(part.schedule, last.lastDueMs)
+  if (dueMs === null || dueMs > nowMs) return
+  // A run that comes due while the last one still runs is left out; so are all but one of those missed while nothing ran.
+  jobs.push({ key, run: { lastDueMs: nowMs } })
+  if (running.length === 0) create()
+}
+
+function retire(state: ControlState, instance: InstanceRecord | undefined, nowMs: number, put: InstanceRecord[]): void {
+  if (instance === undefined || instance.phase !== 'active') return
+  put.push({ ...instance, phase: 'retiring', sinceMs: nowMs, retiredAtRevision: state.routeRevision + 1 })
+}
+
+function isOver(state: ControlState, instance: InstanceRecord): boolean {
+  const status = state.statuses.get(instance.id)
+  if (status !== undefined) return over.has(status.phase)
+  // The node that had it does not know it any more: it is gone.
+  return state.nodes.get(instance.node)?.connected === true
+}
+
+function isUnused(state: ControlState, instance: InstanceRecord, nowMs: number): boolean {
+  if (nowMs - instance.sinceMs >= drainMaxMs) return true
+  for (const gateway of state.gateways.values()) {
+    if (!gateway.connected && gateway.leaseUntilMs <= nowMs) continue
+    if (gateway.appliedRevision < instance.retiredAtRevision || gateway.busy.includes(instance.id)) return false
+  }
+  for (const node of state.nodes.values()) if (node.connected && node.busy.includes(instance.id)) return false
+  return true
+}
+
+function leastLoadedNode(state: ControlState, put: readonly InstanceRecord[]): string | null {
+  const load = (node: string): number =>
+    [...state.instances.values(), ...put].filter((instance) => instance.node === node && instance.phase === 'active')
+      .length
+  const nodes = [...state.nodes].filter(([, view]) => view.connected).map(([name]) => name)
+  return nodes.toSorted((a, b) => load(a) - load(b) || (a < b ? -1 : 1))[0] ?? null
+}

@@ -1,0 +1,184 @@
+/**
+ * From records to what nodes and gateways are told: assignments with their edges, and the route table. Pure; equal records
+ * give equal plans.
+ */
+import { assert } from '../base/index.ts'
+import type { Graph, Part, ResourcePart, Use } from '../model/index.ts'
+import type { Grant } from '../provider/index.ts'
+import { edgeAddress } from '../network/index.ts'
+import type { Assignment, Edge, InstanceAssignment, ResourceAssignment, Route } from '../protocol/index.ts'
+import {
+  type ControlState,
+  type DesiredApp,
+  type InstanceRecord,
+  type PartIdentity,
+  partKey,
+  resourceId,
+} from './state.ts'
+
+/** What control must know of a resource type to wire it. */
+export interface ResourceType {
+  readonly type: string
+  /** Port its consumers dial; null when nothing is dialled. */
+  readonly port: number | null
+  /** Whether each consumer has a credential of its own, or all share the resource's one value (a secret). */
+  readonly credential: 'own' | 'shared'
+}
+
+/** Everything a node is to run, sorted by id. */
+export function assignmentsOf(state: ControlState, node: string, types: readonly ResourceType[]): Assignment[] {
+  const instances = [...state.instances.values()]
+    .filter((instance) => instance.node === node)
+    .map((instance) => instanceAssignment(state, instance, types))
+  const resources = [...state.apps.values()].flatMap((app) =>
+    app.graph.parts
+      .filter((part) => part.kind === 'resource')
+      .filter(() => app.home === node)
+      .map((part) => resourceAssignment(state, app, part, types)),
+  )
+  return [...instances, ...resources].toSorted((a, b) => (a.id < b.id ? -1 : 1))
+}
+
+function identityOf(state: ControlState, app: string, part: string): PartIdentity {
+  const identity = state.identities.get(partKey(app, part))
+  assert(identity !== undefined, `${app}/${part} has an identity`)
+  return identity
+}
+
+function instanceAssignment(
+  state: ControlState,
+  instance: InstanceRecord,
+  types: readonly ResourceType[],
+): InstanceAssignment {
+  const { part, app } = instance
+  return {
+    kind: part.kind,
+    id: instance.id,
+    app,
+    part: part.name,
+    bundle: instance.bundle,
+    run: part.run,
+    env: part.env,
+    limits: part.limits,
+    http: part.kind === 'service' ? part.http : null,
+    ready: part.kind === 'service' ? part.ready : { kind: 'started', timeoutMs: part.timeoutMs },
+    hostUid: identityOf(state, app, part.name).hostUid,
+    edges: part.uses.flatMap((use) => edge(state, app, part.name, use, types)),
+    wanted: instance.phase !== 'stopping',
+    timeoutMs: part.kind === 'job' ? part.timeoutMs : null,
+  }
+}
+
+function edge(state: ControlState, app: string, consumer: string, use: Use, types: readonly ResourceType[]): Edge[] {
+  const target = state.apps.get(app)?.graph.parts.find((part) => part.name === use.part)
+  const identity = state.identities.get(partKey(app, use.part))
+  // The part may be gone from the graph while an old instance that used it is still being drained.
+  if (target === undefined || identity === undefined) return []
+  const common = { as: use.as, part: use.part, address: edgeAddress(identity.edge) }
+  if (target.kind === 'resource') {
+    const id = resourceId(app, target.name)
+    const status = state.statuses.get(id)
+    return [
+      {
+        ...common,
+        type: target.type,
+        config: target.config,
+        port: types.find((type) => type.type === target.type)?.port ?? 0,
+        grant: grantFor(
+          identity,
+          consumer,
+          types.find((type) => type.type === target.type),
+        ),
+        targets: status?.phase === 'ready' && status.endpoint !== null ? [{ id, endpoint: status.endpoint }] : [],
+      },
+    ]
+  }
+  const port = target.kind === 'service' ? (target.http ?? 0) : 0
+  return [{ ...common, type: 'service', config: null, port, grant: null, targets: targetsOf(state, app, target.name) }]
+}
+
+/** The ready, active instances of a service. */
+function targetsOf(
+  state: ControlState,
+  app: string,
+  part: string,
+): { id: string; endpoint: Edge['targets'][number]['endpoint'] }[] {
+  return [...state.instances.values()]
+    .filter((instance) => instance.app === app && instance.part.name === part && instance.phase === 'active')
+    .flatMap((instance) => {
+      const status = state.statuses.get(instance.id)
+      return status?.phase === 'ready' && status.endpoint !== null
+        ? [{ id: instance.id, endpoint: status.endpoint }]
+        : []
+    })
+    .toSorted((a, b) => (a.id < b.id ? -1 : 1))
+}
+
+function grantFor(identity: PartIdentity, consumer: string, type: ResourceType | undefined): Grant | null {
+  const password = type?.credential === 'shared' ? identity.adminPassword : identity.passwords[consumer]
+  return password === undefined ? null : { consumer, user: consumer, password }
+}
+
+function resourceAssignment(
+  state: ControlState,
+  app: DesiredApp,
+  part: ResourcePart,
+  types: readonly ResourceType[],
+): ResourceAssignment {
+  const type = types.find((candidate) => candidate.type === part.type)
+  const identity = identityOf(state, app.graph.app, part.name)
+  return {
+    kind: 'resource',
+    id: resourceId(app.graph.app, part.name),
+    app: app.graph.app,
+    part: part.name,
+    type: part.type,
+    config: part.config,
+    hostUid: identity.hostUid,
+    adminPassword: identity.adminPassword,
+    grants: consumersOf(app.graph, part.name).flatMap((consumer) => grantFor(identity, consumer, type) ?? []),
+    bundle: app.bundles[part.name] ?? null,
+    // A database stops after everything that uses it.
+    wanted: app.wanted || [...state.instances.values()].some((instance) => instance.app === app.graph.app),
+  }
+}
+
+/** Names of the parts that use a part, sorted. */
+export function consumersOf(graph: Graph, part: string): string[] {
+  return graph.parts
+    .filter((other): other is Exclude<Part, ResourcePart> => other.kind !== 'resource')
+    .filter((other) => other.uses.some((use) => use.part === part))
+    .map((other) => other.name)
+    .toSorted()
+}
+
+/** All ways in, with the instances that serve them now. */
+export function routesOf(state: ControlState): Route[] {
+  return [...state.apps.values()]
+    .filter((app) => app.wanted)
+    .flatMap((app) =>
+      app.graph.routes.map((route) => {
+        const targets = targetsOf(state, app.graph.app, route.part)
+        return {
+          id: `${app.graph.app}:${route.host}${route.path}`,
+          host: route.host,
+          path: route.path,
+          app: app.graph.app,
+          part: route.part,
+          targets: targets.map(({ id, endpoint }) => ({ instance: id, endpoint })),
+          ...(targets.length > 0 ? {} : { unavailable: whyUnavailable(state, app.graph.app, route.part) }),
+        }
+      }),
+    )
+}
+
+function whyUnavailable(state: ControlState, app: string, part: string): string {
+  const statuses = [...state.instances.values()]
+    .filter((instance) => instance.app === app && instance.part.name === part)
+    .flatMap((instance) => state.statuses.get(instance.id) ?? [])
+  const gaveUp = statuses.find((status) => status.phase === 'gave-up')
+  if (gaveUp !== undefined) return `${part} does not run`
+  if (statuses.some((status) => status.phase === 'backing-off' || status.phase === 'unready'))
+    return `${part} is failing`
+  return `${part} is starting`
+}

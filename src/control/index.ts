@@ -1,0 +1,5 @@
+/** The face of `control`: desired state in, plans out. */
+export { startControl } from './control.ts'
+export type { Apply, AppView, Control, ControlOptions } from './control.ts'
+export type { ResourceType } from './derive.ts'
+export type { DesiredApp, InstanceRecord } from './state.ts'

@@ -1,0 +1,109 @@
+/**
+ * Control's records in the store: their keys, how they are read at start, and the identities that a part gets once and
+ * keeps. Every write is guarded by control's lease, so that a control that has been replaced can change nothing.
+ */
+import { type Json, type Random, randomPassword, SteadError } from '../base/index.ts'
+import { type Graph, parseGraph } from '../model/index.ts'
+import type { Lease, Operation, Store } from '../store/index.ts'
+import { consumersOf } from './derive.ts'
+import { type DesiredApp, type InstanceRecord, type JobRun, type PartIdentity, partKey } from './state.ts'
+
+/** Name of the lease that makes a control the only one. */
+export const controlLease = 'control'
+
+/** Host users of workloads start here: above what distributions give out, below what programs mistake for negative. */
+const hostUidMin = 1_900_000_000
+const hostUidMax = 2_000_000_000
+
+export const keys = {
+  app: (app: string): string => `app/${app}`,
+  instance: (id: string): string => `instance/${id}`,
+  identity: (key: string): string => `identity/${key}`,
+  job: (key: string): string => `job/${key}`,
+  counters: 'counters',
+} as const
+
+/** Numbers that are given out once. */
+export interface Counters {
+  readonly hostUid: number
+  /** By app: the last edge number given out. */
+  readonly edges: Readonly<Record<string, number>>
+}
+
+export interface Records {
+  readonly apps: Map<string, DesiredApp>
+  readonly instances: Map<string, InstanceRecord>
+  readonly identities: Map<string, PartIdentity>
+  readonly jobs: Map<string, JobRun>
+  counters: Counters
+}
+
+/** Reads all records. They were written by this code, guarded by the format version of the state directory. */
+export async function loadRecords(store: Store): Promise<Records> {
+  const read = async <T>(prefix: string): Promise<Map<string, T>> => {
+    const { entries } = await store.list(prefix)
+    return new Map(entries.map((entry) => [entry.key.slice(prefix.length), entry.value as T]))
+  }
+  const apps = await read<DesiredApp>('app/')
+  for (const [name, app] of apps) apps.set(name, { ...app, graph: await parseGraph(app.graph) })
+  const counters = await store.get(keys.counters)
+  return {
+    apps,
+    instances: await read<InstanceRecord>('instance/'),
+    identities: await read<PartIdentity>('identity/'),
+    jobs: await read<JobRun>('job/'),
+    counters: (counters?.value as Counters | undefined) ?? { hostUid: hostUidMin, edges: {} },
+  }
+}
+
+/** A put of any record. */
+export function put(key: string, value: unknown): Operation {
+  return { kind: 'put', key, value: value as Json }
+}
+
+/** Applies the operations as one, if this control still is the control. Throws `control.replaced`, `control.busy`. */
+export async function write(store: Store, lease: Lease, operations: readonly Operation[]): Promise<void> {
+  if (operations.length === 0) return
+  const conditions = [{ kind: 'lease', name: lease.name, epoch: lease.epoch }] as const
+  const result = await store.transact({ conditions, operations })
+  if (!result.committed) {
+    throw new SteadError({
+      code: 'control.replaced',
+      message: 'another control has taken over',
+      hint: 'This one stops and changes nothing.',
+    })
+  }
+}
+
+/** The identities that the parts of a graph lack, and the counters after giving them out. */
+export function newIdentities(
+  graph: Graph,
+  records: Pick<Records, 'identities' | 'counters'>,
+  random: Random,
+): { identities: Map<string, PartIdentity>; counters: Counters } {
+  let { hostUid } = records.counters
+  let edge = records.counters.edges[graph.app] ?? 0
+  const identities = new Map<string, PartIdentity>()
+  for (const part of graph.parts) {
+    const key = partKey(graph.app, part.name)
+    const known = records.identities.get(key)
+    const consumers = part.kind === 'resource' ? consumersOf(graph, part.name) : []
+    const missing = consumers.filter((consumer) => known?.passwords[consumer] === undefined)
+    if (known !== undefined && missing.length === 0) continue
+    if (known === undefined && hostUid >= hostUidMax) {
+      throw new SteadError({
+        code: 'control.no-more-users',
+        message: `no host user is left for ${key}`,
+        hint: 'A hundred million were given out: this state directory is not healthy.',
+      })
+    }
+    const passwords = Object.fromEntries(missing.map((consumer) => [consumer, randomPassword(random)]))
+    identities.set(key, {
+      hostUid: known?.hostUid ?? ++hostUid,
+      edge: known?.edge ?? ++edge,
+      adminPassword: known?.adminPassword ?? randomPassword(random),
+      passwords: { ...known?.passwords, ...passwords },
+    })
+  }
+  return { identities, counters: { hostUid, edges: { ...records.counters.edges, [graph.app]: edge } } }
+}

@@ -1,0 +1,94 @@
+/**
+ * What control knows, as plain data. Durable: apps, instances, identities, job runs (each a record in the store). Observed:
+ * nodes, statuses, gateways (told again by whoever connects, never written).
+ */
+import type { Graph, JobPart, ServicePart } from '../model/index.ts'
+import type { AssignmentStatus } from '../protocol/index.ts'
+
+/** An app as it should be: its graph and the bundle of every part that has code or files. */
+export interface DesiredApp {
+  readonly graph: Graph
+  /** By part name; resources have one when their config refers to files. */
+  readonly bundles: Readonly<Record<string, string>>
+  /** Grows with every change. */
+  readonly release: number
+  /** Node that holds the app's data. Chosen once. */
+  readonly home: string
+  /** False: everything is to stop, data stays. */
+  readonly wanted: boolean
+}
+
+/**
+ * An instance that exists for control. active: serves, or will. retiring: out of the routes, waits until nobody uses it.
+ * stopping: told to stop.
+ */
+export interface InstanceRecord {
+  readonly id: string
+  readonly app: string
+  readonly node: string
+  /** The part as it was when the instance was made, so that old and new run side by side. */
+  readonly part: ServicePart | JobPart
+  readonly bundle: string
+  readonly release: number
+  readonly phase: 'active' | 'retiring' | 'stopping'
+  /** When the phase began, milliseconds since 1970. */
+  readonly sinceMs: number
+  /** Route revision from which on it is in no table; 0 while it serves. */
+  readonly retiredAtRevision: number
+}
+
+/** What a part keeps for as long as its app lives. */
+export interface PartIdentity {
+  readonly hostUid: number
+  /** Number of its edge address. */
+  readonly edge: number
+  /** Administrator's password, for resources; the value itself where all consumers share one (a secret). */
+  readonly adminPassword: string
+  /** By consumer: its password for this resource. */
+  readonly passwords: Readonly<Record<string, string>>
+}
+
+export interface JobRun {
+  /** When the last run was due, milliseconds since 1970. */
+  readonly lastDueMs: number
+}
+
+export interface NodeView {
+  readonly connected: boolean
+  /** Revision of the plan the node has said to be in force. */
+  readonly appliedRevision: number
+  /** Instances that still carry streams on this node's edges. */
+  readonly busy: readonly string[]
+}
+
+export interface GatewayView {
+  readonly connected: boolean
+  readonly appliedRevision: number
+  readonly busy: readonly string[]
+  /** A gateway that has not been heard of until then counts no more. */
+  readonly leaseUntilMs: number
+}
+
+export interface ControlState {
+  readonly apps: ReadonlyMap<string, DesiredApp>
+  readonly instances: ReadonlyMap<string, InstanceRecord>
+  /** By `app/part`. */
+  readonly identities: ReadonlyMap<string, PartIdentity>
+  /** By `app/part`. */
+  readonly jobs: ReadonlyMap<string, JobRun>
+  readonly nodes: ReadonlyMap<string, NodeView>
+  readonly gateways: ReadonlyMap<string, GatewayView>
+  readonly statuses: ReadonlyMap<string, AssignmentStatus>
+  /** Revision of the route table in force. */
+  readonly routeRevision: number
+}
+
+/** The key of a part in maps and in the store. */
+export function partKey(app: string, part: string): string {
+  return `${app}/${part}`
+}
+
+/** The id of a resource's assignment. */
+export function resourceId(app: string, part: string): string {
+  return `${app}.${part}`
+}

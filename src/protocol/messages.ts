@@ -1,0 +1,113 @@
+/**
+ * The messages between control and its agents and gateways, with their validators. Agents and gateways dial out, say
+ * hello, get everything there is (a snapshot) and then what changes.
+ */
+import { z } from 'zod'
+import { type Assignment, assignmentSchema, type Plan, planSchema } from './plan.ts'
+import { type RouteTable, routeTableSchema } from './routes.ts'
+import { type AssignmentStatus, statusSchema } from './status.ts'
+
+/** Version of these messages. A peer of another version is refused by name. */
+export const protocolVersion = 1 as const
+
+/** A question from control to a node, answered in pieces under its id. */
+export type Ask =
+  | { readonly kind: 'logs'; readonly assignment: string; readonly tail: number | null; readonly follow: boolean }
+  | { readonly kind: 'cancel'; readonly ask: string }
+
+/** A line of an instance's output. */
+export interface LogLine {
+  readonly assignment: string
+  readonly timeMs: number
+  readonly text: string
+}
+
+/** From an agent or gateway to control. */
+export type Upward =
+  | { readonly type: 'hello'; readonly protocol: number; readonly role: 'agent' | 'gateway'; readonly name: string }
+  | { readonly type: 'status'; readonly full: boolean; readonly statuses: readonly AssignmentStatus[] }
+  /** The plan or route table of this revision is in force; `busy` are the instances that still carry streams or requests. */
+  | { readonly type: 'applied'; readonly revision: number; readonly busy: readonly string[] }
+  | {
+      readonly type: 'answer'
+      readonly ask: string
+      readonly lines: readonly LogLine[]
+      readonly done: boolean
+      readonly error: string | null
+    }
+  /** The node lacks this bundle and asks for it. */
+  | { readonly type: 'fetch-bundle'; readonly digest: string }
+
+/** From control to an agent or gateway. */
+export type Downward =
+  | { readonly type: 'plan'; readonly plan: Plan }
+  | {
+      readonly type: 'plan-delta'
+      readonly epoch: number
+      /** The revision it applies to; with any other in force the agent asks for a snapshot by dialling anew. */
+      readonly base: number
+      readonly revision: number
+      readonly put: readonly Assignment[]
+      readonly remove: readonly string[]
+    }
+  | { readonly type: 'routes'; readonly epoch: number; readonly table: RouteTable }
+  | { readonly type: 'ask'; readonly id: string; readonly ask: Ask }
+  /** A piece of a bundle in base 64; `done` closes it, with an error when it cannot be had. */
+  | {
+      readonly type: 'bundle'
+      readonly digest: string
+      readonly data: string
+      readonly done: boolean
+      readonly error: string | null
+    }
+  | { readonly type: 'refused'; readonly code: string; readonly message: string }
+
+const logLine = z.object({ assignment: z.string(), timeMs: z.number(), text: z.string() })
+
+/** Validates what control receives. */
+export const upwardSchema: z.ZodType<Upward> = z.discriminatedUnion('type', [
+  z.object({
+    type: z.literal('hello'),
+    protocol: z.int(),
+    role: z.enum(['agent', 'gateway']),
+    name: z.string().min(1).max(100),
+  }),
+  z.object({ type: z.literal('status'), full: z.boolean(), statuses: z.array(statusSchema) }),
+  z.object({ type: z.literal('applied'), revision: z.int(), busy: z.array(z.string()) }),
+  z.object({
+    type: z.literal('answer'),
+    ask: z.string(),
+    lines: z.array(logLine),
+    done: z.boolean(),
+    error: z.string().nullable(),
+  }),
+  z.object({ type: z.literal('fetch-bundle'), digest: z.string() }),
+])
+
+const ask: z.ZodType<Ask> = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('logs'), assignment: z.string(), tail: z.int().nullable(), follow: z.boolean() }),
+  z.object({ kind: z.literal('cancel'), ask: z.string() }),
+])
+
+/** Validates what an agent or gateway receives. */
+export const downwardSchema: z.ZodType<Downward> = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('plan'), plan: planSchema }),
+  z.object({
+    type: z.literal('plan-delta'),
+    epoch: z.int(),
+    base: z.int(),
+    revision: z.int(),
+    put: z.array(assignmentSchema),
+    remove: z.array(z.string()),
+  }),
+  z.object({ type: z.literal('routes'), epoch: z.int(), table: routeTableSchema }),
+  z.object({ type: z.literal('ask'), id: z.string(), ask }),
+  z.object({
+    type: z.literal('bundle'),
+    digest: z.string(),
+    data: z.string(),
+    done: z.boolean(),
+    error: z.string().nullable(),
+  }),
+  z.object({ type: z.literal('refused'), code: z.string(), message: z.string() }),
+])

@@ -1,0 +1,151 @@
+/**
+ * What a node is told: its plan, a set of assignments. An assignment is complete: with it on disk an agent can keep its
+ * instances and resources running, and start them again after a reboot, with control out of reach.
+ *
+ * Invariant: a plan is named by (epoch, revision); an agent never goes back to an older one.
+ */
+import { z } from 'zod'
+import type { Json } from '../base/index.ts'
+import type { Limits, Ready } from '../model/index.ts'
+import type { Endpoint } from '../network/index.ts'
+import type { Grant } from '../provider/index.ts'
+
+/** One running copy of a service, or one run of a job. */
+export interface InstanceAssignment {
+  readonly kind: 'service' | 'job'
+  /** `app.part.xxxxxxxx`; unique for ever. */
+  readonly id: string
+  readonly app: string
+  readonly part: string
+  /** Digest of the bundle it runs from. */
+  readonly bundle: string
+  readonly run: readonly string[]
+  readonly env: Readonly<Record<string, string>>
+  readonly limits: Limits
+  readonly http: number | null
+  readonly ready: Ready
+  /** Host user id of the part. */
+  readonly hostUid: number
+  readonly edges: readonly Edge[]
+  /** False: it is to stop, and to stay stopped. */
+  readonly wanted: boolean
+  /** Jobs: longest run; null for services. */
+  readonly timeoutMs: number | null
+}
+
+/** A resource served on this node, which is the home of its domain. */
+export interface ResourceAssignment {
+  readonly kind: 'resource'
+  /** `app.part`. */
+  readonly id: string
+  readonly app: string
+  readonly part: string
+  readonly type: string
+  readonly config: Json
+  readonly hostUid: number
+  readonly adminPassword: string
+  readonly grants: readonly Grant[]
+  /** Bundle with the files its config refers to (migrations); null when there are none. */
+  readonly bundle: string | null
+  readonly wanted: boolean
+}
+
+export type Assignment = InstanceAssignment | ResourceAssignment
+
+/** A way from an instance to another part, at a stable address of its own. */
+export interface Edge {
+  /** The user's name for it; shapes environment variables. */
+  readonly as: string
+  readonly part: string
+  /** `service`, or the resource's type. */
+  readonly type: string
+  readonly config: Json
+  readonly address: string
+  /** 0 when nothing is dialled (a secret). */
+  readonly port: number
+  /** The consumer's credential for a resource; null towards a service. */
+  readonly grant: Grant | null
+  /** Where it leads now; for targets on the same node the agent knows better. Empty: not ready. */
+  readonly targets: readonly { readonly id: string; readonly endpoint: Endpoint }[]
+}
+
+export interface Plan {
+  readonly epoch: number
+  readonly revision: number
+  readonly assignments: readonly Assignment[]
+}
+
+const endpoint: z.ZodType<Endpoint> = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('instance'), pid: z.int(), netns: z.int(), port: z.int() }),
+  z.object({ kind: z.literal('tcp'), host: z.string(), port: z.int() }),
+  z.object({ kind: z.literal('unix'), path: z.string() }),
+])
+
+const grant: z.ZodType<Grant> = z.object({ consumer: z.string(), user: z.string(), password: z.string() })
+
+const edge: z.ZodType<Edge> = z.object({
+  as: z.string(),
+  part: z.string(),
+  type: z.string(),
+  config: z.json(),
+  address: z.string(),
+  port: z.int(),
+  grant: grant.nullable(),
+  targets: z.array(z.object({ id: z.string(), endpoint })),
+})
+
+const timeoutMs = z.int().positive()
+
+const ready: z.ZodType<Ready> = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('http'), path: z.string(), timeoutMs }),
+  z.object({ kind: z.literal('tcp'), port: z.int(), timeoutMs }),
+  z.object({ kind: z.literal('command'), run: z.array(z.string()), timeoutMs }),
+  z.object({ kind: z.literal('started'), timeoutMs }),
+])
+
+const instance = z.object({
+  id: z.string(),
+  app: z.string(),
+  part: z.string(),
+  bundle: z.string(),
+  run: z.array(z.string()),
+  env: z.record(z.string(), z.string()),
+  limits: z.object({ memoryBytes: z.int(), cpuCores: z.number(), pidsMax: z.int() }),
+  http: z.int().nullable(),
+  ready,
+  hostUid: z.int(),
+  edges: z.array(edge),
+  wanted: z.boolean(),
+  timeoutMs: timeoutMs.nullable(),
+})
+
+const resource = z.object({
+  kind: z.literal('resource'),
+  id: z.string(),
+  app: z.string(),
+  part: z.string(),
+  type: z.string(),
+  config: z.json(),
+  hostUid: z.int(),
+  adminPassword: z.string(),
+  grants: z.array(grant),
+  bundle: z.string().nullable(),
+  wanted: z.boolean(),
+})
+
+/** Validates one assignment that came over a wire or from a disk. */
+export const assignmentSchema: z.ZodType<Assignment> = z.discriminatedUnion('kind', [
+  instance.extend({ kind: z.literal('service') }),
+  instance.extend({ kind: z.literal('job') }),
+  resource,
+])
+
+/** Validates a plan. */
+export const planSchema: z.ZodType<Plan> = z.object({
+  epoch: z.int(),
+  revision: z.int(),
+  assignments: z.array(assignmentSchema),
+})
+
+/** Validates an endpoint. */
+export const endpointSchema: z.ZodType<Endpoint> = endpoint

@@ -1,0 +1,49 @@
+/** What a node reports of each of its assignments. Never written durably: the node knows, and says it again. */
+import { z } from 'zod'
+import type { Endpoint } from '../network/index.ts'
+import { endpointSchema } from './plan.ts'
+
+/**
+ * Where an assignment stands.
+ * waiting: for a part it uses. starting: runs, not ready yet. ready: serves. unready: was ready, does not answer now.
+ * backing-off: ended, will be started again. gave-up: will not be started again until something changes.
+ * stopping, stopped: as it was told. succeeded, failed: a job's end.
+ */
+export const phases = [
+  'waiting',
+  'starting',
+  'ready',
+  'unready',
+  'backing-off',
+  'gave-up',
+  'stopping',
+  'stopped',
+  'succeeded',
+  'failed',
+] as const
+export type Phase = (typeof phases)[number]
+
+export interface AssignmentStatus {
+  readonly id: string
+  readonly phase: Phase
+  /** Why, in a sentence, where there is something to say. */
+  readonly reason: string | null
+  readonly restarts: number
+  /** Since when it has been in this phase, milliseconds since 1970 by the node's clock. */
+  readonly sinceMs: number
+  /** How to reach it, once it can be reached. */
+  readonly endpoint: Endpoint | null
+  readonly pid: number | null
+  readonly memoryBytes: number | null
+}
+
+export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
+  id: z.string(),
+  phase: z.enum(phases),
+  reason: z.string().nullable(),
+  restarts: z.int(),
+  sinceMs: z.number(),
+  endpoint: endpointSchema.nullable(),
+  pid: z.int().nullable(),
+  memoryBytes: z.number().nullable(),
+})
