@@ -83,6 +83,7 @@ function edge(state: ControlState, app: string, consumer: string, use: Use, type
         ...common,
         type: target.type,
         config: target.config,
+        resource: id,
         port: types.find((type) => type.type === target.type)?.port ?? 0,
         grant: grantFor(
           identity,
@@ -94,7 +95,17 @@ function edge(state: ControlState, app: string, consumer: string, use: Use, type
     ]
   }
   const port = target.kind === 'service' ? (target.http ?? 0) : 0
-  return [{ ...common, type: 'service', config: null, port, grant: null, targets: targetsOf(state, app, target.name) }]
+  return [
+    {
+      ...common,
+      type: 'service',
+      config: null,
+      resource: null,
+      port,
+      grant: null,
+      targets: targetsOf(state, app, target.name),
+    },
+  ]
 }
 
 /** The ready, active instances of a service. */

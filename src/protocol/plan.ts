@@ -63,6 +63,8 @@ export interface Edge {
   readonly address: string
   /** 0 when nothing is dialled (a secret). */
   readonly port: number
+  /** Id of the resource's assignment; null towards a service. */
+  readonly resource: string | null
   /** The consumer's credential for a resource; null towards a service. */
   readonly grant: Grant | null
   /** Where it leads now; for targets on the same node the agent knows better. Empty: not ready. */
@@ -90,6 +92,7 @@ const edge: z.ZodType<Edge> = z.object({
   config: z.json(),
   address: z.string(),
   port: z.int(),
+  resource: z.string().nullable(),
   grant: grant.nullable(),
   targets: z.array(z.object({ id: z.string(), endpoint })),
 })
@@ -97,7 +100,7 @@ const edge: z.ZodType<Edge> = z.object({
 const timeoutMs = z.int().positive()
 
 const ready: z.ZodType<Ready> = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('http'), path: z.string(), timeoutMs }),
+  z.object({ kind: z.literal('http'), path: z.string(), statusBelow: z.int(), timeoutMs }),
   z.object({ kind: z.literal('tcp'), port: z.int(), timeoutMs }),
   z.object({ kind: z.literal('command'), run: z.array(z.string()), timeoutMs }),
   z.object({ kind: z.literal('started'), timeoutMs }),

@@ -1,0 +1,30 @@
+/** The shop: product pages and an order form in TypeScript, a Python worker that handles orders, an hourly report. */
+import { app, job, postgres, secret, service } from 'stead'
+
+export default app('shop', () => {
+  const db = postgres('db', { migrations: './migrations' })
+  const formKey = secret('form-key')
+
+  const web = service('web', {
+    from: './web',
+    run: ['node', 'server.ts'],
+    http: 3000,
+    ready: { http: '/healthz' },
+    use: { db, formKey },
+  })
+
+  const worker = service('worker', {
+    from: './worker',
+    run: ['python3', 'worker.py'],
+    use: { db },
+  })
+
+  const report = job('report', {
+    from: './report',
+    run: ['node', 'report.ts'],
+    schedule: '0 * * * *',
+    use: { db },
+  })
+
+  return { parts: { web, worker, report }, public: { 'shop.localhost': web } }
+})

@@ -1,0 +1,68 @@
+"""Handles orders, one at a time: takes the goods out of stock, or says that they are sold out.
+
+Several workers may run: each order is locked by the one that handles it, and is handled in one transaction.
+"""
+
+import os
+import signal
+import sys
+import time
+from urllib.parse import unquote, urlsplit
+
+import pg8000.native
+
+PAUSE_SECONDS = 0.3
+stopping = False
+
+
+def stop(_signal, _frame):
+    global stopping
+    stopping = True
+
+
+def connect():
+    url = urlsplit(os.environ["DATABASE_URL"])
+    return pg8000.native.Connection(
+        user=unquote(url.username),
+        password=unquote(url.password),
+        host=url.hostname,
+        port=url.port,
+        database=url.path.lstrip("/"),
+    )
+
+
+def handle_one(db):
+    """Handles the oldest order that nobody else is handling. Answers whether there was one."""
+    db.run("BEGIN")
+    rows = db.run(
+        "SELECT id, product_id, quantity FROM orders WHERE status = 'received' "
+        "ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED"
+    )
+    if not rows:
+        db.run("COMMIT")
+        return False
+    order, product, quantity = rows[0]
+    taken = db.run(
+        "UPDATE products SET stock = stock - :quantity WHERE id = :product AND stock >= :quantity RETURNING id",
+        quantity=quantity,
+        product=product,
+    )
+    status = "accepted" if taken else "sold-out"
+    db.run("UPDATE orders SET status = :status, handled_at = now() WHERE id = :order", status=status, order=order)
+    db.run("COMMIT")
+    print(f"order {order}: {status}", flush=True)
+    return True
+
+
+def main():
+    signal.signal(signal.SIGTERM, stop)
+    db = connect()
+    print("waiting for orders", flush=True)
+    while not stopping:
+        if not handle_one(db):
+            time.sleep(PAUSE_SECONDS)
+    db.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,315 @@
+/**
+ * The agent of a node: keeps what its plan says running. The plan comes from control, is kept on disk before it is acted
+ * on, and stays in force while control is away.
+ *
+ * Invariant: nothing runs on this node that its plan does not name, and no plan of an older epoch is ever taken.
+ */
+import { mkdirSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { assert, jsonEqual, messageOf } from '../base/index.ts'
+import type { Domain } from '../domain/index.ts'
+import type { Target } from '../network/index.ts'
+import {
+  type Ask,
+  type Assignment,
+  type AssignmentStatus,
+  type Downward,
+  downwardSchema,
+  type Edge,
+  type Plan,
+  protocolVersion,
+  type Upward,
+} from '../protocol/index.ts'
+import { type Channel, dialForever, type TransportAddress } from '../transport/index.ts'
+import { BundleFetcher } from './fetch.ts'
+import { InstanceRunner, type Surroundings } from './instance.ts'
+import type { AgentOptions } from './options.ts'
+import { readPlan, writePlan } from './plan-file.ts'
+import { ResourceRunner } from './resource.ts'
+
+/** How often everything is reported again, changed or not, and streams are counted. */
+const reportMs = 1000
+
+export interface Agent extends AsyncDisposable {
+  /** Where everything stands, as the agent sees it. */
+  statuses(): AssignmentStatus[]
+  /** Lets go of everything without stopping it. Instances go on; the next agent on this directory finds them. */
+  leave(): Promise<void>
+}
+
+/** Starts the agent: first what the plan on disk says, then what control says at `control`. */
+export async function startAgent(options: AgentOptions, control: TransportAddress): Promise<Agent> {
+  mkdirSync(join(options.stateDir, 'instances'), { recursive: true, mode: 0o711 })
+  mkdirSync(options.runDir, { recursive: true, mode: 0o711 })
+  const agent = new RunningAgent(options)
+  await agent.start(control)
+  return agent
+}
+
+class RunningAgent implements Agent {
+  readonly #options: AgentOptions
+  readonly #planPath: string
+  readonly #instances = new Map<string, InstanceRunner>()
+  readonly #resources = new Map<string, ResourceRunner>()
+  readonly #domains = new Map<string, Promise<Domain>>()
+  readonly #asks = new Map<string, AbortController>()
+  readonly #fetcher: BundleFetcher
+  #plan: Plan
+  #channel: Channel<Upward> | null = null
+  #link: AsyncDisposable | null = null
+  #timer: Disposable | null = null
+  #reported = new Map<string, AssignmentStatus>()
+  #reportSoon = false
+  #removals: Promise<unknown> = Promise.resolve()
+
+  constructor(options: AgentOptions) {
+    this.#options = {
+      ...options,
+      openBundle: async (digest) => (await options.openBundle(digest)) ?? this.#fetcher.fetch(digest),
+    }
+    this.#planPath = join(options.stateDir, 'plan.json')
+    this.#plan = readPlan(this.#planPath) ?? { epoch: 0, revision: 0, assignments: [] }
+    this.#fetcher = new BundleFetcher(options.importBundle, (digest) =>
+      this.#channel?.send({ type: 'fetch-bundle', digest }),
+    )
+  }
+
+  async start(control: TransportAddress): Promise<void> {
+    this.#carryOut()
+    await this.#sweep()
+    const { clock, random, name } = this.#options
+    this.#link = dialForever<Upward, Downward>(control, {
+      clock,
+      random,
+      schema: downwardSchema,
+      onOpen: (channel) => {
+        this.#channel = channel
+        channel.send({ type: 'hello', protocol: protocolVersion, role: 'agent', name })
+        this.#report(true)
+      },
+      onMessage: (message) => this.#hear(message),
+      onDown: () => {
+        this.#channel = null
+        this.#fetcher.disconnected()
+      },
+    })
+    const tick = (): void => {
+      this.#report(false)
+      this.#sendApplied()
+      this.#timer = clock.after(reportMs, tick)
+    }
+    this.#timer = clock.after(reportMs, tick)
+  }
+
+  #hear(message: Downward): void {
+    switch (message.type) {
+      case 'plan':
+        if (message.plan.epoch >= this.#plan.epoch) this.#take(message.plan)
+        return
+      case 'plan-delta': {
+        // A delta for another plan than ours means that something was lost: a new channel brings a snapshot.
+        if (message.epoch !== this.#plan.epoch || message.base !== this.#plan.revision) return this.#channel?.close()
+        const gone = new Set([...message.remove, ...message.put.map((assignment) => assignment.id)])
+        const kept = this.#plan.assignments.filter((assignment) => !gone.has(assignment.id))
+        return this.#take({ epoch: message.epoch, revision: message.revision, assignments: [...kept, ...message.put] })
+      }
+      case 'ask':
+        void this.#answer(message.id, message.ask)
+        return
+      case 'bundle':
+        return this.#fetcher.receive(message)
+      case 'refused':
+        return this.#options.onNotice(message.message)
+      case 'routes':
+        return
+    }
+  }
+
+  #take(plan: Plan): void {
+    writePlan(this.#planPath, plan)
+    this.#plan = plan
+    this.#carryOut()
+    this.#sendApplied()
+  }
+
+  /** Makes runners for what is new, tells the others, and ends what the plan names no more. */
+  #carryOut(): void {
+    const planned = new Set(this.#plan.assignments.map((assignment) => assignment.id))
+    for (const assignment of this.#plan.assignments) this.#assign(assignment)
+    for (const [id, runner] of this.#instances) if (!planned.has(id)) this.#removeInstance(id, runner)
+    for (const [id, runner] of this.#resources) if (!planned.has(id)) this.#removeResource(id, runner)
+  }
+
+  #assign(assignment: Assignment): void {
+    if (assignment.kind === 'resource') {
+      const known = this.#resources.get(assignment.id)
+      if (known !== undefined && !(known.status().phase === 'stopped' && assignment.wanted))
+        return known.update(assignment)
+      if (!assignment.wanted) return
+      const runner = new ResourceRunner(
+        assignment,
+        this.#options,
+        (app) => this.#domain(app),
+        () => this.#changed(),
+      )
+      this.#resources.set(assignment.id, runner)
+      return
+    }
+    const known = this.#instances.get(assignment.id)
+    if (known !== undefined) return known.update(assignment)
+    const runner = new InstanceRunner(assignment, this.#options, this.#surroundings)
+    this.#instances.set(assignment.id, runner)
+    runner.begin()
+  }
+
+  #removeInstance(id: string, runner: InstanceRunner): void {
+    runner.update({ ...runner.assignment, wanted: false })
+    void runner.ended
+      .then(() => this.#options.sandbox.remove(runner.recordDir))
+      .then(() => this.#instances.delete(id))
+      .catch((error: unknown) => this.#options.onNotice(messageOf(error)))
+  }
+
+  #removeResource(id: string, runner: ResourceRunner): void {
+    this.#removals = this.#removals
+      .then(() => runner.stop())
+      .then(() => this.#options.sandbox.remove(runner.recordDir))
+      .then(() => this.#resources.delete(id))
+      .catch((error: unknown) => this.#options.onNotice(messageOf(error)))
+  }
+
+  /** Ends what earlier agents left behind that no plan names: tasks, probes, instances whose plan was lost. */
+  async #sweep(): Promise<void> {
+    const root = join(this.#options.stateDir, 'instances')
+    for (const name of readdirSync(root)) {
+      if (this.#instances.has(name) || this.#resources.has(name)) continue
+      const left = await this.#options.sandbox.adopt(join(root, name))
+      await left?.kill()
+      await this.#options.sandbox.remove(join(root, name))
+    }
+  }
+
+  /** The domain of an app, opened once. A failure is forgotten, so that the next asking tries again. */
+  #domain(app: string): Promise<Domain> {
+    const known = this.#domains.get(app)
+    if (known !== undefined) return known
+    const { domain, stateDir, name, domainBytes } = this.#options
+    const opening = domain.open({ id: app, root: join(stateDir, 'domains', app), home: name, sizeBytes: domainBytes })
+    this.#domains.set(app, opening)
+    opening.catch(() => this.#domains.delete(app))
+    return opening
+  }
+
+  readonly #surroundings: Surroundings = {
+    targets: (edge) => this.#targets(edge),
+    missing: (edge, consumer) => this.#missing(edge, consumer),
+    changed: () => this.#changed(),
+  }
+
+  /** What is on this node is known better here than by control. */
+  #targets(edge: Edge): readonly Target[] {
+    const resource = edge.resource === null ? undefined : this.#resources.get(edge.resource)
+    if (resource !== undefined) {
+      const endpoint = resource.endpoint()
+      return endpoint === null ? [] : [{ id: resource.assignment.id, endpoint }]
+    }
+    return edge.targets.flatMap(({ id, endpoint }) => {
+      const instance = this.#instances.get(id)
+      if (instance === undefined) return [{ id, endpoint }]
+      const { phase, endpoint: own } = instance.status()
+      return phase === 'ready' && own !== null ? [{ id, endpoint: own }] : []
+    })
+  }
+
+  #missing(edge: Edge, consumer: string): string | null {
+    const resource = edge.resource === null ? undefined : this.#resources.get(edge.resource)
+    if (resource !== undefined) return resource.settled(consumer) ? null : edge.part
+    return edge.port === 0 || this.#targets(edge).length > 0 ? null : edge.part
+  }
+
+  #changed(): void {
+    if (this.#reportSoon) return
+    this.#reportSoon = true
+    queueMicrotask(() => {
+      this.#reportSoon = false
+      this.#report(false)
+    })
+  }
+
+  statuses(): AssignmentStatus[] {
+    return [...this.#instances.values(), ...this.#resources.values()].map((runner) => runner.status())
+  }
+
+  #report(full: boolean): void {
+    const now = new Map(this.statuses().map((status) => [status.id, status]))
+    const changed = [...now.values()].filter(
+      (status) => full || !jsonEqual(status, this.#reported.get(status.id) ?? null),
+    )
+    const lost = [...this.#reported.keys()].some((id) => !now.has(id))
+    if (this.#channel === null || (!full && !lost && changed.length === 0)) return
+    this.#channel.send({ type: 'status', full: full || lost, statuses: full || lost ? [...now.values()] : changed })
+    this.#reported = now
+  }
+
+  #sendApplied(): void {
+    const ids = [...this.#instances.keys()]
+    const busy = ids.filter((id) => [...this.#instances.values()].some((runner) => runner.streamsTo(id) > 0))
+    this.#channel?.send({ type: 'applied', revision: this.#plan.revision, busy })
+  }
+
+  async #answer(id: string, ask: Ask): Promise<void> {
+    if (ask.kind === 'cancel') return this.#asks.get(ask.ask)?.abort()
+    const channel = this.#channel
+    assert(channel !== null, 'an ask came over a channel')
+    const runner = this.#instances.get(ask.assignment) ?? this.#resources.get(ask.assignment)
+    if (runner === undefined) {
+      return channel.send({
+        type: 'answer',
+        ask: id,
+        lines: [],
+        done: true,
+        error: `${ask.assignment} is not on this node`,
+      })
+    }
+    const abort = new AbortController()
+    this.#asks.set(id, abort)
+    const options = { follow: ask.follow, signal: abort.signal, ...(ask.tail === null ? {} : { tail: ask.tail }) }
+    try {
+      for await (const { timeMs, text } of this.#options.sandbox.output(runner.recordDir, options)) {
+        channel.send({
+          type: 'answer',
+          ask: id,
+          lines: [{ assignment: ask.assignment, timeMs, text }],
+          done: false,
+          error: null,
+        })
+      }
+      channel.send({ type: 'answer', ask: id, lines: [], done: true, error: null })
+    } catch (error) {
+      channel.send({ type: 'answer', ask: id, lines: [], done: true, error: messageOf(error) })
+    } finally {
+      this.#asks.delete(id)
+    }
+  }
+
+  async #disconnect(): Promise<void> {
+    this.#timer?.[Symbol.dispose]()
+    for (const abort of this.#asks.values()) abort.abort()
+    await this.#link?.[Symbol.asyncDispose]()
+  }
+
+  async leave(): Promise<void> {
+    await this.#disconnect()
+    for (const runner of this.#instances.values()) runner.leave()
+  }
+
+  /** Stops everything on this node: instances first, then what they use, then the domains. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#disconnect()
+    for (const runner of this.#instances.values()) runner.update({ ...runner.assignment, wanted: false })
+    await Promise.all([...this.#instances.values()].map((runner) => runner.ended))
+    await Promise.all([...this.#resources.values()].map((runner) => runner.stop()))
+    await this.#removals
+    for (const domain of this.#domains.values()) await (await domain.catch(() => null))?.close()
+  }
+}

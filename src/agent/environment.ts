@@ -1,0 +1,84 @@
+/**
+ * What an instance gets to see of the parts it uses: environment variables, secret files, and names to dial. Pure.
+ *
+ * Every variable of a use is there under the user's own name for it (`DB_DATABASE_URL` for `use: { db }`). When a use is
+ * the only one of its type, its variables are there under their standard names too (`DATABASE_URL`, `PGHOST`), which is
+ * what existing programs read.
+ */
+import type { Edge, InstanceAssignment } from '../protocol/index.ts'
+import type { Binding, Provider } from '../provider/index.ts'
+import type { InlineFile } from '../sandbox/index.ts'
+
+/** Where an edge really listens, for an instance: as planned where it has its own network, elsewhere a loopback port. */
+export interface OpenEdge {
+  readonly edge: Edge
+  readonly host: string
+  readonly address: string
+  readonly port: number
+}
+
+export interface InstanceEnvironment {
+  readonly env: Readonly<Record<string, string>>
+  readonly files: readonly InlineFile[]
+}
+
+/**
+ * Everything an instance is told. `port` is the port it should serve on. `base` comes from the platform (PATH, runtime).
+ * Secret files go to `secretsDir`, which the instance learns as STEAD_SECRETS.
+ */
+export function instanceEnvironment(
+  assignment: InstanceAssignment,
+  edges: readonly OpenEdge[],
+  providers: ReadonlyMap<string, Provider>,
+  base: Readonly<Record<string, string>>,
+  port: number | null,
+  secretsDir: string,
+): InstanceEnvironment {
+  const env: Record<string, string> = {
+    ...base,
+    STEAD_APP: assignment.app,
+    STEAD_PART: assignment.part,
+    STEAD_INSTANCE: assignment.id,
+  }
+  if (port !== null) env['PORT'] = String(port)
+  env['STEAD_SECRETS'] = secretsDir
+  const files: InlineFile[] = []
+  for (const open of edges) {
+    const binding = bindingOf(assignment, open, providers)
+    const alone = edges.filter((other) => other.edge.type === open.edge.type).length === 1
+    for (const [name, value] of Object.entries(binding.env)) {
+      env[`${variableName(open.edge.as)}_${name}`] = value
+      if (alone && open.edge.type !== 'service') env[name] = value
+    }
+    for (const file of binding.files)
+      files.push({ path: `${secretsDir}/${file.name}`, content: file.content, mode: 0o400 })
+  }
+  // What the app file says comes last: it is the most deliberate.
+  return { env: { ...env, ...assignment.env }, files }
+}
+
+function bindingOf(assignment: InstanceAssignment, open: OpenEdge, providers: ReadonlyMap<string, Provider>): Binding {
+  const { edge } = open
+  if (edge.type === 'service') {
+    return { env: { URL: `http://${open.host}:${open.port}`, HOST: open.host, PORT: String(open.port) }, files: [] }
+  }
+  const provider = providers.get(edge.type)
+  if (provider === undefined || edge.grant === null) return { env: {}, files: [] }
+  const resource = { app: assignment.app, name: edge.part, config: edge.config }
+  return provider.bind(resource, edge.grant, { host: open.host, address: open.address, port: open.port })
+}
+
+/** `orderDb` and `order-db` both become `ORDER_DB`. */
+export function variableName(name: string): string {
+  return name
+    .replace(/([a-z0-9])([A-Z])/g, '$1_$2')
+    .replace(/[^A-Za-z0-9]+/g, '_')
+    .toUpperCase()
+}
+
+/** The hosts file of an instance: loopback, itself, and the names it may dial. */
+export function hostsFile(edges: readonly OpenEdge[]): string {
+  return ['127.0.0.1 localhost', ...edges.map((open) => `${open.address} ${open.edge.part}`)]
+    .map((line) => `${line}\n`)
+    .join('')
+}

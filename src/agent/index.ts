@@ -1,0 +1,4 @@
+/** The face of `agent`: what runs a plan on one node. */
+export { startAgent } from './agent.ts'
+export type { Agent } from './agent.ts'
+export type { AgentOptions, Program } from './options.ts'

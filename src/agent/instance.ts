@@ -1,0 +1,302 @@
+/**
+ * One instance on this node: carries out what `lifecycle` decides. Opens its place and edges, starts its sandbox from its
+ * bundle, asks whether it is ready, and finds it again after the agent died.
+ *
+ * Invariant: a sandbox of this instance runs only while `lifecycle` is in a phase that has one; events are handled one
+ * after another.
+ */
+import { join } from 'node:path'
+import { isSteadError, messageOf, SteadError } from '../base/index.ts'
+import { type Forwarder, openForwarder, type Place, type Target } from '../network/index.ts'
+import type { AssignmentStatus, Edge, InstanceAssignment } from '../protocol/index.ts'
+import { limitsWithin, type Sandbox, type SandboxSpec } from '../sandbox/index.ts'
+import { hostsFile, instanceEnvironment, type OpenEdge } from './environment.ts'
+import { layoutOf } from './layout.ts'
+import { jobPolicy, type LifeEvent, newLife, servicePolicy, step } from './lifecycle.ts'
+import type { AgentOptions } from './options.ts'
+import { probeCommand, probeHttp, type ProbeResult, probeTcp } from './probe.ts'
+
+/** Between asking to end and killing. */
+const stopTimeoutMs = 2500
+/** Between two probes: while starting (doubling up to the last), and of one that is ready. */
+const probeStartMs = 50
+const probeStartMaxMs = 1000
+const probeReadyMs = 5000
+/** How often an instance looks again whether the parts it uses are there. */
+const waitMs = 250
+const outputBytesMax = 16 * 1024 * 1024
+const tmpBytes = 256 * 1024 * 1024
+
+/** What an instance asks its agent. */
+export interface Surroundings {
+  /** Where an edge leads now. */
+  targets(edge: Edge): readonly Target[]
+  /** Null when an instance with this edge may start; else what it waits for. */
+  missing(edge: Edge, consumer: string): string | null
+  changed(): void
+}
+
+export class InstanceRunner {
+  readonly #options: AgentOptions
+  readonly #surroundings: Surroundings
+  readonly recordDir: string
+  #assignment: InstanceAssignment
+  #life = newLife
+  #sinceMs: number
+  #sandbox: Sandbox | null = null
+  #spec: SandboxSpec | null = null
+  #place: Place | null = null
+  #forwarders: Forwarder[] = []
+  #servePort: number | null = null
+  #memoryBytes: number | null = null
+  #timers = new Set<Disposable>()
+  #queue: Promise<void> = Promise.resolve()
+  readonly #ended = Promise.withResolvers<void>()
+
+  constructor(assignment: InstanceAssignment, options: AgentOptions, surroundings: Surroundings) {
+    this.#assignment = assignment
+    this.#options = options
+    this.#surroundings = surroundings
+    this.#sinceMs = options.clock.nowMs()
+    this.recordDir = join(options.stateDir, 'instances', assignment.id)
+  }
+
+  get assignment(): InstanceAssignment {
+    return this.#assignment
+  }
+
+  /** Takes it into care: finds a running one from before, or starts it when it may. */
+  begin(): void {
+    this.#enqueue(async () => {
+      const found = await this.#options.sandbox.adopt(this.recordDir)
+      if (found === null) return this.#check()
+      await this.#adopted(found)
+    })
+  }
+
+  /** Takes the newest assignment: targets of edges change often, and whether it is wanted. */
+  update(assignment: InstanceAssignment): void {
+    this.#assignment = assignment
+    if (!assignment.wanted) this.#event({ kind: 'stop' })
+    else if (this.#life.phase === 'waiting') this.#check()
+  }
+
+  status(): AssignmentStatus {
+    const { id } = this.#assignment
+    const { phase, reason, restarts } = this.#life
+    const pid = this.#sandbox?.pid ?? null
+    const port = this.#servePort
+    const endpoint = pid !== null && port !== null && this.#place !== null ? this.#place.endpoint(pid, port) : null
+    return { id, phase, reason, restarts, sinceMs: this.#sinceMs, endpoint, pid, memoryBytes: this.#memoryBytes }
+  }
+
+  /** Open streams of this instance's edges to a target. */
+  streamsTo(id: string): number {
+    return this.#forwarders.reduce((sum, forwarder) => sum + forwarder.streamsTo(id), 0)
+  }
+
+  /** Resolves when nothing of it runs any more and nothing will. */
+  get ended(): Promise<void> {
+    return this.#ended.promise
+  }
+
+  /** Lets go without ending the program: it goes on, and the next agent finds it. */
+  leave(): void {
+    this.#clearTimers()
+    this.#closeNetwork()
+  }
+
+  #enqueue(work: () => Promise<void> | void): void {
+    this.#queue = this.#queue
+      .then(work)
+      .catch((error: unknown) => this.#options.onNotice(`${this.#assignment.id}: ${messageOf(error)}`))
+  }
+
+  #event(event: LifeEvent): void {
+    this.#enqueue(async () => {
+      const before = this.#life
+      const { life, commands } = step(before, event, this.#assignment.kind === 'job' ? jobPolicy : servicePolicy)
+      this.#life = life
+      if (life.phase !== before.phase) this.#sinceMs = this.#options.clock.nowMs()
+      if (life.phase !== before.phase || life.reason !== before.reason) this.#surroundings.changed()
+      if (['stopped', 'succeeded', 'failed'].includes(life.phase)) this.#ended.resolve()
+      for (const command of commands) {
+        if (command.kind === 'start') await this.#start()
+        else if (command.kind === 'check') this.#check()
+        else if (command.kind === 'pause') this.#later(command.forMs, () => this.#event({ kind: 'timer' }))
+        else if (command.kind === 'kill') void this.#sandbox?.kill()
+        else this.#terminate()
+      }
+    })
+  }
+
+  #later(delayMs: number, run: () => void): void {
+    const timer = this.#options.clock.after(delayMs, () => {
+      this.#timers.delete(timer)
+      run()
+    })
+    this.#timers.add(timer)
+  }
+
+  #clearTimers(): void {
+    for (const timer of this.#timers) timer[Symbol.dispose]()
+    this.#timers.clear()
+  }
+
+  /** Looks whether it may start; again a little later when it may not. */
+  #check(): void {
+    if (this.#life.phase !== 'waiting') return
+    const { edges, part, wanted } = this.#assignment
+    if (!wanted) return this.#event({ kind: 'stop' })
+    const on = edges.map((edge) => this.#surroundings.missing(edge, part)).find((missing) => missing !== null)
+    if (on === undefined) return this.#event({ kind: 'possible' })
+    this.#event({ kind: 'blocked', on })
+    this.#later(waitMs, () => this.#check())
+  }
+
+  async #start(): Promise<void> {
+    try {
+      const { network, sandbox, openBundle } = this.#options
+      const bundle = await openBundle(this.#assignment.bundle)
+      if (bundle === null) {
+        throw new SteadError({
+          code: 'agent.no-bundle',
+          message: `this node lacks the bundle of ${this.#assignment.part}`,
+          retry: 'later',
+        })
+      }
+      const program = await this.#options.program(bundle, this.#assignment.run)
+      const place = await network.place(this.#assignment.id)
+      this.#place = place
+      const edges = await this.#openEdges(place)
+      this.#servePort = await this.#portToServe(place)
+      const layout = layoutOf(sandbox, bundle, this.recordDir)
+      const base = { PATH: layout.path, HOME: layout.home, ...program.env }
+      const { env, files } = instanceEnvironment(
+        this.#assignment,
+        edges,
+        this.#options.providers,
+        base,
+        this.#servePort,
+        layout.secretsDir,
+      )
+      const hosts =
+        layout.hostsPath === null ? [] : [{ path: layout.hostsPath, content: hostsFile(edges), mode: 0o444 }]
+      this.#spec = {
+        id: this.#assignment.id,
+        argv: program.argv,
+        env,
+        cwd: layout.codeDir,
+        mounts: [{ source: bundle.path, target: layout.codeDir, access: 'read-only' }, ...program.mounts],
+        files: [...files, ...hosts],
+        hostUid: this.#assignment.hostUid,
+        limits: limitsWithin(sandbox.capabilities, { ...this.#assignment.limits, tmpBytes }),
+        syscalls: layout.syscalls,
+        network: network.capabilities.isolation === 'native' ? place : null,
+        recordDir: this.recordDir,
+        outputBytesMax,
+      }
+      this.#running(await sandbox.start(this.#spec))
+    } catch (error) {
+      this.#closeNetwork()
+      const final = isSteadError(error) && error.retry === 'never'
+      this.#event({ kind: 'start-failed', reason: messageOf(error), final })
+    }
+  }
+
+  async #openEdges(place: Place): Promise<OpenEdge[]> {
+    const open: OpenEdge[] = []
+    const { network } = this.#options
+    for (const edge of this.#assignment.edges) {
+      if (edge.port === 0) {
+        open.push({ edge, host: edge.part, address: edge.address, port: 0 })
+        continue
+      }
+      const current = (): Edge => this.#assignment.edges.find((other) => other.as === edge.as) ?? edge
+      const targets = (): readonly Target[] => this.#surroundings.targets(current())
+      const forwarder = await openForwarder({ network, place, address: edge.address, port: edge.port, targets })
+      this.#forwarders.push(forwarder)
+      const host = network.capabilities.isolation === 'native' ? edge.part : forwarder.address
+      open.push({ edge, host, address: forwarder.address, port: forwarder.port })
+    }
+    return open
+  }
+
+  async #portToServe(place: Place): Promise<number | null> {
+    const { http, ready } = this.#assignment
+    const wanted = http ?? (ready.kind === 'tcp' ? ready.port : null)
+    return wanted === null ? null : place.servePort(wanted)
+  }
+
+  #running(sandbox: Sandbox): void {
+    this.#sandbox = sandbox
+    this.#surroundings.changed()
+    void sandbox.exited.then((exit) => {
+      this.#sandbox = null
+      this.#memoryBytes = null
+      this.#clearTimers()
+      this.#closeNetwork()
+      this.#event({ kind: 'exited', exit })
+    })
+    const { timeoutMs } = this.#assignment
+    if (this.#assignment.kind === 'job') {
+      if (timeoutMs !== null) this.#later(timeoutMs, () => void sandbox.kill())
+      return
+    }
+    this.#later(this.#assignment.ready.timeoutMs, () => this.#event({ kind: 'ready-timeout' }))
+    this.#probeLoop(sandbox, probeStartMs)
+  }
+
+  async #adopted(sandbox: Sandbox): Promise<void> {
+    // What ended while nobody looked is taken as an end now, with its kept exit.
+    const place = await this.#options.network.adopt(this.#assignment.id, sandbox.pid)
+    this.#life = { ...newLife, phase: 'starting', everReady: true }
+    if (place === null || this.#options.network.capabilities.isolation !== 'native') {
+      this.#running(sandbox)
+      if (place !== null) void sandbox.kill()
+      return
+    }
+    this.#place = place
+    await this.#openEdges(place)
+    this.#servePort = await this.#portToServe(place)
+    this.#running(sandbox)
+  }
+
+  #probeLoop(sandbox: Sandbox, waitedMs: number): void {
+    const again = async (): Promise<void> => {
+      if (this.#sandbox !== sandbox) return
+      const result = await this.#probe(sandbox)
+      if (this.#sandbox !== sandbox) return
+      this.#event(result === null ? { kind: 'probe-ok' } : { kind: 'probe-failed', reason: result })
+      const ready = result === null && this.#life.phase === 'ready'
+      if (ready) this.#memoryBytes = (await sandbox.usage().catch(() => null))?.memoryBytes ?? null
+      const nextMs = result === null || this.#life.everReady ? probeReadyMs : Math.min(waitedMs * 1.5, probeStartMaxMs)
+      this.#later(nextMs, () => void again())
+    }
+    this.#later(waitedMs, () => void again())
+  }
+
+  #probe(sandbox: Sandbox): Promise<ProbeResult> {
+    const { ready } = this.#assignment
+    const { network } = this.#options
+    const endpoint =
+      this.#place !== null && this.#servePort !== null ? this.#place.endpoint(sandbox.pid, this.#servePort) : null
+    if (ready.kind === 'http' && endpoint !== null) return probeHttp(network, endpoint, ready.path, ready.statusBelow)
+    if (ready.kind === 'tcp' && endpoint !== null) return probeTcp(network, endpoint)
+    if (ready.kind === 'command' && this.#spec !== null) return probeCommand(this.#options, this.#spec, ready.run)
+    return Promise.resolve(null)
+  }
+
+  #terminate(): void {
+    const sandbox = this.#sandbox
+    if (sandbox === null) return
+    sandbox.signal('SIGTERM')
+    this.#later(stopTimeoutMs, () => void sandbox.kill())
+  }
+
+  #closeNetwork(): void {
+    for (const forwarder of this.#forwarders.splice(0)) void forwarder[Symbol.asyncDispose]()
+    this.#place?.[Symbol.dispose]()
+    this.#place = null
+  }
+}

@@ -1,0 +1,153 @@
+/**
+ * The life of one instance, as a pure state machine: events in, the next state and what to do out. The runner carries it
+ * out; the tests carry it through every event in every phase.
+ *
+ *   waiting --possible--> starting --probe-ok--> ready <--> unready
+ *      ^                     |                     |
+ *      |                     +------ exited -------+
+ *      |                              v
+ *      +------ timer ---------- backing-off --(too often, never ready)--> gave-up
+ *
+ *   from anywhere --stop--> stopping --exited--> stopped          a job: starting --exited--> succeeded | failed
+ *
+ * Invariants: a phase that has a program running is left only through `exited`; pauses between restarts grow and are
+ * capped; what has never been ready is given up, with the reason; what once served is tried for ever.
+ */
+import type { Exit } from '../sandbox/index.ts'
+import type { Phase } from '../protocol/index.ts'
+
+export interface Life {
+  readonly phase: Phase
+  /** Why it is in this phase, for a person. */
+  readonly reason: string | null
+  readonly restarts: number
+  /** Ends since it last was ready. */
+  readonly failures: number
+  readonly everReady: boolean
+  /** Probes failed in a row. */
+  readonly misses: number
+}
+
+export type LifeEvent =
+  /** Everything it uses is there. */
+  | { readonly kind: 'possible' }
+  | { readonly kind: 'blocked'; readonly on: string }
+  | { readonly kind: 'start-failed'; readonly reason: string; readonly final: boolean }
+  | { readonly kind: 'probe-ok' }
+  | { readonly kind: 'probe-failed'; readonly reason: string }
+  | { readonly kind: 'ready-timeout' }
+  | { readonly kind: 'exited'; readonly exit: Exit }
+  /** The pause before the next start is over. */
+  | { readonly kind: 'timer' }
+  | { readonly kind: 'stop' }
+
+export type LifeCommand =
+  | { readonly kind: 'start' }
+  /** Ask again whether everything it uses is there. */
+  | { readonly kind: 'check' }
+  | { readonly kind: 'pause'; readonly forMs: number }
+  /** Ask it to end; kill it when it does not in time. */
+  | { readonly kind: 'terminate' }
+  | { readonly kind: 'kill' }
+
+export interface LifePolicy {
+  readonly kind: 'service' | 'job'
+  /** Starts that may fail before it has ever been ready (a service), or at all (a job). */
+  readonly failuresMax: number
+  readonly pauseMinMs: number
+  readonly pauseMaxMs: number
+  /** Failed probes in a row after which a ready instance gets no more requests. */
+  readonly missesMax: number
+}
+
+/** What instances live by unless said otherwise. */
+export const servicePolicy: LifePolicy = {
+  kind: 'service',
+  failuresMax: 5,
+  pauseMinMs: 500,
+  pauseMaxMs: 30_000,
+  missesMax: 3,
+}
+export const jobPolicy: LifePolicy = { ...servicePolicy, kind: 'job', failuresMax: 3 }
+
+export const newLife: Life = { phase: 'waiting', reason: null, restarts: 0, failures: 0, everReady: false, misses: 0 }
+
+export interface LifeStep {
+  readonly life: Life
+  readonly commands: readonly LifeCommand[]
+}
+
+const running: ReadonlySet<Phase> = new Set(['starting', 'ready', 'unready'])
+const ended: ReadonlySet<Phase> = new Set(['stopped', 'succeeded', 'failed'])
+
+/** The next state. An event that means nothing in a phase changes nothing. */
+export function step(life: Life, event: LifeEvent, policy: LifePolicy): LifeStep {
+  const stay = (change: Partial<Life> = {}): LifeStep => ({ life: { ...life, ...change }, commands: [] })
+  const go = (
+    phase: Phase,
+    reason: string | null,
+    change: Partial<Life> = {},
+    ...commands: LifeCommand[]
+  ): LifeStep => ({
+    life: { ...life, phase, reason, ...change },
+    commands,
+  })
+
+  switch (event.kind) {
+    case 'possible':
+      return life.phase === 'waiting' ? go('starting', null, { misses: 0 }, { kind: 'start' }) : stay()
+    case 'blocked':
+      return life.phase === 'waiting' ? stay({ reason: `waits for ${event.on}` }) : stay()
+    case 'timer':
+      return life.phase === 'backing-off'
+        ? go('waiting', life.reason, { restarts: life.restarts + 1 }, { kind: 'check' })
+        : stay()
+    case 'probe-ok':
+      if (life.phase !== 'starting' && life.phase !== 'unready' && life.phase !== 'ready') return stay()
+      return life.phase === 'ready'
+        ? stay({ misses: 0 })
+        : go('ready', null, { everReady: true, failures: 0, misses: 0 })
+    case 'probe-failed':
+      if (life.phase === 'starting') return stay({ reason: event.reason })
+      if (life.phase !== 'ready') return stay()
+      if (life.misses + 1 < policy.missesMax) return stay({ misses: life.misses + 1 })
+      return go('unready', event.reason, { misses: life.misses + 1 })
+    case 'ready-timeout':
+      if (life.phase !== 'starting') return stay()
+      // Killed now; the exit that follows finds the verdict in `failures`.
+      return go(
+        'starting',
+        life.reason,
+        { failures: life.everReady ? life.failures : policy.failuresMax },
+        { kind: 'kill' },
+      )
+    case 'start-failed':
+      if (life.phase !== 'starting') return stay()
+      return event.final ? go('gave-up', event.reason) : afterFailure(life, event.reason, policy)
+    case 'exited':
+      if (life.phase === 'stopping') return go('stopped', null)
+      if (!running.has(life.phase)) return stay()
+      if (policy.kind === 'job' && event.exit.cause === 'code' && event.exit.code === 0) return go('succeeded', null)
+      return afterFailure(life, reasonOfEnd(life, event.exit, policy), policy)
+    case 'stop':
+      if (running.has(life.phase)) return go('stopping', null, {}, { kind: 'terminate' })
+      if (life.phase === 'stopping' || ended.has(life.phase)) return stay()
+      return go('stopped', null)
+  }
+}
+
+function reasonOfEnd(life: Life, exit: Exit, policy: LifePolicy): string {
+  const neverAnswered = policy.kind === 'service' && !life.everReady && life.failures >= policy.failuresMax
+  return neverAnswered ? `did not get ready in time${life.reason === null ? '' : `: ${life.reason}`}` : exit.sentence
+}
+
+function afterFailure(life: Life, reason: string, policy: LifePolicy): LifeStep {
+  const failures = life.failures + 1
+  if (failures >= policy.failuresMax && !life.everReady) {
+    const times = failures > policy.failuresMax ? '' : ` (${failures} times)`
+    const phase = policy.kind === 'job' ? 'failed' : 'gave-up'
+    return { life: { ...life, phase, reason: `${reason}${times}`, failures }, commands: [] }
+  }
+  const forMs = Math.min(policy.pauseMinMs * 2 ** (failures - 1), policy.pauseMaxMs)
+  return { life: { ...life, phase: 'backing-off', reason, failures }, commands: [{ kind: 'pause', forMs }] }
+}

@@ -1,0 +1,45 @@
+/** What an agent is made of: the drivers of its machine, handed in by whoever starts it. */
+import type { Bundle } from '../artifact/index.ts'
+import type { Clock, Random } from '../base/index.ts'
+import type { DomainDriver } from '../domain/index.ts'
+import type { NetworkDriver } from '../network/index.ts'
+import type { Provider } from '../provider/index.ts'
+import type { Mount, SandboxDriver } from '../sandbox/index.ts'
+
+/** A program of a bundle, resolved for this machine. */
+export interface Program {
+  /** With the runtime's path inside the sandbox in front. */
+  readonly argv: readonly string[]
+  readonly mounts: readonly Mount[]
+  readonly env: Readonly<Record<string, string>>
+}
+
+export interface AgentOptions {
+  /** Name of this node. */
+  readonly name: string
+  /** Directory of the agent's own: plan, records of instances, domains. */
+  readonly stateDir: string
+  /** Directory for sockets, with a short path. */
+  readonly runDir: string
+  readonly clock: Clock
+  readonly random: Random
+  readonly sandbox: SandboxDriver
+  readonly network: NetworkDriver
+  readonly domain: DomainDriver
+  readonly domainBytes: number
+  readonly providers: ReadonlyMap<string, Provider>
+  /** The bundle, when this node has it. */
+  readonly openBundle: (digest: string) => Promise<Bundle | null>
+  /** Takes in the bytes of a bundle that another node has. */
+  readonly importBundle: (bytes: AsyncIterable<Uint8Array>) => Promise<Bundle>
+  readonly program: (bundle: Bundle, run: readonly string[]) => Promise<Program>
+  /** Address under which other nodes reach this one; null on a single machine. */
+  readonly advertise: string | null
+  /** Told of what a person should hear. */
+  readonly onNotice: (text: string) => void
+}
+
+/** Whether the agent may give files to other users. */
+export function mayChangeOwner(): boolean {
+  return process.getuid?.() === 0
+}

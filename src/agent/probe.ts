@@ -1,0 +1,71 @@
+/** Asks an instance whether it is ready: by HTTP, by opening its port, or by running a command beside it. Bounded in time. */
+import { request } from 'node:http'
+import { messageOf, randomId } from '../base/index.ts'
+import type { Endpoint, NetworkDriver } from '../network/index.ts'
+import type { SandboxSpec } from '../sandbox/index.ts'
+import type { AgentOptions } from './options.ts'
+
+/** Longest wait for one answer. */
+export const probeTimeoutMs: number = 2000
+
+/** Null when it answers; else why not, in words for a person. */
+export type ProbeResult = string | null
+
+/** Ready when it answers with a status from 200 up to, but not including, `statusBelow`. */
+export function probeHttp(
+  network: NetworkDriver,
+  endpoint: Endpoint,
+  path: string,
+  statusBelow: number,
+): Promise<ProbeResult> {
+  return new Promise((resolve) => {
+    const question = request({
+      path,
+      headers: { host: 'localhost', connection: 'close', 'user-agent': 'stead-probe' },
+      createConnection: () => network.connect(endpoint),
+      timeout: probeTimeoutMs,
+    })
+    question.on('response', (answer) => {
+      answer.resume()
+      const status = answer.statusCode ?? 0
+      resolve(status >= 200 && status < statusBelow ? null : `GET ${path} answered ${status}`)
+    })
+    question.on('timeout', () => question.destroy(new Error(`no answer within ${probeTimeoutMs / 1000} s`)))
+    question.on('error', (error) => resolve(`GET ${path}: ${explain(error)}`))
+    question.end()
+  })
+}
+
+/** Ready when the port accepts a connection. */
+export function probeTcp(network: NetworkDriver, endpoint: Endpoint): Promise<ProbeResult> {
+  return new Promise((resolve) => {
+    const socket = network.connect(endpoint)
+    socket.setTimeout(probeTimeoutMs)
+    const end = (result: ProbeResult): void => {
+      socket.destroy()
+      resolve(result)
+    }
+    socket.on('connect', () => end(null))
+    socket.on('timeout', () => end('the port does not answer'))
+    socket.on('error', (error) => end(explain(error)))
+  })
+}
+
+/** Ready when the command, run beside the instance in a sandbox like its own, ends with code 0. */
+export async function probeCommand(
+  options: Pick<AgentOptions, 'sandbox' | 'clock' | 'random'>,
+  beside: SandboxSpec,
+  run: readonly string[],
+): Promise<ProbeResult> {
+  const id = `${beside.id}.probe-${randomId(options.random)}`
+  const recordDir = `${beside.recordDir}.probe`
+  const sandbox = await options.sandbox.start({ ...beside, id, recordDir, argv: run, outputBytesMax: 65_536 })
+  using _timer = options.clock.after(probeTimeoutMs, () => void sandbox.kill())
+  const exit = await sandbox.exited
+  await options.sandbox.remove(recordDir)
+  return exit.cause === 'code' && exit.code === 0 ? null : `${run.join(' ')}: ${exit.sentence}`
+}
+
+function explain(error: Error): string {
+  return messageOf(error).includes('ECONNREFUSED') ? 'nothing listens on its port yet' : messageOf(error)
+}
