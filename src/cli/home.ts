@@ -1,0 +1,107 @@
+/**
+ * Where the platform keeps things on this machine, for the app in a directory:
+ *
+ *   state  /var/lib/stead (root) or ~/.local/state/stead   bundles/  apps/<name>-<digest of the directory>/
+ *   run    /run/stead (root) or the user's runtime directory         sockets; paths stay short enough for them
+ *
+ * STEAD_STATE and STEAD_RUN override them. Invariant: data of another format version is never touched.
+ */
+import { createHash } from 'node:crypto'
+import { mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
+import { homedir, tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
+import { messageOf, SteadError, systemCodeOf } from '../base/index.ts'
+
+/** Version of everything under the state directory. */
+const formatVersion = 1
+
+export interface Home {
+  readonly stateRoot: string
+  /** Bundles and runtimes, shared by all apps. */
+  readonly bundlesDir: string
+  /** This app's own state. */
+  readonly appDir: string
+  readonly storePath: string
+  readonly agentDir: string
+  readonly runDir: string
+  readonly controlSocket: string
+  readonly operatorSocket: string
+}
+
+/** The places for the app in `directory` (which must exist). Makes nothing. */
+export function homeOf(directory: string): Home {
+  const real = realpathSync(directory)
+  const digest = createHash('sha256').update(real).digest('hex').slice(0, 8)
+  const key = `${basename(real)
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .slice(0, 24)}-${digest}`
+  const stateRoot = process.env['STEAD_STATE'] ?? defaultState()
+  const appDir = join(stateRoot, 'apps', key)
+  const runDir = join(process.env['STEAD_RUN'] ?? defaultRun(), key)
+  return {
+    stateRoot,
+    bundlesDir: join(stateRoot, 'bundles'),
+    appDir,
+    storePath: join(appDir, 'store.sqlite'),
+    agentDir: join(appDir, 'agent'),
+    runDir,
+    controlSocket: join(runDir, 'control.sock'),
+    operatorSocket: join(runDir, 'operator.sock'),
+  }
+}
+
+function isRoot(): boolean {
+  return process.getuid?.() === 0
+}
+
+function defaultState(): string {
+  return isRoot()
+    ? '/var/lib/stead'
+    : join(process.env['XDG_STATE_HOME'] ?? join(homedir(), '.local', 'state'), 'stead')
+}
+
+function defaultRun(): string {
+  if (isRoot()) return '/run/stead'
+  return process.env['XDG_RUNTIME_DIR'] === undefined
+    ? join(tmpdir(), `stead-${process.getuid?.() ?? 'user'}`)
+    : join(process.env['XDG_RUNTIME_DIR'], 'stead')
+}
+
+/** Makes the directories and checks the format. Throws `cli.newer-state`, `cli.no-state-directory`. */
+export function prepareHome(home: Home): void {
+  try {
+    // Others may pass through, to what a sandbox is given by name, but not look around.
+    for (const directory of [home.stateRoot, join(home.stateRoot, 'apps'), home.appDir, home.agentDir, home.runDir]) {
+      mkdirSync(directory, { recursive: true, mode: 0o711 })
+    }
+  } catch (cause) {
+    throw new SteadError({
+      code: 'cli.no-state-directory',
+      message: `the state directory cannot be made: ${messageOf(cause)}`,
+      hint: 'Set STEAD_STATE and STEAD_RUN to directories you may write.',
+      cause,
+    })
+  }
+  const path = join(home.appDir, 'format.json')
+  const found = readVersion(path)
+  if (found === null) writeFileSync(path, `${JSON.stringify({ version: formatVersion })}\n`)
+  else if (found !== formatVersion) {
+    throw new SteadError({
+      code: 'cli.newer-state',
+      message: `${home.appDir} was written by another version of Stead (format ${found}, this one reads ${formatVersion})`,
+      hint: 'Run the version that wrote it. Nothing was changed.',
+    })
+  }
+}
+
+function readVersion(path: string): number | null {
+  try {
+    const parsed: unknown = JSON.parse(readFileSync(path, 'utf8'))
+    const version = typeof parsed === 'object' && parsed !== null && 'version' in parsed ? parsed.version : undefined
+    return typeof version === 'number' ? version : Number.NaN
+  } catch (cause) {
+    if (systemCodeOf(cause) === 'ENOENT') return null
+    return Number.NaN
+  }
+}
