@@ -40,7 +40,7 @@ function checkUses(part: Part, byName: ReadonlyMap<string, Part>): void {
   for (const { as, part: name } of part.uses) {
     const target = byName.get(name)
     if (target === undefined)
-      refuse('model.bad-use', `${who} uses '${name}' as '${as}', and no part has that name.`, '')
+      refuse('model.bad-use', `${who} uses '${name}' as '${as}', and no part has that name.`, 'Add it to the parts.')
     if (target.kind === 'resource' || (target.kind === 'service' && target.http !== null)) continue
     const hint = 'A part can use resources, and services with `http`.'
     refuse('model.bad-use', `${who} cannot use ${describePart(target)} as '${as}'.`, hint)

@@ -85,8 +85,8 @@ export const graphSchema: z.ZodType<Graph> = z.strictObject({
     .max(entriesMax),
 })
 
-/** The same as a JSON Schema (draft 2020-12), for other languages and editors. */
-export function graphJsonSchema(): unknown {
-  const schema = z.toJSONSchema(graphSchema)
-  return { title: 'Stead graph', description: 'An app as data: its parts, who uses what, and the ways in.', ...schema }
+/** The same as a JSON Schema (draft 2020-12), for other languages and editors: graph.schema.json. */
+export function graphJsonSchema(): object {
+  const about = { title: 'Stead graph', description: 'An app as data: its parts, who uses what, and the ways in.' }
+  return { ...about, ...z.toJSONSchema(graphSchema) }
 }
