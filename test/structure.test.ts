@@ -11,6 +11,7 @@ import { test } from 'node:test'
 const layers: Record<string, readonly string[]> = {
   base: [],
   model: ['base'],
+  evaluate: ['base', 'model'],
   store: ['base'],
   artifact: ['base'],
   sandbox: ['base'],
@@ -27,7 +28,7 @@ const layers: Record<string, readonly string[]> = {
 }
 
 /** Folders that may touch files, network or processes; elsewhere only under drivers/ and in conformance suites. */
-const rim = ['artifact', 'transport', 'agent', 'gateway', 'dashboard', 'cli', 'network']
+const rim = ['artifact', 'evaluate', 'transport', 'agent', 'gateway', 'dashboard', 'cli', 'network']
 
 /** Files longer than 500 lines, each with its reason. */
 const longFiles: Record<string, string> = {}

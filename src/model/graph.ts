@@ -9,6 +9,9 @@ import type { Json } from '../base/index.ts'
 /** Version of this format. Readers refuse a newer one by name. */
 export const graphVersion = 1 as const
 
+/** Most parts, routes, and uses or variables of one part that a graph may hold. */
+export const entriesMax = 1000
+
 export interface Graph {
   readonly version: typeof graphVersion
   /** Lower-case letters, digits, dash; at most 40. Part names likewise. */
@@ -24,13 +27,15 @@ export type Part = ServicePart | JobPart | ResourcePart
 /** What services and jobs have in common: a program that runs in instances. */
 export interface Runnable {
   readonly name: string
-  /** Directory of the code, relative to the app file, with forward slashes. It becomes the bundle. */
+  /** Directory of the code, inside that of the app file and relative to it, with forward slashes; `.` is that directory itself. It becomes the bundle. */
   readonly from: string
   readonly run: readonly string[]
   readonly env: Readonly<Record<string, string>>
   /** Sorted by `as`. */
   readonly uses: readonly Use[]
   readonly limits: Limits
+  /** What it may dial outside the app, as `host:port`, sorted. Declared only: this release keeps everything outside closed. */
+  readonly egress: readonly string[]
 }
 
 export interface ServicePart extends Runnable {
@@ -55,9 +60,11 @@ export interface ResourcePart {
   readonly name: string
   readonly type: string
   readonly config: Json
+  /** Directory of files that belong to it (migrations), written as `from` is; null when there are none. */
+  readonly files: string | null
 }
 
-/** A part's use of another; `as` is the user's own name for it and shapes its environment variables. */
+/** A part's use of another: a resource, or a service with `http`. `as` is the user's own name for it and shapes its environment variables (`envPrefix`). */
 export interface Use {
   readonly as: string
   readonly part: string
@@ -65,18 +72,22 @@ export interface Use {
 
 /** How to tell that an instance is ready. `started`: as soon as it runs. */
 export type Ready =
-  | { readonly kind: 'http'; readonly path: string; readonly timeoutMs: number }
+  /** GET `path` on the service's port is answered with a status from 200 up to, but not including, `statusBelow`. */
+  | { readonly kind: 'http'; readonly path: string; readonly statusBelow: number; readonly timeoutMs: number }
   | { readonly kind: 'tcp'; readonly port: number; readonly timeoutMs: number }
   | { readonly kind: 'command'; readonly run: readonly string[]; readonly timeoutMs: number }
   | { readonly kind: 'started'; readonly timeoutMs: number }
 
+/** What one instance may take. */
 export interface Limits {
   readonly memoryBytes: number
   readonly cpuCores: number
   readonly pidsMax: number
 }
 
+/** A way in. The longest path that fits on a segment boundary wins. */
 export interface Route {
+  /** Lower case; `*.` in front stands for any one label. */
   readonly host: string
   /** Prefix, starts with a slash. */
   readonly path: string

@@ -1,3 +1,25 @@
-/** The face of `model`. */
+/**
+ * The face of `model`, in two halves. App files import the builders and their types; the platform imports the graph.
+ * Loading this loads no schema library: `parseGraph` does, when it is called.
+ */
+
+// What app files import.
+export { app } from './app.ts'
+export { job, service } from './program.ts'
+export type { JobOptions, LimitOptions, ProgramOptions, ServiceOptions } from './program.ts'
+export { postgres, resource, secret } from './resource.ts'
+export type { PostgresOptions, SecretOptions } from './resource.ts'
+export type { ReadyOption } from './ready.ts'
+export type { Bytes, Duration } from './units.ts'
+export type { App, AppContext, Declaration, Environment, Job, Resource, Service, Usable, Uses } from './values.ts'
+
+// What the platform imports.
+export { toGraph } from './app.ts'
+export { parseGraph } from './parse.ts'
+export { describeDiff, diffGraphs } from './diff.ts'
+export type { Change, FieldChange } from './diff.ts'
 export { graphVersion } from './graph.ts'
 export type { Graph, JobPart, Limits, Part, Ready, ResourcePart, Route, Runnable, ServicePart, Use } from './graph.ts'
+export { envPrefix } from './patterns.ts'
+export { formatBytes, formatDuration, parseBytes, parseDuration } from './units.ts'
+export { describePart } from './values.ts'

@@ -1,0 +1,159 @@
+/** From what went wrong in the child to the error a person reads: what, in which file and line, with the line itself. Pure. */
+import { fileURLToPath } from 'node:url'
+import { SteadError } from '../base/index.ts'
+import type { Thrown } from './answer.ts'
+
+/** Where in the app's code something is. `column` counts from 1; 0 when only the line is known. */
+export interface Place {
+  readonly path: string
+  readonly line: number
+  readonly column: number
+}
+
+/** What there is to explain with. */
+export interface Scene {
+  /** Real path of the app file. */
+  readonly file: string
+  /** The directories of the platform's own code, whose lines are nobody's business. */
+  readonly ownCode: string
+  /** What the child printed to its standard error. */
+  readonly stderr: string
+  /** A text of the app's code, or null when there is none. */
+  readonly read: (path: string) => string | null
+}
+
+const allowed = 'An app file only describes the app: it can read the files beside it, and nothing else.'
+
+/** What a refused access was, by the flag of Node that would allow it. */
+const accesses: Readonly<Record<string, string>> = {
+  'fs-read': 'reads',
+  'fs-write': 'writes',
+  net: 'opens a network connection',
+  'child-process': 'starts a process',
+  worker: 'starts a thread',
+  addons: 'loads a native addon',
+  wasi: 'uses WASI',
+  ffi: 'calls native code',
+  inspector: 'opens the inspector',
+}
+
+function pathOf(url: string): string | null {
+  try {
+    return fileURLToPath(url)
+  } catch {
+    return null
+  }
+}
+
+/** The place above a caret, as Node prints it for code that does not compile. */
+function placeOfCaret(text: string): Place | null {
+  const match = /^(file:\/\/\S+):(\d+)\n(?:.*\n){1,4}?( *)\^/m.exec(text)
+  const path = pathOf(match?.[1] ?? '')
+  return match === null || path === null ? null : { path, line: Number(match[2]), column: (match[3]?.length ?? 0) + 1 }
+}
+
+/** The first place of a stack that lies in the app's own code. */
+function placeInStack(stack: string, ownCode: string): Place | null {
+  for (const match of stack.matchAll(/^ +at .*?(file:\/\/[^\s)]+):(\d+):(\d+)\)?$/gm)) {
+    const path = pathOf(match[1] ?? '')
+    if (path !== null && !path.startsWith(ownCode)) {
+      return { path, line: Number(match[2]), column: Number(match[3]) }
+    }
+  }
+  return null
+}
+
+/** Where an error points into the app's code: a caret before a stack, because the stack of a compiler is not the file's. */
+export function placeOf(stack: string, ownCode: string): Place | null {
+  return placeOfCaret(stack) ?? placeInStack(stack, ownCode)
+}
+
+/** The first line of a file that holds a text between quotes. */
+function placeOfText(scene: Scene, path: string, text: string): Place | null {
+  const line = scene
+    .read(path)
+    ?.split('\n')
+    .findIndex((row) => row.includes(`'${text}'`) || row.includes(`"${text}"`))
+  return line === undefined || line < 0 ? null : { path, line: line + 1, column: 0 }
+}
+
+/** `app.ts:3:15`, as terminals and editors link it. */
+function where(scene: Scene, place: Place | null): string {
+  if (place === null) return scene.file
+  return [place.path, place.line, ...(place.column > 0 ? [place.column] : [])].join(':')
+}
+
+/** The line of a place with a caret under the column, to stand below a message. */
+function excerpt(scene: Scene, place: Place | null): string {
+  const line = place === null ? undefined : scene.read(place.path)?.split('\n')[place.line - 1]
+  if (place === null || line === undefined || line.length > 200) return ''
+  const margin = String(place.line)
+  const caret = place.column === 0 ? '' : `\n  ${' '.repeat(margin.length)} | ${' '.repeat(place.column - 1)}^`
+  return `\n  ${margin} | ${line.replaceAll('\t', ' ')}${caret}`
+}
+
+/** The first line of a message, without the full stop it may have. */
+function sentence(message: string): string {
+  return (message.split('\n')[0] ?? '').replace(/\.$/, '')
+}
+
+/** The error for something that the app file, or the model on its behalf, threw. */
+export function explainThrown(thrown: Thrown, scene: Scene): SteadError {
+  const place = placeInStack(thrown.stack, scene.ownCode)
+  const at = where(scene, place)
+  if (thrown.code === 'model.not-an-app') {
+    const message = `${scene.file}: ${thrown.message}`
+    return new SteadError({ code: 'evaluate.not-an-app', message, hint: thrown.hint })
+  }
+  if (thrown.name === 'SteadError' && thrown.code.startsWith('model.')) {
+    const message = `${at}: ${thrown.message}${excerpt(scene, place)}`
+    return new SteadError({ code: thrown.code, message, hint: thrown.hint })
+  }
+  if (thrown.code === 'ERR_MODULE_NOT_FOUND') return explainMissing(thrown, scene)
+  if (thrown.code === 'ERR_ACCESS_DENIED' || thrown.code === 'ERR_DLOPEN_DISABLED') {
+    const flag = /--allow-([a-z-]+)/.exec(thrown.message)?.[1] ?? 'addons'
+    const what = `${accesses[flag] ?? `needs ${flag}`}${flag.startsWith('fs-') ? ` ${thrown.resource}` : ''}`
+    const message = `${at} ${what}, which an app file must not.${excerpt(scene, place)}`
+    return new SteadError({ code: 'evaluate.refused', message, hint: allowed })
+  }
+  if (thrown.code === 'ERR_MEMORY_ALLOCATION_FAILED' || thrown.message === 'Array buffer allocation failed') {
+    return outOfMemory(at, excerpt(scene, place))
+  }
+  const caret = placeOfCaret(thrown.stack) ?? placeOfCaret(scene.stderr)
+  if (thrown.name === 'SyntaxError' && place === null) {
+    return new SteadError({
+      code: 'evaluate.does-not-compile',
+      message: `${where(scene, caret)} does not compile: ${sentence(thrown.message)}.${excerpt(scene, caret)}`,
+      hint: 'Only TypeScript that can be stripped runs: types and interfaces, no enums, namespaces or parameter properties.',
+    })
+  }
+  return new SteadError({
+    code: 'evaluate.threw',
+    message: `${at} threw: ${sentence(thrown.message)}.${excerpt(scene, place)}`,
+    hint: thrown.message.endsWith(' before initialization')
+      ? 'A part can use only what is declared above it. Parts that use each other in a circle have no start order.'
+      : 'Run the line by hand or take it out; an app file should only put values together.',
+  })
+}
+
+/** The error for a file that takes more memory than it is given. */
+export function outOfMemory(at: string, code = ''): SteadError {
+  const message = `${at} needs more memory than an app file is given.${code}`
+  const hint = 'Look for a list that grows without end: an app file only puts values together.'
+  return new SteadError({ code: 'evaluate.out-of-memory', message, hint })
+}
+
+function explainMissing(thrown: Thrown, scene: Scene): SteadError {
+  const [, kind = 'module', name = '', from = ''] =
+    /^Cannot find (package|module) '([^']+)' imported from (.+)$/.exec(thrown.message) ?? []
+  const importer = from.startsWith('file:') ? (pathOf(from) ?? scene.file) : from || scene.file
+  const place = kind === 'package' ? placeOfText(scene, importer, name) : null
+  return new SteadError({
+    code: 'evaluate.missing-import',
+    message: `${place === null ? importer : where(scene, place)} imports ${name}, and there is no such ${kind}.${excerpt(scene, place)}`,
+    hint:
+      kind === 'package'
+        ? `Install it beside the app file: npm install ${name}.`
+        : 'An import names the file with its ending, and the file must be in the directory of the app file or below it.',
+  })
+}

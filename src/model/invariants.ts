@@ -1,0 +1,102 @@
+/**
+ * What must hold between the parts of a graph, whoever made it: unique names, uses and routes that lead somewhere, no
+ * cycle. Builders cannot make most of these mistakes; a graph that was edited or made elsewhere can.
+ */
+import { SteadError } from '../base/index.ts'
+import { entriesMax } from './graph.ts'
+import type { Graph, Part } from './graph.ts'
+import { scheduleProblem } from './schedule.ts'
+import { describePart } from './values.ts'
+
+function refuse(code: `model.${string}`, message: string, hint: string): never {
+  throw new SteadError({ code, message, hint })
+}
+
+/** Names the parts that use each other in a circle, the first one again at the end; null when there are none. */
+export function findCycle(parts: readonly Part[]): readonly string[] | null {
+  const byName = new Map(parts.map((part) => [part.name, part]))
+  const done = new Set<string>()
+  const visit = (name: string, trail: readonly string[]): readonly string[] | null => {
+    if (trail.includes(name)) return [...trail.slice(trail.indexOf(name)), name]
+    const part = byName.get(name)
+    if (done.has(name) || part === undefined || part.kind === 'resource') return null
+    done.add(name)
+    for (const use of part.uses) {
+      const cycle = visit(use.part, [...trail, name])
+      if (cycle !== null) return cycle
+    }
+    return null
+  }
+  for (const part of parts) {
+    const cycle = visit(part.name, [])
+    if (cycle !== null) return cycle
+  }
+  return null
+}
+
+function checkUses(part: Part, byName: ReadonlyMap<string, Part>): void {
+  if (part.kind === 'resource') return
+  const who = describePart(part)
+  for (const { as, part: name } of part.uses) {
+    const target = byName.get(name)
+    if (target === undefined)
+      refuse('model.bad-use', `${who} uses '${name}' as '${as}', and no part has that name.`, 'Add it to the parts.')
+    if (target.kind === 'resource' || (target.kind === 'service' && target.http !== null)) continue
+    const hint = 'A part can use resources, and services with `http`.'
+    refuse('model.bad-use', `${who} cannot use ${describePart(target)} as '${as}'.`, hint)
+  }
+}
+
+function checkSchedule(part: Part): void {
+  if (part.kind !== 'job' || part.schedule === null) return
+  const problem = scheduleProblem(part.schedule)
+  if (problem === null) return
+  const hint = 'Minute, hour, day of month, month, day of week, in UTC.'
+  refuse('model.bad-schedule', `${describePart(part)}: schedule '${part.schedule}' ${problem}.`, hint)
+}
+
+function checkRoutes(graph: Graph, byName: ReadonlyMap<string, Part>): void {
+  const taken = new Map<string, string>()
+  for (const { host, path, part: name } of graph.routes) {
+    const way = `${host}${path}`
+    const other = taken.get(way)
+    if (other !== undefined) {
+      refuse(
+        'model.route-conflict',
+        `The route ${way} leads to '${other}' and to '${name}'.`,
+        'Upper case and a slash at the end make no difference. Keep one of them.',
+      )
+    }
+    taken.set(way, name)
+    const target = byName.get(name)
+    if (target?.kind === 'service' && target.http !== null) continue
+    const what = target === undefined ? `'${name}', and no part has that name` : describePart(target)
+    refuse('model.bad-public', `The route ${way} leads to ${what}.`, 'A route leads to a service with `http`.')
+  }
+}
+
+/** Throws `model.duplicate-name`, `model.bad-use`, `model.bad-public`, `model.route-conflict`, `model.cycle`, `model.bad-schedule`, `model.too-large`. */
+export function checkGraph(graph: Graph): void {
+  for (const [what, count] of Object.entries({ parts: graph.parts.length, routes: graph.routes.length })) {
+    if (count <= entriesMax) continue
+    refuse('model.too-large', `App '${graph.app}' has ${count} ${what}; ${entriesMax} is the most.`, 'Split the app.')
+  }
+  const byName = new Map<string, Part>()
+  for (const part of graph.parts) {
+    const other = byName.get(part.name)
+    if (other !== undefined) {
+      const both = `${describePart(other)} and ${describePart(part)}`
+      refuse('model.duplicate-name', `Two parts have the same name: ${both}.`, 'Rename one.')
+    }
+    byName.set(part.name, part)
+  }
+  for (const part of graph.parts) {
+    checkUses(part, byName)
+    checkSchedule(part)
+  }
+  checkRoutes(graph, byName)
+  const cycle = findCycle(graph.parts)
+  if (cycle === null) return
+  const hint = 'Let one of them reach the other later, for example through a queue: start order needs a beginning.'
+  refuse('model.cycle', `Parts use each other in a circle: ${cycle.join(' -> ')}.`, hint)
+}

@@ -1,0 +1,37 @@
+/** What names, paths and addresses look like: shared by the builders, which explain, and the schema, which is published. */
+
+/** App and part names: they become host names, user names and directories. */
+export const namePattern: RegExp = /^[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?$/
+
+/** A part's own name for what it uses: camel case, so that it maps onto environment variables without a clash. */
+export const aliasPattern: RegExp = /^[a-z][a-zA-Z0-9]{0,39}$/
+
+/** Names of environment variables. */
+export const envNamePattern: RegExp = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/
+
+/** Types of resources. */
+export const typePattern: RegExp = /^[a-z][a-z0-9-]{0,39}$/
+
+/** A directory inside that of the app file: `.`, or segments without `.` and `..`. */
+export const directoryPattern: RegExp =
+  /^(?:\.|(?!\.{1,2}(?:\/|$))[^/\\\p{Cc}]+(?:\/(?!\.{1,2}(?:\/|$))[^/\\\p{Cc}]+)*)$/u
+
+/** A host name, in lower case. */
+export const hostPattern: RegExp =
+  /^(?:\*\.)?(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/
+
+/** The path of a route: `/`, or segments of unreserved characters without a slash at the end. */
+export const routePathPattern: RegExp =
+  /^\/(?:(?!\.{1,2}(?:\/|$))[A-Za-z0-9._~-]+(?:\/(?!\.{1,2}(?:\/|$))[A-Za-z0-9._~-]+)*)?$/
+
+/** What a ready check asks for: a path, with a query if need be. */
+export const requestPathPattern: RegExp = /^\/[!-~]{0,1023}$/
+
+/** `host:port` of an egress rule. */
+export const egressPattern: RegExp =
+  /^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?:[1-9][0-9]{0,4}$/
+
+/** The prefix of the environment variables of a use: `mailQueue` gives `MAIL_QUEUE`. Different aliases give different prefixes. */
+export function envPrefix(alias: string): string {
+  return alias.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()
+}

@@ -1,0 +1,98 @@
+/**
+ * Resources: what keeps state for services and jobs. `resource` makes any kind; `postgres` and `secret` are made of it,
+ * and so is whatever a provider brings later. The config is the provider's own and is passed on as it is.
+ */
+import { canonicalJson } from '../base/index.ts'
+import type { Json } from '../base/index.ts'
+import { badOption, checkName, checkNumber, checkOptions, readBytes } from './check.ts'
+import { readDirectory } from './directory.ts'
+import { typePattern } from './patterns.ts'
+import type { Bytes } from './units.ts'
+import { brand } from './values.ts'
+import type { Resource } from './values.ts'
+
+/** Longest config of a resource, in characters of JSON. */
+const configCharsMax = 65_536
+
+/** A database of PostgreSQL. */
+export interface PostgresOptions {
+  /** Major version. Default '18'. What is installed decides what can run. */
+  readonly version?: `${number}`
+  /** Directory of numbered SQL files, relative to the app file. Default: none. */
+  readonly migrations?: string
+  /** Memory of the server, 64MB to 4TB. Default 256MB. */
+  readonly memory?: Bytes
+  /** Connections at the same time, 5 to 10000. Default 100. */
+  readonly maxConnections?: number
+}
+
+/** A value nobody but its users reads. */
+export interface SecretOptions {
+  /** Whether the platform makes a random value where the operator has set none. Default true; false: it must be set. */
+  readonly generate?: boolean
+}
+
+/**
+ * A resource of any type. `files` is a directory beside the app file that its provider needs (migrations).
+ *
+ * Throws `model.bad-name`, `model.bad-option`.
+ */
+export function resource<Type extends string>(
+  type: Type,
+  name: string,
+  config: Json = {},
+  files: string | null = null,
+): Resource<Type> {
+  if (typeof type !== 'string' || !typePattern.test(type)) {
+    throw badOption('resource', 'type', 'lower-case letters, digits and dashes', type, "As in 'postgres'.")
+  }
+  checkName(type, name)
+  const owner = `${type} '${name}'`
+  const own = copyOf(owner, config)
+  const directory = files === null ? null : readDirectory(owner, 'files', files)
+  const part = { kind: 'resource', name, type, config: own, files: directory } as const
+  const value: Resource<Type> = { [brand]: 'resource', name, type, part: Object.freeze(part) }
+  return Object.freeze(value)
+}
+
+function copyOf(owner: string, config: Json): Json {
+  const hint = 'Texts, numbers, booleans, null, lists and objects of these.'
+  const text = ((): string => {
+    try {
+      return canonicalJson(config)
+    } catch {
+      throw badOption(owner, 'config', 'plain JSON', config, hint)
+    }
+  })()
+  if (text.length > configCharsMax) {
+    throw badOption(owner, 'config', `at most ${configCharsMax} characters of JSON`, text, hint)
+  }
+  return JSON.parse(text) as Json
+}
+
+/** A PostgreSQL database. Users get `DATABASE_URL` and the `PG*` variables. Throws `model.*` as `resource` does. */
+export function postgres(name: string, options: PostgresOptions = {}): Resource<'postgres'> {
+  checkName('postgres', name)
+  const owner = `postgres '${name}'`
+  checkOptions(owner, options, ['version', 'migrations', 'memory', 'maxConnections'])
+  const { version = '18', maxConnections = 100, migrations } = options
+  if (typeof version !== 'string' || !/^[1-9][0-9]$/.test(version)) {
+    throw badOption(owner, 'version', 'a major version as text', version, "As in version: '18'.")
+  }
+  const hint = 'Connections at the same time; each costs the server memory.'
+  checkNumber(owner, 'maxConnections', maxConnections, { min: 5, max: 10_000, whole: true, hint })
+  const memoryBytes = readBytes(owner, 'memory', options.memory ?? '256MB', 64_000_000, 4_000_000_000_000)
+  const files = migrations === undefined ? null : readDirectory(owner, 'migrations', migrations)
+  return resource('postgres', name, { version, memoryBytes, maxConnections }, files)
+}
+
+/** A secret. The platform makes a random value unless the operator sets one. Throws `model.*` as `resource` does. */
+export function secret(name: string, options: SecretOptions = {}): Resource<'secret'> {
+  checkName('secret', name)
+  const owner = `secret '${name}'`
+  checkOptions(owner, options, ['generate'])
+  const { generate = true } = options
+  if (typeof generate !== 'boolean')
+    throw badOption(owner, 'generate', 'true or false', generate, 'The default is true.')
+  return resource('secret', name, { generate })
+}

@@ -1,0 +1,92 @@
+/**
+ * The graph's format as a schema: what `parseGraph` checks, and where the published graph.schema.json comes from. Holds
+ * what is true of one field; what holds between parts is in invariants.ts. The one file that loads zod.
+ */
+import * as z from 'zod'
+import type { Json } from '../base/index.ts'
+import type { Graph } from './graph.ts'
+import { entriesMax, graphVersion } from './graph.ts'
+import {
+  aliasPattern,
+  directoryPattern,
+  egressPattern,
+  envNamePattern,
+  hostPattern,
+  namePattern,
+  requestPathPattern,
+  routePathPattern,
+  typePattern,
+} from './patterns.ts'
+
+const name = z.string().regex(namePattern)
+const port = z.int().min(1).max(65_535)
+const directory = z.string().max(1024).regex(directoryPattern)
+const command = z.array(z.string().max(32_768)).min(1).max(1000)
+const timeoutMs = z.int().min(1000)
+const json: z.ZodType<Json> = z.json()
+
+const ready = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('http'),
+    path: z.string().regex(requestPathPattern),
+    statusBelow: z.int().min(201).max(600),
+    timeoutMs,
+  }),
+  z.strictObject({ kind: z.literal('tcp'), port, timeoutMs }),
+  z.strictObject({ kind: z.literal('command'), run: command, timeoutMs }),
+  z.strictObject({ kind: z.literal('started'), timeoutMs }),
+])
+
+const runnable = {
+  name,
+  from: directory,
+  run: command,
+  env: z.record(z.string().regex(envNamePattern), z.string().max(32_768)),
+  uses: z.array(z.strictObject({ as: z.string().regex(aliasPattern), part: name })).max(entriesMax),
+  limits: z.strictObject({
+    memoryBytes: z.int().min(1),
+    cpuCores: z.number().positive(),
+    pidsMax: z.int().min(1),
+  }),
+  egress: z.array(z.string().regex(egressPattern)).max(entriesMax),
+}
+
+const part = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('service'),
+    ...runnable,
+    http: port.nullable(),
+    ready,
+    replicas: z.int().min(1).max(100),
+  }),
+  z.strictObject({ kind: z.literal('job'), ...runnable, schedule: z.string().nullable(), timeoutMs }),
+  z.strictObject({
+    kind: z.literal('resource'),
+    name,
+    type: z.string().regex(typePattern),
+    config: json,
+    files: directory.nullable(),
+  }),
+])
+
+/** The schema of a graph of this version. */
+export const graphSchema: z.ZodType<Graph> = z.strictObject({
+  version: z.literal(graphVersion),
+  app: name,
+  parts: z.array(part).max(entriesMax),
+  routes: z
+    .array(
+      z.strictObject({
+        host: z.string().max(253).regex(hostPattern),
+        path: z.string().max(1024).regex(routePathPattern),
+        part: name,
+      }),
+    )
+    .max(entriesMax),
+})
+
+/** The same as a JSON Schema (draft 2020-12), for other languages and editors: graph.schema.json. */
+export function graphJsonSchema(): object {
+  const about = { title: 'Stead graph', description: 'An app as data: its parts, who uses what, and the ways in.' }
+  return { ...about, ...z.toJSONSchema(graphSchema) }
+}

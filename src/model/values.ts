@@ -1,0 +1,103 @@
+/**
+ * What the builders make: plain, frozen values that the app file passes around. Passing one is the dependency.
+ *
+ * A value already holds its part as it will stand in the graph, and beside it the values it uses; collecting an app is a
+ * walk. The brand is a registered symbol, not a class, so that values of two copies of this library fit together, and a
+ * plain object never passes for one.
+ */
+import type { JobPart, ResourcePart, ServicePart } from './graph.ts'
+
+/** The key that only builders set. */
+export const brand: unique symbol = Symbol.for('stead.value')
+
+/** A part that keeps running. `Http` is its port; `undefined` when it serves nothing, and then nothing can use it. */
+export interface Service<Http extends number | undefined = number | undefined> {
+  readonly [brand]: 'service'
+  readonly name: string
+  readonly http: Http
+  readonly part: ServicePart
+  readonly use: Uses
+}
+
+/** A part that runs to an end. Nothing can use it. */
+export interface Job {
+  readonly [brand]: 'job'
+  readonly name: string
+  readonly part: JobPart
+  readonly use: Uses
+}
+
+/** A part that keeps state for others. `Type` names its provider: `postgres`, `secret`. */
+export interface Resource<Type extends string = string> {
+  readonly [brand]: 'resource'
+  readonly name: string
+  readonly type: Type
+  readonly part: ResourcePart
+}
+
+/** What a service or job can be given: any resource, or a service that serves HTTP. */
+export type Usable = Resource | Service<number>
+
+/** What a service or job is given, by its own names for it. */
+export type Uses = Readonly<Record<string, Usable>>
+
+/** Where the app will run. The only thing an app file can depend on. */
+export interface Environment {
+  /** `local`, `production`, or what the operator called it. */
+  readonly name: string
+  readonly production: boolean
+}
+
+/** What the function of `app` is handed. */
+export interface AppContext {
+  readonly env: Environment
+}
+
+/** What the function of `app` answers. */
+export interface Declaration {
+  /** Services and jobs of the app. What they use comes with them. The keys are for reading; a part's name counts. */
+  readonly parts: Readonly<Record<string, Service | Job | Resource>>
+  /** The ways in: `host` or `host/path`, and the service that answers there. `*.host` stands for any one label. */
+  readonly public?: Readonly<Record<string, Service<number>>>
+}
+
+/** An app, as its file exports it. */
+export interface App {
+  readonly [brand]: 'app'
+  readonly name: string
+  declare(context: AppContext): Declaration
+}
+
+function brandOf(value: unknown): unknown {
+  return typeof value === 'object' && value !== null && brand in value ? value[brand] : undefined
+}
+
+/** Whether a value was made by `service`, `job`, `resource` or what is made of it. */
+export function isPart(value: unknown): value is Service | Job | Resource {
+  return isService(value) || brandOf(value) === 'job' || brandOf(value) === 'resource'
+}
+
+/** Whether a value was made by `service`. */
+export function isService(value: unknown): value is Service {
+  return brandOf(value) === 'service'
+}
+
+/** Whether a service serves HTTP. */
+export function servesHttp(value: Service): value is Service<number> {
+  return value.http !== undefined
+}
+
+/** Whether a value can be used by another part. */
+export function isUsable(value: unknown): value is Usable {
+  return brandOf(value) === 'resource' || (isService(value) && servesHttp(value))
+}
+
+/** Whether a value was made by `app`. */
+export function isApp(value: unknown): value is App {
+  return brandOf(value) === 'app'
+}
+
+/** A part in words: `service 'web'`, `postgres 'db'`. */
+export function describePart(part: ServicePart | JobPart | ResourcePart): string {
+  return `${part.kind === 'resource' ? part.type : part.kind} '${part.name}'`
+}

@@ -1,0 +1,238 @@
+/**
+ * Wrong wiring does not compile, and the same mistake in JavaScript is an error that names part and option. Each case
+ * below stands under a directive that makes the type check fail when the mistake starts to compile.
+ */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { SteadError } from '../base/index.ts'
+import { app, job, postgres, resource, secret, service, toGraph } from './index.ts'
+import type { App, Resource, Service } from './index.ts'
+
+const run = ['node', 'x.ts'] as const
+const local = { name: 'local', production: false }
+const db = postgres('db')
+const api = service('api', { run, http: 3000 })
+const silent = service('silent', { run })
+const nightly = job('nightly', { run })
+
+function refused(name: string, build: () => unknown, code: string, message: RegExp): void {
+  test(`refused: ${name}`, () => {
+    assert.throws(build, (error: SteadError) => {
+      assert.equal(error.code, code)
+      assert.match(error.message, message)
+      assert.match(error.message, /\.$/)
+      assert.notEqual(error.hint, '')
+      return true
+    })
+  })
+}
+
+function declared(value: App): () => unknown {
+  return () => toGraph(value, local)
+}
+
+test('right wiring compiles and keeps its types', () => {
+  const bytes: Resource<'postgres'> = db
+  const token: Resource<'secret'> = secret('token', { generate: false })
+  const queue: Resource<'queue'> = resource('queue', 'mail', { retries: 3 })
+  const port: 3000 = service('typed', { run, http: 3000 }).http
+  const program: Service = service('program', {
+    run: ['python3', 'main.py'],
+    use: { db, api, token, queue, bytes },
+    limits: { memory: '256MB', cpus: 0.5, processes: 64 },
+    ready: { command: ['./check'], timeout: '1m' },
+    egress: ['smtp.example.com:587'],
+  })
+  const shop = app('shop', ({ env }) => ({
+    parts: { program, nightly, db },
+    public: { 'shop.localhost': service('web', { run, http: 8080, replicas: env.production ? 3 : 1 }) },
+  }))
+  assert.equal(port, 3000)
+  assert.deepEqual(
+    toGraph(shop, local).parts.map((part) => part.name),
+    ['api', 'db', 'mail', 'nightly', 'program', 'token', 'web'],
+  )
+})
+
+refused(
+  'a text instead of a value',
+  // @ts-expect-error a name is not a dependency
+  () => service('web', { run, use: { db: 'db' } }),
+  'model.bad-use',
+  /service 'web' cannot use 'db' as 'db'/,
+)
+refused(
+  'a job as a dependency',
+  // @ts-expect-error nothing can use a job
+  () => service('web', { run, use: { nightly } }),
+  'model.bad-use',
+  /service 'web' cannot use job 'nightly'/,
+)
+refused(
+  'a service without http as a dependency',
+  // @ts-expect-error a service that serves nothing cannot be used
+  () => job('report', { run, use: { silent } }),
+  'model.bad-use',
+  /job 'report' cannot use service 'silent'/,
+)
+refused(
+  'a plain object as a dependency',
+  // @ts-expect-error only builders make values
+  () => service('web', { run, use: { db: { name: 'db', type: 'postgres' } } }),
+  'model.bad-use',
+  /service 'web' cannot use a plain object as 'db'/,
+)
+refused(
+  'an app as a dependency',
+  // @ts-expect-error an app is no part
+  () => service('web', { run, use: { shop: app('shop', () => ({ parts: {} })) } }),
+  'model.bad-use',
+  /cannot use app 'shop'/,
+)
+refused(
+  'a list of dependencies',
+  // @ts-expect-error every use has a name
+  () => service('web', { run, use: [db] }),
+  'model.bad-option',
+  /service 'web': use must be an object, not a list/,
+)
+refused(
+  'a misspelt option',
+  // @ts-expect-error misspelt
+  () => service('web', { run, htpp: 3000 }),
+  'model.unknown-option',
+  /service 'web' has no option 'htpp'/,
+)
+refused(
+  'an option of another builder',
+  // @ts-expect-error jobs have no replicas
+  () => job('report', { run, replicas: 2 }),
+  'model.unknown-option',
+  /job 'report' has no option 'replicas'/,
+)
+refused(
+  'a misspelt limit',
+  // @ts-expect-error misspelt
+  () => service('web', { run, limits: { mem: '1GB' } }),
+  'model.unknown-option',
+  /service 'web': limits has no option 'mem'/,
+)
+refused(
+  'a misspelt option of a resource',
+  // @ts-expect-error misspelt
+  () => postgres('db', { migration: './migrations' }),
+  'model.unknown-option',
+  /postgres 'db' has no option 'migration'/,
+)
+refused(
+  'an unknown option of a secret',
+  // @ts-expect-error rotation is not there yet
+  () => secret('key', { rotate: '30d' }),
+  'model.unknown-option',
+  /secret 'key' has no option 'rotate'/,
+)
+refused(
+  'two kinds of ready check',
+  // @ts-expect-error exactly one
+  () => service('web', { run, http: 80, ready: { tcp: 80, http: '/' } }),
+  'model.bad-option',
+  /service 'web': ready must have exactly one of http, tcp and command, not http and tcp/,
+)
+refused(
+  'a program without words',
+  // @ts-expect-error at least the program
+  () => service('web', { run: [] }),
+  'model.bad-option',
+  /service 'web': run must be a list of texts/,
+)
+refused(
+  'a program as a shell line',
+  // @ts-expect-error there is no shell
+  () => service('web', { run: 'node server.ts' }),
+  'model.bad-option',
+  /service 'web': run must be a list of texts, not 'node server.ts'/,
+)
+refused(
+  'memory as a number',
+  // @ts-expect-error amounts have units
+  () => service('web', { run, limits: { memory: 256 } }),
+  'model.bad-option',
+  /service 'web': limits.memory must be an amount from 8MB to 4TB, not 256/,
+)
+refused(
+  'an unknown unit',
+  // @ts-expect-error no such unit
+  () => postgres('db', { memory: '1 gigabyte' }),
+  'model.bad-option',
+  /postgres 'db': memory must be an amount/,
+)
+refused(
+  'a duration without a unit',
+  // @ts-expect-error durations have units
+  () => job('report', { run, timeout: '30' }),
+  'model.bad-option',
+  /job 'report': timeout must be a duration from 1s to 7d, not '30'/,
+)
+refused(
+  'an environment variable that is no text',
+  // @ts-expect-error texts only
+  () => service('web', { run, env: { PORT: 3000 } }),
+  'model.bad-option',
+  /service 'web': env.PORT must be a text, not 3000/,
+)
+refused(
+  'egress without a port',
+  // @ts-expect-error host:port
+  () => service('web', { run, egress: ['example.com'] }),
+  'model.bad-option',
+  /service 'web': an entry of egress must be `host:port`, not 'example.com'/,
+)
+refused(
+  'a resource made public',
+  // @ts-expect-error only services answer
+  declared(app('shop', () => ({ parts: {}, public: { 'shop.localhost': db } }))),
+  'model.bad-public',
+  /app 'shop': public\['shop.localhost'\] must be a service with `http`, not postgres 'db'/,
+)
+refused(
+  'a service without http made public',
+  // @ts-expect-error it serves nothing
+  declared(app('shop', () => ({ parts: {}, public: { 'shop.localhost': silent } }))),
+  'model.bad-public',
+  /not service 'silent'/,
+)
+refused(
+  'a text made public',
+  // @ts-expect-error a name is not a service
+  declared(app('shop', () => ({ parts: {}, public: { 'shop.localhost': 'web' } }))),
+  'model.bad-public',
+  /not 'web'/,
+)
+refused(
+  'a misspelt field of the declaration',
+  // @ts-expect-error misspelt
+  declared(app('shop', () => ({ parts: {}, publik: {} }))),
+  'model.unknown-option',
+  /app 'shop': what its function answers has no option 'publik'/,
+)
+refused(
+  'no parts',
+  // @ts-expect-error parts are required
+  declared(app('shop', () => ({}))),
+  'model.bad-option',
+  /app 'shop': parts must be an object, not undefined/,
+)
+refused(
+  'a plain object as a part',
+  // @ts-expect-error only builders make values
+  declared(app('shop', () => ({ parts: { web: { run } } }))),
+  'model.bad-option',
+  /app 'shop': parts.web must be a part, not a plain object/,
+)
+refused(
+  'an asynchronous function',
+  // @ts-expect-error the answer is not a promise
+  declared(app('shop', async () => ({ parts: {} }))),
+  'model.bad-option',
+  /app 'shop': its function must be synchronous, not a promise/,
+)
