@@ -29,7 +29,7 @@ export interface Runtime {
 
 export interface BundleManifest {
   readonly version: 1
-  /** Sorted by path, forward slashes, relative. */
+  /** Sorted by path (UTF-16 order, as `<` compares), forward slashes, relative. */
   readonly files: readonly BundleFile[]
   readonly runtime: Runtime | null
 }
@@ -40,4 +40,22 @@ export interface Bundle {
   readonly manifest: BundleManifest
   /** Directory that holds the tree on this machine, read-only. */
   readonly path: string
+}
+
+/** How large a bundle may be. */
+export interface BundleLimits {
+  /** Files and links. */
+  readonly filesMax: number
+  readonly totalBytesMax: number
+  /** Of one file. */
+  readonly fileBytesMax: number
+  /** Of one path inside the tree, and of the text of a link. */
+  readonly pathBytesMax: number
+}
+
+export const bundleLimits: BundleLimits = {
+  filesMax: 200_000,
+  totalBytesMax: 2 * 1024 ** 3,
+  fileBytesMax: 512 * 1024 ** 2,
+  pathBytesMax: 1024,
 }

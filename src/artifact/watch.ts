@@ -1,0 +1,110 @@
+/**
+ * Says when a directory of code has changed. Events of the file system are only a hint to look; what counts is a look at
+ * all names, sizes and times, which is also taken now and then without a hint, so that a lost event costs seconds and not
+ * a change. What a bundle leaves out is not watched, nor is node_modules, which changes with the lock file.
+ */
+import { watch as watchFiles } from 'node:fs'
+import type { FSWatcher } from 'node:fs'
+import { join } from 'node:path'
+import { messageOf } from '../base/index.ts'
+import type { Clock } from '../base/index.ts'
+import type { BundleLimits } from './bundle.ts'
+import { digestOf } from './manifest.ts'
+import { ignoreOf, scan } from './scan.ts'
+import type { Scan } from './scan.ts'
+
+/** Quiet time after the last event before looking. */
+const debounceMs = 100
+/** Looking without a hint: at most this often, and no more than a twentieth of the time. */
+const rescanMs = 5000
+const rescanShare = 20
+/** Directories with events of their own; the rest is found by looking. */
+const watchersMax = 2048
+
+export interface WatchRequest {
+  readonly from: string
+  /** Called after each change, never twice at once for the same state. */
+  readonly onChange: () => void
+  readonly clock: Clock
+  readonly limits: BundleLimits
+}
+
+/** Watches until disposed. Nothing is thrown: a tree that cannot be read counts as changed, and making the bundle says why. */
+export function watchDirectory({ from, onChange, clock, limits }: WatchRequest): Disposable {
+  const watchers = new Map<string, FSWatcher>()
+  let timer: Disposable | undefined
+  let seen: string | undefined
+  let looking = false
+  let again = false
+  let closed = false
+
+  const lookAfter = (delayMs: number): void => {
+    timer?.[Symbol.dispose]()
+    if (!closed) timer = clock.after(delayMs, () => void look())
+  }
+  const hint = (): void => {
+    if (looking) again = true
+    else lookAfter(debounceMs)
+  }
+  const look = async (): Promise<void> => {
+    looking = true
+    const startMs = clock.monotonicMs()
+    const { state, directories } = await stateOf(from, limits)
+    looking = false
+    if (closed) return
+    watchAll(directories)
+    const changed = seen !== undefined && seen !== state
+    seen = state
+    lookAfter(again ? debounceMs : Math.max(rescanMs, rescanShare * (clock.monotonicMs() - startMs)))
+    again = false
+    if (changed) onChange()
+  }
+  const watchAll = (directories: readonly string[]): void => {
+    const wanted = new Set(directories.slice(0, watchersMax))
+    for (const [directory, watcher] of watchers) {
+      if (wanted.has(directory)) continue
+      watcher.close()
+      watchers.delete(directory)
+    }
+    for (const directory of wanted) {
+      if (watchers.has(directory)) continue
+      const watcher = watchOne(join(from, directory), hint)
+      if (watcher === null) return
+      watchers.set(directory, watcher)
+    }
+  }
+
+  void look()
+  return {
+    [Symbol.dispose]() {
+      closed = true
+      timer?.[Symbol.dispose]()
+      for (const watcher of watchers.values()) watcher.close()
+    },
+  }
+}
+
+function watchOne(path: string, hint: () => void): FSWatcher | null {
+  try {
+    // An error of a watcher (its directory vanished) is a hint like any other.
+    return watchFiles(path, { persistent: false }, hint).on('error', hint)
+  } catch {
+    // Out of watches: looking goes on without.
+    return null
+  }
+}
+
+async function stateOf(
+  from: string,
+  limits: BundleLimits,
+): Promise<{ state: string; directories: Scan['directories'] }> {
+  try {
+    const ignore = await ignoreOf(from)
+    const isModules = (path: string): boolean => path === 'node_modules' || path.endsWith('/node_modules')
+    const found = await scan(from, (path, isDirectory) => isModules(path) || ignore(path, isDirectory), limits)
+    const rows = found.entries.map((entry) => [entry.path, entry.kind === 'file' ? entry.stamp : entry.to])
+    return { state: digestOf(JSON.stringify(rows)), directories: found.directories }
+  } catch (error) {
+    return { state: messageOf(error), directories: [''] }
+  }
+}
