@@ -50,7 +50,7 @@ export interface Domain {
   readonly capabilities: DomainCapabilities
   /** Copies the live data at one moment, read-only. Throws `domain.exists`, `domain.disk-full`. */
   checkpoint(name: string): Promise<DomainCopy>
-  /** A writable copy of a checkpoint (or of the live data when `from` is null). Throws `domain.unknown-copy`, `domain.exists`. */
+  /** A writable copy of a copy (or of the live data when `from` is null). Throws `domain.unknown-copy`, `domain.exists`. */
   clone(name: string, from: string | null): Promise<DomainCopy>
   /** Checkpoints, clones and branches, oldest first. */
   list(): Promise<readonly DomainCopy[]>
@@ -63,23 +63,37 @@ export interface Domain {
   swap(name: string, keepAs: string, expectedGeneration: number): Promise<void>
   /** Sends a checkpoint to another node's domain. Throws `domain.refused` where the driver cannot. */
   replicate(name: string, target: ReplicaTarget): Promise<void>
+  /**
+   * The other end of `replicate`: makes a checkpoint from another domain's stream, which comes whole or not at all.
+   * Throws `domain.exists`, `domain.disk-full`, `domain.refused` where the driver cannot.
+   */
+  receive(replica: Replica, stream: AsyncIterable<Uint8Array>): Promise<DomainCopy>
   usage(): Promise<DomainUsage>
-  /** Lets go of the domain (unmounts an image); the data stays. */
+  /**
+   * Lets go of the domain (unmounts an image); the data stays. Throws `domain.busy` and stays open while somebody uses it.
+   * A process that ends without it leaves the mount, and whoever works on it undisturbed; the next open finds it.
+   */
   close(): Promise<void>
 }
 
 /** Where a replica goes: a sink for the driver's own stream of one checkpoint. */
 export interface ReplicaTarget {
   readonly node: string
+  /** A checkpoint, by its name here, that the target has received before and still holds: only the difference is sent. */
+  readonly base?: string
   receive(stream: AsyncIterable<Uint8Array>): Promise<void>
 }
+
+/** How a received checkpoint is listed: as it was where it comes from. */
+export type Replica = Pick<DomainCopy, 'name' | 'createdAtMs' | 'generation'>
 
 export interface DomainDriver {
   readonly name: string
   readonly capabilities: DomainCapabilities
   /**
    * Opens the domain under `root`, making it when it is not there. `sizeBytes` limits it where the driver can.
-   * Throws `domain.disk-full` early when the host's disk is nearly full, `domain.corrupt`, `domain.newer-version`.
+   * A domain that is there and smaller grows to it. Throws `domain.disk-full` early when the host's disk is nearly full,
+   * `domain.in-use` when it is open already, `domain.corrupt`, `domain.newer-version`.
    */
   open(options: OpenDomain): Promise<Domain>
   /** Deletes a domain and all its copies. It must be closed. */
