@@ -8,7 +8,10 @@
  * - An exit is explained: what ended the program, in a sentence.
  */
 
-/** A directory or file of the host that the program may see. */
+/**
+ * A directory or file of the host that the program may see. With a driver that does not isolate, paths inside are those
+ * of the host, so `target` must equal `source`.
+ */
 export interface Mount {
   readonly source: string
   /** Absolute path inside. */
@@ -16,22 +19,29 @@ export interface Mount {
   readonly access: 'read-only' | 'read-write'
 }
 
-/** A file that exists only inside (a secret, /etc/hosts): handed over by descriptor, never on the host's disk. */
+/**
+ * A file that exists only inside (a secret, /etc/hosts): handed over by descriptor, never on the host's disk. With a
+ * driver that does not isolate it is written below `recordDir/files`, where its path must lie, and removed at the end.
+ */
 export interface InlineFile {
   readonly path: string
+  /** At most `specLimits.inlineFileBytesMax`. */
   readonly content: string
   /** Permission bits, such as 0o400. Owned by the program's user. */
   readonly mode: number
 }
 
-/** Limits of one sandbox. Reaching memory or pids is reported in the exit. */
+/**
+ * Limits of one sandbox; null asks for none. Reaching memory or pids is reported in the exit. A limit that the driver
+ * cannot hold is refused at start: whoever goes on without it says so, see `limitsWithin`.
+ */
 export interface SandboxLimits {
-  readonly memoryBytes: number
+  readonly memoryBytes: number | null
   /** CPU time per wall time: 0.5 is half a core. */
-  readonly cpuCores: number
-  readonly pidsMax: number
+  readonly cpuCores: number | null
+  readonly pidsMax: number | null
   /** Size of the writable /tmp. */
-  readonly tmpBytes: number
+  readonly tmpBytes: number | null
 }
 
 /** Where the program's sockets live. `enter` runs a synchronous function (the spawn) inside. */
@@ -41,7 +51,8 @@ export interface NetworkPlace {
   enter<T>(run: () => T): T
 }
 
-export type SyscallProfile = 'strict' | 'default'
+/** Which system calls the kernel answers. `none`: all, for a driver that has no filter. */
+export type SyscallProfile = 'strict' | 'default' | 'none'
 
 export interface SandboxSpec {
   /** Unique; letters, digits, dot, dash. Names the cgroup and the directory of records. */
@@ -93,9 +104,9 @@ export interface SandboxUsage {
 /** One started program. */
 export interface Sandbox {
   readonly id: string
-  /** Process id on the host of the program itself (pid 1 of the sandbox where there is a pid namespace), for attaching and for its network. */
+  /** Process id on the host of the program itself, for attaching and for its network. */
   readonly pid: number
-  /** Settles once, when the program and everything it started are gone. */
+  /** Settles once, when the program and everything it started are gone. Never rejects, and does not keep the process alive. */
   readonly exited: Promise<Exit>
   /** Sends a signal to the program, such as 'SIGTERM'. Nothing happens when it is gone. */
   signal(signal: NodeJS.Signals): void
@@ -117,6 +128,7 @@ export interface SandboxCapabilities {
   readonly memoryLimit: Support
   readonly cpuLimit: Support
   readonly pidsLimit: Support
+  readonly tmpLimit: Support
   readonly freeze: Support
   readonly syscallFilter: Support
   /** Whether the program, its output and its exit survive the supervisor. */

@@ -1,0 +1,82 @@
+/**
+ * What a driver can do, as a table to read and as checks to hold a wish against. Pure.
+ *
+ * Invariant: a wish that the driver cannot fulfil is an error that names it; nothing is left out in silence.
+ */
+import { SteadError } from '../base/index.ts'
+import type { SandboxCapabilities, SandboxDriver, SandboxLimits, SandboxSpec, Support } from './driver.ts'
+
+const rows: readonly (readonly [keyof Omit<SandboxCapabilities, 'weaker'>, string])[] = [
+  ['isolation', 'own user, processes and files'],
+  ['ownNetwork', 'own network, given by the network driver'],
+  ['memoryLimit', 'memory limit'],
+  ['cpuLimit', 'CPU limit'],
+  ['pidsLimit', 'limit of processes'],
+  ['tmpLimit', 'size of /tmp'],
+  ['freeze', 'freeze and thaw'],
+  ['syscallFilter', 'system call filter'],
+  ['survivesSupervisor', 'outlives its supervisor'],
+]
+
+/** A Markdown table of what drivers can do, with what is weaker below it. */
+export function describeCapabilities(drivers: readonly Pick<SandboxDriver, 'name' | 'capabilities'>[]): string {
+  const table = [
+    ['capability', ...drivers.map((driver) => driver.name)],
+    ['---', ...drivers.map(() => '---')],
+    ...rows.map(([key, title]) => [title, ...drivers.map((driver) => driver.capabilities[key])]),
+  ].map((cells) => `| ${cells.join(' | ')} |`)
+  const weaker = drivers.flatMap((driver) => driver.capabilities.weaker.map((line) => `- ${driver.name}: ${line}`))
+  return [...table, ...(weaker.length > 0 ? ['', ...weaker] : [])].join('\n')
+}
+
+const limitRows: readonly (readonly [keyof SandboxLimits, keyof SandboxCapabilities & `${string}Limit`])[] = [
+  ['memoryBytes', 'memoryLimit'],
+  ['cpuCores', 'cpuLimit'],
+  ['pidsMax', 'pidsLimit'],
+  ['tmpBytes', 'tmpLimit'],
+]
+
+/** The limits that a driver can hold, and one line for each that it cannot: for callers who go on without, and say so. */
+export function limitsWithin(
+  capabilities: SandboxCapabilities,
+  limits: SandboxLimits,
+): { readonly limits: SandboxLimits; readonly weaker: readonly string[] } {
+  const lost = limitRows.filter(([limit, support]) => limits[limit] !== null && capabilities[support] === 'refused')
+  return {
+    limits: { ...limits, ...Object.fromEntries(lost.map(([limit]) => [limit, null])) },
+    weaker: lost.map(([limit]) => `the limit ${limit} of ${limits[limit]} is not held on this machine`),
+  }
+}
+
+/** Throws `sandbox.refused` when the spec asks for more than the driver can do here. */
+export function refuseBeyond(name: string, capabilities: SandboxCapabilities, spec: SandboxSpec): void {
+  const refuse = (what: string, hint: string): never => {
+    throw new SteadError({
+      code: 'sandbox.refused',
+      message: `The ${name} sandbox driver cannot give ${spec.id} ${what} on this machine.`,
+      hint,
+    })
+  }
+  const missing = (support: Support, wanted: boolean): boolean => wanted && support === 'refused'
+  for (const [limit, support] of limitRows) {
+    if (missing(capabilities[support], spec.limits[limit] !== null)) {
+      refuse(
+        `the limit ${limit}`,
+        'Set this limit to null to run without it, or run where limit groups can be made (as root on Linux).',
+      )
+    }
+  }
+  if (missing(capabilities.syscallFilter, spec.syscalls !== 'none')) {
+    refuse(`the system call filter '${spec.syscalls}'`, "Ask for 'none', or use the bubblewrap driver.")
+  }
+  if (missing(capabilities.ownNetwork, spec.network !== null))
+    refuse('a network of its own', 'Pass null as its network.')
+  if (capabilities.isolation === 'refused') {
+    const mount = spec.mounts.find(({ source, target }) => source !== target)
+    if (mount !== undefined)
+      refuse(`${mount.source} at ${mount.target}`, 'Without isolation a path inside is the path on the host.')
+    const file = spec.files.find(({ path }) => !path.startsWith(`${spec.recordDir}/files/`))
+    if (file !== undefined)
+      refuse(`the file ${file.path}`, `Without isolation it must lie below ${spec.recordDir}/files.`)
+  }
+}
