@@ -59,7 +59,7 @@ export async function probeCommand(
 ): Promise<ProbeResult> {
   const id = `${beside.id}.probe-${randomId(options.random)}`
   const recordDir = `${beside.recordDir}.probe`
-  const sandbox = await options.sandbox.start({ ...beside, id, recordDir, argv: run, outputBytesMax: 65_536 })
+  const sandbox = await options.sandbox.start({ ...beside, id, recordDir, argv: run, outputBytesMax: 1024 * 1024 })
   using _timer = options.clock.after(probeTimeoutMs, () => void sandbox.kill())
   const exit = await sandbox.exited
   await options.sandbox.remove(recordDir)

@@ -70,14 +70,18 @@ export const linuxProcesses: ProcessTable = {
 }
 
 function ps(args: readonly string[]): readonly string[] {
-  const { stdout } = spawnSync('ps', args, { encoding: 'utf8', env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' }, timeout: 10_000 })
+  const { stdout } = spawnSync('ps', args, {
+    encoding: 'utf8',
+    env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' },
+    timeout: 10_000,
+  })
   return stdout.split('\n').filter((line) => line.trim() !== '')
 }
 
 /** Seconds of `[[days-]hours:]minutes:seconds`. */
 function secondsOf(time: string): number {
   const [clock = '', days = '0'] = time.split('-').reverse()
-  return clock.split(":").reduce((sum, part) => sum * 60 + Number(part), 0) + Number(days) * 86_400
+  return clock.split(':').reduce((sum, part) => sum * 60 + Number(part), 0) + Number(days) * 86_400
 }
 
 /** The table from `ps`, for macOS and other systems without /proc. */

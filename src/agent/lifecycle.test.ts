@@ -1,0 +1,138 @@
+/** The life of an instance: every event in every phase, and a few lives from birth to end. */
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { phases } from '../protocol/index.ts'
+import type { Exit } from '../sandbox/index.ts'
+import { jobPolicy, type Life, type LifeEvent, type LifePolicy, newLife, servicePolicy, step } from './lifecycle.ts'
+
+const ok: Exit = { cause: 'code', code: 0, signal: null, sentence: 'ended with code 0' }
+const bad: Exit = { cause: 'code', code: 3, signal: null, sentence: 'ended with code 3' }
+
+const events: readonly LifeEvent[] = [
+  { kind: 'possible' },
+  { kind: 'blocked', on: 'db' },
+  { kind: 'start-failed', reason: 'no bundle', final: false },
+  { kind: 'start-failed', reason: 'no program', final: true },
+  { kind: 'probe-ok' },
+  { kind: 'probe-failed', reason: 'answered 500' },
+  { kind: 'ready-timeout' },
+  { kind: 'exited', exit: ok },
+  { kind: 'exited', exit: bad },
+  { kind: 'timer' },
+  { kind: 'stop' },
+]
+
+/** Plays events and answers the phases passed through, with the commands given. */
+function play(policy: LifePolicy, ...played: readonly LifeEvent[]): { life: Life; story: string[] } {
+  let life = newLife
+  const story: string[] = []
+  for (const event of played) {
+    const next = step(life, event, policy)
+    life = next.life
+    story.push(
+      [
+        life.phase,
+        ...next.commands.map((command) => (command.kind === 'pause' ? `pause ${command.forMs}` : command.kind)),
+      ].join(' '),
+    )
+  }
+  return { life, story }
+}
+
+suite('life of an instance', () => {
+  test('waits, starts, gets ready, ends, comes back', () => {
+    const { story } = play(
+      servicePolicy,
+      { kind: 'blocked', on: 'db' },
+      { kind: 'possible' },
+      { kind: 'probe-ok' },
+      { kind: 'exited', exit: bad },
+      { kind: 'timer' },
+      { kind: 'possible' },
+      { kind: 'probe-ok' },
+    )
+    assert.deepEqual(story, [
+      'waiting',
+      'starting start',
+      'ready',
+      'backing-off pause 500',
+      'waiting check',
+      'starting start',
+      'ready',
+    ])
+  })
+
+  test('pauses grow, are capped, and what has never been ready is given up with the reason', () => {
+    const round: LifeEvent[] = [{ kind: 'possible' }, { kind: 'exited', exit: bad }, { kind: 'timer' }]
+    const { life, story } = play(servicePolicy, ...round, ...round, ...round, ...round, ...round)
+    assert.deepEqual(
+      story.filter((line) => line.includes('pause')),
+      ['backing-off pause 500', 'backing-off pause 1000', 'backing-off pause 2000', 'backing-off pause 4000'],
+    )
+    assert.equal(life.phase, 'gave-up')
+    assert.equal(life.reason, 'ended with code 3 (5 times)')
+  })
+
+  test('what has served once is tried for ever, with pauses up to the cap', () => {
+    const first: LifeEvent[] = [{ kind: 'possible' }, { kind: 'probe-ok' }]
+    const round: LifeEvent[] = [{ kind: 'exited', exit: bad }, { kind: 'timer' }, { kind: 'possible' }]
+    const { life, story } = play(servicePolicy, ...first, ...Array.from({ length: 20 }, () => round).flat())
+    assert.equal(life.phase, 'starting')
+    assert.equal(story.filter((line) => line.includes('pause')).at(-1), 'backing-off pause 30000')
+  })
+
+  test('never ready in time: killed, given up, and the last answer is the reason', () => {
+    const { life, story } = play(
+      servicePolicy,
+      { kind: 'possible' },
+      { kind: 'probe-failed', reason: 'GET / answered 500' },
+      { kind: 'ready-timeout' },
+      { kind: 'exited', exit: bad },
+    )
+    assert.deepEqual(story, ['starting start', 'starting', 'starting kill', 'gave-up'])
+    assert.equal(life.reason, 'did not get ready in time: GET / answered 500')
+  })
+
+  test('a ready instance that misses three probes gets no requests until it answers again', () => {
+    const miss: LifeEvent = { kind: 'probe-failed', reason: 'no answer' }
+    const { story } = play(servicePolicy, { kind: 'possible' }, { kind: 'probe-ok' }, miss, miss, miss, {
+      kind: 'probe-ok',
+    })
+    assert.deepEqual(story.slice(1), ['ready', 'ready', 'ready', 'unready', 'ready'])
+  })
+
+  test('a job succeeds with code 0, and fails after three tries', () => {
+    assert.equal(play(jobPolicy, { kind: 'possible' }, { kind: 'exited', exit: ok }).life.phase, 'succeeded')
+    const round: LifeEvent[] = [{ kind: 'possible' }, { kind: 'exited', exit: bad }, { kind: 'timer' }]
+    assert.equal(play(jobPolicy, ...round, ...round, ...round).life.phase, 'failed')
+  })
+
+  test('every event in every phase: no program is started twice, stopped is final, a stop always ends it', () => {
+    for (const policy of [servicePolicy, jobPolicy]) {
+      for (const phase of phases) {
+        for (const event of events) {
+          const { life, commands } = step({ ...newLife, phase }, event, policy)
+          const where = `${policy.kind} ${phase} ${event.kind}`
+          assert.ok(phases.includes(life.phase), where)
+          assert.ok(
+            !commands.some((command) => command.kind === 'start') || phase === 'waiting',
+            `${where}: starts only from waiting`,
+          )
+          if (phase === 'stopped') assert.deepEqual([life.phase, commands], ['stopped', []], where)
+          if (
+            ['starting', 'ready', 'unready', 'stopping'].includes(phase) &&
+            !['exited', 'start-failed', 'stop'].includes(event.kind)
+          ) {
+            assert.ok(
+              ['starting', 'ready', 'unready', 'stopping'].includes(life.phase),
+              `${where}: a running program is left only by its end`,
+            )
+          }
+        }
+        const stopping = step({ ...newLife, phase }, { kind: 'stop' }, policy).life
+        const ended = step(stopping, { kind: 'exited', exit: ok }, policy).life
+        assert.ok(['stopped', 'succeeded', 'failed'].includes(ended.phase), `${phase} can be stopped`)
+      }
+    }
+  })
+})

@@ -1,0 +1,48 @@
+/** From the app file to what is deployed: the graph, and a bundle for every part that has code or files. */
+import { dirname, join } from 'node:path'
+import type { BundleStore } from '../artifact/index.ts'
+import { evaluateAppFile } from '../evaluate/index.ts'
+import type { Graph } from '../model/index.ts'
+
+export interface Built {
+  readonly graph: Graph
+  /** By part name. */
+  readonly bundles: Readonly<Record<string, string>>
+}
+
+/** The directories that parts are bundled from, by part name. */
+export function sourcesOf(graph: Graph, appFile: string): Map<string, { from: string; program: string | null }> {
+  const root = dirname(appFile)
+  const sources = new Map<string, { from: string; program: string | null }>()
+  for (const part of graph.parts) {
+    if (part.kind !== 'resource') sources.set(part.name, { from: join(root, part.from), program: part.run[0] ?? null })
+    else if (part.files !== null) sources.set(part.name, { from: join(root, part.files), program: null })
+  }
+  return sources
+}
+
+/** Runs the app file. */
+export function readGraph(appFile: string, onOutput: (text: string) => void): Promise<Graph> {
+  return evaluateAppFile(appFile, { environment: { name: 'local', production: false }, onOutput })
+}
+
+/** Bundles every part; what has not changed costs only the looking. */
+export async function bundleParts(
+  bundles: BundleStore,
+  graph: Graph,
+  appFile: string,
+  options: { readonly onProgress: (line: string) => void; readonly signal: AbortSignal },
+): Promise<Record<string, string>> {
+  const digests: Record<string, string> = {}
+  for (const [name, { from, program }] of sourcesOf(graph, appFile)) {
+    const runtime = program === null ? null : (await bundles.resolveRuntime(program)).runtime
+    const bundle = await bundles.make({
+      from,
+      runtime,
+      onProgress: (line) => options.onProgress(`${name}: ${line}`),
+      signal: options.signal,
+    })
+    digests[name] = bundle.digest
+  }
+  return digests
+}

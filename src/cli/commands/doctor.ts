@@ -1,0 +1,59 @@
+/** `stead doctor`: what this machine can do, driver by driver, what is weaker than it could be, and how to mend it. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type ExitCode, exitCodes } from '../exit-codes.ts'
+import { homeOf, prepareHome } from '../home.ts'
+import { lookAtMachine } from '../machine.ts'
+import { paint, print, table } from '../terminal.ts'
+
+export const doctorHelp = `stead doctor     what this machine can do
+
+  --json        as JSON
+  Exit code 0: the strongest of everything; 4: something is weaker, with how to mend it.
+  Example: stead doctor`
+
+export async function doctor(options: { json: boolean }): Promise<ExitCode> {
+  // Looks with an app directory of its own, so that it says what a new app would get, and leaves nothing.
+  const scratch = mkdtempSync(join(tmpdir(), 'stead-doctor-'))
+  const home = homeOf(scratch)
+  try {
+    prepareHome(home)
+    const machine = await lookAtMachine(home)
+    const { sandbox, network, domain } = machine
+    const report = {
+      node: process.version,
+      platform: `${process.platform} ${process.arch}`,
+      sandbox: { driver: sandbox.name, ...sandbox.capabilities },
+      network: { driver: network.name, ...network.capabilities },
+      domain: { driver: domain.name, ...domain.capabilities },
+      resources: [...machine.providers.keys()],
+      weaker: machine.weaker,
+    }
+    await network[Symbol.asyncDispose]()
+    if (options.json) print(JSON.stringify(report))
+    else {
+      const line = (kind: string, driver: string, capabilities: Readonly<Record<string, unknown>>): string[] => {
+        const facts = Object.entries(capabilities).filter(([name]) => name !== 'weaker')
+        return [kind, paint('bold', driver), facts.map(([name, value]) => `${name} ${String(value)}`).join(', ')]
+      }
+      print(
+        table([
+          ['node', paint('bold', report.node), report.platform],
+          line('sandbox', sandbox.name, { ...sandbox.capabilities }),
+          line('network', network.name, { ...network.capabilities }),
+          line('data', domain.name, { ...domain.capabilities }),
+          ['resources', report.resources.join(', '), ''],
+        ]),
+      )
+      print('')
+      for (const weak of machine.weaker) print(`${paint('yellow', 'weaker')} ${weak}`)
+      if (machine.weaker.length === 0) print(paint('green', 'Nothing is weaker than it could be.'))
+    }
+    return machine.weaker.length === 0 ? exitCodes.ok : exitCodes.degraded
+  } finally {
+    rmSync(home.appDir, { recursive: true, force: true })
+    rmSync(home.runDir, { recursive: true, force: true })
+    rmSync(scratch, { recursive: true, force: true })
+  }
+}

@@ -1,0 +1,79 @@
+/** The drivers of this machine, the strongest of each kind that it allows, and what is weaker than it could be. */
+import { join } from 'node:path'
+import type { Program } from '../agent/index.ts'
+import { type Bundle, type BundleStore, createBundleStore, runtimeEnvironment } from '../artifact/index.ts'
+import { SteadError, systemClock, systemRandom } from '../base/index.ts'
+import { npmBinaries, postgresProvider, systemBinaries } from '../database/index.ts'
+import { chooseDomainDriver, type DomainDriver } from '../domain/index.ts'
+import { chooseNetworkDriver, type NetworkDriver } from '../network/index.ts'
+import type { Provider } from '../provider/index.ts'
+import { chooseSandboxDriver, type SandboxDriver } from '../sandbox/index.ts'
+import { secretProvider } from '../secrets/index.ts'
+import type { Home } from './home.ts'
+
+export interface Machine {
+  readonly sandbox: SandboxDriver
+  readonly network: NetworkDriver
+  readonly domain: DomainDriver
+  readonly bundles: BundleStore
+  readonly providers: ReadonlyMap<string, Provider>
+  /** One line for each thing that is weaker than it could be, with how to mend it. */
+  readonly weaker: readonly string[]
+}
+
+/** Looks at the machine once. */
+export async function lookAtMachine(home: Home): Promise<Machine> {
+  const network = chooseNetworkDriver()
+  const [sandbox, domain, bundles] = await Promise.all([
+    chooseSandboxDriver({ clock: systemClock, random: systemRandom }),
+    chooseDomainDriver({ root: join(home.agentDir, 'domains'), clock: systemClock }),
+    createBundleStore({ root: home.bundlesDir, clock: systemClock }),
+  ])
+  const binaries = [
+    ...(await npmBinaries(async (source, links) => (await bundles.materialiseTree(source, links)).path)),
+    ...(await systemBinaries()),
+  ]
+  const postgres = postgresProvider({ binaries, filesystem: domain.name === 'btrfs' ? 'btrfs' : 'other' })
+  const weaker = [...sandbox.capabilities.weaker, ...network.capabilities.weaker, ...domain.capabilities.weaker]
+  if (binaries.length === 0)
+    weaker.push('databases: no PostgreSQL found; install the Debian package postgresql, or run on linux-x64')
+  return {
+    sandbox,
+    network,
+    domain,
+    bundles,
+    providers: new Map([postgres, secretProvider()].map((provider) => [provider.type, provider])),
+    weaker,
+  }
+}
+
+/** How a bundle's program is started on this machine. Throws `cli.runtime-missing`. */
+export async function programOf(
+  machine: Pick<Machine, 'bundles' | 'sandbox'>,
+  bundle: Bundle,
+  run: readonly string[],
+): Promise<Program> {
+  const { bundles, sandbox } = machine
+  const named = bundle.manifest.runtime
+  const resolved = named === null ? await bundles.resolveRuntime(run[0] ?? '') : await bundles.openRuntime(named)
+  if (resolved === null) {
+    throw new SteadError({
+      code: 'cli.runtime-missing',
+      message: `this machine does not have ${named?.name} ${named?.version}, which the bundle was made with`,
+      hint: 'Deploy again from here to bundle it with what this machine has.',
+    })
+  }
+  const env = runtimeEnvironment(bundle)
+  if (sandbox.capabilities.isolation !== 'refused') {
+    const mounts = resolved.mounts.map(({ source, target }) => ({ source, target, access: 'read-only' as const }))
+    return { argv: [resolved.argv0, ...run.slice(1)], mounts, env }
+  }
+  // Without a sandbox everything is where it is on the host.
+  const places = [...resolved.mounts, { source: bundle.path, target: '/app' }]
+  const onHost = (path: string): string => {
+    const place = places.find(({ target }) => path.startsWith(`${target}/`))
+    return place === undefined ? path : place.source + path.slice(place.target.length)
+  }
+  const hostEnv = Object.fromEntries(Object.entries(env).map(([name, value]) => [name, onHost(value)]))
+  return { argv: [onHost(resolved.argv0), ...run.slice(1)], mounts: [], env: hostEnv }
+}

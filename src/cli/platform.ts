@@ -1,0 +1,90 @@
+/**
+ * The whole platform in one process: store, control, agent and gateway, wired by the same protocol and transport that
+ * carry them between machines. This is the only place that knows all of them.
+ */
+import { startAgent } from '../agent/index.ts'
+import { systemClock, systemRandom } from '../base/index.ts'
+import { type Apply, type AppView, type Control, startControl } from '../control/index.ts'
+import { connectGateway, createGateway } from '../gateway/index.ts'
+import { type Downward, type LogLine, type Upward, upwardSchema } from '../protocol/index.ts'
+import { openSqliteStore } from '../store/index.ts'
+import { listenForPeers } from '../transport/index.ts'
+import type { Home } from './home.ts'
+import { type Machine, programOf } from './machine.ts'
+
+/** Name of the only node. */
+export const localNode = 'local'
+
+/** Size of an app's data where the driver limits it. */
+const domainBytes = 4 * 1024 ** 3
+
+export interface PlatformOptions {
+  readonly home: Home
+  readonly machine: Machine
+  /** Null: no way in, for commands that only stop things. */
+  readonly port: number | null
+  readonly onNotice: (text: string) => void
+  readonly onFatal: (error: unknown) => void
+}
+
+export interface Platform extends AsyncDisposable {
+  /** Port of the way in; null without one. */
+  readonly port: number | null
+  apply(apply: Omit<Apply, 'home'>): Promise<number>
+  stop(app: string): Promise<void>
+  view(app: string): AppView | null
+  apps(): readonly string[]
+  onChange(run: () => void): Disposable
+  logs: Control['logs']
+}
+
+/** Starts everything, in the order that a failure leaves nothing behind: the port and the store are taken first. */
+export async function startPlatform({ home, machine, port, onNotice, onFatal }: PlatformOptions): Promise<Platform> {
+  const clock = systemClock
+  const random = systemRandom
+  await using stack = new AsyncDisposableStack()
+
+  const gateway = stack.use(createGateway({ connect: (endpoint) => machine.network.connect(endpoint), clock, random }))
+  const bound = port === null ? null : await gateway.listen(port)
+  const store = stack.adopt(await openSqliteStore({ path: home.storePath, clock }), (opened) => opened.close())
+  const types = [...machine.providers.values()].map(({ type, port: dialled }) => {
+    return { type, port: dialled, credential: dialled === null ? ('shared' as const) : ('own' as const) }
+  })
+  const readBundle = (digest: string): AsyncIterable<Uint8Array> => machine.bundles.export(digest)
+  const control = stack.use(await startControl({ store, clock, random, types, holder: localNode, onFatal, readBundle }))
+  const address = { kind: 'unix', path: home.controlSocket } as const
+  const listening = { clock, schema: upwardSchema, keyOf: () => null }
+  stack.use(await listenForPeers<Downward, Upward>(address, listening, (channel) => control.accept(channel)))
+  stack.use(
+    await startAgent(
+      {
+        name: localNode,
+        stateDir: home.agentDir,
+        runDir: home.runDir,
+        clock,
+        random,
+        ...machine,
+        domainBytes,
+        openBundle: (digest) => machine.bundles.open(digest),
+        importBundle: (bytes) => machine.bundles.import(bytes),
+        program: (bundle, run) => programOf(machine, bundle, run),
+        advertise: null,
+        onNotice,
+      },
+      address,
+    ),
+  )
+  if (port !== null) stack.use(connectGateway({ name: localNode, gateway, clock, random, onNotice }, address))
+
+  const running = stack.move()
+  return {
+    port: bound?.port ?? null,
+    apply: (apply) => control.apply({ ...apply, home: localNode }),
+    stop: (app) => control.stop(app),
+    view: (app) => control.view(app),
+    apps: () => control.apps(),
+    onChange: (run) => control.onChange(run),
+    logs: (assignment, options): AsyncIterable<LogLine> => control.logs(assignment, options),
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  }
+}

@@ -1,0 +1,60 @@
+/** What the platform knows of an app, in the form that people and scripts are shown. */
+import type { AppView } from '../control/index.ts'
+import type { Machine } from './machine.ts'
+import type { PartStatus, Status } from './operator.ts'
+import type { Platform } from './platform.ts'
+
+/** The URLs under which the app answers on this machine. */
+export function urlsOf(platform: Pick<Platform, 'port' | 'view'>, app: string): string[] {
+  const routes = platform.view(app)?.app.graph.routes ?? []
+  return routes.map((route) => `http://${route.host}:${platform.port}${route.path === '/' ? '' : route.path}`)
+}
+
+/** Everything of an app at this moment. */
+export function statusOf(platform: Platform, machine: Machine, app: string): Status {
+  const view = platform.view(app)
+  return {
+    app,
+    release: view?.app.release ?? 0,
+    urls: urlsOf(platform, app),
+    pid: process.pid,
+    parts: view === null ? [] : partsOf(view),
+    weaker: machine.weaker,
+    drivers: { sandbox: machine.sandbox.name, network: machine.network.name, domain: machine.domain.name },
+  }
+}
+
+function partsOf(view: AppView): PartStatus[] {
+  return view.app.graph.parts.flatMap((part): PartStatus[] => {
+    const common = { part: part.name, kind: part.kind }
+    if (part.kind === 'resource') {
+      const status = view.resources.find((resource) => resource.part === part.name)?.status ?? null
+      return [{ ...common, instance: null, ...shown(status) }]
+    }
+    const own = view.instances.filter(({ record }) => record.part.name === part.name)
+    const latest = part.kind === 'job' ? own.slice(-1) : own
+    if (latest.length === 0) {
+      const phase = part.kind === 'job' ? 'scheduled' : 'waiting'
+      return [
+        {
+          ...common,
+          instance: null,
+          ...shown(null),
+          phase,
+          reason: part.kind === 'job' ? `due at "${part.schedule}" UTC` : null,
+        },
+      ]
+    }
+    return latest.map(({ record, status }) => ({ ...common, instance: record.id, ...shown(status) }))
+  })
+}
+
+function shown(status: AppView['resources'][number]['status']): Omit<PartStatus, 'part' | 'kind' | 'instance'> {
+  return {
+    phase: status?.phase ?? 'waiting',
+    reason: status?.reason ?? null,
+    restarts: status?.restarts ?? 0,
+    sinceMs: status?.sinceMs ?? null,
+    memoryBytes: status?.memoryBytes ?? null,
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * The gateway's line to control: says hello, takes every route table it is sent, and says which one is in force and which
+ * instances that left it still have requests in flight. With control away it goes on with the table it has.
+ */
+import type { Clock, Random } from '../base/index.ts'
+import { type Downward, downwardSchema, protocolVersion, type RouteTable, type Upward } from '../protocol/index.ts'
+import { type Channel, dialForever, type TransportAddress } from '../transport/index.ts'
+import type { Gateway } from './gateway.ts'
+
+/** How often control is told again while instances drain. */
+const drainReportMs = 200
+
+export interface GatewayLinkOptions {
+  /** Name of this gateway. */
+  readonly name: string
+  readonly gateway: Pick<Gateway, 'apply' | 'inUse'>
+  readonly clock: Clock
+  readonly random: Random
+  readonly onNotice: (text: string) => void
+}
+
+/** Keeps the gateway in step with control until disposed. */
+export function connectGateway(
+  { name, gateway, clock, random, onNotice }: GatewayLinkOptions,
+  control: TransportAddress,
+): AsyncDisposable {
+  let channel: Channel<Upward> | null = null
+  let current: ReadonlySet<string> = new Set()
+  const leaving = new Set<string>()
+  let epoch = 0
+  let revision = 0
+  let timer: Disposable | null = null
+
+  const report = (): void => {
+    timer?.[Symbol.dispose]()
+    for (const instance of leaving) if (gateway.inUse(instance) === 0) leaving.delete(instance)
+    channel?.send({ type: 'applied', revision, busy: [...leaving] })
+    timer = leaving.size > 0 ? clock.after(drainReportMs, report) : null
+  }
+
+  const take = (table: RouteTable): void => {
+    gateway.apply(table)
+    revision = table.revision
+    const next = new Set(table.routes.flatMap((route) => route.targets.map((target) => target.instance)))
+    for (const instance of current) if (!next.has(instance)) leaving.add(instance)
+    for (const instance of next) leaving.delete(instance)
+    current = next
+    report()
+  }
+
+  const link = dialForever<Upward, Downward>(control, {
+    clock,
+    random,
+    schema: downwardSchema,
+    onOpen: (opened) => {
+      channel = opened
+      opened.send({ type: 'hello', protocol: protocolVersion, role: 'gateway', name })
+    },
+    onMessage: (message) => {
+      if (message.type === 'refused') return onNotice(message.message)
+      if (message.type !== 'routes' || message.epoch < epoch) return
+      epoch = message.epoch
+      take(message.table)
+    },
+    onDown: () => (channel = null),
+  })
+
+  return {
+    async [Symbol.asyncDispose]() {
+      timer?.[Symbol.dispose]()
+      await link[Symbol.asyncDispose]()
+    },
+  }
+}
