@@ -1,0 +1,97 @@
+/**
+ * What a gateway is told to do: the route table, as data with its validator. A table is whole (it replaces the one before)
+ * and carries a revision; a gateway acknowledges the revision it routes by.
+ */
+import { z } from 'zod'
+
+/** Where a target listens. The same plain data that network drivers open streams to. */
+export type RouteEndpoint =
+  | { readonly kind: 'instance'; readonly pid: number; readonly netns: number; readonly port: number }
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+  | { readonly kind: 'unix'; readonly path: string }
+
+/** One instance that can answer. */
+export interface RouteTarget {
+  readonly instance: string
+  readonly endpoint: RouteEndpoint
+}
+
+/** What a route allows where that differs from the gateway's own limits. */
+export interface RouteLimits {
+  /** Largest request body, bytes. */
+  readonly bodyBytesMax?: number
+  /** Requests in flight to one instance. */
+  readonly instanceRequestsMax?: number
+  /** Requests that wait while every instance is at its limit. */
+  readonly queueMax?: number
+  /** How long one of them waits. */
+  readonly queueMs?: number
+  /** From the request being sent to the head of the response. */
+  readonly responseMs?: number
+}
+
+/** Which requests go where. */
+export interface Route {
+  /** Stable over revisions: counters and waiting requests stay with it. */
+  readonly id: string
+  /** `shop.example`, or `*.shop.example` for every name below it. Lower case, no port. */
+  readonly host: string
+  /** A prefix that ends on a segment: `/api` takes `/api` and `/api/x`, not `/apix`. `/` takes everything. */
+  readonly path: string
+  readonly app: string
+  readonly part: string
+  readonly targets: readonly RouteTarget[]
+  readonly limits?: RouteLimits
+  /** While there is no target: whether that passes by itself. */
+  readonly phase?: 'starting' | 'deploying'
+  /** While there is no target: a sentence for the person who asks why. */
+  readonly unavailable?: string
+}
+
+export interface RouteTable {
+  readonly revision: number
+  readonly routes: readonly Route[]
+}
+
+const name = z.string().min(1).max(200)
+const port = z.int().min(1).max(65535)
+const count = z.int().min(0)
+
+const endpoint = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('instance'), pid: z.int().positive(), netns: count, port }),
+  z.object({ kind: z.literal('tcp'), host: name, port }),
+  z.object({ kind: z.literal('unix'), path: z.string().min(1).max(107) }),
+])
+
+const limits = z.object({
+  bodyBytesMax: count.exactOptional(),
+  instanceRequestsMax: z.int().positive().exactOptional(),
+  queueMax: count.exactOptional(),
+  queueMs: count.exactOptional(),
+  responseMs: z.int().positive().exactOptional(),
+})
+
+const route = z.object({
+  id: name,
+  host: z
+    .string()
+    .max(253)
+    .regex(/^(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/, 'a lower-case host name, or *. and one'),
+  path: z
+    .string()
+    .max(1024)
+    .regex(/^\/[\u0021-\u007e]*$/, 'a path that starts with a slash')
+    .refine((path) => !/[?#]/.test(path), 'a path without a query'),
+  app: name,
+  part: name,
+  targets: z.array(z.object({ instance: name, endpoint })).max(1000),
+  limits: limits.exactOptional(),
+  phase: z.enum(['starting', 'deploying']).exactOptional(),
+  unavailable: z.string().max(500).exactOptional(),
+})
+
+/** Validates a table that came from outside the process. */
+export const routeTableSchema: z.ZodType<RouteTable> = z.object({
+  revision: count,
+  routes: z.array(route).max(10_000),
+})
