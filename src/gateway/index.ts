@@ -1,0 +1,11 @@
+/** The face of `gateway`: the way in to apps over HTTP and WebSocket, by route tables that somebody else decides. */
+export { createGateway } from './gateway.ts'
+export type { Acknowledgement, BoundAddress, Gateway, GatewayOptions } from './gateway.ts'
+export { defaultLimits } from './limits.ts'
+export type { GatewayLimits } from './limits.ts'
+export { mergeMetrics, outcomes, renderPrometheus } from './metrics.ts'
+export type { Outcome, RouteLabels, RouteMetrics } from './metrics.ts'
+export { bucketUpToMs, mergeHistograms, quantileErrorMax, quantileMs } from './histogram.ts'
+export type { Histogram } from './histogram.ts'
+export { causes, renderProblem } from './problem.ts'
+export type { Cause, Hop, Problem, RenderedProblem } from './problem.ts'

@@ -1,0 +1,78 @@
+/** Every bound the gateway keeps, with its default. Nothing here may be infinite: a number that is reached has an answer. */
+
+export interface GatewayLimits {
+  /** All headers of a request, bytes: 431 above. */
+  readonly headerBytesMax: number
+  /** Request body, bytes: 413 above. A route may say otherwise. */
+  readonly bodyBytesMax: number
+  /** Open client connections; more are dropped at once. */
+  readonly connectionsMax: number
+  /** Requests in flight or waiting in the whole gateway: 503 above. */
+  readonly requestsMax: number
+  /** Requests in flight to one instance; above, they wait. A route may say otherwise. */
+  readonly instanceRequestsMax: number
+  /** Requests waiting in one route: 503 above. A route may say otherwise. */
+  readonly queueMax: number
+  /** How long a request waits for a place: 503 after. A route may say otherwise. */
+  readonly queueMs: number
+  /** Open WebSockets in the whole gateway: 503 above. */
+  readonly tunnelsMax: number
+  /** For the client to send the head of a request: 408 after. */
+  readonly headersMs: number
+  /** How often the head timeout is looked at. */
+  readonly checkMs: number
+  /** A kept-alive client connection without a request. */
+  readonly idleMs: number
+  /** Between two pieces of a request body: 408 after. */
+  readonly bodyIdleMs: number
+  /** A client that takes nothing of a response is cut off after this. */
+  readonly stallMs: number
+  /** How long, and how many bytes, an answered upload is still read so that its sender sees the answer. */
+  readonly lingerMs: number
+  readonly lingerBytesMax: number
+  /** To open a connection to an instance: 504 after. */
+  readonly connectMs: number
+  /** From the request being sent to the head of the response: 504 after. A route may say otherwise. */
+  readonly responseMs: number
+  /** Between two pieces of a response body: cut off after. */
+  readonly streamIdleMs: number
+  /** An unused connection to an instance. Shorter than what servers keep, so that a request seldom meets a closing one. */
+  readonly upstreamIdleMs: number
+  /** An instance that refused a connection is passed over this long when another one can answer. */
+  readonly restMs: number
+  /** An instance has left the table: its WebSockets are told to go (1001) after this. */
+  readonly drainMs: number
+  /** An instance has left the table: whatever is still in flight is cut off after this. */
+  readonly cutMs: number
+  /** `close()`: requests in flight get this long. */
+  readonly closeMs: number
+  /** A WebSocket that was told to go gets this long to say goodbye. */
+  readonly goodbyeMs: number
+}
+
+export const defaultLimits: GatewayLimits = {
+  headerBytesMax: 16 * 1024,
+  bodyBytesMax: 1024 * 1024 * 1024,
+  connectionsMax: 10_000,
+  requestsMax: 4096,
+  instanceRequestsMax: 256,
+  queueMax: 256,
+  queueMs: 5_000,
+  tunnelsMax: 10_000,
+  headersMs: 10_000,
+  checkMs: 1_000,
+  idleMs: 60_000,
+  bodyIdleMs: 30_000,
+  stallMs: 60_000,
+  lingerMs: 2_000,
+  lingerBytesMax: 16 * 1024 * 1024,
+  connectMs: 3_000,
+  responseMs: 60_000,
+  streamIdleMs: 300_000,
+  upstreamIdleMs: 1_000,
+  restMs: 1_000,
+  drainMs: 10_000,
+  cutMs: 60_000,
+  closeMs: 10_000,
+  goodbyeMs: 2_000,
+}

@@ -1,0 +1,94 @@
+/**
+ * A request's body on its way to an instance: counted, bounded, and never more than a few pieces in memory. It does not own
+ * the request: when the instance fails, the client's connection stays whole, so that it can be told.
+ */
+import type { IncomingMessage } from 'node:http'
+import { Readable } from 'node:stream'
+import type { Clock } from '../base/index.ts'
+import type { GatewayLimits } from './limits.ts'
+
+export interface UploadEvents {
+  /** The instance is ready to take it. */
+  onStart(): void
+  /** The client has sent nothing for too long. */
+  onStalled(): void
+  /** It has become larger than allowed. */
+  onTooLarge(): void
+}
+
+export class Upload {
+  readonly stream: Readable
+  /** Bytes taken from the client. */
+  bytes = 0
+  started = false
+  readonly #request: IncomingMessage
+  readonly #limits: GatewayLimits
+  readonly #clock: Clock
+  #stall: Disposable | null = null
+  #lingered = 0
+
+  constructor(
+    request: IncomingMessage,
+    bytesMax: number,
+    context: { readonly limits: GatewayLimits; readonly clock: Clock },
+    events: UploadEvents,
+  ) {
+    this.#request = request
+    this.#limits = context.limits
+    this.#clock = context.clock
+    const stream = new Readable({
+      read: () => {
+        if (!this.started) {
+          this.started = true
+          request.on('data', onData).on('end', onEnd).on('close', onClose)
+          events.onStart()
+        }
+        this.#stall ??= context.clock.after(context.limits.bodyIdleMs, () => events.onStalled())
+        request.resume()
+      },
+      destroy: (error, callback) => {
+        this.#rest()
+        request.removeListener('data', onData).removeListener('end', onEnd).removeListener('close', onClose)
+        callback(error)
+      },
+    })
+    const onData = (chunk: Buffer): void => {
+      this.#rest()
+      this.bytes += chunk.length
+      if (this.bytes > bytesMax) return events.onTooLarge()
+      if (!stream.push(chunk)) request.pause()
+    }
+    const onEnd = (): void => {
+      this.#rest()
+      stream.push(null)
+    }
+    const onClose = (): void => {
+      if (!request.complete) stream.destroy(new Error('the client left before its request was whole'))
+    }
+    stream.on('error', () => undefined)
+    this.stream = stream
+  }
+
+  /**
+   * The client has been answered before its body was whole: reads on for a while and throws it away, because closing on
+   * somebody who still sends loses the answer; then closes.
+   */
+  linger(): void {
+    const request = this.#request
+    this.stream.destroy()
+    if (request.complete || request.destroyed) return
+    const timer = this.#clock.after(this.#limits.lingerMs, () => request.socket.destroy())
+    request.on('data', (chunk: Buffer) => {
+      this.#lingered += chunk.length
+      if (this.#lingered > this.#limits.lingerBytesMax) request.socket.destroy()
+    })
+    request.once('close', () => timer[Symbol.dispose]())
+    request.once('end', () => timer[Symbol.dispose]())
+    request.resume()
+  }
+
+  #rest(): void {
+    this.#stall?.[Symbol.dispose]()
+    this.#stall = null
+  }
+}
