@@ -1,0 +1,79 @@
+/**
+ * The suite for drivers of `PostgresBinaries`, and what tests of this room share: a place for a copy of the binaries, and
+ * a client that knows the server only by its binding.
+ */
+import assert from 'node:assert/strict'
+import { cp, symlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { Client } from 'pg'
+import { makeTestHost, makeTestResource } from '../provider/conformance.ts'
+import type { TestClient, TestHost } from '../provider/conformance.ts'
+import type { Binding } from '../provider/index.ts'
+import type { Materialise, PostgresBinaries } from './binaries.ts'
+import { postgresProvider } from './provider.ts'
+import { asAdmin } from './server.ts'
+
+/** Copies into the host's directory; the binaries go when the host goes. */
+export function materialiseInto(host: TestHost): Materialise {
+  let number = 0
+  return async (sourceDir, links) => {
+    const copy = join(host.dir, `binaries-${number++}`)
+    await cp(sourceDir, copy, { recursive: true, verbatimSymlinks: true })
+    for (const link of links) await symlink(link.target, join(copy, link.path))
+    return copy
+  }
+}
+
+/** A consumer of PostgreSQL that reads and writes the table `items (id integer primary key)`. */
+export async function connectClient(binding: Binding): Promise<TestClient> {
+  const client = new Client({ connectionString: binding.env['DATABASE_URL'], connectionTimeoutMillis: 30_000 })
+  client.on('error', () => undefined)
+  try {
+    await client.connect()
+  } catch (error) {
+    await client.end()
+    throw error
+  }
+  return {
+    async write(item) {
+      await client.query('insert into items (id) values ($1)', [item])
+    },
+    async items() {
+      return (await client.query<{ id: number }>('select id from items order by id')).rows.map((row) => row.id)
+    },
+    [Symbol.asyncDispose]: () => client.end(),
+  }
+}
+
+/** Registers the suite for a driver: what it finds is a server that can be made, started and asked. */
+export function binariesConformance(
+  name: string,
+  find: (materialise: Materialise) => Promise<readonly PostgresBinaries[]>,
+  skip: string | false = false,
+): void {
+  test(
+    `binaries ${name}: each installation makes a data directory, starts and says its version`,
+    { skip },
+    async () => {
+      await using host = await makeTestHost()
+      const found = await find(materialiseInto(host))
+      assert.ok(found.length > 0, 'it found nothing')
+      for (const [number, binaries] of found.entries()) {
+        const provider = postgresProvider({ binaries: [binaries], filesystem: 'other' })
+        const config = { version: binaries.version, memoryBytes: 128 * 1024 * 1024 }
+        await using resource = await makeTestResource(host, { provider, config, filesDir: null }, number)
+        await resource.start()
+        const { socketDir, adminPassword } = resource.context
+        const [row] = await asAdmin({ name: 'db', socketDir, port: 5432, adminPassword }, 'postgres', (session) =>
+          session.query<{ version: string; checksums: string; fsync: string }>(
+            `select current_setting('server_version') as version, current_setting('data_checksums') as checksums,
+             current_setting('fsync') as fsync`,
+          ),
+        )
+        assert.match(row?.version ?? '', new RegExp(`^${binaries.version}\\b`))
+        assert.deepEqual([row?.checksums, row?.fsync], ['on', 'on'])
+      }
+    },
+  )
+}
