@@ -3,16 +3,23 @@
  * a client that knows the server only by its binding.
  */
 import assert from 'node:assert/strict'
-import { cp, symlink } from 'node:fs/promises'
+import { cp, mkdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { Client } from 'pg'
+import { UndoStack } from '../base/index.ts'
+import type { Json } from '../base/index.ts'
 import { makeTestHost, makeTestResource } from '../provider/conformance.ts'
-import type { TestClient, TestHost } from '../provider/conformance.ts'
-import type { Binding } from '../provider/index.ts'
+import type { TestClient, TestHost, TestResource } from '../provider/conformance.ts'
+import type { Binding, Provider } from '../provider/index.ts'
 import type { Materialise, PostgresBinaries } from './binaries.ts'
+import { npmBinaries } from './drivers/npm-binaries.ts'
+import { systemBinaries } from './drivers/system-binaries.ts'
+import { namesOf } from './names.ts'
+import { defaultPort } from './programs.ts'
 import { postgresProvider } from './provider.ts'
 import { asAdmin } from './server.ts'
+import type { Server } from './server.ts'
 
 /** Copies into the host's directory; the binaries go when the host goes. */
 export function materialiseInto(host: TestHost): Materialise {
@@ -65,15 +72,81 @@ export function binariesConformance(
         await using resource = await makeTestResource(host, { provider, config, filesDir: null }, number)
         await resource.start()
         const { socketDir, adminPassword } = resource.context
-        const [row] = await asAdmin({ name: 'db', socketDir, port: 5432, adminPassword }, 'postgres', (session) =>
-          session.query<{ version: string; checksums: string; fsync: string }>(
-            `select current_setting('server_version') as version, current_setting('data_checksums') as checksums,
+        const [row] = await asAdmin(
+          { name: 'db', socketDir, port: defaultPort, adminPassword },
+          'postgres',
+          (session) =>
+            session.query<{ version: string; checksums: string; fsync: string }>(
+              `select current_setting('server_version') as version, current_setting('data_checksums') as checksums,
              current_setting('fsync') as fsync`,
-          ),
+            ),
         )
         assert.match(row?.version ?? '', new RegExp(`^${binaries.version}\\b`))
         assert.deepEqual([row?.checksums, row?.fsync], ['on', 'on'])
       }
     },
   )
+}
+
+/** A PostgreSQL for tests: a host, the provider with what is there of binaries, and one resource, not started. */
+export interface TestPostgres extends AsyncDisposable {
+  readonly host: TestHost
+  readonly provider: Provider
+  readonly resource: TestResource
+  /** The administrator's way in. */
+  readonly server: Server
+  /** Replaces the migration files. */
+  migrations(files: Readonly<Record<string, string>>): Promise<void>
+  /** Runs a statement as administrator in the app's database. */
+  admin<Row extends Record<string, unknown>>(text: string): Promise<readonly Row[]>
+  /** Lets a consumer in; the session is open until the work ends. */
+  asConsumer<T>(consumer: string, work: (client: Client) => Promise<T>): Promise<T>
+}
+
+/** Makes a PostgreSQL for tests; with `ownsSchema` the app has no migrations. */
+export async function makeTestPostgres(
+  options: { readonly config?: Json; readonly ownsSchema?: boolean; readonly lockTimeoutMs?: number } = {},
+): Promise<TestPostgres> {
+  await using undo = new UndoStack()
+  const host = await makeTestHost()
+  undo.push('the host', () => host[Symbol.asyncDispose]())
+  const binaries = [...(await npmBinaries(materialiseInto(host))), ...(await systemBinaries())]
+  const provider = postgresProvider({ binaries, filesystem: 'other', lockTimeoutMs: options.lockTimeoutMs ?? 5_000 })
+  const migrationsDir = join(host.dir, 'migrations')
+  await mkdir(migrationsDir)
+  const filesDir = options.ownsSchema === true ? null : migrationsDir
+  const config = options.config ?? { memoryBytes: 128 * 1024 * 1024 }
+  const resource = await makeTestResource(host, { provider, config, filesDir }, 1)
+  const { name, socketDir, adminPassword, app } = resource.context
+  const server = { name, socketDir, port: defaultPort, adminPassword }
+  undo.commit()
+  return {
+    host,
+    provider,
+    resource,
+    server,
+    async migrations(files) {
+      await rm(migrationsDir, { recursive: true })
+      await mkdir(migrationsDir)
+      for (const [file, text] of Object.entries(files)) await writeFile(join(migrationsDir, file), text)
+    },
+    admin: (text) => asAdmin(server, namesOf(app).database, (session) => session.query(text)),
+    async asConsumer(consumer, work) {
+      const grant = resource.grantFor(consumer)
+      await provider.grant(resource.context, grant)
+      const { env } = await resource.bind(grant)
+      const client = new Client({ connectionString: env['DATABASE_URL'], connectionTimeoutMillis: 30_000 })
+      client.on('error', () => undefined)
+      try {
+        await client.connect()
+        return await work(client)
+      } finally {
+        await client.end()
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      await resource[Symbol.asyncDispose]()
+      await host[Symbol.asyncDispose]()
+    },
+  }
 }
