@@ -1,4 +1,4 @@
-/** The face of `provider`: what stands behind a kind of resource. */
+/** The face of `provider`: the interface of what stands behind a kind of resource. The suite is in `conformance.ts`. */
 export type {
   BindTarget,
   Binding,
@@ -11,4 +11,5 @@ export type {
   ProviderProgram,
   ProviderServer,
   ResourceDiff,
+  RunningServer,
 } from './provider.ts'

@@ -27,7 +27,9 @@ export interface ProviderContext {
   /** Runs a program to its end in the resource's sandbox, with dataDir and socketDir mounted at their own paths. */
   run(program: ProviderProgram): Promise<ProgramResult>
   /** Starts a second server in the same kind of sandbox on other data (a clone or checkpoint); disposing stops it. */
-  serve(server: ProviderServer): Promise<AsyncDisposable>
+  serve(server: ProviderServer): Promise<RunningServer>
+  /** The last lines that the resource's own server wrote; empty when it has not run. For error messages. */
+  serverOutput(): Promise<string>
   readonly clock: Clock
   readonly random: Random
 }
@@ -58,6 +60,12 @@ export interface ProviderServer extends Omit<ProviderProgram, 'timeoutMs'> {
   readonly socketPath: string
   readonly stopSignal: NodeJS.Signals
   readonly stopTimeoutMs: number
+}
+
+/** A server started with `serve`. */
+export interface RunningServer extends AsyncDisposable {
+  /** Settles once, when the server has ended, with its last lines. */
+  readonly exited: Promise<ProgramResult>
 }
 
 /** A consumer and its credential. The platform makes the credential; the provider makes it valid. */

@@ -1,0 +1,128 @@
+/**
+ * The provider of `postgres`: a real PostgreSQL server for each database resource.
+ *
+ * Invariants: what the server acknowledged survives a crash and is in every checkpoint taken later; a data directory of
+ * another major version, or one that lacks files, is refused and left as it is.
+ */
+import type { Provider, ProviderContext } from '../provider/index.ts'
+import type { PostgresBinaries } from './binaries.ts'
+import { compareDataDirs } from './compare.ts'
+import { accessText, parseConfig, settingsText } from './config.ts'
+import type { Filesystem } from './config.ts'
+import { binariesFor, runToEnd } from './datadir.ts'
+import { readMigrationFiles } from './drivers/migration-files.ts'
+import { readMetrics } from './metrics.ts'
+import { maintenanceDatabase, namesOf } from './names.ts'
+import { applyMigrations } from './prepare.ts'
+import { defaultPort, initProgram, recoverProgram, serverProgram } from './programs.ts'
+import { asAdmin, ensureDatabase, grantConsumer, revokeConsumer, waitUntilReady } from './server.ts'
+import type { Server } from './server.ts'
+
+export interface PostgresOptions {
+  /** What the drivers found, together; the config's version chooses, or else the newest is used. */
+  readonly binaries: readonly PostgresBinaries[]
+  /** What data directories lie on. */
+  readonly filesystem: Filesystem
+  /** Most time a migration waits for a lock that another session holds; 5 s unless given. */
+  readonly lockTimeoutMs?: number
+  /** Most time of one statement of a migration; 10 min unless given. */
+  readonly statementTimeoutMs?: number
+  /** Tables with more rows are counted in a diff, not compared; 2,000,000 unless given. */
+  readonly diffRowsMax?: number
+}
+
+/** Makes the provider for resources of type `postgres`. */
+export function postgresProvider(options: PostgresOptions): Provider {
+  const limits = {
+    lockTimeoutMs: options.lockTimeoutMs ?? 5_000,
+    statementTimeoutMs: options.statementTimeoutMs ?? 600_000,
+  }
+
+  const serverOf = ({ name, socketDir, adminPassword }: ProviderContext): Server => ({
+    name,
+    socketDir,
+    port: defaultPort,
+    adminPassword,
+  })
+
+  return {
+    type: 'postgres',
+    port: defaultPort,
+    capabilities: { quiesce: 'none', diff: 'exact' },
+
+    async provision(context) {
+      const { dataDir, socketDir, adminPassword } = context
+      const config = parseConfig(context.name, context.config)
+      const binaries = await binariesFor(context, dataDir, options.binaries)
+      const place = { dataDir, socketDir, port: defaultPort, memoryBytes: config.memoryBytes, settings: {} }
+      const server = serverProgram(binaries, place)
+      const settings = settingsText(config, Number(binaries.version), options.filesystem)
+      await runToEnd(context, initProgram(binaries, dataDir, adminPassword, settings, accessText), 'be made')
+      return server
+    },
+
+    async ready(context, timeoutMs) {
+      await waitUntilReady(serverOf(context), context.clock, timeoutMs, {
+        hasEnded: () => false,
+        output: () => context.serverOutput(),
+      })
+    },
+
+    async prepare(context) {
+      const names = namesOf(context.app)
+      // Files that cannot be read are told before anything is touched.
+      const files = context.filesDir === null ? [] : await readMigrationFiles(context.filesDir)
+      await ensureDatabase(serverOf(context), names)
+      await applyMigrations(serverOf(context), names, files, limits, context.random)
+    },
+
+    async grant(context, grant) {
+      const names = namesOf(context.app)
+      await ensureDatabase(serverOf(context), names)
+      const ownsSchema = context.filesDir === null
+      await grantConsumer(serverOf(context), names, grant, { ownsSchema, random: context.random })
+    },
+
+    async revoke(context, user) {
+      await ensureDatabase(serverOf(context), namesOf(context.app))
+      await revokeConsumer(serverOf(context), namesOf(context.app), user)
+    },
+
+    bind(resource, grant, target) {
+      const { database } = namesOf(resource.app)
+      const [user, password] = [encodeURIComponent(grant.user), encodeURIComponent(grant.password)]
+      const env = {
+        DATABASE_URL: `postgresql://${user}:${password}@${target.host}:${target.port}/${database}`,
+        PGHOST: target.host,
+        PGPORT: `${target.port}`,
+        PGUSER: grant.user,
+        PGPASSWORD: grant.password,
+        PGDATABASE: database,
+      }
+      return { env, files: [] }
+    },
+
+    async quiesce(context) {
+      // An atomic snapshot of a running server is consistent; the checkpoint only keeps recovery from it short.
+      await asAdmin(serverOf(context), maintenanceDatabase, (session) => session.query('checkpoint'))
+      return { [Symbol.asyncDispose]: async () => {} }
+    },
+
+    async recover(context) {
+      await runToEnd(context, recoverProgram(context.dataDir), 'be made ready to start')
+    },
+
+    async diff(context, before, after) {
+      const { binaries, diffRowsMax: rowsMax = 2_000_000 } = options
+      return await compareDataDirs(context, before, after, {
+        binaries,
+        rowsMax,
+        statementTimeoutMs: limits.statementTimeoutMs,
+      })
+    },
+
+    async metrics(context) {
+      return await asAdmin(serverOf(context), namesOf(context.app).database, readMetrics)
+    },
+  }
+}

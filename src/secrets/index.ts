@@ -1,0 +1,2 @@
+/** The face of `secrets`: the provider of secrets. */
+export { secretProvider } from './provider.ts'
