@@ -3,7 +3,10 @@
  * at one moment (a checkpoint), copied writable (a clone), and exchanged as a whole (swap).
  *
  * Invariants every driver keeps, and the conformance suite checks:
- * - A checkpoint is one moment of the whole tree. Drivers that need the writers to be still say so (`quiesce`).
+ * - A checkpoint is one moment of the whole tree: what was durable (fsynced, committed) before it began is in it, and of
+ *   what became durable meanwhile, nothing without all that came before. It is what a loss of power would leave, at worst.
+ *   What a running program has not made durable may be in it in part; pause the writers to have that too, whole.
+ *   Drivers that need the writers to be still in any case say so (`quiesce`).
  * - Nothing is thrown away by a swap: the tree that was live stays as a branch until it is deleted by name.
  * - The generation grows by one with every swap and never goes back; the live path changes with it.
  * - A step that fails leaves what was there before; a half-made copy is never listed.

@@ -36,7 +36,7 @@ export async function ensureImage(
   const { image, catalog } = layout(root)
   const halfMade = `${image}.new`
   await rm(halfMade, { force: true })
-  const wantedBytes = Math.ceil(sizeBytes / blockBytes) * blockBytes
+  const wantedBytes = Math.floor(sizeBytes / blockBytes) * blockBytes
   const heldBytes = existsSync(image) ? (await stat(image)).size : 0
   if (heldBytes >= wantedBytes && heldBytes > 0) return
   if (heldBytes === 0 && known) throw corrupt(catalog, `its disk image ${image} is not there`)

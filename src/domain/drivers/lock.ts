@@ -10,7 +10,7 @@ import { SteadError } from '../../base/index.ts'
 export function takeLock(path: string): Disposable {
   const file = new DatabaseSync(path, { timeout: 0 })
   try {
-    file.exec('PRAGMA journal_mode = OFF; BEGIN EXCLUSIVE')
+    file.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE')
     // Whoever destroyed the domain just now had the lock of a file that is gone.
     if (!existsSync(path)) throw new Error(`${path} has vanished`)
   } catch (cause) {

@@ -1,0 +1,293 @@
+/**
+ * What a domain in a btrfs image costs PostgreSQL, and what happens when a disk is full: the figures of
+ * docs/decisions/0002-domain-on-btrfs-image.md. Needs Linux, root, btrfs-progs and pgbench (Debian: postgresql-contrib).
+ *
+ *     scripts/node scripts/bench-domain.ts speed   about 5 minutes
+ *     scripts/node scripts/bench-domain.ts full    about 2 minutes
+ */
+import { randomBytes } from 'node:crypto'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { systemClock } from '../src/base/index.ts'
+import { type Domain, btrfsDriver } from '../src/domain/index.ts'
+import {
+  Cleanup,
+  Server,
+  initdb,
+  mountFile,
+  mountImage,
+  sh,
+  socketDirectory,
+  unpackPostgres,
+} from './bench-domain-rig.ts'
+
+const seconds = 6
+const rounds = 5
+const scale = 20
+const noZeroFill = { wal_init_zero: 'off', wal_recycle: 'off' }
+const smallWal = { max_wal_size: '96MB', min_wal_size: '32MB', shared_buffers: '64MB' }
+const driver = btrfsDriver({ clock: systemClock, reserveBytes: () => 0 })
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`)
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
+}
+
+interface Place {
+  readonly name: string
+  readonly data: string
+  readonly settings: Readonly<Record<string, string>>
+  readonly noCow: 'nothing' | 'wal' | 'all'
+  /** The subvolume to take a snapshot of, where there is one. */
+  readonly subvolume: string | null
+}
+
+async function speed(work: string, bin: string, sockets: string, cleanup: Cleanup): Promise<void> {
+  const sizeBytes = 3 * 2 ** 30
+  const raw = (name: string, sparse: boolean, directIo: boolean, mount: string): string => {
+    const at = mountImage(join(work, name), { sizeBytes, sparse, directIo, mount }, cleanup)
+    sh('btrfs', 'subvolume', 'create', join(at, 'live'))
+    return join(at, 'live')
+  }
+  const domain = await driver.open({ id: 'bench', root: join(work, 'domain'), home: 'here', sizeBytes: 3 * sizeBytes })
+  cleanup.push(() => domain.close())
+  const careless = raw('careless', true, false, 'defaults')
+  const place = (
+    name: string,
+    subvolume: string | null,
+    noCow: Place['noCow'],
+    settings: Place['settings'],
+  ): Place => ({
+    name,
+    data: join(subvolume ?? work, name.replaceAll(/\W+/g, '-')),
+    settings,
+    noCow,
+    subvolume,
+  })
+  const places = [
+    place('bare disk', null, 'nothing', {}),
+    place('sparse image, all defaults', careless, 'nothing', {}),
+    place('domain', domain.path, 'nothing', {}),
+    place('domain, no zero fill', domain.path, 'nothing', noZeroFill),
+    place('domain, no zero fill, WAL nocow', domain.path, 'wal', noZeroFill),
+    place('domain, WAL nocow', domain.path, 'wal', {}),
+    place('domain, all nocow', domain.path, 'all', {}),
+  ]
+  const servers: { place: Place; server: Server }[] = []
+  for (const [index, place] of places.entries()) {
+    initdb(bin, place.data, place.noCow)
+    const server = new Server(bin, place.data, sockets, 6000 + index, place.settings)
+    cleanup.push(() => server.stop())
+    if (!(await server.ready())) throw new Error(`${place.name}: ${server.complaint}`)
+    await server.pgbench('-i', '-q', '-s', String(scale))
+    servers.push({ place, server })
+  }
+  const measure = async (title: string, before: () => Promise<void>): Promise<void> => {
+    const results = servers.map(() => [] as number[])
+    for (let round = 0; round < rounds; round += 1) {
+      for (const [index, { server }] of servers.entries()) {
+        await server.query('checkpoint')
+        if (index === 0) await before()
+        results[index]?.push(await server.pgbench('-c', '4', '-j', '2', '-T', String(seconds)))
+      }
+    }
+    const bare = results[0] ?? []
+    say(`\n${title} (${rounds} rounds of ${seconds} s, 4 connections, scale ${scale})\n`)
+    say(
+      '| place | tx/s, median | least-most | of the bare disk, median of rounds | least-most |\n|---|---|---|---|---|',
+    )
+    for (const [index, { place }] of servers.entries()) {
+      const tps = results[index] ?? []
+      const shares = tps.map((value, round) => value / (bare[round] ?? Number.NaN))
+      const range = (values: readonly number[], digits: number): string =>
+        `${Math.min(...values).toFixed(digits)}-${Math.max(...values).toFixed(digits)}`
+      say(
+        `| ${place.name} | ${median(tps).toFixed(0)} | ${range(tps, 0)} | ${median(shares).toFixed(2)} | ${range(shares, 2)} |`,
+      )
+    }
+  }
+  let snapshots = 0
+  await measure('No snapshot', async () => undefined)
+  const times: number[] = []
+  await measure('A snapshot before each round', async () => {
+    const startMs = performance.now()
+    await domain.checkpoint(`round-${snapshots}`)
+    times.push(performance.now() - startMs)
+    sh('btrfs', 'subvolume', 'snapshot', '-r', careless, join(careless, `../round-${snapshots}`))
+    snapshots += 1
+  })
+  say(
+    `\nTaking a checkpoint of the domain: median ${median(times).toFixed(0)} ms, most ${Math.max(...times).toFixed(0)} ms`,
+  )
+}
+
+/** Commits rows until the server no longer takes them, or some seconds have gone. Returns what was acknowledged. */
+async function commitUntilRefused(
+  server: Server,
+  forMs: number,
+): Promise<{ acknowledged: Set<number>; refusals: number }> {
+  const acknowledged = new Set<number>()
+  const untilMs = performance.now() + forMs
+  let refusals = 0
+  let next = 0
+  const worker = async (): Promise<void> => {
+    const client = await server.connect().catch(() => null)
+    while (client !== null && performance.now() < untilMs && refusals < 40) {
+      const id = next++
+      try {
+        await client.query('insert into acked values ($1, $2)', [id, randomBytes(16_384)])
+        acknowledged.add(id)
+      } catch {
+        refusals += 1
+        if ((await client.query('select 1').catch(() => null)) === null) break
+      }
+    }
+    await client?.end().catch(() => undefined)
+  }
+  await Promise.all([worker(), worker(), worker(), worker()])
+  return { acknowledged, refusals }
+}
+
+async function verdict(server: Server, acknowledged: ReadonlySet<number>): Promise<string> {
+  if (!(await server.ready())) return `does not come back: ${server.complaint}`
+  const rows = new Set((await server.query('select id from acked')).map((row) => Number(row.id)))
+  const lost = [...acknowledged].filter((id) => !rows.has(id)).length
+  await server.query('insert into acked values (-1, null)')
+  const corrupt = await server.query('select count(*) as n from acked where length(payload) <> 16384')
+  return `came back, ${lost} of ${acknowledged.size} acknowledged commits lost, ${String(corrupt[0]?.n)} rows damaged, writable`
+}
+
+async function fullImage(work: string, bin: string, sockets: string, cleanup: Cleanup): Promise<void> {
+  const options = { id: 'full', root: join(work, 'full'), home: 'here', sizeBytes: 512 * 2 ** 20 }
+  let domain: Domain = await driver.open(options)
+  cleanup.push(() => domain.close())
+  const data = join(domain.path, 'pg')
+  initdb(bin, data, 'nothing')
+  const first = new Server(bin, data, sockets, 6100, { ...smallWal, ...noZeroFill })
+  cleanup.push(() => first.stop())
+  if (!(await first.ready())) throw new Error(first.complaint)
+  await first.query('create table acked (id bigint, payload bytea)')
+  await domain.checkpoint('early')
+  const { acknowledged, refusals } = await commitUntilRefused(first, 60_000)
+  const { freeBytes } = await domain.usage()
+  say(
+    `\nFull image of 512 MB: ${acknowledged.size} commits of 16 kB, then ${refusals} refused; ${(freeBytes / 1e6).toFixed(0)} MB said free`,
+  )
+  say(`- the server: ${first.exit === null ? 'still runs' : `ended (${first.exit})`}; it said: ${first.complaint}`)
+  const reading = first.exit === null ? await first.query('select count(*) as n from acked').catch(() => null) : null
+  say(`- reading meanwhile: ${reading === null ? 'not possible' : `${String(reading[0]?.n)} rows`}`)
+  const tried = await domain.checkpoint('when-full').then(
+    () => 'works',
+    (error: unknown) => `refused: ${String(error)}`,
+  )
+  say(`- a checkpoint of the full domain: ${tried}`)
+  await first.stop('SIGQUIT')
+  await domain.close()
+  domain = await driver.open({ ...options, sizeBytes: 1024 * 2 ** 20 })
+  const second = new Server(bin, join(domain.path, 'pg'), sockets, 6101, { ...smallWal, ...noZeroFill })
+  cleanup.push(() => second.stop())
+  say(`- after growing it to 1 GB: ${await verdict(second, acknowledged)}`)
+  await second.stop()
+}
+
+async function fullHost(
+  work: string,
+  bin: string,
+  sockets: string,
+  kind: 'sparse' | 'sparse, direct I/O' | 'domain',
+  port: number,
+  cleanup: Cleanup,
+): Promise<void> {
+  const host = join(work, `host-${port}`)
+  mkdirSync(host)
+  sh('truncate', '-s', '1G', `${host}.img`)
+  sh('mkfs.ext4', '-q', '-m', '0', `${host}.img`)
+  sh('mount', '-o', 'loop', `${host}.img`, host)
+  cleanup.push(() => sh('umount', host))
+  const sizeBytes = 700 * 2 ** 20
+  const image = { sizeBytes, sparse: true, directIo: kind !== 'sparse', mount: 'noatime' }
+  const root = join(host, 'd')
+  let domain: Domain | null = null
+  if (kind === 'domain') domain = await driver.open({ id: 'host', root, home: 'here', sizeBytes })
+  else mountImage(root, image, cleanup)
+  cleanup.push(() => domain?.close())
+  const data = join(domain?.path ?? root, 'pg')
+  initdb(bin, data, 'nothing')
+  const first = new Server(bin, data, sockets, port, smallWal)
+  cleanup.push(() => first.stop())
+  if (!(await first.ready())) throw new Error(first.complaint)
+  await first.query('create table acked (id bigint, payload bytea)')
+  sh('sync')
+  sh('sh', '-c', `dd if=/dev/zero of=${host}/filler bs=1M 2>/dev/null || true; sync`)
+  const { acknowledged, refusals } = await commitUntilRefused(first, 8_000)
+  say(`\nFull host disk, image ${kind}: ${acknowledged.size} commits of 16 kB in 8 s at most, ${refusals} refused`)
+  await new Promise((resolve) => setTimeout(resolve, 2_000))
+  const readOnly = sh('findmnt', '-no', 'OPTIONS', '--target', data).startsWith('ro')
+  say(
+    `- the server: ${first.exit === null ? 'still runs' : `ended (${first.exit})`}; it said: ${first.complaint || 'nothing'}`,
+  )
+  say(`- the file system inside: ${readOnly ? 'went read-only' : 'writable'}`)
+  await first.stop('SIGQUIT')
+  rmSync(`${host}/filler`)
+  if (domain === null) {
+    sh('umount', root)
+    try {
+      mountFile(`${root}.img`, root, image, cleanup)
+    } catch (error) {
+      say(`- after making room: the image cannot be mounted any more: ${String(error).split('\n').at(-2) ?? ''}`)
+      return
+    }
+  } else {
+    await domain.close()
+    domain = await driver.open({ id: 'host', root, home: 'here', sizeBytes })
+  }
+  const second = new Server(bin, data, sockets, port + 1, smallWal)
+  cleanup.push(() => second.stop())
+  say(`- after making room: ${await verdict(second, acknowledged)}`)
+  await second.stop()
+}
+
+/** Whether the host gets blocks back, and so may give them to others, when files inside are deleted. */
+async function keepsBlocks(work: string, cleanup: Cleanup): Promise<void> {
+  const held = (path: string): string => `${(statSync(path).blocks / 2048).toFixed(0)} MB`
+  const fill = (at: string): void => {
+    sh(
+      'sh',
+      '-c',
+      `head -c 200M /dev/urandom > ${at}/f; sync -f ${at}; rm ${at}/f; sync -f ${at}; sleep 1; btrfs filesystem sync ${at}`,
+    )
+  }
+  const at = mountImage(
+    join(work, 'discard'),
+    { sizeBytes: 512 * 2 ** 20, sparse: false, directIo: true, mount: 'noatime,discard' },
+    cleanup,
+  )
+  fill(at)
+  const domain = await driver.open({ id: 'keep', root: join(work, 'keep'), home: 'here', sizeBytes: 512 * 2 ** 20 })
+  cleanup.push(() => domain.close())
+  fill(domain.path)
+  say(
+    `\nBlocks held of 512 MB after 200 MB were written and deleted: with discard ${held(`${at}.img`)}, domain ${held(join(work, 'keep/image'))}`,
+  )
+}
+
+const [what = 'speed'] = process.argv.slice(2)
+const work = mkdtempSync(join(tmpdir(), 'bench-domain-'))
+chmodSync(work, 0o755)
+await using cleanup = new Cleanup()
+cleanup.push(() => rmSync(work, { recursive: true, force: true }))
+const bin = unpackPostgres(work)
+const sockets = socketDirectory(work)
+if (what === 'speed') await speed(work, bin, sockets, cleanup)
+else {
+  await keepsBlocks(work, cleanup)
+  await fullImage(work, bin, sockets, cleanup)
+  await fullHost(work, bin, sockets, 'sparse', 6200, cleanup)
+  await fullHost(work, bin, sockets, 'sparse, direct I/O', 6210, cleanup)
+  await fullHost(work, bin, sockets, 'domain', 6220, cleanup)
+}
