@@ -114,15 +114,17 @@ export function planV2(place: GroupPlace, name: string, limits: GroupLimits): Gr
     value: '+memory +pids +cpu',
     required: true,
   }))
-  const write = (file: string, value: string, required = true): GroupWrite => ({ path: `${group}/${file}`, value, required })
+  const write = (file: string, value: string, required = true): GroupWrite => ({
+    path: `${group}/${file}`,
+    value,
+    required,
+  })
   const { memoryBytes, cpuCores, pidsMax } = limits
   return {
     directories: [parent, group],
     writes: [
       ...handDown,
-      ...(memoryBytes === null
-        ? []
-        : [write('memory.max', String(memoryBytes)), write('memory.swap.max', '0', false)]),
+      ...(memoryBytes === null ? [] : [write('memory.max', String(memoryBytes)), write('memory.swap.max', '0', false)]),
       ...(cpuCores === null ? [] : [write('cpu.max', `${cpuQuotaUs(cpuCores)} ${cpuPeriodUs}`)]),
       ...(pidsMax === null ? [] : [write('pids.max', String(pidsMax))]),
     ],

@@ -76,7 +76,11 @@ function killQuietly(pid: number): void {
 }
 
 /** Removes empty groups, and their parents once nothing is in them any more. */
-export async function removeGroups(clock: Clock, directories: readonly string[], parents: readonly string[]): Promise<void> {
+export async function removeGroups(
+  clock: Clock,
+  directories: readonly string[],
+  parents: readonly string[],
+): Promise<void> {
   // The kernel answers EBUSY for a moment after the last member has gone.
   await waitUntil(clock, removeTimeoutMs, () => directories.every(removeDirectory))
   const left = directories.filter((directory) => existsSync(directory))

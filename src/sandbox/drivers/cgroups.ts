@@ -10,7 +10,11 @@ import { groupsV2 } from './cgroup-v2.ts'
  * Limit groups below `parent`, which stands at the top of the hierarchy: not below the supervisor's own group, or its
  * service manager would end the sandboxes together with it. Null where none can be made.
  */
-export function detectLimitGroups(clock: Clock, parent: string = 'stead', root: string = '/sys/fs/cgroup'): LimitGroups | null {
+export function detectLimitGroups(
+  clock: Clock,
+  parent: string = 'stead',
+  root: string = '/sys/fs/cgroup',
+): LimitGroups | null {
   const unified = textOf(`${root}/cgroup.controllers`).trim().split(' ')
   if (['memory', 'pids', 'cpu'].every((controller) => unified.includes(controller))) {
     return canMake(`${root}/${parent}-probe-${process.pid}`) ? groupsV2(clock, { root, parent }) : null

@@ -6,15 +6,12 @@
 import { spawnSync } from 'node:child_process'
 import { readFileSync, readdirSync } from 'node:fs'
 import { systemCodeOf } from '../../base/index.ts'
-
-/** One process as an identity that survives records: `start` is opaque and differs when the id was used again. */
-export interface ProcessIdentity {
-  readonly pid: number
-  readonly start: string
-}
+import type { ProcessIdentity } from '../record.ts'
 
 export interface ProcessInfo {
   readonly pid: number
+  /** Opaque, as in an identity. */
+  readonly start: string
   readonly parent: number
   /** Session on Linux, process group elsewhere. */
   readonly session: number
@@ -33,9 +30,7 @@ export interface ProcessTable {
 const ticksPerSecond = 100
 const pageBytes = 4096
 
-type Stat = ProcessInfo & ProcessIdentity
-
-function readStat(pid: number): Stat | null {
+function readStat(pid: number): ProcessInfo | null {
   let text: string
   try {
     text = readFileSync(`/proc/${pid}/stat`, 'latin1')
@@ -70,25 +65,30 @@ export const linuxProcesses: ProcessTable = {
 }
 
 function ps(args: readonly string[]): readonly string[] {
-  const { stdout } = spawnSync('ps', args, { encoding: 'utf8', env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' }, timeout: 10_000 })
+  const { stdout } = spawnSync('ps', args, {
+    encoding: 'utf8',
+    env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' },
+    timeout: 10_000,
+  })
   return stdout.split('\n').filter((line) => line.trim() !== '')
 }
 
 /** Seconds of `[[days-]hours:]minutes:seconds`. */
 function secondsOf(time: string): number {
   const [clock = '', days = '0'] = time.split('-').reverse()
-  return clock.split(":").reduce((sum, part) => sum * 60 + Number(part), 0) + Number(days) * 86_400
+  return clock.split(':').reduce((sum, part) => sum * 60 + Number(part), 0) + Number(days) * 86_400
 }
 
 /** The table from `ps`, for macOS and other systems without /proc. */
 export const posixProcesses: ProcessTable = {
   list() {
-    return ps(['-A', '-o', 'pid=,ppid=,pgid=,rss=,time=,stat=']).flatMap((line) => {
-      const [pid, parent, group, kilobytes, time = '0', state = ''] = line.trim().split(/\s+/)
+    return ps(['-A', '-o', 'pid=,ppid=,pgid=,rss=,time=,stat=,lstart=']).flatMap((line) => {
+      const [pid, parent, group, kilobytes, time = '0', state = '', ...start] = line.trim().split(/\s+/)
       if (state.startsWith('Z')) return []
       return [
         {
           pid: Number(pid),
+          start: start.join(' '),
           parent: Number(parent),
           session: Number(group),
           memoryBytes: Number(kilobytes) * 1024,
