@@ -79,6 +79,14 @@ export const exitByRestart: Exit = {
   sentence: 'ended when the machine was restarted',
 }
 
+/** The exit of a program whose supervisor died before it was let go. */
+export const exitNeverStarted: Exit = {
+  cause: 'unknown',
+  code: null,
+  signal: null,
+  sentence: 'never ran: its supervisor died while it was being started',
+}
+
 function megabytes(bytes: number | null): string {
   return bytes === null ? 'the machine' : `${Math.round(bytes / 2 ** 20)} MB`
 }

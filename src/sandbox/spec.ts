@@ -26,7 +26,7 @@ export const specLimits: Readonly<
   mountsMax: 100,
   filesMax: 32,
   inlineFileBytesMax: 64 * 1024,
-  outputBytesMin: 64 * 1024,
+  outputBytesMin: 1024 ** 2,
   outputBytesMax: 1024 ** 3,
 }
 

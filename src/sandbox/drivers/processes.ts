@@ -6,15 +6,12 @@
 import { spawnSync } from 'node:child_process'
 import { readFileSync, readdirSync } from 'node:fs'
 import { systemCodeOf } from '../../base/index.ts'
-
-/** One process as an identity that survives records: `start` is opaque and differs when the id was used again. */
-export interface ProcessIdentity {
-  readonly pid: number
-  readonly start: string
-}
+import type { ProcessIdentity } from '../record.ts'
 
 export interface ProcessInfo {
   readonly pid: number
+  /** Opaque, as in an identity. */
+  readonly start: string
   readonly parent: number
   /** Session on Linux, process group elsewhere. */
   readonly session: number
@@ -33,9 +30,7 @@ export interface ProcessTable {
 const ticksPerSecond = 100
 const pageBytes = 4096
 
-type Stat = ProcessInfo & ProcessIdentity
-
-function readStat(pid: number): Stat | null {
+function readStat(pid: number): ProcessInfo | null {
   let text: string
   try {
     text = readFileSync(`/proc/${pid}/stat`, 'latin1')
@@ -87,12 +82,13 @@ function secondsOf(time: string): number {
 /** The table from `ps`, for macOS and other systems without /proc. */
 export const posixProcesses: ProcessTable = {
   list() {
-    return ps(['-A', '-o', 'pid=,ppid=,pgid=,rss=,time=,stat=']).flatMap((line) => {
-      const [pid, parent, group, kilobytes, time = '0', state = ''] = line.trim().split(/\s+/)
+    return ps(['-A', '-o', 'pid=,ppid=,pgid=,rss=,time=,stat=,lstart=']).flatMap((line) => {
+      const [pid, parent, group, kilobytes, time = '0', state = '', ...start] = line.trim().split(/\s+/)
       if (state.startsWith('Z')) return []
       return [
         {
           pid: Number(pid),
+          start: start.join(' '),
           parent: Number(parent),
           session: Number(group),
           memoryBytes: Number(kilobytes) * 1024,

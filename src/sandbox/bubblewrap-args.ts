@@ -1,0 +1,136 @@
+/**
+ * From a spec to the arguments of bubblewrap. Pure: what the machine has comes in as facts.
+ *
+ * Invariants: nothing of the host is writable inside but the mounts the spec names; what is not named is not there; no
+ * secret stands in the arguments that other users of the host can read (all of these travel by descriptor).
+ */
+import type { SandboxSpec } from './driver.ts'
+
+/** What of the host matters to the arguments. */
+export interface HostFacts {
+  /** /bin, /lib and the like: with the target where it is a symbolic link. */
+  readonly systemDirectories: readonly { readonly path: string; readonly linkTo: string | null }[]
+  /** Files and directories of /etc that programs need and that hold no secret, as far as they are there. */
+  readonly etc: readonly string[]
+  /** Files of /proc that tell of the host, and directories, as far as they are there. */
+  readonly procFiles: readonly string[]
+  readonly procDirectories: readonly string[]
+}
+
+/** What may be bound from the host's /etc. */
+export const etcWanted: readonly string[] = [
+  '/etc/alternatives',
+  '/etc/ld.so.cache',
+  '/etc/localtime',
+  '/etc/protocols',
+  '/etc/services',
+  '/etc/ssl/certs',
+  '/etc/ssl/openssl.cnf',
+]
+/** What is covered in /proc. */
+export const procFilesHidden: readonly string[] = [
+  'config.gz',
+  'kallsyms',
+  'kcore',
+  'key-users',
+  'keys',
+  'kmsg',
+  'kpagecgroup',
+  'kpagecount',
+  'kpageflags',
+  'latency_stats',
+  'modules',
+  'sched_debug',
+  'slabinfo',
+  'sysrq-trigger',
+  'timer_list',
+  'vmallocinfo',
+].map((file) => `/proc/${file}`)
+export const procDirectoriesHidden: readonly string[] = ['acpi', 'bus', 'driver', 'fs', 'irq', 'scsi', 'tty'].map(
+  (directory) => `/proc/${directory}`,
+)
+
+/** User and group id inside, whatever the id on the host is. */
+export const insideUid = 1000
+const sharedMemoryBytesMax = 64 * 2 ** 20
+
+/** Descriptors of what is handed over: the filter, if there is one, and one for each file. */
+export interface Handover {
+  readonly seccomp: number | null
+  readonly files: readonly { readonly path: string; readonly mode: number; readonly descriptor: number }[]
+}
+
+/** The files that every sandbox has, unless the spec brings its own. */
+export function standardFiles(spec: SandboxSpec): readonly SandboxSpec['files'][number][] {
+  const standard = [
+    {
+      path: '/etc/passwd',
+      content: `app:x:${insideUid}:${insideUid}:app:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n`,
+    },
+    { path: '/etc/group', content: `app:x:${insideUid}:\nnogroup:x:65534:\n` },
+    { path: '/etc/hosts', content: '127.0.0.1 localhost\n::1 localhost\n' },
+    { path: '/etc/nsswitch.conf', content: 'passwd: files\ngroup: files\nhosts: files dns\n' },
+    // In a network of its own there is no name server but one that the spec brings.
+    ...(spec.network === null ? [] : [{ path: '/etc/resolv.conf', content: '' }]),
+  ]
+  return standard
+    .filter(({ path }) => !spec.files.some((file) => file.path === path))
+    .map((file) => ({ ...file, mode: 0o444 }))
+}
+
+/** All options; the program and its arguments follow them on the command line. */
+export function bubblewrapOptions(spec: SandboxSpec, host: HostFacts, handover: Handover): readonly string[] {
+  const id = String(insideUid)
+  const { tmpBytes } = spec.limits
+  const sharedBytes = Math.min(tmpBytes ?? sharedMemoryBytesMax, sharedMemoryBytesMax)
+  const ownResolver = handover.files.some(({ path }) => path === '/etc/resolv.conf')
+  return [
+    ...['--unshare-user', '--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup', '--disable-userns'],
+    ...['--uid', id, '--gid', id, '--hostname', spec.id, '--cap-drop', 'ALL', '--new-session', '--as-pid-1'],
+    ...['--ro-bind', '/usr', '/usr'],
+    ...host.systemDirectories.flatMap(({ path, linkTo }) =>
+      linkTo === null ? ['--ro-bind', path, path] : ['--symlink', linkTo, path],
+    ),
+    ...host.etc.flatMap((path) => ['--ro-bind', path, path]),
+    ...(ownResolver ? [] : ['--ro-bind-try', '/etc/resolv.conf', '/etc/resolv.conf']),
+    ...['--perms', '1777', ...(tmpBytes === null ? [] : ['--size', String(tmpBytes)]), '--tmpfs', '/tmp'],
+    ...['--dir', '/run', '--dir', '/var', '--symlink', '/tmp', '/var/tmp'],
+    ...['--proc', '/proc', '--ro-bind', '/proc/sys', '/proc/sys'],
+    ...host.procFiles.flatMap((path) => ['--ro-bind', '/dev/null', path]),
+    ...host.procDirectories.flatMap((path) => ['--tmpfs', path, '--remount-ro', path]),
+    ...[
+      '--dev',
+      '/dev',
+      '--perms',
+      '1777',
+      '--size',
+      String(sharedBytes),
+      '--tmpfs',
+      '/dev/shm',
+      '--remount-ro',
+      '/dev',
+    ],
+    ...parentsFirst(spec).flatMap(({ source, target, access }) => [
+      access === 'read-only' ? '--ro-bind' : '--bind',
+      source,
+      target,
+    ]),
+    ...handover.files.flatMap(({ path, mode, descriptor }) => [
+      ...['--perms', mode.toString(8).padStart(4, '0'), '--ro-bind-data', String(descriptor), path],
+    ]),
+    ...['--remount-ro', '/', '--chdir', spec.cwd],
+    '--clearenv',
+    ...Object.entries(spec.env).flatMap(([name, value]) => ['--setenv', name, value]),
+    ...(handover.seccomp === null ? [] : ['--seccomp', String(handover.seccomp)]),
+  ]
+}
+
+/** A mount inside another comes after it, or it would be covered. */
+function parentsFirst(spec: SandboxSpec): readonly SandboxSpec['mounts'][number][] {
+  return [...spec.mounts].sort((a, b) => a.target.split('/').length - b.target.split('/').length)
+}
+
+/** Options as bubblewrap reads them from a descriptor. */
+export function encodeOptions(options: readonly string[]): string {
+  return options.map((option) => `${option}\0`).join('')
+}

@@ -1,0 +1,256 @@
+/**
+ * The sandbox driver with bubblewrap: own user, process, mount, IPC, host name and cgroup namespaces, no capabilities, a
+ * filter on system calls, a read-only root, and limits by limit groups.
+ *
+ * Invariants: started by root, the program has a host user of its own *before* bubblewrap runs; otherwise its user
+ * namespace would map to root of the host, to whom files of /proc/sys that no namespace covers are writable. What runs
+ * inside before the program is under the same filter as the program.
+ */
+import { spawnSync } from 'node:child_process'
+import { existsSync, lstatSync, readFileSync, readlinkSync } from 'node:fs'
+import { SteadError } from '../../base/index.ts'
+import type { Clock } from '../../base/index.ts'
+import {
+  bubblewrapOptions,
+  encodeOptions,
+  etcWanted,
+  procDirectoriesHidden,
+  procFilesHidden,
+  standardFiles,
+} from '../bubblewrap-args.ts'
+import type { HostFacts } from '../bubblewrap-args.ts'
+import { refuseBeyond } from '../capabilities.ts'
+import type { LimitGroups } from '../cgroup.ts'
+import type { OutputLine, OutputOptions, Sandbox, SandboxCapabilities, SandboxDriver, SandboxSpec } from '../driver.ts'
+import { descriptors, initScript, quote } from '../launcher.ts'
+import { profiles } from '../profiles.ts'
+import { childPidOf, exitCodeOf } from '../record.ts'
+import type { Processes, SandboxRecord } from '../record.ts'
+import { compileProfile, encodeProgram } from '../seccomp.ts'
+import { checkSpec } from '../spec.ts'
+import type { Architecture } from '../syscalls.ts'
+import { adoptSandbox, outputOf, removeRecords } from './found.ts'
+import { launch } from './launch.ts'
+import { isAlive, processes, signalProcess, treeOf } from './processes.ts'
+import { findLogger, needProgram } from './programs.ts'
+import type { Logger } from './programs.ts'
+import { readIfThere } from './records.ts'
+import { RunningSandbox } from './running.ts'
+import type { RunningParts } from './running.ts'
+
+const name = 'bubblewrap'
+/** Beside the program the group holds the outer bubblewrap and the first process inside. */
+const keeperProcesses = 2
+const probeTimeoutMs = 10_000
+
+export interface BubblewrapDriverOptions {
+  readonly clock: Clock
+  /** From `detectLimitGroups`; null where none can be made. */
+  readonly groups: LimitGroups | null
+  /** Defaults to s6-log where it is installed. */
+  readonly logger?: Logger
+}
+
+/** Makes the driver after trying bubblewrap once. Throws `sandbox.unavailable` when it does not work on this machine. */
+export function bubblewrapDriver({ clock, groups, logger = findLogger() }: BubblewrapDriverOptions): SandboxDriver {
+  return new BubblewrapDriver(clock, groups, logger)
+}
+
+class BubblewrapDriver implements SandboxDriver {
+  readonly name: string = name
+  readonly capabilities: SandboxCapabilities
+  readonly #clock: Clock
+  readonly #groups: LimitGroups | null
+  readonly #logger: Logger
+  readonly #mkfifo: string
+  readonly #bwrap: string
+  /** Null when this process is not root: then everything runs under its own user. */
+  readonly #setpriv: string | null
+  readonly #host: HostFacts
+
+  constructor(clock: Clock, groups: LimitGroups | null, logger: Logger) {
+    this.#clock = clock
+    this.#groups = groups
+    this.#logger = logger
+    this.#mkfifo = needProgram('mkfifo', 'Install coreutils.')
+    this.#bwrap = needProgram('bwrap', 'Install bubblewrap (apt-get install bubblewrap).')
+    this.#setpriv = process.getuid?.() === 0 ? needProgram('setpriv', 'Install util-linux.') : null
+    this.#host = lookAtHost()
+    probe(this.#bwrap)
+    this.capabilities = capabilitiesWith(groups, logger, this.#setpriv !== null)
+  }
+
+  async start(spec: SandboxSpec): Promise<Sandbox> {
+    checkSpec(spec)
+    refuseBeyond(name, this.capabilities, spec)
+    const files = [...standardFiles(spec), ...spec.files]
+    const filter = filterOf(spec)
+    const contents = [...(filter === null ? [] : [filter]), ...files.map((file) => file.content)]
+    const firstFile = descriptors.firstHandover + 1 + (filter === null ? 0 : 1)
+    const options = bubblewrapOptions(spec, this.#host, {
+      seccomp: filter === null ? null : descriptors.firstHandover + 1,
+      files: files.map(({ path, mode }, index) => ({ path, mode, descriptor: firstFile + index })),
+    })
+    const { recordDir } = spec
+    const { pidsMax } = spec.limits
+    const launched = await launch({
+      driver: name,
+      spec,
+      clock: this.#clock,
+      mkfifo: this.#mkfifo,
+      logger: this.#logger,
+      groups: this.#groups,
+      groupLimits: { ...spec.limits, pidsMax: pidsMax === null ? null : pidsMax + keeperProcesses },
+      last: this.#lastOf(spec),
+      args: spec.argv,
+      env: { PATH: '/usr/bin:/bin:/usr/sbin:/sbin' },
+      cwd: '/',
+      handovers: [encodeOptions(options), ...contents],
+      prepare: () => undefined,
+      identify: () => identifyInside(spec, recordDir),
+      abort: async () => {
+        const pid = childPidOf(readIfThere(statusFileOf(recordDir)) ?? '')
+        const init = pid === null ? null : processes.identify(pid)
+        if (init !== null) signalProcess(init, 'SIGKILL')
+      },
+    })
+    return new RunningSandbox(this.#parts(launched.record, recordDir, launched))
+  }
+
+  async adopt(recordDir: string): Promise<Sandbox | null> {
+    return adoptSandbox(name, recordDir, this.#groups, (record, group) =>
+      this.#parts(record, recordDir, { group, keeper: null }),
+    )
+  }
+
+  output(recordDir: string, options: OutputOptions = {}): AsyncIterable<OutputLine> {
+    return outputOf(recordDir, options, this.#clock)
+  }
+
+  async remove(recordDir: string): Promise<void> {
+    await removeRecords(recordDir, this.#groups)
+  }
+
+  /** Becomes the host user of the workload, then bubblewrap, which stays as the keeper of the exit. */
+  #lastOf({ hostUid }: SandboxSpec): string {
+    const drop =
+      this.#setpriv === null
+        ? []
+        : [
+            this.#setpriv,
+            ...[`--reuid=${hostUid}`, `--regid=${hostUid}`, '--clear-groups'],
+            ...['--inh-caps=-all', '--bounding-set=-all', '--no-new-privs'],
+          ]
+    const bubblewrap = [
+      ...[this.#bwrap, '--args', String(descriptors.firstHandover)],
+      ...['--json-status-fd', String(descriptors.status), '--'],
+      ...['/bin/sh', '-c', initScript, 'sh'],
+    ]
+    return `exec ${[...drop, ...bubblewrap].map(quote).join(' ')} "$@"`
+  }
+
+  #parts(record: SandboxRecord, recordDir: string, own: Pick<RunningParts, 'group' | 'keeper'>): RunningParts {
+    return {
+      record,
+      recordDir,
+      clock: this.#clock,
+      ...own,
+      readStatus: () => exitCodeOf(readIfThere(statusFileOf(recordDir)) ?? ''),
+      members: ({ init }) => (isAlive(init) ? treeOf(init.pid, processes.list()) : []),
+    }
+  }
+}
+
+function statusFileOf(recordDir: string): string {
+  return `${recordDir}/status`
+}
+
+function filterOf({ syscalls }: SandboxSpec): Uint8Array | null {
+  const architecture = thisArchitecture()
+  return syscalls === 'none' || architecture === null
+    ? null
+    : encodeProgram(compileProfile(profiles[syscalls], architecture))
+}
+
+function thisArchitecture(): Architecture | null {
+  return process.arch === 'x64' || process.arch === 'arm64' ? process.arch : null
+}
+
+/** The first process inside, and its only child, which waits at the gate and will be the program. */
+function identifyInside(spec: SandboxSpec, recordDir: string): Pick<Processes, 'init' | 'program'> {
+  const initPid = childPidOf(readIfThere(statusFileOf(recordDir)) ?? '')
+  const init = initPid === null ? null : processes.identify(initPid)
+  const programPid = Number(readIfThere(`/proc/${initPid}/task/${initPid}/children`) ?? childByTable(initPid))
+  const program = processes.identify(programPid)
+  if (init === null || program === null) throw new Error(`the program of ${spec.id} ended at its gate`)
+  return { init, program }
+}
+
+/** For kernels without lists of children. */
+function childByTable(parent: number | null): number {
+  return processes.list().find((process) => process.parent === parent)?.pid ?? 0
+}
+
+function lookAtHost(): HostFacts {
+  const systemDirectories = ['/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32'].filter((path) => existsSync(path))
+  return {
+    systemDirectories: systemDirectories.map((path) => ({
+      path,
+      linkTo: lstatSync(path).isSymbolicLink() ? readlinkSync(path) : null,
+    })),
+    etc: etcWanted.filter((path) => existsSync(path)),
+    procFiles: procFilesHidden.filter((path) => existsSync(path)),
+    procDirectories: procDirectoriesHidden.filter((path) => existsSync(path)),
+  }
+}
+
+function probe(bwrap: string): void {
+  const args = [
+    '--unshare-user',
+    '--unshare-pid',
+    '--disable-userns',
+    '--ro-bind',
+    '/',
+    '/',
+    '--proc',
+    '/proc',
+    '/bin/true',
+  ]
+  const { status, stderr } = spawnSync(bwrap, args, { encoding: 'utf8', timeout: probeTimeoutMs, env: {} })
+  if (status === 0) return
+  const restricted =
+    existsSync('/proc/sys/kernel/apparmor_restrict_unprivileged_userns') &&
+    readFileSync('/proc/sys/kernel/apparmor_restrict_unprivileged_userns', 'utf8').trim() === '1'
+  throw new SteadError({
+    code: 'sandbox.unavailable',
+    message: `Bubblewrap does not work on this machine: ${stderr.trim() || 'it did not answer'}.`,
+    hint: restricted
+      ? 'This system forbids user namespaces: run as root, or allow them (sysctl kernel.apparmor_restrict_unprivileged_userns=0).'
+      : 'It needs version 0.8 or later and user namespaces in the kernel.',
+  })
+}
+
+function capabilitiesWith(groups: LimitGroups | null, logger: Logger, ownUser: boolean): SandboxCapabilities {
+  const held = (can: boolean | undefined): 'native' | 'refused' => (can === true ? 'native' : 'refused')
+  return {
+    isolation: 'native',
+    ownNetwork: 'native',
+    memoryLimit: held(groups?.holds.memory),
+    cpuLimit: held(groups?.holds.cpu),
+    pidsLimit: held(groups?.holds.pids),
+    tmpLimit: 'native',
+    freeze: groups?.holds.freeze === true ? 'native' : 'emulated',
+    syscallFilter: thisArchitecture() === null ? 'refused' : 'native',
+    survivesSupervisor: 'native',
+    weaker: [
+      'a program started without a network place shares the network of the host, abstract sockets included: give it a place',
+      ...(ownUser
+        ? []
+        : ['all programs run under the user of the supervisor on the host: run as root to give each its own']),
+      ...(groups === null
+        ? ['no limit groups: memory, CPU and processes are not limited, and freezing is SIGSTOP: run as root']
+        : []),
+      ...logger.weaker,
+    ],
+  }
+}

@@ -1,0 +1,134 @@
+/**
+ * Reads kept output while it is being written and rotated.
+ *
+ * Invariants: lines come in the order they were written, each once; a file that is rotated away under the reader is
+ * read to its end first; files that were dropped before they were read are passed over.
+ */
+import { closeSync, fstatSync, openSync, readSync, readdirSync, statSync } from 'node:fs'
+import { sleep, systemCodeOf } from '../../base/index.ts'
+import type { Clock } from '../../base/index.ts'
+import type { OutputLine, OutputOptions } from '../driver.ts'
+import { isArchive, parseOutputLine } from '../output.ts'
+
+const lookEveryMs = 50
+const chunkBytes = 64 * 1024
+
+/** Output kept in `directory`. `isOver` says that no more can come, which ends following. */
+export async function* readOutput(
+  directory: string,
+  options: OutputOptions,
+  clock: Clock,
+  isOver: () => boolean,
+): AsyncGenerator<OutputLine> {
+  using reader = new OutputReader(directory)
+  const { sinceMs = 0, tail, follow = false, signal } = options
+  const kept = reader.lines().filter((line) => line.timeMs >= sinceMs)
+  yield* tail === undefined ? kept : lastOf(kept, tail)
+  while (follow && signal?.aborted !== true) {
+    // Asked before reading, so that what came in between is not missed.
+    const over = isOver()
+    yield* reader.lines().filter((line) => line.timeMs >= sinceMs)
+    if (over) return
+    await sleep(clock, lookEveryMs, signal).catch(() => undefined)
+  }
+}
+
+function lastOf(lines: Iterable<OutputLine>, count: number): readonly OutputLine[] {
+  const last: OutputLine[] = []
+  if (count <= 0) return last
+  for (const line of lines) {
+    // Cut in bulk: dropping the first of an array is not free.
+    if (last.length >= 2 * count) last.splice(0, count)
+    last.push(line)
+  }
+  return last.slice(-count)
+}
+
+interface Opened {
+  readonly descriptor: number
+  readonly inode: number
+}
+
+/** Remembers how far it has read; each call of `lines` gives what has come since. */
+class OutputReader implements Disposable {
+  readonly #directory: string
+  readonly #chunk = Buffer.alloc(chunkBytes)
+  #file: Opened | null = null
+  #rest: Buffer = Buffer.alloc(0)
+
+  constructor(directory: string) {
+    this.#directory = directory
+  }
+
+  *lines(): Generator<OutputLine, undefined> {
+    for (;;) {
+      if (this.#file !== null) yield* this.#drain(this.#file.descriptor)
+      const next = this.#next()
+      if (next === null) return
+      this[Symbol.dispose]()
+      this.#rest = Buffer.alloc(0)
+      this.#file = next
+    }
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#file !== null) closeSync(this.#file.descriptor)
+    this.#file = null
+  }
+
+  *#drain(descriptor: number): Generator<OutputLine> {
+    for (;;) {
+      const length = readSync(descriptor, this.#chunk)
+      if (length === 0) return
+      let bytes = Buffer.concat([this.#rest, this.#chunk.subarray(0, length)])
+      for (let end = bytes.indexOf(10); end >= 0; end = bytes.indexOf(10)) {
+        const line = parseOutputLine(bytes.toString('utf8', 0, end))
+        bytes = bytes.subarray(end + 1)
+        if (line !== null) yield line
+      }
+      this.#rest = bytes
+    }
+  }
+
+  /** The file after the one being read, opened; null when there is none, or not yet. */
+  #next(): Opened | null {
+    for (;;) {
+      const files = this.#list()
+      const held = files.findIndex((file) => file.inode === this.#file?.inode)
+      const next = files[held + 1]
+      if (next === undefined) return null
+      const opened = this.#open(next.name)
+      if (opened?.inode === next.inode) return opened
+      // Rotated between looking and opening: look again.
+      if (opened !== null) closeSync(opened.descriptor)
+    }
+  }
+
+  #open(name: string): Opened | null {
+    try {
+      const descriptor = openSync(`${this.#directory}/${name}`, 'r')
+      return { descriptor, inode: fstatSync(descriptor).ino }
+    } catch (error) {
+      if (systemCodeOf(error) === 'ENOENT') return null
+      throw error
+    }
+  }
+
+  /** Archives from the oldest on, then what is on its way to become one, then `current`. */
+  #list(): readonly { readonly name: string; readonly inode: number }[] {
+    const archives = this.#names().filter(isArchive).sort()
+    return [...archives, 'previous', 'current'].flatMap((name) => {
+      const found = statSync(`${this.#directory}/${name}`, { throwIfNoEntry: false })
+      return found === undefined ? [] : [{ name, inode: found.ino }]
+    })
+  }
+
+  #names(): readonly string[] {
+    try {
+      return readdirSync(this.#directory)
+    } catch (error) {
+      if (systemCodeOf(error) === 'ENOENT') return []
+      throw error
+    }
+  }
+}

@@ -1,0 +1,27 @@
+/** The face of `sandbox`: start programs in isolation, follow them, find them again after the supervisor died. */
+export { describeCapabilities, limitsWithin } from './capabilities.ts'
+export type { LimitGroup, LimitGroups } from './cgroup.ts'
+export type {
+  Exit,
+  InlineFile,
+  Mount,
+  NetworkPlace,
+  OutputLine,
+  OutputOptions,
+  Sandbox,
+  SandboxCapabilities,
+  SandboxDriver,
+  SandboxLimits,
+  SandboxSpec,
+  SandboxUsage,
+  Support,
+  SyscallProfile,
+} from './driver.ts'
+export { bubblewrapDriver } from './drivers/bubblewrap.ts'
+export type { BubblewrapDriverOptions } from './drivers/bubblewrap.ts'
+export { detectLimitGroups } from './drivers/cgroups.ts'
+export { processDriver } from './drivers/process.ts'
+export type { ProcessDriverOptions } from './drivers/process.ts'
+export { findLogger, nodeLogger } from './drivers/programs.ts'
+export type { Logger } from './drivers/programs.ts'
+export { specLimits } from './spec.ts'

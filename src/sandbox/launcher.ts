@@ -1,0 +1,82 @@
+/**
+ * The shell scripts around a program: the launcher on the host, and what waits in front of the program. Pure.
+ *
+ * How a sandbox starts. The launcher opens a pipe with the logger on its far end, joins the limit groups, and becomes
+ * the keeper of the exit. In front of the program stands a gate (descriptor 3, a socket to the supervisor): it says
+ * `ready` and waits for `go`. The supervisor completes the record in between. When the supervisor dies before that, the
+ * gate reads the end of the socket and the program never runs.
+ *
+ * Invariants: nothing a user wrote stands in a script, only in arguments after it; descriptors other than 0, 1 and 2
+ * are closed when the program runs.
+ */
+
+/** Descriptors of the launcher and what it starts. */
+export const descriptors: { readonly gate: 3; readonly status: 4; readonly firstHandover: 5 } = {
+  gate: 3,
+  status: 4,
+  firstHandover: 5,
+}
+
+const openGate = 'read -r go <&3 && [ "$go" = go ] || exit 125; exec 3>&-'
+
+/**
+ * The first process inside a process namespace, run as `sh -c INIT sh PROGRAM ARGS`. It reaps orphans and ends with the
+ * program, whereupon the kernel ends everything else in the namespace. It is under the program's own system call filter:
+ * bubblewrap's own first process is not, and the program could write into its memory.
+ */
+export const initScript: string = [
+  // The shell's own remarks ("Killed") do not belong into the program's output.
+  'exec 5>&2 2>/dev/null',
+  `(echo ready >&3; ${openGate}; exec "$@" 2>&5 5>&-)`,
+  'exit $?',
+].join('\n')
+
+/** What runs in front of the program where there is no namespace; its process id becomes the program's. */
+export const gateScript: string = `echo "ready $$" >&3; ${openGate}; exec "$@"`
+
+/** One argument of a shell command. */
+export function quote(text: string): string {
+  return `'${text.replaceAll("'", `'\\''`)}'`
+}
+
+/** What a launcher is made of. */
+export interface LauncherParts {
+  /** Absolute, of the program `mkfifo`. */
+  readonly mkfifo: string
+  readonly recordDir: string
+  /** Command line of the logger. */
+  readonly logger: readonly string[]
+  readonly joinFiles: readonly string[]
+  /** Shell text that starts the program, given in `"$@"`, and keeps its exit. */
+  readonly last: string
+}
+
+/** The launcher, run as `sh -c LAUNCHER sh PROGRAM ARGS`. */
+export function launcherScript({ mkfifo, recordDir, logger, joinFiles, last }: LauncherParts): string {
+  const pipe = quote(`${recordDir}/output.pipe`)
+  return [
+    'umask 022',
+    // Writable for all, in a directory that nobody else can enter: so that a program may reopen /dev/stdout.
+    `${quote(mkfifo)} -m 622 ${pipe} || exit 125`,
+    `TZ=UTC ${logger.map(quote).join(' ')} <${pipe} >/dev/null 2>&1 3>&- 4>&- &`,
+    `echo $! >${quote(`${recordDir}/logger.pid`)}`,
+    `exec >${pipe} 2>&1`,
+    ...joinFiles.map((file) => `echo 0 >${quote(file)} || exit 125`),
+    last,
+  ].join('\n')
+}
+
+/**
+ * The end of a launcher that keeps the exit itself, in a file that appears whole. `newSession` starts a command in a
+ * session of its own.
+ */
+export function keepExitScript(newSession: readonly string[], exitFile: string, mv: string): string {
+  const session = newSession.map(quote).join(' ')
+  return [
+    'exec 5>&2 2>/dev/null',
+    `(exec ${session} /bin/sh -c ${quote(gateScript)} sh "$@" 2>&5 5>&-)`,
+    'status=$?',
+    `echo $status >${quote(`${exitFile}.new`)}`,
+    `${quote(mv)} ${quote(`${exitFile}.new`)} ${quote(exitFile)}`,
+  ].join('\n')
+}
