@@ -26,12 +26,14 @@ import { createHash } from 'node:crypto'
 import { dirname, join } from 'node:path'
 import { SteadError, systemCodeOf } from '../base/index.ts'
 import type { Digest } from './bundle.ts'
+import { mapLimited } from './concurrency.ts'
 import { makeWorkDirectory, removeLitter, removeTree, syncFiles, syncPath, treeTimeSeconds } from './disk.ts'
 import { digestOf } from './manifest.ts'
 import type { SourceFile } from './scan.ts'
 
 /** Files up to this size are read at once; larger ones are copied by the kernel (shared, where the file system can) and then read. */
 const smallBytes = 1024 * 1024
+const concurrency = 32
 
 interface Content {
   readonly sha256: Digest
@@ -134,12 +136,10 @@ export class Staging implements AsyncDisposable {
   /** Forces everything staged to disk and gives it its names in the pool. */
   async publish(): Promise<void> {
     await syncFiles([...this.#staged.keys()], this.#directory)
-    for (const [work, content] of this.#staged) {
-      const path = this.#pool.pathOf(content)
-      await mkdir(dirname(path), { recursive: true })
-      // Renaming over the same content would take a name away from the trees' inode, so that they no longer share.
-      if (!(await this.#pool.has(content))) await rename(work, path)
-    }
+    const moves = [...this.#staged].map(([work, content]) => ({ work, path: this.#pool.pathOf(content) }))
+    for (const group of new Set(moves.map(({ path }) => dirname(path)))) await mkdir(group, { recursive: true })
+    // Contents that came twice, or are there meanwhile: the later replaces the earlier, and trees keep what they hold.
+    await mapLimited(moves, concurrency, ({ work, path }) => rename(work, path))
     this.#staged.clear()
   }
 

@@ -1,10 +1,11 @@
 /** What the tests of this room share: directories that go away, trees from plain objects, stores. No tests of its own. */
 import assert from 'node:assert/strict'
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { isSteadError, systemClock } from '../base/index.ts'
+import { removeTree } from './disk.ts'
 import type { BundleStoreOptions } from './store.ts'
 import { createBundleStore } from './store.ts'
 import type { BundleStore } from './store.ts'
@@ -13,7 +14,7 @@ import type { BundleStore } from './store.ts'
 export function temporaryDirectory(context: TestContext): string {
   const path = mkdtempSync(join(tmpdir(), 'stead-artifact-'))
   chmodSync(path, 0o755)
-  context.after(() => rmSync(path, { recursive: true, force: true }))
+  context.after(() => removeTree(path))
   return path
 }
 

@@ -45,7 +45,7 @@ async function* streamOf(bytes: Uint8Array, size = 1000): AsyncGenerator<Uint8Ar
 
 test('random trees: the same digest elsewhere, after new times, another order, and a round trip', async (context) => {
   const [here, there] = [await newStore(context), await newStore(context)]
-  for (let seed = 1; seed <= 25; seed++) {
+  for (let seed = 1; seed <= 12; seed++) {
     const random = seededRandom(seed)
     const tree = randomTree(random)
     const from = writeTree(temporaryDirectory(context), tree)

@@ -4,7 +4,7 @@
  * a change. What a bundle leaves out is not watched, nor is node_modules, which changes with the lock file.
  */
 import { watch as watchFiles } from 'node:fs'
-import type { FSWatcher } from 'node:fs'
+import type { FSWatcher, WatchListener } from 'node:fs'
 import { join } from 'node:path'
 import { messageOf } from '../base/index.ts'
 import type { Clock } from '../base/index.ts'
@@ -59,16 +59,25 @@ export function watchDirectory({ from, onChange, clock, limits }: WatchRequest):
     again = false
     if (changed) onChange()
   }
-  const watchAll = (directories: readonly string[]): void => {
-    const wanted = new Set(directories.slice(0, watchersMax))
+  const unwatch = (isGone: (directory: string) => boolean): void => {
     for (const [directory, watcher] of watchers) {
-      if (wanted.has(directory)) continue
+      if (!isGone(directory)) continue
       watcher.close()
       watchers.delete(directory)
     }
+  }
+  const onEvent = (directory: string, event: string, name: string | null): void => {
+    // What came or went may be a directory that is another one now, under which our watchers see nothing any more.
+    const path = directory === '' ? `${name}` : `${directory}/${name}`
+    if (event === 'rename') unwatch((watched) => watched === path || watched.startsWith(`${path}/`))
+    hint()
+  }
+  const watchAll = (directories: readonly string[]): void => {
+    const wanted = new Set(directories.slice(0, watchersMax))
+    unwatch((directory) => !wanted.has(directory))
     for (const directory of wanted) {
       if (watchers.has(directory)) continue
-      const watcher = watchOne(join(from, directory), hint)
+      const watcher = watchOne(join(from, directory), (event, name) => onEvent(directory, event, name), hint)
       if (watcher === null) return
       watchers.set(directory, watcher)
     }
@@ -79,15 +88,15 @@ export function watchDirectory({ from, onChange, clock, limits }: WatchRequest):
     [Symbol.dispose]() {
       closed = true
       timer?.[Symbol.dispose]()
-      for (const watcher of watchers.values()) watcher.close()
+      unwatch(() => true)
     },
   }
 }
 
-function watchOne(path: string, hint: () => void): FSWatcher | null {
+function watchOne(path: string, onEvent: WatchListener<string>, onError: () => void): FSWatcher | null {
   try {
     // An error of a watcher (its directory vanished) is a hint like any other.
-    return watchFiles(path, { persistent: false }, hint).on('error', hint)
+    return watchFiles(path, { persistent: false }, onEvent).on('error', onError)
   } catch {
     // Out of watches: looking goes on without.
     return null
@@ -105,6 +114,6 @@ async function stateOf(
     const rows = found.entries.map((entry) => [entry.path, entry.kind === 'file' ? entry.stamp : entry.to])
     return { state: digestOf(JSON.stringify(rows)), directories: found.directories }
   } catch (error) {
-    return { state: messageOf(error), directories: [''] }
+    return { state: messageOf(error), directories: [] }
   }
 }
