@@ -182,7 +182,7 @@ export class InstanceRunner {
       )
       const hosts =
         layout.hostsPath === null ? [] : [{ path: layout.hostsPath, content: hostsFile(edges), mode: 0o444 }]
-      this.#spec = {
+      const spec: SandboxSpec = {
         id: this.#assignment.id,
         argv: program.argv,
         env,
@@ -190,13 +190,14 @@ export class InstanceRunner {
         mounts: [{ source: bundle.path, target: layout.codeDir, access: 'read-only' }, ...program.mounts],
         files: [...files, ...hosts],
         hostUid: this.#assignment.hostUid,
-        limits: limitsWithin(sandbox.capabilities, { ...this.#assignment.limits, tmpBytes }),
+        limits: limitsWithin(sandbox.capabilities, { ...this.#assignment.limits, tmpBytes }).limits,
         syscalls: layout.syscalls,
         network: network.capabilities.isolation === 'native' ? place : null,
         recordDir: this.recordDir,
         outputBytesMax,
       }
-      this.#running(await sandbox.start(this.#spec))
+      this.#spec = spec
+      this.#running(await sandbox.start(spec))
     } catch (error) {
       this.#closeNetwork()
       const final = isSteadError(error) && error.retry === 'never'

@@ -253,12 +253,7 @@ export class ResourceRunner {
       mounts: [...program.reads.map(mount('read-only')), ...[...writes, ...program.writes].map(mount('read-write'))],
       files: [],
       hostUid: assignment.hostUid,
-      limits: limitsWithin(sandbox.capabilities, {
-        memoryBytes,
-        cpuCores: 1,
-        pidsMax: 256,
-        tmpBytes: 64 * 1024 * 1024,
-      }),
+      limits: limitsWithin(sandbox.capabilities, { memoryBytes, cpuCores: 1, pidsMax: 256, tmpBytes }).limits,
       syscalls: sandbox.capabilities.syscallFilter === 'native' ? 'default' : 'none',
       network: null,
       recordDir,
@@ -323,6 +318,7 @@ export class ResourceRunner {
   }
 }
 
+const tmpBytes = 64 * 1024 * 1024
 const taskMemoryBytes = 512 * 1024 * 1024
 
 function aborted(signal: AbortSignal): Promise<void> {

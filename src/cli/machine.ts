@@ -1,13 +1,13 @@
 /** The drivers of this machine, the strongest of each kind that it allows, and what is weaker than it could be. */
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import type { Program } from '../agent/index.ts'
 import { type Bundle, type BundleStore, createBundleStore, runtimeEnvironment } from '../artifact/index.ts'
-import { SteadError, systemClock, systemRandom } from '../base/index.ts'
+import { isSteadError, SteadError, systemClock } from '../base/index.ts'
 import { npmBinaries, postgresProvider, systemBinaries } from '../database/index.ts'
 import { chooseDomainDriver, type DomainDriver } from '../domain/index.ts'
 import { chooseNetworkDriver, type NetworkDriver } from '../network/index.ts'
 import type { Provider } from '../provider/index.ts'
-import { chooseSandboxDriver, type SandboxDriver } from '../sandbox/index.ts'
+import { bubblewrapDriver, detectLimitGroups, processDriver, type SandboxDriver } from '../sandbox/index.ts'
 import { secretProvider } from '../secrets/index.ts'
 import type { Home } from './home.ts'
 
@@ -24,8 +24,8 @@ export interface Machine {
 /** Looks at the machine once. */
 export async function lookAtMachine(home: Home): Promise<Machine> {
   const network = chooseNetworkDriver()
-  const [sandbox, domain, bundles] = await Promise.all([
-    chooseSandboxDriver({ clock: systemClock, random: systemRandom }),
+  const { sandbox, weaker: whyNoSandbox } = chooseSandboxDriver(`stead-${basename(home.appDir)}`)
+  const [domain, bundles] = await Promise.all([
     chooseDomainDriver({ root: join(home.agentDir, 'domains'), clock: systemClock }),
     createBundleStore({ root: home.bundlesDir, clock: systemClock }),
   ])
@@ -34,7 +34,12 @@ export async function lookAtMachine(home: Home): Promise<Machine> {
     ...(await systemBinaries()),
   ]
   const postgres = postgresProvider({ binaries, filesystem: domain.name === 'btrfs' ? 'btrfs' : 'other' })
-  const weaker = [...sandbox.capabilities.weaker, ...network.capabilities.weaker, ...domain.capabilities.weaker]
+  const weaker = [
+    ...whyNoSandbox,
+    ...sandbox.capabilities.weaker,
+    ...network.capabilities.weaker,
+    ...domain.capabilities.weaker,
+  ]
   if (binaries.length === 0)
     weaker.push('databases: no PostgreSQL found; install the Debian package postgresql, or run on linux-x64')
   return {
@@ -44,6 +49,17 @@ export async function lookAtMachine(home: Home): Promise<Machine> {
     bundles,
     providers: new Map([postgres, secretProvider()].map((provider) => [provider.type, provider])),
     weaker,
+  }
+}
+
+/** Bubblewrap where it works; else plain processes, and why. `group` names this app's limit groups. */
+function chooseSandboxDriver(group: string): { sandbox: SandboxDriver; weaker: string[] } {
+  const options = { clock: systemClock, groups: detectLimitGroups(systemClock, group) }
+  try {
+    return { sandbox: bubblewrapDriver(options), weaker: [] }
+  } catch (error) {
+    if (!isSteadError(error)) throw error
+    return { sandbox: processDriver(options), weaker: [`sandbox: ${error.message} ${error.hint ?? ''}`.trim()] }
   }
 }
 

@@ -9,3 +9,5 @@ export { bucketUpToMs, mergeHistograms, quantileErrorMax, quantileMs } from './h
 export type { Histogram } from './histogram.ts'
 export { causes, renderProblem } from './problem.ts'
 export type { Cause, Hop, Problem, RenderedProblem } from './problem.ts'
+export { connectGateway } from './link.ts'
+export type { GatewayLinkOptions } from './link.ts'

@@ -1,3 +1,9 @@
-/** The face of `protocol`: messages between processes, as data and validators. No I/O. */
+/** The face of `protocol`: what control, agents and gateways say to each other. Data and validators, no I/O. */
+export { assignmentSchema, endpointSchema, planSchema } from './plan.ts'
+export type { Assignment, Edge, InstanceAssignment, Plan, ResourceAssignment } from './plan.ts'
+export { phases, statusSchema } from './status.ts'
+export type { AssignmentStatus, Phase } from './status.ts'
 export { routeTableSchema } from './routes.ts'
 export type { Route, RouteEndpoint, RouteLimits, RouteTable, RouteTarget } from './routes.ts'
+export { downwardSchema, protocolVersion, upwardSchema } from './messages.ts'
+export type { Ask, Downward, LogLine, Upward } from './messages.ts'

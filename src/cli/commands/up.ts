@@ -114,7 +114,7 @@ async function run(
     if (fatal !== null) throw fatal
     return exit
   } finally {
-    await steps.run('stop everything', () => platform[Symbol.asyncDispose]())
+    await steps.run('stop everything', async () => platform[Symbol.asyncDispose]())
   }
 }
 
