@@ -1,5 +1,5 @@
 /** The drivers of this machine, the strongest of each kind that it allows, and what is weaker than it could be. */
-import { basename, join } from 'node:path'
+import { basename, join, posix } from 'node:path'
 import type { Program } from '../agent/index.ts'
 import { type Bundle, type BundleStore, createBundleStore, runtimeEnvironment } from '../artifact/index.ts'
 import { isSteadError, SteadError, systemClock } from '../base/index.ts'
@@ -30,7 +30,11 @@ export async function lookAtMachine(home: Home): Promise<Machine> {
     createBundleStore({ root: home.bundlesDir, clock: systemClock }),
   ])
   const binaries = [
-    ...(await npmBinaries(async (source, links) => (await bundles.materialiseTree(source, links)).path)),
+    ...(await npmBinaries(async (source, links) => {
+      // Here a link's text, there a path from the top of the tree.
+      const fromTop = links.map(({ path, target }) => ({ path, target: posix.join(posix.dirname(path), target) }))
+      return (await bundles.materialiseTree(source, fromTop)).path
+    })),
     ...(await systemBinaries()),
   ]
   const postgres = postgresProvider({ binaries, filesystem: domain.name === 'btrfs' ? 'btrfs' : 'other' })

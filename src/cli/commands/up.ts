@@ -165,7 +165,8 @@ async function followStart(
   using _listening = platform.onChange(look)
   signal.addEventListener('abort', () => resolve(null), { once: true })
   look()
-  return promise
+  // Awaited here, so that it listens until then.
+  return await promise
 }
 
 function stateOf(view: AppView, part: string): 'ready' | 'failed' | 'coming' {
