@@ -15,6 +15,9 @@ import { type Machine, programOf } from './machine.ts'
 /** Name of the only node. */
 export const localNode = 'local'
 
+/** How long a stop waits for requests in flight and slow programs, before they are ended. */
+const stopTimeoutMs = 3500
+
 /** Size of an app's data where the driver limits it. */
 const domainBytes = 4 * 1024 ** 3
 
@@ -31,6 +34,7 @@ export interface Platform extends AsyncDisposable {
   /** Port of the way in; null without one. */
   readonly port: number | null
   apply(apply: Omit<Apply, 'home'>): Promise<number>
+  /** Stops an app: what uses comes down before what is used. Gives up waiting after `stopTimeoutMs`; disposing then ends the rest. */
   stop(app: string): Promise<void>
   view(app: string): AppView | null
   apps(): readonly string[]
@@ -80,11 +84,25 @@ export async function startPlatform({ home, machine, port, onNotice, onFatal }: 
   return {
     port: bound?.port ?? null,
     apply: (apply) => control.apply({ ...apply, home: localNode }),
-    stop: (app) => control.stop(app),
+    stop: (app) => stopApp(control, app),
     view: (app) => control.view(app),
     apps: () => control.apps(),
     onChange: (run) => control.onChange(run),
     logs: (assignment, options): AsyncIterable<LogLine> => control.logs(assignment, options),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   }
+}
+
+async function stopApp(control: Control, app: string): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const look = (): void => {
+    const view = control.view(app)
+    const running = view?.resources.some(({ status }) => status !== null && status.phase !== 'stopped') ?? false
+    if (view === null || (view.instances.length === 0 && !running)) resolve()
+  }
+  using _listening = control.onChange(look)
+  using _timer = systemClock.after(stopTimeoutMs, resolve)
+  await control.stop(app)
+  look()
+  await promise
 }

@@ -114,7 +114,10 @@ async function run(
     if (fatal !== null) throw fatal
     return exit
   } finally {
-    await steps.run('stop everything', async () => platform[Symbol.asyncDispose]())
+    await steps.run('stop everything', async () => {
+      await platform.stop(graph.app)
+      await platform[Symbol.asyncDispose]()
+    })
   }
 }
 
