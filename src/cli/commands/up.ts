@@ -249,7 +249,7 @@ function watchForChanges(
         })
       }
       const bundles = await bundleParts(machine.bundles, graph, appFile, {
-        onProgress: (line) => steps.say(`  ${line}`),
+        onProgress: () => {},
         signal,
       })
       const parts = Object.keys(bundles).filter(

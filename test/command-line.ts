@@ -1,0 +1,201 @@
+/** Runs the real `stead` command for tests, with a state directory of its own, and leaves nothing behind. */
+import assert from 'node:assert/strict'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { request } from 'node:http'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+
+const root = join(import.meta.dirname, '..')
+const main = join(root, 'src/cli/main.ts')
+export const examplesDir: string = join(root, 'examples')
+
+export interface Result {
+  readonly code: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** A running `stead up`. */
+export interface Running {
+  readonly child: ChildProcess
+  /** Everything it has printed so far. */
+  output(): string
+  /** Waits until the output matches. Fails with the output when it ends or `timeoutMs` pass first. */
+  until(pattern: RegExp, timeoutMs?: number): Promise<void>
+  /** Sends a signal and waits for the end; answers exit code and time. */
+  stop(signal?: NodeJS.Signals): Promise<{ code: number | null; tookMs: number }>
+}
+
+/** A place for one test: an app directory, state and sockets of its own. */
+export class Workbench implements AsyncDisposable {
+  readonly dir: string
+  readonly appDir: string
+  readonly env: NodeJS.ProcessEnv
+  readonly #running: Running[] = []
+
+  constructor(env: NodeJS.ProcessEnv = {}) {
+    this.dir = mkdtempSync(join(tmpdir(), 'st-'))
+    // Workloads run as other users and must be able to pass through.
+    chmodSync(this.dir, 0o711)
+    this.appDir = join(this.dir, 'app')
+    mkdirSync(this.appDir)
+    const { NODE_EXTRA_CA_CERTS: _slow, ...inherited } = process.env
+    this.env = { ...inherited, STEAD_STATE: join(this.dir, 's'), STEAD_RUN: join(this.dir, 'r'), ...env }
+  }
+
+  /** Puts an example here, to run and to change. */
+  useExample(name: string): void {
+    cpSync(join(examplesDir, name), this.appDir, { recursive: true, filter: (path) => !path.includes('node_modules') })
+  }
+
+  /** Writes files of an app, by path. */
+  write(files: Readonly<Record<string, string>>): void {
+    for (const [path, content] of Object.entries(files)) {
+      mkdirSync(join(this.appDir, path, '..'), { recursive: true })
+      writeFileSync(join(this.appDir, path), content)
+    }
+  }
+
+  /** Runs a command to its end. */
+  stead(...args: readonly string[]): Promise<Result> {
+    return new Promise((resolve) => {
+      const options = { env: this.env, cwd: this.appDir, timeout: 120_000, maxBuffer: 64 * 1024 * 1024 }
+      execFile(
+        process.execPath,
+        ['--disable-warning=ExperimentalWarning', main, ...args],
+        options,
+        (error, stdout, stderr) => {
+          resolve({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1, stdout, stderr })
+        },
+      )
+    })
+  }
+
+  /** Starts `stead up` here. */
+  up(...args: readonly string[]): Running {
+    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main, 'up', '.', ...args], {
+      env: this.env,
+      cwd: this.appDir,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    const running = followed(child)
+    this.#running.push(running)
+    return running
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const running of this.#running) await running.stop()
+    // Ends what a killed platform left, and takes its mounts and limit groups away.
+    const left = await this.stead('down', '.', '--delete-data')
+    rmSync(this.dir, { recursive: true, force: true })
+    assert.ok([0, 1, 3].includes(left.code), `cleaning up: ${left.stderr}`)
+  }
+}
+
+function followed(child: ChildProcess): Running {
+  let printed = ''
+  const listeners = new Set<() => void>()
+  const add = (chunk: Buffer): void => {
+    printed += String(chunk)
+    for (const listener of listeners) listener()
+  }
+  child.stdout?.on('data', add)
+  child.stderr?.on('data', add)
+  const ended = new Promise<number | null>((resolve) => child.on('close', (code) => resolve(code)))
+  return {
+    child,
+    output: () => printed,
+    async until(pattern, timeoutMs = 90_000) {
+      const { promise, resolve, reject } = Promise.withResolvers<void>()
+      const look = (): void => {
+        if (pattern.test(printed)) resolve()
+      }
+      listeners.add(look)
+      look()
+      const timer = setTimeout(
+        () => reject(new Error(`no ${pattern} within ${timeoutMs / 1000} s in:\n${printed}`)),
+        timeoutMs,
+      )
+      void ended.then((code) => reject(new Error(`ended with code ${code} before ${pattern}:\n${printed}`)))
+      try {
+        await promise
+      } finally {
+        clearTimeout(timer)
+        listeners.delete(look)
+      }
+    },
+    async stop(signal = 'SIGINT') {
+      const startMs = performance.now()
+      if (child.exitCode === null && child.signalCode === null) child.kill(signal)
+      const code = await ended
+      return { code, tookMs: performance.now() - startMs }
+    },
+  }
+}
+
+/** A port that is free now. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await new Promise((resolve) => server.once('listening', resolve))
+  const address = server.address()
+  await new Promise((resolve) => server.close(resolve))
+  return typeof address === 'object' && address !== null ? address.port : 0
+}
+
+export interface Answer {
+  readonly status: number
+  readonly headers: NodeJS.Dict<string | string[]>
+  readonly body: string
+}
+
+/** One request to the way in, under the app's host name. */
+export function ask(
+  port: number,
+  path: string,
+  options: { host?: string; method?: string; form?: Record<string, string> } = {},
+): Promise<Answer> {
+  const { promise, resolve, reject } = Promise.withResolvers<Answer>()
+  const body = options.form === undefined ? '' : new URLSearchParams(options.form).toString()
+  const question = request({
+    host: '127.0.0.1',
+    port,
+    path,
+    agent: false,
+    method: options.method ?? (options.form === undefined ? 'GET' : 'POST'),
+    headers: {
+      host: options.host ?? 'shop.localhost',
+      ...(options.form === undefined
+        ? {}
+        : { 'content-type': 'application/x-www-form-urlencoded', 'content-length': Buffer.byteLength(body) }),
+    },
+  })
+  question.on('error', reject)
+  question.on('response', (answer) => {
+    text(answer).then(
+      (content) => resolve({ status: answer.statusCode ?? 0, headers: answer.headers, body: content }),
+      reject,
+    )
+  })
+  question.end(body)
+  return promise
+}
+
+/** Asks again until `fits` is true. Fails with the last value after `timeoutMs`. */
+export async function eventually<T>(
+  what: string,
+  look: () => Promise<T>,
+  fits: (value: T) => boolean,
+  timeoutMs = 30_000,
+): Promise<T> {
+  const untilMs = performance.now() + timeoutMs
+  for (;;) {
+    const value = await look()
+    if (fits(value)) return value
+    if (performance.now() > untilMs)
+      assert.fail(`${what} did not happen within ${timeoutMs / 1000} s; last: ${JSON.stringify(value)}`)
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+}
