@@ -23,7 +23,7 @@ export interface EvaluateOptions {
   readonly environment: Environment
   /** Default 5 seconds. */
   readonly timeoutMs?: number
-  /** For the heap of the app file, and once more for its buffers. Default 256MB. */
+  /** Heap of the process. Buffers do not count as heap; on Linux a coarser limit, a gigabyte more, holds them. Default 256MB. */
   readonly memoryBytes?: number
   /** Gets what the app file printed, once it has ended; at most 64 KB of it. */
   readonly onOutput?: (text: string) => void

@@ -1,4 +1,5 @@
 /** From what went wrong in the child to the error a person reads: what, in which file and line, with the line itself. Pure. */
+import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { SteadError } from '../base/index.ts'
 import type { Thrown } from './answer.ts'
@@ -54,7 +55,7 @@ function placeOfCaret(text: string): Place | null {
 
 /** The first place of a stack that lies in the app's own code. */
 function placeInStack(stack: string, ownCode: string): Place | null {
-  for (const match of stack.matchAll(/^ +at .*?(file:\/\/[^\s)]+):(\d+):(\d+)\)?$/gm)) {
+  for (const match of stack.matchAll(/^ +at .*?(file:\/\/\S+):(\d+):(\d+)\)?$/gm)) {
     const path = pathOf(match[1] ?? '')
     if (path !== null && !path.startsWith(ownCode)) {
       return { path, line: Number(match[2]), column: Number(match[3]) }
@@ -68,13 +69,11 @@ export function placeOf(stack: string, ownCode: string): Place | null {
   return placeOfCaret(stack) ?? placeInStack(stack, ownCode)
 }
 
-/** The first line of a file that holds a text between quotes. */
+/** The first line of a file in which a quoted text ends with `text`. */
 function placeOfText(scene: Scene, path: string, text: string): Place | null {
-  const line = scene
-    .read(path)
-    ?.split('\n')
-    .findIndex((row) => row.includes(`'${text}'`) || row.includes(`"${text}"`))
-  return line === undefined || line < 0 ? null : { path, line: line + 1, column: 0 }
+  const rows = scene.read(path)?.split('\n') ?? []
+  const index = rows.findIndex((row) => row.includes(`${text}'`) || row.includes(`${text}"`))
+  return index < 0 ? null : { path, line: index + 1, column: 0 }
 }
 
 /** `app.ts:3:15`, as terminals and editors link it. */
@@ -111,7 +110,9 @@ export function explainThrown(thrown: Thrown, scene: Scene): SteadError {
   }
   if (thrown.code === 'ERR_MODULE_NOT_FOUND') return explainMissing(thrown, scene)
   if (thrown.code === 'ERR_ACCESS_DENIED' || thrown.code === 'ERR_DLOPEN_DISABLED') {
-    const flag = /--allow-([a-z-]+)/.exec(thrown.message)?.[1] ?? 'addons'
+    // Only the lookup of a host name says no flag.
+    const named = /--allow-([a-z-]+)/.exec(thrown.message)?.[1] ?? 'net'
+    const flag = thrown.code === 'ERR_DLOPEN_DISABLED' ? 'addons' : named
     const what = `${accesses[flag] ?? `needs ${flag}`}${flag.startsWith('fs-') ? ` ${thrown.resource}` : ''}`
     const message = `${at} ${what}, which an app file must not.${excerpt(scene, place)}`
     return new SteadError({ code: 'evaluate.refused', message, hint: allowed })
@@ -124,15 +125,15 @@ export function explainThrown(thrown: Thrown, scene: Scene): SteadError {
     return new SteadError({
       code: 'evaluate.does-not-compile',
       message: `${where(scene, caret)} does not compile: ${sentence(thrown.message)}.${excerpt(scene, caret)}`,
-      hint: 'Only TypeScript that can be stripped runs: types and interfaces, no enums, namespaces or parameter properties.',
+      hint: 'Types are stripped, not compiled: enums, namespaces and parameter properties cannot be used.',
     })
   }
   return new SteadError({
     code: 'evaluate.threw',
-    message: `${at} threw: ${sentence(thrown.message)}.${excerpt(scene, place)}`,
+    message: `${at} threw ${thrown.name || 'a value'}: ${sentence(thrown.message)}.${excerpt(scene, place)}`,
     hint: thrown.message.endsWith(' before initialization')
       ? 'A part can use only what is declared above it. Parts that use each other in a circle have no start order.'
-      : 'Run the line by hand or take it out; an app file should only put values together.',
+      : 'Correct the line, or take it out: an app file only puts values together.',
   })
 }
 
@@ -147,7 +148,7 @@ function explainMissing(thrown: Thrown, scene: Scene): SteadError {
   const [, kind = 'module', name = '', from = ''] =
     /^Cannot find (package|module) '([^']+)' imported from (.+)$/.exec(thrown.message) ?? []
   const importer = from.startsWith('file:') ? (pathOf(from) ?? scene.file) : from || scene.file
-  const place = kind === 'package' ? placeOfText(scene, importer, name) : null
+  const place = placeOfText(scene, importer, basename(name))
   return new SteadError({
     code: 'evaluate.missing-import',
     message: `${place === null ? importer : where(scene, place)} imports ${name}, and there is no such ${kind}.${excerpt(scene, place)}`,

@@ -11,8 +11,8 @@ import type { Question } from './answer.ts'
 
 const bubblewrap = '/usr/bin/bwrap'
 
-/** Address space Node takes for itself before a line of code runs; `ulimit -d` counts it. */
-const nodeDataBytes = 1_200_000_000
+/** What `ulimit -d` counts for Node itself before a line of code has run (0.6 GB), and room beside it. */
+const nodeDataBytes = 1_000_000_000
 
 /** Most entries of a node_modules that are looked at for links that lead out of it. */
 const linksMax = 5000
@@ -40,7 +40,6 @@ export async function guardedCommand(
     JSON.stringify(question),
   ]
   const inner = wrapped ? [...wrapper(reads, dirname(question.file)), ...node] : node
-  if (process.platform === 'win32') return [process.execPath, ...node.slice(1)]
   // Buffers do not count as heap: the data limit holds them. No core file when it is reached.
   const limits = 'ulimit -c 0; ulimit -d "$0" 2>/dev/null; exec "$@"'
   return ['/bin/sh', '-c', limits, String(Math.ceil((nodeDataBytes + memoryBytes) / 1024)), ...inner]
