@@ -278,6 +278,16 @@ refuses(
   'evaluate.missing-directory',
   /^\/app\/app\.ts: postgres 'db' needs the directory \/app\/sql, which is not there\.$/,
 )
+refuses(
+  'a directory that is a link out of the app',
+  {
+    'app/app.ts': `import { app, job } from 'stead'\nexport default app('x', () => ({ parts: { j: job('j', { from: 'jobs', run: ['x'] }) } }))`,
+    'other/x': '',
+    'app/jobs': '->../other',
+  },
+  'evaluate.outside-directory',
+  /^\/app\/app\.ts: job 'j' needs the directory \/app\/jobs, which is a link that leads out of the app\.$/,
+)
 refuses('a loop', 'for (;;);', 'evaluate.timeout', /^\/app\/app\.ts did not finish within 700ms\.$/, { timeoutMs: 700 })
 refuses(
   'a wait without end',
@@ -303,6 +313,12 @@ refuses(
   `import { writeSync } from 'node:fs'\nwriteSync(3, JSON.stringify({ kind: 'graph', graph: { version: 1, app: '../x', parts: [], routes: [] } }))\nprocess.exit(0)`,
   'model.bad-graph',
   /at `app`/,
+)
+refuses(
+  'an answer without sense',
+  `import { writeSync } from 'node:fs'\nwriteSync(3, '{"kind":"thrown","stack":5}')\nprocess.exit(0)`,
+  'evaluate.threw',
+  /^\/app\/app\.ts threw a value: \.$/,
 )
 refuses(
   'an answer without end',

@@ -1,15 +1,12 @@
 /** From what went wrong in the child to the error a person reads: what, in which file and line, with the line itself. Pure. */
 import { basename } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { SteadError } from '../base/index.ts'
+import { formatBytes, formatDuration } from '../model/index.ts'
+import { answerBytesMax } from './answer.ts'
 import type { Thrown } from './answer.ts'
-
-/** Where in the app's code something is. `column` counts from 1; 0 when only the line is known. */
-export interface Place {
-  readonly path: string
-  readonly line: number
-  readonly column: number
-}
+import { pathOf, placeInStack, placeOfCaret } from './place.ts'
+import type { Place } from './place.ts'
+import type { Outcome } from './process.ts'
 
 /** What there is to explain with. */
 export interface Scene {
@@ -36,37 +33,6 @@ const accesses: Readonly<Record<string, string>> = {
   wasi: 'uses WASI',
   ffi: 'calls native code',
   inspector: 'opens the inspector',
-}
-
-function pathOf(url: string): string | null {
-  try {
-    return fileURLToPath(url)
-  } catch {
-    return null
-  }
-}
-
-/** The place above a caret, as Node prints it for code that does not compile. */
-function placeOfCaret(text: string): Place | null {
-  const match = /^(file:\/\/\S+):(\d+)\n(?:.*\n){1,4}?( *)\^/m.exec(text)
-  const path = pathOf(match?.[1] ?? '')
-  return match === null || path === null ? null : { path, line: Number(match[2]), column: (match[3]?.length ?? 0) + 1 }
-}
-
-/** The first place of a stack that lies in the app's own code. */
-function placeInStack(stack: string, ownCode: string): Place | null {
-  for (const match of stack.matchAll(/^ +at .*?(file:\/\/\S+):(\d+):(\d+)\)?$/gm)) {
-    const path = pathOf(match[1] ?? '')
-    if (path !== null && !path.startsWith(ownCode)) {
-      return { path, line: Number(match[2]), column: Number(match[3]) }
-    }
-  }
-  return null
-}
-
-/** Where an error points into the app's code: a caret before a stack, because the stack of a compiler is not the file's. */
-export function placeOf(stack: string, ownCode: string): Place | null {
-  return placeOfCaret(stack) ?? placeInStack(stack, ownCode)
 }
 
 /** The first line of a file in which a quoted text ends with `text`. */
@@ -138,7 +104,7 @@ export function explainThrown(thrown: Thrown, scene: Scene): SteadError {
 }
 
 /** The error for a file that takes more memory than it is given. */
-export function outOfMemory(at: string, code = ''): SteadError {
+function outOfMemory(at: string, code = ''): SteadError {
   const message = `${at} needs more memory than an app file is given.${code}`
   const hint = 'Look for a list that grows without end: an app file only puts values together.'
   return new SteadError({ code: 'evaluate.out-of-memory', message, hint })
@@ -157,4 +123,43 @@ function explainMissing(thrown: Thrown, scene: Scene): SteadError {
         ? `Install it beside the app file: npm install ${name}.`
         : 'An import names the file with its ending, and the file must be in the directory of the app file or below it.',
   })
+}
+
+/** The error for a child that ended without an answer. */
+export function explainSilence(
+  file: string,
+  { ended, exitCode, signal, stderr, started }: Outcome,
+  timeoutMs: number,
+): SteadError {
+  if (ended === 'timeout') {
+    const message = `${file} did not finish within ${formatDuration(timeoutMs)}.`
+    const hint = 'Look for a loop that never ends, or for waiting: an app file only puts values together.'
+    return new SteadError({ code: 'evaluate.timeout', message, hint })
+  }
+  if (ended === 'too-large') {
+    const message = `The graph of ${file} is larger than ${formatBytes(answerBytesMax)}.`
+    return new SteadError({ code: 'evaluate.too-large', message, hint: 'Keep data out of the app file.' })
+  }
+  if (/heap out of memory|allocation failed/i.test(stderr) || signal === 'SIGABRT' || exitCode === 134) {
+    return outOfMemory(file)
+  }
+  if (started && exitCode === 13) {
+    const message = `${file} waits at its top level for something that never comes.`
+    return new SteadError({ code: 'evaluate.never-settles', message, hint: 'Take the `await` out.' })
+  }
+  if (!started) {
+    const message = `The process for ${file} failed before a line of the file had run: ${lastLines(stderr)}.`
+    return new SteadError({ code: 'evaluate.not-started', message, hint: 'This is not the fault of the file.' })
+  }
+  const how = exitCode === null ? `was ended by ${signal ?? 'a signal'}` : `ended with exit code ${exitCode}`
+  const last = lastLines(stderr)
+  return new SteadError({
+    code: 'evaluate.no-answer',
+    message: `The process that ran ${file} ${how} before it had answered.`,
+    hint: last === '' ? 'Take calls of process.exit out of the app file.' : `Its last words: ${last}`,
+  })
+}
+
+function lastLines(text: string): string {
+  return text.trim().split('\n').slice(-3).join('\n')
 }
