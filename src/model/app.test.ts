@@ -204,6 +204,7 @@ test('what types cannot see is refused with part and option', () => {
   bad({ env: { A: 'x\0' } }, /env.A must be a text/)
   bad({ use: { 'my-db': postgres('db') } }, /a name in use must be camel case, .*, not 'my-db'/)
   bad({ egress: ['example.com:70000'] }, /an entry of egress must be `host:port`, not 'example.com:70000'/)
+  bad({ use: new Map([['db', postgres('db')]]) }, /use must be a plain object, not an object\./)
   bad({ egress: 'example.com:80' }, /egress must be a list/)
   for (const from of ['', '/srv', '../web', 'a/../../b', 'a\\b', './..', 'x\ny', 7]) {
     bad({ from }, /service 'web': from must be a directory/)
@@ -224,7 +225,7 @@ test('what types cannot see is refused with part and option', () => {
     /The default export is a plain object, not an app\./,
   )
   refuses(() => toGraph(undefined, local), 'model.not-an-app', /The default export is undefined/)
-  refuses(() => graphOf({ parts: [] as never }), 'model.bad-option', /parts must be an object, not a list/)
+  refuses(() => graphOf({ parts: [] as never }), 'model.bad-option', /parts must be a plain object, not a list/)
 })
 
 test('schedules that are none, or never come, are refused', () => {

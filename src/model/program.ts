@@ -40,7 +40,7 @@ export const programOptions: readonly string[] = ['run', 'from', 'env', 'use', '
 function readUses(owner: string, use: unknown): Uses {
   if (use === undefined) return {}
   if (!isRecord(use))
-    throw badOption(owner, 'use', 'an object', use, 'As in use: { db }, with values made by builders.')
+    throw badOption(owner, 'use', 'a plain object', use, 'As in use: { db }, with values made by builders.')
   const prefixes = new Map<string, string>()
   for (const [as, value] of Object.entries(use)) {
     if (!aliasPattern.test(as)) {
@@ -70,7 +70,7 @@ function readUses(owner: string, use: unknown): Uses {
 
 function readEnv(owner: string, env: unknown): Readonly<Record<string, string>> {
   if (env === undefined) return {}
-  if (!isRecord(env)) throw badOption(owner, 'env', 'an object', env, "As in env: { LOG_LEVEL: 'info' }.")
+  if (!isRecord(env)) throw badOption(owner, 'env', 'a plain object', env, "As in env: { LOG_LEVEL: 'info' }.")
   const entries = Object.entries(env).map(([key, value]): readonly [string, string] => {
     if (!envNamePattern.test(key)) {
       throw badOption(owner, 'a name in env', 'letters, digits and underscores', key, 'As in LOG_LEVEL.')
