@@ -10,8 +10,8 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { isSteadError, messageOf, systemCodeOf } from '../base/index.ts'
 import { answerFd, startedLine } from './answer.ts'
 import type { Answer, Question, Thrown } from './answer.ts'
-import { placeOf } from './explain.ts'
 import { freeze } from './freeze.ts'
+import { placeOf } from './place.ts'
 
 const question = JSON.parse(process.argv[2] ?? '') as Question
 const entry = pathToFileURL(question.file).href

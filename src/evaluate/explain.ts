@@ -1,14 +1,12 @@
 /** From what went wrong in the child to the error a person reads: what, in which file and line, with the line itself. Pure. */
-import { fileURLToPath } from 'node:url'
+import { basename } from 'node:path'
 import { SteadError } from '../base/index.ts'
+import { formatBytes, formatDuration } from '../model/index.ts'
+import { answerBytesMax } from './answer.ts'
 import type { Thrown } from './answer.ts'
-
-/** Where in the app's code something is. `column` counts from 1; 0 when only the line is known. */
-export interface Place {
-  readonly path: string
-  readonly line: number
-  readonly column: number
-}
+import { pathOf, placeInStack, placeOfCaret } from './place.ts'
+import type { Place } from './place.ts'
+import type { Outcome } from './process.ts'
 
 /** What there is to explain with. */
 export interface Scene {
@@ -37,44 +35,11 @@ const accesses: Readonly<Record<string, string>> = {
   inspector: 'opens the inspector',
 }
 
-function pathOf(url: string): string | null {
-  try {
-    return fileURLToPath(url)
-  } catch {
-    return null
-  }
-}
-
-/** The place above a caret, as Node prints it for code that does not compile. */
-function placeOfCaret(text: string): Place | null {
-  const match = /^(file:\/\/\S+):(\d+)\n(?:.*\n){1,4}?( *)\^/m.exec(text)
-  const path = pathOf(match?.[1] ?? '')
-  return match === null || path === null ? null : { path, line: Number(match[2]), column: (match[3]?.length ?? 0) + 1 }
-}
-
-/** The first place of a stack that lies in the app's own code. */
-function placeInStack(stack: string, ownCode: string): Place | null {
-  for (const match of stack.matchAll(/^ +at .*?(file:\/\/[^\s)]+):(\d+):(\d+)\)?$/gm)) {
-    const path = pathOf(match[1] ?? '')
-    if (path !== null && !path.startsWith(ownCode)) {
-      return { path, line: Number(match[2]), column: Number(match[3]) }
-    }
-  }
-  return null
-}
-
-/** Where an error points into the app's code: a caret before a stack, because the stack of a compiler is not the file's. */
-export function placeOf(stack: string, ownCode: string): Place | null {
-  return placeOfCaret(stack) ?? placeInStack(stack, ownCode)
-}
-
-/** The first line of a file that holds a text between quotes. */
+/** The first line of a file in which a quoted text ends with `text`. */
 function placeOfText(scene: Scene, path: string, text: string): Place | null {
-  const line = scene
-    .read(path)
-    ?.split('\n')
-    .findIndex((row) => row.includes(`'${text}'`) || row.includes(`"${text}"`))
-  return line === undefined || line < 0 ? null : { path, line: line + 1, column: 0 }
+  const rows = scene.read(path)?.split('\n') ?? []
+  const index = rows.findIndex((row) => row.includes(`${text}'`) || row.includes(`${text}"`))
+  return index < 0 ? null : { path, line: index + 1, column: 0 }
 }
 
 /** `app.ts:3:15`, as terminals and editors link it. */
@@ -111,7 +76,9 @@ export function explainThrown(thrown: Thrown, scene: Scene): SteadError {
   }
   if (thrown.code === 'ERR_MODULE_NOT_FOUND') return explainMissing(thrown, scene)
   if (thrown.code === 'ERR_ACCESS_DENIED' || thrown.code === 'ERR_DLOPEN_DISABLED') {
-    const flag = /--allow-([a-z-]+)/.exec(thrown.message)?.[1] ?? 'addons'
+    // Only the lookup of a host name says no flag.
+    const named = /--allow-([a-z-]+)/.exec(thrown.message)?.[1] ?? 'net'
+    const flag = thrown.code === 'ERR_DLOPEN_DISABLED' ? 'addons' : named
     const what = `${accesses[flag] ?? `needs ${flag}`}${flag.startsWith('fs-') ? ` ${thrown.resource}` : ''}`
     const message = `${at} ${what}, which an app file must not.${excerpt(scene, place)}`
     return new SteadError({ code: 'evaluate.refused', message, hint: allowed })
@@ -124,20 +91,20 @@ export function explainThrown(thrown: Thrown, scene: Scene): SteadError {
     return new SteadError({
       code: 'evaluate.does-not-compile',
       message: `${where(scene, caret)} does not compile: ${sentence(thrown.message)}.${excerpt(scene, caret)}`,
-      hint: 'Only TypeScript that can be stripped runs: types and interfaces, no enums, namespaces or parameter properties.',
+      hint: 'Types are stripped, not compiled: enums, namespaces and parameter properties cannot be used.',
     })
   }
   return new SteadError({
     code: 'evaluate.threw',
-    message: `${at} threw: ${sentence(thrown.message)}.${excerpt(scene, place)}`,
+    message: `${at} threw ${thrown.name || 'a value'}: ${sentence(thrown.message)}.${excerpt(scene, place)}`,
     hint: thrown.message.endsWith(' before initialization')
       ? 'A part can use only what is declared above it. Parts that use each other in a circle have no start order.'
-      : 'Run the line by hand or take it out; an app file should only put values together.',
+      : 'Correct the line, or take it out: an app file only puts values together.',
   })
 }
 
 /** The error for a file that takes more memory than it is given. */
-export function outOfMemory(at: string, code = ''): SteadError {
+function outOfMemory(at: string, code = ''): SteadError {
   const message = `${at} needs more memory than an app file is given.${code}`
   const hint = 'Look for a list that grows without end: an app file only puts values together.'
   return new SteadError({ code: 'evaluate.out-of-memory', message, hint })
@@ -147,7 +114,7 @@ function explainMissing(thrown: Thrown, scene: Scene): SteadError {
   const [, kind = 'module', name = '', from = ''] =
     /^Cannot find (package|module) '([^']+)' imported from (.+)$/.exec(thrown.message) ?? []
   const importer = from.startsWith('file:') ? (pathOf(from) ?? scene.file) : from || scene.file
-  const place = kind === 'package' ? placeOfText(scene, importer, name) : null
+  const place = placeOfText(scene, importer, basename(name))
   return new SteadError({
     code: 'evaluate.missing-import',
     message: `${place === null ? importer : where(scene, place)} imports ${name}, and there is no such ${kind}.${excerpt(scene, place)}`,
@@ -156,4 +123,43 @@ function explainMissing(thrown: Thrown, scene: Scene): SteadError {
         ? `Install it beside the app file: npm install ${name}.`
         : 'An import names the file with its ending, and the file must be in the directory of the app file or below it.',
   })
+}
+
+/** The error for a child that ended without an answer. */
+export function explainSilence(
+  file: string,
+  { ended, exitCode, signal, stderr, started }: Outcome,
+  timeoutMs: number,
+): SteadError {
+  if (ended === 'timeout') {
+    const message = `${file} did not finish within ${formatDuration(timeoutMs)}.`
+    const hint = 'Look for a loop that never ends, or for waiting: an app file only puts values together.'
+    return new SteadError({ code: 'evaluate.timeout', message, hint })
+  }
+  if (ended === 'too-large') {
+    const message = `The graph of ${file} is larger than ${formatBytes(answerBytesMax)}.`
+    return new SteadError({ code: 'evaluate.too-large', message, hint: 'Keep data out of the app file.' })
+  }
+  if (/heap out of memory|allocation failed/i.test(stderr) || signal === 'SIGABRT' || exitCode === 134) {
+    return outOfMemory(file)
+  }
+  if (started && exitCode === 13) {
+    const message = `${file} waits at its top level for something that never comes.`
+    return new SteadError({ code: 'evaluate.never-settles', message, hint: 'Take the `await` out.' })
+  }
+  if (!started) {
+    const message = `The process for ${file} failed before a line of the file had run: ${lastLines(stderr)}.`
+    return new SteadError({ code: 'evaluate.not-started', message, hint: 'This is not the fault of the file.' })
+  }
+  const how = exitCode === null ? `was ended by ${signal ?? 'a signal'}` : `ended with exit code ${exitCode}`
+  const last = lastLines(stderr)
+  return new SteadError({
+    code: 'evaluate.no-answer',
+    message: `The process that ran ${file} ${how} before it had answered.`,
+    hint: last === '' ? 'Take calls of process.exit out of the app file.' : `Its last words: ${last}`,
+  })
+}
+
+function lastLines(text: string): string {
+  return text.trim().split('\n').slice(-3).join('\n')
 }

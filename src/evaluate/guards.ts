@@ -4,6 +4,7 @@
  * of others, and no file but those below). README.md says which guard holds where.
  */
 import { existsSync } from 'node:fs'
+import type { Dirent } from 'node:fs'
 import { readdir, realpath } from 'node:fs/promises'
 import { dirname, extname, join, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -11,8 +12,8 @@ import type { Question } from './answer.ts'
 
 const bubblewrap = '/usr/bin/bwrap'
 
-/** Address space Node takes for itself before a line of code runs; `ulimit -d` counts it. */
-const nodeDataBytes = 1_200_000_000
+/** What `ulimit -d` counts for Node itself before a line of code has run (0.6 GB), and room beside it. */
+const nodeDataBytes = 1_000_000_000
 
 /** Most entries of a node_modules that are looked at for links that lead out of it. */
 const linksMax = 5000
@@ -20,6 +21,11 @@ const linksMax = 5000
 /** Whether bubblewrap can be put around the file on this machine. */
 export function hasBubblewrap(): boolean {
   return process.platform === 'linux' && process.getuid?.() === 0 && existsSync(bubblewrap)
+}
+
+/** Whether bubblewrap failed because this machine does not let it make namespaces, going by what it said. */
+export function isForbidden(stderr: string): boolean {
+  return /^bwrap: .*(?:namespace|not permitted|permission)/im.test(stderr)
 }
 
 /** The program and arguments that evaluate a file. */
@@ -40,7 +46,6 @@ export async function guardedCommand(
     JSON.stringify(question),
   ]
   const inner = wrapped ? [...wrapper(reads, dirname(question.file)), ...node] : node
-  if (process.platform === 'win32') return [process.execPath, ...node.slice(1)]
   // Buffers do not count as heap: the data limit holds them. No core file when it is reached.
   const limits = 'ulimit -c 0; ulimit -d "$0" 2>/dev/null; exec "$@"'
   return ['/bin/sh', '-c', limits, String(Math.ceil((nodeDataBytes + memoryBytes) / 1024)), ...inner]
@@ -96,11 +101,10 @@ async function appCode(directory: string): Promise<string[]> {
 /** Where links in a node_modules lead when they lead out of it: packages of the same workspace. */
 async function linkTargets(modules: string): Promise<string[]> {
   const root = await realpath(modules)
-  const scopes = (await readdir(modules)).filter((name) => name.startsWith('@')).map((name) => join(modules, name))
-  const entries = await Promise.all(
-    [modules, ...scopes].map((path) => readdir(path, { withFileTypes: true }).catch(() => [])),
-  )
-  const links = entries.flat().filter((entry) => entry.isSymbolicLink())
+  const list = (path: string): Promise<Dirent[]> => readdir(path, { withFileTypes: true }).catch(() => [])
+  const entries = await list(modules)
+  const scopes = entries.filter((entry) => entry.name.startsWith('@')).map((entry) => list(join(modules, entry.name)))
+  const links = [...entries, ...(await Promise.all(scopes)).flat()].filter((entry) => entry.isSymbolicLink())
   const targets = await Promise.all(
     links.slice(0, linksMax).map((link) => realpath(join(link.parentPath, link.name)).catch(() => root)),
   )

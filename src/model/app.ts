@@ -7,7 +7,7 @@ import { badOption, checkName, checkOptions, isRecord, show } from './check.ts'
 import { checkGraph } from './invariants.ts'
 import { graphVersion } from './graph.ts'
 import type { Graph, Route } from './graph.ts'
-import { readRouteKey } from './routes.ts'
+import { compareRoutes, readRouteKey } from './routes.ts'
 import { brand, describePart, isApp, isPart, isService, servesHttp } from './values.ts'
 import type { App, AppContext, Declaration, Environment, Job, Resource, Service } from './values.ts'
 
@@ -60,19 +60,15 @@ export function toGraph(value: unknown, environment: Environment): Graph {
     version: graphVersion,
     app: value.name,
     parts: collect([...readParts(owner, parts), ...routes.map(({ target }) => target)]).map(({ part }) => part),
-    routes: routes.map(({ route }) => route).sort(byHostAndPath),
+    routes: routes.map(({ route }) => route).sort(compareRoutes),
   }
   checkGraph(graph)
   return graph
 }
 
-function byHostAndPath(a: Route, b: Route): number {
-  return a.host < b.host || (a.host === b.host && a.path < b.path) ? -1 : 1
-}
-
 function readParts(owner: string, parts: unknown): AnyPart[] {
   const hint = 'As in parts: { web, worker }, with values made by service, job or a resource builder.'
-  if (!isRecord(parts)) throw badOption(owner, 'parts', 'an object', parts, hint)
+  if (!isRecord(parts)) throw badOption(owner, 'parts', 'a plain object', parts, hint)
   return Object.entries(parts).map(([key, value]) => {
     if (isPart(value)) return value
     throw badOption(owner, `parts.${key}`, 'a part', value, hint)
@@ -81,7 +77,7 @@ function readParts(owner: string, parts: unknown): AnyPart[] {
 
 function readRoutes(owner: string, ways: unknown): { route: Route; target: Service<number> }[] {
   const hint = "As in public: { 'shop.localhost': web }, where web is a service with `http`."
-  if (!isRecord(ways)) throw badOption(owner, 'public', 'an object', ways, hint)
+  if (!isRecord(ways)) throw badOption(owner, 'public', 'a plain object', ways, hint)
   return Object.entries(ways).map(([key, target]) => {
     const { host, path } = readRouteKey(owner, key)
     if (isService(target) && servesHttp(target)) return { route: { host, path, part: target.name }, target }

@@ -14,7 +14,7 @@ export function show(value: unknown): string {
   if (typeof value === 'string') return `'${value.length > 60 ? `${value.slice(0, 60)}...` : value}'`
   if (Array.isArray(value)) return 'a list'
   if (value instanceof Promise) return 'a promise'
-  if (typeof value === 'object' && value !== null) return 'a plain object'
+  if (typeof value === 'object' && value !== null) return isRecord(value) ? 'a plain object' : 'an object'
   return typeof value === 'function' ? 'a function' : String(value)
 }
 
@@ -34,15 +34,17 @@ export function checkName(kind: string, name: unknown): void {
   })
 }
 
-/** Whether a value is an object with names and values, and nothing a builder made. */
+/** Whether a value is a plain object: names and values, and nothing that a builder or a class made. */
 export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && !isPart(value) && !isApp(value)
+  if (typeof value !== 'object' || value === null || isPart(value) || isApp(value)) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null
 }
 
 /** Refuses options that are no record or have a name that is not `known`. Throws `model.bad-option`, `model.unknown-option`. */
 export function checkOptions(owner: string, options: unknown, known: readonly string[], option = 'options'): void {
   const list = `It has: ${known.join(', ')}.`
-  if (!isRecord(options)) throw badOption(owner, option, 'an object', options, list)
+  if (!isRecord(options)) throw badOption(owner, option, 'a plain object', options, list)
   const unknown = Object.keys(options).find((key) => !known.includes(key))
   if (unknown === undefined) return
   const where = option === 'options' ? `${owner} has` : `${owner}: ${option} has`

@@ -5,8 +5,9 @@
 
 // What app files import.
 export { app } from './app.ts'
-export { job, service } from './program.ts'
-export type { JobOptions, LimitOptions, ProgramOptions, ServiceOptions } from './program.ts'
+export { job, service } from './service.ts'
+export type { JobOptions, ServiceOptions } from './service.ts'
+export type { LimitOptions, ProgramOptions } from './program.ts'
 export { postgres, resource, secret } from './resource.ts'
 export type { PostgresOptions, SecretOptions } from './resource.ts'
 export type { ReadyOption } from './ready.ts'

@@ -3,6 +3,7 @@ import { SteadError } from '../base/index.ts'
 import { graphVersion } from './graph.ts'
 import type { Graph } from './graph.ts'
 import { checkGraph } from './invariants.ts'
+import { compareRoutes } from './routes.ts'
 
 /**
  * A graph from parsed JSON, put into canonical order. Asynchronous because the schema library is loaded at the first
@@ -49,6 +50,6 @@ function canonical(graph: Graph): Graph {
         ? part
         : { ...part, uses: sorted(part.uses, (use) => use.as), egress: [...part.egress].sort() },
     ),
-    routes: sorted(graph.routes, (route) => `${route.host} ${route.path}`),
+    routes: [...graph.routes].sort(compareRoutes),
   }
 }

@@ -7,7 +7,7 @@ export const namePattern: RegExp = /^[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?$/
 export const aliasPattern: RegExp = /^[a-z][a-zA-Z0-9]{0,39}$/
 
 /** Names of environment variables. */
-export const envNamePattern: RegExp = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/
+export const envNamePattern: RegExp = /^(?!__proto__$)[A-Za-z_][A-Za-z0-9_]{0,127}$/
 
 /** Types of resources. */
 export const typePattern: RegExp = /^[a-z][a-z0-9-]{0,39}$/

@@ -1,26 +1,13 @@
-/** `service` and `job`: programs that run. Their options are checked here and become the parts of the graph, defaults filled in. */
+/** What services and jobs have in common: a program that runs. Its options are checked here and become its part of the graph, defaults filled in. */
 import { SteadError } from '../base/index.ts'
-import {
-  badOption,
-  checkCommand,
-  checkName,
-  checkNumber,
-  checkOptions,
-  isRecord,
-  readBytes,
-  readDuration,
-  show,
-} from './check.ts'
+import { badOption, checkCommand, checkNumber, checkOptions, isRecord, readBytes, show } from './check.ts'
 import { readDirectory } from './directory.ts'
 import { entriesMax } from './graph.ts'
 import type { Limits, Runnable } from './graph.ts'
 import { aliasPattern, egressPattern, envNamePattern, envPrefix } from './patterns.ts'
-import { readReady } from './ready.ts'
-import type { ReadyOption } from './ready.ts'
-import { scheduleProblem } from './schedule.ts'
-import type { Bytes, Duration } from './units.ts'
-import { brand, describePart, isPart, isService, isUsable } from './values.ts'
-import type { Job, Service, Uses } from './values.ts'
+import type { Bytes } from './units.ts'
+import { describePart, isPart, isService, isUsable } from './values.ts'
+import type { Uses } from './values.ts'
 
 /** What services and jobs have in common. */
 export interface ProgramOptions {
@@ -47,30 +34,13 @@ export interface LimitOptions {
   readonly processes?: number
 }
 
-/** Options of `service`. */
-export interface ServiceOptions<Http extends number | undefined = number | undefined> extends ProgramOptions {
-  /** The port the program serves HTTP on. Without it nothing can use the service or be routed to it. */
-  readonly http?: Http
-  /** How to tell that an instance is ready. Default: with `http`, GET / answers below 500; otherwise as soon as it runs. */
-  readonly ready?: ReadyOption
-  /** Number of instances, 1 to 100. Default 1. */
-  readonly replicas?: number
-}
-
-/** Options of `job`. */
-export interface JobOptions extends ProgramOptions {
-  /** Cron expression of five fields, in UTC. Default: none, and the job runs once for every release. */
-  readonly schedule?: string
-  /** A run that takes longer is ended. 1s to 7d, default 10m. */
-  readonly timeout?: Duration
-}
-
-const programOptions = ['run', 'from', 'env', 'use', 'limits', 'egress']
+/** The options every program has. */
+export const programOptions: readonly string[] = ['run', 'from', 'env', 'use', 'limits', 'egress']
 
 function readUses(owner: string, use: unknown): Uses {
   if (use === undefined) return {}
   if (!isRecord(use))
-    throw badOption(owner, 'use', 'an object', use, 'As in use: { db }, with values made by builders.')
+    throw badOption(owner, 'use', 'a plain object', use, 'As in use: { db }, with values made by builders.')
   const prefixes = new Map<string, string>()
   for (const [as, value] of Object.entries(use)) {
     if (!aliasPattern.test(as)) {
@@ -100,7 +70,7 @@ function readUses(owner: string, use: unknown): Uses {
 
 function readEnv(owner: string, env: unknown): Readonly<Record<string, string>> {
   if (env === undefined) return {}
-  if (!isRecord(env)) throw badOption(owner, 'env', 'an object', env, "As in env: { LOG_LEVEL: 'info' }.")
+  if (!isRecord(env)) throw badOption(owner, 'env', 'a plain object', env, "As in env: { LOG_LEVEL: 'info' }.")
   const entries = Object.entries(env).map(([key, value]): readonly [string, string] => {
     if (!envNamePattern.test(key)) {
       throw badOption(owner, 'a name in env', 'letters, digits and underscores', key, 'As in LOG_LEVEL.')
@@ -140,8 +110,8 @@ function checkEntries(owner: string, option: string, count: number): void {
   throw badOption(owner, option, `at most ${entriesMax} entries`, `${count} entries`, 'Split the part.')
 }
 
-/** The common half of a service or job. */
-function readProgram(owner: string, name: string, options: ProgramOptions): { program: Runnable; use: Uses } {
+/** The common half of a service or job, and the values it uses. Throws `model.bad-option`, `model.bad-use`. */
+export function readProgram(owner: string, name: string, options: ProgramOptions): { program: Runnable; use: Uses } {
   checkCommand(owner, 'run', options.run)
   const use = readUses(owner, options.use)
   const uses = Object.entries(use).map(([as, value]) => ({ as, part: value.name }))
@@ -158,57 +128,4 @@ function readProgram(owner: string, name: string, options: ProgramOptions): { pr
   checkEntries(owner, 'env', Object.keys(program.env).length)
   checkEntries(owner, 'egress', program.egress.length)
   return { program, use }
-}
-
-/**
- * A part that keeps running. With `http` it can be used by other parts and made public.
- *
- * Throws `model.bad-name`, `model.unknown-option`, `model.bad-option`, `model.bad-use`.
- */
-export function service<Http extends number | undefined = undefined>(
-  name: string,
-  options: ServiceOptions<Http>,
-): Service<Http> {
-  checkName('service', name)
-  const owner = `service '${name}'`
-  checkOptions(owner, options, [...programOptions, 'http', 'ready', 'replicas'])
-  const { http, replicas = 1 } = options
-  if (http !== undefined) {
-    const hint = 'The port the program listens on, as in http: 3000.'
-    checkNumber(owner, 'http', http, { min: 1, max: 65_535, whole: true, hint })
-  }
-  checkNumber(owner, 'replicas', replicas, { min: 1, max: 100, whole: true, hint: 'The number of instances.' })
-  const { program, use } = readProgram(owner, name, options)
-  const ready = readReady(owner, options.ready, http)
-  const part = { kind: 'service', ...program, http: http ?? null, ready, replicas } as const
-  // `http` is absent exactly when its type is undefined, which the compiler cannot see for a type parameter.
-  const value: Service<Http> = { [brand]: 'service', name, http: http as Http, part: Object.freeze(part), use }
-  return Object.freeze(value)
-}
-
-/**
- * A part that runs to an end: for every release, or by a schedule.
- *
- * Throws `model.bad-name`, `model.unknown-option`, `model.bad-option`, `model.bad-use`.
- */
-export function job(name: string, options: JobOptions): Job {
-  checkName('job', name)
-  const owner = `job '${name}'`
-  checkOptions(owner, options, [...programOptions, 'schedule', 'timeout'])
-  const { program, use } = readProgram(owner, name, options)
-  const timeoutMs = readDuration(owner, 'timeout', options.timeout ?? '10m', 1000, 7 * 86_400_000)
-  const part = { kind: 'job', ...program, schedule: readSchedule(owner, options.schedule), timeoutMs } as const
-  const value: Job = { [brand]: 'job', name, part: Object.freeze(part), use }
-  return Object.freeze(value)
-}
-
-function readSchedule(owner: string, schedule: unknown): string | null {
-  if (schedule === undefined) return null
-  const problem = typeof schedule === 'string' ? scheduleProblem(schedule) : 'is no text'
-  if (typeof schedule === 'string' && problem === null) return schedule
-  throw new SteadError({
-    code: 'model.bad-schedule',
-    message: `${owner}: schedule ${show(schedule)} ${problem}.`,
-    hint: "Minute, hour, day of month, month, day of week, in UTC: '30 3 * * *' is every night at half past three.",
-  })
 }

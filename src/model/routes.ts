@@ -1,5 +1,6 @@
-/** Keys of `public`: `host` or `host/path`, brought to the one form that the graph holds. */
+/** Routes: the keys of `public`, brought to the one form that the graph holds, and the order they stand in. */
 import { SteadError } from '../base/index.ts'
+import type { Route } from './graph.ts'
 import { hostPattern, routePathPattern } from './patterns.ts'
 
 /** Host and path of a key. Throws `model.bad-route`. */
@@ -15,4 +16,9 @@ export function readRouteKey(owner: string, key: string): { host: string; path: 
     message: `${owner}: '${key}' in public is no host or host/path.`,
     hint: "As in 'shop.localhost', '*.shop.example.com' or 'shop.localhost/admin': no scheme, no port, no query.",
   })
+}
+
+/** The order of routes: by host, then path. */
+export function compareRoutes(a: Route, b: Route): number {
+  return a.host < b.host || (a.host === b.host && a.path < b.path) ? -1 : 1
 }

@@ -94,7 +94,7 @@ refused(
   // @ts-expect-error every use has a name
   () => service('web', { run, use: [db] }),
   'model.bad-option',
-  /service 'web': use must be an object, not a list/,
+  /service 'web': use must be a plain object, not a list/,
 )
 refused(
   'a misspelt option',
@@ -220,7 +220,7 @@ refused(
   // @ts-expect-error parts are required
   declared(app('shop', () => ({}))),
   'model.bad-option',
-  /app 'shop': parts must be an object, not undefined/,
+  /app 'shop': parts must be a plain object, not undefined/,
 )
 refused(
   'a plain object as a part',
