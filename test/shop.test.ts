@@ -47,7 +47,7 @@ suite('the shop', () => {
     ]) {
       assert.ok(first.output().includes(step), `names the step "${step}"`)
     }
-    assert.ok(first.output().includes(`http://shop.localhost:${port}`))
+    await first.until(new RegExp(`http://shop.localhost:${port}`))
 
     await t.test('pages, an order, and the worker that handles it', async () => {
       assert.match((await ask(port, '/')).body, /Enamel kettle/)

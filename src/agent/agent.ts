@@ -21,6 +21,7 @@ import {
   type Upward,
 } from '../protocol/index.ts'
 import { type Channel, dialForever, type TransportAddress } from '../transport/index.ts'
+import { Attempts } from './attempts.ts'
 import { BundleFetcher } from './fetch.ts'
 import { InstanceRunner, type Surroundings } from './instance.ts'
 import type { AgentOptions } from './options.ts'
@@ -39,7 +40,7 @@ export interface Agent extends AsyncDisposable {
 
 /** Starts the agent: first what the plan on disk says, then what control says at `control`. */
 export async function startAgent(options: AgentOptions, control: TransportAddress): Promise<Agent> {
-  mkdirSync(join(options.stateDir, 'instances'), { recursive: true, mode: 0o711 })
+  for (const name of ['instances', 'tasks']) mkdirSync(join(options.stateDir, name), { recursive: true, mode: 0o711 })
   mkdirSync(options.runDir, { recursive: true, mode: 0o711 })
   const agent = new RunningAgent(options)
   await agent.start(control)
@@ -165,7 +166,7 @@ class RunningAgent implements Agent {
   #removeInstance(id: string, runner: InstanceRunner): void {
     runner.update({ ...runner.assignment, wanted: false })
     void runner.ended
-      .then(() => this.#options.sandbox.remove(runner.recordDir))
+      .then(() => runner.attempts.remove())
       .then(() => this.#instances.delete(id))
       .catch((error: unknown) => this.#options.onNotice(messageOf(error)))
   }
@@ -173,19 +174,24 @@ class RunningAgent implements Agent {
   #removeResource(id: string, runner: ResourceRunner): void {
     this.#removals = this.#removals
       .then(() => runner.stop())
-      .then(() => this.#options.sandbox.remove(runner.recordDir))
+      .then(() => runner.attempts.remove())
       .then(() => this.#resources.delete(id))
       .catch((error: unknown) => this.#options.onNotice(messageOf(error)))
   }
 
-  /** Ends what earlier agents left behind that no plan names: tasks, probes, instances whose plan was lost. */
+  /** Ends what earlier agents left behind that no plan names: instances whose plan was lost, and all tasks. */
   async #sweep(): Promise<void> {
-    const root = join(this.#options.stateDir, 'instances')
-    for (const name of readdirSync(root)) {
+    const { stateDir, sandbox, clock } = this.#options
+    for (const name of readdirSync(join(stateDir, 'instances'))) {
       if (this.#instances.has(name) || this.#resources.has(name)) continue
-      const left = await this.#options.sandbox.adopt(join(root, name))
-      await left?.kill()
-      await this.#options.sandbox.remove(join(root, name))
+      const left = new Attempts(join(stateDir, 'instances', name), sandbox, clock)
+      await (await left.adopt())?.kill()
+      await left.remove()
+    }
+    for (const name of readdirSync(join(stateDir, 'tasks'))) {
+      const recordDir = join(stateDir, 'tasks', name)
+      await (await sandbox.adopt(recordDir))?.kill()
+      await sandbox.remove(recordDir)
     }
   }
 
@@ -275,7 +281,7 @@ class RunningAgent implements Agent {
     this.#asks.set(id, abort)
     const options = { follow: ask.follow, signal: abort.signal, ...(ask.tail === null ? {} : { tail: ask.tail }) }
     try {
-      for await (const { timeMs, text } of this.#options.sandbox.output(runner.recordDir, options)) {
+      for await (const { timeMs, text } of runner.attempts.output(options)) {
         channel.send({
           type: 'answer',
           ask: id,

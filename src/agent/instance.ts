@@ -10,6 +10,7 @@ import { isSteadError, messageOf, SteadError } from '../base/index.ts'
 import { type Forwarder, openForwarder, type Place, type Target } from '../network/index.ts'
 import type { AssignmentStatus, Edge, InstanceAssignment } from '../protocol/index.ts'
 import { limitsWithin, type Sandbox, type SandboxSpec } from '../sandbox/index.ts'
+import { Attempts } from './attempts.ts'
 import { hostsFile, instanceEnvironment, type OpenEdge } from './environment.ts'
 import { layoutOf } from './layout.ts'
 import { jobPolicy, type LifeEvent, newLife, servicePolicy, step } from './lifecycle.ts'
@@ -39,7 +40,7 @@ export interface Surroundings {
 export class InstanceRunner {
   readonly #options: AgentOptions
   readonly #surroundings: Surroundings
-  readonly recordDir: string
+  readonly attempts: Attempts
   #assignment: InstanceAssignment
   #life = newLife
   #sinceMs: number
@@ -58,7 +59,7 @@ export class InstanceRunner {
     this.#options = options
     this.#surroundings = surroundings
     this.#sinceMs = options.clock.nowMs()
-    this.recordDir = join(options.stateDir, 'instances', assignment.id)
+    this.attempts = new Attempts(join(options.stateDir, 'instances', assignment.id), options.sandbox, options.clock)
   }
 
   get assignment(): InstanceAssignment {
@@ -68,7 +69,7 @@ export class InstanceRunner {
   /** Takes it into care: finds a running one from before, or starts it when it may. */
   begin(): void {
     this.#enqueue(async () => {
-      const found = await this.#options.sandbox.adopt(this.recordDir)
+      const found = await this.attempts.adopt()
       if (found === null) return this.#check()
       await this.#adopted(found)
     })
@@ -170,7 +171,8 @@ export class InstanceRunner {
       this.#place = place
       const edges = await this.#openEdges(place)
       this.#servePort = await this.#portToServe(place)
-      const layout = layoutOf(sandbox, bundle, this.recordDir)
+      const { number, recordDir } = await this.attempts.next()
+      const layout = layoutOf(sandbox, bundle, recordDir)
       const base = { PATH: layout.path, HOME: layout.home, ...program.env }
       const { env, files } = instanceEnvironment(
         this.#assignment,
@@ -183,7 +185,7 @@ export class InstanceRunner {
       const hosts =
         layout.hostsPath === null ? [] : [{ path: layout.hostsPath, content: hostsFile(edges), mode: 0o444 }]
       const spec: SandboxSpec = {
-        id: this.#assignment.id,
+        id: `${this.#assignment.id}.${number}`,
         argv: program.argv,
         env,
         cwd: layout.codeDir,
@@ -193,7 +195,7 @@ export class InstanceRunner {
         limits: limitsWithin(sandbox.capabilities, { ...this.#assignment.limits, tmpBytes }).limits,
         syscalls: layout.syscalls,
         network: network.capabilities.isolation === 'native' ? place : null,
-        recordDir: this.recordDir,
+        recordDir,
         outputBytesMax,
       }
       this.#spec = spec

@@ -6,28 +6,27 @@
  * Invariant: `settled(consumer)` is true only while the server answers, everything declared is in place and the consumer
  * has been let in.
  */
-import { chownSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { isSteadError, jsonEqual, messageOf, randomId, sleep, SteadError } from '../base/index.ts'
+import { isSteadError, jsonEqual, messageOf, sleep, SteadError } from '../base/index.ts'
 import type { Domain } from '../domain/index.ts'
 import type { Endpoint } from '../network/index.ts'
 import type { AssignmentStatus, Phase, ResourceAssignment } from '../protocol/index.ts'
-import type { ProgramResult, Provider, ProviderContext, ProviderProgram, ProviderServer } from '../provider/index.ts'
-import { limitsWithin, type Mount, type Sandbox, type SandboxSpec } from '../sandbox/index.ts'
-import { mayChangeOwner, type AgentOptions } from './options.ts'
+import type { Provider, ProviderContext, ProviderServer } from '../provider/index.ts'
+import type { Sandbox } from '../sandbox/index.ts'
+import { Attempts } from './attempts.ts'
+import type { AgentOptions } from './options.ts'
+import { endServer, lastLines, resourceContext, startProgram } from './resource-context.ts'
 
 const readyTimeoutMs = 60_000
 const pauseMinMs = 500
 const pauseMaxMs = 30_000
-const outputBytesMax = 16 * 1024 * 1024
-const tailLines = 20
 
 export class ResourceRunner {
   readonly #options: AgentOptions
   readonly #provider: Provider | null
   readonly #openDomain: (app: string) => Promise<Domain>
   readonly #changed: () => void
-  readonly recordDir: string
+  readonly attempts: Attempts
   readonly #stop = new AbortController()
   #assignment: ResourceAssignment
   #phase: Phase = 'waiting'
@@ -53,7 +52,7 @@ export class ResourceRunner {
     this.#changed = changed
     this.#provider = options.providers.get(assignment.type) ?? null
     this.#sinceMs = options.clock.nowMs()
-    this.recordDir = join(options.stateDir, 'instances', assignment.id)
+    this.attempts = new Attempts(join(options.stateDir, 'instances', assignment.id), options.sandbox, options.clock)
     this.#done = this.#run()
   }
 
@@ -152,7 +151,7 @@ export class ResourceRunner {
     }
     this.#to('starting', null)
     const context = await this.#context(first)
-    await this.#startServer(await provider.provision(context))
+    await this.#startServer(await provider.provision(context), context)
     const ended = this.#sandbox?.exited.then(async (exit) => {
       this.#sandbox = null
       throw new SteadError({
@@ -190,136 +189,40 @@ export class ResourceRunner {
   }
 
   async #context(assignment: ResourceAssignment): Promise<ProviderContext> {
-    const { clock, random, runDir, stateDir } = this.#options
     const domain = await this.#openDomain(assignment.app)
-    const dataDir = join(domain.path, assignment.part)
-    const socketDir = join(runDir, assignment.id)
-    for (const directory of [dataDir, socketDir]) {
-      mkdirSync(directory, { recursive: true, mode: 0o700 })
-      if (mayChangeOwner()) chownSync(directory, assignment.hostUid, assignment.hostUid)
-    }
-    const bundle = assignment.bundle === null ? null : await this.#options.openBundle(assignment.bundle)
-    const specFor = (id: string, program: ProviderProgram, memoryBytes: number): SandboxSpec =>
-      this.#spec(assignment, id, program, memoryBytes, join(stateDir, 'instances', id), [dataDir, socketDir])
-    return {
-      app: assignment.app,
-      name: assignment.part,
-      config: assignment.config,
-      dataDir,
-      socketDir,
-      adminPassword: assignment.adminPassword,
-      filesDir: bundle?.path ?? null,
-      run: async (program) => {
-        const id = `${assignment.id}.task-${randomId(random)}`
-        const sandbox = await this.#options.sandbox.start(specFor(id, program, taskMemoryBytes))
-        using _timer = clock.after(program.timeoutMs, () => void sandbox.kill())
-        return this.#finish(id, sandbox)
-      },
-      serve: async (server) => {
-        const id = `${assignment.id}.side-${randomId(random)}`
-        const sandbox = await this.#options.sandbox.start(specFor(id, { ...server, timeoutMs: 0 }, server.memoryBytes))
-        const exited = this.#finish(id, sandbox)
-        return {
-          exited,
-          [Symbol.asyncDispose]: async () => {
-            await this.#end(sandbox, server)
-            await exited
-          },
-        }
-      },
-      serverOutput: () => this.#lastLines(),
-      clock,
-      random,
-    }
+    return resourceContext(this.#options, assignment, domain.path, () => this.#lastLines())
   }
 
-  #spec(
-    assignment: ResourceAssignment,
-    id: string,
-    program: ProviderProgram,
-    memoryBytes: number,
-    recordDir: string,
-    writes: readonly string[],
-  ): SandboxSpec {
-    const { sandbox } = this.#options
-    const mount =
-      (access: Mount['access']) =>
-      (path: string): Mount => ({ source: path, target: path, access })
-    return {
-      id,
-      argv: program.argv,
-      env: { PATH: '/usr/bin:/bin', HOME: '/tmp', ...program.env },
-      cwd: '/',
-      mounts: [...program.reads.map(mount('read-only')), ...[...writes, ...program.writes].map(mount('read-write'))],
-      files: [],
-      hostUid: assignment.hostUid,
-      limits: limitsWithin(sandbox.capabilities, { memoryBytes, cpuCores: 1, pidsMax: 256, tmpBytes }).limits,
-      syscalls: sandbox.capabilities.syscallFilter === 'native' ? 'default' : 'none',
-      network: null,
-      recordDir,
-      outputBytesMax,
-    }
-  }
-
-  async #startServer(server: ProviderServer | null): Promise<void> {
-    const { sandbox } = this.#options
+  async #startServer(server: ProviderServer | null, context: ProviderContext): Promise<void> {
     const before = this.#server
     this.#server = server
     if (server === null) return
-    this.#sandbox ??= await sandbox.adopt(this.recordDir)
+    this.#sandbox ??= await this.attempts.adopt()
     if (this.#sandbox !== null && (before === null || jsonEqual(before, server))) {
       const ended = await Promise.race([this.#sandbox.exited.then(() => true), Promise.resolve(false)])
       if (!ended) return
     }
     await this.#stopServer()
-    await sandbox.remove(this.recordDir)
-    const domain = await this.#openDomain(this.#assignment.app)
-    const writes = [join(domain.path, this.#assignment.part), join(this.#options.runDir, this.#assignment.id)]
-    const place = await this.#options.network.place(this.#assignment.id)
-    const spec = this.#spec(
-      this.#assignment,
-      this.#assignment.id,
-      { ...server, timeoutMs: 0 },
-      server.memoryBytes,
-      this.recordDir,
-      writes,
-    )
-    const network = this.#options.network.capabilities.isolation === 'native' ? place : null
-    this.#sandbox = await sandbox.start({ ...spec, network })
-    // Its namespace lives on with its processes; the place is only needed to start them.
-    place[Symbol.dispose]()
+    const { number, recordDir } = await this.attempts.next()
+    const how = {
+      id: `${this.#assignment.id}.${number}`,
+      recordDir,
+      memoryBytes: server.memoryBytes,
+      writes: [context.dataDir, context.socketDir],
+    }
+    this.#sandbox = await startProgram(this.#options, this.#assignment, server, how)
   }
 
   async #stopServer(): Promise<void> {
     const sandbox = this.#sandbox
-    if (sandbox !== null && this.#server !== null) await this.#end(sandbox, this.#server)
+    if (sandbox !== null && this.#server !== null) await endServer(this.#options, sandbox, this.#server)
     this.#sandbox = null
   }
 
-  async #end(sandbox: Sandbox, server: ProviderServer): Promise<void> {
-    sandbox.signal(server.stopSignal)
-    using _timer = this.#options.clock.after(server.stopTimeoutMs, () => void sandbox.kill())
-    await sandbox.exited
-  }
-
-  /** Waits for a task to end and takes its output and records away. */
-  async #finish(id: string, sandbox: Sandbox): Promise<ProgramResult> {
-    const recordDir = join(this.#options.stateDir, 'instances', id)
-    const exit = await sandbox.exited
-    const output = await this.#lastLines(recordDir)
-    await this.#options.sandbox.remove(recordDir)
-    return { code: exit.cause === 'code' ? exit.code : null, sentence: exit.sentence, output }
-  }
-
-  async #lastLines(recordDir = this.recordDir): Promise<string> {
-    const lines: string[] = []
-    for await (const line of this.#options.sandbox.output(recordDir, { tail: tailLines })) lines.push(line.text)
-    return lines.join('\n')
+  #lastLines(): Promise<string> {
+    return lastLines(this.attempts.output({}))
   }
 }
-
-const tmpBytes = 64 * 1024 * 1024
-const taskMemoryBytes = 512 * 1024 * 1024
 
 function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve()

@@ -62,25 +62,42 @@ function page(title: string, body: Safe, refreshSeconds?: number): string {
   return html`<!doctype html>
     <html lang="en">
       <head>
-        <meta charset="utf-8" /><meta name="viewport" content="width=device-width" />${refresh}
+        <meta charset="utf-8" />
+        <meta name="viewport" content="width=device-width" />
+        ${refresh}
         <title>${title} · Hearth &amp; Shelf</title>
-        <style>${style}</style>
+        <style>
+          ${style}
+        </style>
       </head>
       <body>
-        <header><a href="/"><b>Hearth &amp; Shelf</b></a><a href="/orders" class="soft">Orders</a></header>
+        <header>
+          <a href="/"><b>Hearth &amp; Shelf</b></a
+          ><a href="/orders" class="soft">Orders</a>
+        </header>
         <main>${body}</main>
-        <footer>Pages by a TypeScript service, orders handled by a Python worker, kept in PostgreSQL. All of it runs on Stead.</footer>
+        <footer>
+          Pages by a TypeScript service, orders handled by a Python worker, kept in PostgreSQL. All of it runs on Stead.
+        </footer>
       </body>
     </html>`.text
 }
 
 export function catalogPage(products: readonly Product[]): string {
   const cards = products.map(
-    (product) => html`<a class="card" href="/products/${product.slug}">
-      <h2>${product.name}</h2><p class="soft">${product.description}</p><span class="price">${money(product.price_cents)}</span>
-    </a>`,
+    (product) =>
+      html`<a class="card" href="/products/${product.slug}">
+        <h2>${product.name}</h2>
+        <p class="soft">${product.description}</p>
+        <span class="price">${money(product.price_cents)}</span>
+      </a>`,
   )
-  return page('Things for the house', html`<h1>Things for the house</h1><p class="soft">Few, and made to last.</p><div class="grid">${cards}</div>`)
+  return page(
+    'Things for the house',
+    html`<h1>Things for the house</h1>
+      <p class="soft">Few, and made to last.</p>
+      <div class="grid">${cards}</div>`,
+  )
 }
 
 export function productPage(product: Product, token: string, problem: string | null): string {
@@ -92,8 +109,11 @@ export function productPage(product: Product, token: string, problem: string | n
   </form>`
   return page(
     product.name,
-    html`<h1>${product.name}</h1><p>${product.description}</p>
-      <p><span class="price">${money(product.price_cents)}</span> <span class="badge">${product.stock} in stock</span></p>
+    html`<h1>${product.name}</h1>
+      <p>${product.description}</p>
+      <p>
+        <span class="price">${money(product.price_cents)}</span> <span class="badge">${product.stock} in stock</span>
+      </p>
       ${problem === null ? '' : html`<p><b>${problem}</b></p>`}${form}`,
   )
 }
@@ -110,17 +130,47 @@ export function orderPage(order: Order): string {
   )
 }
 
-export function ordersPage(orders: readonly Order[], report: { orders: string; total_cents: string; made_at: Date } | null): string {
+export function ordersPage(
+  orders: readonly Order[],
+  report: { orders: string; total_cents: string; made_at: Date } | null,
+): string {
   const rows = orders.map(
-    (order) => html`<tr><td><a href="/orders/${order.id}">${order.id}</a></td><td>${order.name}</td><td>${order.quantity}</td><td>${statusText[order.status]}</td></tr>`,
+    (order) =>
+      html`<tr>
+        <td><a href="/orders/${order.id}">${order.id}</a></td>
+        <td>${order.name}</td>
+        <td>${order.quantity}</td>
+        <td>${statusText[order.status]}</td>
+      </tr>`,
   )
   const line =
     report === null
       ? html`<p class="soft">The hourly report has not run yet.</p>`
-      : html`<p class="soft">Last report, ${report.made_at.toISOString().slice(0, 16).replace('T', ' ')} UTC: ${report.orders} orders accepted, ${money(Number(report.total_cents))}.</p>`
-  return page('Orders', html`<h1>Orders</h1>${line}<table><tr><th>No.</th><th>What</th><th>How many</th><th>Status</th></tr>${rows}</table>`)
+      : html`<p class="soft">
+          Last report, ${report.made_at.toISOString().slice(0, 16).replace('T', ' ')} UTC: ${report.orders} orders
+          accepted, ${money(Number(report.total_cents))}.
+        </p>`
+  return page(
+    'Orders',
+    html`<h1>Orders</h1>
+      ${line}
+      <table>
+        <tr>
+          <th>No.</th>
+          <th>What</th>
+          <th>How many</th>
+          <th>Status</th>
+        </tr>
+        ${rows}
+      </table>`,
+  )
 }
 
 export function messagePage(title: string, text: string): string {
-  return page(title, html`<h1>${title}</h1><p>${text}</p><p><a href="/">To the catalogue</a></p>`)
+  return page(
+    title,
+    html`<h1>${title}</h1>
+      <p>${text}</p>
+      <p><a href="/">To the catalogue</a></p>`,
+  )
 }

@@ -23,12 +23,16 @@ function tokenFits(slug: string, token: string): boolean {
 }
 
 async function findProduct(slug: string): Promise<Product | undefined> {
-  const { rows } = await pool.query<Product>('SELECT slug, name, description, price_cents, stock FROM products WHERE slug = $1', [slug])
+  const { rows } = await pool.query<Product>(
+    'SELECT slug, name, description, price_cents, stock FROM products WHERE slug = $1',
+    [slug],
+  )
   return rows[0]
 }
 
 async function placeOrder(request: IncomingMessage, response: ServerResponse): Promise<void> {
-  if (Number(request.headers['content-length'] ?? Infinity) > bodyBytesMax) return send(response, 413, messagePage('Too much', 'That form is too large.'))
+  if (Number(request.headers['content-length'] ?? Infinity) > bodyBytesMax)
+    return send(response, 413, messagePage('Too much', 'That form is too large.'))
   const form = new URLSearchParams(await text(request))
   const slug = form.get('product') ?? ''
   const quantity = Number(form.get('quantity'))
@@ -47,15 +51,19 @@ async function placeOrder(request: IncomingMessage, response: ServerResponse): P
   response.writeHead(303, { location: `/orders/${rows[0]?.id}` }).end()
 }
 
-const orderColumns = 'SELECT o.id, p.name, o.quantity, o.customer, o.status FROM orders o JOIN products p ON p.id = o.product_id'
+const orderColumns =
+  'SELECT o.id, p.name, o.quantity, o.customer, o.status FROM orders o JOIN products p ON p.id = o.product_id'
 
 async function route(request: IncomingMessage, response: ServerResponse): Promise<void> {
   const { pathname } = new URL(request.url ?? '/', 'http://shop')
   const [, folder = '', name = '', more] = pathname.split('/')
   if (request.method === 'POST' && pathname === '/orders') return placeOrder(request, response)
-  if (request.method !== 'GET' && request.method !== 'HEAD') return send(response, 405, messagePage('Not that way', 'This page can only be read.'))
+  if (request.method !== 'GET' && request.method !== 'HEAD')
+    return send(response, 405, messagePage('Not that way', 'This page can only be read.'))
   if (pathname === '/') {
-    const { rows } = await pool.query<Product>('SELECT slug, name, description, price_cents, stock FROM products ORDER BY name')
+    const { rows } = await pool.query<Product>(
+      'SELECT slug, name, description, price_cents, stock FROM products ORDER BY name',
+    )
     return send(response, 200, catalogPage(rows))
   }
   if (pathname === '/healthz') {
@@ -68,7 +76,9 @@ async function route(request: IncomingMessage, response: ServerResponse): Promis
   }
   if (pathname === '/orders') {
     const orders = await pool.query<Order>(`${orderColumns} ORDER BY o.id DESC LIMIT 50`)
-    const reports = await pool.query<{ orders: string; total_cents: string; made_at: Date }>('SELECT * FROM reports ORDER BY made_at DESC LIMIT 1')
+    const reports = await pool.query<{ orders: string; total_cents: string; made_at: Date }>(
+      'SELECT * FROM reports ORDER BY made_at DESC LIMIT 1',
+    )
     return send(response, 200, ordersPage(orders.rows, reports.rows[0] ?? null))
   }
   if (folder === 'orders' && /^\d{1,18}$/.test(name)) {

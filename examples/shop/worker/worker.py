@@ -9,6 +9,7 @@ import sys
 import time
 from urllib.parse import unquote, urlsplit
 
+import pg8000.exceptions
 import pg8000.native
 
 PAUSE_SECONDS = 0.3
@@ -54,14 +55,25 @@ def handle_one(db):
     return True
 
 
-def main():
-    signal.signal(signal.SIGTERM, stop)
+def handle_orders():
+    """Handles orders over one connection until it is lost or the worker is to stop."""
     db = connect()
     print("waiting for orders", flush=True)
     while not stopping:
         if not handle_one(db):
             time.sleep(PAUSE_SECONDS)
     db.close()
+
+
+def main():
+    signal.signal(signal.SIGTERM, stop)
+    while not stopping:
+        try:
+            handle_orders()
+        except (OSError, pg8000.exceptions.InterfaceError) as error:
+            # What was under way is undone by the database; the order is handled again.
+            print(f"lost the database: {error}", flush=True)
+            time.sleep(PAUSE_SECONDS)
 
 
 if __name__ == "__main__":

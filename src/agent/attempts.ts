@@ -1,0 +1,92 @@
+/**
+ * The records of one instance over its restarts: each start has a directory of its own, numbered upwards, so that the
+ * output of the run that crashed is still there when the next one runs.
+ * Invariant: at most the newest attempt has a running program; only the last `attemptsKept` are kept.
+ */
+import { mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { type Clock, sleep } from '../base/index.ts'
+import type { OutputLine, OutputOptions, Sandbox, SandboxDriver } from '../sandbox/index.ts'
+
+const attemptsKept = 3
+/** How often a follower looks for the next attempt after one has ended. */
+const followMs = 200
+
+export class Attempts {
+  readonly #root: string
+  readonly #driver: SandboxDriver
+  readonly #clock: Clock
+
+  constructor(root: string, driver: SandboxDriver, clock: Clock) {
+    this.#root = root
+    this.#driver = driver
+    this.#clock = clock
+  }
+
+  /** Numbers of the kept attempts, oldest first. */
+  #numbers(): number[] {
+    try {
+      return readdirSync(this.#root)
+        .map(Number)
+        .filter((number) => Number.isInteger(number))
+        .sort((a, b) => a - b)
+    } catch {
+      return []
+    }
+  }
+
+  #dir(number: number): string {
+    return join(this.#root, String(number))
+  }
+
+  /** The program of the newest attempt, running or ended; null when there is none. */
+  async adopt(): Promise<Sandbox | null> {
+    const newest = this.#numbers().at(-1)
+    return newest === undefined ? null : this.#driver.adopt(this.#dir(newest))
+  }
+
+  /** Number and directory for the next start; the oldest attempts make room. */
+  async next(): Promise<{ number: number; recordDir: string }> {
+    mkdirSync(this.#root, { recursive: true, mode: 0o711 })
+    const numbers = this.#numbers()
+    for (const old of numbers.slice(0, Math.max(0, numbers.length - attemptsKept + 1)))
+      await this.#driver.remove(this.#dir(old))
+    const number = (numbers.at(-1) ?? 0) + 1
+    return { number, recordDir: this.#dir(number) }
+  }
+
+  /** Output of all kept attempts, oldest first; following goes on into attempts that come later. */
+  async *output(options: OutputOptions): AsyncIterable<OutputLine> {
+    const { follow = false, signal, tail } = options
+    const numbers = this.#numbers()
+    const ended = follow ? numbers.slice(0, -1) : numbers
+    const lines: OutputLine[] = []
+    for (const number of ended) {
+      for await (const line of this.#driver.output(this.#dir(number), tail === undefined ? {} : { tail }))
+        lines.push(line)
+    }
+    yield* tail === undefined ? lines : lines.slice(-tail)
+    if (!follow) return
+    let left = tail === undefined ? undefined : Math.max(0, tail - lines.length)
+    for (let number = numbers.at(-1) ?? 0; signal?.aborted !== true;) {
+      if (number > 0) {
+        yield* this.#driver.output(this.#dir(number), {
+          follow,
+          ...(signal && { signal }),
+          ...(left === undefined ? {} : { tail: left }),
+        })
+      }
+      const newer = this.#numbers().find((candidate) => candidate > number)
+      if (newer !== undefined) {
+        number = newer
+        left = undefined
+      } else await sleep(this.#clock, followMs, signal).catch(() => {})
+    }
+  }
+
+  /** Removes everything; the program must have ended. */
+  async remove(): Promise<void> {
+    for (const number of this.#numbers()) await this.#driver.remove(this.#dir(number))
+    rmSync(this.#root, { recursive: true, force: true })
+  }
+}

@@ -1,0 +1,139 @@
+/**
+ * What a provider gets to serve a resource on this node: its directories, and programs in sandboxes of the resource's
+ * own. Every program runs as the resource's user, sees only what it names, and has a network of its own with nothing in it.
+ */
+import { chownSync, mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { randomId } from '../base/index.ts'
+import type { ResourceAssignment } from '../protocol/index.ts'
+import type { ProgramResult, ProviderContext, ProviderProgram, ProviderServer } from '../provider/index.ts'
+import { limitsWithin, type Mount, type OutputLine, type Sandbox, type SandboxSpec } from '../sandbox/index.ts'
+import { type AgentOptions, mayChangeOwner } from './options.ts'
+
+const outputBytesMax = 16 * 1024 * 1024
+const tmpBytes = 64 * 1024 * 1024
+const taskMemoryBytes = 512 * 1024 * 1024
+/** Last lines of output that go into an error. */
+const tailLines = 20
+
+/** The directories of a resource, made and given to its user. */
+export function resourceDirs(
+  options: AgentOptions,
+  assignment: ResourceAssignment,
+  domainPath: string,
+): { dataDir: string; socketDir: string } {
+  const dirs = { dataDir: join(domainPath, assignment.part), socketDir: join(options.runDir, assignment.id) }
+  for (const directory of Object.values(dirs)) {
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
+    if (mayChangeOwner()) chownSync(directory, assignment.hostUid, assignment.hostUid)
+  }
+  return dirs
+}
+
+/** Starts a program of the resource with its directories mounted at their own paths. */
+export async function startProgram(
+  options: AgentOptions,
+  assignment: ResourceAssignment,
+  program: Omit<ProviderProgram, 'timeoutMs'>,
+  how: { id: string; recordDir: string; memoryBytes: number; writes: readonly string[] },
+): Promise<Sandbox> {
+  const { sandbox, network } = options
+  const mount =
+    (access: Mount['access']) =>
+    (path: string): Mount => ({ source: path, target: path, access })
+  // The place is only needed to start it: the namespace lives on with its processes.
+  using place = await network.place(how.id)
+  const spec: SandboxSpec = {
+    id: how.id,
+    argv: program.argv,
+    env: { PATH: '/usr/bin:/bin', HOME: '/tmp', ...program.env },
+    cwd: '/',
+    mounts: [
+      ...program.reads.map(mount('read-only')),
+      ...[...new Set([...how.writes, ...program.writes])].map(mount('read-write')),
+    ],
+    files: [],
+    hostUid: assignment.hostUid,
+    limits: limitsWithin(sandbox.capabilities, { memoryBytes: how.memoryBytes, cpuCores: null, pidsMax: 256, tmpBytes })
+      .limits,
+    syscalls: sandbox.capabilities.syscallFilter === 'native' ? 'default' : 'none',
+    network: network.capabilities.isolation === 'native' ? place : null,
+    recordDir: how.recordDir,
+    outputBytesMax,
+  }
+  return await sandbox.start(spec)
+}
+
+/** Asks a server to stop as it wants to be asked, and kills it when it does not in time. */
+export async function endServer(options: AgentOptions, sandbox: Sandbox, server: ProviderServer): Promise<void> {
+  sandbox.signal(server.stopSignal)
+  using _timer = options.clock.after(server.stopTimeoutMs, () => void sandbox.kill())
+  await sandbox.exited
+}
+
+/** The last lines of an output as one text. */
+export async function lastLines(output: AsyncIterable<OutputLine>): Promise<string> {
+  const lines = await Array.fromAsync(output)
+  return lines
+    .slice(-tailLines)
+    .map((line) => line.text)
+    .join('\n')
+}
+
+/** The context of a provider for one assignment. `serverOutput` reads what the resource's own server has written. */
+export async function resourceContext(
+  options: AgentOptions,
+  assignment: ResourceAssignment,
+  domainPath: string,
+  serverOutput: () => Promise<string>,
+): Promise<ProviderContext> {
+  const { clock, random, sandbox } = options
+  const dirs = resourceDirs(options, assignment, domainPath)
+  const bundle = assignment.bundle === null ? null : await options.openBundle(assignment.bundle)
+
+  const task = (): { id: string; recordDir: string } => {
+    const id = `${assignment.id}.task-${randomId(random)}`
+    return { id, recordDir: join(options.stateDir, 'tasks', id) }
+  }
+  const finish = async (recordDir: string, started: Sandbox): Promise<ProgramResult> => {
+    const exit = await started.exited
+    const output = await lastLines(sandbox.output(recordDir, { tail: tailLines }))
+    await sandbox.remove(recordDir)
+    return { code: exit.cause === 'code' ? exit.code : null, sentence: exit.sentence, output }
+  }
+  const writes = [dirs.dataDir, dirs.socketDir]
+
+  return {
+    app: assignment.app,
+    name: assignment.part,
+    config: assignment.config,
+    ...dirs,
+    adminPassword: assignment.adminPassword,
+    filesDir: bundle?.path ?? null,
+    async run(program) {
+      const own = task()
+      const started = await startProgram(options, assignment, program, { ...own, memoryBytes: taskMemoryBytes, writes })
+      using _timer = clock.after(program.timeoutMs, () => void started.kill())
+      return await finish(own.recordDir, started)
+    },
+    async serve(server) {
+      const own = task()
+      const started = await startProgram(options, assignment, server, {
+        ...own,
+        memoryBytes: server.memoryBytes,
+        writes,
+      })
+      const exited = finish(own.recordDir, started)
+      return {
+        exited,
+        async [Symbol.asyncDispose]() {
+          await endServer(options, started, server)
+          await exited
+        },
+      }
+    },
+    serverOutput,
+    clock,
+    random,
+  }
+}
