@@ -29,6 +29,7 @@ import type { Digest } from './bundle.ts'
 import { mapLimited } from './concurrency.ts'
 import { makeWorkDirectory, removeLitter, removeTree, syncFiles, syncPath, treeTimeSeconds } from './disk.ts'
 import { digestOf } from './manifest.ts'
+import { unreadable } from './scan.ts'
 import type { SourceFile } from './scan.ts'
 
 /** Files up to this size are read at once; larger ones are copied by the kernel (shared, where the file system can) and then read. */
@@ -113,8 +114,8 @@ export class Staging implements AsyncDisposable {
     try {
       return await (file.sizeBytes <= smallBytes ? this.#addSmall(file) : this.#addLarge(file))
     } catch (error) {
-      if (systemCodeOf(error) === 'ENOENT') throw changed(file.source, 'vanished while it was read')
-      throw error
+      const ours = ['ENOENT', 'EACCES', 'EPERM', 'EISDIR'].includes(systemCodeOf(error) ?? '')
+      throw ours ? unreadable(file.source, error) : error
     }
   }
 

@@ -5,6 +5,7 @@
  */
 import { watch as watchFiles } from 'node:fs'
 import type { FSWatcher, WatchListener } from 'node:fs'
+import { realpath } from 'node:fs/promises'
 import { join } from 'node:path'
 import { messageOf } from '../base/index.ts'
 import type { Clock } from '../base/index.ts'
@@ -25,12 +26,14 @@ export interface WatchRequest {
   readonly from: string
   /** Called after each change, never twice at once for the same state. */
   readonly onChange: () => void
+  /** Not watched, should it lie inside. */
+  readonly storeRoot: string
   readonly clock: Clock
   readonly limits: BundleLimits
 }
 
 /** Watches until disposed. Nothing is thrown: a tree that cannot be read counts as changed, and making the bundle says why. */
-export function watchDirectory({ from, onChange, clock, limits }: WatchRequest): Disposable {
+export function watchDirectory({ from, onChange, storeRoot, clock, limits }: WatchRequest): Disposable {
   const watchers = new Map<string, FSWatcher>()
   let timer: Disposable | undefined
   let seen: string | undefined
@@ -49,7 +52,7 @@ export function watchDirectory({ from, onChange, clock, limits }: WatchRequest):
   const look = async (): Promise<void> => {
     looking = true
     const startMs = clock.monotonicMs()
-    const { state, directories } = await stateOf(from, limits)
+    const { state, directories } = await stateOf(from, storeRoot, limits)
     looking = false
     if (closed) return
     watchAll(directories)
@@ -105,12 +108,14 @@ function watchOne(path: string, onEvent: WatchListener<string>, onError: () => v
 
 async function stateOf(
   from: string,
+  storeRoot: string,
   limits: BundleLimits,
 ): Promise<{ state: string; directories: Scan['directories'] }> {
   try {
-    const ignore = await ignoreOf(from)
+    const source = await realpath(from)
+    const ignore = await ignoreOf(source, storeRoot)
     const isModules = (path: string): boolean => path === 'node_modules' || path.endsWith('/node_modules')
-    const found = await scan(from, (path, isDirectory) => isModules(path) || ignore(path, isDirectory), limits)
+    const found = await scan(source, (path, isDirectory) => isModules(path) || ignore(path, isDirectory), limits)
     const rows = found.entries.map((entry) => [entry.path, entry.kind === 'file' ? entry.stamp : entry.to])
     return { state: digestOf(JSON.stringify(rows)), directories: found.directories }
   } catch (error) {
