@@ -14,8 +14,9 @@ import { digestOf } from './manifest.ts'
 import { ignoreOf, scan } from './scan.ts'
 import type { Scan } from './scan.ts'
 
-/** Quiet time after the last event before looking. */
+/** Quiet time after the last event before looking; when it never gets quiet, this long after the first. */
 const debounceMs = 100
+const debounceMostMs = 1000
 /** Looking without a hint: at most this often, and no more than a twentieth of the time. */
 const rescanMs = 5000
 const rescanShare = 20
@@ -39,6 +40,7 @@ export function watchDirectory({ from, onChange, storeRoot, clock, limits }: Wat
   let seen: string | undefined
   let looking = false
   let again = false
+  let hintedMs: number | undefined
   let closed = false
 
   const lookAfter = (delayMs: number): void => {
@@ -46,16 +48,23 @@ export function watchDirectory({ from, onChange, storeRoot, clock, limits }: Wat
     if (!closed) timer = clock.after(delayMs, () => void look())
   }
   const hint = (): void => {
-    if (looking) again = true
-    else lookAfter(debounceMs)
+    if (looking) {
+      again = true
+      return
+    }
+    const nowMs = clock.monotonicMs()
+    hintedMs ??= nowMs
+    lookAfter(Math.max(0, Math.min(debounceMs, hintedMs + debounceMostMs - nowMs)))
   }
   const look = async (): Promise<void> => {
     looking = true
+    hintedMs = undefined
     const startMs = clock.monotonicMs()
     const { state, directories } = await stateOf(from, storeRoot, limits)
     looking = false
     if (closed) return
-    watchAll(directories)
+    // What happened under a new watcher before it was there has to be looked for.
+    if (watchAll(directories)) again = true
     const changed = seen !== undefined && seen !== state
     seen = state
     lookAfter(again ? debounceMs : Math.max(rescanMs, rescanShare * (clock.monotonicMs() - startMs)))
@@ -75,15 +84,18 @@ export function watchDirectory({ from, onChange, storeRoot, clock, limits }: Wat
     if (event === 'rename') unwatch((watched) => watched === path || watched.startsWith(`${path}/`))
     hint()
   }
-  const watchAll = (directories: readonly string[]): void => {
+  /** True when a watcher was added. */
+  const watchAll = (directories: readonly string[]): boolean => {
     const wanted = new Set(directories.slice(0, watchersMax))
     unwatch((directory) => !wanted.has(directory))
+    const kept = watchers.size
     for (const directory of wanted) {
       if (watchers.has(directory)) continue
       const watcher = watchOne(join(from, directory), (event, name) => onEvent(directory, event, name), hint)
-      if (watcher === null) return
+      if (watcher === null) break
       watchers.set(directory, watcher)
     }
+    return watchers.size > kept
   }
 
   void look()
