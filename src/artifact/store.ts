@@ -136,10 +136,18 @@ export class BundleStore {
     return this.#trees.list()
   }
 
-  /** Reads every byte of a bundle. Throws `artifact.corrupt` naming what differs, `artifact.not-found`. */
+  /**
+   * Reads every byte of a bundle. Throws `artifact.corrupt` naming what differs, `artifact.not-found`. Damaged contents are
+   * not used for other bundles after that; this one is mended by sweeping it and making or fetching it again.
+   */
   async verify(digest: Digest): Promise<void> {
     const { manifest } = await this.#mustOpen(digest)
-    await this.#trees.verify(digest, manifest)
+    try {
+      await this.#trees.verify(digest, manifest)
+    } catch (error) {
+      await this.#assembler.pool.dropDamaged(manifest.files.filter((file) => file.kind === 'file'))
+      throw error
+    }
   }
 
   /** The bundle as a stream for `import`, in the form that transfer.ts describes. Throws `artifact.not-found` when read. */
