@@ -11,7 +11,7 @@ import { systemClock } from '../base/index.ts'
 import { createBundleStore } from './store.ts'
 import { newStore, temporaryDirectory, writeTree } from './support.test.ts'
 
-const rounds = 6
+const rounds = 4
 
 const prologue = `
   import { createReadStream } from 'node:fs'
@@ -19,16 +19,25 @@ const prologue = `
   const { systemClock } = await import(${JSON.stringify(join(import.meta.dirname, '../base/index.ts'))})
   const [root, from] = process.argv.slice(1)
   const store = await createBundleStore({ root, clock: systemClock })
-  process.stdout.write('ready')
+  const done = () => process.stdout.write('.')
+  done()
 `
 
-/** Runs a script on the store and kills it some time after it is ready. Resolves when it is gone. */
-async function killedAfter(delayMs: number, script: string, root: string, from: string): Promise<void> {
+/** Runs a script on the store and kills it some time after it has done so many rounds. Resolves when it is gone. */
+async function killedAfter(done: number, delayMs: number, script: string, root: string, from: string): Promise<void> {
   const argv = ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', prologue + script, root, from]
   const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'inherit'] })
   const gone = once(child, 'exit')
-  await Promise.race([once(child.stdout, 'data'), gone])
+  let dots = 0
+  const enough = new Promise<void>((resolve) => {
+    child.stdout.on('data', (text: Buffer) => {
+      dots += text.length
+      if (dots > done) resolve()
+    })
+  })
+  await Promise.race([enough, gone])
   await sleepMs(delayMs)
+  assert.equal(child.exitCode, null, 'the script should have gone on')
   child.kill('SIGKILL')
   await gone
 }
@@ -51,7 +60,7 @@ async function assertWhole(root: string): Promise<number> {
 }
 
 function manyFiles(): Record<string, string> {
-  const names = Array.from({ length: 300 }, (_, index) => [`d${index % 7}/f${index}`, `content ${index}`])
+  const names = Array.from({ length: 120 }, (_, index) => [`d${index % 7}/f${index}`, `content ${index}`])
   return Object.fromEntries(names)
 }
 
@@ -63,12 +72,13 @@ test('kill -9 while bundles are made and swept', async (context) => {
     for (let round = 0; ; round++) {
       for (let file = 0; file < 100; file++) writeFileSync(from + '/d' + file % 7 + '/f' + file, 'round ' + process.pid + round + file)
       const { digest } = await store.make({ from, runtime: null })
+      done()
       if (round % 2 === 1) await store.sweep(new Set([digest]))
     }
   `
   const counts: number[] = []
   for (let round = 0; round < rounds; round++) {
-    await killedAfter(20 + round * 90, script, root, from)
+    await killedAfter(round % 3, round * 37, script, root, from)
     counts.push(await assertWhole(root))
   }
   context.diagnostic(`bundles that were listed after each kill: ${counts.join(', ')}`)
@@ -87,14 +97,15 @@ test('kill -9 while a bundle is imported', async (context) => {
   const stream = join(temporaryDirectory(context), 'stream')
   await pipeline(here.export(digest), createWriteStream(stream))
   const script = `
-    for (;;) {
-      const { digest } = await store.import(createReadStream(from))
-      await store.sweep(new Set())
+    for (let round = 0; ; round++) {
+      await store.import(createReadStream(from))
+      done()
+      if (round % 2 === 0) await store.sweep(new Set())
     }
   `
   const counts: number[] = []
   for (let round = 0; round < rounds; round++) {
-    await killedAfter(20 + round * 60, script, root, stream)
+    await killedAfter(round % 3, round * 23, script, root, stream)
     counts.push(await assertWhole(root))
   }
   context.diagnostic(`bundles that were listed after each kill: ${counts.join(', ')}`)

@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process'
 import { chmodSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { setTimeout as sleepMs } from 'node:timers/promises'
 import { needsAll, needsFile } from '../../test/needs.ts'
 import { systemClock } from '../base/index.ts'
 import { installerEnvironment } from './dependencies.ts'
@@ -45,6 +46,15 @@ function needsPipRegistry(): string | false {
 const integrity = {
   'is-number': 'sha512-41Cifkg6e8TylSpdtTpeLVMqvSBEVzTttHvERD741+pnZ8ANv0004MRL43QKPDlK9cGvNp6NZWZUBlbGXYxxng==',
   semver: 'sha512-oVekP1cKtI+CTDvHWYFUcMtsK/00wmAEfyqKfNdARm8u1wNVhSgaX7A8d4UuIlUI5e84iEwOhs7ZPYRmzU9U6A==',
+}
+
+/** The command line of a process, empty when it is gone. */
+function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+  } catch {
+    return ''
+  }
 }
 
 function npmTree(
@@ -107,15 +117,20 @@ test('npm: a failure says what npm said, and leaves nothing', async (context) =>
 
 test('npm: an installation that is given up ends', async (context) => {
   const bin = temporaryDirectory(context)
-  writeFileSync(join(bin, 'npm'), '#!/bin/sh\necho $$ > pid; echo started; sleep 1000 & wait\n')
+  writeFileSync(join(bin, 'npm'), '#!/bin/sh\nsleep 1000 & echo started $!; wait\n')
   chmodSync(join(bin, 'npm'), 0o755)
   const store = await newStore(context, { env: { PATH: `${bin}:/usr/bin:/bin` } })
   const from = writeTree(temporaryDirectory(context), npmTree())
   const control = new AbortController()
+  let sleeper = 0
   const onProgress = (line: string): void => {
-    if (line === 'started') control.abort(new Error('given up'))
+    sleeper = Number(/^started (\d+)$/.exec(line)?.[1] ?? sleeper)
+    if (sleeper > 0) control.abort(new Error('given up'))
   }
   await assert.rejects(store.make({ from, runtime: null, onProgress, signal: control.signal }), /given up/)
+  assert.ok(sleeper > 0)
+  for (let tries = 0; commandOf(sleeper) !== '' && tries < 200; tries++) await sleepMs(50)
+  assert.equal(commandOf(sleeper), '')
 })
 
 test('npm: a missing npm is said in a sentence', async (context) => {
@@ -173,6 +188,7 @@ test('pip: packages go where PYTHONPATH leads, equal in every store', async (con
   if (reason !== false) return context.skip(reason)
   const from = writeTree(temporaryDirectory(context), {
     'requirements.txt': '# pinned\nsix==1.16.0\ncharset-normalizer==3.3.2\n',
+    '.venv/bin/python3': '-> /usr/bin/python3',
     'main.py': 'import six; print(six.__version__)',
   })
   const lines: string[] = []

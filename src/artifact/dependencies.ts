@@ -65,7 +65,10 @@ export async function dependenciesOf(
   ]
   return {
     recipes: recipes.filter((recipe) => recipe !== null),
-    replaced: ignoreLines(lock === null ? [] : ['/node_modules']),
+    replaced: ignoreLines([
+      ...(lock === null ? [] : ['/node_modules']),
+      ...(requirements === null ? [] : ['/.venv/', '/venv/']),
+    ]),
   }
 }
 
@@ -108,7 +111,7 @@ async function pipRecipe(
   if (lines.length === 0) return null
   const { version } = await python()
   const hashed = lines.some((line) => line.includes('--hash='))
-  const pinned = lines.every((line) => line.startsWith('-') || /===?[^*]+$/.test(line.replace(/[;#\s].*$/, '')))
+  const pinned = lines.every((line) => line.startsWith('-') || /^[^\s=]+\s*===?\s*[^\s*;#]+(?:[\s;#]|$)/.test(line))
   return {
     key: keyOf(['pip', requirements, version]),
     what: 'the packages of requirements.txt with pip',

@@ -31,7 +31,10 @@ export class DigestCache {
     return (file) => known.get(`${file.path}\0${file.stamp}`)
   }
 
-  /** Replaces what is known about the tree under `name`. `readAtMs`: wall clock before the first file was read. */
+  /**
+   * Replaces what is known about the tree under `name`. `readAtMs`: wall clock before the first file was read. A failure
+   * (a full disk) is no reason for a bundle to fail that is complete, so it only costs time next time.
+   */
   async save(
     name: string,
     files: readonly (SourceFile & { readonly sha256: Digest })[],
@@ -40,9 +43,12 @@ export class DigestCache {
     const rows = files
       .filter((file) => file.changedMs < readAtMs - settledMs)
       .map((file): Row => [file.path, file.stamp, file.sha256])
-    const path = this.#pathOf(name)
+    await this.#replace(this.#pathOf(name), JSON.stringify(rows)).catch(() => undefined)
+  }
+
+  async #replace(path: string, text: string): Promise<void> {
     const fresh = `${path}.${process.pid}`
-    await writeFile(fresh, JSON.stringify(rows), { mode: 0o600 })
+    await writeFile(fresh, text, { mode: 0o600 })
     await rename(fresh, path)
     await this.#dropOldest()
   }

@@ -5,7 +5,7 @@
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { chmod, mkdtemp, open, readdir, rename, rm } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { SteadError, systemCodeOf } from '../base/index.ts'
 import { mapLimited } from './concurrency.ts'
@@ -34,14 +34,15 @@ export async function removeLitter(parent: string): Promise<void> {
 
 /** Takes a directory out of sight in one step, then removes it. Nothing happens when it is not there. */
 export async function discard(path: string): Promise<void> {
-  const work = await makeWorkDirectory(dirname(path))
+  // Beside it: a read-only directory cannot be moved to another parent but by root.
+  const gone = join(dirname(path), `${litterPrefix}${ownerOf(process.pid)}-${basename(path)}`)
   try {
-    await rename(path, join(work, 'gone'))
+    await rename(path, gone)
   } catch (error) {
-    if (systemCodeOf(error) !== 'ENOENT') throw error
-  } finally {
-    await removeTree(work)
+    if (systemCodeOf(error) === 'ENOENT') return
+    throw error
   }
+  await removeTree(gone)
 }
 
 /** Removes a tree whose directories may be read-only. */

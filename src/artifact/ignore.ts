@@ -14,10 +14,11 @@ export type Ignore = (path: string, isDirectory: boolean) => boolean
 const textBytesMax = 64 * 1024
 const patternsMax = 1000
 
-/** Never in a bundle, also not when `.steadignore` says so: history, our own files, caches, leftovers of editors. */
+/** Never in a bundle, also not when `.steadignore` says so: history, our own files, npm's tokens, caches, leftovers of editors. */
 const always: readonly string[] = [
   '.git',
   '.stead',
+  '.npmrc',
   'node_modules/.cache',
   '**/node_modules/.cache',
   '__pycache__',

@@ -68,6 +68,8 @@ test('links: followed as the kernel does, and refused where they leave', () => {
     bomb: null,
     dangling: null,
   })
+  const long = new Map([['x', 'd/../'.repeat(600)]])
+  assert.equal(linkFault('x', long), 'goes too long a way')
   refuses([link('x', '/etc')], 'artifact.link-refused')
   refuses([link('x', '')], 'artifact.link-refused')
 })

@@ -29,6 +29,7 @@ import type { Digest } from './bundle.ts'
 import { mapLimited } from './concurrency.ts'
 import { makeWorkDirectory, removeLitter, removeTree, syncFiles, syncPath, treeTimeSeconds } from './disk.ts'
 import { digestOf } from './manifest.ts'
+import { unreadable } from './scan.ts'
 import type { SourceFile } from './scan.ts'
 
 /** Files up to this size are read at once; larger ones are copied by the kernel (shared, where the file system can) and then read. */
@@ -59,10 +60,7 @@ export class FilePool {
   }
 
   async has(content: Content): Promise<boolean> {
-    return access(this.pathOf(content)).then(
-      () => true,
-      () => false,
-    )
+    return exists(this.pathOf(content))
   }
 
   pathOf({ sha256, executable }: Content): string {
@@ -84,13 +82,23 @@ export class FilePool {
     }
   }
 
+  /** Takes away the names of contents that are not what their names say, so that they are taken in anew. */
+  async dropDamaged(contents: readonly Content[]): Promise<void> {
+    await mapLimited(contents, 8, async (content) => {
+      const path = this.pathOf(content)
+      const present = await digestOfFile(path).catch(() => null)
+      if (present !== content.sha256) await rm(path, { force: true })
+    })
+  }
+
   /** Removes the files that no tree holds. Nobody may stage or build meanwhile in this process. */
   async sweep(): Promise<void> {
     for (const group of await readdir(this.#directory)) {
       if (group.startsWith('.')) continue
       for (const name of await readdir(join(this.#directory, group))) {
         const path = join(this.#directory, group, name)
-        if ((await stat(path)).nlink === 1) await rm(path)
+        const info = await stat(path).catch(() => null)
+        if (info?.nlink === 1) await rm(path, { force: true })
       }
     }
   }
@@ -108,13 +116,13 @@ export class Staging implements AsyncDisposable {
     this.#directory = directory
   }
 
-  /** Takes in a file, unless the pool has it. Its digest is that of the bytes taken in. Throws `artifact.changed-while-reading`. */
+  /** Takes in a file, unless the pool has it. Its digest is that of the bytes taken in. Throws `artifact.changed-while-reading`, `artifact.unreadable`. */
   async add(file: SourceFile): Promise<Digest> {
     try {
       return await (file.sizeBytes <= smallBytes ? this.#addSmall(file) : this.#addLarge(file))
     } catch (error) {
-      if (systemCodeOf(error) === 'ENOENT') throw changed(file.source, 'vanished while it was read')
-      throw error
+      const ours = ['ENOENT', 'EACCES', 'EPERM', 'EISDIR'].includes(systemCodeOf(error) ?? '')
+      throw ours ? unreadable(file.source, error) : error
     }
   }
 
@@ -138,8 +146,10 @@ export class Staging implements AsyncDisposable {
     await syncFiles([...this.#staged.keys()], this.#directory)
     const moves = [...this.#staged].map(([work, content]) => ({ work, path: this.#pool.pathOf(content) }))
     for (const group of new Set(moves.map(({ path }) => dirname(path)))) await mkdir(group, { recursive: true })
-    // Contents that came twice, or are there meanwhile: the later replaces the earlier, and trees keep what they hold.
-    await mapLimited(moves, concurrency, ({ work, path }) => rename(work, path))
+    // Never over a content that is there: its name belongs to the inode that trees share.
+    await mapLimited(moves, concurrency, async ({ work, path }) => {
+      if (!(await exists(path))) await rename(work, path)
+    })
     this.#staged.clear()
   }
 
@@ -177,6 +187,13 @@ export class Staging implements AsyncDisposable {
   #newPath(): string {
     return join(this.#directory, String(this.#sequence++))
   }
+}
+
+function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  )
 }
 
 /** sha256 of a file of any size. */

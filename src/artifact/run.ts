@@ -45,6 +45,9 @@ export async function runProgram(request: RunRequest): Promise<RunResult> {
   }
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', lineSplitter(onLine))
   const kill = (): void => {
+    // What left the group may still hold the pipes: nothing is waited for any more.
+    child.stdout.destroy()
+    child.stderr.destroy()
     try {
       if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
     } catch {

@@ -3,7 +3,7 @@
  * one. Reads no contents. Links are never followed; what is neither file, link nor directory is refused by name.
  */
 import { lstat, readFile, readdir, readlink } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { SteadError, systemCodeOf } from '../base/index.ts'
 import type { BundleLimits } from './bundle.ts'
 import { mapLimited } from './concurrency.ts'
@@ -42,9 +42,11 @@ export interface Scan {
 
 const concurrency = 32
 
-/** What `.steadignore` of a directory, and every bundle, leaves out. Throws `artifact.ignore-refused`. */
-export async function ignoreOf(from: string): Promise<Ignore> {
-  return bundleIgnore((await textOf(join(from, '.steadignore'))) ?? '')
+/** What `.steadignore` of a directory, and every bundle, leaves out, and the store itself. Throws `artifact.ignore-refused`. */
+export async function ignoreOf(from: string, storeRoot: string): Promise<Ignore> {
+  const ignore = bundleIgnore((await textOf(join(from, '.steadignore'))) ?? '')
+  const store = relative(from, storeRoot)
+  return (path, isDirectory) => path === store || ignore(path, isDirectory)
 }
 
 /** The text of a file, or null when there is none. */
@@ -133,7 +135,8 @@ export async function checkDirectory(from: string): Promise<void> {
   })
 }
 
-function unreadable(path: string, cause: unknown): SteadError {
+/** The error for a path that cannot be read, or that vanished. */
+export function unreadable(path: string, cause: unknown): SteadError {
   const gone = systemCodeOf(cause) === 'ENOENT'
   return new SteadError({
     code: gone ? 'artifact.changed-while-reading' : 'artifact.unreadable',

@@ -214,6 +214,22 @@ test('verify and open: damage is found and named', { skip: needsRoot() }, async 
   await fails(store.open(digest), 'artifact.corrupt', /not the one/)
 })
 
+test(
+  'verify: a damaged content that several bundles share is taken in anew',
+  { skip: needsRoot() },
+  async (context) => {
+    const store = await newStore(context)
+    const from = writeTree(temporaryDirectory(context), { shared: 'text', other: '1' })
+    const one = await store.make({ from, runtime })
+    writeFileSync(join(from, 'other'), '2')
+    const two = await store.make({ from, runtime })
+    writeFileSync(join(one.path, 'shared'), 'bent')
+    await fails(store.verify(two.digest), 'artifact.corrupt', /shared has other content/)
+    await store.sweep(new Set([one.digest]))
+    await store.verify((await store.make({ from, runtime })).digest)
+  },
+)
+
 test('make on a full disk says so and leaves nothing', { skip: needsRoot() }, async (context) => {
   const disk = temporaryDirectory(context)
   const from = temporaryDirectory(context)

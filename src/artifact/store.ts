@@ -10,7 +10,7 @@
  * files/, read-only, readable by every user; the root of the store must be on one file system.
  */
 import { chmod, mkdir, realpath } from 'node:fs/promises'
-import { join, relative, resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { SteadError, isSteadError } from '../base/index.ts'
 import type { Clock } from '../base/index.ts'
 import { Assembler } from './assemble.ts'
@@ -136,10 +136,18 @@ export class BundleStore {
     return this.#trees.list()
   }
 
-  /** Reads every byte of a bundle. Throws `artifact.corrupt` naming what differs, `artifact.not-found`. */
+  /**
+   * Reads every byte of a bundle. Throws `artifact.corrupt` naming what differs, `artifact.not-found`. Damaged contents are
+   * not used for other bundles after that; this one is mended by sweeping it and making or fetching it again.
+   */
   async verify(digest: Digest): Promise<void> {
     const { manifest } = await this.#mustOpen(digest)
-    await this.#trees.verify(digest, manifest)
+    try {
+      await this.#trees.verify(digest, manifest)
+    } catch (error) {
+      await this.#assembler.pool.dropDamaged(manifest.files.filter((file) => file.kind === 'file'))
+      throw error
+    }
   }
 
   /** The bundle as a stream for `import`, in the form that transfer.ts describes. Throws `artifact.not-found` when read. */
@@ -176,7 +184,7 @@ export class BundleStore {
 
   /** Calls `onChange` soon after the code under `from` has changed, until disposed. See watch.ts for what is watched. */
   watch(from: string, onChange: () => void): Disposable {
-    return watchDirectory({ from, onChange, clock: this.#clock, limits: this.#limits })
+    return watchDirectory({ from, onChange, storeRoot: this.#root, clock: this.#clock, limits: this.#limits })
   }
 
   /**
@@ -201,15 +209,14 @@ export class BundleStore {
     const startMs = this.#clock.monotonicMs()
     const source = await realpath(from).catch(() => resolve(from))
     await checkDirectory(source)
-    const own = relative(source, this.#root)
     const context = { clock: this.#clock, onProgress, signal }
     const needed = await dependenciesOf(source, runtime, () => this.#runtimes.python(), this.#env)
     const layers: BundleFile[] = []
     for (const recipe of needed.recipes) layers.push(...(await this.#layer(recipe, context)))
-    const ignore = await ignoreOf(source)
+    const ignore = await ignoreOf(source, this.#root)
     const { entries } = await scan(
       source,
-      (path, isDirectory) => ignore(path, isDirectory) || needed.replaced(path, isDirectory) || path === own,
+      (path, isDirectory) => ignore(path, isDirectory) || needed.replaced(path, isDirectory),
       this.#limits,
     )
     const nameOf = (made: BundleManifest): Digest => digestOf(encodeManifest(made))

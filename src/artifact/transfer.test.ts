@@ -1,6 +1,6 @@
 /** Moving bundles: random trees arrive whole; a stream with any byte changed, missing or added leaves nothing behind. */
 import assert from 'node:assert/strict'
-import { readdirSync, utimesSync } from 'node:fs'
+import { readdirSync, statSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { canonicalJson, isSteadError, seededRandom, systemClock } from '../base/index.ts'
@@ -63,6 +63,17 @@ test('random trees: the same digest elsewhere, after new times, another order, a
     assert.equal((await there.make({ from: other, runtime: null })).digest, made.digest, `seed ${seed}`)
     assert.deepEqual(await collect(there.export(made.digest)), stream, `seed ${seed}`)
   }
+})
+
+test('import: what the store has already is shared', async (context) => {
+  const [here, there] = [await newStore(context), await newStore(context)]
+  const from = writeTree(temporaryDirectory(context), { stays: 'x', changes: '1' })
+  const first = await here.make({ from, runtime: null })
+  writeTree(from, { changes: '2' })
+  const second = await here.make({ from, runtime: null })
+  const moved = [await there.import(here.export(first.digest)), await there.import(here.export(second.digest))]
+  const inodes = moved.map(({ path }) => statSync(join(path, 'stays')).ino)
+  assert.equal(inodes[0], inodes[1])
 })
 
 test('tampering: any byte flipped, cut off or added is refused and leaves nothing', async (context) => {

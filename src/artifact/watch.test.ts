@@ -1,6 +1,6 @@
 /** Watching: a change of the code is told, a change of anything else is not, also without events. */
 import assert from 'node:assert/strict'
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { linkSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleepMs } from 'node:timers/promises'
@@ -18,12 +18,25 @@ async function until(condition: () => boolean, what: string): Promise<void> {
   }
 }
 
+/** Resolves when the watch has seen a change of `path`, so that it knows the state before the next. */
+async function begun(path: string, changes: () => number): Promise<void> {
+  let writes = 0
+  await until(() => {
+    writeFileSync(path, `begin ${writes++}`)
+    return changes() > 0
+  }, 'the first change')
+  for (let before = -1; before !== changes();) {
+    before = changes()
+    await sleepMs(700)
+  }
+}
+
 test('watch: changes, new directories, renames and removals are told', async (context) => {
   const store = await newStore(context)
   const from = writeTree(temporaryDirectory(context), { 'a/b': '1', '.steadignore': '*.log\n' })
   let changes = 0
   using _watch = store.watch(from, () => changes++)
-  await sleepMs(300)
+  await begun(join(from, 'a/b'), () => changes)
   const told = async (what: string, change: () => void): Promise<void> => {
     const before = changes
     const startMs = performance.now()
@@ -44,35 +57,53 @@ test('watch: changes, new directories, renames and removals are told', async (co
   await told('all is removed', () => rmSync(from, { recursive: true }))
 })
 
+test('watch: a change is told while something else never gets quiet', async (context) => {
+  const store = await newStore(context)
+  const from = writeTree(temporaryDirectory(context), { a: '1', '.steadignore': '*.log\n' })
+  let changes = 0
+  using _watch = store.watch(from, () => changes++)
+  await begun(join(from, 'a'), () => changes)
+  const before = changes
+  writeFileSync(join(from, 'a'), '2')
+  let lines = 0
+  await until(() => {
+    writeFileSync(join(from, 'x.log'), String(lines++))
+    return changes > before
+  }, 'the change of a')
+})
+
 test('watch: what stays out of bundles is not told', async (context) => {
   const store = await newStore(context)
   const from = writeTree(temporaryDirectory(context), { a: '1', '.steadignore': '*.log\n', 'node_modules/x': '1' })
   let changes = 0
   using _watch = store.watch(from, () => changes++)
-  await sleepMs(300)
+  await begun(join(from, 'a'), () => changes)
+  const before = changes
   for (const path of ['x.log', 'a.swp~', 'node_modules/x']) writeFileSync(join(from, path), '2')
   await sleepMs(500)
-  assert.equal(changes, 0)
+  assert.equal(changes, before)
 })
 
 test('watch: a change without an event is found by looking, and nothing is told after the end', async (context) => {
   const clock = new ManualClock()
   const store = await newStore(context, { clock })
-  const from = writeTree(temporaryDirectory(context), { a: '1' })
+  const from = writeTree(temporaryDirectory(context), {})
+  // Written through its name elsewhere: there is no event for the directory that is watched.
+  const elsewhere = join(writeTree(temporaryDirectory(context), { a: '1' }), 'a')
+  linkSync(elsewhere, join(from, 'a'))
   let changes = 0
+  let writes = 0
   const watch = store.watch(from, () => changes++)
-  await sleepMs(300)
-  // Time stands still, so that no event is followed; only the look after some seconds can find this.
-  writeFileSync(join(from, 'a'), '22')
-  await until(() => {
-    clock.advance(1000)
+  const writeAndLook = (): boolean => {
+    writeFileSync(elsewhere, String(writes++))
+    clock.advance(5000)
     return changes > 0
-  }, 'the look without an event')
+  }
+  await until(writeAndLook, 'the look without an event')
   watch[Symbol.dispose]()
   const before = changes
-  writeFileSync(join(from, 'a'), '333')
   for (let step = 0; step < 20; step++) {
-    clock.advance(1000)
+    writeAndLook()
     await sleepMs(10)
   }
   assert.equal(changes, before)

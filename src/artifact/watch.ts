@@ -5,6 +5,7 @@
  */
 import { watch as watchFiles } from 'node:fs'
 import type { FSWatcher, WatchListener } from 'node:fs'
+import { realpath } from 'node:fs/promises'
 import { join } from 'node:path'
 import { messageOf } from '../base/index.ts'
 import type { Clock } from '../base/index.ts'
@@ -13,8 +14,9 @@ import { digestOf } from './manifest.ts'
 import { ignoreOf, scan } from './scan.ts'
 import type { Scan } from './scan.ts'
 
-/** Quiet time after the last event before looking. */
+/** Quiet time after the last event before looking; when it never gets quiet, this long after the first. */
 const debounceMs = 100
+const debounceMostMs = 1000
 /** Looking without a hint: at most this often, and no more than a twentieth of the time. */
 const rescanMs = 5000
 const rescanShare = 20
@@ -25,17 +27,20 @@ export interface WatchRequest {
   readonly from: string
   /** Called after each change, never twice at once for the same state. */
   readonly onChange: () => void
+  /** Not watched, should it lie inside. */
+  readonly storeRoot: string
   readonly clock: Clock
   readonly limits: BundleLimits
 }
 
 /** Watches until disposed. Nothing is thrown: a tree that cannot be read counts as changed, and making the bundle says why. */
-export function watchDirectory({ from, onChange, clock, limits }: WatchRequest): Disposable {
+export function watchDirectory({ from, onChange, storeRoot, clock, limits }: WatchRequest): Disposable {
   const watchers = new Map<string, FSWatcher>()
   let timer: Disposable | undefined
   let seen: string | undefined
   let looking = false
   let again = false
+  let hintedMs: number | undefined
   let closed = false
 
   const lookAfter = (delayMs: number): void => {
@@ -43,16 +48,23 @@ export function watchDirectory({ from, onChange, clock, limits }: WatchRequest):
     if (!closed) timer = clock.after(delayMs, () => void look())
   }
   const hint = (): void => {
-    if (looking) again = true
-    else lookAfter(debounceMs)
+    if (looking) {
+      again = true
+      return
+    }
+    const nowMs = clock.monotonicMs()
+    hintedMs ??= nowMs
+    lookAfter(Math.max(0, Math.min(debounceMs, hintedMs + debounceMostMs - nowMs)))
   }
   const look = async (): Promise<void> => {
     looking = true
+    hintedMs = undefined
     const startMs = clock.monotonicMs()
-    const { state, directories } = await stateOf(from, limits)
+    const { state, directories } = await stateOf(from, storeRoot, limits)
     looking = false
     if (closed) return
-    watchAll(directories)
+    // What happened under a new watcher before it was there has to be looked for.
+    if (watchAll(directories)) again = true
     const changed = seen !== undefined && seen !== state
     seen = state
     lookAfter(again ? debounceMs : Math.max(rescanMs, rescanShare * (clock.monotonicMs() - startMs)))
@@ -72,15 +84,18 @@ export function watchDirectory({ from, onChange, clock, limits }: WatchRequest):
     if (event === 'rename') unwatch((watched) => watched === path || watched.startsWith(`${path}/`))
     hint()
   }
-  const watchAll = (directories: readonly string[]): void => {
+  /** True when a watcher was added. */
+  const watchAll = (directories: readonly string[]): boolean => {
     const wanted = new Set(directories.slice(0, watchersMax))
     unwatch((directory) => !wanted.has(directory))
+    const kept = watchers.size
     for (const directory of wanted) {
       if (watchers.has(directory)) continue
       const watcher = watchOne(join(from, directory), (event, name) => onEvent(directory, event, name), hint)
-      if (watcher === null) return
+      if (watcher === null) break
       watchers.set(directory, watcher)
     }
+    return watchers.size > kept
   }
 
   void look()
@@ -105,12 +120,14 @@ function watchOne(path: string, onEvent: WatchListener<string>, onError: () => v
 
 async function stateOf(
   from: string,
+  storeRoot: string,
   limits: BundleLimits,
 ): Promise<{ state: string; directories: Scan['directories'] }> {
   try {
-    const ignore = await ignoreOf(from)
+    const source = await realpath(from)
+    const ignore = await ignoreOf(source, storeRoot)
     const isModules = (path: string): boolean => path === 'node_modules' || path.endsWith('/node_modules')
-    const found = await scan(from, (path, isDirectory) => isModules(path) || ignore(path, isDirectory), limits)
+    const found = await scan(source, (path, isDirectory) => isModules(path) || ignore(path, isDirectory), limits)
     const rows = found.entries.map((entry) => [entry.path, entry.kind === 'file' ? entry.stamp : entry.to])
     return { state: digestOf(JSON.stringify(rows)), directories: found.directories }
   } catch (error) {
