@@ -60,7 +60,7 @@ function refuseForeign(db: DatabaseSync, path: string): void {
   if (objects === 0 && version === 0) return
   if (numberIn(db, 'PRAGMA application_id') !== applicationId) {
     const hint = 'Give the store a file of its own.'
-    throw failure('foreign-file', `${path} is a SQLite database, but not one of a store`, hint)
+    throw failure('foreign', `${path} is a SQLite database, but not one of a store`, hint)
   }
   if (version > schemaVersion) {
     const message = `${path} has store version ${version}, and this program knows up to ${schemaVersion}`

@@ -31,7 +31,7 @@ export interface SqliteStoreOptions {
 }
 
 /**
- * Opens the store in a file. Throws `store.in-use`, `store.corrupt`, `store.newer-version`, `store.foreign-file`,
+ * Opens the store in a file. Throws `store.in-use`, `store.corrupt`, `store.newer-version`, `store.foreign`,
  * `store.not-durable`, `store.disk-full` or `store.cannot-open`; a file that is refused is left as it is.
  */
 export async function openSqliteStore(options: SqliteStoreOptions): Promise<Store> {
