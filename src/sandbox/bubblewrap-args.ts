@@ -84,45 +84,38 @@ export function bubblewrapOptions(spec: SandboxSpec, host: HostFacts, handover: 
   const { tmpBytes } = spec.limits
   const sharedBytes = Math.min(tmpBytes ?? sharedMemoryBytesMax, sharedMemoryBytesMax)
   const ownResolver = handover.files.some(({ path }) => path === '/etc/resolv.conf')
-  return [
-    ...['--unshare-user', '--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup', '--disable-userns'],
-    ...['--uid', id, '--gid', id, '--hostname', spec.id, '--cap-drop', 'ALL', '--new-session', '--as-pid-1'],
-    ...['--ro-bind', '/usr', '/usr'],
-    ...host.systemDirectories.flatMap(({ path, linkTo }) =>
+  const groups: readonly (readonly string[])[] = [
+    ['--unshare-user', '--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup', '--disable-userns'],
+    ['--uid', id, '--gid', id, '--hostname', spec.id, '--cap-drop', 'ALL', '--new-session', '--as-pid-1'],
+    ['--ro-bind', '/usr', '/usr'],
+    ...host.systemDirectories.map(({ path, linkTo }) =>
       linkTo === null ? ['--ro-bind', path, path] : ['--symlink', linkTo, path],
     ),
-    ...host.etc.flatMap((path) => ['--ro-bind', path, path]),
-    ...(ownResolver ? [] : ['--ro-bind-try', '/etc/resolv.conf', '/etc/resolv.conf']),
-    ...['--perms', '1777', ...(tmpBytes === null ? [] : ['--size', String(tmpBytes)]), '--tmpfs', '/tmp'],
-    ...['--dir', '/run', '--dir', '/var', '--symlink', '/tmp', '/var/tmp'],
-    ...['--proc', '/proc', '--ro-bind', '/proc/sys', '/proc/sys'],
-    ...host.procFiles.flatMap((path) => ['--ro-bind', '/dev/null', path]),
-    ...host.procDirectories.flatMap((path) => ['--tmpfs', path, '--remount-ro', path]),
-    ...[
-      '--dev',
-      '/dev',
-      '--perms',
-      '1777',
-      '--size',
-      String(sharedBytes),
-      '--tmpfs',
-      '/dev/shm',
-      '--remount-ro',
-      '/dev',
-    ],
-    ...parentsFirst(spec).flatMap(({ source, target, access }) => [
+    ...host.etc.map((path) => ['--ro-bind', path, path]),
+    ownResolver ? [] : ['--ro-bind-try', '/etc/resolv.conf', '/etc/resolv.conf'],
+    ['--perms', '1777', ...(tmpBytes === null ? [] : ['--size', String(tmpBytes)]), '--tmpfs', '/tmp'],
+    ['--dir', '/run', '--dir', '/var', '--symlink', '/tmp', '/var/tmp'],
+    ['--proc', '/proc', '--ro-bind', '/proc/sys', '/proc/sys'],
+    ...host.procFiles.map((path) => ['--ro-bind', '/dev/null', path]),
+    ...host.procDirectories.map((path) => ['--tmpfs', path, '--remount-ro', path]),
+    ['--dev', '/dev', '--perms', '1777', '--size', String(sharedBytes), '--tmpfs', '/dev/shm', '--remount-ro', '/dev'],
+    ...parentsFirst(spec).map(({ source, target, access }) => [
       access === 'read-only' ? '--ro-bind' : '--bind',
       source,
       target,
     ]),
-    ...handover.files.flatMap(({ path, mode, descriptor }) => [
-      ...['--perms', mode.toString(8).padStart(4, '0'), '--ro-bind-data', String(descriptor), path],
+    ...handover.files.map(({ path, mode, descriptor }) => [
+      '--perms',
+      mode.toString(8).padStart(4, '0'),
+      '--ro-bind-data',
+      String(descriptor),
+      path,
     ]),
-    ...['--remount-ro', '/', '--chdir', spec.cwd],
-    '--clearenv',
-    ...Object.entries(spec.env).flatMap(([name, value]) => ['--setenv', name, value]),
-    ...(handover.seccomp === null ? [] : ['--seccomp', String(handover.seccomp)]),
+    ['--remount-ro', '/', '--chdir', spec.cwd, '--clearenv'],
+    ...Object.entries(spec.env).map(([name, value]) => ['--setenv', name, value]),
+    handover.seccomp === null ? [] : ['--seccomp', String(handover.seccomp)],
   ]
+  return groups.flat()
 }
 
 /** A mount inside another comes after it, or it would be covered. */

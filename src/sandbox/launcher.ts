@@ -17,7 +17,13 @@ export const descriptors: { readonly gate: 3; readonly status: 4; readonly first
   firstHandover: 5,
 }
 
-const openGate = 'read -r go <&3 && [ "$go" = go ] || exit 125; exec 3>&-'
+const openGate = 'read -r go <&3 && [ "$go" = go ] || exit 125; exec 3>&- 4>&-'
+
+/**
+ * Ends the output with a line end, because s6-log drops a last line that has none. Readers leave out the last empty line
+ * in turn. The logger may be gone, which must not cost the exit.
+ */
+const endLastLine = `trap '' PIPE; echo`
 
 /**
  * The first process inside a process namespace, run as `sh -c INIT sh PROGRAM ARGS`. It reaps orphans and ends with the
@@ -28,7 +34,9 @@ export const initScript: string = [
   // The shell's own remarks ("Killed") do not belong into the program's output.
   'exec 5>&2 2>/dev/null',
   `(echo ready >&3; ${openGate}; exec "$@" 2>&5 5>&-)`,
-  'exit $?',
+  'status=$?',
+  endLastLine,
+  'exit $status',
 ].join('\n')
 
 /** What runs in front of the program where there is no namespace; its process id becomes the program's. */
@@ -76,6 +84,7 @@ export function keepExitScript(newSession: readonly string[], exitFile: string, 
     'exec 5>&2 2>/dev/null',
     `(exec ${session} /bin/sh -c ${quote(gateScript)} sh "$@" 2>&5 5>&-)`,
     'status=$?',
+    endLastLine,
     `echo $status >${quote(`${exitFile}.new`)}`,
     `${quote(mv)} ${quote(`${exitFile}.new`)} ${quote(exitFile)}`,
   ].join('\n')

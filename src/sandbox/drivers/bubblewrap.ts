@@ -133,20 +133,11 @@ class BubblewrapDriver implements SandboxDriver {
 
   /** Becomes the host user of the workload, then bubblewrap, which stays as the keeper of the exit. */
   #lastOf({ hostUid }: SandboxSpec): string {
-    const drop =
-      this.#setpriv === null
-        ? []
-        : [
-            this.#setpriv,
-            ...[`--reuid=${hostUid}`, `--regid=${hostUid}`, '--clear-groups'],
-            ...['--inh-caps=-all', '--bounding-set=-all', '--no-new-privs'],
-          ]
-    const bubblewrap = [
-      ...[this.#bwrap, '--args', String(descriptors.firstHandover)],
-      ...['--json-status-fd', String(descriptors.status), '--'],
-      ...['/bin/sh', '-c', initScript, 'sh'],
-    ]
-    return `exec ${[...drop, ...bubblewrap].map(quote).join(' ')} "$@"`
+    const identity = `--reuid=${hostUid} --regid=${hostUid} --clear-groups`
+    const privileges = '--inh-caps=-all --bounding-set=-all --no-new-privs'
+    const drop = this.#setpriv === null ? '' : `${quote(this.#setpriv)} ${identity} ${privileges}`
+    const options = `--args ${descriptors.firstHandover} --json-status-fd ${descriptors.status}`
+    return `exec ${drop} ${quote(this.#bwrap)} ${options} -- /bin/sh -c ${quote(initScript)} sh "$@"`
   }
 
   #parts(record: SandboxRecord, recordDir: string, own: Pick<RunningParts, 'group' | 'keeper'>): RunningParts {

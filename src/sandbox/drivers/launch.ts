@@ -5,8 +5,8 @@
  * after the record is complete on disk.
  */
 import { spawn } from 'node:child_process'
-import type { ChildProcess, StdioOptions } from 'node:child_process'
-import { closeSync, mkdirSync, openSync, rmSync } from 'node:fs'
+import type { ChildProcess } from 'node:child_process'
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, rmSync } from 'node:fs'
 import type { Duplex } from 'node:stream'
 import { SteadError, UndoStack, messageOf } from '../../base/index.ts'
 import type { Clock } from '../../base/index.ts'
@@ -22,6 +22,10 @@ import { waitUntil } from './wait.ts'
 
 const readyTimeoutMs = 30_000
 const endTimeoutMs = 5_000
+/** O_CLOEXEC in the flags of /proc/PID/fdinfo. */
+const closeOnExec = 0o2000000
+
+type StdioPlace = 'ignore' | 'pipe' | number
 
 /** What a driver adds to the common way of starting. */
 export interface LaunchPlan {
@@ -93,6 +97,10 @@ export async function launch(plan: LaunchPlan): Promise<Launched> {
       await lastWords(plan),
     )
   }
+  const output = `${spec.recordDir}/output/current`
+  if (!(await waitUntil(clock, readyTimeoutMs, () => existsSync(output)))) {
+    throw startFailed(spec, `its output could not be opened within ${readyTimeoutMs} ms`, '')
+  }
   const loggerPid = Number(readIfThere(`${spec.recordDir}/logger.pid`) ?? 0)
   const record: SandboxRecord = {
     ...begun,
@@ -137,9 +145,10 @@ function spawnLauncher(plan: LaunchPlan, group: LimitGroup | null): Spawned {
     last: plan.last,
   })
   const status = openSync(`${spec.recordDir}/status`, 'a', 0o600)
+  const nothing = openSync('/dev/null', 'r')
   try {
     const handovers = plan.handovers.map(() => 'pipe' as const)
-    const stdio: StdioOptions = ['ignore', 'ignore', 'ignore', 'pipe', status, ...handovers]
+    const stdio = withoutInherited(['ignore', 'ignore', 'ignore', 'pipe', status, ...handovers], nothing)
     const run = (): ChildProcess =>
       spawn('/bin/sh', ['-c', script, 'sh', ...plan.args], { stdio, env: plan.env, cwd: plan.cwd, detached: true })
     const child = spec.network === null ? run() : spec.network.enter(run)
@@ -152,7 +161,30 @@ function spawnLauncher(plan: LaunchPlan, group: LimitGroup | null): Spawned {
     return { child, gate, ready: listen(child, gate) }
   } finally {
     closeSync(status)
+    closeSync(nothing)
   }
+}
+
+/**
+ * A descriptor that this process inherited itself would reach the program as well, because nobody marked it to be closed:
+ * each such place is taken by /dev/null.
+ */
+function withoutInherited(stdio: readonly StdioPlace[], nothing: number): StdioPlace[] {
+  const inherited = inheritedDescriptors()
+  const length = Math.max(stdio.length, ...inherited.map((descriptor) => descriptor + 1))
+  return Array.from({ length }, (_, index) => stdio[index] ?? (inherited.includes(index) ? nothing : 'ignore'))
+}
+
+function inheritedDescriptors(): readonly number[] {
+  if (process.platform !== 'linux') return []
+  return readdirSync('/proc/self/fdinfo')
+    .map(Number)
+    .filter((descriptor) => descriptor > 2 && !isClosedOnExec(descriptor))
+}
+
+function isClosedOnExec(descriptor: number): boolean {
+  const flags = /^flags:\s+(\d+)$/m.exec(readIfThere(`/proc/self/fdinfo/${descriptor}`) ?? '')?.[1]
+  return flags === undefined || (parseInt(flags, 8) & closeOnExec) !== 0
 }
 
 /** Node types descriptors above 2 as readable or writable; a 'pipe' there is both. */

@@ -22,14 +22,14 @@ export async function* readOutput(
 ): AsyncGenerator<OutputLine> {
   using reader = new OutputReader(directory)
   const { sinceMs = 0, tail, follow = false, signal } = options
-  const kept = reader.lines().filter((line) => line.timeMs >= sinceMs)
-  yield* tail === undefined ? kept : lastOf(kept, tail)
-  while (follow && signal?.aborted !== true) {
+  for (let first = true; ; first = false) {
     // Asked before reading, so that what came in between is not missed.
     const over = isOver()
-    yield* reader.lines().filter((line) => line.timeMs >= sinceMs)
-    if (over) return
+    const lines = reader.lines().filter((line) => line.timeMs >= sinceMs)
+    yield* first && tail !== undefined ? lastOf(lines, tail) : lines
+    if (over || !follow) return
     await sleep(clock, lookEveryMs, signal).catch(() => undefined)
+    if (signal?.aborted === true) return
   }
 }
 
@@ -55,11 +55,16 @@ class OutputReader implements Disposable {
   readonly #chunk = Buffer.alloc(chunkBytes)
   #file: Opened | null = null
   #rest: Buffer = Buffer.alloc(0)
+  #empty: OutputLine | null = null
 
   constructor(directory: string) {
     this.#directory = directory
   }
 
+  /**
+   * What has come since, but for an empty line at the end: the launcher ends the output with one, so an empty line is
+   * given only when another follows.
+   */
   *lines(): Generator<OutputLine, undefined> {
     for (;;) {
       if (this.#file !== null) yield* this.#drain(this.#file.descriptor)
@@ -84,7 +89,10 @@ class OutputReader implements Disposable {
       for (let end = bytes.indexOf(10); end >= 0; end = bytes.indexOf(10)) {
         const line = parseOutputLine(bytes.toString('utf8', 0, end))
         bytes = bytes.subarray(end + 1)
-        if (line !== null) yield line
+        if (line === null) continue
+        if (this.#empty !== null) yield this.#empty
+        this.#empty = line.text === '' ? line : null
+        if (this.#empty === null) yield line
       }
       this.#rest = bytes
     }
