@@ -6,16 +6,17 @@ import { test } from 'node:test'
 import { ask, backend, rig, route, until } from '../../test/gateway-rig.ts'
 import type { Backend } from '../../test/gateway-rig.ts'
 
+interface Load {
+  answered(): number
+  stop(): Promise<{ ok: number; failed: string[] }>
+}
+
 /** A client that asks again and again on kept-alive connections; counts answers and keeps every failure. */
-function load(
-  port: number,
-  clients: number,
-  body: string | null,
-): { stop(): Promise<{ ok: number; failed: string[] }> } {
+function load(port: number, clients: number, body: string | null): Load {
   const agent = new Agent({ keepAlive: true })
   const failed: string[] = []
   let ok = 0
-  let running = true
+  const stopped = new AbortController()
   const one = (): Promise<void> =>
     new Promise((resolve) => {
       const method = body === null ? 'GET' : 'POST'
@@ -38,11 +39,12 @@ function load(
       asked.end(body ?? undefined)
     })
   const workers = Array.from({ length: clients }, async () => {
-    while (running) await one()
+    while (!stopped.signal.aborted) await one()
   })
   return {
+    answered: () => ok + failed.length,
     stop: async () => {
-      running = false
+      stopped.abort()
       await Promise.all(workers)
       agent.destroy()
       return { ok, failed }
@@ -66,6 +68,7 @@ for (const body of [null, 'an order']) {
       assert.deepEqual(gateway.apply({ revision: generation + 1, routes: [route(targets(generation))] }), {
         revision: generation + 1,
       })
+      const answered = clients.answered()
       for (const [i, one] of old.entries()) {
         const name = `web-${generation - 1}-${i}`
         await gateway.drained(name)
@@ -73,10 +76,11 @@ for (const body of [null, 'an order']) {
         // Stopped hard, the moment it is said to be drained.
         await one.stop()
       }
+      await until('a hundred more answers', () => clients.answered() >= answered + 100)
     }
     const { ok, failed } = await clients.stop()
     assert.deepEqual(failed, [])
-    assert.ok(ok > 0)
+    assert.ok(ok >= 3000)
     assert.equal(drained.length, 60)
     const counted = gateway.metrics().find(({ labels }) => labels.route === 'web')
     assert.equal(counted?.requests['2xx'], ok)

@@ -6,6 +6,7 @@ import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 import { test } from 'node:test'
 import type { TestContext } from 'node:test'
+import { ManualClock } from '../base/index.ts'
 import type { RouteTarget } from '../protocol/index.ts'
 import { ask, backend, deadPort, rawExchange, rig, route, until } from '../../test/gateway-rig.ts'
 
@@ -105,7 +106,9 @@ test('messages pass both ways and a close passes through', async (t) => {
 test('when its instance leaves, a WebSocket is told to go (1001) on both sides, after the drain time and not before', async (t) => {
   const old = await echoServer(t)
   const next = await echoServer(t)
-  const { port, gateway, drained } = await rig(t, [route([old.target('old')], local)], { drainMs: 300 })
+  const clock = new ManualClock()
+  t.after(() => clock.advance(60_000))
+  const { port, gateway, drained } = await rig(t, [route([old.target('old')], local)], { drainMs: 10_000 }, clock)
   const { socket, messages, closed } = await open(port)
   gateway.apply({ revision: 2, routes: [route([next.target('new')], local)] })
   socket.send('still here')
@@ -113,6 +116,10 @@ test('when its instance leaves, a WebSocket is told to go (1001) on both sides, 
   assert.deepEqual(drained, [])
   const other = await open(port)
   assert.equal(gateway.inUse('new'), 1)
+  clock.advance(9_999)
+  socket.send('and here')
+  await until('an echo just before the time', () => messages.length === 2)
+  clock.advance(1)
   assert.deepEqual(await closed, { code: 1001, clean: true })
   await gateway.drained('old')
   assert.deepEqual(old.closeCodes, [1001])
