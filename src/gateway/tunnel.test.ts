@@ -196,3 +196,42 @@ test('closing the gateway says goodbye to WebSockets', async (t) => {
   await gateway.close()
   assert.deepEqual(await closed, { code: 1001, clean: true })
 })
+
+test('what an instance sent before it closed still arrives, however slowly the client reads', async (t) => {
+  const total = 16 * 1024 * 1024
+  const server = createServer()
+  server.on('upgrade', (_request, socket: Socket) => {
+    socket.on('error', () => undefined).resume()
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n')
+    const head = Buffer.from([
+      0x82,
+      127,
+      0,
+      0,
+      0,
+      0,
+      total >> 24,
+      (total >> 16) & 0xff,
+      (total >> 8) & 0xff,
+      total & 0xff,
+    ])
+    socket.end(Buffer.concat([head, Buffer.alloc(total)]))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.after(() => server.close())
+  const address = server.address()
+  const farPort = address !== null && typeof address === 'object' ? address.port : 0
+  const target = { instance: 'web-1', endpoint: { kind: 'tcp', host: '127.0.0.1', port: farPort } } as const
+  const { port, gateway } = await rig(t, [route([target])])
+  const near = connect(port, '127.0.0.1')
+  t.after(() => near.destroy())
+  near.write('GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
+  await until('the tunnel', () => gateway.inUse('web-1') === 1)
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  let received = 0
+  near.on('data', (chunk: Buffer) => (received += chunk.length))
+  near.on('end', () => near.end())
+  await until('the end', () => near.readableEnded)
+  assert.ok(received > total, `${received} of ${total} bytes`)
+  await until('nothing in flight', () => gateway.inUse('web-1') === 0)
+})
