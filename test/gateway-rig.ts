@@ -4,6 +4,8 @@ import type { IncomingHttpHeaders, RequestListener, Server } from 'node:http'
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 import type { TestContext } from 'node:test'
+import { systemClock } from '../src/base/index.ts'
+import type { Clock } from '../src/base/index.ts'
 import { createGateway } from '../src/gateway/index.ts'
 import type { Gateway, GatewayLimits } from '../src/gateway/index.ts'
 import type { Route, RouteEndpoint, RouteTarget } from '../src/protocol/index.ts'
@@ -63,10 +65,16 @@ export interface Rig {
 }
 
 /** A gateway with these routes, closed with the test. */
-export async function rig(t: TestContext, routes: readonly Route[], limits: Partial<GatewayLimits> = {}): Promise<Rig> {
+export async function rig(
+  t: TestContext,
+  routes: readonly Route[],
+  limits: Partial<GatewayLimits> = {},
+  clock: Clock = systemClock,
+): Promise<Rig> {
   const drained: string[] = []
   const gateway = createGateway({
     connect: dial,
+    clock,
     limits: { closeMs: 200, checkMs: 50, ...limits },
     onDrained: (instance) => drained.push(instance),
   })

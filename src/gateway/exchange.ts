@@ -198,7 +198,7 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
     const cause = causeOf(error, this.#sent)
     this.#release(false)
     if (!this.#sent && cause !== 'bad-request') upstream.rest()
-    if (this.#mayRepeat(cause)) {
+    if (this.#mayRepeat(cause, upstream)) {
       this.#routed.state.metrics.retries += 1
       this.#avoid = upstream
       return this.#place()
@@ -213,10 +213,11 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
   }
 
   /** Sending it again is safe when it was never sent, or when it asks for nothing but an answer and none has begun. */
-  #mayRepeat(cause: Cause): boolean {
+  #mayRepeat(cause: Cause, failed: Upstream): boolean {
     if (this.#attempts > 1 || this.#answered || this.#routed.response.destroyed || cause === 'bad-request') return false
-    if (!this.#sent) return this.#upload?.started !== true
-    const { method } = this.#routed.request
+    const { request, state } = this.#routed
+    if (!this.#sent) return this.#upload?.started !== true && state.upstreams.some((other) => other !== failed)
+    const { method } = request
     return cause === 'reset' && this.#upload === null && (method === 'GET' || method === 'HEAD')
   }
 

@@ -204,7 +204,8 @@ export class Gateway implements AsyncDisposable {
       keepAliveTimeout: limits.idleMs,
       connectionsCheckingInterval: limits.checkMs,
       noDelay: true,
-      shouldUpgradeCallback: (request) => request.headers.upgrade?.toLowerCase() === 'websocket',
+      shouldUpgradeCallback: ({ method, headers }) =>
+        method === 'GET' && headers.upgrade?.toLowerCase() === 'websocket',
     })
     server.maxConnections = limits.connectionsMax
     server.on('request', (request: IncomingMessage, response: ServerResponse) => this.#serve(request, response, false))

@@ -77,7 +77,7 @@ export class Tunnel implements TunnelFlight, Dispatcher.DispatchHandler {
     state.metrics.inFlight += 1
     request.socket.setKeepAlive(true, keepAliveProbeMs)
     socket.on('error', () => this.cut())
-    socket.on('close', () => this.cut())
+    socket.on('close', () => this.#sideClosed(socket))
     if (refused !== null) return this.#fail(refused)
     this.#place(null)
   }
@@ -118,7 +118,7 @@ export class Tunnel implements TunnelFlight, Dispatcher.DispatchHandler {
     near.write(headText(status, 'Switching Protocols', [...headers, 'connection', 'Upgrade', 'upgrade', 'websocket']))
     this.#status = status
     this.#far = far
-    far.on('close', () => this.cut())
+    far.on('close', () => this.#sideClosed(far))
     this.#join(near, far, (bytes) => (this.#metrics.bytesIn += bytes))
     this.#join(far, near, (bytes) => (this.#metrics.bytesOut += bytes))
     if (head.length > 0) near.unshift(head)
@@ -160,7 +160,7 @@ export class Tunnel implements TunnelFlight, Dispatcher.DispatchHandler {
     if (this.#status !== 0) return this.cut()
     if (!this.#sent) {
       upstream?.rest()
-      if (this.#attempts === 1) {
+      if (this.#attempts === 1 && this.#routed.state.upstreams.some((other) => other !== upstream)) {
         this.#release()
         this.#metrics.retries += 1
         return this.#place(upstream)
@@ -212,6 +212,13 @@ export class Tunnel implements TunnelFlight, Dispatcher.DispatchHandler {
     to.on('drain', () => from.resume())
     from.on('end', () => to.end())
     from.resume()
+  }
+
+  /** One side is closed: the other still gets what was on its way to it, unless the closing was no orderly one. */
+  #sideClosed(side: Duplex): void {
+    const other = side === this.#far ? this.#routed.socket : this.#far
+    if (other === null || other.destroyed || !side.readableEnded) return this.cut()
+    this.#timer ??= this.#core.clock.after(this.#core.limits.stallMs, () => this.cut())
   }
 
   /** Closes the direction that comes from `from`: the Close frame goes to the other side. */
