@@ -3,8 +3,8 @@
  * a client that knows the server only by its binding.
  */
 import assert from 'node:assert/strict'
-import { cp, mkdir, rm, symlink, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { copyFile, link, mkdir, readdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { join, relative } from 'node:path'
 import { test } from 'node:test'
 import { Client } from 'pg'
 import { UndoStack } from '../base/index.ts'
@@ -21,13 +21,19 @@ import { postgresProvider } from './provider.ts'
 import { asAdmin } from './server.ts'
 import type { Server } from './server.ts'
 
-/** Copies into the host's directory; the binaries go when the host goes. */
+/** Puts the binaries into the host's directory, as hard links where that works; they go when the host goes. */
 export function materialiseInto(host: TestHost): Materialise {
   let number = 0
   return async (sourceDir, links) => {
     const copy = join(host.dir, `binaries-${number++}`)
-    await cp(sourceDir, copy, { recursive: true, verbatimSymlinks: true })
-    for (const link of links) await symlink(link.target, join(copy, link.path))
+    await mkdir(copy)
+    for (const entry of await readdir(sourceDir, { recursive: true, withFileTypes: true })) {
+      const from = join(entry.parentPath, entry.name)
+      const to = join(copy, relative(sourceDir, from))
+      if (entry.isDirectory()) await mkdir(to)
+      else await link(from, to).catch(() => copyFile(from, to))
+    }
+    for (const { path, target } of links) await symlink(target, join(copy, path))
     return copy
   }
 }
@@ -91,12 +97,13 @@ export function binariesConformance(
 /** A PostgreSQL for tests: a host, the provider with what is there of binaries, and one resource, not started. */
 export interface TestPostgres extends AsyncDisposable {
   readonly host: TestHost
+  readonly binaries: readonly PostgresBinaries[]
   readonly provider: Provider
   readonly resource: TestResource
   /** The administrator's way in. */
   readonly server: Server
   /** Replaces the migration files. */
-  migrations(files: Readonly<Record<string, string>>): Promise<void>
+  migrations(files: Readonly<Record<string, string | Uint8Array>>): Promise<void>
   /** Runs a statement as administrator in the app's database. */
   admin<Row extends Record<string, unknown>>(text: string): Promise<readonly Row[]>
   /** Lets a consumer in; the session is open until the work ends. */
@@ -122,6 +129,7 @@ export async function makeTestPostgres(
   undo.commit()
   return {
     host,
+    binaries,
     provider,
     resource,
     server,

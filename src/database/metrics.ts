@@ -2,7 +2,7 @@
 import type { Metric } from '../provider/index.ts'
 import type { Session } from './drivers/connection.ts'
 
-/** One metric: its name, kind, meaning, and the SQL that yields it from `stat_database` (d) and `stat_wal` (w). */
+/** One metric: its name, kind, meaning, and the SQL that yields it from the database's row of statistics, d. */
 type Definition = readonly [name: string, kind: Metric['kind'], help: string, sql: string]
 
 const definitions: readonly Definition[] = [
@@ -37,14 +37,19 @@ const definitions: readonly Definition[] = [
     `coalesce((select extract(epoch from max(clock_timestamp() - xact_start)) from pg_stat_activity
        where backend_type = 'client backend' and usename !~ '^stead_'), 0)`,
   ],
-  ['postgres_wal_bytes_total', 'counter', 'Bytes of write-ahead log written.', 'w.wal_bytes'],
+  [
+    'postgres_wal_bytes_total',
+    'counter',
+    'Bytes of write-ahead log since the database was made.',
+    `pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')`,
+  ],
 ]
 
 /** Reads all metrics of the database that the session is in. */
 export async function readMetrics(session: Session): Promise<readonly Metric[]> {
   const columns = definitions.map(([name, , , sql]) => `(${sql})::float8 as ${name}`).join(', ')
   const [row] = await session.query<Record<string, number>>(
-    `select ${columns} from pg_stat_database d, pg_stat_wal w where d.datname = current_database()`,
+    `select ${columns} from pg_stat_database d where d.datname = current_database()`,
   )
   return definitions.map(([name, kind, help]) => ({ name, kind, help, value: row?.[name] ?? 0 }))
 }

@@ -30,9 +30,8 @@ suite('migrations on a server', () => {
   beforeEach(async () => {
     await postgres().migrations({})
     await prepare().catch(() => undefined)
-    const { database } = { database: 'shop_1' }
     await postgres().admin(
-      `drop schema public cascade; create schema public authorization ${database}_owner; truncate stead.migrations`,
+      'drop schema public cascade; create schema public authorization shop_1_owner; truncate stead.migrations',
     )
   })
 
@@ -92,7 +91,7 @@ suite('migrations on a server', () => {
     await prepare()
     await postgres().migrations({ '0001_a.sql': 'create table a (b bigint);' })
     await assert.rejects(prepare(), { code: 'database.migration-changed' })
-    await postgres().migrations({ '0001_a.sql': '\ufeffcreate table a (b int);'.slice(1) })
+    await postgres().migrations({ '0001_a.sql': '\ufeffcreate table a (b int);' })
     await prepare()
   })
 
@@ -178,14 +177,8 @@ suite('migrations on a server', () => {
       code: 'database.migration-unreadable',
       message: /\/nonexistent/,
     })
-    await postgres().migrations({ '0001_a.sql': 'select 1;' })
-    await postgres().host.run({
-      argv: ['/bin/true'],
-      env: {},
-      reads: [],
-      writes: [],
-      timeoutMs: 1_000,
-    })
+    await postgres().migrations({ '0001_a.sql': Uint8Array.of(0x2d, 0x2d, 0xff) })
+    await assert.rejects(prepare(), { code: 'database.migration-unreadable', message: /0001_a\.sql.*utf-8/ })
   })
 
   test('statements come apart as the server itself takes them apart', async () => {
