@@ -76,7 +76,12 @@ export class Workbench implements AsyncDisposable {
 
   /** Starts `stead up` here. */
   up(...args: readonly string[]): Running {
-    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main, 'up', '.', ...args], {
+    return this.start('up', '.', ...args)
+  }
+
+  /** Starts a command that goes on. */
+  start(...args: readonly string[]): Running {
+    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main, ...args], {
       env: this.env,
       cwd: this.appDir,
       stdio: ['ignore', 'pipe', 'pipe'],
