@@ -22,7 +22,7 @@ const layers: Record<string, readonly string[]> = {
   secrets: ['base', 'provider'],
   protocol: ['base', 'model', 'network', 'sandbox', 'provider'],
   transport: ['base', 'protocol'],
-  control: ['base', 'model', 'store', 'network', 'protocol', 'transport'],
+  control: ['base', 'model', 'store', 'network', 'provider', 'protocol', 'transport'],
   agent: ['base', 'model', 'artifact', 'sandbox', 'network', 'domain', 'provider', 'protocol', 'transport'],
   gateway: ['base', 'model', 'network', 'protocol', 'transport'],
 }
