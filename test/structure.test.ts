@@ -88,6 +88,23 @@ test('imports point down the layers', () => {
   offenders(unknown, 'a folder that has no layer')
 })
 
+test('ARCHITECTURE.md shows the same table', () => {
+  const libraries = ['artifact', 'sandbox', 'network', 'domain', 'provider']
+  const page = readFileSync(join(root, 'ARCHITECTURE.md'), 'utf8')
+  const rows = [...page.matchAll(/^\| ([a-z, ]+) \|[^|]+\| ([^|]*)\|$/gm)]
+  const shown = rows.flatMap(([, rooms = '', imports = '']) =>
+    rooms.split(', ').map((room) => {
+      const named = imports.replace('the libraries', `base, model, ${libraries.join(', ')}`).split(', ')
+      return [room, named.map((name) => name.trim()).filter((name) => name !== '')] as const
+    }),
+  )
+  const table = Object.fromEntries(
+    shown.filter(([room]) => !['room', 'cli'].includes(room)).map(([room, named]) => [room, named.toSorted()]),
+  )
+  const held = Object.fromEntries(Object.entries(layers).map(([room, named]) => [room, named.toSorted()]))
+  assert.deepEqual(table, held)
+})
+
 test('across folders only the face is imported', () => {
   const found = files.flatMap((file) =>
     file.imports
