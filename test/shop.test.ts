@@ -101,7 +101,7 @@ suite('the shop', () => {
       )
       assert.match((await bench.stead('logs', 'report')).stdout, /1 orders accepted/)
       const report = (await status(bench)).parts.find(({ part }) => part === 'report')
-      assert.ok(['succeeded', 'scheduled', 'starting', 'waiting'].includes(report?.phase ?? ''), report?.phase)
+      assert.ok(['succeeded', 'scheduled', 'starting', 'waiting'].includes(report?.phase ?? ''), JSON.stringify(report))
     })
 
     await t.test('logs -f goes on as it comes, until the app stops', async () => {
