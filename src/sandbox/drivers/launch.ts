@@ -229,7 +229,7 @@ function startFailed(spec: SandboxSpec, why: string, said: string): SteadError {
     code: 'sandbox.start-failed',
     message: `The sandbox ${spec.id} could not be started: ${said === '' ? why : said}.`,
     hint: unreachable
-      ? `See that user ${spec.hostUid} may pass through every directory on the way to the sources of its mounts.`
+      ? `See that the sources of its mounts exist, and that user ${spec.hostUid} may pass through every directory on the way.`
       : 'See that its mounts exist on this machine and that its limits are not too small to start in.',
   })
 }
