@@ -28,9 +28,9 @@ export function indexRoutes<T>(entries: readonly { readonly route: Route; readon
       })
     }
     list.push({ path, value })
-    list.sort((a, b) => b.path.length - a.path.length)
     index.set(key, list)
   }
+  for (const list of index.values()) list.sort((a, b) => b.path.length - a.path.length)
   return index
 }
 
