@@ -318,6 +318,10 @@ test('a table that contradicts itself is refused and the one before stays; an ol
     () => gateway.apply({ revision: 5, routes: [route([]), route([], { id: 'other', path: '' })] }),
     (error) => isSteadError(error) && error.code === 'gateway.duplicate-route',
   )
+  assert.throws(
+    () => gateway.apply({ revision: 5, routes: [route([]), route([], { host: 'other.test' })] }),
+    (error) => isSteadError(error) && error.code === 'gateway.duplicate-route',
+  )
   assert.equal((await ask(port)).body, 'ok')
   assert.deepEqual(gateway.apply({ revision: 7, routes: [route([web.target('web-1')])] }), { revision: 7 })
   assert.deepEqual(gateway.apply({ revision: 6, routes: [] }), { revision: 7 })
