@@ -219,7 +219,12 @@ async function run(rounds: number, seconds: number, connections: number): Promis
     process.stdout.write(`${rounds} rounds of ${seconds} s, ${connections} connections, 13-byte body, medians\n`)
     print(results)
   } finally {
-    for (const child of running) child.kill()
+    for (const child of running) {
+      if (child.exitCode !== null || child.signalCode !== null) continue
+      const gone = once(child, 'exit')
+      child.kill('SIGKILL')
+      await gone
+    }
     rmSync(directory, { recursive: true, force: true })
   }
 }
