@@ -1,6 +1,7 @@
 /** The example shop through the real command line: the first five minutes of a new user. */
 import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { ask, eventually, freePort, Workbench } from './command-line.ts'
@@ -114,9 +115,13 @@ suite('the shop', () => {
         (answer) => answer.body.includes('accepted'),
       )
       await follow.until(/order 2: accepted/)
+      // A client that never finishes its request does not hold up the stop.
+      const hanging = connect(port, '127.0.0.1').on('error', () => {})
+      hanging.write('POST /orders HTTP/1.1\r\nhost: shop.localhost\r\ncontent-length: 100\r\n\r\npart')
       const end = await first.stop()
       assert.equal(end.code, 0)
       assert.ok(end.tookMs < 5000, `stops within 5 s, took ${end.tookMs}`)
+      hanging.destroy()
       await follow.stop()
     })
   })

@@ -18,6 +18,9 @@ export const localNode = 'local'
 /** How long a stop waits for requests in flight and slow programs, before they are ended. */
 const stopTimeoutMs = 3500
 
+/** How long the way in waits at the very end for requests that do not. */
+const closeMs = 500
+
 /** Size of an app's data where the driver limits it. */
 const domainBytes = 4 * 1024 ** 3
 
@@ -48,7 +51,9 @@ export async function startPlatform({ home, machine, port, onNotice, onFatal }: 
   const random = systemRandom
   await using stack = new AsyncDisposableStack()
 
-  const gateway = stack.use(createGateway({ connect: (endpoint) => machine.network.connect(endpoint), clock, random }))
+  const gateway = stack.use(
+    createGateway({ connect: (endpoint) => machine.network.connect(endpoint), limits: { closeMs }, clock, random }),
+  )
   const bound = port === null ? null : await gateway.listen(port)
   const store = stack.adopt(await openSqliteStore({ path: home.storePath, clock }), (opened) => opened.close())
   const types = [...machine.providers.values()].map(({ type, port: dialled }) => {

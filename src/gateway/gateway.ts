@@ -9,7 +9,8 @@ import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { SteadError, systemClock, systemCodeOf, systemRandom } from '../base/index.ts'
 import type { Clock, Random } from '../base/index.ts'
-import type { RouteEndpoint, RouteTable } from '../protocol/index.ts'
+import type { Endpoint } from '../network/index.ts'
+import type { RouteTable } from '../protocol/index.ts'
 import type { Core } from './core.ts'
 import { Exchange } from './exchange.ts'
 import { addGatewayHeaders, readHead } from './headers.ts'
@@ -28,7 +29,7 @@ import { Tunnel, answerRaw } from './tunnel.ts'
 
 export interface GatewayOptions {
   /** Opens a stream to an instance; a network driver's `connect`. */
-  readonly connect: (endpoint: RouteEndpoint) => Socket
+  readonly connect: (endpoint: Endpoint) => Socket
   /** An instance that has left the table has nothing in flight any more: it may stop. */
   readonly onDrained?: (instance: string) => void
   readonly limits?: Partial<GatewayLimits>

@@ -5,7 +5,8 @@
  */
 import type { Socket } from 'node:net'
 import { canonicalJson } from '../base/index.ts'
-import type { Route, RouteEndpoint, RouteTable, RouteTarget } from '../protocol/index.ts'
+import type { Endpoint } from '../network/index.ts'
+import type { Route, RouteTable, RouteTarget } from '../protocol/index.ts'
 import type { Core } from './core.ts'
 import { emptyMetrics } from './metrics.ts'
 import type { RouteMetrics } from './metrics.ts'
@@ -26,7 +27,7 @@ const goneMetricsMax = 1000
 const nowhere: Route = { id: '', host: '', path: '/', app: '', part: '', targets: [] }
 
 export interface LiveTableOptions {
-  readonly connect: (endpoint: RouteEndpoint) => Socket
+  readonly connect: (endpoint: Endpoint) => Socket
   readonly onDrained: (instance: string) => void
 }
 

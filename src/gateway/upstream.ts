@@ -7,7 +7,8 @@ import type { Socket } from 'node:net'
 import { Client } from 'undici'
 import { SteadError } from '../base/index.ts'
 import type { Clock } from '../base/index.ts'
-import type { RouteEndpoint, RouteTarget } from '../protocol/index.ts'
+import type { Endpoint } from '../network/index.ts'
+import type { RouteTarget } from '../protocol/index.ts'
 import type { GatewayLimits } from './limits.ts'
 
 /** A request in flight to an instance. */
@@ -25,7 +26,7 @@ export interface TunnelFlight extends Flight {
 export interface UpstreamContext {
   readonly clock: Clock
   readonly limits: GatewayLimits
-  readonly connect: (endpoint: RouteEndpoint) => Socket
+  readonly connect: (endpoint: Endpoint) => Socket
   /** A place has become free. */
   readonly onFree: (upstream: Upstream) => void
   /** It has left the table and nothing is in flight any more. */
