@@ -2,11 +2,13 @@
  * What a domain in a btrfs image costs PostgreSQL, and what happens when a disk is full: the figures of
  * docs/decisions/0002-domain-on-btrfs-image.md. Needs Linux, root, btrfs-progs and pgbench (Debian: postgresql-contrib).
  *
- *     scripts/node scripts/bench-domain.ts speed   about 5 minutes
- *     scripts/node scripts/bench-domain.ts full    about 2 minutes
+ *     scripts/node scripts/bench-domain.ts commit  what one durable write of 8 kB costs in writes: exact, whatever the load
+ *     scripts/node scripts/bench-domain.ts speed   PostgreSQL: about 8 minutes, and noisy on a machine that does more
+ *     scripts/node scripts/bench-domain.ts full    full images and full hosts: about 2 minutes
  */
 import { randomBytes } from 'node:crypto'
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../src/base/index.ts'
@@ -137,6 +139,37 @@ async function speed(work: string, bin: string, sockets: string, cleanup: Cleanu
       sh('btrfs', 'subvolume', 'snapshot', '-r', live, join(live, '..', name))
   })
   say(`\nTaking a checkpoint of the domain: ${spread(times, 0)} ms`)
+}
+
+/** Overwrites 8 kB again and again, durable each time, and counts what reaches the device. */
+async function commitCost(work: string, cleanup: Cleanup): Promise<void> {
+  const times = 300
+  const block = Buffer.alloc(8192, 1)
+  const formats: readonly { name: string; format: readonly string[]; noCow?: true }[] = [
+    { name: 'usual format (nodes of 16 kB, metadata twice)', format: [] },
+    { name: 'the same, file nocow', format: [], noCow: true },
+    { name: 'nodes of 16 kB, metadata once', format: ['--metadata', 'single'] },
+    { name: 'nodes of 4 kB, metadata twice: the domain', format: ['--nodesize', '4096'] },
+    { name: 'the same, file nocow', format: ['--nodesize', '4096'], noCow: true },
+    { name: 'nodes of 4 kB, metadata once', format: ['--nodesize', '4096', '--metadata', 'single'] },
+  ]
+  say('\n| format | kB written | writes | flushes |\n|---|---|---|---|')
+  for (const [index, { name, format, noCow }] of formats.entries()) {
+    const options = { sizeBytes: 512 * 2 ** 20, sparse: false, directIo: true, mount: 'noatime,nodiscard', format }
+    const at = mountImage(join(work, `commit-${index}`), options, cleanup)
+    if (noCow === true) sh('chattr', '+C', at)
+    await using file = await open(join(at, 'file'), 'w')
+    for (let n = 0; n < 256; n += 1) await file.write(block)
+    await file.sync()
+    const start = writtenTo(at)
+    for (let n = 0; n < times; n += 1) {
+      await file.write(block, 0, block.length, (n % 256) * block.length)
+      await file.datasync()
+    }
+    const end = writtenTo(at)
+    const each = (of: keyof typeof end): string => ((end[of] - start[of]) / times).toFixed(1)
+    say(`| ${name} | ${each('kilobytes')} | ${each('writes')} | ${each('flushes')} |`)
+  }
 }
 
 /** Commits rows until the server no longer takes them, or some seconds have gone. Returns what was acknowledged. */
@@ -297,7 +330,8 @@ await using cleanup = new Cleanup()
 cleanup.push(() => rmSync(work, { recursive: true, force: true }))
 const bin = unpackPostgres(work)
 const sockets = socketDirectory(work)
-if (what === 'speed') await speed(work, bin, sockets, cleanup)
+if (what === 'commit') await commitCost(work, cleanup)
+else if (what === 'speed') await speed(work, bin, sockets, cleanup)
 else {
   await keepsBlocks(work, cleanup)
   await fullImage(work, bin, sockets, cleanup)

@@ -7,12 +7,12 @@
  * Why the options are what they are (figures in docs/decisions/0002-domain-on-btrfs-image.md):
  * - `fallocate`, `mkfs -K`, `nodiscard`: a discard would give blocks back to the host, and undo the promise above.
  * - direct I/O: data is cached once, and an error of the host's disk reaches the one who wrote.
- * - 4096-byte tree nodes: a commit of 8 kB writes 44 kB with them, and 79 kB with the usual ones of 16 kB.
+ * - 4096-byte tree nodes: a durable write of 8 kB costs 48 kB with them, and 109 kB with the usual ones of 16 kB.
  * - 4096-byte sectors: direct I/O works also on disks that know no smaller ones.
  * - `noatime`: else every read writes, and unshares metadata from the snapshots.
  * - `nodev,nosuid`: the domain is data; what a sandboxed app leaves there is no way to more rights.
  * - checksums, copy-on-write and the second copy of metadata stay on: without them a torn or rotten block is served as if
- *   it were good, and one of metadata takes the whole file system with it. (And without copy-on-write a commit writes more.)
+ *   it were good, and one of metadata takes the whole file system with it.
  */
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, realpath, rename, rm, stat } from 'node:fs/promises'
