@@ -15,7 +15,7 @@
  *   it were good, and one of metadata takes the whole file system with it.
  */
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, realpath, rename, rm, stat } from 'node:fs/promises'
+import { mkdir, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { SteadError } from '../../base/index.ts'
 import { corrupt } from '../catalog.ts'
@@ -67,6 +67,8 @@ export async function ensureImage(
     await reserve(image)
     return
   }
+  // It holds all data of the app, whatever the modes of the files inside.
+  await writeFile(halfMade, '', { mode: 0o600 })
   await reserve(halfMade)
   await run(`format the disk image ${image}`, [...mkfs, halfMade])
   await rename(halfMade, image)
