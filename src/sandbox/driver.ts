@@ -94,7 +94,7 @@ export interface OutputLine {
   readonly text: string
 }
 
-/** What a running sandbox uses now; null where the driver cannot tell. */
+/** What a running sandbox uses now, the two or three small processes of the driver included; null where the driver cannot tell. */
 export interface SandboxUsage {
   readonly memoryBytes: number | null
   readonly cpuSeconds: number | null

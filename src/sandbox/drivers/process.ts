@@ -96,9 +96,8 @@ class ProcessDriver implements SandboxDriver {
       prepare: () => layFiles(spec),
       identify(line) {
         const program = processes.identify(Number(line.split(' ')[1]))
-        if (program === null) throw new Error(`the program of ${spec.id} ended at its gate`)
         started.program = program
-        return { init: program, program }
+        return program === null ? null : { init: program, program }
       },
       async abort() {
         if (started.program !== null) signalProcess(started.program, 'SIGKILL')
