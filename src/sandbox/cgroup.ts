@@ -16,8 +16,8 @@ export interface GroupLimits {
 
 /** The group of one sandbox. */
 export interface LimitGroup {
-  /** A process that writes 0 into each of these files is in the group, with all it starts from then on. */
-  readonly joinFiles: readonly string[]
+  /** Puts processes into the group, with all they start from then on. Throws `sandbox.limits-failed` when one is gone. */
+  join(pids: readonly number[]): Promise<void>
   usage(): SandboxUsage
   /** What the limits did so far; nothing when the group is gone. */
   evidence(): Evidence
@@ -34,6 +34,11 @@ export interface LimitGroup {
 export interface LimitGroups {
   readonly version: 1 | 2
   readonly holds: { readonly memory: boolean; readonly cpu: boolean; readonly pids: boolean; readonly freeze: boolean }
+  /**
+   * Tells the kernel that a process is about to join a group. It makes the first join after a while wait some
+   * milliseconds for all processors; asked for early, the wait is over when the join comes.
+   */
+  warm(): void
   /** Makes the group and sets its limits; one that is left over under this name is used again. */
   make(name: string, limits: GroupLimits): LimitGroup
   /** The group as it is, whether or not there still is one. */

@@ -71,7 +71,6 @@ test('nothing a user wrote stands in the launcher but quoted paths', () => {
     mkfifo: '/usr/bin/mkfifo',
     recordDir: '/var/$(id)',
     logger: ['/usr/bin/s6-log', '/var/$(id)/output'],
-    joinFiles: ['/sys/fs/cgroup/x/cgroup.procs'],
     last: 'exec "$@"',
   })
   assert.ok(script.split('\n').every((line) => !line.replaceAll(/'[^']*'/g, '').includes('$(id)')))

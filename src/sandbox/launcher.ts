@@ -1,9 +1,8 @@
 /**
  * The shell scripts around a program: the launcher on the host, and what waits in front of the program. Pure.
  *
- * How a sandbox starts. The launcher opens a pipe with the logger on its far end, joins the limit groups, and becomes
- * the keeper of the exit. In front of the program stands a gate (descriptor 3, a socket to the supervisor): it says
- * `ready` and waits for `go`. The supervisor completes the record in between. When the supervisor dies before that, the
+ * How a sandbox starts. The launcher opens a pipe with the logger on its far end and becomes the keeper of the exit. In front of the program stands a gate (descriptor 3, a socket to the supervisor): it says
+ * `ready` and waits for `go`. The supervisor puts it into its limit group and completes the record in between. When the supervisor dies before that, the
  * gate reads the end of the socket and the program never runs.
  *
  * Invariants: nothing a user wrote stands in a script, only in arguments after it; descriptors other than 0, 1 and 2
@@ -11,10 +10,12 @@
  */
 
 /** Descriptors of the launcher and what it starts. */
-export const descriptors: { readonly gate: 3; readonly status: 4; readonly firstHandover: 5 } = {
+export const descriptors: { readonly gate: 3; readonly status: 4; readonly spare: 5; readonly firstHandover: 6 } = {
   gate: 3,
   status: 4,
-  firstHandover: 5,
+  /** For the launcher's own use. */
+  spare: 5,
+  firstHandover: 6,
 }
 
 const openGate = 'read -r go <&3 && [ "$go" = go ] || exit 125; exec 3>&- 4>&-'
@@ -54,22 +55,23 @@ export interface LauncherParts {
   readonly recordDir: string
   /** Command line of the logger. */
   readonly logger: readonly string[]
-  readonly joinFiles: readonly string[]
   /** Shell text that starts the program, given in `"$@"`, and keeps its exit. */
   readonly last: string
 }
 
 /** The launcher, run as `sh -c LAUNCHER sh PROGRAM ARGS`. */
-export function launcherScript({ mkfifo, recordDir, logger, joinFiles, last }: LauncherParts): string {
+export function launcherScript({ mkfifo, recordDir, logger, last }: LauncherParts): string {
   const pipe = quote(`${recordDir}/output.pipe`)
   return [
     'umask 022',
     // Writable for all, in a directory that nobody else can enter: so that a program may reopen /dev/stdout.
     `${quote(mkfifo)} -m 622 ${pipe} || exit 125`,
-    `TZ=UTC ${logger.map(quote).join(' ')} <${pipe} >/dev/null 2>&1 3>&- 4>&- &`,
+    // Opening one end of a pipe waits for the other. Held open both ways for a moment it waits for nobody, so that the
+    // logger comes up while the sandbox is made.
+    `exec 1<>${pipe} 5<${pipe} 1>${pipe} 2>&1`,
+    `TZ=UTC ${logger.map(quote).join(' ')} <&5 >/dev/null 2>&1 3>&- 4>&- 5<&- &`,
     `echo $! >${quote(`${recordDir}/logger.pid`)}`,
-    `exec >${pipe} 2>&1`,
-    ...joinFiles.map((file) => `echo 0 >${quote(file)} || exit 125`),
+    'exec 5<&-',
     last,
   ].join('\n')
 }

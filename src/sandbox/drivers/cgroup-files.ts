@@ -4,6 +4,7 @@
  * Invariant: reading from a group that is gone gives nothing rather than an error, because a group may vanish at any time.
  */
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
 import { SteadError, messageOf, systemCodeOf } from '../../base/index.ts'
 import type { Clock } from '../../base/index.ts'
 import type { GroupPlan } from '../cgroup.ts'
@@ -28,6 +29,33 @@ export function carryOut(plan: GroupPlan): void {
       })
     }
   }
+}
+
+/** Puts processes into groups, without holding up this process: the kernel may take milliseconds. Throws `sandbox.limits-failed`. */
+export async function joinGroups(directories: readonly string[], pids: readonly number[]): Promise<void> {
+  for (const path of directories.map((directory) => `${directory}/cgroup.procs`)) {
+    for (const pid of pids) {
+      await writeFile(path, String(pid)).catch((cause: unknown) => {
+        throw new SteadError({
+          code: 'sandbox.limits-failed',
+          message: `Process ${pid} could not be put into ${path}: ${messageOf(cause)}.`,
+          hint: 'It may have ended already; see what it printed.',
+          cause,
+        })
+      })
+    }
+  }
+}
+
+/**
+ * Joins the group that this process is in already, in the background: it changes nothing, and has the kernel's lock for
+ * joins taken out of the idle state. `line` matches the hierarchy in /proc/self/cgroup, `mount` is where it is mounted.
+ */
+export function joinOwnGroup(line: RegExp, mount: string): void {
+  const own = line.exec(textOf('/proc/self/cgroup'))?.[1]
+  // Failing costs the head start and nothing else.
+  if (own !== undefined)
+    writeFile(`${mount}${own === '/' ? '' : own}/cgroup.procs`, String(process.pid)).catch(() => {})
 }
 
 /** The text of a kernel file; empty when it is not there. */

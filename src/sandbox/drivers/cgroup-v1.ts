@@ -4,7 +4,16 @@ import { SteadError } from '../../base/index.ts'
 import type { Clock } from '../../base/index.ts'
 import { controllersV1, directoryV1, numberIn, planV1 } from '../cgroup.ts'
 import type { ControllerV1, GroupPlace, LimitGroup, LimitGroups } from '../cgroup.ts'
-import { carryOut, killMembers, membersOf, numberOf, removeGroups, textOf } from './cgroup-files.ts'
+import {
+  carryOut,
+  joinGroups,
+  joinOwnGroup,
+  killMembers,
+  membersOf,
+  numberOf,
+  removeGroups,
+  textOf,
+} from './cgroup-files.ts'
 import { waitUntil } from './wait.ts'
 
 const freezeTimeoutMs = 5_000
@@ -21,6 +30,7 @@ export function groupsV1(clock: Clock, place: GroupPlace): LimitGroups {
       pids: has.includes('pids'),
       freeze: has.includes('freezer'),
     },
+    warm: () => joinOwnGroup(/:pids:(.*)$/m, `${place.root}/pids`),
     make(name, limits) {
       carryOut(planV1(place, name, limits, has))
       return open(name)
@@ -30,7 +40,6 @@ export function groupsV1(clock: Clock, place: GroupPlace): LimitGroups {
 }
 
 class GroupV1 implements LimitGroup {
-  readonly joinFiles: readonly string[]
   readonly #clock: Clock
   readonly #directory: (controller: ControllerV1) => string
   readonly #directories: readonly string[]
@@ -41,7 +50,10 @@ class GroupV1 implements LimitGroup {
     this.#directory = (controller) => directoryV1(place, controller, name)
     this.#directories = has.map(this.#directory)
     this.#parents = has.map((controller) => `${place.root}/${controller}/${place.parent}`)
-    this.joinFiles = this.#directories.map((directory) => `${directory}/cgroup.procs`)
+  }
+
+  join(pids: readonly number[]): Promise<void> {
+    return joinGroups(this.#directories, pids)
   }
 
   usage(): ReturnType<LimitGroup['usage']> {

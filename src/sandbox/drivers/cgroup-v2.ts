@@ -4,7 +4,16 @@ import { SteadError } from '../../base/index.ts'
 import type { Clock } from '../../base/index.ts'
 import { directoryV2, numberIn, planV2 } from '../cgroup.ts'
 import type { GroupPlace, LimitGroup, LimitGroups } from '../cgroup.ts'
-import { carryOut, killMembers, membersOf, numberOf, removeGroups, textOf } from './cgroup-files.ts'
+import {
+  carryOut,
+  joinGroups,
+  joinOwnGroup,
+  killMembers,
+  membersOf,
+  numberOf,
+  removeGroups,
+  textOf,
+} from './cgroup-files.ts'
 import { waitUntil } from './wait.ts'
 
 const freezeTimeoutMs = 5_000
@@ -15,6 +24,7 @@ export function groupsV2(clock: Clock, place: GroupPlace): LimitGroups {
   return {
     version: 2,
     holds: { memory: true, cpu: true, pids: true, freeze: true },
+    warm: () => joinOwnGroup(/^0::(.*)$/m, place.root),
     make(name, limits) {
       carryOut(planV2(place, name, limits))
       return open(name)
@@ -24,7 +34,6 @@ export function groupsV2(clock: Clock, place: GroupPlace): LimitGroups {
 }
 
 class GroupV2 implements LimitGroup {
-  readonly joinFiles: readonly string[]
   readonly #clock: Clock
   readonly #directory: string
   readonly #parent: string
@@ -33,7 +42,10 @@ class GroupV2 implements LimitGroup {
     this.#clock = clock
     this.#directory = directoryV2(place, name)
     this.#parent = `${place.root}/${place.parent}`
-    this.joinFiles = [`${this.#directory}/cgroup.procs`]
+  }
+
+  join(pids: readonly number[]): Promise<void> {
+    return joinGroups([this.#directory], pids)
   }
 
   usage(): ReturnType<LimitGroup['usage']> {

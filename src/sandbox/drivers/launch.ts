@@ -61,6 +61,7 @@ export interface Launched {
 /** Starts the program of a plan. Throws `sandbox.start-failed`, `sandbox.exists`, `sandbox.limits-failed`; nothing is left then. */
 export async function launch(plan: LaunchPlan): Promise<Launched> {
   const { spec, clock } = plan
+  plan.groups?.warm()
   await using undo = new UndoStack()
   makeRecordDir(spec)
   undo.push('make the directory of records', () => rmSync(spec.recordDir, { recursive: true, force: true }))
@@ -80,7 +81,7 @@ export async function launch(plan: LaunchPlan): Promise<Launched> {
   const group = plan.groups?.make(spec.id, plan.groupLimits) ?? null
   undo.push('make the limit group', () => group?.remove())
 
-  const { child, gate, ready } = spawnLauncher(plan, group)
+  const { child, gate, ready } = spawnLauncher(plan)
   undo.push('start the launcher', async () => {
     gate?.destroy()
     child.kill('SIGKILL')
@@ -103,6 +104,8 @@ export async function launch(plan: LaunchPlan): Promise<Launched> {
   }
   const waiting = plan.identify(said.line)
   if (waiting === null) throw startFailed(spec, 'it was ended before the program could run', await lastWords(plan))
+  // Before the program runs, and while it waits: the kernel may take its time.
+  await group?.join([...new Set([keeper.pid, waiting.init.pid, waiting.program.pid])])
   const loggerPid = Number(readIfThere(`${spec.recordDir}/logger.pid`) ?? 0)
   const record: SandboxRecord = {
     ...begun,
@@ -137,20 +140,19 @@ interface Spawned {
   readonly ready: Promise<Said>
 }
 
-function spawnLauncher(plan: LaunchPlan, group: LimitGroup | null): Spawned {
+function spawnLauncher(plan: LaunchPlan): Spawned {
   const { spec } = plan
   const script = launcherScript({
     mkfifo: plan.mkfifo,
     recordDir: spec.recordDir,
     logger: plan.logger.command(`${spec.recordDir}/output`, spec.outputBytesMax),
-    joinFiles: group?.joinFiles ?? [],
     last: plan.last,
   })
   const status = openSync(`${spec.recordDir}/status`, 'a', 0o600)
   const nothing = openSync('/dev/null', 'r')
   try {
     const handovers = plan.handovers.map(() => 'pipe' as const)
-    const stdio = withoutInherited(['ignore', 'ignore', 'ignore', 'pipe', status, ...handovers], nothing)
+    const stdio = withoutInherited(['ignore', 'ignore', 'ignore', 'pipe', status, 'ignore', ...handovers], nothing)
     const run = (): ChildProcess =>
       spawn('/bin/sh', ['-c', script, 'sh', ...plan.args], { stdio, env: plan.env, cwd: plan.cwd, detached: true })
     const child = spec.network === null ? run() : spec.network.enter(run)
@@ -172,10 +174,12 @@ function spawnLauncher(plan: LaunchPlan, group: LimitGroup | null): Spawned {
  * each such place is taken by /dev/null.
  */
 function withoutInherited(stdio: readonly StdioPlace[], nothing: number): StdioPlace[] {
-  const inherited = inheritedDescriptors()
   const length = Math.max(stdio.length, ...inherited.map((descriptor) => descriptor + 1))
   return Array.from({ length }, (_, index) => stdio[index] ?? (inherited.includes(index) ? nothing : 'ignore'))
 }
+
+/** Looked for once: whatever this process opens later is closed on exec. */
+const inherited: readonly number[] = inheritedDescriptors()
 
 function inheritedDescriptors(): readonly number[] {
   if (process.platform !== 'linux') return []
