@@ -22,7 +22,7 @@ const layers: Record<string, readonly string[]> = {
   secrets: ['base', 'provider'],
   protocol: ['base', 'model', 'network', 'sandbox', 'provider'],
   transport: ['base', 'protocol'],
-  control: ['base', 'model', 'store', 'network', 'protocol', 'transport'],
+  control: ['base', 'model', 'store', 'network', 'provider', 'protocol', 'transport'],
   agent: ['base', 'model', 'artifact', 'sandbox', 'network', 'domain', 'provider', 'protocol', 'transport'],
   gateway: ['base', 'model', 'network', 'protocol', 'transport'],
 }
@@ -86,6 +86,23 @@ test('imports point down the layers', () => {
     (folder) => folder !== 'cli' && !(folder in layers),
   )
   offenders(unknown, 'a folder that has no layer')
+})
+
+test('ARCHITECTURE.md shows the same table', () => {
+  const libraries = ['artifact', 'sandbox', 'network', 'domain', 'provider']
+  const page = readFileSync(join(root, 'ARCHITECTURE.md'), 'utf8')
+  const rows = [...page.matchAll(/^\| ([a-z, ]+) \|[^|]+\| ([^|]*)\|$/gm)]
+  const shown = rows.flatMap(([, rooms = '', imports = '']) =>
+    rooms.split(', ').map((room) => {
+      const named = imports.replace('the libraries', `base, model, ${libraries.join(', ')}`).split(', ')
+      return [room, named.map((name) => name.trim()).filter((name) => name !== '')] as const
+    }),
+  )
+  const table = Object.fromEntries(
+    shown.filter(([room]) => !['room', 'cli'].includes(room)).map(([room, named]) => [room, named.toSorted()]),
+  )
+  const held = Object.fromEntries(Object.entries(layers).map(([room, named]) => [room, named.toSorted()]))
+  assert.deepEqual(table, held)
 })
 
 test('across folders only the face is imported', () => {

@@ -63,7 +63,8 @@ class World {
   #ids = 0
 
   state(): ControlState {
-    return { ...this, identities: new Map() }
+    const { apps, instances, jobs, nodes, gateways, statuses, routeRevision } = this
+    return { apps, instances, jobs, nodes, gateways, statuses, routeRevision, identities: new Map() }
   }
 
   want(graph: Graph, bundle: string, wanted = true): void {

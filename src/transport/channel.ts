@@ -14,8 +14,17 @@ export const silenceMaxMs: number = 7000
 /** Bytes that may wait for a slow peer before the channel is given up. */
 const unsentBytesMax = 64 * 1024 * 1024
 
+/** How long a peer has to take what was sent before a close. */
+const closeMs = 1000
+/** Below this, `drained` does not wait. */
+const drainedBytes = 1024 * 1024
+
 export interface Channel<Out> extends Disposable {
+  /** Whose key the peer has; null on a Unix socket, where being let in is the proof. */
+  readonly identity: string | null
   send(message: Out): void
+  /** Resolves when little waits for the peer, or the channel has ended. Whoever sends much awaits it between messages. */
+  drained(): Promise<void>
   /** Settles once, with why the channel ended. */
   readonly closed: Promise<SteadError>
   close(): void
@@ -23,22 +32,28 @@ export interface Channel<Out> extends Disposable {
 
 export interface ChannelOptions<In> {
   readonly socket: Socket
+  readonly identity: string | null
   readonly clock: Clock
   readonly schema: z.ZodType<In>
   readonly onMessage: (message: In) => void
 }
 
 /** Makes a channel of a connected socket. An error thrown by `onMessage` closes the channel with it as the reason. */
-export function openChannel<Out, In>({ socket, clock, schema, onMessage }: ChannelOptions<In>): Channel<Out> {
+export function openChannel<Out, In>({ socket, identity, clock, schema, onMessage }: ChannelOptions<In>): Channel<Out> {
   const reader = new FrameReader()
   const { promise: closed, resolve } = Promise.withResolvers<SteadError>()
   let heardMs = clock.monotonicMs()
   let timer: Disposable | null = null
+  let ended = false
 
-  const end = (message: string, cause?: unknown): void => {
+  const settle = (message: string, cause?: unknown): void => {
+    ended = true
     timer?.[Symbol.dispose]()
-    socket.destroy()
     resolve(new SteadError({ code: 'transport.closed', message, retry: 'later', cause }))
+  }
+  const end = (message: string, cause?: unknown): void => {
+    settle(message, cause)
+    socket.destroy()
   }
 
   const beat = (): void => {
@@ -52,32 +67,62 @@ export function openChannel<Out, In>({ socket, clock, schema, onMessage }: Chann
     heardMs = clock.monotonicMs()
     try {
       for (const text of reader.push(chunk)) {
-        const message = schema.safeParse(JSON.parse(text))
-        if (!message.success)
-          return end(`the peer sent a message that is not valid: ${message.error.issues[0]?.message ?? ''}`)
-        onMessage(message.data)
+        if (ended) return
+        onMessage(parseMessage(text, schema))
       }
     } catch (error) {
-      end(messageOf(error), error)
+      if (!ended) end(messageOf(error), error)
     }
   })
   socket.on('error', (error) => end(error.message, error))
   socket.on('close', () => end('the peer closed the connection'))
 
   const close = (): void => {
-    timer?.[Symbol.dispose]()
+    if (ended) return
+    settle('closed here')
     socket.end()
-    resolve(new SteadError({ code: 'transport.closed', message: 'closed here', retry: 'later' }))
-    clock.after(1000, () => socket.destroy())
+    clock.after(closeMs, () => socket.destroy())
   }
 
   return {
+    identity,
     send(message) {
+      if (ended) return
       if (socket.writableLength > unsentBytesMax) return end('the peer reads too slowly')
       if (socket.writable) socket.write(frame(message))
+    },
+    async drained() {
+      if (ended || socket.writableLength <= drainedBytes) return
+      await Promise.race([closed, new Promise<void>((drained) => socket.once('drain', drained))])
     },
     closed,
     close,
     [Symbol.dispose]: close,
   }
+}
+
+/** One message of the peer. Throws `transport.invalid-message`, saying what is wrong with it and where. */
+function parseMessage<In>(text: string, schema: z.ZodType<In>): In {
+  const parsed = schema.safeParse(jsonOf(text))
+  if (parsed.success) return parsed.data
+  const [issue] = parsed.error.issues
+  const where = issue === undefined || issue.path.length === 0 ? '' : ` at ${issue.path.join('.')}`
+  throw invalid(`the peer sent a message that is not valid${where}: ${issue?.message ?? ''}`)
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw invalid('the peer sent something that is not JSON', cause)
+  }
+}
+
+function invalid(message: string, cause?: unknown): SteadError {
+  return new SteadError({
+    code: 'transport.invalid-message',
+    message,
+    hint: 'Is something else speaking on this socket, or another version of Stead?',
+    cause,
+  })
 }

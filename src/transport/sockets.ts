@@ -32,6 +32,8 @@ export interface ListenOptions<In> {
   readonly keyOf: (identity: string) => Uint8Array | null
 }
 
+/** A peer that has not proven its key by then is turned away. */
+const handshakeMs = 5000
 /** Most peers at once; more are turned away. */
 const peersMax = 10_000
 
@@ -42,10 +44,17 @@ export async function listenForPeers<Out, In>(
   onPeer: (channel: Channel<Out>) => (message: In) => void,
 ): Promise<AsyncDisposable & { readonly port: number | null }> {
   const channels = new Set<Channel<Out>>()
+  const identities = new WeakMap<Socket, string>()
+  const keyFor = (socket: Socket, identity: string): Uint8Array | null => {
+    const key = options.keyOf(identity)
+    if (key !== null) identities.set(socket, identity)
+    return key
+  }
   const accept = (socket: Socket): void => {
     let receive: (message: In) => void = () => {}
     const channel = openChannel<Out, In>({
       socket,
+      identity: identities.get(socket) ?? null,
       clock: options.clock,
       schema: options.schema,
       onMessage: (message) => receive(message),
@@ -58,7 +67,7 @@ export async function listenForPeers<Out, In>(
     address.kind === 'unix'
       ? createServer(accept)
       : createTlsServer(
-          { ...pskOptions, pskCallback: (_socket, identity) => options.keyOf(identity), pskIdentityHint: 'stead' },
+          { ...pskOptions, handshakeTimeout: handshakeMs, pskCallback: keyFor, pskIdentityHint: 'stead' },
           accept,
         )
   server.maxConnections = peersMax
@@ -107,6 +116,8 @@ export interface DialOptions<Out, In> {
 
 const retryMinMs = 100
 const retryMaxMs = 5000
+/** A channel that lasted this long was a good one: the pauses begin anew. One that is refused over and over is not. */
+const steadyMs = 5000
 
 /** Keeps a channel to control open, dialling again for ever with growing pauses, until disposed. */
 export function dialForever<Out, In>(address: TransportAddress, options: DialOptions<Out, In>): AsyncDisposable {
@@ -114,7 +125,9 @@ export function dialForever<Out, In>(address: TransportAddress, options: DialOpt
   const loop = async (): Promise<void> => {
     let pauseMs = retryMinMs
     while (!stop.signal.aborted) {
-      const reason = await oneChannel(address, options, stop.signal, () => (pauseMs = retryMinMs))
+      let openedMs = Infinity
+      const reason = await oneChannel(address, options, stop.signal, () => (openedMs = options.clock.monotonicMs()))
+      if (options.clock.monotonicMs() - openedMs >= steadyMs) pauseMs = retryMinMs
       if (stop.signal.aborted) return
       options.onDown(reason)
       // Half fixed, half random, so that many nodes do not come back in step.
@@ -160,6 +173,7 @@ async function oneChannel<Out, In>(
     onOpened()
     const channel = openChannel<Out, In>({
       socket,
+      identity: null,
       clock: options.clock,
       schema: options.schema,
       onMessage: options.onMessage,
@@ -178,12 +192,12 @@ function dial(address: TransportAddress): Socket {
     host: address.host,
     port: address.port,
     ...pskOptions,
-    timeout: 5000,
+    timeout: handshakeMs,
     // The shared key is the identity: there is no certificate to check.
     checkServerIdentity: () => undefined,
     pskCallback: () => ({ identity: address.identity, psk: address.key }),
   })
-  socket.once('timeout', () => socket.destroy(new Error('no answer within 5 s')))
+  socket.once('timeout', () => socket.destroy(new Error(`no answer within ${handshakeMs / 1000} s`)))
   socket.once('secureConnect', () => socket.setTimeout(0))
   return socket
 }
