@@ -1,7 +1,7 @@
 /** Runs the real `stead` command for tests, with a state directory of its own, and leaves nothing behind. */
 import assert from 'node:assert/strict'
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -29,24 +29,40 @@ export interface Running {
   stop(signal?: NodeJS.Signals): Promise<{ code: number | null; tookMs: number }>
 }
 
+export interface WorkbenchOptions {
+  readonly env?: NodeJS.ProcessEnv
+  /** The command to run, when it is not the one of the source. */
+  readonly main?: string
+  /** Who runs it, when it is not the user of the test. */
+  readonly uid?: number | null
+}
+
 /** A place for one test: an app directory, state and sockets of its own. */
 export class Workbench implements AsyncDisposable {
   readonly dir: string
   readonly appDir: string
   readonly env: NodeJS.ProcessEnv
   readonly #main: string
+  readonly #user: { readonly uid: number; readonly gid: number } | null
   readonly #running: Running[] = []
 
-  /** `main` is the command to run, when it is not the one of the source. */
-  constructor(env: NodeJS.ProcessEnv = {}, main: string = sourceMain) {
+  constructor({ env = {}, main = sourceMain, uid = null }: WorkbenchOptions = {}) {
     this.#main = main
+    this.#user = uid === null ? null : { uid, gid: uid }
     this.dir = mkdtempSync(join(tmpdir(), 'st-'))
     // Workloads run as other users and must be able to pass through.
     chmodSync(this.dir, 0o711)
     this.appDir = join(this.dir, 'app')
     mkdirSync(this.appDir)
     const { NODE_EXTRA_CA_CERTS: _slow, ...inherited } = process.env
-    this.env = { ...inherited, STEAD_STATE: join(this.dir, 's'), STEAD_RUN: join(this.dir, 'r'), ...env }
+    if (uid !== null) for (const path of [this.dir, this.appDir]) chownSync(path, uid, uid)
+    this.env = {
+      ...inherited,
+      STEAD_STATE: join(this.dir, 's'),
+      STEAD_RUN: join(this.dir, 'r'),
+      ...(uid === null ? {} : { HOME: this.dir }),
+      ...env,
+    }
   }
 
   /** Puts an example here, to run and to change. */
@@ -65,7 +81,7 @@ export class Workbench implements AsyncDisposable {
   /** Runs a command to its end. */
   stead(...args: readonly string[]): Promise<Result> {
     return new Promise((resolve) => {
-      const options = { env: this.env, cwd: this.appDir, timeout: 120_000, maxBuffer: 64 * 1024 * 1024 }
+      const options = { env: this.env, cwd: this.appDir, timeout: 120_000, maxBuffer: 64 * 1024 * 1024, ...this.#user }
       execFile(
         process.execPath,
         ['--disable-warning=ExperimentalWarning', this.#main, ...args],
@@ -88,6 +104,7 @@ export class Workbench implements AsyncDisposable {
       env: this.env,
       cwd: this.appDir,
       stdio: ['ignore', 'pipe', 'pipe'],
+      ...this.#user,
     })
     const running = followed(child)
     this.#running.push(running)

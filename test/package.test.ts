@@ -159,7 +159,7 @@ suite('the package', () => {
   })
 
   installedTest('the command runs an app', async () => {
-    await using bench = new Workbench({}, join(installed, 'dist', 'cli', 'bin.js'))
+    await using bench = new Workbench({ main: join(installed, 'dist', 'cli', 'bin.js') })
     bench.write({
       'app.ts': `import { app, service } from 'stead'
         const web = service('web', { from: './web', run: ['node', 'server.js'], http: 3000 })

@@ -87,9 +87,10 @@ suite('life of an instance', () => {
       { kind: 'possible' },
       { kind: 'probe-failed', reason: 'GET / answered 500' },
       { kind: 'ready-timeout' },
+      { kind: 'probe-failed', reason: 'read ECONNRESET' },
       { kind: 'exited', exit: bad },
     )
-    assert.deepEqual(story, ['starting start', 'starting', 'starting kill', 'gave-up'])
+    assert.deepEqual(story, ['starting start', 'starting', 'starting kill', 'starting', 'gave-up'])
     assert.equal(life.reason, 'did not get ready in time: GET / answered 500')
   })
 

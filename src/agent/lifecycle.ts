@@ -108,6 +108,8 @@ export function step(life: Life, event: LifeEvent, policy: LifePolicy): LifeStep
         ? stay({ misses: 0 })
         : go('ready', null, { everReady: true, failures: 0, misses: 0 })
     case 'probe-failed':
+      // Once its time is over it is being killed, and a probe that this cuts off says nothing of why.
+      if (life.phase === 'starting' && !life.everReady && life.failures >= policy.failuresMax) return stay()
       if (life.phase === 'starting') return stay({ reason: event.reason })
       if (life.phase !== 'ready') return stay()
       if (life.misses + 1 < policy.missesMax) return stay({ misses: life.misses + 1 })

@@ -199,7 +199,9 @@ export class ResourceRunner {
     if (server === null) return
     this.#sandbox ??= await this.attempts.adopt()
     if (this.#sandbox !== null && (before === null || jsonEqual(before, server))) {
-      const ended = await Promise.race([this.#sandbox.exited.then(() => true), Promise.resolve(false)])
+      // A turn of the event loop: what ended before it was adopted has said so by then.
+      const turn = sleep(this.#options.clock, 0).then(() => false)
+      const ended = await Promise.race([this.#sandbox.exited.then(() => true), turn])
       if (!ended) return
     }
     await this.#stopServer()

@@ -78,9 +78,9 @@ async function npmRecipe(
   runtime: Runtime | null,
   env: NodeJS.ProcessEnv,
 ): Promise<Recipe | null> {
-  const locked = readLockfile(lock)
-  if (locked.count === 0) return null
   const manifest = await textOf(join(from, 'package.json'))
+  const locked = readLockfile(lock, manifest)
+  if (locked.count === 0) return null
   const settings = await textOf(join(from, '.npmrc'))
   const node = runtime?.name === 'node' ? runtime.version : process.version
   return {

@@ -17,9 +17,19 @@ function isFields(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** Reads the text of a `package-lock.json`. Throws `artifact.dependency-refused` naming the packages that are not fixed. */
-export function readLockfile(text: string): LockedPackages {
+/**
+ * Reads the text of a `package-lock.json`, beside that of the `package.json` it was made for, if there is one. Throws
+ * `artifact.dependency-refused` naming the packages that are not fixed. Versions that do not fit are found by npm itself.
+ */
+export function readLockfile(text: string, manifest: string | null = null): LockedPackages {
   const packages = packagesOf(text)
+  const unlocked = dependenciesIn(manifest).filter((name) => packages[`node_modules/${name}`] === undefined)
+  if (unlocked.length > 0) {
+    throw refused(
+      `package.json depends on ${unlocked.slice(0, 5).join(', ')}, which it does not name`,
+      'Bring it up to date with `npm install --package-lock-only`.',
+    )
+  }
   const needed = Object.entries(packages).filter(([path, item]) => path !== '' && item.dev !== true)
   const loose = needed.flatMap(([path, item]) => {
     const fault = faultOf(item)
@@ -34,6 +44,16 @@ export function readLockfile(text: string): LockedPackages {
   return {
     count: needed.length,
     withInstallScript: needed.filter(([, item]) => item.hasInstallScript === true).map(([path]) => nameOf(path)),
+  }
+}
+
+/** The names in `dependencies` of a package.json; none where it is not one, which npm then says. */
+function dependenciesIn(manifest: string | null): string[] {
+  try {
+    const value: unknown = JSON.parse(manifest ?? '')
+    return isFields(value) && isFields(value.dependencies) ? Object.keys(value.dependencies) : []
+  } catch {
+    return []
   }
 }
 

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path'
 import type { BundleStore } from '../artifact/index.ts'
 import { evaluateAppFile } from '../evaluate/index.ts'
 import type { Graph } from '../model/index.ts'
+import { ofPart } from './failure.ts'
 
 export interface Built {
   readonly graph: Graph
@@ -26,7 +27,7 @@ export function readGraph(appFile: string, onOutput: (text: string) => void): Pr
   return evaluateAppFile(appFile, { environment: { name: 'local', production: false }, onOutput })
 }
 
-/** Bundles every part; what has not changed costs only the looking. */
+/** Bundles every part; what has not changed costs only the looking. Throws what bundling throws, with the name of the part. */
 export async function bundleParts(
   bundles: BundleStore,
   graph: Graph,
@@ -35,14 +36,14 @@ export async function bundleParts(
 ): Promise<Record<string, string>> {
   const digests: Record<string, string> = {}
   for (const [name, { from, program }] of sourcesOf(graph, appFile)) {
-    const runtime = program === null ? null : (await bundles.resolveRuntime(program)).runtime
-    const bundle = await bundles.make({
-      from,
-      runtime,
-      onProgress: (line) => options.onProgress(`${name}: ${line}`),
-      signal: options.signal,
-    })
-    digests[name] = bundle.digest
+    try {
+      const runtime = program === null ? null : (await bundles.resolveRuntime(program)).runtime
+      const onProgress = (line: string): void => options.onProgress(`${name}: ${line}`)
+      const bundle = await bundles.make({ from, runtime, onProgress, signal: options.signal })
+      digests[name] = bundle.digest
+    } catch (error) {
+      throw ofPart(name, error)
+    }
   }
   return digests
 }

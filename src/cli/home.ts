@@ -7,13 +7,17 @@
  * STEAD_STATE and STEAD_RUN override them. Invariant: data of another format version is never touched.
  */
 import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, realpathSync, statfsSync, writeFileSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { messageOf, SteadError, systemCodeOf } from '../base/index.ts'
+import { formatBytes } from '../model/index.ts'
 
 /** Version of everything under the state directory. */
 const formatVersion = 1
+
+/** Free space below which an app is not started: room for the programs of a database and for what it writes at first. */
+const freeBytesMin = 256 * 1024 ** 2
 
 export interface Home {
   readonly stateRoot: string
@@ -68,6 +72,21 @@ function defaultRun(): string {
     : join(process.env['XDG_RUNTIME_DIR'], 'stead')
 }
 
+/** Refuses a disk on which an app would only half start, before anything is written to it. Throws `cli.disk-full`. */
+export function checkSpace(home: Home): void {
+  let place = home.appDir
+  while (!existsSync(place) && place !== dirname(place)) place = dirname(place)
+  const { bavail, bsize } = statfsSync(place)
+  const freeBytes = bavail * bsize
+  if (freeBytes >= freeBytesMin) return
+  throw new SteadError({
+    code: 'cli.disk-full',
+    message: `the disk of ${home.stateRoot} has ${formatBytes(freeBytes)} free, and an app needs ${formatBytes(freeBytesMin)} to start`,
+    hint: 'Make room, or set STEAD_STATE to a directory on a larger disk. Nothing was started.',
+    retry: 'later',
+  })
+}
+
 /** Makes the directories and checks the format. Throws `cli.newer-state`, `cli.no-state-directory`. */
 export function prepareHome(home: Home): void {
   try {
@@ -86,7 +105,13 @@ export function prepareHome(home: Home): void {
   const path = join(home.appDir, 'format.json')
   const found = readVersion(path)
   if (found === null) writeFileSync(path, `${JSON.stringify({ version: formatVersion })}\n`)
-  else if (found !== formatVersion) {
+  else if (Number.isNaN(found)) {
+    throw new SteadError({
+      code: 'cli.damaged-state',
+      message: `${path} is damaged: it does not say which version of Stead wrote the directory`,
+      hint: `When it was this one, write {"version":${formatVersion}} into it; its data lies beside it.`,
+    })
+  } else if (found !== formatVersion) {
     throw new SteadError({
       code: 'cli.newer-state',
       message: `${home.appDir} was written by another version of Stead (format ${found}, this one reads ${formatVersion})`,

@@ -3,12 +3,13 @@
  * failure prints one sentence and a hint; anything else is a bug and prints its stack.
  */
 import { parseArgs } from 'node:util'
-import { isSteadError, SteadError } from '../base/index.ts'
+import { SteadError } from '../base/index.ts'
 import { doctor, doctorHelp } from './commands/doctor.ts'
 import { down, downHelp } from './commands/down.ts'
 import { graph, graphHelp, logs, logsHelp, status, statusHelp } from './commands/status.ts'
 import { up, upHelp } from './commands/up.ts'
 import { type ExitCode, exitCodes } from './exit-codes.ts'
+import { asForeseen } from './failure.ts'
 import { note, paint, print } from './terminal.ts'
 
 const help = `stead: runs applications that have state
@@ -105,17 +106,21 @@ function parse(argv: readonly string[]): Flags {
 function number(name: string, text: string, min: number, max: number): number {
   const value = Number(text)
   if (!Number.isInteger(value) || value < min || value > max)
-    throw usage(`${name} must be a number from ${min} to ${max}, not ${text}`, '')
+    throw usage(
+      `${name} must be a number from ${min} to ${max}, not '${text}'`,
+      `For example: ${name} ${Math.min(8080, max)}`,
+    )
   return value
 }
 
 function usage(message: string, hint: string): SteadError {
-  return new SteadError({ code: 'cli.usage', message, ...(hint === '' ? {} : { hint }) })
+  return new SteadError({ code: 'cli.usage', message, hint })
 }
 
-function explain(error: unknown, json: boolean): ExitCode {
-  if (!isSteadError(error)) {
-    note(error instanceof Error ? (error.stack ?? error.message) : String(error))
+function explain(thrown: unknown, json: boolean): ExitCode {
+  const error = asForeseen(thrown)
+  if (error === null) {
+    note(thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown))
     note('This is a bug in stead: please report it with the lines above.')
     return exitCodes.failed
   }

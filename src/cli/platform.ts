@@ -3,11 +3,11 @@
  * carry them between machines. This is the only place that knows all of them.
  */
 import { startAgent } from '../agent/index.ts'
-import { systemClock, systemRandom } from '../base/index.ts'
+import { isSteadError, messageOf, SteadError, systemClock, systemRandom } from '../base/index.ts'
 import { type Apply, type AppView, type Control, startControl } from '../control/index.ts'
 import { connectGateway, createGateway } from '../gateway/index.ts'
 import { type Downward, type LogLine, type Upward, upwardSchema } from '../protocol/index.ts'
-import { openSqliteStore } from '../store/index.ts'
+import { openSqliteStore, type Store } from '../store/index.ts'
 import { listenForPeers } from '../transport/index.ts'
 import type { Home } from './home.ts'
 import { type Machine, programOf } from './machine.ts'
@@ -55,7 +55,7 @@ export async function startPlatform({ home, machine, port, onNotice, onFatal }: 
     createGateway({ connect: (endpoint) => machine.network.connect(endpoint), limits: { closeMs }, clock, random }),
   )
   const bound = port === null ? null : await gateway.listen(port)
-  const store = stack.adopt(await openSqliteStore({ path: home.storePath, clock }), (opened) => opened.close())
+  const store = stack.adopt(await openStore(home), (opened) => opened.close())
   const types = [...machine.providers.values()].map(({ type, port: dialled }) => {
     return { type, port: dialled, credential: dialled === null ? ('shared' as const) : ('own' as const) }
   })
@@ -99,6 +99,33 @@ export async function startPlatform({ home, machine, port, onNotice, onFatal }: 
     onChange: (run) => control.onChange(run),
     logs: (assignment, options): AsyncIterable<LogLine> => control.logs(assignment, options),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
+  }
+}
+
+/** The platform's records. Throws `cli.damaged-state`, `cli.already-running`, or as `openSqliteStore` says. */
+async function openStore(home: Home): Promise<Store> {
+  try {
+    return await openSqliteStore({ path: home.storePath, clock: systemClock })
+  } catch (cause) {
+    const code = isSteadError(cause) ? cause.code : null
+    if (code === 'store.corrupt') {
+      throw new SteadError({
+        code: 'cli.damaged-state',
+        message: messageOf(cause),
+        hint:
+          'It holds what runs here and the secrets; the data of databases lies beside it and was not touched. Put a copy ' +
+          'of the file back in its place; or begin anew with `stead down --delete-data`, which deletes that data too.',
+        cause,
+      })
+    }
+    if (code !== 'store.in-use') throw cause
+    throw new SteadError({
+      code: 'cli.already-running',
+      message: `another stead is working on ${home.appDir} at this moment`,
+      hint: 'See `stead status`, and try again when it has ended.',
+      retry: 'later',
+      cause,
+    })
   }
 }
 

@@ -83,7 +83,7 @@ export interface Exit {
   readonly code: number | null
   /** Signal name when `cause` is `signal` or `memory`. */
   readonly signal: string | null
-  /** For a person: "ended with code 3", "killed: it reached its memory limit of 128 MB". */
+  /** For a person: "ended with code 3", "killed: it reached its memory limit of 128 MiB". */
   readonly sentence: string
 }
 

@@ -29,7 +29,7 @@ test('a signal', () => {
 test('memory: killed for it, or told beside another end', () => {
   const exit = explainExit(137, { oomKills: 1, forksRefused: 0 }, limits)
   assert.deepEqual([exit.cause, exit.signal], ['memory', 'SIGKILL'])
-  assert.equal(exit.sentence, 'killed: it reached its memory limit of 128 MB')
+  assert.equal(exit.sentence, 'killed: it reached its memory limit of 128 MiB')
   assert.equal(explainExit(137, calm, limits).cause, 'signal', 'killed by somebody, not for memory')
   assert.match(explainExit(1, { oomKills: 2, forksRefused: 0 }, limits).sentence, /2 of its processes were killed/)
 })

@@ -88,5 +88,6 @@ export const exitNeverStarted: Exit = {
 }
 
 function megabytes(bytes: number | null): string {
-  return bytes === null ? 'the machine' : `${Math.round(bytes / 2 ** 20)} MB`
+  if (bytes === null) return 'the machine'
+  return bytes % 1_000_000 === 0 ? `${bytes / 1_000_000} MB` : `${Math.round(bytes / 2 ** 20)} MiB`
 }

@@ -71,7 +71,7 @@ export const limitCases: readonly ConformanceCase[] = [
         return void (await bench.refused(spec, 'sandbox.refused'))
       const { exit, lines } = await bench.run(spec)
       assert.deepEqual([exit.cause, exit.signal], ['memory', 'SIGKILL'], exit.sentence)
-      assert.match(exit.sentence, /memory limit of 48 MB/)
+      assert.match(exit.sentence, /memory limit of 48 MiB/)
       assert.deepEqual(lines, [])
     },
   ],

@@ -1,14 +1,14 @@
 /** `stead down`: stops the app, also one whose platform has died and left its instances running. */
 import { dirname } from 'node:path'
-import { rmSync } from 'node:fs'
+import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { SteadError } from '../../base/index.ts'
+import { isSteadError, SteadError } from '../../base/index.ts'
 import { findAppFile } from '../../evaluate/index.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
-import { homeOf, prepareHome } from '../home.ts'
-import { lookAtMachine } from '../machine.ts'
+import { type Home, homeOf, prepareHome } from '../home.ts'
+import { lookAtMachine, type Machine } from '../machine.ts'
 import { askJson, type Status } from '../operator.ts'
-import { startPlatform } from '../platform.ts'
+import { type Platform, startPlatform } from '../platform.ts'
 import { print, Steps } from '../terminal.ts'
 
 export const downHelp = `stead down [DIR]     stop the app; its data stays
@@ -31,27 +31,40 @@ export async function down(options: { directory: string; json: boolean; deleteDa
       await ended(running.pid)
     })
   }
+  // What has never run has left nothing, and nothing is made for it.
+  const left = existsSync(home.appDir) ? await endWhatIsLeft(home, options.deleteData, steps) : false
+  const stopped = running !== null || left
+  if (options.json) print(JSON.stringify({ stopped, dataDeleted: options.deleteData }))
+  return stopped || options.deleteData ? exitCodes.ok : exitCodes.notRunning
+}
+
+/** Ends what a dead platform left running, and deletes the data if asked. Answers whether anything ran. */
+async function endWhatIsLeft(home: Home, deleteData: boolean, steps: Steps): Promise<boolean> {
   prepareHome(home)
   const machine = await lookAtMachine(home)
-  // Starting the agent finds what a dead platform left; stopping it ends that.
-  const platform = await startPlatform({
-    home,
-    machine,
-    port: null,
-    onNotice: (text) => steps.say(text),
-    onFatal: () => {},
+  const platform = await startToStop(home, machine, steps).catch((error: unknown) => {
+    const damaged = isSteadError(error) && ['cli.damaged-state', 'agent.corrupt-plan'].includes(error.code)
+    if (!deleteData || !damaged) throw error
+    for (const path of [home.storePath, `${home.storePath}-wal`, join(home.agentDir, 'plan.json')])
+      rmSync(path, { force: true })
+    return startToStop(home, machine, steps)
   })
   const left = platform.apps().filter((app) => platform.view(app)?.instances.length !== 0)
   await platform[Symbol.asyncDispose]()
-  if (options.deleteData) {
+  if (deleteData) {
     await steps.run('delete the data', async () => {
-      for (const app of platform.apps()) await machine.domain.destroy(join(home.agentDir, 'domains', app))
+      const domains = join(home.agentDir, 'domains')
+      for (const app of existsSync(domains) ? readdirSync(domains) : [])
+        await machine.domain.destroy(join(domains, app))
       rmSync(home.appDir, { recursive: true, force: true })
     })
   }
-  const stopped = running !== null || left.length > 0
-  if (options.json) print(JSON.stringify({ stopped, dataDeleted: options.deleteData }))
-  return stopped || options.deleteData ? exitCodes.ok : exitCodes.notRunning
+  return left.length > 0
+}
+
+/** Starting the agent finds what a dead platform left; stopping it ends that. */
+function startToStop(home: Home, machine: Machine, steps: Steps): Promise<Platform> {
+  return startPlatform({ home, machine, port: null, onNotice: (text) => steps.say(text), onFatal: () => {} })
 }
 
 async function ended(pid: number): Promise<void> {

@@ -5,10 +5,11 @@ import { dirname, join } from 'node:path'
 import { isSteadError, messageOf, SteadError } from '../../base/index.ts'
 import type { AppView } from '../../control/index.ts'
 import { findAppFile } from '../../evaluate/index.ts'
-import { describeDiff, diffGraphs, type Graph } from '../../model/index.ts'
+import { describeDiff, diffGraphs, type Graph, type Part } from '../../model/index.ts'
 import { bundleParts, type Built, readGraph, sourcesOf } from '../bundling.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
-import { type Home, homeOf, prepareHome } from '../home.ts'
+import { partFailure } from '../failure.ts'
+import { checkSpace, type Home, homeOf, prepareHome } from '../home.ts'
 import { lookAtMachine, type Machine } from '../machine.ts'
 import { askJson, serveOperator, type Status } from '../operator.ts'
 import { type Platform, startPlatform } from '../platform.ts'
@@ -34,7 +35,7 @@ export interface UpOptions {
 /** How long after a change the files must be quiet. */
 const quietMs = 80
 /** How many last lines of output are shown of a part that does not get ready. */
-const tailLines = 12
+const tailLines = 20
 
 export async function up(options: UpOptions): Promise<ExitCode> {
   const appFile = await findAppFile(options.directory)
@@ -72,6 +73,7 @@ async function run(
   const startMs = performance.now()
   const onOutput = (text: string): void => steps.say(text.trimEnd())
   const graph = await steps.run('read the app file', () => readGraph(appFile, onOutput))
+  checkSpace(home)
   prepareHome(home)
   const machine = await steps.run('look at this machine', async (detail) => {
     const found = await lookAtMachine(home)
@@ -98,21 +100,21 @@ async function run(
       logsOf(platform, graph.app, part, how),
     down: () => stop.abort(new Error('stead down')),
   }
-  let exit: ExitCode = exitCodes.ok
   try {
     await using _operator = await serveOperator(home.operatorSocket, operations)
     await platform.apply({ graph, bundles })
     const failed = await followStart(platform, graph, steps, stop.signal)
     if (failed !== null) {
-      await explainFailure(platform, graph.app, failed, steps)
-      exit = exitCodes.failed
-    } else if (!stop.signal.aborted) {
+      await showLastLines(platform, graph.app, failed.part, steps)
+      throw partFailure(failed.part, failed.reason)
+    }
+    if (!stop.signal.aborted) {
       announceReady(options, platform, graph.app, performance.now() - startMs)
       await using _watching = watchForChanges({ graph, bundles }, appFile, machine, platform, steps, stop.signal)
       await new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve(), { once: true }))
     }
     if (fatal !== null) throw fatal
-    return exit
+    return exitCodes.ok
   } finally {
     await steps.run('stop everything', async () => {
       await platform.stop(graph.app)
@@ -138,24 +140,37 @@ function announce(graph: Graph, machine: Machine, steps: Steps): void {
   for (const line of machine.weaker) steps.say(`  ${paint('yellow', 'weaker', process.stderr)} ${line}`)
 }
 
-/** Prints a line for each part as it gets ready. Answers the part that failed, or null when all are ready. */
+interface Failed {
+  readonly part: Part
+  readonly reason: string
+}
+
+/** Prints a line for each part as it gets ready, and for what goes wrong meanwhile. Answers what failed, or null when all are ready. */
 async function followStart(
   platform: Platform,
   graph: Graph,
   steps: Steps,
   signal: AbortSignal,
-): Promise<string | null> {
+): Promise<Failed | null> {
   const startMs = performance.now()
   const told = new Set<string>()
-  const { promise, resolve } = Promise.withResolvers<string | null>()
+  const troubles = new Map<string, string>()
+  const { promise, resolve } = Promise.withResolvers<Failed | null>()
   const look = (): void => {
     const view = platform.view(graph.app)
     if (view === null) return
     for (const part of graph.parts) {
       if (told.has(part.name)) continue
       const state = stateOf(view, part.name)
-      if (state === 'failed') return resolve(part.name)
-      if (state !== 'ready') continue
+      const trouble = troubleOf(view, part.name)
+      if (state === 'failed') return resolve({ part, reason: trouble ?? 'it ended' })
+      if (state !== 'ready') {
+        const first = trouble?.split('\n')[0]
+        if (first === undefined || troubles.get(part.name) === first) continue
+        troubles.set(part.name, first)
+        steps.say(`  ${paint('yellow', part.name, process.stderr)} ${first}; trying again`)
+        continue
+      }
       told.add(part.name)
       const what = part.kind === 'resource' ? part.type : part.kind
       steps.done(
@@ -172,6 +187,16 @@ async function followStart(
   return await promise
 }
 
+/** Why a part that has tried to run does not, in the agent's words. */
+function troubleOf(view: AppView, part: string): string | null {
+  const statuses = [
+    ...view.instances.filter(({ record }) => record.part.name === part).map(({ status }) => status),
+    view.resources.find((resource) => resource.part === part)?.status ?? null,
+  ]
+  const phases: readonly (string | undefined)[] = ['backing-off', 'gave-up', 'failed']
+  return statuses.find((status) => phases.includes(status?.phase))?.reason ?? null
+}
+
 function stateOf(view: AppView, part: string): 'ready' | 'failed' | 'coming' {
   const declared = view.app.graph.parts.find((candidate) => candidate.name === part)
   const resource = view.resources.find((candidate) => candidate.part === part)
@@ -183,23 +208,15 @@ function stateOf(view: AppView, part: string): 'ready' | 'failed' | 'coming' {
   return phases.filter((phase) => phase === 'ready').length >= wanted ? 'ready' : 'coming'
 }
 
-async function explainFailure(platform: Platform, app: string, part: string, steps: Steps): Promise<void> {
-  const view = platform.view(app)
-  const instances = view?.instances.filter(({ record }) => record.part.name === part) ?? []
-  const statuses = [
-    ...instances.map(({ status }) => status),
-    view?.resources.find((resource) => resource.part === part)?.status,
-  ]
-  const reason = statuses.find((status) => status?.reason)?.reason ?? 'it ended'
-  const [first = '', ...rest] = reason.split('\n')
-  steps.say(`${paint('red', '✗', process.stderr)} ${part} gave up: ${first}`)
-  for (const line of rest) steps.say(`    ${line}`)
+/** The last lines of a program that failed. Those of a resource's server are in its reason where they say something. */
+async function showLastLines(platform: Platform, app: string, part: Part, steps: Steps): Promise<void> {
+  if (part.kind === 'resource') return
   const lines: string[] = []
   const signal = AbortSignal.timeout(2000)
-  for await (const line of logsOf(platform, app, part, { tail: tailLines, follow: false, signal }))
+  for await (const line of logsOf(platform, app, part.name, { tail: tailLines, follow: false, signal }))
     lines.push(line.text)
-  if (lines.length === 0) return steps.say(`  ${part} printed nothing.`)
-  steps.say(`  The last lines of ${part}:`)
+  if (lines.length === 0) return steps.say(`  ${part.name} printed nothing.`)
+  steps.say(`  The last lines of ${part.name}:`)
   for (const line of lines.slice(-tailLines)) steps.say(`    ${line}`)
 }
 

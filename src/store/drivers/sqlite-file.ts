@@ -83,7 +83,7 @@ function makeDurable(db: DatabaseSync, path: string): void {
 
 function checkIntegrity(db: DatabaseSync, path: string): void {
   const found = db.prepare('PRAGMA quick_check(1)').get()?.quick_check
-  if (found !== 'ok') throw corrupt(path, String(found))
+  if (found !== 'ok') throw corrupt(path, String(found).split('\n').at(-1) ?? '')
 }
 
 function corrupt(path: string, found: string, cause?: unknown): Error {
