@@ -19,10 +19,11 @@ interface Transfer {
 
 export class BundleFetcher {
   readonly #import: (bytes: AsyncIterable<Uint8Array>) => Promise<Bundle>
-  readonly #ask: (digest: string) => void
+  readonly #ask: (digest: string) => boolean
   readonly #open = new Map<string, { transfer: Transfer; result: Promise<Bundle> }>()
 
-  constructor(importBundle: (bytes: AsyncIterable<Uint8Array>) => Promise<Bundle>, ask: (digest: string) => void) {
+  /** `ask` sends the request, and answers false when control is not connected. */
+  constructor(importBundle: (bytes: AsyncIterable<Uint8Array>) => Promise<Bundle>, ask: (digest: string) => boolean) {
     this.#import = importBundle
     this.#ask = ask
   }
@@ -31,11 +32,21 @@ export class BundleFetcher {
   fetch(digest: string): Promise<Bundle> {
     const known = this.#open.get(digest)
     if (known !== undefined) return known.result
+    if (!this.#ask(digest)) return Promise.reject(notToBeHad(digest, 'control is not connected'))
     const transfer: Transfer = { pieces: [], wake: () => {} }
-    const result = this.#import(bytesOf(transfer)).finally(() => this.#open.delete(digest))
+    const result = this.#take(digest, transfer)
     this.#open.set(digest, { transfer, result })
-    this.#ask(digest)
     return result
+  }
+
+  async #take(digest: string, transfer: Transfer): Promise<Bundle> {
+    try {
+      const bundle = await this.#import(bytesOf(transfer))
+      if (bundle.digest !== digest) throw notToBeHad(digest, 'control sent another one')
+      return bundle
+    } finally {
+      this.#open.delete(digest)
+    }
   }
 
   receive(piece: BundlePiece): void {
@@ -62,13 +73,14 @@ async function* bytesOf(transfer: Transfer): AsyncIterable<Uint8Array> {
       continue
     }
     if (piece.error !== null) {
-      throw new SteadError({
-        code: 'agent.no-bundle',
-        message: `the bundle ${piece.digest.slice(0, 12)} cannot be had: ${piece.error}`,
-        retry: 'later',
-      })
+      throw notToBeHad(piece.digest, piece.error)
     }
     if (piece.done) return
     yield Buffer.from(piece.data, 'base64')
   }
+}
+
+function notToBeHad(digest: string, why: string): SteadError {
+  const message = `the bundle ${digest.slice(0, 12)} cannot be had: ${why}`
+  return new SteadError({ code: 'agent.no-bundle', message, retry: 'later' })
 }
