@@ -89,6 +89,8 @@ export interface Control extends AsyncDisposable {
   stop(app: string): Promise<void>
   view(app: string): AppView | null
   apps(): readonly string[]
+  /** The nodes that control knows, and whether it hears them now. */
+  nodes(): readonly { readonly name: string; readonly connected: boolean }[]
   /** Calls `run` soon after something may have changed. */
   onChange(run: () => void): Disposable
   /** Output of an assignment, from the node that has it. Throws `control.node-away`, `control.logs-failed`. */
@@ -414,6 +416,10 @@ class RunningControl implements Control {
 
   apps(): readonly string[] {
     return [...this.#records.apps.keys()]
+  }
+
+  nodes(): readonly { readonly name: string; readonly connected: boolean }[] {
+    return [...this.#nodes].map(([name, { connected }]) => ({ name, connected }))
   }
 
   view(name: string): AppView | null {

@@ -103,7 +103,7 @@ function instanceAssignment(
 
 function edge(
   state: ControlState,
-  { app, node, part: { name: consumer } }: InstanceRecord,
+  { app, node, part: consumer }: InstanceRecord,
   use: Use,
   types: readonly ResourceType[],
 ): Edge[] {
@@ -125,14 +125,14 @@ function edge(
         port: types.find((type) => type.type === target.type)?.port ?? 0,
         grant: grantFor(
           identity,
-          consumer,
+          consumer.name,
           types.find((type) => type.type === target.type),
         ),
         targets: endpoint !== null && reaches(endpoint, nodeOf(state, id), node) ? [{ id, endpoint }] : [],
       },
     ]
   }
-  const port = target.kind === 'service' ? (target.http ?? 0) : 0
+  const port = target.kind === 'service' ? edgePort(target.http ?? 0, portOf(consumer)) : 0
   return [
     {
       ...common,
@@ -146,6 +146,21 @@ function edge(
       ),
     },
   ]
+}
+
+/** The port that an instance itself serves on; 0 when it serves nothing. */
+function portOf(part: Part): number {
+  if (part.kind !== 'service') return 0
+  return part.http ?? (part.ready.kind === 'tcp' ? part.ready.port : 0)
+}
+
+/**
+ * The port of an edge to a service: the service's own, unless the consumer serves on the same one. A program that listens
+ * on all addresses would find it taken by its edge.
+ */
+function edgePort(wanted: number, own: number): number {
+  if (wanted !== own) return wanted
+  return own === 80 ? 8080 : 80
 }
 
 /**
