@@ -2,7 +2,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { chownSync, cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
-import pg from 'pg'
+import { Client } from 'pg'
 
 const uid = 65_534
 const env = { ...process.env, LC_ALL: 'C', PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin` }
@@ -49,13 +49,13 @@ export function unpackPostgres(into: string): string {
 /** A file system in an image file, made and mounted as told; options the domain's driver does not offer. */
 export function mountImage(
   at: string,
-  options: { sizeBytes: number; sparse: boolean; directIo: boolean; mount: string },
+  options: { sizeBytes: number; sparse: boolean; directIo: boolean; mount: string; format?: readonly string[] },
   cleanup: Cleanup,
 ): string {
   const image = `${at}.img`
   if (options.sparse) sh('truncate', '-s', String(options.sizeBytes), image)
   else sh('fallocate', '-l', String(options.sizeBytes), image)
-  sh('mkfs.btrfs', '-q', '-K', image)
+  sh('mkfs.btrfs', '-q', '-K', ...(options.format ?? []), image)
   return mountFile(image, at, options, cleanup)
 }
 
@@ -72,6 +72,21 @@ export function mountFile(
   sh('losetup', '--detach', device)
   cleanup.push(() => sh('sh', '-c', `! mountpoint -q ${at} || umount ${at}`))
   return at
+}
+
+/** What has been written to the device under a path so far: 0 where others use it too. */
+export function writtenTo(path: string): {
+  readonly writes: number
+  readonly kilobytes: number
+  readonly flushes: number
+} {
+  const device = sh('findmnt', '-no', 'SOURCE', '--target', path).replace(/\[.*/, '').trim()
+  if (!device.startsWith('/dev/loop')) return { writes: 0, kilobytes: 0, flushes: 0 }
+  const fields = readFileSync(`/sys/block/${device.slice('/dev/'.length)}/stat`, 'utf8')
+    .trim()
+    .split(/\s+/)
+    .map(Number)
+  return { writes: fields[4] ?? 0, kilobytes: (fields[6] ?? 0) / 2, flushes: fields[15] ?? 0 }
 }
 
 /** Makes an empty data directory; `noCow` is the part of it that is not copied on write. */
@@ -109,7 +124,7 @@ export class Server {
       ...settings,
     }
     const flags = Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`])
-    const user = [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', '--']
+    const user = ['--pdeathsig=INT', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', '--']
     this.#child = spawn('setpriv', [...user, join(bin, 'postgres'), '-D', data, ...flags], {
       env,
       stdio: ['ignore', 'ignore', 'pipe'],
@@ -134,8 +149,8 @@ export class Server {
     )
   }
 
-  async connect(): Promise<pg.Client> {
-    const client = new pg.Client({ host: this.#socketDir, port: this.#port, user: 'postgres', database: 'postgres' })
+  async connect(): Promise<Client> {
+    const client = new Client({ host: this.#socketDir, port: this.#port, user: 'postgres', database: 'postgres' })
     client.on('error', () => undefined)
     await client.connect()
     return client

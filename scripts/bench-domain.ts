@@ -2,17 +2,20 @@
  * What a domain in a btrfs image costs PostgreSQL, and what happens when a disk is full: the figures of
  * docs/decisions/0002-domain-on-btrfs-image.md. Needs Linux, root, btrfs-progs and pgbench (Debian: postgresql-contrib).
  *
- *     scripts/node scripts/bench-domain.ts speed   about 5 minutes
- *     scripts/node scripts/bench-domain.ts full    about 2 minutes
+ *     scripts/node scripts/bench-domain.ts commit  what one durable write of 8 kB costs in writes: exact, whatever the load
+ *     scripts/node scripts/bench-domain.ts speed   PostgreSQL: about 8 minutes, and noisy on a machine that does more
+ *     scripts/node scripts/bench-domain.ts full    full images and full hosts: about 2 minutes
  */
 import { randomBytes } from 'node:crypto'
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../src/base/index.ts'
 import { type Domain, btrfsDriver } from '../src/domain/index.ts'
 import {
   Cleanup,
+  writtenTo,
   Server,
   initdb,
   mountFile,
@@ -22,8 +25,8 @@ import {
   unpackPostgres,
 } from './bench-domain-rig.ts'
 
-const seconds = 6
-const rounds = 5
+const seconds = 5
+const rounds = 4
 const scale = 20
 const noZeroFill = { wal_init_zero: 'off', wal_recycle: 'off' }
 const smallWal = { max_wal_size: '96MB', min_wal_size: '32MB', shared_buffers: '64MB' }
@@ -38,6 +41,11 @@ function median(values: readonly number[]): number {
   return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
 }
 
+function spread(values: readonly number[], digits: number): string {
+  const [least, most] = [Math.min(...values), Math.max(...values)]
+  return `${median(values).toFixed(digits)} (${least.toFixed(digits)}-${most.toFixed(digits)})`
+}
+
 interface Place {
   readonly name: string
   readonly data: string
@@ -49,34 +57,35 @@ interface Place {
 
 async function speed(work: string, bin: string, sockets: string, cleanup: Cleanup): Promise<void> {
   const sizeBytes = 3 * 2 ** 30
-  const raw = (name: string, sparse: boolean, directIo: boolean, mount: string): string => {
-    const at = mountImage(join(work, name), { sizeBytes, sparse, directIo, mount }, cleanup)
-    sh('btrfs', 'subvolume', 'create', join(at, 'live'))
-    return join(at, 'live')
+  const raw = (name: string, options: Parameters<typeof mountImage>[1]): string => {
+    const live = join(mountImage(join(work, name), options, cleanup), 'live')
+    sh('btrfs', 'subvolume', 'create', live)
+    return live
   }
   const domain = await driver.open({ id: 'bench', root: join(work, 'domain'), home: 'here', sizeBytes: 3 * sizeBytes })
   cleanup.push(() => domain.close())
-  const careless = raw('careless', true, false, 'defaults')
-  const place = (
-    name: string,
-    subvolume: string | null,
-    noCow: Place['noCow'],
-    settings: Place['settings'],
-  ): Place => ({
+  const tuned = { sizeBytes, sparse: false, directIo: true, mount: 'noatime,nodiscard' }
+  const careless = raw('careless', { sizeBytes, sparse: true, directIo: false, mount: 'defaults' })
+  const large = raw('large', tuned)
+  const single = raw('single', { ...tuned, format: ['--nodesize', '4096', '--metadata', 'single'] })
+  const place = (name: string, subvolume: string | null, more: Partial<Place> = {}): Place => ({
     name,
     data: join(subvolume ?? work, name.replaceAll(/\W+/g, '-')),
-    settings,
-    noCow,
+    settings: {},
+    noCow: 'nothing',
     subvolume,
+    ...more,
   })
   const places = [
-    place('bare disk', null, 'nothing', {}),
-    place('sparse image, all defaults', careless, 'nothing', {}),
-    place('domain', domain.path, 'nothing', {}),
-    place('domain, no zero fill', domain.path, 'nothing', noZeroFill),
-    place('domain, no zero fill, WAL nocow', domain.path, 'wal', noZeroFill),
-    place('domain, WAL nocow', domain.path, 'wal', {}),
-    place('domain, all nocow', domain.path, 'all', {}),
+    place('bare disk', null),
+    place('sparse image, all defaults', careless),
+    place('tuned, nodes of 16 kB', large),
+    place('tuned, one copy of metadata', single),
+    place('domain', domain.path),
+    place('domain, WAL nocow', domain.path, { noCow: 'wal' }),
+    place('domain, all nocow', domain.path, { noCow: 'all' }),
+    place('domain, no zero fill', domain.path, { settings: noZeroFill }),
+    place('domain, open_datasync', domain.path, { settings: { wal_sync_method: 'open_datasync' } }),
   ]
   const servers: { place: Place; server: Server }[] = []
   for (const [index, place] of places.entries()) {
@@ -87,43 +96,80 @@ async function speed(work: string, bin: string, sockets: string, cleanup: Cleanu
     await server.pgbench('-i', '-q', '-s', String(scale))
     servers.push({ place, server })
   }
-  const measure = async (title: string, before: () => Promise<void>): Promise<void> => {
-    const results = servers.map(() => [] as number[])
+  const measure = async (title: string, before: () => Promise<unknown>): Promise<void> => {
+    const results = servers.map(() => [] as { tps: number; kilobytes: number; writes: number; flushes: number }[])
     for (let round = 0; round < rounds; round += 1) {
-      for (const [index, { server }] of servers.entries()) {
+      for (const [index, { place, server }] of servers.entries()) {
         await server.query('checkpoint')
         if (index === 0) await before()
-        results[index]?.push(await server.pgbench('-c', '4', '-j', '2', '-T', String(seconds)))
+        const start = writtenTo(place.data)
+        const tps = await server.pgbench('-c', '4', '-j', '2', '-T', String(seconds))
+        const end = writtenTo(place.data)
+        const each = (of: keyof typeof end): number => (end[of] - start[of]) / (tps * seconds)
+        results[index]?.push({ tps, kilobytes: each('kilobytes'), writes: each('writes'), flushes: each('flushes') })
       }
     }
     const bare = results[0] ?? []
-    say(`\n${title} (${rounds} rounds of ${seconds} s, 4 connections, scale ${scale})\n`)
-    say(
-      '| place | tx/s, median | least-most | of the bare disk, median of rounds | least-most |\n|---|---|---|---|---|',
-    )
+    say(`\n${title} (${rounds} rounds of ${seconds} s, 4 connections, scale ${scale}; median, least-most)\n`)
+    say('| place | tx/s | of the bare disk, in the same round | kB written, writes, flushes a tx |\n|---|---|---|---|')
     for (const [index, { place }] of servers.entries()) {
-      const tps = results[index] ?? []
-      const shares = tps.map((value, round) => value / (bare[round] ?? Number.NaN))
-      const range = (values: readonly number[], digits: number): string =>
-        `${Math.min(...values).toFixed(digits)}-${Math.max(...values).toFixed(digits)}`
-      say(
-        `| ${place.name} | ${median(tps).toFixed(0)} | ${range(tps, 0)} | ${median(shares).toFixed(2)} | ${range(shares, 2)} |`,
+      const runs = results[index] ?? []
+      const shares = runs.map(({ tps }, round) => tps / (bare[round]?.tps ?? Number.NaN))
+      const cells = [
+        spread(
+          runs.map((run) => run.tps),
+          0,
+        ),
+        spread(shares, 2),
+      ]
+      const io = (['kilobytes', 'writes', 'flushes'] as const).map((of) =>
+        median(runs.map((run) => run[of])).toFixed(1),
       )
+      say(`| ${[place.name, ...cells, io.join(', ')].join(' | ')} |`)
     }
   }
-  let snapshots = 0
-  await measure('No snapshot', async () => undefined)
+  await measure('No snapshot', () => Promise.resolve())
   const times: number[] = []
   await measure('A snapshot before each round', async () => {
+    const name = `round-${times.length}`
     const startMs = performance.now()
-    await domain.checkpoint(`round-${snapshots}`)
+    await domain.checkpoint(name)
     times.push(performance.now() - startMs)
-    sh('btrfs', 'subvolume', 'snapshot', '-r', careless, join(careless, `../round-${snapshots}`))
-    snapshots += 1
+    for (const live of [careless, large, single])
+      sh('btrfs', 'subvolume', 'snapshot', '-r', live, join(live, '..', name))
   })
-  say(
-    `\nTaking a checkpoint of the domain: median ${median(times).toFixed(0)} ms, most ${Math.max(...times).toFixed(0)} ms`,
-  )
+  say(`\nTaking a checkpoint of the domain: ${spread(times, 0)} ms`)
+}
+
+/** Overwrites 8 kB again and again, durable each time, and counts what reaches the device. */
+async function commitCost(work: string, cleanup: Cleanup): Promise<void> {
+  const times = 300
+  const block = Buffer.alloc(8192, 1)
+  const formats: readonly { name: string; format: readonly string[]; noCow?: true }[] = [
+    { name: 'usual format (nodes of 16 kB, metadata twice)', format: [] },
+    { name: 'the same, file nocow', format: [], noCow: true },
+    { name: 'nodes of 16 kB, metadata once', format: ['--metadata', 'single'] },
+    { name: 'nodes of 4 kB, metadata twice: the domain', format: ['--nodesize', '4096'] },
+    { name: 'the same, file nocow', format: ['--nodesize', '4096'], noCow: true },
+    { name: 'nodes of 4 kB, metadata once', format: ['--nodesize', '4096', '--metadata', 'single'] },
+  ]
+  say('\n| format | kB written | writes | flushes |\n|---|---|---|---|')
+  for (const [index, { name, format, noCow }] of formats.entries()) {
+    const options = { sizeBytes: 512 * 2 ** 20, sparse: false, directIo: true, mount: 'noatime,nodiscard', format }
+    const at = mountImage(join(work, `commit-${index}`), options, cleanup)
+    if (noCow === true) sh('chattr', '+C', at)
+    await using file = await open(join(at, 'file'), 'w')
+    for (let n = 0; n < 256; n += 1) await file.write(block)
+    await file.sync()
+    const start = writtenTo(at)
+    for (let n = 0; n < times; n += 1) {
+      await file.write(block, 0, block.length, (n % 256) * block.length)
+      await file.datasync()
+    }
+    const end = writtenTo(at)
+    const each = (of: keyof typeof end): string => ((end[of] - start[of]) / times).toFixed(1)
+    say(`| ${name} | ${each('kilobytes')} | ${each('writes')} | ${each('flushes')} |`)
+  }
 }
 
 /** Commits rows until the server no longer takes them, or some seconds have gone. Returns what was acknowledged. */
@@ -137,7 +183,8 @@ async function commitUntilRefused(
   let next = 0
   const worker = async (): Promise<void> => {
     const client = await server.connect().catch(() => null)
-    while (client !== null && performance.now() < untilMs && refusals < 40) {
+    if (client === null) return
+    while (performance.now() < untilMs && refusals < 40) {
       const id = next++
       try {
         await client.query('insert into acked values ($1, $2)', [id, randomBytes(16_384)])
@@ -147,7 +194,7 @@ async function commitUntilRefused(
         if ((await client.query('select 1').catch(() => null)) === null) break
       }
     }
-    await client?.end().catch(() => undefined)
+    await client.end().catch(() => undefined)
   }
   await Promise.all([worker(), worker(), worker(), worker()])
   return { acknowledged, refusals }
@@ -280,10 +327,12 @@ const [what = 'speed'] = process.argv.slice(2)
 const work = mkdtempSync(join(tmpdir(), 'bench-domain-'))
 chmodSync(work, 0o755)
 await using cleanup = new Cleanup()
+process.once('SIGINT', () => void cleanup[Symbol.asyncDispose]().then(() => process.exit(130)))
 cleanup.push(() => rmSync(work, { recursive: true, force: true }))
 const bin = unpackPostgres(work)
 const sockets = socketDirectory(work)
-if (what === 'speed') await speed(work, bin, sockets, cleanup)
+if (what === 'commit') await commitCost(work, cleanup)
+else if (what === 'speed') await speed(work, bin, sockets, cleanup)
 else {
   await keepsBlocks(work, cleanup)
   await fullImage(work, bin, sockets, cleanup)

@@ -20,9 +20,6 @@ const [role = '', ...rest] = process.argv.slice(2)
 const ticksPerSecond = 100
 const startMs = 10_000
 
-/** Better for the tail at the price of some memory: young objects of one request seldom outlive it. */
-const gatewayFlags = ['--max-semi-space-size=32']
-
 interface Contender {
   readonly name: string
   readonly file: string
@@ -62,8 +59,8 @@ async function runGateway(port: number, backend: number): Promise<void> {
 
 /** Configurations as plain as each allows: one worker where it can be said, kept-alive connections, no logs. */
 async function contenders(directory: string, backend: number): Promise<Contender[]> {
-  const self = (name: string, port: number, flags: readonly string[], args: readonly string[]): Contender => {
-    return { name, port, file: process.execPath, argv: [...flags, import.meta.filename, ...args] }
+  const self = (name: string, port: number, args: readonly string[]): Contender => {
+    return { name, port, file: process.execPath, argv: [import.meta.filename, ...args] }
   }
   const write = (name: string, text: string): string => {
     writeFileSync(join(directory, name), text)
@@ -89,8 +86,8 @@ http { access_log off; keepalive_requests 1000000;
 frontend in\n bind 127.0.0.1:${haproxy}\n default_backend web\nbackend web\n server web 127.0.0.1:${backend}\n`,
   )
   return [
-    self('direct', backend, [], ['backend', String(backend)]),
-    self('stead', own, gatewayFlags, ['gateway', String(own), String(backend)]),
+    self('direct', backend, ['backend', String(backend)]),
+    self('stead', own, ['gateway', String(own), String(backend)]),
     {
       name: 'caddy',
       file: '/usr/bin/caddy',
@@ -222,7 +219,12 @@ async function run(rounds: number, seconds: number, connections: number): Promis
     process.stdout.write(`${rounds} rounds of ${seconds} s, ${connections} connections, 13-byte body, medians\n`)
     print(results)
   } finally {
-    for (const child of running) child.kill()
+    for (const child of running) {
+      if (child.exitCode !== null || child.signalCode !== null) continue
+      const gone = once(child, 'exit')
+      child.kill('SIGKILL')
+      await gone
+    }
     rmSync(directory, { recursive: true, force: true })
   }
 }

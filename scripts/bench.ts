@@ -185,7 +185,9 @@ function weight(pid: number, state: string): Row[] {
 // Waiting for a sandbox does not keep a process alive by itself.
 const alive = setInterval(() => {}, 60_000)
 const rows: Row[] = []
+const only = process.argv[2]
 for (const section of [sandboxStart, startAndWeight]) {
+  if (only !== undefined && only !== section.name) continue
   process.stderr.write(`bench: ${section.name} ...\n`)
   rows.push(...(await section()))
 }
@@ -193,8 +195,10 @@ const width = Math.max(...rows.map((row) => row.what.length))
 for (const row of rows)
   process.stdout.write(`${row.what.padEnd(width)}  ${row.figure}${row.goal === '' ? '' : `   [goal: ${row.goal}]`}\n`)
 clearInterval(alive)
-process.stderr.write('bench: gateway beside its peers ...\n')
-spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', 'scripts/bench-gateway.ts'], {
-  stdio: 'inherit',
-  env: plainEnv,
-})
+if (only === undefined || only === 'gateway') {
+  process.stderr.write('bench: gateway beside its peers ...\n')
+  spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', 'scripts/bench-gateway.ts'], {
+    stdio: 'inherit',
+    env: plainEnv,
+  })
+}

@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 
 const root = join(import.meta.dirname, '..')
-const main = join(root, 'src/cli/main.ts')
+const sourceMain = join(root, 'src/cli/main.ts')
 export const examplesDir: string = join(root, 'examples')
 
 export interface Result {
@@ -34,9 +34,12 @@ export class Workbench implements AsyncDisposable {
   readonly dir: string
   readonly appDir: string
   readonly env: NodeJS.ProcessEnv
+  readonly #main: string
   readonly #running: Running[] = []
 
-  constructor(env: NodeJS.ProcessEnv = {}) {
+  /** `main` is the command to run, when it is not the one of the source. */
+  constructor(env: NodeJS.ProcessEnv = {}, main: string = sourceMain) {
+    this.#main = main
     this.dir = mkdtempSync(join(tmpdir(), 'st-'))
     // Workloads run as other users and must be able to pass through.
     chmodSync(this.dir, 0o711)
@@ -65,7 +68,7 @@ export class Workbench implements AsyncDisposable {
       const options = { env: this.env, cwd: this.appDir, timeout: 120_000, maxBuffer: 64 * 1024 * 1024 }
       execFile(
         process.execPath,
-        ['--disable-warning=ExperimentalWarning', main, ...args],
+        ['--disable-warning=ExperimentalWarning', this.#main, ...args],
         options,
         (error, stdout, stderr) => {
           resolve({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1, stdout, stderr })
@@ -81,7 +84,7 @@ export class Workbench implements AsyncDisposable {
 
   /** Starts a command that goes on. */
   start(...args: readonly string[]): Running {
-    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main, ...args], {
+    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', this.#main, ...args], {
       env: this.env,
       cwd: this.appDir,
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -8,13 +8,14 @@ import { systemClock } from '../src/base/index.ts'
 import type { Clock } from '../src/base/index.ts'
 import { createGateway } from '../src/gateway/index.ts'
 import type { Gateway, GatewayLimits } from '../src/gateway/index.ts'
-import type { Route, RouteEndpoint, RouteTarget } from '../src/protocol/index.ts'
+import type { Endpoint } from '../src/network/index.ts'
+import type { Route, RouteTarget } from '../src/protocol/index.ts'
 
 /** Every wait of a test ends within this. */
 export const waitMs = 20_000
 
 /** Opens TCP and Unix endpoints. */
-export function dial(endpoint: RouteEndpoint): Socket {
+export function dial(endpoint: Endpoint): Socket {
   if (endpoint.kind === 'tcp') return connect(endpoint.port, endpoint.host)
   if (endpoint.kind === 'unix') return connect(endpoint.path)
   throw new Error('the rig has no places')

@@ -1,4 +1,4 @@
-/** The shop: product pages and an order form in TypeScript, a Python worker that handles orders, an hourly report. */
+/** The shop: product pages and an order form in TypeScript, a Python worker that handles orders, a report every minute. */
 import { app, job, postgres, secret, service } from 'stead'
 
 export default app('shop', () => {
@@ -22,7 +22,7 @@ export default app('shop', () => {
   const report = job('report', {
     from: './report',
     run: ['node', 'report.ts'],
-    schedule: '0 * * * *',
+    schedule: '* * * * *',
     use: { db },
   })
 

@@ -18,7 +18,7 @@ import type { AgentOptions } from './options.ts'
 import { probeCommand, probeHttp, type ProbeResult, probeTcp } from './probe.ts'
 
 /** Between asking to end and killing. */
-const stopTimeoutMs = 2500
+const stopTimeoutMs = 2000
 /** Between two probes: while starting (doubling up to the last), and of one that is ready. */
 const probeStartMs = 50
 const probeStartMaxMs = 1000

@@ -1,4 +1,5 @@
 /** The drivers of this machine, the strongest of each kind that it allows, and what is weaker than it could be. */
+import { existsSync, readdirSync } from 'node:fs'
 import { basename, join, posix } from 'node:path'
 import type { Program } from '../agent/index.ts'
 import { type Bundle, type BundleStore, createBundleStore, runtimeEnvironment } from '../artifact/index.ts'
@@ -26,7 +27,7 @@ export async function lookAtMachine(home: Home): Promise<Machine> {
   const network = chooseNetworkDriver()
   const { sandbox, weaker: whyNoSandbox } = chooseSandboxDriver(`stead-${basename(home.appDir)}`)
   const [domain, bundles] = await Promise.all([
-    chooseDomainDriver({ root: join(home.agentDir, 'domains'), clock: systemClock }),
+    chooseDomainDriver({ root: domainRoot(join(home.agentDir, 'domains')), clock: systemClock }),
     createBundleStore({ root: home.bundlesDir, clock: systemClock }),
   ])
   const binaries = [
@@ -37,7 +38,7 @@ export async function lookAtMachine(home: Home): Promise<Machine> {
     })),
     ...(await systemBinaries()),
   ]
-  const postgres = postgresProvider({ binaries, filesystem: domain.name === 'btrfs' ? 'btrfs' : 'other' })
+  const postgres = postgresProvider({ binaries })
   const weaker = [
     ...whyNoSandbox,
     ...sandbox.capabilities.weaker,
@@ -54,6 +55,12 @@ export async function lookAtMachine(home: Home): Promise<Machine> {
     providers: new Map([postgres, secretProvider()].map((provider) => [provider.type, provider])),
     weaker,
   }
+}
+
+/** The domain that is there, whose driver stays, or the place for a new one. */
+function domainRoot(domains: string): string {
+  const [first] = existsSync(domains) ? readdirSync(domains) : []
+  return first === undefined ? domains : join(domains, first)
 }
 
 /** Bubblewrap where it works; else plain processes, and why. `group` names this app's limit groups. */

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 /**
  * The `stead` command: reads the command line, runs one command, and turns what it throws into a sentence. A foreseen
  * failure prints one sentence and a hint; anything else is a bug and prints its stack.

@@ -16,7 +16,10 @@ import { type Machine, programOf } from './machine.ts'
 export const localNode = 'local'
 
 /** How long a stop waits for requests in flight and slow programs, before they are ended. */
-const stopTimeoutMs = 3500
+const stopTimeoutMs = 2500
+
+/** How long the way in waits at the very end for requests that do not. */
+const closeMs = 1000
 
 /** Size of an app's data where the driver limits it. */
 const domainBytes = 4 * 1024 ** 3
@@ -48,7 +51,9 @@ export async function startPlatform({ home, machine, port, onNotice, onFatal }: 
   const random = systemRandom
   await using stack = new AsyncDisposableStack()
 
-  const gateway = stack.use(createGateway({ connect: (endpoint) => machine.network.connect(endpoint), clock, random }))
+  const gateway = stack.use(
+    createGateway({ connect: (endpoint) => machine.network.connect(endpoint), limits: { closeMs }, clock, random }),
+  )
   const bound = port === null ? null : await gateway.listen(port)
   const store = stack.adopt(await openSqliteStore({ path: home.storePath, clock }), (opened) => opened.close())
   const types = [...machine.providers.values()].map(({ type, port: dialled }) => {
@@ -84,7 +89,11 @@ export async function startPlatform({ home, machine, port, onNotice, onFatal }: 
   return {
     port: bound?.port ?? null,
     apply: (apply) => control.apply({ ...apply, home: localNode }),
-    stop: (app) => stopApp(control, app),
+    async stop(app) {
+      // First the way in: no new requests, and none that never ends.
+      await gateway.close()
+      await stopApp(control, app)
+    },
     view: (app) => control.view(app),
     apps: () => control.apps(),
     onChange: (run) => control.onChange(run),

@@ -72,7 +72,7 @@ test('rows and tables that came, went and changed are counted; the same state di
     change('keyed', 12_000, 0, 0),
   )
 
-  const hasty = postgresProvider({ binaries: postgres.binaries, filesystem: 'other', diffRowsMax: 1_000 })
+  const hasty = postgresProvider({ binaries: postgres.binaries, diffRowsMax: 1_000 })
   const counted = await hasty.diff(resource.context, before, after)
   assert.equal(counted.exact, false)
   assert.deepEqual(

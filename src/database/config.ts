@@ -15,9 +15,6 @@ export interface DatabaseConfig {
   readonly maxConnections: number
 }
 
-/** What the data directory lies on. `btrfs` means any file system that copies on write. */
-export type Filesystem = 'btrfs' | 'other'
-
 const mib = 1024 * 1024
 const memoryBytesMin = 64 * mib
 const memoryBytesMax = 1024 * 1024 * mib
@@ -52,11 +49,10 @@ export function parseConfig(name: string, config: Json): DatabaseConfig {
 }
 
 /** The server's settings, as the text of a configuration file. `major` is the server's version. */
-export function settingsText(config: DatabaseConfig, major: number, filesystem: Filesystem): string {
+export function settingsText(config: DatabaseConfig, major: number): string {
   const kb = (bytes: number, minMib: number, maxMib: number): string =>
     `${Math.round(Math.min(Math.max(bytes, minMib * mib), maxMib * mib) / 1024)}kB`
   const memory = config.memoryBytes
-  const copyOnWrite = filesystem === 'btrfs'
   const settings: readonly (readonly [string, string])[] = [
     // Who may connect: only through the socket in a directory that is given at start.
     ['listen_addresses', ''],
@@ -70,9 +66,6 @@ export function settingsText(config: DatabaseConfig, major: number, filesystem: 
     ['synchronous_commit', 'on'],
     ['wal_level', 'replica'],
     ['restart_after_crash', 'on'],
-    // On a file system that copies on write, filling and reusing log files only costs.
-    ['wal_init_zero', copyOnWrite ? 'off' : 'on'],
-    ['wal_recycle', copyOnWrite ? 'off' : 'on'],
     // A share of the memory for the common cache, a share for sorts, the rest for the processes themselves.
     ['shared_buffers', kb(memory / 4, 16, 16384)],
     ['effective_cache_size', kb(memory / 2, 32, 524288)],

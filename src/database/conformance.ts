@@ -73,7 +73,7 @@ export function binariesConformance(
       const found = await find(materialiseInto(host))
       assert.ok(found.length > 0, 'it found nothing')
       for (const [number, binaries] of found.entries()) {
-        const provider = postgresProvider({ binaries: [binaries], filesystem: 'other' })
+        const provider = postgresProvider({ binaries: [binaries] })
         const config = { version: binaries.version, memoryBytes: 128 * 1024 * 1024 }
         await using resource = await makeTestResource(host, { provider, config, filesDir: null }, number)
         await resource.start()
@@ -118,7 +118,7 @@ export async function makeTestPostgres(
   const host = await makeTestHost()
   undo.push('the host', () => host[Symbol.asyncDispose]())
   const binaries = [...(await npmBinaries(materialiseInto(host))), ...(await systemBinaries())]
-  const provider = postgresProvider({ binaries, filesystem: 'other', lockTimeoutMs: options.lockTimeoutMs ?? 5_000 })
+  const provider = postgresProvider({ binaries, lockTimeoutMs: options.lockTimeoutMs ?? 5_000 })
   const migrationsDir = join(host.dir, 'migrations')
   await mkdir(migrationsDir)
   const filesDir = options.ownsSchema === true ? null : migrationsDir

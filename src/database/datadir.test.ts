@@ -3,104 +3,108 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { after, before, suite, test } from 'node:test'
 import { needsRoot } from '../../test/needs.ts'
 import { isSteadError } from '../base/index.ts'
+import type { ProviderContext } from '../provider/index.ts'
 import { makeTestPostgres } from './conformance.ts'
 import type { TestPostgres } from './conformance.ts'
 
 const memoryBytes = 128 * 1024 * 1024
 
-/** Started once and stopped, so that there is data. */
-async function withData(): Promise<TestPostgres> {
-  const postgres = await makeTestPostgres()
-  await postgres.resource.start()
-  await postgres.provider.prepare(postgres.resource.context)
-  await postgres.resource.stop()
-  return postgres
-}
-
-test('data of another major version is refused with both versions, and left as it is', async () => {
-  await using postgres = await withData()
-  const { provider, resource } = postgres
-  const versionFile = join(resource.context.dataDir, 'pgdata', 'PG_VERSION')
-  const settingsFile = join(resource.context.dataDir, 'pgdata', 'stead.conf')
-  const version = (await readFile(versionFile, 'utf8')).trim()
-  await writeFile(settingsFile, '# untouched')
-  const other = version === '18' ? '15' : '18'
-  await assert.rejects(provider.provision({ ...resource.context, config: { version: other, memoryBytes } }), {
-    code: 'database.version-mismatch',
-    message: `database db has data of PostgreSQL ${version}, but the app asks for ${other}`,
+suite('data directories that are not as they should be', () => {
+  const shared: { postgres?: TestPostgres; copies: number } = { copies: 0 }
+  const postgres = (): TestPostgres => {
+    assert.ok(shared.postgres !== undefined)
+    return shared.postgres
+  }
+  /** A copy of the data of a stopped server, and a context for it. */
+  const copyOfData = async (): Promise<ProviderContext> => {
+    const dataDir = join(postgres().host.dir, `copy-${shared.copies++}`)
+    await postgres().host.copy(join(postgres().host.dir, 'stopped'), dataDir)
+    return { ...postgres().resource.context, dataDir }
+  }
+  before(async () => {
+    shared.postgres = await makeTestPostgres()
+    const { provider, resource, host } = shared.postgres
+    await resource.start()
+    await provider.prepare(resource.context)
+    await resource.stop()
+    await host.copy(resource.context.dataDir, join(host.dir, 'stopped'))
+    await resource.start()
   })
-  await writeFile(versionFile, '12\n')
-  await assert.rejects(provider.provision(resource.context), {
-    code: 'database.binaries-missing',
-    message: /PostgreSQL 12/,
+  after(() => shared.postgres?.[Symbol.asyncDispose]())
+
+  test('another major version is refused with both versions, and left as it is', async () => {
+    const context = await copyOfData()
+    const versionFile = join(context.dataDir, 'pgdata', 'PG_VERSION')
+    const settingsFile = join(context.dataDir, 'pgdata', 'stead.conf')
+    const version = (await readFile(versionFile, 'utf8')).trim()
+    await writeFile(settingsFile, '# untouched')
+    const other = version === '18' ? '15' : '18'
+    const { provider } = postgres()
+    await assert.rejects(provider.provision({ ...context, config: { version: other, memoryBytes } }), {
+      code: 'database.version-mismatch',
+      message: `database db has data of PostgreSQL ${version}, but the app asks for ${other}`,
+    })
+    await writeFile(versionFile, '12\n')
+    await assert.rejects(provider.provision(context), { code: 'database.binaries-missing', message: /PostgreSQL 12/ })
+    assert.equal(await readFile(settingsFile, 'utf8'), '# untouched')
   })
-  assert.equal(await readFile(settingsFile, 'utf8'), '# untouched')
-})
 
-test('missing files are damage, told by name', async () => {
-  await using postgres = await withData()
-  const { provider, resource } = postgres
-  const pgdata = join(resource.context.dataDir, 'pgdata')
-  await rm(join(pgdata, 'global', 'pg_control'))
-  await rm(join(pgdata, 'pg_xact'), { recursive: true })
-  await assert.rejects(provider.provision(resource.context), {
-    code: 'database.damaged',
-    message: 'the data of database db is damaged: global/pg_control, pg_xact missing',
+  test('missing files are damage, told by name', async () => {
+    const context = await copyOfData()
+    const pgdata = join(context.dataDir, 'pgdata')
+    await rm(join(pgdata, 'global', 'pg_control'))
+    await rm(join(pgdata, 'pg_xact'), { recursive: true })
+    await assert.rejects(postgres().provider.provision(context), {
+      code: 'database.damaged',
+      message: 'the data of database db is damaged: global/pg_control, pg_xact missing',
+    })
+    const emptied = await copyOfData()
+    await truncate(join(emptied.dataDir, 'pgdata', 'PG_VERSION'), 0)
+    await assert.rejects(postgres().provider.provision(emptied), { code: 'database.damaged', message: /PG_VERSION/ })
   })
-  await postgres.host.copy('/dev/null', join(pgdata, 'global', 'pg_control'))
-  await truncate(join(pgdata, 'PG_VERSION'), 0)
-  await assert.rejects(provider.provision(resource.context), { code: 'database.damaged' })
-})
 
-test('a server that ends at once: its last lines are in the error', async () => {
-  await using postgres = await withData()
-  const { provider, resource } = postgres
-  await truncate(join(resource.context.dataDir, 'pgdata', 'global', 'pg_control'), 100)
-  await assert.rejects(
-    async () => {
-      const server = await provider.provision(resource.context)
-      assert.ok(server !== null)
-      const started = postgres.host.start(server)
-      const context = { ...resource.context, serverOutput: () => Promise.resolve(started.output()) }
-      await started.ended
-      await provider.ready(context, 300)
-    },
-    { code: 'database.not-ready', retry: 'later', hint: /pg_control/ },
-  )
-})
-
-test('in a comparison a server that ends is not waited for', async () => {
-  await using postgres = await withData()
-  const { provider, resource, host } = postgres
-  const [before, after] = [join(host.dir, 'before'), join(host.dir, 'after')]
-  await host.copy(resource.context.dataDir, before)
-  await host.copy(resource.context.dataDir, after)
-  await truncate(join(after, 'pgdata', 'global', 'pg_control'), 100)
-  await assert.rejects(provider.diff(resource.context, before, after), {
-    code: 'database.not-ready',
-    hint: /pg_control/,
+  test('a server that ends at once: its last lines are in the error', async () => {
+    const context = await copyOfData()
+    await truncate(join(context.dataDir, 'pgdata', 'global', 'pg_control'), 100)
+    const socketDir = join(postgres().host.dir, 'ends')
+    await postgres().host.makeDir(socketDir)
+    const server = await postgres().provider.provision({ ...context, socketDir })
+    assert.ok(server !== null)
+    const started = postgres().host.start(server)
+    await started.ended
+    const watched = { ...context, socketDir, serverOutput: () => Promise.resolve(started.output()) }
+    await assert.rejects(postgres().provider.ready(watched, 300), {
+      code: 'database.not-ready',
+      retry: 'later',
+      hint: /pg_control/,
+    })
   })
-})
 
-test('a server that does not answer: the wait ends', async () => {
-  await using postgres = await makeTestPostgres()
-  const { provider, resource } = postgres
-  await resource.start()
-  await using _frozen = await resource.process().freeze()
-  await assert.rejects(provider.ready(resource.context, 300), { code: 'database.not-ready', retry: 'later' })
-})
+  test('in a comparison a server that ends is not waited for', async () => {
+    const [before, after] = [await copyOfData(), await copyOfData()]
+    await truncate(join(after.dataDir, 'pgdata', 'global', 'pg_control'), 100)
+    await assert.rejects(postgres().provider.diff(before, before.dataDir, after.dataDir), {
+      code: 'database.not-ready',
+      hint: /pg_control/,
+    })
+  })
 
-test('a wrong administrator password is told at once', async () => {
-  await using postgres = await makeTestPostgres()
-  const { provider, resource } = postgres
-  await resource.start()
-  await assert.rejects(provider.ready({ ...resource.context, adminPassword: 'wrong' }, 600_000), {
-    code: 'database.not-ready',
-    retry: 'never',
-    message: /password authentication failed/,
+  test('a server that does not answer: the wait ends', async () => {
+    const { provider, resource } = postgres()
+    await using _frozen = await resource.process().freeze()
+    await assert.rejects(provider.ready(resource.context, 300), { code: 'database.not-ready', retry: 'later' })
+  })
+
+  test('a wrong administrator password is told at once', async () => {
+    const { provider, resource } = postgres()
+    await assert.rejects(provider.ready({ ...resource.context, adminPassword: 'wrong' }, 600_000), {
+      code: 'database.not-ready',
+      retry: 'never',
+      message: /password authentication failed/,
+    })
   })
 })
 

@@ -1,7 +1,6 @@
 /** The face of `database`: the provider of PostgreSQL, and where its programs come from. */
 export { postgresProvider } from './provider.ts'
 export type { PostgresOptions } from './provider.ts'
-export type { Filesystem } from './config.ts'
 export { npmBinaries } from './drivers/npm-binaries.ts'
 export { systemBinaries } from './drivers/system-binaries.ts'
 export type { LinkToMake, Materialise, PostgresBinaries } from './binaries.ts'

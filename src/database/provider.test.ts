@@ -14,7 +14,7 @@ async function subject(host: TestHost): Promise<ProviderSubject> {
   await writeFile(join(filesDir, '0001_items.sql'), 'create table items (id integer primary key);\n')
   const binaries = [...(await npmBinaries(materialiseInto(host))), ...(await systemBinaries())]
   return {
-    provider: postgresProvider({ binaries, filesystem: 'other' }),
+    provider: postgresProvider({ binaries }),
     config: { memoryBytes: 128 * 1024 * 1024, maxConnections: 20 },
     filesDir,
     connect: connectClient,

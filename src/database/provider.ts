@@ -8,7 +8,6 @@ import type { Provider, ProviderContext } from '../provider/index.ts'
 import type { PostgresBinaries } from './binaries.ts'
 import { compareDataDirs } from './compare.ts'
 import { accessText, parseConfig, settingsText } from './config.ts'
-import type { Filesystem } from './config.ts'
 import { binariesFor, runToEnd } from './datadir.ts'
 import { readMigrationFiles } from './drivers/migration-files.ts'
 import { readMetrics } from './metrics.ts'
@@ -21,8 +20,6 @@ import type { Server } from './server.ts'
 export interface PostgresOptions {
   /** What the drivers found, together; the config's version chooses, or else the newest is used. */
   readonly binaries: readonly PostgresBinaries[]
-  /** What data directories lie on. */
-  readonly filesystem: Filesystem
   /** Most time a migration waits for a lock that another session holds; 5 s unless given. */
   readonly lockTimeoutMs?: number
   /** Most time of one statement of a migration; 10 min unless given. */
@@ -56,7 +53,7 @@ export function postgresProvider(options: PostgresOptions): Provider {
       const binaries = await binariesFor(context, dataDir, options.binaries)
       const place = { dataDir, socketDir, port: defaultPort, memoryBytes: config.memoryBytes, settings: {} }
       const server = serverProgram(binaries, place)
-      const settings = settingsText(config, Number(binaries.version), options.filesystem)
+      const settings = settingsText(config, Number(binaries.version))
       await runToEnd(context, initProgram(binaries, dataDir, adminPassword, settings, accessText), 'be made')
       return server
     },

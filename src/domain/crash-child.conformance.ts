@@ -10,6 +10,7 @@ import childProcess from 'node:child_process'
 import fs from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
 import { writeSync } from 'node:fs'
+import { join } from 'node:path'
 import { systemClock } from '../base/index.ts'
 import type { DomainDriver } from './driver.ts'
 
@@ -49,12 +50,13 @@ const driver = loaded[name]?.({ clock: systemClock, ...(JSON.parse(options) as o
 if (driver === undefined) throw new Error(`${module} has no export ${name}`)
 const domain = await driver.open({ id: 'crash', root, home: 'here', sizeBytes: Number(sizeBytes) })
 acknowledge('open')
+await fs.writeFile(join(domain.path, 'marker'), 'live')
 const { generation } = domain
 await domain.checkpoint('checkpoint')
 acknowledge('checkpoint')
 const clone = await domain.clone('clone', 'checkpoint')
 acknowledge('clone')
-await fs.appendFile(`${clone.path}/marker`, 'cloned')
+await fs.appendFile(join(clone.path, 'marker'), 'cloned')
 await domain.swap('clone', 'before', generation)
 acknowledge('swap')
 await domain.delete('checkpoint')

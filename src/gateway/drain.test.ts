@@ -1,5 +1,7 @@
 /** Changing the table under load: no request fails, nothing new reaches an old instance, and drained means drained. */
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { Agent, request as httpRequest } from 'node:http'
 import type { ServerResponse } from 'node:http'
 import { test } from 'node:test'
@@ -88,6 +90,28 @@ for (const body of [null, 'an order']) {
     assert.equal(counted?.inFlight, 0)
   })
 }
+
+test('kill -9 of one of two instances under load fails no GET', async (t) => {
+  const program = `require('node:http').createServer((q, s) => setTimeout(() => s.end('ok'), 2))
+    .listen(0, '127.0.0.1', function () { console.log(this.address().port) })`
+  const instances = await Promise.all(
+    ['web-1', 'web-2'].map(async (instance) => {
+      const child = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'inherit'] })
+      t.after(() => child.kill('SIGKILL'))
+      const [line] = await once(child.stdout, 'data')
+      const endpoint = { kind: 'tcp', host: '127.0.0.1', port: Number(String(line)) } as const
+      return { child, target: { instance, endpoint } }
+    }),
+  )
+  const { port, gateway } = await rig(t, [route(instances.map(({ target }) => target))])
+  const clients = load(port, 8, null)
+  await until('two hundred answers', () => clients.answered() >= 200)
+  instances[0]?.child.kill('SIGKILL')
+  await until('a thousand more', () => clients.answered() >= 1200)
+  const { failed } = await clients.stop()
+  assert.deepEqual(failed, [])
+  assert.ok((gateway.metrics().find(({ labels }) => labels.route === 'web')?.retries ?? 0) > 0)
+})
 
 test('no new request goes to an instance that has left, and the one in flight is let end', async (t) => {
   const held: ServerResponse[] = []

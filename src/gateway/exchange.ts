@@ -172,7 +172,8 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
       return
     }
     const { response } = this.#routed
-    if (response.write(chunk)) return
+    // Pieces can still come after a pause: the wait for the client is one.
+    if (response.write(chunk) || this.#timer !== null) return
     controller.pause()
     this.#timer = this.#core.clock.after(this.#core.limits.stallMs, () => response.destroy())
     response.once('drain', () => {

@@ -1,11 +1,13 @@
 /** Requests through a gateway over real sockets: what passes, what is added, what is refused, and what failures look like. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
+import { request as httpRequest } from 'node:http'
+import { Socket, createServer } from 'node:net'
 import { test } from 'node:test'
 import { isSteadError } from '../base/index.ts'
-import { ask, backend, deadPort, rawExchange, rig, route, until } from '../../test/gateway-rig.ts'
+import { ask, backend, deadPort, dial, rawExchange, rig, route, until } from '../../test/gateway-rig.ts'
 import { createGateway } from './index.ts'
+import { outcomeOf } from './metrics.ts'
 
 test('a request reaches its instance and the answer comes back', async (t) => {
   const web = await backend(t, (request, response) => {
@@ -242,6 +244,24 @@ test('an instance that dies in the middle of an answer cuts the client off, so t
   assert.equal(gateway.inUse('web-1'), 0)
 })
 
+test('an instance that cannot be reached is given up in time, and another one asked', async (t) => {
+  const web = await backend(t, (_request, response) => response.end('ok'))
+  const gateway = createGateway({
+    // Never connects: as a machine that is switched off.
+    connect: (endpoint) => (endpoint.kind === 'unix' ? new Socket() : dial(endpoint)),
+    limits: { connectMs: 30 },
+  })
+  t.after(() => gateway.close())
+  const { port } = await gateway.listen(0)
+  const away = { instance: 'away', endpoint: { kind: 'unix', path: '/away' } } as const
+  gateway.apply({ revision: 1, routes: [route([away])] })
+  const alone = await ask(port)
+  assert.equal(alone.status, 504)
+  assert.match(alone.body, /connect-timed-out/)
+  gateway.apply({ revision: 2, routes: [route([away, web.target('web-1')])] })
+  for (let i = 0; i < 10; i += 1) assert.equal((await ask(port)).body, 'ok')
+})
+
 test('a client that leaves cancels its request at the instance', async (t) => {
   let left = 0
   const web = await backend(t, (_request, response) => {
@@ -249,8 +269,7 @@ test('a client that leaves cancels its request at the instance', async (t) => {
   })
   const { port, gateway } = await rig(t, [route([web.target('web-1')])])
   const controller = new AbortController()
-  const { request } = await import('node:http')
-  const asked = request({ port, host: '127.0.0.1', headers: { host: 'shop.test' }, signal: controller.signal })
+  const asked = httpRequest({ port, host: '127.0.0.1', headers: { host: 'shop.test' }, signal: controller.signal })
   asked.on('error', () => undefined)
   asked.end()
   await until('the request is in flight', () => gateway.inUse('web-1') === 1)
@@ -299,6 +318,10 @@ test('a table that contradicts itself is refused and the one before stays; an ol
     () => gateway.apply({ revision: 5, routes: [route([]), route([], { id: 'other', path: '' })] }),
     (error) => isSteadError(error) && error.code === 'gateway.duplicate-route',
   )
+  assert.throws(
+    () => gateway.apply({ revision: 5, routes: [route([]), route([], { host: 'other.test' })] }),
+    (error) => isSteadError(error) && error.code === 'gateway.duplicate-route',
+  )
   assert.equal((await ask(port)).body, 'ok')
   assert.deepEqual(gateway.apply({ revision: 7, routes: [route([web.target('web-1')])] }), { revision: 7 })
   assert.deepEqual(gateway.apply({ revision: 6, routes: [] }), { revision: 7 })
@@ -317,4 +340,37 @@ test('a taken port names its holder', async (t) => {
       (process.platform !== 'linux' || error.message.includes(`(${process.pid})`)),
   )
   await second.close()
+})
+
+test('the counters say what the clients saw', async (t) => {
+  const web = await backend(t, (request, response) => {
+    const status = Number(request.url?.slice(1))
+    request.resume().on('end', () => response.writeHead(status).end('x'.repeat(status)))
+  })
+  const { port, gateway } = await rig(t, [route([web.target('web-1')]), route([], { id: 'none', path: '/none' })])
+  const seen = { '1xx': 0, '2xx': 0, '3xx': 0, '4xx': 0, '5xx': 0, aborted: 0 }
+  const bytes = { in: 0, out: 0 }
+  const asks = [200, 201, 302, 404, 500, 503].flatMap((status) => Array.from({ length: status % 7 }, () => status))
+  await Promise.all(
+    asks.map(async (status, i) => {
+      const body = Buffer.alloc(i * 100)
+      const answer = await ask(port, { path: `/${status}`, method: 'POST', body })
+      seen[outcomeOf(answer.status)] += 1
+      bytes.in += body.length
+      bytes.out += answer.body.length
+    }),
+  )
+  const refused = await ask(port, { path: '/none' })
+  const lost = await ask(port, { headers: { host: 'nobody.test' } })
+  await until('all are over', () => gateway.metrics().every(({ inFlight }) => inFlight === 0))
+  const counted = new Map(gateway.metrics().map((metrics) => [metrics.labels.route, metrics]))
+  const { requests, latency, bytesIn, bytesOut, rejected } = counted.get('web') ?? assert.fail('no counters')
+  assert.deepEqual(requests, seen)
+  assert.deepEqual({ in: bytesIn, out: bytesOut }, bytes)
+  assert.equal(latency.count, asks.length)
+  assert.equal(rejected, 0)
+  assert.equal(counted.get('none')?.rejected, 1)
+  assert.equal(counted.get('none')?.bytesOut, refused.body.length)
+  assert.equal(counted.get('')?.requests['4xx'], 1)
+  assert.equal(counted.get('')?.bytesOut, lost.body.length)
 })

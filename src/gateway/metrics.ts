@@ -9,6 +9,7 @@ import type { Histogram } from './histogram.ts'
 export const outcomes = ['1xx', '2xx', '3xx', '4xx', '5xx', 'aborted'] as const
 export type Outcome = (typeof outcomes)[number]
 
+/** All empty for requests that no route took. */
 export interface RouteLabels {
   readonly route: string
   readonly app: string
@@ -29,9 +30,6 @@ export interface RouteMetrics {
   rejected: number
   latency: Histogram
 }
-
-/** Stands for requests that no route took. */
-export const noRoute: RouteLabels = { route: '', app: '', part: '' }
 
 export function emptyMetrics(labels: RouteLabels): RouteMetrics {
   return {

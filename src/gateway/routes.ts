@@ -13,24 +13,26 @@ function prefixOf(path: string): string {
   return path.endsWith('/') ? path.slice(0, -1) : path
 }
 
-/** Builds the index. Throws `gateway.duplicate-route` when two routes claim the same host and path. */
+/** Builds the index. Throws `gateway.duplicate-route` when two routes have one id, or claim the same host and path. */
 export function indexRoutes<T>(entries: readonly { readonly route: Route; readonly value: T }[]): RouteIndex<T> {
   const index = new Map<string, { path: string; value: T }[]>()
+  const ids = new Set<string>()
   for (const { route, value } of entries) {
     const key = route.host.startsWith('*.') ? route.host.slice(1) : route.host
     const path = prefixOf(route.path)
     const list = index.get(key) ?? []
-    if (list.some((other) => other.path === path)) {
+    if (ids.has(route.id) || list.some((other) => other.path === path)) {
       throw new SteadError({
         code: 'gateway.duplicate-route',
-        message: `Two routes claim ${route.host}${route.path}; the second is ${route.id} of app ${route.app}.`,
-        hint: 'Give one of them another host or path.',
+        message: `Two routes have the id ${route.id} or claim ${route.host}${route.path}; the second is of app ${route.app}.`,
+        hint: 'Give one of them another id, host or path.',
       })
     }
+    ids.add(route.id)
     list.push({ path, value })
-    list.sort((a, b) => b.path.length - a.path.length)
     index.set(key, list)
   }
+  for (const list of index.values()) list.sort((a, b) => b.path.length - a.path.length)
   return index
 }
 
@@ -80,4 +82,16 @@ export function routablePath(target: string): string | null {
   if (path.charCodeAt(0) !== 0x2f || path.includes('\\') || path.includes('#')) return null
   const suspect = path.includes('/.') || path.includes('%')
   return suspect && dotSegment.test(path) ? null : path
+}
+
+/**
+ * The path and query of a request target. One that names a host too is taken only when that is the Host header's; any other
+ * form is null, because the gateway and an instance could read it differently.
+ */
+export function originForm(url: string, host: string | null): string | null {
+  if (url.startsWith('/')) return url
+  const absolute = /^https?:\/\/([^/?#]*)(.*)$/i.exec(url)
+  if (absolute === null || absolute[1]?.toLowerCase() !== host?.toLowerCase()) return null
+  const rest = absolute[2] ?? ''
+  return rest.startsWith('/') ? rest : `/${rest}`
 }

@@ -7,7 +7,8 @@ import type { Socket } from 'node:net'
 import { Client } from 'undici'
 import { SteadError } from '../base/index.ts'
 import type { Clock } from '../base/index.ts'
-import type { RouteEndpoint, RouteTarget } from '../protocol/index.ts'
+import type { Endpoint } from '../network/index.ts'
+import type { RouteTarget } from '../protocol/index.ts'
 import type { GatewayLimits } from './limits.ts'
 
 /** A request in flight to an instance. */
@@ -25,7 +26,7 @@ export interface TunnelFlight extends Flight {
 export interface UpstreamContext {
   readonly clock: Clock
   readonly limits: GatewayLimits
-  readonly connect: (endpoint: RouteEndpoint) => Socket
+  readonly connect: (endpoint: Endpoint) => Socket
   /** A place has become free. */
   readonly onFree: (upstream: Upstream) => void
   /** It has left the table and nothing is in flight any more. */
@@ -115,30 +116,32 @@ export class Upstream {
       maxHeaderSize: limits.headerBytesMax * 4,
       connect: (_options, callback) => {
         const socket = connect(endpoint)
-        const timer = clock.after(limits.connectMs, () => {
-          socket.destroy(
-            new SteadError({
-              code: 'gateway.connect-timeout',
-              message: `Instance ${this.target.instance} did not answer the attempt to connect within ${limits.connectMs} ms.`,
-              hint: 'See whether its node is reachable.',
-              retry: 'later',
-            }),
-          )
-        })
-        const onError = (error: Error): void => {
+        const settle = (error: Error | null): void => {
           timer[Symbol.dispose]()
+          socket.removeListener('connect', onConnect).removeListener('error', settle).removeListener('close', onClose)
+          if (error === null) return callback(null, socket)
+          socket.on('error', () => undefined).destroy()
           callback(error, null)
         }
+        const onConnect = (): void => settle(null)
+        const onClose = (): void => settle(new Error('the connection was closed before it was open'))
+        const timer = clock.after(limits.connectMs, () =>
+          settle(connectTimeout(this.target.instance, limits.connectMs)),
+        )
         socket.setNoDelay(true)
-        socket.once('error', onError)
-        socket.once('connect', () => {
-          timer[Symbol.dispose]()
-          socket.removeListener('error', onError)
-          callback(null, socket)
-        })
+        socket.once('connect', onConnect).once('error', settle).once('close', onClose)
       },
     })
   }
+}
+
+function connectTimeout(instance: string, connectMs: number): SteadError {
+  return new SteadError({
+    code: 'gateway.connect-timeout',
+    message: `Instance ${instance} did not answer the attempt to connect within ${connectMs} ms.`,
+    hint: 'See whether its node is reachable.',
+    retry: 'later',
+  })
 }
 
 /** Closes a connection whatever goes on in it. Its failure to close is nobody's concern any more. */

@@ -3,17 +3,12 @@
  * and carries a revision; a gateway acknowledges the revision it routes by.
  */
 import { z } from 'zod'
-
-/** Where a target listens. The same plain data that network drivers open streams to. */
-export type RouteEndpoint =
-  | { readonly kind: 'instance'; readonly pid: number; readonly netns: number; readonly port: number }
-  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
-  | { readonly kind: 'unix'; readonly path: string }
+import type { Endpoint } from '../network/index.ts'
 
 /** One instance that can answer. */
 export interface RouteTarget {
   readonly instance: string
-  readonly endpoint: RouteEndpoint
+  readonly endpoint: Endpoint
 }
 
 /** What a route allows where that differs from the gateway's own limits. */

@@ -20,11 +20,14 @@ const rows: readonly (readonly [keyof Omit<SandboxCapabilities, 'weaker'>, strin
 
 /** A Markdown table of what drivers can do, with what is weaker below it. */
 export function describeCapabilities(drivers: readonly Pick<SandboxDriver, 'name' | 'capabilities'>[]): string {
-  const table = [
+  const cells = [
     ['capability', ...drivers.map((driver) => driver.name)],
-    ['---', ...drivers.map(() => '---')],
     ...rows.map(([key, title]) => [title, ...drivers.map((driver) => driver.capabilities[key])]),
-  ].map((cells) => `| ${cells.join(' | ')} |`)
+  ]
+  const widths = cells[0]?.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0))) ?? []
+  const lines = cells.map((row) => `| ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(' | ')} |`)
+  const rule = `| ${widths.map((width) => '-'.repeat(width)).join(' | ')} |`
+  const table = [...lines.slice(0, 1), rule, ...lines.slice(1)]
   const weaker = drivers.flatMap((driver) => driver.capabilities.weaker.map((line) => `- ${driver.name}: ${line}`))
   return [...table, ...(weaker.length > 0 ? ['', ...weaker] : [])].join('\n')
 }

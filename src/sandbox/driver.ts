@@ -94,7 +94,7 @@ export interface OutputLine {
   readonly text: string
 }
 
-/** What a running sandbox uses now; null where the driver cannot tell. */
+/** What a running sandbox uses now, the two or three small processes of the driver included; null where the driver cannot tell. */
 export interface SandboxUsage {
   readonly memoryBytes: number | null
   readonly cpuSeconds: number | null
@@ -150,7 +150,7 @@ export interface SandboxDriver {
   adopt(recordDir: string): Promise<Sandbox | null>
   /** Kept output, oldest first, from the given time on; with `follow`, goes on until the signal aborts or the program is gone. */
   output(recordDir: string, options?: OutputOptions): AsyncIterable<OutputLine>
-  /** Removes the records and limit groups of a program that has ended. */
+  /** Removes the records of a program that has ended, and its limit group if that is still there. */
   remove(recordDir: string): Promise<void>
 }
 

@@ -53,7 +53,7 @@ export const recordCases: readonly ConformanceCase[] = [
       await supervisor.end()
       writeFileSync(`${place.host}/end`, '')
       await until('the last words', async () => (await bench.lines(spec.recordDir)).includes('last'))
-      for (let round = 0; round < 2; round++) {
+      for (let round = 0; round < 3; round++) {
         const adopted = await bench.adopt(spec.recordDir)
         assert.equal((await within(adopted.exited, 'the kept exit')).code, 9)
       }

@@ -88,7 +88,7 @@ test('a wish beyond the capabilities is refused by name', () => {
 
 test('capabilities are told as a table', () => {
   const table = describeCapabilities([{ name: 'weak', capabilities: weak }])
-  assert.match(table, /^\| capability \| weak \|\n\| --- \| --- \|\n/)
-  assert.match(table, /\| memory limit \| refused \|/)
+  assert.match(table, /^\| capability +\| weak +\|\n\| -+ \| -+ \|\n/)
+  assert.match(table, /\| memory limit +\| refused +\|/)
   assert.match(table, /\n\n- weak: no limits$/)
 })

@@ -1,4 +1,4 @@
-/** The hourly report: counts what was accepted and writes one row. */
+/** The report: counts what was accepted and writes one row. */
 import pg from 'pg'
 
 const client = new pg.Client({ connectionString: process.env['DATABASE_URL'] })

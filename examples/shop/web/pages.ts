@@ -145,7 +145,7 @@ export function ordersPage(
   )
   const line =
     report === null
-      ? html`<p class="soft">The hourly report has not run yet.</p>`
+      ? html`<p class="soft">The report has not run yet.</p>`
       : html`<p class="soft">
           Last report, ${report.made_at.toISOString().slice(0, 16).replace('T', ' ')} UTC: ${report.orders} orders
           accepted, ${money(Number(report.total_cents))}.

@@ -120,7 +120,7 @@ export async function logs(options: {
     tail: String(options.tail ?? (options.follow ? 10 : 100)),
   })
   if (options.part !== null) query.set('part', options.part)
-  const answer = await askOperator(home.operatorSocket, 'GET', `/logs?${query}`)
+  const answer = await askOperator(home.operatorSocket, 'GET', `/logs?${query.toString()}`)
   if (answer === null) throw notRunning(options.directory)
   process.once('SIGINT', () => answer.destroy())
   const colours = ['cyan', 'magenta', 'green', 'yellow', 'blue'] as const

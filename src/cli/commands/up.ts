@@ -234,7 +234,9 @@ function watchForChanges(
 
   const changed = (): void => {
     if (timer !== null) clearTimeout(timer)
-    timer = setTimeout(() => (work = work.then(rollOut)), quietMs)
+    timer = setTimeout(() => {
+      work = work.then(rollOut)
+    }, quietMs)
   }
   const rollOut = async (): Promise<void> => {
     if (signal.aborted) return

@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path'
 import { type Clock, SteadError } from '../../base/index.ts'
 import type { DomainCapabilities, DomainDriver, OpenDomain } from '../driver.ts'
 import { defaultReserveBytes, ensureRoom, layout, usageOf } from './files.ts'
-import { ensureImage, mountImage, unmountImage } from './image.ts'
+import { detachImage, ensureImage, mountImage, unmountImage } from './image.ts'
 import { feed, outputOf, run } from './tool.ts'
 import { destroyTreeDomain, openTreeDomain, treesOnDisk } from './tree-domain.ts'
 import type { Trees } from './trees.ts'
@@ -66,6 +66,7 @@ async function removeTrees(root: string): Promise<void> {
   const { trees } = layout(root)
   await unmountImage(root)
   for (const tree of await treesOnDisk(root)) await removeSubvolume(join(trees, String(tree), 'data'))
+  await detachImage(root)
 }
 
 function subvolumes(root: string, capabilities: DomainCapabilities, close: () => Promise<void>): Trees {

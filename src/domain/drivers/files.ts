@@ -140,7 +140,7 @@ function gigabytes(bytes: number): string {
   return `${(bytes / 1e9).toFixed(2)} GB`
 }
 
-/** The error for something of the system that went wrong under a domain. */
+/** The error for what the system refused, or failed at, under a domain. */
 export function unexpected(what: string, cause: unknown): SteadError {
   return new SteadError({ code: 'domain.tool-failed', message: `Could not ${what}: ${messageOf(cause)}.`, cause })
 }

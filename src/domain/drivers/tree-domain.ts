@@ -7,7 +7,7 @@
 import { existsSync } from 'node:fs'
 import { mkdir, readdir, rm, rmdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { type Clock, SteadError, UndoStack, messageOf } from '../../base/index.ts'
+import { type Clock, SteadError, UndoStack, isSteadError, messageOf, systemCodeOf } from '../../base/index.ts'
 import {
   type Catalog,
   copyNamed,
@@ -29,7 +29,7 @@ import type {
   ReplicaTarget,
 } from '../driver.ts'
 import { Turns } from '../turns.ts'
-import { CatalogFile, layout } from './files.ts'
+import { CatalogFile, layout, unexpected } from './files.ts'
 import { takeLock } from './lock.ts'
 import type { Trees } from './trees.ts'
 
@@ -43,6 +43,15 @@ export interface TreeDriver {
 
 /** Opens or makes the domain under `options.root` with the trees of `driver`. */
 export async function openTreeDomain(driver: TreeDriver, options: OpenDomain): Promise<Domain> {
+  try {
+    return await openTrees(driver, options)
+  } catch (error) {
+    // What the system refuses (no such directory, no permission) is no bug of ours.
+    throw systemCodeOf(error) === undefined || isSteadError(error) ? error : unexpected(`open ${options.root}`, error)
+  }
+}
+
+async function openTrees(driver: TreeDriver, options: OpenDomain): Promise<Domain> {
   const { root, id, home } = options
   await mkdir(root, { recursive: true })
   await using undo = new UndoStack()

@@ -107,7 +107,7 @@ class BubblewrapDriver implements SandboxDriver {
       cwd: '/',
       handovers: [encodeOptions(options), ...contents],
       prepare: () => undefined,
-      identify: () => identifyInside(spec, recordDir),
+      identify: () => identifyInside(recordDir),
       abort: async () => {
         const pid = childPidOf(readIfThere(statusFileOf(recordDir)) ?? '')
         const init = pid === null ? null : processes.identify(pid)
@@ -168,13 +168,12 @@ function thisArchitecture(): Architecture | null {
 }
 
 /** The first process inside, and its only child, which waits at the gate and will be the program. */
-function identifyInside(spec: SandboxSpec, recordDir: string): Pick<Processes, 'init' | 'program'> {
+function identifyInside(recordDir: string): Pick<Processes, 'init' | 'program'> | null {
   const initPid = childPidOf(readIfThere(statusFileOf(recordDir)) ?? '')
   const init = initPid === null ? null : processes.identify(initPid)
   const programPid = Number(readIfThere(`/proc/${initPid}/task/${initPid}/children`) ?? childByTable(initPid))
   const program = processes.identify(programPid)
-  if (init === null || program === null) throw new Error(`the program of ${spec.id} ended at its gate`)
-  return { init, program }
+  return init === null || program === null ? null : { init, program }
 }
 
 /** For kernels without lists of children. */

@@ -46,8 +46,8 @@ export interface LaunchPlan {
   readonly handovers: readonly (string | Uint8Array)[]
   /** Makes what the launcher needs in the directory of records. */
   prepare(): void
-  /** Who the program and its first process are, now that they wait at the gate. `line` is what the gate said. */
-  identify(line: string): Pick<Processes, 'init' | 'program'>
+  /** Who the program and its first process are, now that they wait at the gate; null when they are gone. `line` is what the gate said. */
+  identify(line: string): Pick<Processes, 'init' | 'program'> | null
   /** Ends whatever was started, when starting has failed. */
   abort(): Promise<void>
 }
@@ -101,11 +101,13 @@ export async function launch(plan: LaunchPlan): Promise<Launched> {
   if (!(await waitUntil(clock, readyTimeoutMs, () => existsSync(output)))) {
     throw startFailed(spec, `its output could not be opened within ${readyTimeoutMs} ms`, '')
   }
+  const waiting = plan.identify(said.line)
+  if (waiting === null) throw startFailed(spec, 'it was ended before the program could run', await lastWords(plan))
   const loggerPid = Number(readIfThere(`${spec.recordDir}/logger.pid`) ?? 0)
   const record: SandboxRecord = {
     ...begun,
     keeper,
-    processes: { keeper, logger: processes.identify(loggerPid), ...plan.identify(said.line) },
+    processes: { keeper, logger: processes.identify(loggerPid), ...waiting },
   }
   writeRecord(spec.recordDir, record)
   undo.commit()
@@ -229,7 +231,7 @@ function startFailed(spec: SandboxSpec, why: string, said: string): SteadError {
     code: 'sandbox.start-failed',
     message: `The sandbox ${spec.id} could not be started: ${said === '' ? why : said}.`,
     hint: unreachable
-      ? `See that user ${spec.hostUid} may pass through every directory on the way to the sources of its mounts.`
+      ? `See that the sources of its mounts exist, and that user ${spec.hostUid} may pass through every directory on the way.`
       : 'See that its mounts exist on this machine and that its limits are not too small to start in.',
   })
 }

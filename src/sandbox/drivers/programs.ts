@@ -65,6 +65,6 @@ export const nodeLogger: Logger = {
     ]
   },
   weaker: [
-    'output is kept by a Node process of about 40 MB for each instance: install s6 (apt-get install s6) for one of half a megabyte',
+    'output is kept by a Node process of 30 to 40 MB for each instance: install s6 (apt-get install s6) for one of half a megabyte',
   ],
 }

@@ -16,7 +16,7 @@ import { exitByRestart, exitNeverStarted, explainExit } from '../exit.ts'
 import type { Processes, SandboxRecord } from '../record.ts'
 import { isAlive, signalProcess } from './processes.ts'
 import type { ProcessInfo } from './processes.ts'
-import { bootId, writeRecord } from './records.ts'
+import { bootId, readRecord, writeRecord } from './records.ts'
 import { waitUntil } from './wait.ts'
 
 const lookEveryMs = 200
@@ -96,7 +96,10 @@ export class RunningSandbox implements Sandbox {
 
   async #follow(): Promise<Exit> {
     const { record, clock, group, keeper } = this.#parts
-    if (record.exit !== null) return this.#settle(record.exit)
+    if (record.exit !== null) {
+      this.#over = true
+      return record.exit
+    }
     if (record.boot !== bootId()) return this.#keep(exitByRestart)
     if (keeper !== null && keeper.exitCode === null && keeper.signalCode === null) await once(keeper, 'exit')
     // The keeper is alone, or not our child, or was killed while the program goes on.
@@ -105,6 +108,9 @@ export class RunningSandbox implements Sandbox {
     if (record.processes === null) return this.#keep(exitNeverStarted)
     const { logger } = record.processes
     await waitUntil(clock, drainTimeoutMs, () => !isAlive(logger))
+    // Another who followed it as well may have kept the exit, and removed the group with its evidence.
+    const kept = readRecord(this.#parts.recordDir)?.exit ?? null
+    if (kept !== null) return this.#keep(kept)
     const evidence = group?.evidence() ?? { oomKills: 0, forksRefused: 0 }
     const exit = explainExit(this.#parts.readStatus(), evidence, record.limits)
     const sentence = `${exit.sentence}; some processes that it started could not be ended`
@@ -123,19 +129,17 @@ export class RunningSandbox implements Sandbox {
     }
   }
 
-  #keep(exit: Exit): Exit {
-    const { record, recordDir } = this.#parts
+  async #keep(exit: Exit): Promise<Exit> {
+    const { record, recordDir, group } = this.#parts
+    this.#over = true
     rmSync(`${recordDir}/files`, { recursive: true, force: true })
     try {
       writeRecord(recordDir, { ...record, exit })
+      // Its evidence is told now. What still hinders the removal hinders `remove` as well, which reports it.
+      await group?.remove()
     } catch {
       // A full disk does not change how it ended; whoever adopts it works the same out again.
     }
-    return this.#settle(exit)
-  }
-
-  #settle(exit: Exit): Exit {
-    this.#over = true
     return exit
   }
 

@@ -86,8 +86,9 @@ export class Connections {
     this.place = placeOf(url)
     this.#pg = pg
     this.#pool = new pg.Pool({ ...connectionSettings(pg, url), max: connectionsMax })
-    // An idle connection that breaks has left the pool when this is called; the next user gets a new one.
+    // A connection that breaks says so to whoever uses it, and leaves the pool; the event adds nothing, but must be heard.
     this.#pool.on('error', () => {})
+    this.#pool.on('connect', (client) => void client.on('error', () => {}))
   }
 
   /** Runs reads on one connection. Throws `store.unavailable` and what else `errorOf` knows. */

@@ -82,34 +82,27 @@ class PostgresDriver implements StoreDriver {
     this.#queue = new CommitQueue(connections.place, (group) => this.#commit(group))
   }
 
-  get(key: string): Promise<Row | null> {
-    return this.#connections.read(async (session) => {
-      const [row] = await session.query<RowOf<Row>>(this.#sql.get, [key])
-      return row ?? null
-    })
+  async get(key: string): Promise<Row | null> {
+    const [row] = await this.#read<Row>(this.#sql.get, [key])
+    return row ?? null
   }
 
-  list(prefix: string): Promise<{ readonly rows: readonly Row[]; readonly revision: number }> {
-    return this.#connections.read(async (session) => {
-      const values = [prefix, endOfPrefix(prefix), listBytesMax]
-      const found = await session.query<RowOf<ListRow>>(this.#sql.list, values)
-      const first = found[0]
-      assert(first !== undefined, 'the head row is missing')
-      checkListBytes(prefix, first.bytes)
-      return { rows: rowsIn(found), revision: first.head }
-    })
+  async list(prefix: string): Promise<{ readonly rows: readonly Row[]; readonly revision: number }> {
+    const found = await this.#read<ListRow>(this.#sql.list, [prefix, endOfPrefix(prefix), listBytesMax])
+    const [first] = found
+    assert(first !== undefined, 'the head row is missing')
+    checkListBytes(prefix, first.bytes)
+    return { rows: rowsIn(found), revision: first.head }
   }
 
-  listSince(prefix: string, cursor: number, limit: number): Promise<RowPage> {
-    return this.#connections.read(async (session) => {
-      const values = [cursor, prefix, endOfPrefix(prefix), limit, pageBytesMax]
-      const found = await session.query<RowOf<PageRow>>(this.#sql.listSince, values)
-      const first = found[0]
-      assert(first !== undefined, 'the head row is missing')
-      checkCursor(cursor, { revision: first.head, horizon: first.horizon })
-      const cut = first.more ? first.cut : null
-      return { rows: rowsIn(found), cursor: cut ?? first.head, more: cut !== null }
-    })
+  async listSince(prefix: string, cursor: number, limit: number): Promise<RowPage> {
+    const values = [cursor, prefix, endOfPrefix(prefix), limit, pageBytesMax]
+    const found = await this.#read<PageRow>(this.#sql.listSince, values)
+    const [first] = found
+    assert(first !== undefined, 'the head row is missing')
+    checkCursor(cursor, { revision: first.head, horizon: first.horizon })
+    const cut = first.more ? first.cut : null
+    return { rows: rowsIn(found), cursor: cut ?? first.head, more: cut !== null }
   }
 
   transact(commit: Commit): Promise<TransactionResult> {
@@ -128,6 +121,11 @@ class PostgresDriver implements StoreDriver {
     await this.#queue.idle()
     await this.#listener.close()
     await this.#connections.close()
+  }
+
+  /** One statement, which is one snapshot. */
+  #read<T>(sql: string, values: readonly unknown[]): Promise<readonly RowOf<T>[]> {
+    return this.#connections.read((session) => session.query<RowOf<T>>(sql, values))
   }
 
   async #commit(group: Group): Promise<void> {
