@@ -98,7 +98,8 @@ suite('a cluster of two nodes', { skip }, () => {
     let n1 = await cluster.agent('n1')
     const n2 = await cluster.agent('n2')
     await connected(control, { n1: true, n2: true })
-    using watch = watchPrograms(app, { solo: 2, web: 3 })
+    // While a change is under way, the old and the new version may be there whole.
+    using watch = watchPrograms(app, { solo: 2, web: 4 })
     const first = await control.ask<string>('apply', { graph, from: cluster.code('1'), home: 'n1' })
     let seen = await settled(control, app, first)
 

@@ -77,8 +77,8 @@ class RunningAgent implements Agent {
     }
     this.#planPath = join(options.stateDir, 'plan.json')
     this.#plan = readPlan(this.#planPath) ?? { epoch: 0, revision: 0, assignments: [] }
-    this.#fetcher = new BundleFetcher(options.importBundle, (digest) => {
-      this.#channel?.send({ type: 'fetch-bundle', digest })
+    this.#fetcher = new BundleFetcher(options.importBundle, (request) => {
+      this.#channel?.send({ type: 'fetch-bundle', ...request })
       return this.#channel !== null
     })
     this.#exposures =

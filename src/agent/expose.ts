@@ -29,7 +29,11 @@ export class Exposures implements AsyncDisposable {
   readonly #ways = new Map<string, Way>()
 
   /** `address` is the node's own; `changed` is called when a way has been opened. */
-  constructor(options: AgentOptions, address: string, changed: () => void) {
+  constructor(
+    options: Pick<AgentOptions, 'network' | 'clock' | 'onNotice' | 'stateDir'>,
+    address: string,
+    changed: () => void,
+  ) {
     this.#options = options
     this.#address = address
     this.#portsDir = join(options.stateDir, 'ports')

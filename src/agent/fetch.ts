@@ -1,6 +1,7 @@
 /**
  * Brings bundles that this node lacks, over the channel to control. One request at a time for a bundle, however many wait
- * for it; a broken channel fails the requests, and whoever needed the bundle asks again.
+ * for it; a broken channel fails the requests, and whoever needed the bundle asks again. Invariant: no more
+ * pieces are held than were asked for.
  */
 import { SteadError } from '../base/index.ts'
 import type { Bundle } from '../artifact/index.ts'
@@ -8,22 +9,26 @@ import type { Downward } from '../protocol/index.ts'
 
 type BundlePiece = Extract<Downward, { type: 'bundle' }>
 
-/** Pieces that may wait to be written to disk. */
-const piecesMax = 4096
+/** Pieces of one bundle that may be under way or wait to be written to disk; when half of them are, more are asked for. */
+const windowPieces = 64
+
+/** Sends a request; false when control is not connected. */
+type AskForBundle = (request: { readonly digest: string; readonly from: number; readonly pieces: number }) => boolean
 
 interface Transfer {
   readonly pieces: BundlePiece[]
+  /** Pieces asked for so far. */
+  asked: number
   /** Called when a piece has come. */
   wake: () => void
 }
 
 export class BundleFetcher {
   readonly #import: (bytes: AsyncIterable<Uint8Array>) => Promise<Bundle>
-  readonly #ask: (digest: string) => boolean
+  readonly #ask: AskForBundle
   readonly #open = new Map<string, { transfer: Transfer; result: Promise<Bundle> }>()
 
-  /** `ask` sends the request, and answers false when control is not connected. */
-  constructor(importBundle: (bytes: AsyncIterable<Uint8Array>) => Promise<Bundle>, ask: (digest: string) => boolean) {
+  constructor(importBundle: (bytes: AsyncIterable<Uint8Array>) => Promise<Bundle>, ask: AskForBundle) {
     this.#import = importBundle
     this.#ask = ask
   }
@@ -32,8 +37,9 @@ export class BundleFetcher {
   fetch(digest: string): Promise<Bundle> {
     const known = this.#open.get(digest)
     if (known !== undefined) return known.result
-    if (!this.#ask(digest)) return Promise.reject(notToBeHad(digest, 'control is not connected'))
-    const transfer: Transfer = { pieces: [], wake: () => {} }
+    const connected = this.#ask({ digest, from: 0, pieces: windowPieces })
+    if (!connected) return Promise.reject(notToBeHad(digest, 'control is not connected'))
+    const transfer: Transfer = { pieces: [], asked: windowPieces, wake: () => {} }
     const result = this.#take(digest, transfer)
     this.#open.set(digest, { transfer, result })
     return result
@@ -41,7 +47,7 @@ export class BundleFetcher {
 
   async #take(digest: string, transfer: Transfer): Promise<Bundle> {
     try {
-      const bundle = await this.#import(bytesOf(transfer))
+      const bundle = await this.#import(this.#bytesOf(digest, transfer))
       if (bundle.digest !== digest) throw notToBeHad(digest, 'control sent another one')
       return bundle
     } finally {
@@ -52,8 +58,8 @@ export class BundleFetcher {
   receive(piece: BundlePiece): void {
     const transfer = this.#open.get(piece.digest)?.transfer
     if (transfer === undefined) return
-    const overflow = transfer.pieces.length >= piecesMax
-    transfer.pieces.push(overflow ? { ...piece, done: true, error: 'it came faster than the disk takes it' } : piece)
+    const unasked = transfer.pieces.length > windowPieces
+    transfer.pieces.push(unasked ? { ...piece, done: true, error: 'control sends more than it was asked for' } : piece)
     transfer.wake()
   }
 
@@ -63,20 +69,23 @@ export class BundleFetcher {
       transfer.wake()
     }
   }
-}
 
-async function* bytesOf(transfer: Transfer): AsyncIterable<Uint8Array> {
-  for (;;) {
-    const piece = transfer.pieces.shift()
-    if (piece === undefined) {
-      await new Promise<void>((resolve) => (transfer.wake = resolve))
-      continue
+  async *#bytesOf(digest: string, transfer: Transfer): AsyncIterable<Uint8Array> {
+    for (let taken = 0; ;) {
+      const piece = transfer.pieces.shift()
+      if (piece === undefined) {
+        await new Promise<void>((resolve) => (transfer.wake = resolve))
+        continue
+      }
+      if (piece.error !== null) throw notToBeHad(digest, piece.error)
+      if (piece.done) return
+      yield Buffer.from(piece.data, 'base64')
+      taken += 1
+      const pieces = windowPieces / 2
+      if (taken % pieces !== 0) continue
+      this.#ask({ digest, from: transfer.asked, pieces })
+      transfer.asked += pieces
     }
-    if (piece.error !== null) {
-      throw notToBeHad(piece.digest, piece.error)
-    }
-    if (piece.done) return
-    yield Buffer.from(piece.data, 'base64')
   }
 }
 

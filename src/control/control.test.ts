@@ -156,7 +156,7 @@ suite('control', () => {
     n1.ready([web.id], at('10.0.0.1'))
     await turns()
     assert.equal(control.view('shop')?.instances[0]?.status?.phase, 'ready')
-    for (const peer of [n1, n2]) peer.say({ type: 'fetch-bundle', digest: 'digest' })
+    for (const peer of [n1, n2]) peer.say({ type: 'fetch-bundle', digest: 'digest', from: 0, pieces: 10 })
     await turns()
     const pieces = (peer: Peer): object[] => peer.told.filter((message) => message.type === 'bundle')
     assert.match(JSON.stringify(pieces(n1)), /"done":true,"error":null/)

@@ -4,16 +4,7 @@
  *
  * Invariant: what is told follows from records that are already durable; a turn that cannot write tells nothing.
  */
-import {
-  assert,
-  type Clock,
-  isSteadError,
-  jsonEqual,
-  messageOf,
-  type Random,
-  randomId,
-  SteadError,
-} from '../base/index.ts'
+import { assert, type Clock, isSteadError, jsonEqual, type Random, randomId, SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
 import { type AssignmentStatus, type Downward, type LogLine, type Route, type Upward } from '../protocol/index.ts'
 import type { Lease, Operation, Store } from '../store/index.ts'
@@ -291,7 +282,8 @@ class RunningControl implements Control {
     const before = this.#agents.get(name)?.channel
     if (before !== undefined)
       refuse(before, { code: 'control.name-taken', message: `another agent has come as ${name}` })
-    this.#agents.set(name, new AgentPeer(name, channel))
+    const readBundle = (digest: string): AsyncIterable<Uint8Array> => this.#bundleFor(name, digest)
+    this.#agents.set(name, new AgentPeer(name, channel, readBundle))
     this.#nodeAway(name)
   }
 
@@ -325,7 +317,8 @@ class RunningControl implements Control {
   /** What a node says counts for what is its own, and for nothing else. */
   #fromAgent(name: string, channel: Channel<Downward>, message: Exclude<Upward, { type: 'hello' }>): void {
     const view = this.#nodes.get(name)
-    if (view === undefined || this.#agents.get(name)?.channel !== channel) return
+    const peer = this.#agents.get(name)
+    if (view === undefined || peer?.channel !== channel) return
     switch (message.type) {
       case 'status': {
         const own = message.statuses.filter((status) => nodeOf(this.#records, status.id) === name)
@@ -343,23 +336,14 @@ class RunningControl implements Control {
       case 'answer':
         return this.#asks.receive(name, message)
       case 'fetch-bundle':
-        void this.#sendBundle(name, channel, message.digest)
-        return
+        return peer.bundles.send(message)
     }
   }
 
-  async #sendBundle(node: string, channel: Channel<Downward>, digest: string): Promise<void> {
-    let error: string | null = null
-    try {
-      if (!needsBundle(this.#records, node, digest)) throw new Error(`nothing on ${node} runs from it`)
-      for await (const piece of this.#options.readBundle(digest)) {
-        channel.send({ type: 'bundle', digest, data: Buffer.from(piece).toString('base64'), done: false, error: null })
-        await channel.drained()
-      }
-    } catch (cause) {
-      error = messageOf(cause)
-    }
-    channel.send({ type: 'bundle', digest, data: '', done: true, error })
+  /** The bytes of a bundle for a node that has something to run from it. */
+  async *#bundleFor(node: string, digest: string): AsyncIterable<Uint8Array> {
+    if (!needsBundle(this.#records, node, digest)) throw new Error(`nothing on ${node} runs from it`)
+    yield* this.#options.readBundle(digest)
   }
 
   apply({ graph, bundles, home }: Apply): Promise<number> {

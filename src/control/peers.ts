@@ -5,17 +5,20 @@
 import { jsonEqual } from '../base/index.ts'
 import { type Assignment, type Downward, protocolVersion, type Route, type Upward } from '../protocol/index.ts'
 import type { Channel } from '../transport/index.ts'
+import { BundleSender } from './bundles.ts'
 
 /** A connected agent. */
 export class AgentPeer {
   readonly name: string
   readonly channel: Channel<Downward>
+  readonly bundles: BundleSender
   #told: Map<string, Assignment> | null = null
   #revision = 0
 
-  constructor(name: string, channel: Channel<Downward>) {
+  constructor(name: string, channel: Channel<Downward>, readBundle: (digest: string) => AsyncIterable<Uint8Array>) {
     this.name = name
     this.channel = channel
+    this.bundles = new BundleSender(channel, readBundle)
   }
 
   /** Revision of the plan it was told last; 0 before the first. */
