@@ -8,7 +8,7 @@ import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { assert, jsonEqual, messageOf } from '../base/index.ts'
 import type { Domain } from '../domain/index.ts'
-import type { Target } from '../network/index.ts'
+import type { Endpoint, Target } from '../network/index.ts'
 import {
   type Ask,
   type Assignment,
@@ -22,6 +22,7 @@ import {
 } from '../protocol/index.ts'
 import { type Channel, dialForever, type TransportAddress } from '../transport/index.ts'
 import { Attempts } from './attempts.ts'
+import { Exposures } from './expose.ts'
 import { BundleFetcher } from './fetch.ts'
 import { InstanceRunner, type Surroundings } from './instance.ts'
 import type { AgentOptions } from './options.ts'
@@ -55,13 +56,19 @@ class RunningAgent implements Agent {
   readonly #domains = new Map<string, Promise<Domain>>()
   readonly #asks = new Map<string, AbortController>()
   readonly #fetcher: BundleFetcher
+  /** The ways in from other nodes; null where there are none. */
+  readonly #exposures: Exposures | null
+  /** Assignments that are being ended and taken away. */
+  readonly #removing = new Map<string, Promise<void>>()
   #plan: Plan
+  /** Whether control has told its plan over the channel that is open. */
+  #told = false
   #channel: Channel<Upward> | null = null
   #link: AsyncDisposable | null = null
   #timer: Disposable | null = null
   #reported = new Map<string, AssignmentStatus>()
   #reportSoon = false
-  #removals: Promise<unknown> = Promise.resolve()
+  #leaving = false
 
   constructor(options: AgentOptions) {
     this.#options = {
@@ -70,14 +77,18 @@ class RunningAgent implements Agent {
     }
     this.#planPath = join(options.stateDir, 'plan.json')
     this.#plan = readPlan(this.#planPath) ?? { epoch: 0, revision: 0, assignments: [] }
-    this.#fetcher = new BundleFetcher(options.importBundle, (digest) =>
-      this.#channel?.send({ type: 'fetch-bundle', digest }),
-    )
+    this.#fetcher = new BundleFetcher(options.importBundle, (request) => {
+      this.#channel?.send({ type: 'fetch-bundle', ...request })
+      return this.#channel !== null
+    })
+    this.#exposures =
+      options.advertise === null ? null : new Exposures(options, options.advertise, () => this.#changed())
   }
 
   async start(control: TransportAddress): Promise<void> {
     this.#carryOut()
     await this.#sweep()
+    this.#exposures?.sweep()
     const { clock, random, name } = this.#options
     this.#link = dialForever<Upward, Downward>(control, {
       clock,
@@ -85,6 +96,7 @@ class RunningAgent implements Agent {
       schema: downwardSchema,
       onOpen: (channel) => {
         this.#channel = channel
+        this.#told = false
         channel.send({ type: 'hello', protocol: protocolVersion, role: 'agent', name })
         this.#report(true)
       },
@@ -105,8 +117,9 @@ class RunningAgent implements Agent {
   #hear(message: Downward): void {
     switch (message.type) {
       case 'plan':
-        if (message.plan.epoch >= this.#plan.epoch) this.#take(message.plan)
-        return
+        if (message.plan.epoch < this.#plan.epoch) return this.#refuseOlder(message.plan.epoch)
+        this.#told = true
+        return this.#take(message.plan)
       case 'plan-delta': {
         // A delta for another plan than ours means that something was lost: a new channel brings a snapshot.
         if (message.epoch !== this.#plan.epoch || message.base !== this.#plan.revision) return this.#channel?.close()
@@ -126,6 +139,15 @@ class RunningAgent implements Agent {
     }
   }
 
+  /** A control that has been replaced, or whose store was set back: what it wants may be long over. */
+  #refuseOlder(epoch: number): void {
+    const { name, onNotice } = this.#options
+    onNotice(
+      `${name} has a plan of epoch ${this.#plan.epoch} and takes none of epoch ${epoch}, which is an older control's`,
+    )
+    this.#channel?.close()
+  }
+
   #take(plan: Plan): void {
     writePlan(this.#planPath, plan)
     this.#plan = plan
@@ -137,11 +159,13 @@ class RunningAgent implements Agent {
   #carryOut(): void {
     const planned = new Set(this.#plan.assignments.map((assignment) => assignment.id))
     for (const assignment of this.#plan.assignments) this.#assign(assignment)
-    for (const [id, runner] of this.#instances) if (!planned.has(id)) this.#removeInstance(id, runner)
-    for (const [id, runner] of this.#resources) if (!planned.has(id)) this.#removeResource(id, runner)
+    for (const [id, runner] of this.#instances) if (!planned.has(id)) this.#remove(id, () => this.#endInstance(runner))
+    for (const [id, runner] of this.#resources) if (!planned.has(id)) this.#remove(id, () => this.#endResource(runner))
   }
 
   #assign(assignment: Assignment): void {
+    // It comes anew when what is left of it is gone.
+    if (this.#removing.has(assignment.id)) return
     if (assignment.kind === 'resource') {
       const known = this.#resources.get(assignment.id)
       if (known !== undefined && !(known.status().phase === 'stopped' && assignment.wanted))
@@ -154,29 +178,45 @@ class RunningAgent implements Agent {
         () => this.#changed(),
       )
       this.#resources.set(assignment.id, runner)
+      if ((this.#options.providers.get(assignment.type)?.port ?? null) !== null) this.#expose(assignment.id)
       return
     }
     const known = this.#instances.get(assignment.id)
     if (known !== undefined) return known.update(assignment)
     const runner = new InstanceRunner(assignment, this.#options, this.#surroundings)
     this.#instances.set(assignment.id, runner)
+    if (assignment.http !== null || assignment.ready.kind === 'tcp') this.#expose(assignment.id)
     runner.begin()
   }
 
-  #removeInstance(id: string, runner: InstanceRunner): void {
-    runner.update({ ...runner.assignment, wanted: false })
-    void runner.ended
-      .then(() => runner.attempts.remove())
-      .then(() => this.#instances.delete(id))
-      .catch((error: unknown) => this.#options.onNotice(messageOf(error)))
+  #expose(id: string): void {
+    this.#exposures?.open(id, () => this.#local(id))
   }
 
-  #removeResource(id: string, runner: ResourceRunner): void {
-    this.#removals = this.#removals
-      .then(() => runner.stop())
-      .then(() => runner.attempts.remove())
-      .then(() => this.#resources.delete(id))
+  /** Ends and forgets an assignment, once; should the plan name it again meanwhile, it is made anew after that. */
+  #remove(id: string, end: () => Promise<void>): void {
+    if (this.#removing.has(id)) return
+    const removal = end()
+      .then(() => this.#exposures?.remove(id))
       .catch((error: unknown) => this.#options.onNotice(messageOf(error)))
+      .then(() => {
+        this.#removing.delete(id)
+        this.#instances.delete(id)
+        this.#resources.delete(id)
+        if (!this.#leaving && this.#plan.assignments.some((assignment) => assignment.id === id)) this.#carryOut()
+      })
+    this.#removing.set(id, removal)
+  }
+
+  async #endInstance(runner: InstanceRunner): Promise<void> {
+    runner.update({ ...runner.assignment, wanted: false })
+    await runner.ended
+    await runner.attempts.remove()
+  }
+
+  async #endResource(runner: ResourceRunner): Promise<void> {
+    await runner.stop()
+    await runner.attempts.remove()
   }
 
   /** Ends what earlier agents left behind that no plan names: instances whose plan was lost, and all tasks. */
@@ -212,18 +252,22 @@ class RunningAgent implements Agent {
     changed: () => this.#changed(),
   }
 
-  /** What is on this node is known better here than by control. */
+  /** Where an assignment listens on this node; null when it is not here, or not ready. */
+  #local(id: string): Endpoint | null {
+    const resource = this.#resources.get(id)
+    if (resource !== undefined) return resource.endpoint()
+    const status = this.#instances.get(id)?.status()
+    return status?.phase === 'ready' ? status.endpoint : null
+  }
+
+  /** What is on this node is known better here than by control; processes and socket files are only ever this node's. */
   #targets(edge: Edge): readonly Target[] {
-    const resource = edge.resource === null ? undefined : this.#resources.get(edge.resource)
-    if (resource !== undefined) {
-      const endpoint = resource.endpoint()
-      return endpoint === null ? [] : [{ id: resource.assignment.id, endpoint }]
-    }
-    return edge.targets.flatMap(({ id, endpoint }) => {
-      const instance = this.#instances.get(id)
-      if (instance === undefined) return [{ id, endpoint }]
-      const { phase, endpoint: own } = instance.status()
-      return phase === 'ready' && own !== null ? [{ id, endpoint: own }] : []
+    const own = edge.resource !== null && this.#resources.has(edge.resource) ? edge.resource : null
+    const told = own === null ? edge.targets : [{ id: own, endpoint: null }]
+    return told.flatMap(({ id, endpoint }) => {
+      const remote = endpoint?.kind === 'tcp' ? endpoint : null
+      const to = this.#instances.has(id) || id === own ? this.#local(id) : remote
+      return to === null ? [] : [{ id, endpoint: to }]
     })
   }
 
@@ -243,7 +287,12 @@ class RunningAgent implements Agent {
   }
 
   statuses(): AssignmentStatus[] {
-    return [...this.#instances.values(), ...this.#resources.values()].map((runner) => runner.status())
+    return [...this.#instances.values(), ...this.#resources.values()]
+      .map((runner) => runner.status())
+      .map((status) => {
+        if (this.#exposures === null || status.endpoint === null) return status
+        return { ...status, endpoint: this.#exposures.endpoint(status.id) }
+      })
   }
 
   #report(full: boolean): void {
@@ -258,9 +307,10 @@ class RunningAgent implements Agent {
   }
 
   #sendApplied(): void {
-    const ids = [...this.#instances.keys()]
-    const busy = ids.filter((id) => [...this.#instances.values()].some((runner) => runner.streamsTo(id) > 0))
-    this.#channel?.send({ type: 'applied', revision: this.#plan.revision, busy })
+    // Before control has told its plan, the revision in force is one of an earlier channel.
+    if (!this.#told) return
+    const busy = new Set([...this.#instances.values()].flatMap((runner) => runner.busy()))
+    this.#channel?.send({ type: 'applied', revision: this.#plan.revision, busy: [...busy] })
   }
 
   async #answer(id: string, ask: Ask): Promise<void> {
@@ -299,6 +349,7 @@ class RunningAgent implements Agent {
   }
 
   async #disconnect(): Promise<void> {
+    this.#leaving = true
     this.#timer?.[Symbol.dispose]()
     for (const abort of this.#asks.values()) abort.abort()
     await this.#link?.[Symbol.asyncDispose]()
@@ -307,6 +358,7 @@ class RunningAgent implements Agent {
   async leave(): Promise<void> {
     await this.#disconnect()
     for (const runner of this.#instances.values()) runner.leave()
+    await this.#exposures?.[Symbol.asyncDispose]()
   }
 
   /** Stops everything on this node: instances first, then what they use, then the domains. */
@@ -315,7 +367,8 @@ class RunningAgent implements Agent {
     for (const runner of this.#instances.values()) runner.update({ ...runner.assignment, wanted: false })
     await Promise.all([...this.#instances.values()].map((runner) => runner.ended))
     await Promise.all([...this.#resources.values()].map((runner) => runner.stop()))
-    await this.#removals
+    await Promise.all(this.#removing.values())
+    await this.#exposures?.[Symbol.asyncDispose]()
     for (const domain of this.#domains.values()) await (await domain.catch(() => null))?.close()
   }
 }

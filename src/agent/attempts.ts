@@ -68,7 +68,8 @@ export class Attempts {
     yield* tail === undefined ? lines : lines.slice(-tail)
     if (!follow) return
     let left = tail === undefined ? undefined : Math.max(0, tail - lines.length)
-    for (let number = numbers.at(-1) ?? 0; signal?.aborted !== true;) {
+    const aborted = (): boolean => signal?.aborted === true
+    for (let number = numbers.at(-1) ?? 0; !aborted();) {
       if (number > 0) {
         yield* this.#driver.output(this.#dir(number), {
           follow,

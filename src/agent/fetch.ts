@@ -1,6 +1,7 @@
 /**
  * Brings bundles that this node lacks, over the channel to control. One request at a time for a bundle, however many wait
- * for it; a broken channel fails the requests, and whoever needed the bundle asks again.
+ * for it; a broken channel fails the requests, and whoever needed the bundle asks again. Invariant: no more
+ * pieces are held than were asked for.
  */
 import { SteadError } from '../base/index.ts'
 import type { Bundle } from '../artifact/index.ts'
@@ -8,21 +9,26 @@ import type { Downward } from '../protocol/index.ts'
 
 type BundlePiece = Extract<Downward, { type: 'bundle' }>
 
-/** Pieces that may wait to be written to disk. */
-const piecesMax = 4096
+/** Pieces of one bundle that may be under way or wait to be written to disk; when half of them are, more are asked for. */
+const windowPieces = 64
+
+/** Sends a request; false when control is not connected. */
+type AskForBundle = (request: { readonly digest: string; readonly from: number; readonly pieces: number }) => boolean
 
 interface Transfer {
   readonly pieces: BundlePiece[]
+  /** Pieces asked for so far. */
+  asked: number
   /** Called when a piece has come. */
   wake: () => void
 }
 
 export class BundleFetcher {
   readonly #import: (bytes: AsyncIterable<Uint8Array>) => Promise<Bundle>
-  readonly #ask: (digest: string) => void
+  readonly #ask: AskForBundle
   readonly #open = new Map<string, { transfer: Transfer; result: Promise<Bundle> }>()
 
-  constructor(importBundle: (bytes: AsyncIterable<Uint8Array>) => Promise<Bundle>, ask: (digest: string) => void) {
+  constructor(importBundle: (bytes: AsyncIterable<Uint8Array>) => Promise<Bundle>, ask: AskForBundle) {
     this.#import = importBundle
     this.#ask = ask
   }
@@ -31,18 +37,29 @@ export class BundleFetcher {
   fetch(digest: string): Promise<Bundle> {
     const known = this.#open.get(digest)
     if (known !== undefined) return known.result
-    const transfer: Transfer = { pieces: [], wake: () => {} }
-    const result = this.#import(bytesOf(transfer)).finally(() => this.#open.delete(digest))
+    const connected = this.#ask({ digest, from: 0, pieces: windowPieces })
+    if (!connected) return Promise.reject(notToBeHad(digest, 'control is not connected'))
+    const transfer: Transfer = { pieces: [], asked: windowPieces, wake: () => {} }
+    const result = this.#take(digest, transfer)
     this.#open.set(digest, { transfer, result })
-    this.#ask(digest)
     return result
+  }
+
+  async #take(digest: string, transfer: Transfer): Promise<Bundle> {
+    try {
+      const bundle = await this.#import(this.#bytesOf(digest, transfer))
+      if (bundle.digest !== digest) throw notToBeHad(digest, 'control sent another one')
+      return bundle
+    } finally {
+      this.#open.delete(digest)
+    }
   }
 
   receive(piece: BundlePiece): void {
     const transfer = this.#open.get(piece.digest)?.transfer
     if (transfer === undefined) return
-    const overflow = transfer.pieces.length >= piecesMax
-    transfer.pieces.push(overflow ? { ...piece, done: true, error: 'it came faster than the disk takes it' } : piece)
+    const unasked = transfer.pieces.length > windowPieces
+    transfer.pieces.push(unasked ? { ...piece, done: true, error: 'control sends more than it was asked for' } : piece)
     transfer.wake()
   }
 
@@ -52,23 +69,27 @@ export class BundleFetcher {
       transfer.wake()
     }
   }
+
+  async *#bytesOf(digest: string, transfer: Transfer): AsyncIterable<Uint8Array> {
+    for (let taken = 0; ;) {
+      const piece = transfer.pieces.shift()
+      if (piece === undefined) {
+        await new Promise<void>((resolve) => (transfer.wake = resolve))
+        continue
+      }
+      if (piece.error !== null) throw notToBeHad(digest, piece.error)
+      if (piece.done) return
+      yield Buffer.from(piece.data, 'base64')
+      taken += 1
+      const pieces = windowPieces / 2
+      if (taken % pieces !== 0) continue
+      this.#ask({ digest, from: transfer.asked, pieces })
+      transfer.asked += pieces
+    }
+  }
 }
 
-async function* bytesOf(transfer: Transfer): AsyncIterable<Uint8Array> {
-  for (;;) {
-    const piece = transfer.pieces.shift()
-    if (piece === undefined) {
-      await new Promise<void>((resolve) => (transfer.wake = resolve))
-      continue
-    }
-    if (piece.error !== null) {
-      throw new SteadError({
-        code: 'agent.no-bundle',
-        message: `the bundle ${piece.digest.slice(0, 12)} cannot be had: ${piece.error}`,
-        retry: 'later',
-      })
-    }
-    if (piece.done) return
-    yield Buffer.from(piece.data, 'base64')
-  }
+function notToBeHad(digest: string, why: string): SteadError {
+  const message = `the bundle ${digest.slice(0, 12)} cannot be had: ${why}`
+  return new SteadError({ code: 'agent.no-bundle', message, retry: 'later' })
 }

@@ -6,7 +6,7 @@
  * after another.
  */
 import { join } from 'node:path'
-import { isSteadError, messageOf, SteadError } from '../base/index.ts'
+import { isSteadError, messageOf, sleep, SteadError } from '../base/index.ts'
 import { type Forwarder, openForwarder, type Place, type Target } from '../network/index.ts'
 import type { AssignmentStatus, Edge, InstanceAssignment } from '../protocol/index.ts'
 import { limitsWithin, type Sandbox, type SandboxSpec } from '../sandbox/index.ts'
@@ -48,6 +48,8 @@ export class InstanceRunner {
   #spec: SandboxSpec | null = null
   #place: Place | null = null
   #forwarders: Forwarder[] = []
+  /** What the edges have led to and may still have streams to. */
+  readonly #used = new Set<string>()
   #servePort: number | null = null
   #memoryBytes: number | null = null
   #timers = new Set<Disposable>()
@@ -72,6 +74,7 @@ export class InstanceRunner {
       const found = await this.attempts.adopt()
       if (found === null) return this.#check()
       await this.#adopted(found)
+      if (!this.#assignment.wanted) this.#event({ kind: 'stop' })
     })
   }
 
@@ -91,9 +94,11 @@ export class InstanceRunner {
     return { id, phase, reason, restarts, sinceMs: this.#sinceMs, endpoint, pid, memoryBytes: this.#memoryBytes }
   }
 
-  /** Open streams of this instance's edges to a target. */
-  streamsTo(id: string): number {
-    return this.#forwarders.reduce((sum, forwarder) => sum + forwarder.streamsTo(id), 0)
+  /** What this instance's edges have open streams to, on this node or another. */
+  busy(): readonly string[] {
+    for (const id of this.#used)
+      if (this.#forwarders.every((forwarder) => forwarder.streamsTo(id) === 0)) this.#used.delete(id)
+    return [...this.#used]
   }
 
   /** Resolves when nothing of it runs any more and nothing will. */
@@ -202,8 +207,7 @@ export class InstanceRunner {
       this.#running(await sandbox.start(spec))
     } catch (error) {
       this.#closeNetwork()
-      const final = isSteadError(error) && error.retry === 'never'
-      this.#event({ kind: 'start-failed', reason: messageOf(error), final })
+      this.#event({ kind: 'start-failed', reason: messageOf(error), retry: isSteadError(error) ? error.retry : 'now' })
     }
   }
 
@@ -216,7 +220,11 @@ export class InstanceRunner {
         continue
       }
       const current = (): Edge => this.#assignment.edges.find((other) => other.as === edge.as) ?? edge
-      const targets = (): readonly Target[] => this.#surroundings.targets(current())
+      const targets = (): readonly Target[] => {
+        const now = this.#surroundings.targets(current())
+        for (const { id } of now) this.#used.add(id)
+        return now
+      }
       const forwarder = await openForwarder({ network, place, address: edge.address, port: edge.port, targets })
       this.#forwarders.push(forwarder)
       const host = network.capabilities.isolation === 'native' ? edge.part : forwarder.address
@@ -250,19 +258,30 @@ export class InstanceRunner {
     this.#probeLoop(sandbox, probeStartMs)
   }
 
+  /** Takes back what an earlier agent started. What ended while nobody looked is taken as an end now, with its kept exit. */
   async #adopted(sandbox: Sandbox): Promise<void> {
-    // What ended while nobody looked is taken as an end now, with its kept exit.
-    const place = await this.#options.network.adopt(this.#assignment.id, sandbox.pid)
-    this.#life = { ...newLife, phase: 'starting', everReady: true }
-    if (place === null || this.#options.network.capabilities.isolation !== 'native') {
-      this.#running(sandbox)
-      if (place !== null) void sandbox.kill()
-      return
+    const { network, onNotice } = this.#options
+    this.#life = { ...newLife, phase: 'starting', everReady: this.#assignment.kind === 'service' }
+    try {
+      const place = network.capabilities.isolation === 'native' ? await this.#placeOf(sandbox) : null
+      if (place !== null) {
+        this.#place = place
+        await this.#openEdges(place)
+        this.#servePort = await this.#portToServe(place)
+      }
+    } catch (error) {
+      onNotice(`${this.#assignment.id} is started again, its edges could not be: ${messageOf(error)}`)
+      this.#closeNetwork()
     }
-    this.#place = place
-    await this.#openEdges(place)
-    this.#servePort = await this.#portToServe(place)
     this.#running(sandbox)
+    // Without its edges it is of no use; they can only be given to a new one.
+    if (this.#place === null) void sandbox.kill()
+  }
+
+  /** The place of a program that still runs. The process id of one that has ended may be another's by now. */
+  async #placeOf(sandbox: Sandbox): Promise<Place | null> {
+    const ended = await Promise.race([sandbox.exited.then(() => true), sleep(this.#options.clock, 0).then(() => false)])
+    return ended ? null : this.#options.network.adopt(this.#assignment.id, sandbox.pid)
   }
 
   #probeLoop(sandbox: Sandbox, waitedMs: number): void {

@@ -11,8 +11,9 @@ const bad: Exit = { cause: 'code', code: 3, signal: null, sentence: 'ended with 
 const events: readonly LifeEvent[] = [
   { kind: 'possible' },
   { kind: 'blocked', on: 'db' },
-  { kind: 'start-failed', reason: 'no bundle', final: false },
-  { kind: 'start-failed', reason: 'no program', final: true },
+  { kind: 'start-failed', reason: 'no bundle', retry: 'later' },
+  { kind: 'start-failed', reason: 'disk full', retry: 'now' },
+  { kind: 'start-failed', reason: 'no program', retry: 'never' },
   { kind: 'probe-ok' },
   { kind: 'probe-failed', reason: 'answered 500' },
   { kind: 'ready-timeout' },
@@ -106,6 +107,20 @@ suite('life of an instance', () => {
     assert.equal(play(jobPolicy, { kind: 'possible' }, { kind: 'exited', exit: ok }).life.phase, 'succeeded')
     const round: LifeEvent[] = [{ kind: 'possible' }, { kind: 'exited', exit: bad }, { kind: 'timer' }]
     assert.equal(play(jobPolicy, ...round, ...round, ...round).life.phase, 'failed')
+  })
+
+  test('a start that something outside holds up is tried for ever; one that cannot succeed is not tried again', () => {
+    const held = Array.from({ length: 20 }, (): LifeEvent[] => [
+      { kind: 'possible' },
+      { kind: 'start-failed', reason: 'no bundle', retry: 'later' },
+      { kind: 'timer' },
+    ]).flat()
+    for (const policy of [servicePolicy, jobPolicy]) {
+      assert.equal(play(policy, ...held).life.phase, 'waiting')
+      const never: LifeEvent = { kind: 'start-failed', reason: 'no program', retry: 'never' }
+      const { life } = play(policy, { kind: 'possible' }, never)
+      assert.equal(life.phase, policy.kind === 'job' ? 'failed' : 'gave-up')
+    }
   })
 
   test('every event in every phase: no program is started twice, stopped is final, a stop always ends it', () => {

@@ -11,8 +11,10 @@
  *   from anywhere --stop--> stopping --exited--> stopped          a job: starting --exited--> succeeded | failed
  *
  * Invariants: a phase that has a program running is left only through `exited`; pauses between restarts grow and are
- * capped; what has never been ready is given up, with the reason; what once served is tried for ever.
+ * capped; what has never been ready is given up, with the reason; what once served is tried for ever, and so is a start that
+ * something outside holds up.
  */
+import type { Retry } from '../base/index.ts'
 import type { Exit } from '../sandbox/index.ts'
 import type { Phase } from '../protocol/index.ts'
 
@@ -32,7 +34,8 @@ export type LifeEvent =
   /** Everything it uses is there. */
   | { readonly kind: 'possible' }
   | { readonly kind: 'blocked'; readonly on: string }
-  | { readonly kind: 'start-failed'; readonly reason: string; readonly final: boolean }
+  /** `retry`: never, or later because of something outside (a bundle that cannot be fetched now); `now` is for all else. */
+  | { readonly kind: 'start-failed'; readonly reason: string; readonly retry: Retry }
   | { readonly kind: 'probe-ok' }
   | { readonly kind: 'probe-failed'; readonly reason: string }
   | { readonly kind: 'ready-timeout' }
@@ -125,7 +128,8 @@ export function step(life: Life, event: LifeEvent, policy: LifePolicy): LifeStep
       )
     case 'start-failed':
       if (life.phase !== 'starting') return stay()
-      return event.final ? go('gave-up', event.reason) : afterFailure(life, event.reason, policy)
+      if (event.retry === 'never') return go(policy.kind === 'job' ? 'failed' : 'gave-up', event.reason)
+      return event.retry === 'later' ? backOff(life, event.reason, policy) : afterFailure(life, event.reason, policy)
     case 'exited':
       if (life.phase === 'stopping') return go('stopped', null)
       if (!running.has(life.phase)) return stay()
@@ -150,6 +154,10 @@ function afterFailure(life: Life, reason: string, policy: LifePolicy): LifeStep 
     const phase = policy.kind === 'job' ? 'failed' : 'gave-up'
     return { life: { ...life, phase, reason: `${reason}${times}`, failures }, commands: [] }
   }
-  const forMs = Math.min(policy.pauseMinMs * 2 ** (failures - 1), policy.pauseMaxMs)
-  return { life: { ...life, phase: 'backing-off', reason, failures }, commands: [{ kind: 'pause', forMs }] }
+  return backOff({ ...life, failures }, reason, policy)
+}
+
+function backOff(life: Life, reason: string, policy: LifePolicy): LifeStep {
+  const forMs = Math.min(policy.pauseMinMs * 2 ** Math.max(0, life.failures - 1), policy.pauseMaxMs)
+  return { life: { ...life, phase: 'backing-off', reason }, commands: [{ kind: 'pause', forMs }] }
 }

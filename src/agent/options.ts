@@ -33,7 +33,12 @@ export interface AgentOptions {
   /** Takes in the bytes of a bundle that another node has. */
   readonly importBundle: (bytes: AsyncIterable<Uint8Array>) => Promise<Bundle>
   readonly program: (bundle: Bundle, run: readonly string[]) => Promise<Program>
-  /** Address under which other nodes reach this one; null on a single machine. */
+  /**
+   * An address of this machine under which other nodes reach it; null on a single machine. With it the agent listens there,
+   * on a port for each instance and resource that serves, and control tells consumers on other nodes. These streams are
+   * not encrypted and not authenticated yet: use it in a network that only your nodes are in. Consumers on this node go
+   * the local way.
+   */
   readonly advertise: string | null
   /** Told of what a person should hear. */
   readonly onNotice: (text: string) => void

@@ -4,29 +4,36 @@
  *
  * Invariant: what is told follows from records that are already durable; a turn that cannot write tells nothing.
  */
-import { assert, type Clock, jsonEqual, type Random, randomId, SteadError } from '../base/index.ts'
+import { assert, type Clock, isSteadError, jsonEqual, type Random, randomId, SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
-import {
-  type Ask,
-  type AssignmentStatus,
-  type Downward,
-  type LogLine,
-  protocolVersion,
-  type Route,
-  type Upward,
-} from '../protocol/index.ts'
+import { type AssignmentStatus, type Downward, type LogLine, type Route, type Upward } from '../protocol/index.ts'
 import type { Lease, Operation, Store } from '../store/index.ts'
 import type { Channel } from '../transport/index.ts'
+import { Asks } from './asks.ts'
 import { decide } from './decide.ts'
-import { assignmentsOf, type ResourceType, routesOf } from './derive.ts'
-import { AgentPeer, GatewayPeer } from './peers.ts'
-import { controlLease, keys, loadRecords, newIdentities, put, type Records, write } from './records.ts'
+import { assignmentsOf, needsBundle, nodeOf, nodesIn, type ResourceType, routesFor, routesOf } from './derive.ts'
+import { AgentPeer, GatewayPeer, refusalOf, refuse } from './peers.ts'
+import {
+  controlLease,
+  countStart,
+  keys,
+  loadRecords,
+  newIdentities,
+  put,
+  type Records,
+  write,
+  writeAll,
+} from './records.ts'
 import type { ControlState, DesiredApp, GatewayView, InstanceRecord, NodeView } from './state.ts'
 
 const leaseTtlMs = 15_000
 const tickMs = 1000
 /** How long a gateway that went silent is still waited for before an old instance is stopped. */
 const gatewayLeaseMs = 15_000
+/** How long a control that has just started waits for the nodes it knows before it decides without them. */
+const settleMs = 10_000
+/** Route revisions of one start. The number of the start is in front, so that they grow over restarts. */
+const routeRevisionsPerStart = 2 ** 32
 
 export interface ControlOptions {
   readonly store: Store
@@ -57,21 +64,27 @@ export interface AppView {
 export interface Apply {
   readonly graph: Graph
   readonly bundles: Readonly<Record<string, string>>
-  readonly home: string
+  /** Node that holds the app's data from now on. Without it control chooses; an app that has a home keeps it. */
+  readonly home?: string
 }
 
 export interface Control extends AsyncDisposable {
   /** Takes on a peer that has just connected; answers what to do with its messages. */
   accept(channel: Channel<Downward>): (message: Upward) => void
-  /** Makes this what the app should be. Answers the release number; the same again when nothing has changed. */
+  /**
+   * Makes this what the app should be. Answers the release number; the same again when nothing has changed. Throws
+   * `control.no-node` when it has to choose a home and no node is connected, `control.stopped`.
+   */
   apply(apply: Apply): Promise<number>
   /** Everything of the app is to stop; its data stays. */
   stop(app: string): Promise<void>
   view(app: string): AppView | null
   apps(): readonly string[]
+  /** The nodes that control knows, and whether it hears them now. */
+  nodes(): readonly { readonly name: string; readonly connected: boolean }[]
   /** Calls `run` soon after something may have changed. */
   onChange(run: () => void): Disposable
-  /** Output of an assignment, from the node that has it. */
+  /** Output of an assignment, from the node that has it. Throws `control.node-away`, `control.logs-failed`. */
   logs(
     assignment: string,
     options: { tail: number | null; follow: boolean; signal: AbortSignal },
@@ -89,17 +102,10 @@ export async function startControl(options: ControlOptions): Promise<Control> {
       retry: 'later',
     })
   }
-  const control = new RunningControl(options, lease, await loadRecords(options.store))
+  const start = await countStart(options.store, lease)
+  const control = new RunningControl(options, lease, await loadRecords(options.store), start)
   control.start()
   return control
-}
-
-interface OpenAsk {
-  readonly node: string
-  readonly lines: LogLine[]
-  done: boolean
-  error: string | null
-  wake: () => void
 }
 
 class RunningControl implements Control {
@@ -111,21 +117,33 @@ class RunningControl implements Control {
   readonly #agents = new Map<string, AgentPeer>()
   readonly #gatewayPeers = new Map<string, GatewayPeer>()
   readonly #listeners = new Set<() => void>()
-  readonly #asks = new Map<string, OpenAsk>()
+  readonly #asks: Asks
+  readonly #startedMs: number
+  /** Nodes that have something to run and were not heard of yet, and until when they are waited for. */
+  readonly #expected: Set<string>
+  readonly #settleUntilMs: number
   #lease: Lease
   #renewAtMs: number
-  #routes: readonly Route[] = []
-  #routeRevision = 0
+  #routes: readonly Route[] | null = null
+  #routeRevision: number
   #dirty = false
-  #turning: Promise<void> | null = null
+  /** The last change of the records that was asked for. */
+  #last: Promise<unknown> = Promise.resolve()
   #timer: Disposable | null = null
   #stopped = false
 
-  constructor(options: ControlOptions, lease: Lease, records: Records) {
+  constructor(options: ControlOptions, lease: Lease, records: Records, start: number) {
+    const { clock, random } = options
     this.#options = options
     this.#lease = lease
     this.#records = records
-    this.#renewAtMs = options.clock.monotonicMs() + leaseTtlMs / 3
+    this.#asks = new Asks(random)
+    this.#routeRevision = start * routeRevisionsPerStart
+    this.#renewAtMs = clock.monotonicMs() + leaseTtlMs / 3
+    this.#startedMs = clock.nowMs()
+    this.#settleUntilMs = clock.monotonicMs() + settleMs
+    this.#expected = nodesIn(records)
+    for (const name of this.#expected) this.#nodeAway(name)
   }
 
   start(): void {
@@ -144,28 +162,40 @@ class RunningControl implements Control {
       gateways: this.#gateways,
       statuses: this.#statuses,
       routeRevision: this.#routeRevision,
+      startedMs: this.#startedMs,
     }
+  }
+
+  /**
+   * Runs one change of the records after another: each starts from what the last one has written. When it is not known
+   * whether the store has taken a change, what is in memory is not to be trusted, and control ends.
+   */
+  #exclusive<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(() => {
+      if (this.#stopped) throw new SteadError({ code: 'control.stopped', message: 'this control has stopped' })
+      return work()
+    })
+    this.#last = result.catch((error: unknown) => {
+      if (isSteadError(error) && ['control.replaced', 'store.outcome-unknown'].includes(error.code)) this.#fail(error)
+    })
+    return result
+  }
+
+  #fail(error: unknown): void {
+    if (this.#stopped) return
+    this.#stopped = true
+    this.#options.onFatal(error)
   }
 
   /** Asks for a turn; many askings before it starts make one turn. */
   #wake(): void {
+    if (this.#dirty || this.#stopped) return
     this.#dirty = true
-    this.#turning ??= this.#turns().finally(() => {
-      this.#turning = null
-      if (this.#dirty && !this.#stopped) this.#wake()
-    })
-  }
-
-  async #turns(): Promise<void> {
-    try {
-      while (this.#dirty && !this.#stopped) {
-        this.#dirty = false
-        await this.#turn()
-      }
-    } catch (error) {
-      this.#stopped = true
-      this.#options.onFatal(error)
+    const turn = async (): Promise<void> => {
+      this.#dirty = false
+      await this.#turn()
     }
+    this.#exclusive(turn).catch((error: unknown) => this.#fail(error))
   }
 
   async #turn(): Promise<void> {
@@ -182,31 +212,41 @@ class RunningControl implements Control {
       this.#lease = renewed
       this.#renewAtMs = clock.monotonicMs() + leaseTtlMs / 3
     }
+    // What was not heard of yet looks as if it did not run; acting on that would replace what serves.
+    if (this.#expected.size > 0 && clock.monotonicMs() < this.#settleUntilMs) return
     const decision = decide(this.#state(), clock.nowMs(), (app, part) => `${app}.${part}.${randomId(random)}`)
-    await write(store, this.#lease, [
+    await writeAll(store, this.#lease, [
+      ...decision.jobs.map(({ key, run }) => put(keys.job(key), run)),
       ...decision.put.map((record) => put(keys.instance(record.id), record)),
       ...decision.remove.map((id): Operation => ({ kind: 'delete', key: keys.instance(id) })),
-      ...decision.jobs.map(({ key, run }) => put(keys.job(key), run)),
     ])
     for (const record of decision.put) this.#records.instances.set(record.id, record)
-    for (const id of decision.remove) this.#records.instances.delete(id)
+    for (const id of decision.remove) {
+      this.#records.instances.delete(id)
+      this.#statuses.delete(id)
+    }
     for (const { key, run } of decision.jobs) this.#records.jobs.set(key, run)
-    if (decision.put.length + decision.remove.length > 0) this.#dirty = true
-    this.#tell()
+    if (decision.put.length + decision.remove.length > 0) this.#wake()
+    this.#tell(decision.put.some((record) => record.phase === 'retiring'))
     for (const listener of this.#listeners) listener()
   }
 
-  /** Brings every connected peer up to date. */
-  #tell(): void {
+  /** Brings every connected peer up to date. `retired`: the gateways are to acknowledge, also when no route has changed. */
+  #tell(retired: boolean): void {
     const state = this.#state()
     const routes = routesOf(state)
-    if (!jsonEqual(routes, this.#routes) || this.#routeRevision === 0) {
+    if (retired || !jsonEqual(routes, this.#routes)) {
       this.#routes = routes
       this.#routeRevision += 1
     }
-    for (const peer of this.#agents.values())
-      peer.tell(this.#lease.epoch, assignmentsOf(state, peer.name, this.#options.types))
-    for (const peer of this.#gatewayPeers.values()) peer.tell(this.#lease.epoch, this.#routeRevision, this.#routes)
+    for (const [name, peer] of this.#agents) {
+      const view = this.#nodes.get(name)
+      if (view?.connected !== true) continue
+      peer.tell(this.#lease.epoch, assignmentsOf(state, name, this.#options.types))
+      this.#nodes.set(name, { ...view, toldRevision: peer.revision })
+    }
+    for (const peer of this.#gatewayPeers.values())
+      peer.tell(this.#lease.epoch, this.#routeRevision, routesFor(routes, state, peer.name))
   }
 
   accept(channel: Channel<Downward>): (message: Upward) => void {
@@ -218,18 +258,15 @@ class RunningControl implements Control {
     })
     return (message) => {
       if (message.type === 'hello') {
-        if (message.protocol !== protocolVersion) {
-          const text = `control speaks protocol ${protocolVersion}, ${message.name} speaks ${message.protocol}`
-          channel.send({ type: 'refused', code: 'control.other-protocol', message: text })
-          channel.close()
-          return
-        }
+        const refusal = refusalOf(message, channel.identity)
+        if (refusal !== null) return refuse(channel, refusal)
+        if (role !== null) return channel.close()
         role = message.role
         name = message.name
         if (role === 'agent') this.#agentCame(name, channel)
         else this.#gatewayCame(name, channel)
       } else if (role === 'agent') this.#fromAgent(name, channel, message)
-      else if (role === 'gateway' && message.type === 'applied') {
+      else if (message.type === 'applied' && this.#gatewayPeers.get(name)?.channel === channel) {
         this.#gateways.set(name, {
           connected: true,
           appliedRevision: message.revision,
@@ -242,22 +279,25 @@ class RunningControl implements Control {
   }
 
   #agentCame(name: string, channel: Channel<Downward>): void {
-    this.#agents.get(name)?.channel.close()
-    this.#agents.set(name, new AgentPeer(name, channel))
-    this.#nodes.set(name, { connected: true, appliedRevision: 0, busy: [] })
+    const before = this.#agents.get(name)?.channel
+    if (before !== undefined)
+      refuse(before, { code: 'control.name-taken', message: `another agent has come as ${name}` })
+    const readBundle = (digest: string): AsyncIterable<Uint8Array> => this.#bundleFor(name, digest)
+    this.#agents.set(name, new AgentPeer(name, channel, readBundle))
+    this.#nodeAway(name)
   }
 
   #agentGone(name: string): void {
     this.#agents.delete(name)
     // What it last said stands: its instances go on without us.
-    this.#nodes.set(name, { connected: false, appliedRevision: 0, busy: [] })
-    for (const ask of this.#asks.values()) {
-      if (ask.node !== name) continue
-      ask.done = true
-      ask.error = `node ${name} is not connected`
-      ask.wake()
-    }
+    this.#nodeAway(name)
+    this.#asks.nodeGone(name)
     this.#wake()
+  }
+
+  #nodeAway(name: string): void {
+    const sinceMs = this.#options.clock.nowMs()
+    this.#nodes.set(name, { connected: false, sinceMs, toldRevision: 0, appliedRevision: 0, busy: [] })
   }
 
   #gatewayCame(name: string, channel: Channel<Downward>): void {
@@ -274,85 +314,96 @@ class RunningControl implements Control {
     this.#wake()
   }
 
+  /** What a node says counts for what is its own, and for nothing else. */
   #fromAgent(name: string, channel: Channel<Downward>, message: Exclude<Upward, { type: 'hello' }>): void {
+    const view = this.#nodes.get(name)
+    const peer = this.#agents.get(name)
+    if (view === undefined || peer?.channel !== channel) return
     switch (message.type) {
       case 'status': {
-        const told = new Set(message.statuses.map((status) => status.id))
-        if (message.full) for (const id of this.#idsOn(name)) if (!told.has(id)) this.#statuses.delete(id)
-        for (const status of message.statuses) this.#statuses.set(status.id, status)
+        const own = message.statuses.filter((status) => nodeOf(this.#records, status.id) === name)
+        if (message.full) {
+          for (const id of this.#statuses.keys()) if (nodeOf(this.#records, id) === name) this.#statuses.delete(id)
+          this.#expected.delete(name)
+          if (!view.connected) this.#nodes.set(name, { ...view, connected: true, sinceMs: this.#options.clock.nowMs() })
+        }
+        for (const status of own) this.#statuses.set(status.id, status)
         return
       }
       case 'applied':
-        this.#nodes.set(name, { connected: true, appliedRevision: message.revision, busy: message.busy })
+        this.#nodes.set(name, { ...view, appliedRevision: message.revision, busy: message.busy })
         return
-      case 'answer': {
-        const ask = this.#asks.get(message.ask)
-        if (ask === undefined) return
-        ask.lines.push(...message.lines)
-        ask.done ||= message.done
-        ask.error ??= message.error
-        ask.wake()
-        return
-      }
+      case 'answer':
+        return this.#asks.receive(name, message)
       case 'fetch-bundle':
-        void this.#sendBundle(channel, message.digest)
-        return
+        return peer.bundles.send(message)
     }
   }
 
-  #idsOn(node: string): string[] {
-    return assignmentsOf(this.#state(), node, this.#options.types).map((assignment) => assignment.id)
+  /** The bytes of a bundle for a node that has something to run from it. */
+  async *#bundleFor(node: string, digest: string): AsyncIterable<Uint8Array> {
+    if (!needsBundle(this.#records, node, digest)) throw new Error(`nothing on ${node} runs from it`)
+    yield* this.#options.readBundle(digest)
   }
 
-  async #sendBundle(channel: Channel<Downward>, digest: string): Promise<void> {
-    let error: string | null = null
-    try {
-      for await (const piece of this.#options.readBundle(digest)) {
-        channel.send({ type: 'bundle', digest, data: Buffer.from(piece).toString('base64'), done: false, error: null })
+  apply({ graph, bundles, home }: Apply): Promise<number> {
+    return this.#exclusive(async () => {
+      const before = this.#records.apps.get(graph.app)
+      if (before?.wanted === true && jsonEqual(before.graph, graph) && jsonEqual(before.bundles, bundles))
+        return before.release
+      const app: DesiredApp = {
+        graph,
+        bundles,
+        release: (before?.release ?? 0) + 1,
+        home: before?.home ?? home ?? this.#chooseHome(graph.app),
+        wanted: true,
       }
-    } catch (cause) {
-      error = cause instanceof Error ? cause.message : 'the bundle could not be read'
-    }
-    channel.send({ type: 'bundle', digest, data: '', done: true, error })
+      const { identities, counters } = newIdentities(graph, this.#records, this.#options.random)
+      await write(this.#options.store, this.#lease, [
+        put(keys.app(graph.app), app),
+        put(keys.counters, counters),
+        ...[...identities].map(([key, identity]) => put(keys.identity(key), identity)),
+      ])
+      for (const [key, identity] of identities) this.#records.identities.set(key, identity)
+      this.#records.counters = counters
+      this.#records.apps.set(graph.app, app)
+      this.#wake()
+      return app.release
+    })
   }
 
-  async apply({ graph, bundles, home }: Apply): Promise<number> {
-    await this.#turning
-    const before = this.#records.apps.get(graph.app)
-    if (before?.wanted === true && jsonEqual(before.graph, graph) && jsonEqual(before.bundles, bundles))
-      return before.release
-    const app: DesiredApp = {
-      graph,
-      bundles,
-      release: (before?.release ?? 0) + 1,
-      home: before?.home ?? home,
-      wanted: true,
-    }
-    const { identities, counters } = newIdentities(graph, this.#records, this.#options.random)
-    await write(this.#options.store, this.#lease, [
-      put(keys.app(graph.app), app),
-      put(keys.counters, counters),
-      ...[...identities].map(([key, identity]) => put(keys.identity(key), identity)),
-    ])
-    for (const [key, identity] of identities) this.#records.identities.set(key, identity)
-    this.#records.counters = counters
-    this.#records.apps.set(graph.app, app)
-    this.#wake()
-    return app.release
+  /** The connected node that is home to the fewest apps. */
+  #chooseHome(app: string): string {
+    const apps = [...this.#records.apps.values()]
+    const load = (node: string): number => apps.filter((other) => other.home === node).length
+    const nodes = [...this.#nodes].filter(([, view]) => view.connected).map(([name]) => name)
+    const [home] = nodes.toSorted((a, b) => load(a) - load(b) || (a < b ? -1 : 1))
+    if (home !== undefined) return home
+    throw new SteadError({
+      code: 'control.no-node',
+      message: `no node is connected that could be the home of ${app}`,
+      hint: 'Start an agent, or name the node.',
+      retry: 'later',
+    })
   }
 
-  async stop(name: string): Promise<void> {
-    await this.#turning
-    const app = this.#records.apps.get(name)
-    if (app === undefined || !app.wanted) return
-    const stopped = { ...app, wanted: false }
-    await write(this.#options.store, this.#lease, [put(keys.app(name), stopped)])
-    this.#records.apps.set(name, stopped)
-    this.#wake()
+  stop(name: string): Promise<void> {
+    return this.#exclusive(async () => {
+      const app = this.#records.apps.get(name)
+      if (app === undefined || !app.wanted) return
+      const stopped = { ...app, wanted: false }
+      await write(this.#options.store, this.#lease, [put(keys.app(name), stopped)])
+      this.#records.apps.set(name, stopped)
+      this.#wake()
+    })
   }
 
   apps(): readonly string[] {
     return [...this.#records.apps.keys()]
+  }
+
+  nodes(): readonly { readonly name: string; readonly connected: boolean }[] {
+    return [...this.#nodes].map(([name, { connected }]) => ({ name, connected }))
   }
 
   view(name: string): AppView | null {
@@ -367,7 +418,7 @@ class RunningControl implements Control {
       resources: app.graph.parts
         .filter((part) => part.kind === 'resource')
         .map((part) => ({ part: part.name, type: part.type, status: statusOf(`${name}.${part.name}`) })),
-      routes: this.#routes.filter((route) => route.app === name),
+      routes: (this.#routes ?? []).filter((route) => route.app === name),
     }
   }
 
@@ -380,9 +431,7 @@ class RunningControl implements Control {
     assignment: string,
     { tail, follow, signal }: { tail: number | null; follow: boolean; signal: AbortSignal },
   ): AsyncIterable<LogLine> {
-    const node =
-      this.#records.instances.get(assignment)?.node ?? this.#records.apps.get(assignment.split('.')[0] ?? '')?.home
-    const peer = node === undefined ? undefined : this.#agents.get(node)
+    const peer = this.#agents.get(nodeOf(this.#records, assignment) ?? '')
     if (peer === undefined) {
       throw new SteadError({
         code: 'control.node-away',
@@ -390,35 +439,14 @@ class RunningControl implements Control {
         retry: 'later',
       })
     }
-    const id = randomId(this.#options.random)
-    const send = (ask: Ask): void => peer.channel.send({ type: 'ask', id, ask })
-    const ask: OpenAsk = { node: peer.name, lines: [], done: false, error: null, wake: () => {} }
-    this.#asks.set(id, ask)
-    const onAbort = (): void => {
-      ask.done = true
-      ask.wake()
-    }
-    signal.addEventListener('abort', onAbort)
-    try {
-      send({ kind: 'logs', assignment, tail, follow })
-      for (;;) {
-        yield* ask.lines.splice(0)
-        if (ask.error !== null)
-          throw new SteadError({ code: 'control.logs-failed', message: ask.error, retry: 'later' })
-        if (ask.done) return
-        await new Promise<void>((resolve) => (ask.wake = resolve))
-      }
-    } finally {
-      signal.removeEventListener('abort', onAbort)
-      this.#asks.delete(id)
-      send({ kind: 'cancel', ask: id })
-    }
+    const what = { kind: 'logs', assignment, tail, follow } as const
+    yield* this.#asks.logs(peer.name, (id, ask) => peer.channel.send({ type: 'ask', id, ask }), what, signal)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopped = true
     this.#timer?.[Symbol.dispose]()
-    await this.#turning
+    await this.#last
     await this.#options.store.releaseLease(this.#lease.name, this.#lease.epoch)
   }
 }

@@ -7,7 +7,7 @@ import { suite, test } from 'node:test'
 import { seededRandom } from '../base/index.ts'
 import type { Graph, JobPart, ServicePart } from '../model/index.ts'
 import type { AssignmentStatus, Phase } from '../protocol/index.ts'
-import { decide, drainMaxMs } from './decide.ts'
+import { decide, drainMaxMs, nodeLostMs } from './decide.ts'
 import { routesOf } from './derive.ts'
 import type { ControlState, DesiredApp, GatewayView, InstanceRecord, JobRun, NodeView } from './state.ts'
 
@@ -49,13 +49,15 @@ function graphOf(...parts: Graph['parts']): Graph {
   return { version: 1, app: 'shop', parts, routes: [{ host: 'shop', path: '/', part: 'web' }] }
 }
 
+const here: NodeView = { connected: true, sinceMs: 0, toldRevision: 0, appliedRevision: 0, busy: [] }
+
 /** A world around `decide`: applies decisions, and plays nodes and a gateway that answer when told to. */
 class World {
   nowMs = 1_000_000
   apps = new Map<string, DesiredApp>()
   instances = new Map<string, InstanceRecord>()
   jobs = new Map<string, JobRun>()
-  nodes = new Map<string, NodeView>([['n1', { connected: true, appliedRevision: 0, busy: [] }]])
+  nodes = new Map<string, NodeView>([['n1', here]])
   gateways = new Map<string, GatewayView>()
   statuses = new Map<string, AssignmentStatus>()
   routeRevision = 1
@@ -64,7 +66,8 @@ class World {
 
   state(): ControlState {
     const { apps, instances, jobs, nodes, gateways, statuses, routeRevision } = this
-    return { apps, instances, jobs, nodes, gateways, statuses, routeRevision, identities: new Map() }
+    const identities = new Map()
+    return { apps, instances, identities, jobs, nodes, gateways, statuses, routeRevision, startedMs: 0 }
   }
 
   want(graph: Graph, bundle: string, wanted = true): void {
@@ -84,7 +87,8 @@ class World {
       }
       for (const { key, run } of decision.jobs) this.jobs.set(key, run)
       const routes = JSON.stringify(routesOf(this.state()))
-      if (routes !== this.#routes) this.routeRevision += 1
+      const retired = decision.put.some((record) => record.phase === 'retiring')
+      if (retired || routes !== this.#routes) this.routeRevision += 1
       this.#routes = routes
       const changed = decision.put.length + decision.remove.length + decision.jobs.length
       if (changed === 0) return changes
@@ -252,6 +256,87 @@ suite('control decides', () => {
     )
   })
 
+  test('replicas are spread over the nodes, whatever else runs there; a replaced one does not count', () => {
+    const world = new World()
+    world.want(graphOf(service('api', 3)), 'one')
+    world.settle()
+    world.nodes.set('n2', here)
+    world.want(graphOf(service('api', 3), service('web', 2)), 'one')
+    world.settle()
+    const nodes = (bundle: string): string[] =>
+      world
+        .of('web', 'active')
+        .filter((instance) => instance.bundle === bundle)
+        .map((instance) => instance.node)
+        .toSorted()
+    assert.deepEqual(nodes('one'), ['n1', 'n2'])
+    world.want(graphOf(service('api', 3), service('web', 2)), 'two')
+    for (let round = 0; round < 20; round += 1) {
+      world.obey()
+      world.settle()
+    }
+    assert.deepEqual(nodes('two'), ['n1', 'n2'])
+  })
+
+  test('what was not heard of since control started is not taken for dead', () => {
+    const world = new World()
+    world.want(graphOf(service('web', 1)), 'one')
+    world.settle()
+    world.nodes.set('n2', here)
+    world.nodes.set('n1', { ...here, connected: false, sinceMs: world.nowMs })
+    world.want(graphOf(service('web', 1)), 'two')
+    world.settle()
+    assert.deepEqual(
+      world.of('web').map(({ bundle, node, phase }) => [bundle, node, phase]),
+      [
+        ['one', 'n1', 'active'],
+        ['two', 'n2', 'active'],
+      ],
+    )
+  })
+
+  test('a node that does not come back is replaced after a while; when it does, the surplus goes', () => {
+    const world = new World()
+    world.nodes.set('n2', here)
+    world.want(graphOf(service('web', 2)), 'one')
+    world.settle()
+    world.obey()
+    world.nodes.set('n2', { ...here, connected: false, sinceMs: world.nowMs })
+    world.nowMs += nodeLostMs - 1
+    assert.equal(world.settle(), 0)
+    world.nowMs += 1
+    world.settle()
+    for (const instance of world.of('web')) if (instance.node === 'n1') world.report(instance.id, 'ready')
+    assert.deepEqual(
+      world.of('web', 'active').map((instance) => instance.node),
+      ['n1', 'n2', 'n1'],
+    )
+    assert.equal(world.settle(), 0)
+    world.nodes.set('n2', here)
+    world.settle()
+    assert.equal(world.of('web', 'active').length, 2)
+  })
+
+  test('an old instance waits for the nodes whose edges lead to it', () => {
+    const world = new World()
+    world.want(graphOf(service('web', 1)), 'one')
+    world.settle()
+    world.obey()
+    const old = world.of('web')[0]?.id ?? ''
+    world.want(graphOf(service('web', 1)), 'two')
+    world.settle()
+    world.obey()
+    world.nodes.set('n1', { ...here, toldRevision: 2, appliedRevision: 1 })
+    world.settle()
+    assert.equal(world.instances.get(old)?.phase, 'retiring', 'the node does not yet follow')
+    world.nodes.set('n1', { ...here, toldRevision: 2, appliedRevision: 2, busy: [old] })
+    world.settle()
+    assert.equal(world.instances.get(old)?.phase, 'retiring', 'a stream is still open')
+    world.nodes.set('n1', { ...here, toldRevision: 2, appliedRevision: 2 })
+    world.settle()
+    assert.equal(world.instances.get(old)?.phase, 'stopping')
+  })
+
   test('whatever happens, it comes to rest at what is wanted', () => {
     for (let seed = 1; seed <= 300; seed += 1) {
       const random = seededRandom(seed)
@@ -284,7 +369,7 @@ suite('control decides', () => {
             world.gatewayFollows()
             break
           case 5:
-            world.nodes.set('n1', { connected: roll(2) === 0, appliedRevision: 0, busy: [] })
+            world.nodes.set('n1', { ...here, connected: roll(2) === 0, sinceMs: world.nowMs })
             break
           default:
             world.nowMs += roll(200) * 100
@@ -293,7 +378,7 @@ suite('control decides', () => {
         const active = world.of('web', 'active').length
         assert.ok(active <= Math.max(before, wanted.replicas + 1), `seed ${seed}: ${active} active, ${before} before`)
       }
-      world.nodes.set('n1', { connected: true, appliedRevision: 0, busy: [] })
+      world.nodes.set('n1', here)
       world.want(graphOf(service('web', wanted.replicas)), wanted.bundle)
       for (let round = 0; round < 40; round += 1) {
         world.settle()

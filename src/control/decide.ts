@@ -24,6 +24,10 @@ export interface Decision {
 
 /** An old instance is stopped after this long even when something still uses it. */
 export const drainMaxMs: number = 30_000
+/** An instance on a node that has been away for this long is replaced elsewhere; should the node come back, one of both goes. */
+export const nodeLostMs: number = 60_000
+/** After its start control may not have heard of a gateway yet that still uses what was retired before. */
+const gatewaysReturnMs = 10_000
 /** Finished runs of a job that are kept to look at. */
 export const finishedRunsKept: number = 3
 
@@ -44,7 +48,7 @@ export function decide(state: ControlState, nowMs: number, newId: (app: string, 
       const own = byPart.get(key) ?? []
       byPart.delete(key)
       const create = (): void => {
-        const node = leastLoadedNode(state, put)
+        const node = nodeFor(state, app, part, put)
         if (node !== null) put.push(newInstance(newId(appName, part.name), appName, app, part, node, nowMs))
       }
       if (part.kind === 'service') serviceChanges(state, app, part, own, nowMs, put, create)
@@ -96,6 +100,17 @@ function isReady(state: ControlState, instance: InstanceRecord): boolean {
   return state.statuses.get(instance.id)?.phase === 'ready'
 }
 
+/** Known not to serve. Of what nothing was heard yet, that is not known. */
+function isIdle(state: ControlState, instance: InstanceRecord): boolean {
+  return !isReady(state, instance) && state.nodes.get(instance.node)?.connected === true
+}
+
+/** Whether its node is away, and has been for so long that others take its place. */
+function isLost(state: ControlState, instance: InstanceRecord, nowMs: number): boolean {
+  const node = state.nodes.get(instance.node)
+  return node !== undefined && !node.connected && nowMs - node.sinceMs >= nodeLostMs
+}
+
 function serviceChanges(
   state: ControlState,
   app: DesiredApp,
@@ -105,22 +120,24 @@ function serviceChanges(
   put: InstanceRecord[],
   create: () => void,
 ): void {
-  const active = own.filter((instance) => instance.phase === 'active')
   const wanted = app.wanted ? part.replicas : 0
+  if (wanted === 0) {
+    for (const instance of own) retire(state, instance, nowMs, put)
+    return
+  }
+  // What is lost stays a record: its node is told what to do with it when it comes back.
+  const active = own.filter((instance) => instance.phase === 'active' && !isLost(state, instance, nowMs))
   const current = active.filter((instance) => isCurrent(app, part, instance))
   const old = active.filter((instance) => !isCurrent(app, part, instance))
 
   if (old.length === 0) {
     for (let missing = wanted - current.length; missing > 0; missing -= 1) create()
-    for (const surplus of current.slice(wanted)) retire(state, surplus, nowMs, put)
-    return
-  }
-  if (wanted === 0) {
-    for (const instance of active) retire(state, instance, nowMs, put)
+    const servingFirst = current.toSorted((a, b) => Number(isReady(state, b)) - Number(isReady(state, a)))
+    for (const surplus of servingFirst.slice(wanted)) retire(state, surplus, nowMs, put)
     return
   }
   // An old one that does not serve is no loss; a serving one makes room only for a new one that serves.
-  const idle = old.find((instance) => !isReady(state, instance))
+  const idle = old.find((instance) => isIdle(state, instance))
   const ready = current.filter((instance) => isReady(state, instance)).length
   if (idle !== undefined) retire(state, idle, nowMs, put)
   else if (active.length > wanted && ready === current.length) retire(state, old[0], nowMs, put)
@@ -179,18 +196,29 @@ function isOver(state: ControlState, instance: InstanceRecord): boolean {
 
 function isUnused(state: ControlState, instance: InstanceRecord, nowMs: number): boolean {
   if (nowMs - instance.sinceMs >= drainMaxMs) return true
+  if (instance.sinceMs < state.startedMs && nowMs - state.startedMs < gatewaysReturnMs) return false
   for (const gateway of state.gateways.values()) {
     if (!gateway.connected && gateway.leaseUntilMs <= nowMs) continue
     if (gateway.appliedRevision < instance.retiredAtRevision || gateway.busy.includes(instance.id)) return false
   }
-  for (const node of state.nodes.values()) if (node.connected && node.busy.includes(instance.id)) return false
+  for (const node of state.nodes.values()) {
+    if (!node.connected) continue
+    // Until it has said that the last plan is in force, it may still open streams to the old instance.
+    if (node.appliedRevision < node.toldRevision || node.busy.includes(instance.id)) return false
+  }
   return true
 }
 
-function leastLoadedNode(state: ControlState, put: readonly InstanceRecord[]): string | null {
-  const load = (node: string): number =>
-    [...state.instances.values(), ...put].filter((instance) => instance.node === node && instance.phase === 'active')
-      .length
+/** The connected node with the fewest instances of the part as it is now, then with the fewest at all; null without one. */
+function nodeFor(state: ControlState, app: DesiredApp, part: Part, put: readonly InstanceRecord[]): string | null {
+  const active = [...state.instances.values(), ...put].filter((instance) => instance.phase === 'active')
+  const count = (node: string, which: readonly InstanceRecord[]): number =>
+    which.filter((instance) => instance.node === node).length
+  const alike = active.filter(
+    (instance) => instance.app === app.graph.app && instance.part.name === part.name && isCurrent(app, part, instance),
+  )
   const nodes = [...state.nodes].filter(([, view]) => view.connected).map(([name]) => name)
-  return nodes.toSorted((a, b) => load(a) - load(b) || (a < b ? -1 : 1))[0] ?? null
+  const order = (a: string, b: string): number =>
+    count(a, alike) - count(b, alike) || count(a, active) - count(b, active) || (a < b ? -1 : 1)
+  return nodes.toSorted(order)[0] ?? null
 }

@@ -5,7 +5,7 @@
 import { assert } from '../base/index.ts'
 import type { Graph, Part, ResourcePart, Use } from '../model/index.ts'
 import type { Grant } from '../provider/index.ts'
-import { edgeAddress } from '../network/index.ts'
+import { edgeAddress, type Endpoint } from '../network/index.ts'
 import type { Assignment, Edge, InstanceAssignment, ResourceAssignment, Route } from '../protocol/index.ts'
 import {
   type ControlState,
@@ -23,6 +23,38 @@ export interface ResourceType {
   readonly port: number | null
   /** Whether each consumer has a credential of its own, or all share the resource's one value (a secret). */
   readonly credential: 'own' | 'shared'
+}
+
+/** The node that has an assignment; null when there is no such assignment. */
+export function nodeOf(state: Pick<ControlState, 'instances' | 'apps'>, id: string): string | null {
+  const instance = state.instances.get(id)
+  if (instance !== undefined) return instance.node
+  const [name = '', part] = id.split('.')
+  const app = state.apps.get(name)
+  const known = app?.graph.parts.some((other) => other.kind === 'resource' && other.name === part)
+  return app !== undefined && known === true && id === resourceId(name, part ?? '') ? app.home : null
+}
+
+/** The nodes that have something to run, or data. */
+export function nodesIn(state: Pick<ControlState, 'instances' | 'apps'>): Set<string> {
+  const homes = [...state.apps.values()]
+    .filter((app) => app.graph.parts.some((part) => part.kind === 'resource'))
+    .map((app) => app.home)
+  return new Set([...homes, ...[...state.instances.values()].map((instance) => instance.node)])
+}
+
+/** Whether a node runs something from a bundle: what it does not run it is not given. */
+export function needsBundle(state: Pick<ControlState, 'instances' | 'apps'>, node: string, digest: string): boolean {
+  return (
+    [...state.instances.values()].some((instance) => instance.node === node && instance.bundle === digest) ||
+    [...state.apps.values()].some((app) => app.home === node && Object.values(app.bundles).includes(digest))
+  )
+}
+
+/** Whether an endpoint on one node means anything on another: a process or a socket file never does. */
+function reaches(endpoint: Endpoint, node: string | null, from: string): boolean {
+  const local = endpoint.kind !== 'tcp' || endpoint.host.startsWith('127.') || endpoint.host === '::1'
+  return node === from || !local
 }
 
 /** Everything a node is to run, sorted by id. */
@@ -63,13 +95,18 @@ function instanceAssignment(
     http: part.kind === 'service' ? part.http : null,
     ready: part.kind === 'service' ? part.ready : { kind: 'started', timeoutMs: part.timeoutMs },
     hostUid: identityOf(state, app, part.name).hostUid,
-    edges: part.uses.flatMap((use) => edge(state, app, part.name, use, types)),
+    edges: part.uses.flatMap((use) => edge(state, instance, use, types)),
     wanted: instance.phase !== 'stopping',
     timeoutMs: part.kind === 'job' ? part.timeoutMs : null,
   }
 }
 
-function edge(state: ControlState, app: string, consumer: string, use: Use, types: readonly ResourceType[]): Edge[] {
+function edge(
+  state: ControlState,
+  { app, node, part: consumer }: InstanceRecord,
+  use: Use,
+  types: readonly ResourceType[],
+): Edge[] {
   const target = state.apps.get(app)?.graph.parts.find((part) => part.name === use.part)
   const identity = state.identities.get(partKey(app, use.part))
   // The part may be gone from the graph while an old instance that used it is still being drained.
@@ -78,6 +115,7 @@ function edge(state: ControlState, app: string, consumer: string, use: Use, type
   if (target.kind === 'resource') {
     const id = resourceId(app, target.name)
     const status = state.statuses.get(id)
+    const endpoint = status?.phase === 'ready' ? status.endpoint : null
     return [
       {
         ...common,
@@ -87,14 +125,14 @@ function edge(state: ControlState, app: string, consumer: string, use: Use, type
         port: types.find((type) => type.type === target.type)?.port ?? 0,
         grant: grantFor(
           identity,
-          consumer,
+          consumer.name,
           types.find((type) => type.type === target.type),
         ),
-        targets: status?.phase === 'ready' && status.endpoint !== null ? [{ id, endpoint: status.endpoint }] : [],
+        targets: endpoint !== null && reaches(endpoint, nodeOf(state, id), node) ? [{ id, endpoint }] : [],
       },
     ]
   }
-  const port = target.kind === 'service' ? (target.http ?? 0) : 0
+  const port = target.kind === 'service' ? edgePort(target.http ?? 0, portOf(consumer)) : 0
   return [
     {
       ...common,
@@ -103,26 +141,42 @@ function edge(state: ControlState, app: string, consumer: string, use: Use, type
       resource: null,
       port,
       grant: null,
-      targets: targetsOf(state, app, target.name),
+      targets: targetsOf(state, app, target.name).filter(({ id, endpoint }) =>
+        reaches(endpoint, nodeOf(state, id), node),
+      ),
     },
   ]
 }
 
-/** The ready, active instances of a service. */
-function targetsOf(
-  state: ControlState,
-  app: string,
-  part: string,
-): { id: string; endpoint: Edge['targets'][number]['endpoint'] }[] {
-  return [...state.instances.values()]
+/** The port that an instance itself serves on; 0 when it serves nothing. */
+function portOf(part: Part): number {
+  if (part.kind !== 'service') return 0
+  return part.http ?? (part.ready.kind === 'tcp' ? part.ready.port : 0)
+}
+
+/**
+ * The port of an edge to a service: the service's own, unless the consumer serves on the same one. A program that listens
+ * on all addresses would find it taken by its edge.
+ */
+function edgePort(wanted: number, own: number): number {
+  if (wanted !== own) return wanted
+  return own === 80 ? 8080 : 80
+}
+
+/**
+ * The ready, active instances of a service. Those on nodes that are away count only when there are no others: perhaps it
+ * is only control that cannot reach them.
+ */
+function targetsOf(state: ControlState, app: string, part: string): { id: string; endpoint: Endpoint }[] {
+  const ready = [...state.instances.values()]
     .filter((instance) => instance.app === app && instance.part.name === part && instance.phase === 'active')
-    .flatMap((instance) => {
-      const status = state.statuses.get(instance.id)
-      return status?.phase === 'ready' && status.endpoint !== null
-        ? [{ id: instance.id, endpoint: status.endpoint }]
-        : []
+    .flatMap(({ id, node }) => {
+      const status = state.statuses.get(id)
+      return status?.phase === 'ready' && status.endpoint !== null ? [{ id, node, endpoint: status.endpoint }] : []
     })
     .toSorted((a, b) => (a.id < b.id ? -1 : 1))
+  const near = ready.filter(({ node }) => state.nodes.get(node)?.connected === true)
+  return (near.length > 0 ? near : ready).map(({ id, endpoint }) => ({ id, endpoint }))
 }
 
 function grantFor(identity: PartIdentity, consumer: string, type: ResourceType | undefined): Grant | null {
@@ -181,6 +235,18 @@ export function routesOf(state: ControlState): Route[] {
         }
       }),
     )
+}
+
+/** The ways in for one gateway: with the targets that mean something on its node, which has the gateway's name. */
+export function routesFor(routes: readonly Route[], state: ControlState, gateway: string): Route[] {
+  return routes.map((route) => {
+    const targets = route.targets.filter(({ instance, endpoint }) =>
+      reaches(endpoint, nodeOf(state, instance), gateway),
+    )
+    if (targets.length === route.targets.length) return route
+    const unavailable = `${route.part} runs on other nodes, which do not say how to reach them`
+    return { ...route, targets, ...(targets.length > 0 ? {} : { unavailable }) }
+  })
 }
 
 function whyUnavailable(state: ControlState, app: string, part: string): string {

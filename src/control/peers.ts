@@ -3,19 +3,27 @@
  * it up to date: a snapshot first, deltas then.
  */
 import { jsonEqual } from '../base/index.ts'
-import type { Assignment, Downward, Route } from '../protocol/index.ts'
+import { type Assignment, type Downward, protocolVersion, type Route, type Upward } from '../protocol/index.ts'
 import type { Channel } from '../transport/index.ts'
+import { BundleSender } from './bundles.ts'
 
 /** A connected agent. */
 export class AgentPeer {
   readonly name: string
   readonly channel: Channel<Downward>
+  readonly bundles: BundleSender
   #told: Map<string, Assignment> | null = null
   #revision = 0
 
-  constructor(name: string, channel: Channel<Downward>) {
+  constructor(name: string, channel: Channel<Downward>, readBundle: (digest: string) => AsyncIterable<Uint8Array>) {
     this.name = name
     this.channel = channel
+    this.bundles = new BundleSender(channel, readBundle)
+  }
+
+  /** Revision of the plan it was told last; 0 before the first. */
+  get revision(): number {
+    return this.#revision
   }
 
   /** Tells the agent what has changed, if anything has. */
@@ -54,4 +62,28 @@ export class GatewayPeer {
     this.#toldRevision = revision
     this.channel.send({ type: 'routes', epoch, table: { revision, routes } })
   }
+}
+
+/** What a peer is told that is not taken on, or no more. */
+export interface Refusal {
+  readonly code: string
+  readonly message: string
+}
+
+/** Why a peer is not taken on; null when it is. */
+export function refusalOf(hello: Extract<Upward, { type: 'hello' }>, identity: string | null): Refusal | null {
+  const { name, protocol } = hello
+  if (protocol !== protocolVersion) {
+    const message = `control speaks protocol ${protocolVersion}, ${name} speaks ${protocol}`
+    return { code: 'control.other-protocol', message }
+  }
+  if (identity !== null && identity !== name)
+    return { code: 'control.other-name', message: `the key of ${identity} cannot speak for ${name}` }
+  return null
+}
+
+/** Says why, and closes. */
+export function refuse(channel: Channel<Downward>, refusal: Refusal): void {
+  channel.send({ type: 'refused', ...refusal })
+  channel.close()
 }

@@ -4,7 +4,7 @@
  */
 import { type Json, type Random, randomPassword, SteadError } from '../base/index.ts'
 import { type Graph, parseGraph } from '../model/index.ts'
-import type { Lease, Operation, Store } from '../store/index.ts'
+import { type Lease, type Operation, operationsMax, type Store } from '../store/index.ts'
 import { consumersOf } from './derive.ts'
 import { type DesiredApp, type InstanceRecord, type JobRun, type PartIdentity, partKey } from './state.ts'
 
@@ -21,6 +21,7 @@ export const keys = {
   identity: (key: string): string => `identity/${key}`,
   job: (key: string): string => `job/${key}`,
   counters: 'counters',
+  starts: 'starts',
 } as const
 
 /** Numbers that are given out once. */
@@ -56,9 +57,23 @@ export async function loadRecords(store: Store): Promise<Records> {
   }
 }
 
+/** Counts this start of control. The number is higher than that of every start before. */
+export async function countStart(store: Store, lease: Lease): Promise<number> {
+  const before = (await store.get(keys.starts))?.value
+  const number = (typeof before === 'number' ? before : 0) + 1
+  await write(store, lease, [put(keys.starts, number)])
+  return number
+}
+
 /** A put of any record. */
 export function put(key: string, value: unknown): Operation {
   return { kind: 'put', key, value: value as Json }
+}
+
+/** Applies operations that do not depend on one another, in as many commits as the store's limits ask for. */
+export async function writeAll(store: Store, lease: Lease, operations: readonly Operation[]): Promise<void> {
+  for (let from = 0; from < operations.length; from += operationsMax)
+    await write(store, lease, operations.slice(from, from + operationsMax))
 }
 
 /** Applies the operations as one, if this control still is the control. Throws `control.replaced`, `control.busy`. */

@@ -12,7 +12,7 @@ export interface DesiredApp {
   readonly bundles: Readonly<Record<string, string>>
   /** Grows with every change. */
   readonly release: number
-  /** Node that holds the app's data. Chosen once. */
+  /** Node that holds the app's data. Chosen once: the data does not move by itself. */
   readonly home: string
   /** False: everything is to stop, data stays. */
   readonly wanted: boolean
@@ -54,7 +54,12 @@ export interface JobRun {
 }
 
 export interface NodeView {
+  /** Its agent has a channel, and has said over it where everything stands. */
   readonly connected: boolean
+  /** When `connected` last changed, milliseconds since 1970. */
+  readonly sinceMs: number
+  /** Revision of the plan it was told last over this channel; 0 before the first. */
+  readonly toldRevision: number
   /** Revision of the plan the node has said to be in force. */
   readonly appliedRevision: number
   /** Instances that still carry streams on this node's edges. */
@@ -81,6 +86,8 @@ export interface ControlState {
   readonly statuses: ReadonlyMap<string, AssignmentStatus>
   /** Revision of the route table in force. */
   readonly routeRevision: number
+  /** When this control started, milliseconds since 1970: what it has not heard since then it does not know. */
+  readonly startedMs: number
 }
 
 /** The key of a part in maps and in the store. */

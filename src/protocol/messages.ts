@@ -10,6 +10,9 @@ import { type AssignmentStatus, statusSchema } from './status.ts'
 /** Version of these messages. A peer of another version is refused by name. */
 export const protocolVersion = 1 as const
 
+/** Most pieces of a bundle that are asked for at once. */
+const bundlePiecesMax = 256
+
 /** A question from control to a node, answered in pieces under its id. */
 export type Ask =
   | { readonly kind: 'logs'; readonly assignment: string; readonly tail: number | null; readonly follow: boolean }
@@ -35,8 +38,11 @@ export type Upward =
       readonly done: boolean
       readonly error: string | null
     }
-  /** The node lacks this bundle and asks for it. */
-  | { readonly type: 'fetch-bundle'; readonly digest: string }
+  /**
+   * The node lacks this bundle and asks for `pieces` of it. `from` is how many it has asked for before: 0 starts. It asks
+   * for more as it takes them in, so that no more are under way than it can hold.
+   */
+  | { readonly type: 'fetch-bundle'; readonly digest: string; readonly from: number; readonly pieces: number }
 
 /** From control to an agent or gateway. */
 export type Downward =
@@ -81,7 +87,12 @@ export const upwardSchema: z.ZodType<Upward> = z.discriminatedUnion('type', [
     done: z.boolean(),
     error: z.string().nullable(),
   }),
-  z.object({ type: z.literal('fetch-bundle'), digest: z.string() }),
+  z.object({
+    type: z.literal('fetch-bundle'),
+    digest: z.string(),
+    from: z.int().min(0),
+    pieces: z.int().min(1).max(bundlePiecesMax),
+  }),
 ])
 
 const ask: z.ZodType<Ask> = z.discriminatedUnion('kind', [

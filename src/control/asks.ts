@@ -1,0 +1,78 @@
+/**
+ * Questions from control to nodes that are answered in pieces. An ask ends when the node says so, when the asker gives up,
+ * or when the node goes away. Invariant: no more than `linesMax` lines wait for a slow asker.
+ */
+import { type Random, randomId, SteadError } from '../base/index.ts'
+import type { Ask, LogLine, Upward } from '../protocol/index.ts'
+
+const linesMax = 10_000
+
+interface OpenAsk {
+  readonly node: string
+  readonly lines: LogLine[]
+  done: boolean
+  error: string | null
+  wake: () => void
+}
+
+export class Asks {
+  readonly #random: Random
+  readonly #open = new Map<string, OpenAsk>()
+
+  constructor(random: Random) {
+    this.#random = random
+  }
+
+  /** Asks a node for output and yields it. Throws `control.logs-failed` with the node's words. */
+  async *logs(
+    node: string,
+    send: (id: string, ask: Ask) => void,
+    what: Extract<Ask, { kind: 'logs' }>,
+    signal: AbortSignal,
+  ): AsyncIterable<LogLine> {
+    const id = randomId(this.#random)
+    const ask: OpenAsk = { node, lines: [], done: signal.aborted, error: null, wake: () => {} }
+    this.#open.set(id, ask)
+    const onAbort = (): void => {
+      ask.done = true
+      ask.wake()
+    }
+    signal.addEventListener('abort', onAbort)
+    try {
+      send(id, what)
+      for (;;) {
+        yield* ask.lines.splice(0)
+        if (ask.error !== null)
+          throw new SteadError({ code: 'control.logs-failed', message: ask.error, retry: 'later' })
+        if (ask.done) return
+        await new Promise<void>((resolve) => (ask.wake = resolve))
+      }
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+      this.#open.delete(id)
+      send(id, { kind: 'cancel', ask: id })
+    }
+  }
+
+  /** Takes a piece of an answer from a node. */
+  receive(node: string, answer: Extract<Upward, { type: 'answer' }>): void {
+    const ask = this.#open.get(answer.ask)
+    if (ask === undefined || ask.node !== node) return
+    if (ask.lines.length + answer.lines.length > linesMax) this.#fail(ask, 'the output came faster than it was read')
+    else ask.lines.push(...answer.lines)
+    ask.done ||= answer.done
+    ask.error ??= answer.error
+    ask.wake()
+  }
+
+  /** Ends what was asked of a node that went away. */
+  nodeGone(node: string): void {
+    for (const ask of this.#open.values()) if (ask.node === node) this.#fail(ask, `node ${node} is not connected`)
+  }
+
+  #fail(ask: OpenAsk, error: string): void {
+    ask.done = true
+    ask.error ??= error
+    ask.wake()
+  }
+}

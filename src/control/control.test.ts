@@ -1,0 +1,279 @@
+/** Control with peers that are played: who may say what, who is told what, and what a restart of control does not do. */
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { ManualClock, seededRandom, SteadError } from '../base/index.ts'
+import type { Graph, ServicePart } from '../model/index.ts'
+import type { Endpoint } from '../network/index.ts'
+import { type Assignment, type Downward, protocolVersion, type RouteTable, type Upward } from '../protocol/index.ts'
+import { openMemoryStore, type Store } from '../store/index.ts'
+import type { Channel } from '../transport/index.ts'
+import { type Control, startControl } from './control.ts'
+
+function service(name: string, replicas: number, use?: string): ServicePart {
+  return {
+    kind: 'service',
+    name,
+    from: '.',
+    run: ['node'],
+    env: {},
+    uses: use === undefined ? [] : [{ as: use, part: use }],
+    limits: { memoryBytes: 1e8, cpuCores: 1, pidsMax: 64 },
+    egress: [],
+    http: 80,
+    ready: { kind: 'http', path: '/', statusBelow: 500, timeoutMs: 1000 },
+    replicas,
+  }
+}
+
+function graphOf(app: string, ...parts: Graph['parts']): Graph {
+  return { version: 1, app, parts, routes: [{ host: app, path: '/', part: parts.at(-1)?.name ?? '' }] }
+}
+
+const secret = { kind: 'resource', name: 'key', type: 'secret', config: null, files: null } as const
+
+/** A peer without a socket: what control sends is kept, what it is to hear is said. */
+class Peer {
+  readonly told: Downward[] = []
+  closed = false
+  readonly #end = Promise.withResolvers<SteadError>()
+  readonly #receive: (message: Upward) => void
+
+  constructor(control: Control, identity: string | null) {
+    const close = (): void => {
+      this.closed = true
+      this.#end.resolve(new SteadError({ code: 'transport.closed', message: 'closed' }))
+    }
+    const channel: Channel<Downward> = {
+      identity,
+      send: (message) => void this.told.push(message),
+      drained: () => Promise.resolve(),
+      closed: this.#end.promise,
+      close,
+      [Symbol.dispose]: close,
+    }
+    this.#receive = control.accept(channel)
+  }
+
+  say(message: Upward): this {
+    this.#receive(message)
+    return this
+  }
+
+  hello(role: 'agent' | 'gateway', name: string): this {
+    return this.say({ type: 'hello', protocol: protocolVersion, role, name })
+  }
+
+  /** Says that these assignments are ready, reached at `endpoint`, and that there are no others. */
+  ready(ids: readonly string[], endpoint: Endpoint): this {
+    const common = { phase: 'ready', reason: null, restarts: 0, sinceMs: 0, pid: 1, memoryBytes: null } as const
+    return this.say({ type: 'status', full: true, statuses: ids.map((id) => ({ ...common, id, endpoint })) })
+  }
+
+  end(): void {
+    this.#end.resolve(new SteadError({ code: 'transport.closed', message: 'gone' }))
+  }
+
+  /** What it is to run, by the plan and the deltas it was told. */
+  assignments(): Assignment[] {
+    const plan = new Map<string, Assignment>()
+    for (const message of this.told) {
+      if (message.type === 'plan') plan.clear()
+      const put = message.type === 'plan' ? message.plan.assignments : message.type === 'plan-delta' ? message.put : []
+      for (const assignment of put) plan.set(assignment.id, assignment)
+      if (message.type === 'plan-delta') for (const id of message.remove) plan.delete(id)
+    }
+    return [...plan.values()]
+  }
+
+  table(): RouteTable | undefined {
+    return this.told.flatMap((message) => (message.type === 'routes' ? [message.table] : [])).at(-1)
+  }
+
+  refusal(): string | undefined {
+    return this.told.flatMap((message) => (message.type === 'refused' ? [message.code] : [])).at(-1)
+  }
+}
+
+interface Played extends AsyncDisposable {
+  readonly control: Control
+  readonly clock: ManualClock
+  readonly fatal: unknown[]
+}
+
+async function play(store: Store, clock: ManualClock = new ManualClock(1e6), holder = 'a'): Promise<Played> {
+  const fatal: unknown[] = []
+  const types = [{ type: 'secret', port: null, credential: 'shared' as const }]
+  async function* readBundle(digest: string): AsyncIterable<Uint8Array> {
+    yield Buffer.from(`bytes of ${digest}`)
+  }
+  const onFatal = (error: unknown): void => void fatal.push(error)
+  const random = seededRandom(clock.nowMs())
+  const control = await startControl({ store, clock, random, types, holder, onFatal, readBundle })
+  return { control, clock, fatal, [Symbol.asyncDispose]: () => control[Symbol.asyncDispose]() }
+}
+
+/** Lets turns that were asked for run to their end. */
+async function turns(): Promise<void> {
+  for (let round = 0; round < 20; round += 1) await new Promise((resolve) => setImmediate(resolve))
+}
+
+const at = (host: string, port = 80): Endpoint => ({ kind: 'tcp', host, port })
+const here: Endpoint = { kind: 'instance', pid: 7, netns: 8, port: 80 }
+const nowhere = { bundles: {}, home: 'n1' }
+
+suite('control', () => {
+  test('apps that come at the same time get users, addresses and releases of their own', async () => {
+    await using store = openMemoryStore()
+    await using played = await play(store)
+    const { control } = played
+    const apps = ['one', 'two', 'three']
+    const releases = await Promise.all([
+      ...apps.map((app) => control.apply({ graph: graphOf(app, service('web', 1)), ...nowhere })),
+      control.apply({ graph: graphOf('one', service('web', 2)), ...nowhere }),
+    ])
+    assert.deepEqual(releases, [1, 1, 1, 2])
+    const identities = await store.list('identity/')
+    const users = identities.entries.map(({ value }) => (value as { hostUid: number }).hostUid)
+    assert.equal(new Set(users).size, 3, users.join(' '))
+  })
+
+  test('a node speaks in its own name, for what is its own, and is given no more than it runs', async () => {
+    await using store = openMemoryStore()
+    await using played = await play(store)
+    const { control } = played
+    const forged = new Peer(control, 'n2').hello('agent', 'n1')
+    assert.deepEqual([forged.refusal(), forged.closed], ['control.other-name', true])
+    const n1 = new Peer(control, 'n1').hello('agent', 'n1').ready([], here)
+    const n2 = new Peer(control, 'n2').hello('agent', 'n2').ready([], here)
+    await turns()
+    await control.apply({ graph: graphOf('shop', service('web', 1)), bundles: { web: 'digest' } })
+    await turns()
+    const [web] = n1.assignments()
+    assert.ok(web !== undefined && n2.assignments().length === 0)
+    n2.ready([web.id], at('10.0.0.2'))
+    await turns()
+    assert.equal(control.view('shop')?.instances[0]?.status, null, 'not its own')
+    n1.ready([web.id], at('10.0.0.1'))
+    await turns()
+    assert.equal(control.view('shop')?.instances[0]?.status?.phase, 'ready')
+    for (const peer of [n1, n2]) peer.say({ type: 'fetch-bundle', digest: 'digest', from: 0, pieces: 10 })
+    await turns()
+    const pieces = (peer: Peer): object[] => peer.told.filter((message) => message.type === 'bundle')
+    assert.match(JSON.stringify(pieces(n1)), /"done":true,"error":null/)
+    assert.match(JSON.stringify(pieces(n2)), /nothing on n2 runs from it/)
+    const other = new Peer(control, 'n1').hello('agent', 'n1')
+    assert.deepEqual([n1.refusal(), n1.closed, other.closed], ['control.name-taken', true, false])
+  })
+
+  test('an app that names no home gets one, and keeps it', async () => {
+    await using store = openMemoryStore()
+    await using played = await play(store)
+    const { control } = played
+    const apply = (app: string): Promise<number> => control.apply({ graph: graphOf(app, secret), bundles: {} })
+    await assert.rejects(apply('one'), { code: 'control.no-node', retry: 'later' })
+    const n1 = new Peer(control, null).hello('agent', 'n1').ready([], here)
+    new Peer(control, null).hello('agent', 'n2').ready([], here)
+    for (const app of ['one', 'two', 'three']) await apply(app)
+    const homes = ['one', 'two', 'three'].map((app) => control.view(app)?.app.home)
+    assert.deepEqual(homes, ['n1', 'n2', 'n1'])
+    n1.end()
+    await turns()
+    const changed = graphOf('one', secret, service('web', 1))
+    await control.apply({ graph: changed, bundles: {}, home: 'n2' })
+    assert.equal(control.view('one')?.app.home, 'n1')
+  })
+
+  test('an endpoint that means something on its own node only is told to nobody else', async () => {
+    await using store = openMemoryStore()
+    await using played = await play(store)
+    const { control } = played
+    const n1 = new Peer(control, null).hello('agent', 'n1').ready([], here)
+    const n2 = new Peer(control, null).hello('agent', 'n2').ready([], here)
+    const gateways = ['n1', 'n2'].map((name) => new Peer(control, null).hello('gateway', name))
+    await control.apply({ graph: graphOf('shop', service('api', 1), service('web', 2, 'api')), ...nowhere })
+    await turns()
+    const idsOf = (peer: Peer, part?: string): string[] =>
+      peer.assignments().flatMap(({ id, part: of }) => (part === undefined || of === part ? [id] : []))
+    const apiOn = idsOf(n1, 'api').length > 0 ? n1 : n2
+    const elsewhere = apiOn === n1 ? n2 : n1
+    const targets = (peer: Peer): number[] =>
+      peer
+        .assignments()
+        .flatMap((one) => (one.kind === 'service' && one.part === 'web' ? (one.edges[0]?.targets.length ?? []) : []))
+    for (const endpoint of [here, at('127.0.0.1')]) {
+      for (const peer of [n1, n2]) peer.ready(idsOf(peer), endpoint)
+      await turns()
+      assert.deepEqual([targets(apiOn), targets(elsewhere)], [[1], [0]], JSON.stringify(endpoint))
+      for (const gateway of gateways) assert.equal(gateway.table()?.routes[0]?.targets.length, 1)
+    }
+    for (const peer of [n1, n2]) peer.ready(idsOf(peer), at(peer === n1 ? '10.0.0.1' : '10.0.0.2'))
+    await turns()
+    assert.deepEqual([targets(apiOn), targets(elsewhere)], [[1], [1]])
+    for (const gateway of gateways) assert.equal(gateway.table()?.routes[0]?.targets.length, 2)
+    n2.end()
+    await turns()
+    assert.equal(gateways[0]?.table()?.routes[0]?.targets.length, 1, 'what is away counts while there is another')
+    n1.end()
+    await turns()
+    assert.equal(gateways[0]?.table()?.routes[0]?.targets.length, 2, 'perhaps it is only control that cannot see them')
+  })
+
+  test('a control that starts again decides and tells nothing before it has heard its nodes, or waited for them', async () => {
+    await using store = openMemoryStore()
+    const clock = new ManualClock(1e6)
+    let ids: string[] = []
+    let revision = 0
+    {
+      await using before = await play(store, clock)
+      const n1 = new Peer(before.control, null).hello('agent', 'n1').ready([], here)
+      const gateway = new Peer(before.control, null).hello('gateway', 'n1')
+      await before.control.apply({ graph: graphOf('shop', service('web', 1)), ...nowhere })
+      await turns()
+      ids = n1.assignments().map(({ id }) => id)
+      n1.ready(ids, here)
+      await turns()
+      revision = gateway.table()?.revision ?? 0
+    }
+    await using after = await play(store, clock)
+    const gateway = new Peer(after.control, null).hello('gateway', 'n1')
+    const n2 = new Peer(after.control, null).hello('agent', 'n2').ready([], here)
+    await turns()
+    assert.deepEqual([gateway.told, n2.told], [[], []])
+    const n1 = new Peer(after.control, null).hello('agent', 'n1')
+    await turns()
+    assert.deepEqual([gateway.told, n1.told], [[], []], 'it came, but has not said how things stand')
+    n1.ready(ids, here)
+    await turns()
+    assert.deepEqual(
+      n1.assignments().map(({ id }) => id),
+      ids,
+    )
+    const table = gateway.table()
+    assert.ok(table !== undefined)
+    assert.equal(table.routes[0]?.targets[0]?.instance, ids[0])
+    assert.ok(table.revision > revision, 'a gateway takes no older revision')
+
+    await after[Symbol.asyncDispose]()
+    await using alone = await play(store, clock)
+    const third = new Peer(alone.control, null).hello('agent', 'n2').ready([], here)
+    await turns()
+    assert.equal(third.told.length, 0)
+    clock.advance(11_000)
+    await turns()
+    assert.equal(third.told[0]?.type, 'plan')
+  })
+
+  test('a control that was replaced says so once and changes nothing', async () => {
+    const clock = new ManualClock(1e6)
+    await using store = openMemoryStore({ clock })
+    await using first = await play(store, clock)
+    await assert.rejects(play(store, clock, 'b'), { code: 'control.elsewhere' })
+    await store.releaseLease('control', 1)
+    await using second = await play(store, clock, 'b')
+    const graph = graphOf('shop', service('web', 1))
+    await assert.rejects(first.control.apply({ graph, ...nowhere }), { code: 'control.replaced' })
+    await assert.rejects(first.control.apply({ graph, ...nowhere }), { code: 'control.stopped' })
+    assert.equal(first.fatal.length, 1)
+    assert.equal(await second.control.apply({ graph, ...nowhere }), 1)
+  })
+})
