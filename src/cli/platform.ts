@@ -132,9 +132,7 @@ async function openStore(home: Home): Promise<Store> {
 async function stopApp(control: Control, app: string): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>()
   const look = (): void => {
-    const view = control.view(app)
-    const running = view?.resources.some(({ status }) => status !== null && status.phase !== 'stopped') ?? false
-    if (view === null || (view.instances.length === 0 && !running)) resolve()
+    if (control.view(app)?.running !== true) resolve()
   }
   using _listening = control.onChange(look)
   using _timer = systemClock.after(stopTimeoutMs, resolve)

@@ -24,7 +24,15 @@ import {
   write,
   writeAll,
 } from './records.ts'
-import type { ControlState, DesiredApp, GatewayView, InstanceRecord, NodeView } from './state.ts'
+import {
+  type ControlState,
+  type DesiredApp,
+  type GatewayView,
+  type InstanceRecord,
+  isOver,
+  type NodeView,
+  resourceId,
+} from './state.ts'
 
 const leaseTtlMs = 15_000
 const tickMs = 1000
@@ -58,6 +66,8 @@ export interface AppView {
     readonly status: AssignmentStatus | null
   }[]
   readonly routes: readonly Route[]
+  /** Whether anything of it runs, or will. */
+  readonly running: boolean
 }
 
 /** What an app should be. */
@@ -349,12 +359,12 @@ class RunningControl implements Control {
   apply({ graph, bundles, home }: Apply): Promise<number> {
     return this.#exclusive(async () => {
       const before = this.#records.apps.get(graph.app)
-      if (before?.wanted === true && jsonEqual(before.graph, graph) && jsonEqual(before.bundles, bundles))
-        return before.release
+      const same = before !== undefined && jsonEqual([before.graph, before.bundles], [graph, bundles])
+      if (same && before.wanted) return before.release
       const app: DesiredApp = {
         graph,
         bundles,
-        release: (before?.release ?? 0) + 1,
+        release: same ? before.release : (before?.release ?? 0) + 1,
         home: before?.home ?? home ?? this.#chooseHome(graph.app),
         wanted: true,
       }
@@ -409,15 +419,19 @@ class RunningControl implements Control {
   view(name: string): AppView | null {
     const app = this.#records.apps.get(name)
     if (app === undefined) return null
+    const state = this.#state()
     const statusOf = (id: string): AssignmentStatus | null => this.#statuses.get(id) ?? null
+    const records = [...this.#records.instances.values()].filter((record) => record.app === name)
+    const resources = app.graph.parts
+      .filter((part) => part.kind === 'resource')
+      .map((part) => ({ part: part.name, type: part.type, status: statusOf(resourceId(name, part.name)) }))
     return {
       app,
-      instances: [...this.#records.instances.values()]
-        .filter((record) => record.app === name)
-        .map((record) => ({ record, status: statusOf(record.id) })),
-      resources: app.graph.parts
-        .filter((part) => part.kind === 'resource')
-        .map((part) => ({ part: part.name, type: part.type, status: statusOf(`${name}.${part.name}`) })),
+      instances: records.map((record) => ({ record, status: statusOf(record.id) })),
+      resources,
+      running:
+        records.some((record) => !isOver(state, record)) ||
+        resources.some(({ status }) => status !== null && status.phase !== 'stopped'),
       routes: (this.#routes ?? []).filter((route) => route.app === name),
     }
   }

@@ -337,6 +337,24 @@ suite('control decides', () => {
     assert.equal(world.instances.get(old)?.phase, 'stopping')
   })
 
+  test('a job that failed is tried again when its app is started again; one that succeeded is not', () => {
+    for (const [end, again] of [
+      ['failed', 1],
+      ['succeeded', 0],
+    ] as const) {
+      const world = new World()
+      world.want(graphOf(job('migrate', null), service('web', 1)), 'one')
+      world.settle()
+      const first = world.of('migrate')[0]?.id ?? ''
+      world.report(first, end)
+      world.want(graphOf(job('migrate', null), service('web', 1)), 'one', false)
+      world.settle()
+      world.want(graphOf(job('migrate', null), service('web', 1)), 'one')
+      world.settle()
+      assert.equal(world.of('migrate').filter((run) => run.id !== first).length, again, end)
+    }
+  })
+
   test('whatever happens, it comes to rest at what is wanted', () => {
     for (let seed = 1; seed <= 300; seed += 1) {
       const random = seededRandom(seed)

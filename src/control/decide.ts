@@ -13,7 +13,7 @@ import { jsonEqual } from '../base/index.ts'
 import type { JobPart, Part, ServicePart } from '../model/index.ts'
 import type { Phase } from '../protocol/index.ts'
 import { nextDueMs } from './schedule.ts'
-import { type ControlState, type DesiredApp, type InstanceRecord, type JobRun, partKey } from './state.ts'
+import { type ControlState, type DesiredApp, type InstanceRecord, isOver, type JobRun, partKey } from './state.ts'
 
 /** Changes to the durable records; applied as one transaction. */
 export interface Decision {
@@ -31,7 +31,6 @@ const gatewaysReturnMs = 10_000
 /** Finished runs of a job that are kept to look at. */
 export const finishedRunsKept: number = 3
 
-const over: ReadonlySet<Phase> = new Set(['stopped', 'succeeded', 'failed', 'gave-up'])
 const finished: ReadonlySet<Phase> = new Set(['succeeded', 'failed'])
 
 /** What to change now. `newId` makes a fresh id for an instance of a part. */
@@ -160,7 +159,11 @@ function jobChanges(
     (run) => finished.has(state.statuses.get(run.id)?.phase ?? 'waiting') || (!app.wanted && isOver(state, run)),
   )
   const running = runs.filter((run) => !done.includes(run))
-  for (const run of done.slice(0, Math.max(0, done.length - finishedRunsKept))) remove.push(run.id)
+  const phaseOf = (run: InstanceRecord): Phase | undefined => state.statuses.get(run.id)?.phase
+  // What failed is tried again when the app is started again.
+  const kept = app.wanted ? done : done.filter((run) => phaseOf(run) !== 'failed')
+  for (const run of done) if (!kept.includes(run)) remove.push(run.id)
+  for (const run of kept.slice(0, Math.max(0, kept.length - finishedRunsKept))) remove.push(run.id)
   if (!app.wanted) {
     for (const run of running) retire(state, run, nowMs, put)
     return
@@ -185,13 +188,6 @@ function jobChanges(
 function retire(state: ControlState, instance: InstanceRecord | undefined, nowMs: number, put: InstanceRecord[]): void {
   if (instance === undefined || instance.phase !== 'active') return
   put.push({ ...instance, phase: 'retiring', sinceMs: nowMs, retiredAtRevision: state.routeRevision + 1 })
-}
-
-function isOver(state: ControlState, instance: InstanceRecord): boolean {
-  const status = state.statuses.get(instance.id)
-  if (status !== undefined) return over.has(status.phase)
-  // The node that had it does not know it any more: it is gone.
-  return state.nodes.get(instance.node)?.connected === true
 }
 
 function isUnused(state: ControlState, instance: InstanceRecord, nowMs: number): boolean {

@@ -14,6 +14,7 @@ import {
   type PartIdentity,
   partKey,
   resourceId,
+  isOver,
 } from './state.ts'
 
 /** What control must know of a resource type to wire it. */
@@ -204,7 +205,9 @@ function resourceAssignment(
     grants: consumersOf(app.graph, part.name).flatMap((consumer) => grantFor(identity, consumer, type) ?? []),
     bundle: app.bundles[part.name] ?? null,
     // A database stops after everything that uses it.
-    wanted: app.wanted || [...state.instances.values()].some((instance) => instance.app === app.graph.app),
+    wanted:
+      app.wanted ||
+      [...state.instances.values()].some((instance) => instance.app === app.graph.app && !isOver(state, instance)),
   }
 }
 

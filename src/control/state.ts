@@ -3,7 +3,7 @@
  * nodes, statuses, gateways (told again by whoever connects, never written).
  */
 import type { Graph, JobPart, ServicePart } from '../model/index.ts'
-import type { AssignmentStatus } from '../protocol/index.ts'
+import type { AssignmentStatus, Phase } from '../protocol/index.ts'
 
 /** An app as it should be: its graph and the bundle of every part that has code or files. */
 export interface DesiredApp {
@@ -98,4 +98,14 @@ export function partKey(app: string, part: string): string {
 /** The id of a resource's assignment. */
 export function resourceId(app: string, part: string): string {
   return `${app}.${part}`
+}
+
+const over: ReadonlySet<Phase> = new Set(['stopped', 'succeeded', 'failed', 'gave-up'])
+
+/** Whether nothing of an instance runs any more and nothing will, as far as its node has said. */
+export function isOver(state: ControlState, instance: InstanceRecord): boolean {
+  const status = state.statuses.get(instance.id)
+  if (status !== undefined) return over.has(status.phase)
+  // The node that had it does not know it any more: it is gone.
+  return state.nodes.get(instance.node)?.connected === true
 }

@@ -68,7 +68,7 @@ export interface SandboxSpec {
   readonly hostUid: number
   readonly limits: SandboxLimits
   readonly syscalls: SyscallProfile
-  /** null: the host's own network, for drivers that do not isolate it. */
+  /** null: the host's own network, abstract sockets included; only for machines where no place of its own can be had. */
   readonly network: NetworkPlace | null
   /** Directory of this instance's records (exit status, output); made by the driver, kept until `remove`. */
   readonly recordDir: string

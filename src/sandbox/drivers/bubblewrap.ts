@@ -233,7 +233,6 @@ function capabilitiesWith(groups: LimitGroups | null, logger: Logger, ownUser: b
     syscallFilter: thisArchitecture() === null ? 'refused' : 'native',
     survivesSupervisor: 'native',
     weaker: [
-      'a program started without a network place shares the network of the host, abstract sockets included: give it a place',
       ...(ownUser
         ? []
         : ['all programs run under the user of the supervisor on the host: run as root to give each its own']),

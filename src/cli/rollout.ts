@@ -1,0 +1,85 @@
+/** Takes up changes while an app runs: watches the app file and the directories of its parts. */
+import { existsSync, watch } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { isSteadError, messageOf, SteadError } from '../base/index.ts'
+import { describeDiff, diffGraphs } from '../model/index.ts'
+import { bundleParts, type Built, readGraph, sourcesOf } from './bundling.ts'
+import type { Machine } from './machine.ts'
+import type { Platform } from './platform.ts'
+import { paint, type Steps } from './terminal.ts'
+
+/** How long after a change the files must be quiet. */
+const quietMs = 80
+
+/** Bundles and rolls out again when the app file or a part's directory has changed. A mistake is told, and the app goes on as it was. */
+export function watchForChanges(
+  built: Built,
+  appFile: string,
+  machine: Machine,
+  platform: Platform,
+  steps: Steps,
+  signal: AbortSignal,
+): AsyncDisposable {
+  let current = built
+  let watchers: Disposable[] = []
+  let timer: NodeJS.Timeout | null = null
+  let work: Promise<void> = Promise.resolve()
+
+  const changed = (): void => {
+    if (timer !== null) clearTimeout(timer)
+    timer = setTimeout(() => {
+      work = work.then(rollOut)
+    }, quietMs)
+  }
+  const rollOut = async (): Promise<void> => {
+    if (signal.aborted) return
+    const startMs = performance.now()
+    try {
+      const graph = await readGraph(appFile, (text) => steps.say(text.trimEnd()))
+      if (graph.app !== current.graph.app) {
+        throw new SteadError({
+          code: 'cli.renamed',
+          message: `the app is now called ${graph.app}, it was ${current.graph.app}`,
+          hint: 'Stop it and start it again to run it under the new name, with data of its own.',
+        })
+      }
+      const bundles = await bundleParts(machine.bundles, graph, appFile, {
+        onProgress: () => {},
+        signal,
+      })
+      const parts = Object.keys(bundles).filter(
+        (name) => current.bundles[name] !== undefined && bundles[name] !== current.bundles[name],
+      )
+      const lines = [...describeDiff(diffGraphs(current.graph, graph)), ...parts.map((name) => `${name}: code changed`)]
+      if (lines.length === 0) return
+      current = { graph, bundles }
+      await platform.apply(current)
+      rewatch()
+      steps.done(`rolled out: ${lines.join('; ')}`, performance.now() - startMs)
+    } catch (error) {
+      steps.say(`${paint('red', '✗', process.stderr)} not taken up: ${messageOf(error)}`)
+      if (isSteadError(error) && error.hint !== undefined) steps.say(`  ${error.hint}`)
+    }
+  }
+  const rewatch = (): void => {
+    for (const watcher of watchers) watcher[Symbol.dispose]()
+    const directories = new Set([...sourcesOf(current.graph, appFile).values()].map(({ from }) => from))
+    const file = watch(dirname(appFile), (_event, name) => {
+      if (name === null || join(dirname(appFile), name) === appFile) changed()
+    })
+    watchers = [
+      { [Symbol.dispose]: () => file.close() },
+      ...[...directories]
+        .filter((directory) => existsSync(directory))
+        .map((directory) => machine.bundles.watch(directory, changed)),
+    ]
+  }
+  rewatch()
+  return {
+    async [Symbol.asyncDispose]() {
+      if (timer !== null) clearTimeout(timer)
+      for (const watcher of watchers) watcher[Symbol.dispose]()
+      await work
+    },
+  }
+}
