@@ -158,6 +158,14 @@ suite('the package', () => {
     )
   })
 
+  installedTest('the command refuses an old Node in words', async () => {
+    const pretence = `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '20.20.2' } })`
+    const flags = ['--import', `data:text/javascript,${pretence}`]
+    const result = await run(dir, process.execPath, ...flags, join(installed, 'dist', 'cli', 'bin.js'), 'help')
+    assert.deepEqual([result.code, result.stdout], [1, ''])
+    assert.match(result.stderr, /^stead: needs Node 24\.12 or newer.*\n.*Install a newer one.*\n$/)
+  })
+
   installedTest('the command runs an app', async () => {
     await using bench = new Workbench({ main: join(installed, 'dist', 'cli', 'bin.js') })
     bench.write({
