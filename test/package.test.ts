@@ -73,7 +73,16 @@ suite('the package', () => {
     // The optional ones, Node and PostgreSQL, are 300 MB and have no part in what is asked here.
     const flags = ['--ignore-scripts', '--omit=optional', '--no-audit', '--no-fund', '--prefer-offline']
     const tarball = join(dir, answer[0]?.filename ?? '')
-    const result = await run(dir, 'npm', 'install', ...flags, '--fetch-retries=1', tarball, ...types)
+    const result = await run(
+      dir,
+      'npm',
+      'install',
+      ...flags,
+      '--fetch-retries=1',
+      '--fetch-retry-mintimeout=1000',
+      tarball,
+      ...types,
+    )
     if (result.code === 0) return
     offline = unreachable.exec(result.stderr)?.[0] ?? null
     assert.ok(offline !== null, result.stderr)
