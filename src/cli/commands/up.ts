@@ -1,10 +1,9 @@
 /** `stead up`: runs the app in a directory until Ctrl-C or `stead down`, and again from fresh bundles whenever it changes. */
-import { spawn } from 'node:child_process'
-import { mkdirSync, openSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import { SteadError } from '../../base/index.ts'
 import { findAppFile } from '../../evaluate/index.ts'
 import { bundleParts, readGraph } from '../bundling.ts'
+import { startDetached } from '../detach.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
 import { partFailure } from '../failure.ts'
 import { checkSpace, type Home, homeOf, prepareHome } from '../home.ts'
@@ -45,7 +44,11 @@ export async function up(options: UpOptions): Promise<ExitCode> {
       hint: `Stop it with \`stead down ${options.directory}\`; changes to its files are taken up by themselves.`,
     })
   }
-  if (options.detach) return detach(options, home, steps)
+  if (options.detach) {
+    // What is wrong with the file is said here and now, before anything is made.
+    await readGraph(appFile, note)
+    return startDetached(options, home, steps)
+  }
 
   const stop = new AbortController()
   const onSignal = (signal: NodeJS.Signals): void => stop.abort(new Error(signal))
@@ -134,39 +137,4 @@ function announceReady(options: UpOptions, platform: Platform, app: string, took
     )
 }
 
-/** Starts the same command again in the background and waits until it is ready or has failed. */
-async function detach(options: UpOptions, home: Home, steps: Steps): Promise<ExitCode> {
-  prepareHome(home)
-  mkdirSync(home.runDir, { recursive: true })
-  const logPath = join(home.appDir, 'up.log')
-  const log = openSync(logPath, 'w', 0o600)
-  const argv = [
-    '--disable-warning=ExperimentalWarning',
-    process.argv[1] ?? '',
-    'up',
-    options.directory,
-    '--port',
-    String(options.port),
-  ]
-  const child = spawn(process.execPath, argv, { detached: true, stdio: ['ignore', log, log] })
-  child.unref()
-  const ended = new Promise<number>((resolve) => child.on('exit', (code) => resolve(code ?? 1)))
-  return steps.run('start in the background', async (detail) => {
-    for (;;) {
-      const result = await Promise.race([ended, new Promise<null>((resolve) => setTimeout(() => resolve(null), 200))])
-      if (result !== null) {
-        throw new SteadError({
-          code: 'cli.start-failed',
-          message: 'the app did not start',
-          hint: `What it said is in ${logPath}.`,
-        })
-      }
-      const status = await askJson<Status>(home.operatorSocket, 'GET', '/status')
-      if (status !== null && status.parts.every((part) => ['ready', 'scheduled', 'succeeded'].includes(part.phase))) {
-        detail(`process ${child.pid}`)
-        for (const url of status.urls) print(url)
-        return exitCodes.ok
-      }
-    }
-  })
 }
