@@ -136,5 +136,3 @@ function announceReady(options: UpOptions, platform: Platform, app: string, took
       ),
     )
 }
-
-}
