@@ -44,6 +44,14 @@ function lastOf(lines: Iterable<OutputLine>, count: number): readonly OutputLine
   return last.slice(-count)
 }
 
+/** Looks at the directory until two agree; then what was seen last has to do. */
+const looksMax = 10
+
+interface FoundFile {
+  readonly name: string
+  readonly inode: number
+}
+
 interface Opened {
   readonly descriptor: number
   readonly inode: number
@@ -122,8 +130,22 @@ class OutputReader implements Disposable {
     }
   }
 
+  /**
+   * The files as they stand. Looking takes several steps and the logger renames meanwhile, so a file may be missed: two
+   * looks that agree have missed nothing.
+   */
+  #list(): readonly FoundFile[] {
+    let files = this.#look()
+    for (let looks = 0; looks < looksMax; looks += 1) {
+      const again = this.#look()
+      if (again.map(({ inode }) => inode).join() === files.map(({ inode }) => inode).join()) break
+      files = again
+    }
+    return files
+  }
+
   /** Archives from the oldest on, then what is on its way to become one, then `current`. */
-  #list(): readonly { readonly name: string; readonly inode: number }[] {
+  #look(): readonly FoundFile[] {
     const archives = this.#names().filter(isArchive).sort()
     return [...archives, 'previous', 'current'].flatMap((name) => {
       const found = statSync(`${this.#directory}/${name}`, { throwIfNoEntry: false })
