@@ -73,7 +73,7 @@ async function contenders(directory: string, backend: number): Promise<Contender
   )
   const nginxConf = write(
     'nginx.conf',
-    `daemon off; worker_processes 1; pid ${directory}/nginx.pid; error_log ${directory}/nginx.err;
+    `daemon off; master_process off; worker_processes 1; pid ${directory}/nginx.pid; error_log ${directory}/nginx.err;
 events { worker_connections 1024; }
 http { access_log off; keepalive_requests 1000000;
  upstream web { server 127.0.0.1:${backend}; keepalive 128; keepalive_requests 1000000; }

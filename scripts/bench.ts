@@ -106,24 +106,21 @@ function pssBytes(pid: number): number {
   return Number(/^Pss:\s+(\d+) kB/m.exec(text)?.[1] ?? 0) * 1024
 }
 
-/** All processes below one, itself included, and those that carry its state directory on their command line. */
-function processesOf(pid: number, state: string): { pid: number; name: string; command: string }[] {
-  const all = readdirSync('/proc')
+/** The platform's own process, the keepers and loggers of its instances, and what runs in its limit groups. */
+function processesOf(pid: number, state: string): { pid: number; name: string }[] {
+  const group = `stead-${readdirSync(join(state, 's', 'apps'))[0] ?? ''}`
+  return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .flatMap((name) => {
       try {
-        const command = readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' ')
-        const status = readFileSync(`/proc/${name}/status`, 'utf8')
-        const parent = Number(/^PPid:\s+(\d+)/m.exec(status)?.[1])
-        const uid = Number(/^Uid:\s+(\d+)/m.exec(status)?.[1])
-        return [{ pid: Number(name), name: /^Name:\s+(.*)/m.exec(status)?.[1] ?? '', command, parent, uid }]
+        const command = readFileSync(`/proc/${name}/cmdline`, 'utf8')
+        const groups = readFileSync(`/proc/${name}/cgroup`, 'utf8')
+        const own = Number(name) === pid || command.includes(state) || groups.includes(group)
+        return own ? [{ pid: Number(name), name: readFileSync(`/proc/${name}/comm`, 'utf8').trim() }] : []
       } catch {
         return []
       }
     })
-  const own = (entry: (typeof all)[number]): boolean =>
-    entry.pid === pid || entry.command.includes(state) || (entry.uid >= 1_900_000_000 && entry.uid < 2_000_000_000)
-  return all.filter(own)
 }
 
 /** Start with an empty disk and with data present, and the weight of the idle platform. */
