@@ -64,6 +64,7 @@ class RunningAgent implements Agent {
   /** Whether control has told its plan over the channel that is open. */
   #told = false
   #channel: Channel<Upward> | null = null
+  #lastReason = ''
   #link: AsyncDisposable | null = null
   #timer: Disposable | null = null
   #reported = new Map<string, AssignmentStatus>()
@@ -101,8 +102,12 @@ class RunningAgent implements Agent {
         this.#report(true)
       },
       onMessage: (message) => this.#hear(message),
-      onDown: () => {
+      onDown: (reason) => {
         this.#channel = null
+        const own = reason.code === 'transport.closed-here'
+        if (!own && reason.message !== this.#lastReason)
+          this.#options.onNotice(`${name} lost control: ${reason.message}`)
+        this.#lastReason = reason.message
         this.#fetcher.disconnected()
       },
     })
@@ -178,6 +183,10 @@ class RunningAgent implements Agent {
         () => this.#changed(),
       )
       this.#resources.set(assignment.id, runner)
+      // Wanted again while it stopped: the plan says so, and no later message will.
+      void runner.done.then(() => {
+        if (!this.#leaving) this.#carryOut()
+      })
       if ((this.#options.providers.get(assignment.type)?.port ?? null) !== null) this.#expose(assignment.id)
       return
     }
@@ -353,6 +362,8 @@ class RunningAgent implements Agent {
     this.#timer?.[Symbol.dispose]()
     for (const abort of this.#asks.values()) abort.abort()
     await this.#link?.[Symbol.asyncDispose]()
+    this.#channel = null
+    this.#fetcher.disconnected()
   }
 
   async leave(): Promise<void> {

@@ -45,6 +45,11 @@ export class Attempts {
     return newest === undefined ? null : this.#driver.adopt(this.#dir(newest))
   }
 
+  /** How many starts there have been, those whose records are gone included. */
+  count(): number {
+    return this.#numbers().at(-1) ?? 0
+  }
+
   /** Number and directory for the next start; the oldest attempts make room. */
   async next(): Promise<{ number: number; recordDir: string }> {
     mkdirSync(this.#root, { recursive: true, mode: 0o711 })

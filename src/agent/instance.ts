@@ -53,6 +53,7 @@ export class InstanceRunner {
   #servePort: number | null = null
   #memoryBytes: number | null = null
   #timers = new Set<Disposable>()
+  #nextCheck: Disposable | null = null
   #queue: Promise<void> = Promise.resolve()
   readonly #ended = Promise.withResolvers<void>()
 
@@ -130,7 +131,7 @@ export class InstanceRunner {
         if (command.kind === 'start') await this.#start()
         else if (command.kind === 'check') this.#check()
         else if (command.kind === 'pause') this.#later(command.forMs, () => this.#event({ kind: 'timer' }))
-        else if (command.kind === 'kill') void this.#sandbox?.kill()
+        else if (command.kind === 'kill') this.#kill(this.#sandbox)
         else this.#terminate()
       }
     })
@@ -145,19 +146,21 @@ export class InstanceRunner {
   }
 
   #clearTimers(): void {
+    this.#nextCheck?.[Symbol.dispose]()
     for (const timer of this.#timers) timer[Symbol.dispose]()
     this.#timers.clear()
   }
 
   /** Looks whether it may start; again a little later when it may not. */
   #check(): void {
+    this.#nextCheck?.[Symbol.dispose]()
     if (this.#life.phase !== 'waiting') return
     const { edges, part, wanted } = this.#assignment
     if (!wanted) return this.#event({ kind: 'stop' })
     const on = edges.map((edge) => this.#surroundings.missing(edge, part)).find((missing) => missing !== null)
     if (on === undefined) return this.#event({ kind: 'possible' })
     this.#event({ kind: 'blocked', on })
-    this.#later(waitMs, () => this.#check())
+    this.#nextCheck = this.#options.clock.after(waitMs, () => this.#check())
   }
 
   async #start(): Promise<void> {
@@ -251,7 +254,7 @@ export class InstanceRunner {
     })
     const { timeoutMs } = this.#assignment
     if (this.#assignment.kind === 'job') {
-      if (timeoutMs !== null) this.#later(timeoutMs, () => void sandbox.kill())
+      if (timeoutMs !== null) this.#later(timeoutMs, () => this.#kill(sandbox))
       return
     }
     this.#later(this.#assignment.ready.timeoutMs, () => this.#event({ kind: 'ready-timeout' }))
@@ -261,7 +264,10 @@ export class InstanceRunner {
   /** Takes back what an earlier agent started. What ended while nobody looked is taken as an end now, with its kept exit. */
   async #adopted(sandbox: Sandbox): Promise<void> {
     const { network, onNotice } = this.#options
-    this.#life = { ...newLife, phase: 'starting', everReady: this.#assignment.kind === 'service' }
+    const service = this.#assignment.kind === 'service'
+    // Each attempt of a job but the last has failed, or there would be no later one.
+    const failures = service ? 0 : this.attempts.count() - 1
+    this.#life = { ...newLife, phase: 'starting', everReady: service, failures }
     try {
       const place = network.capabilities.isolation === 'native' ? await this.#placeOf(sandbox) : null
       if (place !== null) {
@@ -275,7 +281,7 @@ export class InstanceRunner {
     }
     this.#running(sandbox)
     // Without its edges it is of no use; they can only be given to a new one.
-    if (this.#place === null) void sandbox.kill()
+    if (this.#place === null) this.#kill(sandbox)
   }
 
   /** The place of a program that still runs. The process id of one that has ended may be another's by now. */
@@ -287,7 +293,7 @@ export class InstanceRunner {
   #probeLoop(sandbox: Sandbox, waitedMs: number): void {
     const again = async (): Promise<void> => {
       if (this.#sandbox !== sandbox) return
-      const result = await this.#probe(sandbox)
+      const result = await this.#probe(sandbox).catch(messageOf)
       if (this.#sandbox !== sandbox) return
       this.#event(result === null ? { kind: 'probe-ok' } : { kind: 'probe-failed', reason: result })
       const ready = result === null && this.#life.phase === 'ready'
@@ -313,7 +319,11 @@ export class InstanceRunner {
     const sandbox = this.#sandbox
     if (sandbox === null) return
     sandbox.signal('SIGTERM')
-    this.#later(stopTimeoutMs, () => void sandbox.kill())
+    this.#later(stopTimeoutMs, () => this.#kill(sandbox))
+  }
+
+  #kill(sandbox: Sandbox | null): void {
+    sandbox?.kill().catch((error: unknown) => this.#options.onNotice(`${this.#assignment.id}: ${messageOf(error)}`))
   }
 
   #closeNetwork(): void {

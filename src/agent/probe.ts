@@ -1,5 +1,6 @@
 /** Asks an instance whether it is ready: by HTTP, by opening its port, or by running a command beside it. Bounded in time. */
 import { request } from 'node:http'
+import { join } from 'node:path'
 import { messageOf, randomId } from '../base/index.ts'
 import type { Endpoint, NetworkDriver } from '../network/index.ts'
 import type { SandboxSpec } from '../sandbox/index.ts'
@@ -23,14 +24,15 @@ export function probeHttp(
       path,
       headers: { host: 'localhost', connection: 'close', 'user-agent': 'stead-probe' },
       createConnection: () => network.connect(endpoint),
-      timeout: probeTimeoutMs,
+      signal: AbortSignal.timeout(probeTimeoutMs),
     })
     question.on('response', (answer) => {
       answer.resume()
       const status = answer.statusCode ?? 0
       resolve(status >= 200 && status < statusBelow ? null : `GET ${path} answered ${status}`)
+      // A body that never ends must not hold the socket.
+      question.destroy()
     })
-    question.on('timeout', () => question.destroy(new Error(`no answer within ${probeTimeoutMs / 1000} s`)))
     question.on('error', (error) => resolve(`GET ${path}: ${explain(error)}`))
     question.end()
   })
@@ -53,12 +55,13 @@ export function probeTcp(network: NetworkDriver, endpoint: Endpoint): Promise<Pr
 
 /** Ready when the command, run beside the instance in a sandbox like its own, ends with code 0. */
 export async function probeCommand(
-  options: Pick<AgentOptions, 'sandbox' | 'clock' | 'random'>,
+  options: Pick<AgentOptions, 'sandbox' | 'clock' | 'random' | 'stateDir'>,
   beside: SandboxSpec,
   run: readonly string[],
 ): Promise<ProbeResult> {
   const id = `${beside.id}.probe-${randomId(options.random)}`
-  const recordDir = `${beside.recordDir}.probe`
+  // Among the tasks: what a killed agent leaves there is ended by the next one.
+  const recordDir = join(options.stateDir, 'tasks', id)
   const sandbox = await options.sandbox.start({ ...beside, id, recordDir, argv: run, outputBytesMax: 1024 * 1024 })
   using _timer = options.clock.after(probeTimeoutMs, () => void sandbox.kill())
   const exit = await sandbox.exited
@@ -67,5 +70,6 @@ export async function probeCommand(
 }
 
 function explain(error: Error): string {
+  if (error.name === 'AbortError' || error.name === 'TimeoutError') return `no answer within ${probeTimeoutMs / 1000} s`
   return messageOf(error).includes('ECONNREFUSED') ? 'nothing listens on its port yet' : messageOf(error)
 }

@@ -152,8 +152,9 @@ export class ResourceRunner {
     this.#to('starting', null)
     const context = await this.#context(first)
     await this.#startServer(await provider.provision(context), context)
-    const ended = this.#sandbox?.exited.then(async (exit) => {
-      this.#sandbox = null
+    const sandbox = this.#sandbox
+    const ended = sandbox?.exited.then(async (exit) => {
+      if (this.#sandbox === sandbox) this.#sandbox = null
       throw new SteadError({
         code: 'agent.server-ended',
         message: `the server ${exit.sentence}`,
@@ -173,6 +174,11 @@ export class ResourceRunner {
     for (;;) {
       const news = this.#news.promise
       const assignment = this.#assignment
+      if (!jsonEqual(assignment.config, first.config)) {
+        // Only a server that is provisioned anew reads its settings.
+        await this.#stopServer()
+        throw new SteadError({ code: 'agent.config-changed', message: 'its configuration has changed', retry: 'now' })
+      }
       const current = await this.#context(assignment)
       await orEnded(provider.prepare(current))
       for (const grant of assignment.grants) await orEnded(provider.grant(current, grant))

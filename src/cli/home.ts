@@ -7,7 +7,7 @@
  * STEAD_STATE and STEAD_RUN override them. Invariant: data of another format version is never touched.
  */
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, realpathSync, statfsSync, writeFileSync } from 'node:fs'
+import { existsSync, lstatSync, mkdirSync, readFileSync, realpathSync, statfsSync, writeFileSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { messageOf, SteadError, systemCodeOf } from '../base/index.ts'
@@ -102,6 +102,7 @@ export function prepareHome(home: Home): void {
       cause,
     })
   }
+  for (const directory of [dirname(home.runDir), home.runDir]) refuseForeign(directory)
   const path = join(home.appDir, 'format.json')
   const found = readVersion(path)
   if (found === null) writeFileSync(path, `${JSON.stringify({ version: formatVersion })}\n`)
@@ -118,6 +119,18 @@ export function prepareHome(home: Home): void {
       hint: 'Run the version that wrote it. Nothing was changed.',
     })
   }
+}
+
+/** Whoever may write where the sockets are could put his own in their place. Throws `cli.unsafe-run-directory`. */
+function refuseForeign(directory: string): void {
+  const found = lstatSync(directory)
+  const own = process.getuid === undefined || found.uid === process.getuid()
+  if (found.isDirectory() && own && (found.mode & 0o022) === 0) return
+  throw new SteadError({
+    code: 'cli.unsafe-run-directory',
+    message: `${directory} belongs to another user or may be written by others, and sockets lie there`,
+    hint: 'Set STEAD_RUN to a directory of your own that only you may write.',
+  })
 }
 
 function readVersion(path: string): number | null {

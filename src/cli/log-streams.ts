@@ -6,6 +6,9 @@ import { SteadError } from '../base/index.ts'
 import type { LogLine } from '../protocol/index.ts'
 import type { Platform } from './platform.ts'
 
+/** Lines that may wait for a slow reader; then the streams wait too. */
+const waitingMax = 1000
+
 export interface LogOptions {
   /** Only the last so many lines of what is kept; null for all. */
   readonly tail: number | null
@@ -54,19 +57,21 @@ async function* following(
 ): AsyncIterable<LogLine> {
   const waiting: LogLine[] = []
   const known = new Set<string>()
+  const held: (() => void)[] = []
   let wake: () => void = () => {}
   const read = async (id: string, tail: number | null): Promise<void> => {
     for await (const line of platform.logs(id, { ...options, tail })) {
       waiting.push(line)
       wake()
+      if (waiting.length >= waitingMax) await new Promise<void>((resolve) => held.push(resolve))
     }
   }
   const look = (tail: number | null): void => {
     for (const id of assignmentsOf(platform, app, part)) {
       if (known.has(id)) continue
       known.add(id)
-      // A node that goes away ends its streams; the next look finds what is there then.
-      read(id, tail).catch(() => known.delete(id))
+      // A node that goes away ends its streams.
+      read(id, tail).catch(() => {})
     }
   }
   const onAbort = (): void => wake()
@@ -75,6 +80,7 @@ async function* following(
   look(options.tail)
   while (!options.signal.aborted) {
     yield* waiting.splice(0)
+    for (const go of held.splice(0)) go()
     if (waiting.length === 0 && !options.signal.aborted) await new Promise<void>((resolve) => (wake = resolve))
   }
 }

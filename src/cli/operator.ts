@@ -2,12 +2,13 @@
  * How commands talk to the running platform: HTTP on a Unix socket that only its owner may open. JSON in and out; logs
  * are one JSON object a line for as long as they are followed.
  */
-import { chmodSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { createServer, request, type IncomingMessage, type ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { isSteadError, messageOf, SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
 import type { LogLine, Phase } from '../protocol/index.ts'
+import { listenAsOwnerOnly } from '../transport/index.ts'
 
 /** What `stead status` shows. */
 export interface Status {
@@ -61,9 +62,8 @@ export async function serveOperator(socketPath: string, operations: Operations):
   })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen(socketPath, resolve)
+    listenAsOwnerOnly(server, socketPath, resolve)
   })
-  chmodSync(socketPath, 0o600)
   return {
     async [Symbol.asyncDispose]() {
       server.closeAllConnections()

@@ -90,9 +90,8 @@ export async function startPlatform({ home, machine, port, onNotice, onFatal }: 
     port: bound?.port ?? null,
     apply: (apply) => control.apply({ ...apply, home: localNode }),
     async stop(app) {
-      // First the way in: no new requests, and none that never ends.
-      await gateway.close()
-      await stopApp(control, app)
+      // The way in closes meanwhile: no new requests, and none that never ends.
+      await Promise.all([gateway.close(), stopApp(control, app)])
     },
     view: (app) => control.view(app),
     apps: () => control.apps(),

@@ -47,6 +47,7 @@ export function watchForChanges(
         onProgress: () => {},
         signal,
       })
+      if (signal.aborted) return
       const parts = Object.keys(bundles).filter(
         (name) => current.bundles[name] !== undefined && bundles[name] !== current.bundles[name],
       )
@@ -57,22 +58,23 @@ export function watchForChanges(
       rewatch()
       steps.done(`rolled out: ${lines.join('; ')}`, performance.now() - startMs)
     } catch (error) {
+      if (signal.aborted) return
       steps.say(`${paint('red', '✗', process.stderr)} not taken up: ${messageOf(error)}`)
       if (isSteadError(error) && error.hint !== undefined) steps.say(`  ${error.hint}`)
     }
   }
   const rewatch = (): void => {
-    for (const watcher of watchers) watcher[Symbol.dispose]()
+    for (const watcher of watchers.splice(0)) watcher[Symbol.dispose]()
+    if (signal.aborted) return
     const directories = new Set([...sourcesOf(current.graph, appFile).values()].map(({ from }) => from))
-    const file = watch(dirname(appFile), (_event, name) => {
-      if (name === null || join(dirname(appFile), name) === appFile) changed()
-    })
     watchers = [
-      { [Symbol.dispose]: () => file.close() },
+      watchFile(appFile, changed, (why) => steps.say(`changes of ${appFile} are not seen: ${why}`)),
       ...[...directories]
         .filter((directory) => existsSync(directory))
         .map((directory) => machine.bundles.watch(directory, changed)),
     ]
+    // What changed before the watchers stood is found by looking once; nothing new ends the look.
+    changed()
   }
   rewatch()
   return {
@@ -81,5 +83,19 @@ export function watchForChanges(
       for (const watcher of watchers) watcher[Symbol.dispose]()
       await work
     },
+  }
+}
+
+/** Calls `onChange` when the file may have changed. A machine that cannot watch says so, and the app goes on. */
+function watchFile(path: string, onChange: () => void, onTrouble: (why: string) => void): Disposable {
+  try {
+    const watcher = watch(dirname(path), { persistent: false }, (_event, name) => {
+      if (name === null || join(dirname(path), name) === path) onChange()
+    })
+    watcher.on('error', (error) => onTrouble(error.message))
+    return { [Symbol.dispose]: () => watcher.close() }
+  } catch (error) {
+    onTrouble(messageOf(error))
+    return { [Symbol.dispose]: () => {} }
   }
 }

@@ -39,6 +39,8 @@ export async function followStart(
   steps: Steps,
   signal: AbortSignal,
 ): Promise<Failed | null> {
+  // An abort that has been is not told again.
+  if (signal.aborted) return null
   const startMs = performance.now()
   const told = new Set<string>()
   const troubles = new Map<string, string>()

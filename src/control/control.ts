@@ -307,7 +307,9 @@ class RunningControl implements Control {
 
   #nodeAway(name: string): void {
     const sinceMs = this.#options.clock.nowMs()
-    this.#nodes.set(name, { connected: false, sinceMs, toldRevision: 0, appliedRevision: 0, busy: [] })
+    // What it carried when it was last heard of, it carries until it says otherwise.
+    const busy = this.#nodes.get(name)?.busy ?? []
+    this.#nodes.set(name, { connected: false, sinceMs, toldRevision: 0, appliedRevision: 0, busy })
   }
 
   #gatewayCame(name: string, channel: Channel<Downward>): void {
@@ -356,9 +358,26 @@ class RunningControl implements Control {
     yield* this.#options.readBundle(digest)
   }
 
+  /** Two apps cannot have one way in: the gateway would have to refuse every table. */
+  #refuseTakenRoutes(graph: Graph): void {
+    for (const other of this.#records.apps.values()) {
+      if (other.graph.app === graph.app || !other.wanted) continue
+      const taken = graph.routes.find((route) =>
+        other.graph.routes.some(({ host, path }) => host === route.host && path === route.path),
+      )
+      if (taken === undefined) continue
+      throw new SteadError({
+        code: 'control.route-taken',
+        message: `${taken.host}${taken.path} leads to the app ${other.graph.app} already`,
+        hint: 'Stop that app, or give one of them another host.',
+      })
+    }
+  }
+
   apply({ graph, bundles, home }: Apply): Promise<number> {
     return this.#exclusive(async () => {
       const before = this.#records.apps.get(graph.app)
+      this.#refuseTakenRoutes(graph)
       const same = before !== undefined && jsonEqual([before.graph, before.bundles], [graph, bundles])
       if (same && before.wanted) return before.release
       const app: DesiredApp = {

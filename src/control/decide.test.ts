@@ -49,7 +49,7 @@ function graphOf(...parts: Graph['parts']): Graph {
   return { version: 1, app: 'shop', parts, routes: [{ host: 'shop', path: '/', part: 'web' }] }
 }
 
-const here: NodeView = { connected: true, sinceMs: 0, toldRevision: 0, appliedRevision: 0, busy: [] }
+const here: NodeView = { connected: true, sinceMs: 0, toldRevision: 1, appliedRevision: 1, busy: [] }
 
 /** A world around `decide`: applies decisions, and plays nodes and a gateway that answer when told to. */
 class World {

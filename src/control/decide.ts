@@ -28,6 +28,8 @@ export const drainMaxMs: number = 30_000
 export const nodeLostMs: number = 60_000
 /** After its start control may not have heard of a gateway yet that still uses what was retired before. */
 const gatewaysReturnMs = 10_000
+/** How long a node that went away is waited for before an instance it may use is stopped. */
+export const nodeLeaseMs: number = 15_000
 /** Finished runs of a job that are kept to look at. */
 export const finishedRunsKept: number = 3
 
@@ -198,9 +200,11 @@ function isUnused(state: ControlState, instance: InstanceRecord, nowMs: number):
     if (gateway.appliedRevision < instance.retiredAtRevision || gateway.busy.includes(instance.id)) return false
   }
   for (const node of state.nodes.values()) {
-    if (!node.connected) continue
+    // A node that has just gone away goes on with its plan; after a while it is not waited for.
+    if (!node.connected && nowMs - node.sinceMs >= nodeLeaseMs) continue
     // Until it has said that the last plan is in force, it may still open streams to the old instance.
-    if (node.appliedRevision < node.toldRevision || node.busy.includes(instance.id)) return false
+    const follows = node.toldRevision > 0 && node.appliedRevision >= node.toldRevision
+    if (!follows || node.busy.includes(instance.id)) return false
   }
   return true
 }

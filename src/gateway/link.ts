@@ -30,6 +30,7 @@ export function connectGateway(
   let epoch = 0
   let revision = 0
   let timer: Disposable | null = null
+  let lastReason = ''
 
   const report = (): void => {
     timer?.[Symbol.dispose]()
@@ -39,8 +40,7 @@ export function connectGateway(
   }
 
   const take = (table: RouteTable): void => {
-    gateway.apply(table)
-    revision = table.revision
+    revision = gateway.apply(table).revision
     const next = new Set(table.routes.flatMap((route) => route.targets.map((target) => target.instance)))
     for (const instance of current) if (!next.has(instance)) leaving.add(instance)
     for (const instance of next) leaving.delete(instance)
@@ -62,7 +62,12 @@ export function connectGateway(
       epoch = message.epoch
       take(message.table)
     },
-    onDown: () => (channel = null),
+    onDown: (reason) => {
+      channel = null
+      const own = reason.code === 'transport.closed-here'
+      if (!own && reason.message !== lastReason) onNotice(`the gateway lost control: ${reason.message}`)
+      lastReason = reason.message
+    },
   })
 
   return {

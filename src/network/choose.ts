@@ -6,9 +6,9 @@ import type { NetworkDriver } from './network.ts'
 
 /** The driver for this machine. Never fails: the last resort is the host's own network, which says so. */
 export function chooseNetworkDriver(options: { readonly poolSize?: number } = {}): NetworkDriver {
-  const libc = openLibc()
-  if ('reason' in libc) return createHostDriver(libc.reason)
   try {
+    const libc = openLibc()
+    if ('reason' in libc) return createHostDriver(libc.reason)
     return createNetnsDriver({ libc, ...options })
   } catch (error) {
     return createHostDriver(error instanceof Error ? error.message : 'network namespaces failed')

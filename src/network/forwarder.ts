@@ -60,7 +60,14 @@ export async function openForwarder({ network, place, address, port, targets }: 
       caller.resetAndDestroy()
       return
     }
-    const callee = network.connect(target.endpoint)
+    let callee: Socket
+    try {
+      callee = network.connect(target.endpoint)
+    } catch {
+      counts.failed += 1
+      caller.resetAndDestroy()
+      return
+    }
     callee.allowHalfOpen = true
     callee.setNoDelay(true)
     open.set(caller, target.id)

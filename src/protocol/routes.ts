@@ -67,7 +67,8 @@ const limits = z.object({
 })
 
 const route = z.object({
-  id: name,
+  // App, host and path together.
+  id: z.string().min(1).max(2000),
   host: z
     .string()
     .max(253)

@@ -46,13 +46,13 @@ export function openChannel<Out, In>({ socket, identity, clock, schema, onMessag
   let timer: Disposable | null = null
   let ended = false
 
-  const settle = (message: string, cause?: unknown): void => {
+  const settle = (code: 'closed' | 'closed-here', message: string, cause?: unknown): void => {
     ended = true
     timer?.[Symbol.dispose]()
-    resolve(new SteadError({ code: 'transport.closed', message, retry: 'later', cause }))
+    resolve(new SteadError({ code: `transport.${code}`, message, retry: 'later', cause }))
   }
   const end = (message: string, cause?: unknown): void => {
-    settle(message, cause)
+    settle('closed', message, cause)
     socket.destroy()
   }
 
@@ -79,7 +79,7 @@ export function openChannel<Out, In>({ socket, identity, clock, schema, onMessag
 
   const close = (): void => {
     if (ended) return
-    settle('closed here')
+    settle('closed-here', 'closed here')
     socket.end()
     clock.after(closeMs, () => socket.destroy())
   }

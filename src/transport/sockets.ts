@@ -3,7 +3,7 @@
  * up. On one machine this is a Unix socket whose permissions are the identity; between machines it is TLS with a key that
  * both sides hold, so neither side talks to a stranger.
  */
-import { chmodSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { connect as connectPlain, createServer, type Server, Socket } from 'node:net'
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls'
 import type { z } from 'zod'
@@ -75,12 +75,9 @@ export async function listenForPeers<Out, In>(
   if (address.kind === 'unix') rmSync(address.path, { force: true })
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) => reject(addressTaken(address, error)))
-    server.listen(
-      address.kind === 'unix' ? { path: address.path } : { host: address.host, port: address.port },
-      resolve,
-    )
+    if (address.kind === 'unix') listenAsOwnerOnly(server, address.path, resolve)
+    else server.listen({ host: address.host, port: address.port }, resolve)
   })
-  if (address.kind === 'unix') chmodSync(address.path, 0o600)
   const bound = server.address()
   return {
     port: typeof bound === 'object' && bound !== null ? bound.port : null,
@@ -89,6 +86,16 @@ export async function listenForPeers<Out, In>(
       for (const channel of channels) channel.close()
       await closed
     },
+  }
+}
+
+/** Listens on a Unix socket that is its owner's alone from the first moment: binding happens before `listen` returns. */
+export function listenAsOwnerOnly(server: Server, path: string, onListening: () => void): void {
+  const before = process.umask(0o177)
+  try {
+    server.listen(path, onListening)
+  } finally {
+    process.umask(before)
   }
 }
 

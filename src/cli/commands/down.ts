@@ -49,7 +49,8 @@ async function endWhatIsLeft(home: Home, deleteData: boolean, steps: Steps): Pro
       rmSync(path, { force: true })
     return startToStop(home, machine, steps)
   })
-  const left = platform.apps().filter((app) => platform.view(app)?.instances.length !== 0)
+  const left = platform.apps().filter((app) => platform.view(app)?.app.wanted === true)
+  for (const app of left) await platform.stop(app)
   await platform[Symbol.asyncDispose]()
   if (deleteData) {
     await steps.run('delete the data', async () => {

@@ -56,6 +56,10 @@ export async function up(options: UpOptions): Promise<ExitCode> {
   process.on('SIGTERM', onSignal)
   try {
     return await run(options, appFile, home, steps, stop)
+  } catch (error) {
+    // A step that Ctrl-C cut short has not failed.
+    if (stop.signal.aborted && error === stop.signal.reason) return exitCodes.ok
+    throw error
   } finally {
     process.off('SIGINT', onSignal)
     process.off('SIGTERM', onSignal)
@@ -116,8 +120,14 @@ async function run(
     return exitCodes.ok
   } finally {
     await steps.run('stop everything', async () => {
-      await platform.stop(graph.app)
-      await platform[Symbol.asyncDispose]()
+      try {
+        await platform.stop(graph.app)
+      } catch (error) {
+        // What ended the platform is what the user must hear, not that it could not be stopped in order after that.
+        if (fatal === null) throw error
+      } finally {
+        await platform[Symbol.asyncDispose]()
+      }
     })
   }
 }

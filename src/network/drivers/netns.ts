@@ -3,9 +3,9 @@
  * rest of the world, so what was not given is refused by the kernel at once; what was given is a listening socket that
  * this process opened inside. A few namespaces are kept ready.
  */
-import { closeSync } from 'node:fs'
+import { closeSync, statSync } from 'node:fs'
 import { Socket, type Server } from 'node:net'
-import { SteadError } from '../../base/index.ts'
+import { messageOf, SteadError } from '../../base/index.ts'
 import { edgeNetwork, type Endpoint, type NetworkDriver, type Place } from '../network.ts'
 import { type Libc, openNamespaceOf } from './libc.ts'
 
@@ -15,7 +15,7 @@ export interface NetnsOptions {
   readonly poolSize?: number
 }
 
-/** Needs root, Linux and node:ffi: `openLibc` tells. */
+/** Needs root, Linux and node:ffi: `openLibc` tells. Throws `network.system-call` where the machine forbids namespaces. */
 export function createNetnsDriver({ libc, poolSize = 4 }: NetnsOptions): NetworkDriver {
   const pool: number[] = []
   let closed = false
@@ -26,10 +26,17 @@ export function createNetnsDriver({ libc, poolSize = 4 }: NetnsOptions): Network
     // One at a time, between other work: each takes about a millisecond of the event loop.
     setImmediate(() => {
       if (closed || pool.length >= poolSize) return
-      pool.push(create())
+      try {
+        pool.push(create())
+      } catch {
+        // Whoever needs the next place makes it itself, and is told why it cannot be made.
+        return
+      }
       refill()
     }).unref()
   }
+  // The first is made at once, so that a machine that forbids it says so here.
+  pool.push(create())
   refill()
 
   return {
@@ -62,17 +69,21 @@ function netnsPlace(libc: Libc, name: string, fd: number): Place {
       await listenOn(server, { fd: socketFd })
       return { address, port }
     },
-    endpoint(pid, port) {
-      const namespace = openNamespaceOf(pid)
-      if (namespace === null) return { kind: 'instance', pid, netns: 0, port }
-      closeSync(namespace.fd)
-      return { kind: 'instance', pid, netns: namespace.inode, port }
-    },
+    endpoint: (pid, port) => ({ kind: 'instance', pid, netns: inodeOf(pid), port }),
     servePort: async (wanted) => wanted,
     [Symbol.dispose]() {
       if (open) closeSync(fd)
       open = false
     },
+  }
+}
+
+/** The namespace of a process; 0, which no namespace has, when it cannot be told. */
+function inodeOf(pid: number): number {
+  try {
+    return statSync(`/proc/${pid}/ns/net`).ino
+  } catch {
+    return 0
   }
 }
 
@@ -83,26 +94,34 @@ function connect(libc: Libc, endpoint: Endpoint): Socket {
       return new Socket().connect(endpoint.path)
     case 'tcp':
       return new Socket().connect(endpoint.port, endpoint.host)
-    case 'instance': {
-      const namespace = openNamespaceOf(endpoint.pid)
-      try {
-        if (namespace === null || namespace.inode !== endpoint.netns) return refused(endpoint)
-        const fd = libc.inside(namespace.fd, () => libc.plainSocket())
-        return new Socket({ fd, readable: true, writable: true }).connect(endpoint.port, '127.0.0.1')
-      } finally {
-        if (namespace !== null) closeSync(namespace.fd)
-      }
-    }
+    case 'instance':
+      return connectInside(libc, endpoint)
+  }
+}
+
+/** Never throws: a machine out of descriptors refuses one stream, as an instance that is gone does. */
+function connectInside(libc: Libc, endpoint: Extract<Endpoint, { kind: 'instance' }>): Socket {
+  let namespace: ReturnType<typeof openNamespaceOf> = null
+  try {
+    namespace = openNamespaceOf(endpoint.pid)
+    if (namespace === null || namespace.inode !== endpoint.netns) return refused(endpoint)
+    const fd = libc.inside(namespace.fd, () => libc.plainSocket())
+    return new Socket({ fd, readable: true, writable: true }).connect(endpoint.port, '127.0.0.1')
+  } catch (cause) {
+    return refused(endpoint, cause)
+  } finally {
+    if (namespace !== null) closeSync(namespace.fd)
   }
 }
 
 /** A socket that fails as a refused connection does: the instance is gone. */
-function refused(endpoint: { readonly pid: number }): Socket {
+function refused(endpoint: { readonly pid: number }, cause?: unknown): Socket {
   const socket = new Socket()
   const error = new SteadError({
     code: 'network.instance-gone',
-    message: `the instance with process ${endpoint.pid} is gone`,
+    message: cause === undefined ? `the instance with process ${endpoint.pid} is gone` : messageOf(cause),
     retry: 'later',
+    cause,
   })
   setImmediate(() => socket.destroy(Object.assign(error, { syscall: 'connect' })))
   return socket
