@@ -1,6 +1,6 @@
 /** The example shop through the real command line: the first five minutes of a new user. */
 import assert from 'node:assert/strict'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
@@ -16,6 +16,7 @@ interface Status {
     readonly phase: string
     readonly instance: string | null
     readonly restarts: number
+    readonly pid: number | null
   }[]
 }
 
@@ -126,6 +127,21 @@ suite('the shop', () => {
     })
   })
 
+  test('Ctrl-C while it starts ends it, and an unknown part is refused', async () => {
+    await using bench = new Workbench()
+    bench.useExample('shop')
+    const first = bench.up('--port', String(await freePort()))
+    await first.until(/bundle the parts/)
+    const end = await first.stop('SIGINT')
+    assert.equal(end.code, 0, first.output())
+    assert.ok(!first.output().includes('bug in stead'), first.output())
+    const second = bench.up('--port', String(await freePort()))
+    await second.until(/shop runs, after/)
+    const logs = await bench.stead('logs', 'nosuch')
+    assert.equal(logs.code, 1)
+    assert.match(logs.stderr, /shop has no part called nosuch/)
+  })
+
   test('a change is rolled out while it runs; a broken one is told and changes nothing; kill -9 of the platform loses nothing', async (t) => {
     await using bench = new Workbench()
     bench.useExample('shop')
@@ -176,6 +192,32 @@ suite('the shop', () => {
       assert.equal((await ask(port, '/')).status, 200)
       writeFileSync(file, good)
     })
+
+    await t.test(
+      'a bad migration is told with its place, and the app goes on, also a part that is started again',
+      async () => {
+        const bad = join(bench.appDir, 'migrations', '0003_bad.sql')
+        writeFileSync(bad, 'CREAT TABLE y ();')
+        await first.until(/db gave up: [^]*0003_bad\.sql:1/)
+        const web = (await status(bench)).parts.find(({ part }) => part === 'web')
+        process.kill(web?.pid ?? 0, 'SIGKILL')
+        await eventually(
+          'web is back',
+          () => status(bench),
+          (seen) => {
+            const back = seen.parts.find(({ part }) => part === 'web')
+            return back?.phase === 'ready' && back.restarts === (web?.restarts ?? 0) + 1
+          },
+        )
+        for (let round = 0; round < 10; round += 1) assert.equal((await ask(port, location)).status, 200)
+        rmSync(bad)
+        await eventually(
+          'all is well again',
+          () => status(bench),
+          (seen) => seen.parts.every(({ phase }) => phase !== 'gave-up'),
+        )
+      },
+    )
 
     await t.test('two platforms on one directory: the second says who has it and changes nothing', async () => {
       const second = await bench.stead('up', '.', '--port', String(await freePort()))

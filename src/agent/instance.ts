@@ -19,7 +19,7 @@ import { probeCommand, probeHttp, type ProbeResult, probeTcp } from './probe.ts'
 
 /** Between asking to end and killing. */
 const stopTimeoutMs = 2000
-/** Between two probes: while starting (doubling up to the last), and of one that is ready. */
+/** Between two probes: while it does not answer (growing up to the second), and when it does. */
 const probeStartMs = 50
 const probeStartMaxMs = 1000
 const probeReadyMs = 5000
@@ -258,16 +258,16 @@ export class InstanceRunner {
       return
     }
     this.#later(this.#assignment.ready.timeoutMs, () => this.#event({ kind: 'ready-timeout' }))
-    this.#probeLoop(sandbox, probeStartMs)
+    this.#probeLoop(sandbox)
   }
 
   /** Takes back what an earlier agent started. What ended while nobody looked is taken as an end now, with its kept exit. */
   async #adopted(sandbox: Sandbox): Promise<void> {
     const { network, onNotice } = this.#options
     const service = this.#assignment.kind === 'service'
-    // Each attempt of a job but the last has failed, or there would be no later one.
-    const failures = service ? 0 : this.attempts.count() - 1
-    this.#life = { ...newLife, phase: 'starting', everReady: service, failures }
+    // Each attempt before this one has ended; those of a job have failed, or there would be no later one.
+    const restarts = this.attempts.count() - 1
+    this.#life = { ...newLife, phase: 'starting', everReady: service, restarts, failures: service ? 0 : restarts }
     try {
       const place = network.capabilities.isolation === 'native' ? await this.#placeOf(sandbox) : null
       if (place !== null) {
@@ -290,7 +290,8 @@ export class InstanceRunner {
     return ended ? null : this.#options.network.adopt(this.#assignment.id, sandbox.pid)
   }
 
-  #probeLoop(sandbox: Sandbox, waitedMs: number): void {
+  #probeLoop(sandbox: Sandbox): void {
+    let pauseMs = probeStartMs
     const again = async (): Promise<void> => {
       if (this.#sandbox !== sandbox) return
       const result = await this.#probe(sandbox).catch(messageOf)
@@ -298,10 +299,10 @@ export class InstanceRunner {
       this.#event(result === null ? { kind: 'probe-ok' } : { kind: 'probe-failed', reason: result })
       const ready = result === null && this.#life.phase === 'ready'
       if (ready) this.#memoryBytes = (await sandbox.usage().catch(() => null))?.memoryBytes ?? null
-      const nextMs = result === null || this.#life.everReady ? probeReadyMs : Math.min(waitedMs * 1.5, probeStartMaxMs)
-      this.#later(nextMs, () => void again())
+      pauseMs = Math.min(pauseMs * 1.5, probeStartMaxMs)
+      this.#later(result === null ? probeReadyMs : pauseMs, () => void again())
     }
-    this.#later(waitedMs, () => void again())
+    this.#later(pauseMs, () => void again())
   }
 
   #probe(sandbox: Sandbox): Promise<ProbeResult> {

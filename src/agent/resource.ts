@@ -3,8 +3,8 @@
  * the server running in a sandbox. A step that can succeed later is tried again with growing pauses; one that cannot is
  * given up, with the provider's own words, until the assignment changes.
  *
- * Invariant: `settled(consumer)` is true only while the server answers, everything declared is in place and the consumer
- * has been let in.
+ * Invariant: `settled(consumer)` is true only while the server answers and the consumer has been let in, with everything
+ * declared in place, or all that was before when a change was refused.
  */
 import { join } from 'node:path'
 import { isSteadError, jsonEqual, messageOf, sleep, SteadError } from '../base/index.ts'
@@ -86,13 +86,13 @@ export class ResourceRunner {
     return this.#applied === null || this.#server === null ? null : { kind: 'unix', path: this.#server.socketPath }
   }
 
-  /** Whether a consumer may start: everything it was promised is in place. */
+  /**
+   * Whether a consumer may start: everything it was promised is in place, or what was there before, when that could not
+   * be changed.
+   */
   settled(consumer: string): boolean {
-    return (
-      this.#applied !== null &&
-      jsonEqual(this.#applied, this.#assignment) &&
-      this.#applied.grants.some((grant) => grant.consumer === consumer)
-    )
+    const inForce = this.#phase === 'gave-up' || jsonEqual(this.#applied, this.#assignment)
+    return this.#applied !== null && inForce && this.#applied.grants.some((grant) => grant.consumer === consumer)
   }
 
   /** Stops the server and resolves when it is gone. */
@@ -125,7 +125,8 @@ export class ResourceRunner {
         const final = isSteadError(error) && error.retry === 'never'
         const words =
           isSteadError(error) && error.hint !== undefined ? `${error.message}\n${error.hint}` : messageOf(error)
-        this.#applied = null
+        // A server that goes on serves what was in force before: a bad migration takes nothing away.
+        if (this.#sandbox === null) this.#applied = null
         this.#to(final ? 'gave-up' : 'backing-off', words)
         const over = sleep(this.#options.clock, pauseMs, this.#stop.signal).catch(() => {})
         await (final ? Promise.race([news, aborted(this.#stop.signal)]) : over)

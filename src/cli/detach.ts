@@ -42,7 +42,7 @@ export async function startDetached(
         })
       }
       const status = await askJson<Status>(home.operatorSocket, 'GET', '/status')
-      if (status !== null && status.parts.every((part) => ['ready', 'scheduled', 'succeeded'].includes(part.phase))) {
+      if (status !== null && status.parts.every((part) => part.kind === 'job' || part.phase === 'ready')) {
         detail(`process ${child.pid}`)
         for (const url of status.urls) print(url)
         return exitCodes.ok

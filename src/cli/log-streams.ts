@@ -19,7 +19,7 @@ export interface LogOptions {
 type Source = Pick<Platform, 'view' | 'logs' | 'onChange'>
 
 /** The output of one part, or of all when `part` is null, in the order of time as far as it is kept. Throws `cli.unknown-part`. */
-export async function* logsOf(
+export function logsOf(
   platform: Source,
   app: string,
   part: string | null,
@@ -33,7 +33,11 @@ export async function* logsOf(
       hint: `It has: ${names.join(', ')}.`,
     })
   }
-  if (options.follow) return yield* following(platform, app, part, options)
+  return options.follow ? following(platform, app, part, options) : kept(platform, app, part, options)
+}
+
+/** What is kept, in the order of time. */
+async function* kept(platform: Source, app: string, part: string | null, options: LogOptions): AsyncIterable<LogLine> {
   const streams = assignmentsOf(platform, app, part).map((id) => Array.fromAsync(platform.logs(id, options)))
   const lines = (await Promise.all(streams)).flat()
   yield* lines.toSorted((a, b) => a.timeMs - b.timeMs).slice(options.tail === null ? 0 : -options.tail)

@@ -31,6 +31,8 @@ export interface PartStatus {
   readonly phase: Phase | 'scheduled'
   readonly reason: string | null
   readonly restarts: number
+  /** Process id on this machine, for tools. */
+  readonly pid: number | null
   readonly sinceMs: number | null
   readonly memoryBytes: number | null
 }

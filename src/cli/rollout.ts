@@ -6,6 +6,7 @@ import { describeDiff, diffGraphs } from '../model/index.ts'
 import { bundleParts, type Built, readGraph, sourcesOf } from './bundling.ts'
 import type { Machine } from './machine.ts'
 import type { Platform } from './platform.ts'
+import { followChange, showLastLines } from './starting.ts'
 import { paint, type Steps } from './terminal.ts'
 
 /** How long after a change the files must be quiet. */
@@ -24,6 +25,7 @@ export function watchForChanges(
   let watchers: Disposable[] = []
   let timer: NodeJS.Timeout | null = null
   let work: Promise<void> = Promise.resolve()
+  let follow = new AbortController()
 
   const changed = (): void => {
     if (timer !== null) clearTimeout(timer)
@@ -56,12 +58,23 @@ export function watchForChanges(
       current = { graph, bundles }
       await platform.apply(current)
       rewatch()
-      steps.done(`rolled out: ${lines.join('; ')}`, performance.now() - startMs)
+      follow.abort()
+      follow = new AbortController()
+      void tell(current, lines.join('; '), startMs, follow.signal)
     } catch (error) {
       if (signal.aborted) return
       steps.say(`${paint('red', '✗', process.stderr)} not taken up: ${messageOf(error)}`)
       if (isSteadError(error) && error.hint !== undefined) steps.say(`  ${error.hint}`)
     }
+  }
+  /** Says how a change went, unless the next one has come. Beside the changes, so that a correction need not wait. */
+  const tell = async (change: Built, what: string, startMs: number, newer: AbortSignal): Promise<void> => {
+    const failed = await followChange(platform, change, AbortSignal.any([newer, signal]))
+    if (newer.aborted || signal.aborted) return
+    if (failed === null) return steps.done(`rolled out: ${what}`, performance.now() - startMs)
+    steps.say(`${paint('red', '✗', process.stderr)} ${failed.part.name} gave up: ${failed.reason}`)
+    await showLastLines(platform, change.graph.app, failed.part, steps)
+    steps.say('  What ran before goes on; the next change is tried again.')
   }
   const rewatch = (): void => {
     for (const watcher of watchers.splice(0)) watcher[Symbol.dispose]()

@@ -1,6 +1,7 @@
 /** The start of an app as a person follows it: what will start, each part as it gets ready, and why one does not. */
 import type { AppView } from '../control/index.ts'
 import type { Graph, Part } from '../model/index.ts'
+import type { Built } from './bundling.ts'
 import { logsOf } from './log-streams.ts'
 import type { Machine } from './machine.ts'
 import type { Platform } from './platform.ts'
@@ -62,10 +63,7 @@ export async function followStart(
       }
       told.add(part.name)
       const what = part.kind === 'resource' ? part.type : part.kind
-      steps.done(
-        `${part.name} (${what}) ${part.kind === 'job' ? 'is scheduled' : 'is ready'}`,
-        performance.now() - startMs,
-      )
+      steps.done(`${part.name} (${what}) ${readyWord(part)}`, performance.now() - startMs)
     }
     if (told.size === graph.parts.length) resolve(null)
   }
@@ -74,6 +72,42 @@ export async function followStart(
   look()
   // Awaited here, so that it listens until then.
   return await promise
+}
+
+/** A change of a database shows only when it has been tried: its old state says `ready` until then. */
+const resourceTrialMs = 1500
+
+/** Waits until a change is in force, or a part of it gave up. Answers what failed, or null. */
+export async function followChange(platform: Platform, built: Built, signal: AbortSignal): Promise<Failed | null> {
+  const startMs = performance.now()
+  const { promise, resolve } = Promise.withResolvers<Failed | null>()
+  const look = (): void => {
+    const view = platform.view(built.graph.app)
+    if (view === null) return
+    let done = performance.now() - startMs >= resourceTrialMs
+    for (const part of built.graph.parts) {
+      const own = view.instances.filter(({ record }) => record.part.name === part.name && record.phase === 'active')
+      const fresh = own.filter(({ record }) => record.bundle === built.bundles[part.name])
+      const statuses =
+        part.kind === 'resource'
+          ? view.resources.filter((resource) => resource.part === part.name).map(({ status }) => status)
+          : fresh.map(({ status }) => status)
+      const failed = statuses.find((status) => status?.phase === 'gave-up')
+      if (failed) return resolve({ part, reason: failed.reason ?? 'it ended' })
+      if (part.kind !== 'service') continue
+      const ready = statuses.filter((status) => status?.phase === 'ready').length
+      if (own.length > fresh.length || ready < part.replicas) done = false
+    }
+    if (done) resolve(null)
+  }
+  const again = setInterval(look, resourceTrialMs / 3)
+  using _listening = platform.onChange(look)
+  signal.addEventListener('abort', () => resolve(null), { once: true })
+  try {
+    return await promise
+  } finally {
+    clearInterval(again)
+  }
 }
 
 /** Why a part that has tried to run does not, in the agent's words. */
@@ -109,4 +143,9 @@ export async function showLastLines(platform: Platform, app: string, part: Part,
   if (lines.length === 0) return steps.say(`  ${part.name} printed nothing.`)
   steps.say(`  The last lines of ${part.name}:`)
   for (const line of lines.slice(-tailLines)) steps.say(`    ${line}`)
+}
+
+function readyWord(part: Part): string {
+  if (part.kind !== 'job') return 'is ready'
+  return part.schedule === null ? 'has run' : 'is scheduled'
 }

@@ -31,7 +31,9 @@ function partsOf(view: AppView): PartStatus[] {
       const status = view.resources.find((resource) => resource.part === part.name)?.status ?? null
       return [{ ...common, instance: null, ...shown(status) }]
     }
-    const own = view.instances.filter(({ record }) => record.part.name === part.name)
+    const own = view.instances
+      .filter(({ record }) => record.part.name === part.name)
+      .toSorted((a, b) => a.record.sinceMs - b.record.sinceMs)
     const latest = part.kind === 'job' ? own.slice(-1) : own
     if (latest.length === 0) {
       const phase = part.kind === 'job' ? 'scheduled' : 'waiting'
@@ -54,6 +56,7 @@ function shown(status: AppView['resources'][number]['status']): Omit<PartStatus,
     phase: status?.phase ?? 'waiting',
     reason: status?.reason ?? null,
     restarts: status?.restarts ?? 0,
+    pid: status?.pid ?? null,
     sinceMs: status?.sinceMs ?? null,
     memoryBytes: status?.memoryBytes ?? null,
   }

@@ -171,7 +171,8 @@ function jobChanges(
     return
   }
   if (part.schedule === null) {
-    if (!runs.some((run) => isCurrent(app, part, run))) create()
+    const latest = runs.at(-1)
+    if (latest === undefined || !isCurrent(app, part, latest)) create()
     return
   }
   const key = partKey(app.graph.app, part.name)

@@ -32,10 +32,11 @@ export async function down(options: { directory: string; json: boolean; deleteDa
     })
   }
   // What has never run has left nothing, and nothing is made for it.
-  const left = existsSync(home.appDir) ? await endWhatIsLeft(home, options.deleteData, steps) : false
+  const known = existsSync(home.appDir)
+  const left = known ? await endWhatIsLeft(home, options.deleteData, steps) : false
   const stopped = running !== null || left
   if (options.json) print(JSON.stringify({ stopped, dataDeleted: options.deleteData }))
-  return stopped || options.deleteData ? exitCodes.ok : exitCodes.notRunning
+  return stopped || (options.deleteData && known) ? exitCodes.ok : exitCodes.notRunning
 }
 
 /** Ends what a dead platform left running, and deletes the data if asked. Answers whether anything ran. */
@@ -57,7 +58,7 @@ async function endWhatIsLeft(home: Home, deleteData: boolean, steps: Steps): Pro
       const domains = join(home.agentDir, 'domains')
       for (const app of existsSync(domains) ? readdirSync(domains) : [])
         await machine.domain.destroy(join(domains, app))
-      rmSync(home.appDir, { recursive: true, force: true })
+      for (const directory of [home.appDir, home.runDir]) rmSync(directory, { recursive: true, force: true })
     })
   }
   return left.length > 0

@@ -134,6 +134,8 @@ async function run(
 
 function announceReady(options: UpOptions, platform: Platform, app: string, tookMs: number): void {
   const urls = urlsOf(platform, app)
+  // From a checkout the command is the script beside the README.
+  const command = process.argv[1]?.endsWith('.ts') === true ? './stead' : 'stead'
   if (options.json) print(JSON.stringify({ ready: true, urls, tookMs: Math.round(tookMs) }))
   else note(`\n  ${paint('bold', app, process.stderr)} runs, after ${duration(tookMs)}:`)
   if (!options.json) for (const url of urls) print(`  ${paint(['bold', 'cyan'], url)}`)
@@ -141,7 +143,7 @@ function announceReady(options: UpOptions, platform: Platform, app: string, took
     note(
       paint(
         'dim',
-        '\n  Ctrl-C stops it. In another terminal: stead status, stead logs -f, stead graph',
+        `\n  Ctrl-C stops it. In another terminal: ${command} status ${options.directory}, or logs, graph, down`,
         process.stderr,
       ),
     )
