@@ -57,7 +57,7 @@ createServer(async (request, response) => {
     metadata: await dial('169.254.169.254', 80),
     outside: await dial('192.0.2.1', 443),
     host: await dial('127.0.0.1', hostPort),
-    files: Object.fromEntries(['/root', '/var/lib', '/etc/shadow', '/sys/kernel', '/home', '/work'].map((path) => [path, attempt(() => readdirSync(path))])),
+    files: Object.fromEntries(['/root', '/var/lib', '/etc/shadow', '/sys/kernel', '/home', '/srv'].map((path) => [path, attempt(() => readdirSync(path))])),
     writes: Object.fromEntries(['/app/x', '/usr/x', '/etc/x', '/proc/sys/kernel/core_pattern'].map((path) => [path, attempt(() => writeFileSync(path, 'x', { flag: 'a' }))])),
     tmp: attempt(() => writeFileSync('/tmp/x', 'x')),
     processes: readdirSync('/proc').filter((name) => /^[0-9]+$/.test(name)).length,
