@@ -2,6 +2,7 @@
  * The whole platform in one process: store, control, agent and gateway, wired by the same protocol and transport that
  * carry them between machines. This is the only place that knows all of them.
  */
+import { setTimeout as pause } from 'node:timers/promises'
 import { startAgent } from '../agent/index.ts'
 import { isSteadError, messageOf, SteadError, systemClock, systemRandom } from '../base/index.ts'
 import { type Apply, type AppView, type Control, startControl } from '../control/index.ts'
@@ -101,10 +102,27 @@ export async function startPlatform({ home, machine, port, onNotice, onFatal }: 
   }
 }
 
+/** Tries to take the store, and how long at most between two tries. */
+const openTriesMax = 5
+const openPauseMs = 300
+
+/** Opens the store. Two that reach for its lock in the same moment may both miss it, so each tries again at a time of its own. */
+async function openInTurn(path: string): Promise<Store> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await openSqliteStore({ path, clock: systemClock })
+    } catch (error) {
+      if (tries === openTriesMax || !isSteadError(error) || error.code !== 'store.in-use') throw error
+      const share = (systemRandom.bytes(1)[0] ?? 0) / 255
+      await pause(openPauseMs * (0.2 + 0.8 * share))
+    }
+  }
+}
+
 /** The platform's records. Throws `cli.damaged-state`, `cli.already-running`, or as `openSqliteStore` says. */
 async function openStore(home: Home): Promise<Store> {
   try {
-    return await openSqliteStore({ path: home.storePath, clock: systemClock })
+    return await openInTurn(home.storePath)
   } catch (cause) {
     const code = isSteadError(cause) ? cause.code : null
     if (code === 'store.corrupt') {
