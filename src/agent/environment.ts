@@ -5,6 +5,7 @@
  * the only one of its type, its variables are there under their standard names too (`DATABASE_URL`, `PGHOST`), which is
  * what existing programs read.
  */
+import { envPrefix } from '../model/index.ts'
 import type { Edge, InstanceAssignment } from '../protocol/index.ts'
 import type { Binding, Provider } from '../provider/index.ts'
 import type { InlineFile } from '../sandbox/index.ts'
@@ -47,7 +48,7 @@ export function instanceEnvironment(
     const binding = bindingOf(assignment, open, providers)
     const alone = edges.filter((other) => other.edge.type === open.edge.type).length === 1
     for (const [name, value] of Object.entries(binding.env)) {
-      env[`${variableName(open.edge.as)}_${name}`] = value
+      env[`${envPrefix(open.edge.as)}_${name}`] = value
       if (alone && open.edge.type !== 'service') env[name] = value
     }
     for (const file of binding.files)
@@ -66,14 +67,6 @@ function bindingOf(assignment: InstanceAssignment, open: OpenEdge, providers: Re
   if (provider === undefined || edge.grant === null) return { env: {}, files: [] }
   const resource = { app: assignment.app, name: edge.part, config: edge.config }
   return provider.bind(resource, edge.grant, { host: open.host, address: open.address, port: open.port })
-}
-
-/** `orderDb` and `order-db` both become `ORDER_DB`. */
-export function variableName(name: string): string {
-  return name
-    .replace(/([a-z0-9])([A-Z])/g, '$1_$2')
-    .replace(/[^A-Za-z0-9]+/g, '_')
-    .toUpperCase()
 }
 
 /** The hosts file of an instance: loopback, itself, and the names it may dial. */

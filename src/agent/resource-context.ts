@@ -17,7 +17,7 @@ const taskMemoryBytes = 512 * 1024 * 1024
 const tailLines = 20
 
 /** The directories of a resource, made and given to its user. */
-export function resourceDirs(
+function resourceDirs(
   options: AgentOptions,
   assignment: ResourceAssignment,
   domainPath: string,

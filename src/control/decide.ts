@@ -29,7 +29,7 @@ export const nodeLostMs: number = 60_000
 /** After its start control may not have heard of a gateway yet that still uses what was retired before. */
 const gatewaysReturnMs = 10_000
 /** How long a node that went away is waited for before an instance it may use is stopped. */
-export const nodeLeaseMs: number = 15_000
+const nodeLeaseMs = 15_000
 /** Finished runs of a job that are kept to look at. */
 export const finishedRunsKept: number = 3
 
