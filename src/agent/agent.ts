@@ -22,6 +22,7 @@ import {
 } from '../protocol/index.ts'
 import { type Channel, dialForever, type TransportAddress } from '../transport/index.ts'
 import { Attempts } from './attempts.ts'
+import { Breaking } from './breaking.ts'
 import { Exposures } from './expose.ts'
 import { BundleFetcher } from './fetch.ts'
 import { InstanceRunner, type Surroundings } from './instance.ts'
@@ -31,6 +32,8 @@ import { ResourceRunner } from './resource.ts'
 
 /** How often everything is reported again, changed or not, and streams are counted. */
 const reportMs = 1000
+/** How many reports there are to one look at what programs use. */
+const reportsPerMeasure = 3
 
 export interface Agent extends AsyncDisposable {
   /** Where everything stands, as the agent sees it. */
@@ -58,6 +61,7 @@ class RunningAgent implements Agent {
   readonly #fetcher: BundleFetcher
   /** The ways in from other nodes; null where there are none. */
   readonly #exposures: Exposures | null
+  readonly #breaking: Breaking
   /** Assignments that are being ended and taken away. */
   readonly #removing = new Map<string, Promise<void>>()
   #plan: Plan
@@ -69,6 +73,8 @@ class RunningAgent implements Agent {
   #timer: Disposable | null = null
   #reported = new Map<string, AssignmentStatus>()
   #reportSoon = false
+  #toldFaults = ''
+  #reports = 0
   #leaving = false
 
   constructor(options: AgentOptions) {
@@ -82,6 +88,14 @@ class RunningAgent implements Agent {
       this.#channel?.send({ type: 'fetch-bundle', ...request })
       return this.#channel !== null
     })
+    const breakable = {
+      kill: (app: string, part: string) => this.#kill(app, part),
+      reset: (app: string, part: string, uses: string) =>
+        this.#instancesOf(app, part).reduce((sum, runner) => sum + runner.reset(uses), 0),
+      domain: (app: string) => this.#domain(app),
+      changed: () => this.#changed(),
+    }
+    this.#breaking = new Breaking(join(options.stateDir, 'faults.json'), options.clock, breakable, options.onNotice)
     this.#exposures =
       options.advertise === null ? null : new Exposures(options, options.advertise, () => this.#changed())
   }
@@ -99,7 +113,9 @@ class RunningAgent implements Agent {
         this.#channel = channel
         this.#told = false
         channel.send({ type: 'hello', protocol: protocolVersion, role: 'agent', name })
+        this.#toldFaults = ''
         this.#report(true)
+        this.#reportFaults()
       },
       onMessage: (message) => this.#hear(message),
       onDown: (reason) => {
@@ -112,6 +128,8 @@ class RunningAgent implements Agent {
       },
     })
     const tick = (): void => {
+      this.#reports += 1
+      if (this.#reports % reportsPerMeasure === 1) void this.#measure()
       this.#report(false)
       this.#sendApplied()
       this.#timer = clock.after(reportMs, tick)
@@ -166,6 +184,22 @@ class RunningAgent implements Agent {
     for (const assignment of this.#plan.assignments) this.#assign(assignment)
     for (const [id, runner] of this.#instances) if (!planned.has(id)) this.#remove(id, () => this.#endInstance(runner))
     for (const [id, runner] of this.#resources) if (!planned.has(id)) this.#remove(id, () => this.#endResource(runner))
+    const wanted = this.#plan.assignments.filter((assignment) => assignment.wanted)
+    void this.#breaking.keepOnly(new Set(wanted.map(({ app }) => app)))
+  }
+
+  #instancesOf(app: string, part: string): InstanceRunner[] {
+    return [...this.#instances.values()].filter(({ assignment }) => assignment.app === app && assignment.part === part)
+  }
+
+  #kill(app: string, part: string): number {
+    const server = this.#resources.get(`${app}.${part}`)
+    const runners = [...this.#instancesOf(app, part), ...(server === undefined ? [] : [server])]
+    return runners.filter((runner) => runner.killNow()).length
+  }
+
+  async #measure(): Promise<void> {
+    await Promise.all([...this.#instances.values(), ...this.#resources.values()].map((runner) => runner.measure()))
   }
 
   #assign(assignment: Assignment): void {
@@ -180,6 +214,7 @@ class RunningAgent implements Agent {
         assignment,
         this.#options,
         (app) => this.#domain(app),
+        ({ app, part }) => this.#breaking.held(app, part),
         () => this.#changed(),
       )
       this.#resources.set(assignment.id, runner)
@@ -250,14 +285,20 @@ class RunningAgent implements Agent {
     if (known !== undefined) return known
     const { domain, stateDir, name, domainBytes } = this.#options
     const opening = domain.open({ id: app, root: join(stateDir, 'domains', app), home: name, sizeBytes: domainBytes })
-    this.#domains.set(app, opening)
-    opening.catch(() => this.#domains.delete(app))
-    return opening
+    const swept = opening.then((opened) => {
+      this.#breaking.sweep(app, opened.path)
+      return opened
+    })
+    this.#domains.set(app, swept)
+    swept.catch(() => this.#domains.delete(app))
+    return swept
   }
 
   readonly #surroundings: Surroundings = {
     targets: (edge) => this.#targets(edge),
     missing: (edge, consumer) => this.#missing(edge, consumer),
+    held: ({ app, part }) => this.#breaking.held(app, part),
+    refuses: ({ app, part }, edge) => this.#breaking.refuses(app, part, edge.part),
     changed: () => this.#changed(),
   }
 
@@ -292,6 +333,7 @@ class RunningAgent implements Agent {
     queueMicrotask(() => {
       this.#reportSoon = false
       this.#report(false)
+      this.#reportFaults()
     })
   }
 
@@ -315,6 +357,14 @@ class RunningAgent implements Agent {
     this.#reported = now
   }
 
+  #reportFaults(): void {
+    const faults = this.#breaking.statuses()
+    const text = JSON.stringify(faults)
+    if (this.#channel === null || text === this.#toldFaults || (faults.length === 0 && this.#toldFaults === '')) return
+    this.#channel.send({ type: 'faults', faults })
+    this.#toldFaults = text
+  }
+
   #sendApplied(): void {
     // Before control has told its plan, the revision in force is one of an earlier channel.
     if (!this.#told) return
@@ -326,6 +376,11 @@ class RunningAgent implements Agent {
     if (ask.kind === 'cancel') return this.#asks.get(ask.ask)?.abort()
     const channel = this.#channel
     assert(channel !== null, 'an ask came over a channel')
+    if (ask.kind === 'break' || ask.kind === 'heal') {
+      const done = ask.kind === 'break' ? this.#breaking.take(ask.lease) : this.#breaking.heal(ask.fault)
+      const error = await done.then(() => null, messageOf)
+      return channel.send({ type: 'answer', ask: id, lines: [], done: true, error })
+    }
     const runner = this.#instances.get(ask.assignment) ?? this.#resources.get(ask.assignment)
     if (runner === undefined) {
       return channel.send({
@@ -360,6 +415,7 @@ class RunningAgent implements Agent {
   async #disconnect(): Promise<void> {
     this.#leaving = true
     this.#timer?.[Symbol.dispose]()
+    this.#breaking.leave()
     for (const abort of this.#asks.values()) abort.abort()
     await this.#link?.[Symbol.asyncDispose]()
     this.#channel = null

@@ -16,6 +16,7 @@ import { layoutOf } from './layout.ts'
 import { jobPolicy, type LifeEvent, newLife, servicePolicy, step } from './lifecycle.ts'
 import type { AgentOptions } from './options.ts'
 import { probeCommand, probeHttp, type ProbeResult, probeTcp } from './probe.ts'
+import { type Usage, unknownUsage, usageOf } from './usage.ts'
 
 /** Between asking to end and killing. */
 const stopTimeoutMs = 2000
@@ -34,6 +35,10 @@ export interface Surroundings {
   targets(edge: Edge): readonly Target[]
   /** Null when an instance with this edge may start; else what it waits for. */
   missing(edge: Edge, consumer: string): string | null
+  /** Whether it is kept from running on purpose. */
+  held(assignment: InstanceAssignment): boolean
+  /** Whether a new stream of this edge is to be refused on purpose. */
+  refuses(assignment: InstanceAssignment, edge: Edge): boolean
   changed(): void
 }
 
@@ -47,11 +52,12 @@ export class InstanceRunner {
   #sandbox: Sandbox | null = null
   #spec: SandboxSpec | null = null
   #place: Place | null = null
-  #forwarders: Forwarder[] = []
+  /** By the edge's name for what it leads to. */
+  readonly #forwarders = new Map<string, Forwarder>()
   /** What the edges have led to and may still have streams to. */
   readonly #used = new Set<string>()
   #servePort: number | null = null
-  #memoryBytes: number | null = null
+  #usage: Usage = unknownUsage
   #timers = new Set<Disposable>()
   #nextCheck: Disposable | null = null
   #queue: Promise<void> = Promise.resolve()
@@ -92,13 +98,32 @@ export class InstanceRunner {
     const pid = this.#sandbox?.pid ?? null
     const port = this.#servePort
     const endpoint = pid !== null && port !== null && this.#place !== null ? this.#place.endpoint(pid, port) : null
-    return { id, phase, reason, restarts, sinceMs: this.#sinceMs, endpoint, pid, memoryBytes: this.#memoryBytes }
+    return { id, phase, reason, restarts, sinceMs: this.#sinceMs, endpoint, pid, ...this.#usage }
+  }
+
+  /** Looks at what it uses now. */
+  async measure(): Promise<void> {
+    const sandbox = this.#sandbox
+    const usage = sandbox === null ? unknownUsage : await usageOf(sandbox)
+    if (this.#sandbox === sandbox) this.#usage = usage
+  }
+
+  /** Kills its program, as an accident would; answers whether there was one. */
+  killNow(): boolean {
+    this.#kill(this.#sandbox)
+    return this.#sandbox !== null
+  }
+
+  /** Cuts off what is open towards a part; answers how many streams there were. */
+  reset(part: string): number {
+    const edges = this.#assignment.edges.filter((edge) => edge.part === part)
+    return edges.reduce((sum, edge) => sum + (this.#forwarders.get(edge.as)?.reset() ?? 0), 0)
   }
 
   /** What this instance's edges have open streams to, on this node or another. */
   busy(): readonly string[] {
     for (const id of this.#used)
-      if (this.#forwarders.every((forwarder) => forwarder.streamsTo(id) === 0)) this.#used.delete(id)
+      if (this.#forwarders.values().every((forwarder) => forwarder.streamsTo(id) === 0)) this.#used.delete(id)
     return [...this.#used]
   }
 
@@ -157,7 +182,9 @@ export class InstanceRunner {
     if (this.#life.phase !== 'waiting') return
     const { edges, part, wanted } = this.#assignment
     if (!wanted) return this.#event({ kind: 'stop' })
-    const on = edges.map((edge) => this.#surroundings.missing(edge, part)).find((missing) => missing !== null)
+    const on = this.#surroundings.held(this.#assignment)
+      ? 'the fault that was made on purpose to heal'
+      : edges.map((edge) => this.#surroundings.missing(edge, part)).find((missing) => missing !== null)
     if (on === undefined) return this.#event({ kind: 'possible' })
     this.#event({ kind: 'blocked', on })
     this.#nextCheck = this.#options.clock.after(waitMs, () => this.#check())
@@ -224,12 +251,13 @@ export class InstanceRunner {
       }
       const current = (): Edge => this.#assignment.edges.find((other) => other.as === edge.as) ?? edge
       const targets = (): readonly Target[] => {
+        if (this.#surroundings.refuses(this.#assignment, edge)) return []
         const now = this.#surroundings.targets(current())
         for (const { id } of now) this.#used.add(id)
         return now
       }
       const forwarder = await openForwarder({ network, place, address: edge.address, port: edge.port, targets })
-      this.#forwarders.push(forwarder)
+      this.#forwarders.set(edge.as, forwarder)
       const host = network.capabilities.isolation === 'native' ? edge.part : forwarder.address
       open.push({ edge, host, address: forwarder.address, port: forwarder.port })
     }
@@ -247,7 +275,7 @@ export class InstanceRunner {
     this.#surroundings.changed()
     void sandbox.exited.then((exit) => {
       this.#sandbox = null
-      this.#memoryBytes = null
+      this.#usage = unknownUsage
       this.#clearTimers()
       this.#closeNetwork()
       this.#event({ kind: 'exited', exit })
@@ -297,8 +325,6 @@ export class InstanceRunner {
       const result = await this.#probe(sandbox).catch(messageOf)
       if (this.#sandbox !== sandbox) return
       this.#event(result === null ? { kind: 'probe-ok' } : { kind: 'probe-failed', reason: result })
-      const ready = result === null && this.#life.phase === 'ready'
-      if (ready) this.#memoryBytes = (await sandbox.usage().catch(() => null))?.memoryBytes ?? null
       pauseMs = Math.min(pauseMs * 1.5, probeStartMaxMs)
       this.#later(result === null ? probeReadyMs : pauseMs, () => void again())
     }
@@ -328,7 +354,8 @@ export class InstanceRunner {
   }
 
   #closeNetwork(): void {
-    for (const forwarder of this.#forwarders.splice(0)) void forwarder[Symbol.asyncDispose]()
+    for (const forwarder of this.#forwarders.values()) void forwarder[Symbol.asyncDispose]()
+    this.#forwarders.clear()
     this.#place?.[Symbol.dispose]()
     this.#place = null
   }

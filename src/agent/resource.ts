@@ -16,15 +16,20 @@ import type { Sandbox } from '../sandbox/index.ts'
 import { Attempts } from './attempts.ts'
 import type { AgentOptions } from './options.ts'
 import { endServer, lastLines, resourceContext, startProgram } from './resource-context.ts'
+import { type Usage, unknownUsage, usageOf } from './usage.ts'
 
 const readyTimeoutMs = 60_000
 const pauseMinMs = 500
 const pauseMaxMs = 30_000
+/** How often one that is kept from running looks whether it may. */
+const heldLookMs = 250
+const heldReason = 'waits for the fault that was made on purpose to heal'
 
 export class ResourceRunner {
   readonly #options: AgentOptions
   readonly #provider: Provider | null
   readonly #openDomain: (app: string) => Promise<Domain>
+  readonly #held: (assignment: ResourceAssignment) => boolean
   readonly #changed: () => void
   readonly attempts: Attempts
   readonly #stop = new AbortController()
@@ -32,6 +37,7 @@ export class ResourceRunner {
   #phase: Phase = 'waiting'
   #reason: string | null = null
   #restarts = 0
+  #usage: Usage = unknownUsage
   #sinceMs: number
   #sandbox: Sandbox | null = null
   #server: ProviderServer | null = null
@@ -44,11 +50,13 @@ export class ResourceRunner {
     assignment: ResourceAssignment,
     options: AgentOptions,
     openDomain: (app: string) => Promise<Domain>,
+    held: (assignment: ResourceAssignment) => boolean,
     changed: () => void,
   ) {
     this.#assignment = assignment
     this.#options = options
     this.#openDomain = openDomain
+    this.#held = held
     this.#changed = changed
     this.#provider = options.providers.get(assignment.type) ?? null
     this.#sinceMs = options.clock.nowMs()
@@ -77,8 +85,22 @@ export class ResourceRunner {
       sinceMs: this.#sinceMs,
       endpoint: this.endpoint(),
       pid: this.#sandbox?.pid ?? null,
-      memoryBytes: null,
+      ...this.#usage,
     }
+  }
+
+  /** Looks at what its server uses now. */
+  async measure(): Promise<void> {
+    const sandbox = this.#sandbox
+    const usage = sandbox === null ? unknownUsage : await usageOf(sandbox)
+    if (this.#sandbox === sandbox) this.#usage = usage
+  }
+
+  /** Kills its server, as an accident would; answers whether there was one. */
+  killNow(): boolean {
+    const sandbox = this.#sandbox
+    sandbox?.kill().catch((error: unknown) => this.#options.onNotice(`${this.#assignment.id}: ${messageOf(error)}`))
+    return sandbox !== null
   }
 
   /** Where its edges lead; null while nothing answers, and for a resource without a server. */
@@ -119,6 +141,7 @@ export class ResourceRunner {
       const assignment = this.#assignment
       const news = this.#news.promise
       try {
+        await this.#unheld()
         await this.#serve(assignment, () => (pauseMs = pauseMinMs))
       } catch (error) {
         if (this.#stop.signal.aborted) break
@@ -138,6 +161,14 @@ export class ResourceRunner {
     this.#to('stopping', null)
     await this.#stopServer()
     this.#to('stopped', null)
+  }
+
+  /** Waits while it is kept from running on purpose. */
+  async #unheld(): Promise<void> {
+    while (this.#held(this.#assignment)) {
+      if (this.#phase !== 'backing-off' || this.#reason !== heldReason) this.#to('backing-off', heldReason)
+      await sleep(this.#options.clock, heldLookMs, this.#stop.signal)
+    }
   }
 
   /** One life of the server: until it ends or the resource is to stop, and throws then. */

@@ -1,6 +1,7 @@
 /** Answers what is asked of the platform in this process, for `up` and for the daemon alike. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { SteadError } from '../base/index.ts'
+import type { Dashboard } from '../dashboard/index.ts'
 import { type Deployment, type Operations, unknownApp } from '../operator/index.ts'
 import { logsOf } from './log-streams.ts'
 import type { Machine } from './machine.ts'
@@ -10,12 +11,14 @@ import { version } from './version.ts'
 
 export interface Answering {
   readonly mode: 'up' | 'serve'
-  readonly platform: Pick<Platform, 'port' | 'view' | 'logs' | 'onChange'>
+  readonly platform: Pick<Platform, 'port' | 'view' | 'logs' | 'onChange' | 'breakPart' | 'heal'>
   readonly machine: Machine
   readonly apps: () => readonly { readonly app: string; readonly origin: string | null }[]
   readonly deploy: (deployment: Deployment) => Promise<number>
   readonly down: (app: string) => Promise<void>
   readonly remove: (app: string) => Promise<void>
+  /** Null while none is served. */
+  readonly dashboard: () => Dashboard | null
 }
 
 export function operationsOf(answering: Answering): Operations {
@@ -51,6 +54,13 @@ export function operationsOf(answering: Answering): Operations {
     deploy,
     down: (app) => answering.down(known(app)),
     remove: (app) => answering.remove(known(app)),
+    breakPart: async (app, { fault, leaseMs }) => platform.breakPart(known(app), fault, leaseMs),
+    heal: async (app, fault) => platform.heal(known(app), fault),
+    dashboardLogin(caller) {
+      const dashboard = answering.dashboard()
+      if (dashboard !== null) return dashboard.login(caller)
+      throw new SteadError({ code: 'cli.no-dashboard', message: 'this platform serves no dashboard', retry: 'later' })
+    },
   }
 }
 

@@ -44,6 +44,8 @@ export interface Platform extends AsyncDisposable {
   apps(): readonly string[]
   onChange(run: () => void): Disposable
   logs: Control['logs']
+  breakPart: Control['breakPart']
+  heal: Control['heal']
 }
 
 /** Starts everything, in the order that a failure leaves nothing behind: the port and the store are taken first. */
@@ -98,6 +100,8 @@ export async function startPlatform({ home, machine, port, onNotice, onFatal }: 
     apps: () => control.apps(),
     onChange: (run) => control.onChange(run),
     logs: (assignment, options): AsyncIterable<LogLine> => control.logs(assignment, options),
+    breakPart: (app, fault, leaseMs) => control.breakPart(app, fault, leaseMs),
+    heal: (app, fault) => control.heal(app, fault),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   }
 }

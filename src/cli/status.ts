@@ -20,6 +20,7 @@ export function statusOf(platform: Pick<Platform, 'port' | 'view'>, machine: Mac
     urls: urlsOf(platform, app),
     pid: process.pid,
     parts: view === null ? [] : partsOf(view),
+    faults: view?.faults ?? [],
     weaker: machine.weaker,
     drivers: { sandbox: machine.sandbox.name, network: machine.network.name, domain: machine.domain.name },
   }
@@ -60,5 +61,6 @@ function shown(status: AppView['resources'][number]['status']): Omit<PartStatus,
     pid: status?.pid ?? null,
     sinceMs: status?.sinceMs ?? null,
     memoryBytes: status?.memoryBytes ?? null,
+    cpuSeconds: status?.cpuSeconds ?? null,
   }
 }

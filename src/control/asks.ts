@@ -54,6 +54,25 @@ export class Asks {
     }
   }
 
+  /** Asks a node to do something; resolves when it has. Throws `control.fault-refused` with the node's words. */
+  async order(
+    node: string,
+    send: (id: string, ask: Ask) => void,
+    what: Extract<Ask, { kind: 'break' | 'heal' }>,
+  ): Promise<void> {
+    const id = randomId(this.#random)
+    const ask: OpenAsk = { node, lines: [], done: false, error: null, wake: () => {} }
+    this.#open.set(id, ask)
+    try {
+      send(id, what)
+      while (!ask.done) await new Promise<void>((resolve) => (ask.wake = resolve))
+      if (ask.error !== null)
+        throw new SteadError({ code: 'control.fault-refused', message: ask.error, retry: 'later' })
+    } finally {
+      this.#open.delete(id)
+    }
+  }
+
   /** Takes a piece of an answer from a node. */
   receive(node: string, answer: Extract<Upward, { type: 'answer' }>): void {
     const ask = this.#open.get(answer.ask)

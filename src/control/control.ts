@@ -6,12 +6,14 @@
  */
 import { assert, type Clock, isSteadError, jsonEqual, type Random, randomId, SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
-import { type AssignmentStatus, type Downward, type LogLine, type Route, type Upward } from '../protocol/index.ts'
+import type { AssignmentStatus, Downward, Fault, FaultStatus, LogLine, Route, Upward } from '../protocol/index.ts'
 import type { Lease, Operation, Store } from '../store/index.ts'
 import type { Channel } from '../transport/index.ts'
 import { Asks } from './asks.ts'
 import { decide } from './decide.ts'
 import { assignmentsOf, needsBundle, nodeOf, nodesIn, type ResourceType, routesFor, routesOf } from './derive.ts'
+import { NodeFaults } from './faults.ts'
+import { chooseHome } from './home.ts'
 import { AgentPeer, GatewayPeer, refusalOf, refuse } from './peers.ts'
 import {
   controlLease,
@@ -66,6 +68,8 @@ export interface AppView {
     readonly status: AssignmentStatus | null
   }[]
   readonly routes: readonly Route[]
+  /** What is broken on purpose, and what was a while ago. */
+  readonly faults: readonly FaultStatus[]
   /** Whether anything of it runs, or will. */
   readonly running: boolean
 }
@@ -89,6 +93,13 @@ export interface Control extends AsyncDisposable {
   /** Everything of the app is to stop; its data stays. */
   stop(app: string): Promise<void>
   view(app: string): AppView | null
+  /**
+   * Breaks something of an app on purpose, on every node where it has a place; answers the fault's id. It heals by itself.
+   * Throws `control.unknown-part`, `control.node-away`, `control.fault-refused`.
+   */
+  breakPart(app: string, fault: Fault, leaseMs: number): Promise<string>
+  /** Heals a fault before its time, wherever it lasts. */
+  heal(app: string, id: string): Promise<void>
   apps(): readonly string[]
   /** The nodes that control knows, and whether it hears them now. */
   nodes(): readonly { readonly name: string; readonly connected: boolean }[]
@@ -127,6 +138,7 @@ class RunningControl implements Control {
   readonly #agents = new Map<string, AgentPeer>()
   readonly #gatewayPeers = new Map<string, GatewayPeer>()
   readonly #listeners = new Set<() => void>()
+  readonly #faults: NodeFaults
   readonly #asks: Asks
   readonly #startedMs: number
   /** Nodes that have something to run and were not heard of yet, and until when they are waited for. */
@@ -148,6 +160,10 @@ class RunningControl implements Control {
     this.#lease = lease
     this.#records = records
     this.#asks = new Asks(random)
+    this.#faults = new NodeFaults(random, async (node, what) => {
+      const { channel } = this.#agentOf(node)
+      return this.#asks.order(node, (id, ask) => channel.send({ type: 'ask', id, ask }), what)
+    })
     this.#routeRevision = start * routeRevisionsPerStart
     this.#renewAtMs = clock.monotonicMs() + leaseTtlMs / 3
     this.#startedMs = clock.nowMs()
@@ -345,6 +361,8 @@ class RunningControl implements Control {
       case 'applied':
         this.#nodes.set(name, { ...view, appliedRevision: message.revision, busy: message.busy })
         return
+      case 'faults':
+        return this.#faults.hear(name, message.faults)
       case 'answer':
         return this.#asks.receive(name, message)
       case 'fetch-bundle':
@@ -384,7 +402,7 @@ class RunningControl implements Control {
         graph,
         bundles,
         release: same ? before.release : (before?.release ?? 0) + 1,
-        home: before?.home ?? home ?? this.#chooseHome(graph.app),
+        home: before?.home ?? home ?? chooseHome(graph.app, this.#records.apps.values(), this.#nodes),
         wanted: true,
       }
       const { identities, counters } = newIdentities(graph, this.#records, this.#options.random)
@@ -398,21 +416,6 @@ class RunningControl implements Control {
       this.#records.apps.set(graph.app, app)
       this.#wake()
       return app.release
-    })
-  }
-
-  /** The connected node that is home to the fewest apps. */
-  #chooseHome(app: string): string {
-    const apps = [...this.#records.apps.values()]
-    const load = (node: string): number => apps.filter((other) => other.home === node).length
-    const nodes = [...this.#nodes].filter(([, view]) => view.connected).map(([name]) => name)
-    const [home] = nodes.toSorted((a, b) => load(a) - load(b) || (a < b ? -1 : 1))
-    if (home !== undefined) return home
-    throw new SteadError({
-      code: 'control.no-node',
-      message: `no node is connected that could be the home of ${app}`,
-      hint: 'Start an agent, or name the node.',
-      retry: 'later',
     })
   }
 
@@ -452,7 +455,19 @@ class RunningControl implements Control {
         records.some((record) => !isOver(state, record)) ||
         resources.some(({ status }) => status !== null && status.phase !== 'stopped'),
       routes: (this.#routes ?? []).filter((route) => route.app === name),
+      faults: this.#faults.of(name),
     }
+  }
+
+  async breakPart(name: string, fault: Fault, leaseMs: number): Promise<string> {
+    const app = this.#records.apps.get(name)
+    assert(app !== undefined, 'what is broken is of an app that is there')
+    const instances = [...this.#records.instances.values()].filter((record) => record.app === name)
+    return this.#faults.break(app, instances, fault, leaseMs)
+  }
+
+  heal(name: string, id: string): Promise<void> {
+    return this.#faults.heal(name, id)
   }
 
   onChange(run: () => void): Disposable {
@@ -464,16 +479,15 @@ class RunningControl implements Control {
     assignment: string,
     { tail, follow, signal }: { tail: number | null; follow: boolean; signal: AbortSignal },
   ): AsyncIterable<LogLine> {
-    const peer = this.#agents.get(nodeOf(this.#records, assignment) ?? '')
-    if (peer === undefined) {
-      throw new SteadError({
-        code: 'control.node-away',
-        message: `the node of ${assignment} is not connected`,
-        retry: 'later',
-      })
-    }
+    const peer = this.#agentOf(nodeOf(this.#records, assignment) ?? '')
     const what = { kind: 'logs', assignment, tail, follow } as const
     yield* this.#asks.logs(peer.name, (id, ask) => peer.channel.send({ type: 'ask', id, ask }), what, signal)
+  }
+
+  #agentOf(node: string): AgentPeer {
+    const peer = this.#agents.get(node)
+    if (peer !== undefined) return peer
+    throw new SteadError({ code: 'control.node-away', message: `node ${node} is not connected`, retry: 'later' })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -21,6 +21,8 @@ export interface Forwarder extends AsyncDisposable {
   readonly port: number
   /** Open streams to a target. */
   streamsTo(id: string): number
+  /** Cuts off every open stream; answers how many there were. */
+  reset(): number
   /** Totals since it was opened. */
   readonly counts: {
     readonly opened: number
@@ -93,6 +95,11 @@ export async function openForwarder({ network, place, address, port, targets }: 
     ...bound,
     streamsTo,
     counts,
+    reset() {
+      const callers = [...open.keys()]
+      for (const caller of callers) caller.resetAndDestroy()
+      return callers.length
+    },
     async [Symbol.asyncDispose]() {
       const closed = new Promise((resolve) => server.close(resolve))
       for (const caller of open.keys()) caller.destroy()

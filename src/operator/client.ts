@@ -5,7 +5,7 @@ import { text } from 'node:stream/consumers'
 import { SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
 import type { LogLine } from '../protocol/index.ts'
-import type { Deployment, LogOptions, PlatformInfo, Status } from './operations.ts'
+import type { DashboardLogin, Deployment, LogOptions, PlatformInfo, Status } from './operations.ts'
 
 /** One platform. Everything throws what it refused with, and `operator.not-running` when it is gone. */
 export interface OperatorClient {
@@ -19,6 +19,7 @@ export interface OperatorClient {
   deploy(deployment: Deployment): Promise<{ release: number }>
   down(app: string): Promise<void>
   remove(app: string): Promise<void>
+  dashboardLogin(): Promise<DashboardLogin>
 }
 
 /** The platform behind a socket; null when nobody answers there. */
@@ -49,6 +50,7 @@ export async function operatorClient(socketPath: string): Promise<OperatorClient
     async remove(name) {
       await value(socketPath, 'DELETE', app(name))
     },
+    dashboardLogin: () => value<DashboardLogin>(socketPath, 'POST', '/v1/dashboard/login'),
   }
 }
 

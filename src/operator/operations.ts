@@ -1,7 +1,8 @@
 /** What can be asked of a running platform, whoever asks and however it is carried. Data and one interface, no I/O. */
 import { SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
-import type { LogLine, Phase } from '../protocol/index.ts'
+import type { Fault, FaultStatus, LogLine, Phase } from '../protocol/index.ts'
+import type { Caller } from './caller.ts'
 
 /** The platform itself. */
 export interface PlatformInfo {
@@ -36,8 +37,28 @@ export interface Status {
   /** Process id of the process that answers. */
   readonly pid: number
   readonly parts: readonly PartStatus[]
+  /** What is broken on purpose, and what was a while ago. */
+  readonly faults: readonly FaultStatus[]
+  /** What goes over the edges of the graph, where somebody counts it. */
+  readonly traffic?: readonly EdgeTraffic[]
   readonly weaker: readonly string[]
   readonly drivers: { readonly sandbox: string; readonly network: string; readonly domain: string }
+}
+
+/** Requests over one edge of the graph. */
+export interface EdgeTraffic {
+  /** The part that asks; null: from outside, through a gateway. */
+  readonly from: string | null
+  readonly to: string
+  /** Over the last few seconds. */
+  readonly requestsPerSecond: number
+  readonly errorsPerSecond: number
+  /** Since whoever counts has started; they only grow until that starts anew. */
+  readonly requests: number
+  readonly errors: number
+  /** Median and 99th percentile of durations, milliseconds; null where they are not measured. */
+  readonly p50Ms: number | null
+  readonly p99Ms: number | null
 }
 
 export interface PartStatus {
@@ -52,6 +73,8 @@ export interface PartStatus {
   readonly pid: number | null
   readonly sinceMs: number | null
   readonly memoryBytes: number | null
+  /** Processor time used since it was started, seconds; null where nobody can tell. */
+  readonly cpuSeconds: number | null
 }
 
 export interface LogOptions {
@@ -69,6 +92,20 @@ export interface Deployment {
   readonly origin: string | null
 }
 
+/** What is to be broken, and for how long. */
+export interface FaultRequest {
+  readonly fault: Fault
+  readonly leaseMs: number
+}
+
+/** A way into the dashboard that works once. */
+export interface DashboardLogin {
+  /** To be opened in a browser on this machine. What is secret in it stands behind `#`, which no server is sent. */
+  readonly url: string
+  /** How long it works. */
+  readonly forMs: number
+}
+
 /** Everything that takes an app throws `operator.unknown-app` when there is none of that name. */
 export interface Operations {
   platform(): PlatformInfo
@@ -84,6 +121,15 @@ export interface Operations {
   down(app: string): Promise<void>
   /** Forgets an app that is down, and deletes its data for good. */
   remove(app: string): Promise<void>
+  /**
+   * Breaks something on purpose, as a lease that heals by itself; answers its id. Throws `control.unknown-part` and
+   * `control.fault-refused`.
+   */
+  breakPart(app: string, request: FaultRequest): Promise<string>
+  /** Heals it before its time; nothing happens when it is over already. */
+  heal(app: string, fault: string): Promise<void>
+  /** A way into the dashboard for this caller. Throws `cli.no-dashboard`. */
+  dashboardLogin(caller: Caller): DashboardLogin
 }
 
 /** For an app that is not there; `apps` are those that are. */

@@ -5,11 +5,13 @@
 import { z } from 'zod'
 import { SteadError } from '../base/index.ts'
 import { parseGraph } from '../model/index.ts'
-import type { Right } from './caller.ts'
+import { faultLeaseMs, faultSchema } from '../protocol/index.ts'
+import type { Caller, Right } from './caller.ts'
 import type { Operations } from './operations.ts'
 
 /** A question, taken apart. */
 export interface Question {
+  readonly caller: Caller
   /** Values of the names in the path. */
   readonly path: Readonly<Record<string, string>>
   readonly query: URLSearchParams
@@ -41,6 +43,11 @@ const deployment = z.object({
   graph: z.unknown(),
   bundles: z.record(z.string(), z.string()),
   origin: z.string().nullable(),
+})
+
+const faultRequest = z.object({
+  fault: faultSchema,
+  leaseMs: z.number().min(faultLeaseMs.min).max(faultLeaseMs.max),
 })
 
 export const routes: readonly Route[] = [
@@ -115,7 +122,37 @@ export const routes: readonly Route[] = [
       return value({ removed: true })
     },
   },
+  {
+    method: 'POST',
+    path: '/v1/apps/:app/faults',
+    right: 'operate',
+    answer: async (operations, { path, body }) => {
+      const parsed = faultRequest.safeParse(await body())
+      if (!parsed.success) throw badRequest(parsed.error.issues[0]?.message ?? 'not a fault')
+      return value({ id: await operations.breakPart(path['app'] ?? '', parsed.data) })
+    },
+  },
+  {
+    method: 'DELETE',
+    path: '/v1/apps/:app/faults/:fault',
+    right: 'operate',
+    answer: async (operations, { path }) => {
+      await operations.heal(path['app'] ?? '', path['fault'] ?? '')
+      return value({ healed: true })
+    },
+  },
+  {
+    method: 'POST',
+    path: '/v1/dashboard/login',
+    right: 'read',
+    answer: (operations, { caller }) => value(operations.dashboardLogin(caller)),
+  },
 ]
+
+/** What a caller may ask of this platform, as `METHOD /path`. */
+export function offersTo(caller: Caller): readonly string[] {
+  return routes.filter(({ right }) => caller.rights.has(right)).map(({ method, path }) => `${method} ${path}`)
+}
 
 /** The route of a request and the values in its path; null when there is none. */
 export function routeOf(method: string, pathname: string): { route: Route; path: Record<string, string> } | null {

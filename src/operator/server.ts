@@ -11,13 +11,25 @@ import { type Caller, owner } from './caller.ts'
 import type { Operations } from './operations.ts'
 import { type Answer, badRequest, routeOf } from './routes.ts'
 
+/** A deployment carries a whole graph. */
 const bodyBytesMax = 16 * 1024 * 1024
+
+/** What carries a question to the operations. */
+export interface Carried {
+  readonly operations: Operations
+  readonly caller: Caller
+  /** Path and query of the operation, from `/v1` on. */
+  readonly url: string
+  readonly bodyBytesMax: number
+  /** Aborts when the caller may ask no more. */
+  readonly signal?: AbortSignal
+}
 
 /** Serves the operations until disposed. What stood at the path is replaced. */
 export async function serveOperator(socketPath: string, operations: Operations): Promise<AsyncDisposable> {
   rmSync(socketPath, { force: true })
   const server = createServer((question, answer) => {
-    handle(operations, owner, question, answer).catch((error: unknown) => refuse(answer, error))
+    void answerOperation({ operations, caller: owner, url: question.url ?? '/', bodyBytesMax }, question, answer)
   })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
@@ -31,14 +43,18 @@ export async function serveOperator(socketPath: string, operations: Operations):
   }
 }
 
-/** Answers one request of a caller. */
-async function handle(
-  operations: Operations,
-  caller: Caller,
+/** Answers one request of a caller, also with a refusal. Never rejects. */
+export async function answerOperation(
+  carried: Carried,
   question: IncomingMessage,
   answer: ServerResponse,
 ): Promise<void> {
-  const url = new URL(question.url ?? '/', 'http://stead')
+  await handle(carried, question, answer).catch((error: unknown) => refuse(answer, error))
+}
+
+async function handle(carried: Carried, question: IncomingMessage, answer: ServerResponse): Promise<void> {
+  const { operations, caller } = carried
+  const url = new URL(carried.url, 'http://stead')
   const found = routeOf(question.method ?? '', url.pathname)
   if (found === null) {
     throw new SteadError({
@@ -56,11 +72,13 @@ async function handle(
   }
   const abort = new AbortController()
   answer.on('close', () => abort.abort())
+  const signal = carried.signal === undefined ? abort.signal : AbortSignal.any([abort.signal, carried.signal])
   const result = await found.route.answer(operations, {
+    caller,
     path: found.path,
     query: url.searchParams,
-    body: () => bodyOf(question),
-    signal: abort.signal,
+    body: () => bodyOf(question, carried.bodyBytesMax),
+    signal,
   })
   await send(answer, result)
 }
@@ -94,12 +112,12 @@ function refuse(answer: ServerResponse, error: unknown): void {
   answer.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
 }
 
-async function bodyOf(question: IncomingMessage): Promise<unknown> {
+async function bodyOf(question: IncomingMessage, bytesMax: number): Promise<unknown> {
   const chunks: Buffer[] = []
   let bytes = 0
   for await (const chunk of question as AsyncIterable<Buffer>) {
     bytes += chunk.length
-    if (bytes > bodyBytesMax) throw badRequest(`the body is larger than ${bodyBytesMax / 1024 ** 2} MiB`)
+    if (bytes > bytesMax) throw badRequest(`the body is larger than ${bytesMax / 1024} KiB`)
     chunks.push(chunk)
   }
   if (bytes === 0) return null

@@ -3,12 +3,16 @@
  * hello, get everything there is (a snapshot) and then what changes.
  */
 import { z } from 'zod'
+import { type FaultLease, faultLeaseSchema, type FaultStatus, faultStatusSchema } from './faults.ts'
 import { type Assignment, assignmentSchema, type Plan, planSchema } from './plan.ts'
 import { type RouteTable, routeTableSchema } from './routes.ts'
 import { type AssignmentStatus, statusSchema } from './status.ts'
 
 /** Version of these messages. A peer of another version is refused by name. */
 export const protocolVersion = 1 as const
+
+/** Most faults that a node tells of, those that are over included. */
+const faultsMax = 100
 
 /** Most pieces of a bundle that are asked for at once. */
 const bundlePiecesMax = 256
@@ -17,6 +21,10 @@ const bundlePiecesMax = 256
 export type Ask =
   | { readonly kind: 'logs'; readonly assignment: string; readonly tail: number | null; readonly follow: boolean }
   | { readonly kind: 'cancel'; readonly ask: string }
+  /** Break something; answered once it is broken. It heals by itself. */
+  | { readonly kind: 'break'; readonly lease: FaultLease }
+  /** Heal a fault before its time. */
+  | { readonly kind: 'heal'; readonly fault: string }
 
 /** A line of an instance's output. */
 export interface LogLine {
@@ -38,6 +46,8 @@ export type Upward =
       readonly done: boolean
       readonly error: string | null
     }
+  /** All faults of the node: those that last, and those that were a while ago. */
+  | { readonly type: 'faults'; readonly faults: readonly FaultStatus[] }
   /**
    * The node lacks this bundle and asks for `pieces` of it. `from` is how many it has asked for before: 0 starts. It asks
    * for more as it takes them in, so that no more are under way than it can hold.
@@ -87,6 +97,7 @@ export const upwardSchema: z.ZodType<Upward> = z.discriminatedUnion('type', [
     done: z.boolean(),
     error: z.string().nullable(),
   }),
+  z.object({ type: z.literal('faults'), faults: z.array(faultStatusSchema).max(faultsMax) }),
   z.object({
     type: z.literal('fetch-bundle'),
     digest: z.string(),
@@ -98,6 +109,8 @@ export const upwardSchema: z.ZodType<Upward> = z.discriminatedUnion('type', [
 const ask: z.ZodType<Ask> = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('logs'), assignment: z.string(), tail: z.int().nullable(), follow: z.boolean() }),
   z.object({ kind: z.literal('cancel'), ask: z.string() }),
+  z.object({ kind: z.literal('break'), lease: faultLeaseSchema }),
+  z.object({ kind: z.literal('heal'), fault: z.string() }),
 ])
 
 /** Validates what an agent or gateway receives. */

@@ -35,6 +35,8 @@ export interface AssignmentStatus {
   readonly endpoint: Endpoint | null
   readonly pid: number | null
   readonly memoryBytes: number | null
+  /** Processor time used since it was started, seconds; null, or left out by an older node, where it is not known. */
+  readonly cpuSeconds?: number | null
 }
 
 export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
@@ -46,4 +48,5 @@ export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
   endpoint: endpointSchema.nullable(),
   pid: z.int().nullable(),
   memoryBytes: z.number().nullable(),
+  cpuSeconds: z.number().nullable().exactOptional(),
 })

@@ -1,8 +1,9 @@
 /** `stead up`: runs the app in a directory until Ctrl-C or `stead down`, and again from fresh bundles whenever it changes. */
 import { dirname } from 'node:path'
-import { SteadError } from '../../base/index.ts'
+import { messageOf, SteadError, systemClock, systemRandom } from '../../base/index.ts'
+import { type Dashboard, serveDashboard } from '../../dashboard/index.ts'
 import { findAppFile } from '../../evaluate/index.ts'
-import { operatorClient, serveOperator } from '../../operator/index.ts'
+import { operatorClient, owner, serveOperator } from '../../operator/index.ts'
 import { bundleParts, readGraph } from '../bundling.ts'
 import type { Command } from '../command.ts'
 import { startDetached } from '../detach.ts'
@@ -21,19 +22,21 @@ export const upCommand: Command = {
   name: 'up',
   usage: '[DIR]',
   summary: 'run the app in DIR and keep it running',
-  help: `  --port N      port of the way in (default 8080)
-  --detach      run in the background; stop it with \`stead down\`
-  --json        one JSON object a line instead of text
+  help: `  --port N             port of the way in (default 8080)
+  --dashboard-port N   port of the dashboard (default 8090, or the next that is free)
+  --detach             run in the background; stop it with \`stead down\`
+  --json               one JSON object a line instead of text
 
   DIR is here when it is left out. Ctrl-C stops everything; the data stays. Changed files are bundled and rolled
   out by themselves.
   Example: stead up examples/shop --port 8081`,
-  options: { port: { type: 'string' }, detach: { type: 'boolean' } },
+  options: { port: { type: 'string' }, 'dashboard-port': { type: 'string' }, detach: { type: 'boolean' } },
   argumentsMax: 1,
   run: (input) =>
     up({
       directory: input.arguments[0] ?? '.',
       port: input.number('port', 0, 65_535) ?? 8080,
+      dashboardPort: input.number('dashboard-port', 0, 65_535),
       json: input.json,
       detach: input.flag('detach'),
     }),
@@ -42,6 +45,8 @@ export const upCommand: Command = {
 interface UpOptions {
   readonly directory: string
   readonly port: number
+  /** Null: the usual one, or the next that is free. */
+  readonly dashboardPort: number | null
   readonly json: boolean
   readonly detach: boolean
 }
@@ -109,6 +114,7 @@ async function run(
   const platform = await steps.run(`take port ${options.port}`, () =>
     startPlatform({ home, machine, port: options.port, onNotice: (text) => steps.say(text), onFatal }),
   )
+  let dashboard: Dashboard | null = null
   const operations = operationsOf({
     mode: 'up',
     platform,
@@ -120,9 +126,20 @@ async function run(
     },
     deploy: () => Promise.reject(drivenByFiles(graph.app)),
     remove: () => Promise.reject(drivenByFiles(graph.app)),
+    dashboard: () => dashboard,
   })
   try {
+    await using dashboards = new AsyncDisposableStack()
     await using _operator = await serveOperator(home.operatorSocket, operations)
+    const { dashboardPort } = options
+    try {
+      const opened = await serveDashboard({ port: dashboardPort, operations, clock: systemClock, random: systemRandom })
+      dashboard = dashboards.use(opened)
+    } catch (error) {
+      // The app matters more than the look at it, unless the port was asked for by name.
+      if (dashboardPort !== null) throw error
+      steps.say(`the dashboard is not served: ${messageOf(error)}`)
+    }
     await platform.apply({ graph, bundles })
     const failed = await followStart(platform, graph, steps, stop.signal)
     if (failed !== null) {
@@ -130,7 +147,7 @@ async function run(
       throw partFailure(failed.part, failed.reason)
     }
     if (!stop.signal.aborted) {
-      announceReady(options, platform, graph.app, performance.now() - startMs)
+      announceReady(options, platform, dashboard, graph.app, performance.now() - startMs)
       await using _watching = watchForChanges({ graph, bundles }, appFile, machine, platform, steps, stop.signal)
       await new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve(), { once: true }))
     }
@@ -158,19 +175,34 @@ function drivenByFiles(app: string): SteadError {
   })
 }
 
-function announceReady(options: UpOptions, platform: Platform, app: string, tookMs: number): void {
+function announceReady(
+  options: UpOptions,
+  platform: Platform,
+  dashboard: Dashboard | null,
+  app: string,
+  tookMs: number,
+): void {
   const urls = urlsOf(platform, app)
+  if (options.json)
+    return print(JSON.stringify({ ready: true, urls, dashboard: dashboard?.url ?? null, tookMs: Math.round(tookMs) }))
   // From a checkout the command is the script beside the README.
   const command = process.argv[1]?.endsWith('.ts') === true ? './stead' : 'stead'
-  if (options.json) print(JSON.stringify({ ready: true, urls, tookMs: Math.round(tookMs) }))
-  else note(`\n  ${paint('bold', app, process.stderr)} runs, after ${duration(tookMs)}:`)
-  if (!options.json) for (const url of urls) print(`  ${paint(['bold', 'cyan'], url)}`)
-  if (!options.json)
-    note(
-      paint(
-        'dim',
-        `\n  Ctrl-C stops it. In another terminal: ${command} status ${options.directory}, or logs, graph, down`,
-        process.stderr,
-      ),
-    )
+  const here = options.directory
+  note(`\n  ${paint('bold', app, process.stderr)} runs, after ${duration(tookMs)}:`)
+  for (const url of urls) print(`  ${paint(['bold', 'cyan'], url)}`)
+  if (dashboard !== null) note(`\n  Its dashboard, for you, once: ${wayIn(dashboard, command, here)}`)
+  note(
+    paint(
+      'dim',
+      `\n  Ctrl-C stops it. In another terminal: ${command} status ${here}, or dashboard, logs, graph, down`,
+      process.stderr,
+    ),
+  )
+}
+
+/** Only a terminal is told the address that lets somebody in: what is written to a file or a pipe may be read by others. */
+function wayIn(dashboard: Dashboard, command: string, here: string): string {
+  return process.stderr.isTTY
+    ? paint('cyan', dashboard.login(owner).url, process.stderr)
+    : `\`${command} dashboard ${here}\` prints the address`
 }

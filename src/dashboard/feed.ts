@@ -1,0 +1,128 @@
+/**
+ * What one page is told: everything once, then what changes, no more often than every `intervalMs`. Invariants: nothing is
+ * queued for a page that does not read (what it missed is part of the next change it takes); something is said every
+ * `beatMs`, so that silence means a broken line.
+ */
+import type { Clock } from '../base/index.ts'
+import { type Caller, offersTo } from '../operator/index.ts'
+import type { Observer } from './observer.ts'
+import { type AppCard, type AppState, beatMs, difference, type FeedMessage, type Sample } from './wire.ts'
+
+/** Shortest time between two messages about changes. */
+export const intervalMs = 500
+
+export interface FeedOptions {
+  readonly observer: Observer
+  readonly clock: Clock
+  readonly caller: Caller
+  /** The app the page shows; null for the overview. */
+  readonly app: string | null
+  readonly signal: AbortSignal
+}
+
+/** Yields until the signal aborts. */
+export async function* feed({ observer, clock, caller, app, signal }: FeedOptions): AsyncIterable<FeedMessage> {
+  const news = new News(clock, signal)
+  using _listening = observer.onChange(() => news.changed())
+  const { version, mode, weaker, drivers } = observer.platform()
+  const hello = { caller: caller.name, offers: offersTo(caller), platform: { version, mode, weaker, drivers } }
+  yield { type: 'hello', nowMs: observer.nowMs(), hello }
+
+  let cards: readonly AppCard[] | null = null
+  let state: AppState | null = null
+  let missing = false
+  let lastSample: Sample | undefined
+  while (!signal.aborted) {
+    let said = false
+    const nextCards = observer.cards()
+    if (cards === null || JSON.stringify(cards) !== JSON.stringify(nextCards)) {
+      cards = nextCards
+      said = true
+      yield { type: 'apps', apps: cards }
+    }
+    const next = app === null ? null : observer.state(app)
+    if (app !== null && next === null && (state !== null || !missing)) {
+      said = true
+      missing = true
+      yield { type: 'no-app', app }
+    } else if (app !== null && next !== null) {
+      missing = false
+      const samples = observer.samples(app)
+      if (state === null) {
+        said = true
+        yield { type: 'app', state: next, samples }
+      } else {
+        const delta = difference(state, next)
+        if (delta !== null) {
+          said = true
+          yield { type: 'delta', delta }
+        }
+        const sample = samples.at(-1)
+        if (sample !== undefined && sample !== lastSample) {
+          said = true
+          yield { type: 'sample', sample }
+        }
+      }
+      lastSample = samples.at(-1)
+    }
+    state = next
+    if (!said && news.silentMs() >= beatMs) {
+      said = true
+      yield { type: 'beat', nowMs: observer.nowMs() }
+    }
+    if (said) news.said()
+    await news.next()
+  }
+}
+
+/** When there is something to say again. */
+class News {
+  readonly #clock: Clock
+  readonly #signal: AbortSignal
+  #changed = false
+  #saidMs: number
+  #wake: () => void = () => {}
+
+  constructor(clock: Clock, signal: AbortSignal) {
+    this.#clock = clock
+    this.#signal = signal
+    this.#saidMs = clock.monotonicMs()
+    signal.addEventListener('abort', () => this.#wake())
+  }
+
+  changed(): void {
+    this.#changed = true
+    this.#wake()
+  }
+
+  said(): void {
+    this.#saidMs = this.#clock.monotonicMs()
+  }
+
+  silentMs(): number {
+    return this.#clock.monotonicMs() - this.#saidMs
+  }
+
+  /** Waits for a change, but at least `intervalMs` and at most until a beat is due. */
+  async next(): Promise<void> {
+    await this.#pause(intervalMs, () => false)
+    await this.#pause(Math.max(0, beatMs - this.silentMs()), () => this.#changed)
+    this.#changed = false
+  }
+
+  async #pause(forMs: number, enough: () => boolean): Promise<void> {
+    if (forMs === 0) return
+    let over = false
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const look = (): void => {
+      if (over || enough() || this.#signal.aborted) resolve()
+    }
+    this.#wake = look
+    using _timer = this.#clock.after(forMs, () => {
+      over = true
+      look()
+    })
+    look()
+    await promise
+  }
+}
