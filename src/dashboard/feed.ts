@@ -15,13 +15,13 @@ export interface FeedOptions {
   readonly observer: Observer
   readonly clock: Clock
   readonly caller: Caller
-  /** The app the page shows; null for the overview. */
+  /** The app the page shows; null for the overview, which is the app itself where there is only one. */
   readonly app: string | null
   readonly signal: AbortSignal
 }
 
 /** Yields until the signal aborts. */
-export async function* feed({ observer, clock, caller, app, signal }: FeedOptions): AsyncIterable<FeedMessage> {
+export async function* feed({ observer, clock, caller, app: asked, signal }: FeedOptions): AsyncIterable<FeedMessage> {
   const news = new News(clock, signal)
   using _listening = observer.onChange(() => news.changed())
   const { version, mode, weaker, drivers } = observer.platform()
@@ -40,6 +40,7 @@ export async function* feed({ observer, clock, caller, app, signal }: FeedOption
       said = true
       yield { type: 'apps', apps: cards }
     }
+    const app = asked ?? (cards.length === 1 ? (cards[0]?.head.app ?? null) : null)
     const next = app === null ? null : observer.state(app)
     if (app !== null && next === null && (state !== null || !missing)) {
       said = true

@@ -1,0 +1,186 @@
+/**
+ * What a person may do to a part. Invariants: what the platform does not offer to this session is not shown; what breaks
+ * something says first what it will do; what was refused is told in the platform's words.
+ */
+import type { JSX } from 'preact'
+import { useEffect, useRef, useState } from 'preact/hooks'
+import type { Fault } from '../../protocol/index.ts'
+import type { AppState, ShapePart } from '../wire.ts'
+import { Icon, type IconName } from './icons.tsx'
+import { ask, Refusal } from './session.ts'
+import { faultWords, warningOf } from './words.ts'
+
+/** Operations that a part may have, by what their path ends on. */
+const partOperations: readonly { readonly word: string; readonly end: string; readonly icon: IconName }[] = [
+  { word: 'Restart', end: 'restart', icon: 'restart' },
+  { word: 'Stop', end: 'stop', icon: 'stop' },
+  { word: 'Start', end: 'start', icon: 'start' },
+]
+
+const leases = [
+  { words: '10 seconds', ms: 10_000 },
+  { words: '30 seconds', ms: 30_000 },
+  { words: '2 minutes', ms: 120_000 },
+] as const
+
+export function canBreak(offers: readonly string[]): boolean {
+  return offers.includes('POST /v1/apps/:app/faults')
+}
+
+/** Something that is being done, and what became of it. */
+interface Action {
+  readonly busy: boolean
+  /** The last refusal in words. */
+  readonly problem: string | null
+  readonly run: (work: () => Promise<unknown>) => void
+}
+
+export function useAction(): Action {
+  const [busy, setBusy] = useState(false)
+  const [problem, setProblem] = useState<string | null>(null)
+  return {
+    busy,
+    problem,
+    run(work) {
+      setBusy(true)
+      setProblem(null)
+      work()
+        .catch((error: unknown) => setProblem(wordsOf(error)))
+        .finally(() => setBusy(false))
+    },
+  }
+}
+
+function wordsOf(error: unknown): string {
+  if (error instanceof Refusal) return error.hint === null ? error.message : `${error.message}. ${error.hint}`
+  return 'the platform does not answer'
+}
+
+export function heal(app: string, fault: string): Promise<Response> {
+  return ask('DELETE', `/api/v1/apps/${encodeURIComponent(app)}/faults/${encodeURIComponent(fault)}`)
+}
+
+interface ActionsProps {
+  readonly app: AppState
+  readonly part: ShapePart
+  readonly offers: readonly string[]
+}
+
+/** Restart, stop and start, as far as the platform has them. */
+export function PartButtons({ app, part, offers }: ActionsProps): JSX.Element | null {
+  const { busy, problem, run } = useAction()
+  const path = (end: string): string => `/v1/apps/:app/parts/:part/${end}`
+  const offered = partOperations.filter(({ end }) => offers.includes(`POST ${path(end)}`))
+  if (offered.length === 0 || part.kind === 'resource') return null
+  const url = (end: string): string =>
+    `/api/v1/apps/${encodeURIComponent(app.head.app)}/parts/${encodeURIComponent(part.name)}/${end}`
+  return (
+    <div>
+      <div class="buttons">
+        {offered.map(({ word, end, icon }) => (
+          <button
+            key={end}
+            type="button"
+            class="button"
+            disabled={busy}
+            onClick={() => run(() => ask('POST', url(end)))}
+          >
+            <Icon name={icon} size={16} />
+            {word}
+          </button>
+        ))}
+      </div>
+      <Problem words={problem} />
+    </div>
+  )
+}
+
+/** The faults that can be made at a part. */
+export function BreakButtons({ app, part, offers }: ActionsProps): JSX.Element | null {
+  const [chosen, setChosen] = useState<Fault | null>(null)
+  if (!canBreak(offers)) return null
+  const hasServer = part.kind === 'service' || (part.kind === 'resource' && part.type !== 'secret')
+  const served = app.shape.parts.filter(({ name, type }) => part.uses.includes(name) && type !== 'secret')
+  const faults: { readonly words: string; readonly icon: IconName; readonly fault: Fault }[] = [
+    ...(hasServer
+      ? [{ words: `Kill ${part.name}`, icon: 'kill', fault: { kind: 'kill', part: part.name } } as const]
+      : []),
+    ...served.map(
+      ({ name }) =>
+        ({
+          words: `Cut the way to ${name}`,
+          icon: 'cut',
+          fault: { kind: 'cut', part: part.name, uses: name },
+        }) as const,
+    ),
+    ...(part.kind === 'resource' && hasServer
+      ? [{ words: 'Fill its disk', icon: 'disk', fault: { kind: 'fill-disk', share: 1 } } as const]
+      : []),
+  ]
+  if (faults.length === 0) return null
+  return (
+    <section class="break">
+      <h3>Break it</h3>
+      <p class="quiet">See what your app does when something fails. Each fault heals by itself.</p>
+      <div class="buttons">
+        {faults.map(({ words, icon, fault }) => (
+          <button key={words} type="button" class="button button-risky" onClick={() => setChosen(fault)}>
+            <Icon name={icon} size={16} />
+            {words}
+          </button>
+        ))}
+      </div>
+      {chosen !== null && <BreakDialog app={app.head.app} fault={chosen} onClose={() => setChosen(null)} />}
+    </section>
+  )
+}
+
+function BreakDialog(props: {
+  readonly app: string
+  readonly fault: Fault
+  readonly onClose: () => void
+}): JSX.Element {
+  const { app, fault, onClose } = props
+  const dialog = useRef<HTMLDialogElement>(null)
+  const [leaseMs, setLease] = useState<number>(leases[0].ms)
+  const { busy, problem, run } = useAction()
+  useEffect(() => dialog.current?.showModal(), [])
+  const breakIt = async (): Promise<void> => {
+    await ask('POST', `/api/v1/apps/${encodeURIComponent(app)}/faults`, { fault, leaseMs })
+    onClose()
+  }
+  const words = faultWords(fault)
+  return (
+    <dialog ref={dialog} onClose={onClose} aria-labelledby="break-title">
+      <h2 id="break-title">{`${words.slice(0, 1).toUpperCase()}${words.slice(1)}`}</h2>
+      <p>{warningOf(fault, app)}</p>
+      <fieldset class="choice">
+        <legend>For how long</legend>
+        {leases.map(({ words: text, ms }) => (
+          <label key={ms}>
+            <input type="radio" name="lease" checked={leaseMs === ms} onChange={() => setLease(ms)} />
+            <span>{text}</span>
+          </label>
+        ))}
+      </fieldset>
+      <Problem words={problem} />
+      <div class="buttons buttons-end">
+        <button type="button" class="button" onClick={onClose}>
+          Leave it whole
+        </button>
+        <button type="button" class="button button-danger" disabled={busy} onClick={() => run(breakIt)}>
+          Break it
+        </button>
+      </div>
+    </dialog>
+  )
+}
+
+export function Problem({ words }: { readonly words: string | null }): JSX.Element | null {
+  if (words === null) return null
+  return (
+    <p class="problem" role="alert">
+      {`Refused: ${words}`}
+    </p>
+  )
+}

@@ -1,0 +1,197 @@
+/** One app: figures, graph, instances, output. */
+import type { JSX } from 'preact'
+import { useState } from 'preact/hooks'
+import type { AppState } from '../wire.ts'
+import { canBreak } from './actions.tsx'
+import { Broken, BrokenBefore } from './faults.tsx'
+import { Graph } from './graph.tsx'
+import { Inspector } from './inspector.tsx'
+import { Instances } from './instances.tsx'
+import type { View } from './line.ts'
+import { Logs } from './logs.tsx'
+import { leastUptime, partViews, unwellOf } from './parts.ts'
+import { Plot } from './plot.tsx'
+import { bytes, counted, rate, share } from './words.ts'
+
+export interface AppPageProps {
+  readonly view: View
+  readonly app: AppState
+  readonly nowMs: number
+  readonly selected: string | null
+  readonly onSelect: (part: string | null) => void
+}
+
+export function AppPage({ view, app, nowMs, selected, onSelect }: AppPageProps): JSX.Element {
+  const [logsOf, setLogsOf] = useState<string | null>(null)
+  const offers = view.hello?.offers ?? []
+  const parts = partViews(app)
+  const part = parts.find(({ shape }) => shape.name === selected)
+  const showLogs = (name: string): void => {
+    setLogsOf(name)
+    document.getElementById('logs')?.scrollIntoView({ block: 'start' })
+  }
+  return (
+    <main class="page">
+      <Headline app={app} />
+      <Broken app={app} nowMs={nowMs} mayHeal={canBreak(offers)} />
+      <Figures view={view} app={app} nowMs={nowMs} />
+      <div class={`stage${part === undefined ? '' : ' stage-two'}`}>
+        <section class="card card-graph" aria-label="Graph">
+          <Graph app={app} parts={parts} nowMs={nowMs} selected={selected} onSelect={onSelect} />
+          {part === undefined && (
+            <p class="quiet small graph-foot">
+              {canBreak(offers)
+                ? 'Choose a part to look inside it, or to break it.'
+                : 'Choose a part to look inside it.'}
+            </p>
+          )}
+        </section>
+        {part !== undefined && (
+          <Inspector
+            app={app}
+            part={part}
+            samples={view.samples}
+            nowMs={nowMs}
+            offers={offers}
+            onSelect={onSelect}
+            onLogs={showLogs}
+          />
+        )}
+      </div>
+      <BrokenBefore app={app} nowMs={nowMs} />
+      <Traffic view={view} />
+      <Instances
+        app={app}
+        parts={parts}
+        newest={view.samples.at(-1)}
+        nowMs={nowMs}
+        selected={selected}
+        onSelect={onSelect}
+      />
+      {offers.includes('GET /v1/apps/:app/logs') && (
+        <Logs app={app.head.app} parts={app.shape.parts} part={logsOf} onPart={setLogsOf} />
+      )}
+      <Weaker view={view} />
+    </main>
+  )
+}
+
+function Headline({ app }: { readonly app: AppState }): JSX.Element {
+  const unwell = unwellOf(app)
+  const all = app.shape.parts.length
+  const words = !app.head.wanted
+    ? 'It is down. Its data stays.'
+    : unwell.length === 0
+      ? all === 1
+        ? 'Its part is well.'
+        : `All ${all} parts are well.`
+      : `${unwell.length} of ${counted(all, 'part')} ${unwell.length === 1 ? 'is' : 'are'} not well: ${unwell.slice(0, 4).join(', ')}${unwell.length > 4 ? ' …' : ''}`
+  return (
+    <div class="headline">
+      <div>
+        <h1>{app.head.app}</h1>
+        <p role="status" class={`headline-words ${unwell.length === 0 ? 'tone-good' : 'tone-bad'}`}>
+          <i class="dot" />
+          {words}
+        </p>
+      </div>
+      <ul class="urls">
+        {app.head.urls.slice(0, 4).map((url) => (
+          <li key={url}>
+            <a href={url} target="_blank" rel="noopener noreferrer">
+              {url.replace(/^https?:\/\//, '')}
+            </a>
+          </li>
+        ))}
+      </ul>
+    </div>
+  )
+}
+
+function Figures({
+  view,
+  app,
+  nowMs,
+}: {
+  readonly view: View
+  readonly app: AppState
+  readonly nowMs: number
+}): JSX.Element {
+  const least = leastUptime(app, nowMs)
+  const memory = Object.values(app.parts).reduce((sum, { memoryBytes }) => sum + (memoryBytes ?? 0), 0)
+  const outside = Object.values(app.traffic).filter(({ from }) => from === null)
+  const requests = outside.reduce((sum, edge) => sum + edge.requestsPerSecond, 0)
+  const errors = outside.reduce((sum, edge) => sum + edge.errorsPerSecond, 0)
+  const restarts = Object.values(app.parts).reduce((sum, part) => sum + part.restarts, 0)
+  const counted = Object.keys(app.traffic).length > 0
+  return (
+    <dl class="figures">
+      <Figure
+        name="Uptime"
+        value={least === null ? '—' : share(least)}
+        more="of its weakest part, since the platform started"
+      />
+      {counted && (
+        <Figure name="Requests" value={`${rate(requests)}/s`} more={`${rate(errors)}/s fail`} bad={errors > 0} />
+      )}
+      <Figure name="Memory" value={memory === 0 ? '—' : bytes(memory)} more="of all parts together" />
+      <Figure name="Restarts" value={String(restarts)} more="of what runs now" />
+      <Figure name="Release" value={String(app.head.release)} more={modeWords(view)} />
+    </dl>
+  )
+}
+
+interface FigureProps {
+  readonly name: string
+  readonly value: string
+  readonly more: string
+  readonly bad?: boolean
+}
+
+function Figure({ name, value, more, bad = false }: FigureProps): JSX.Element {
+  return (
+    <div class={bad ? 'figure figure-bad' : 'figure'}>
+      <dt>{name}</dt>
+      <dd>
+        <strong class="number">{value}</strong>
+        <span>{more}</span>
+      </dd>
+    </div>
+  )
+}
+
+function modeWords({ hello }: View): string {
+  return hello?.platform.mode === 'up' ? 'follows the files of its directory' : 'as it was deployed'
+}
+
+function Traffic({ view }: { readonly view: View }): JSX.Element | null {
+  if (!view.samples.some(({ requestsPerSecond }) => requestsPerSecond !== null)) return null
+  return (
+    <section class="card" aria-label="Requests">
+      <Plot
+        title="Requests from outside"
+        samples={view.samples}
+        lines={[
+          { name: 'per second', tone: 'accent', value: (sample) => sample.requestsPerSecond },
+          { name: 'of them fail', tone: 'bad', value: (sample) => sample.errorsPerSecond },
+        ]}
+        format={rate}
+      />
+    </section>
+  )
+}
+
+function Weaker({ view: { hello } }: { readonly view: View }): JSX.Element | null {
+  if (hello === null) return null
+  const { weaker, drivers, version } = hello.platform
+  return (
+    <footer class="foot">
+      {weaker.map((line) => (
+        <p key={line}>
+          <strong>Weaker here:</strong> {line}
+        </p>
+      ))}
+      <p>{`stead ${version} · sandbox ${drivers.sandbox} · network ${drivers.network} · data ${drivers.domain}`}</p>
+    </footer>
+  )
+}

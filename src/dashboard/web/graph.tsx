@@ -1,0 +1,190 @@
+/**
+ * The app as a graph: who uses what, how each part is, what goes over the edges, what is broken. Boxes are buttons, so the
+ * keyboard reaches them; edges are drawn under them. Invariant: nothing is laid out anew unless the graph itself changes.
+ */
+import type { JSX } from 'preact'
+import { useMemo, useRef } from 'preact/hooks'
+import type { EdgeTraffic } from '../../operator/index.ts'
+import type { AppState, Shape } from '../wire.ts'
+import { useMedia, useSize } from './hooks.ts'
+import { Icon, iconOf } from './icons.tsx'
+import { type Layout, layoutOf, pathOf, type Point } from './layout.ts'
+import { kindWord, type PartView } from './parts.ts'
+import { bytes, rate, share, uptimeShare } from './words.ts'
+
+/** The box from which requests come in. No part has such a name. */
+const world = '@'
+const boxes = { nodeWidth: 188, nodeHeight: 68 } as const
+const wide = { ...boxes, direction: 'right', layerGap: 92, nodeGap: 22 } as const
+const narrow = { ...boxes, nodeWidth: 158, direction: 'down', layerGap: 54, nodeGap: 14 } as const
+const scaleMin = 0.62
+/** Room around the drawing. */
+const marginPx = 28
+
+export interface GraphProps {
+  readonly app: AppState
+  readonly parts: readonly PartView[]
+  readonly nowMs: number
+  readonly selected: string | null
+  readonly onSelect: (part: string | null) => void
+}
+
+export function Graph({ app, parts, nowMs, selected, onSelect }: GraphProps): JSX.Element {
+  const phone = useMedia('(max-width: 640px)')
+  const frame = useRef<HTMLDivElement>(null)
+  const size = useSize(frame)
+  const options = phone ? narrow : wide
+  const layout = useMemo(() => layoutOfShape(app.shape, phone), [app.shape, phone])
+  const room = Math.max(0, (size?.width ?? 900) - 2 * marginPx)
+  const scale = Math.max(scaleMin, Math.min(1, room / Math.max(1, layout.width)))
+  const cuts = new Set(
+    Object.values(app.faults).flatMap(({ status }) =>
+      status.endedMs === null && status.fault.kind === 'cut' ? [`${status.fault.part}>${status.fault.uses}`] : [],
+    ),
+  )
+  const full = Object.values(app.faults).some(
+    ({ status }) => status.endedMs === null && status.fault.kind === 'fill-disk',
+  )
+  const width = layout.width * scale
+  const height = layout.height * scale
+  return (
+    <div class="graph" ref={frame} role="group" aria-label={`The parts of ${app.head.app} and what they use`}>
+      <div class="graph-room" style={{ width: `${width + 2 * marginPx}px`, height: `${height + 2 * marginPx}px` }}>
+        <div
+          class="graph-drawing"
+          style={{
+            width: `${layout.width}px`,
+            height: `${layout.height}px`,
+            transform: `translate(${marginPx}px, ${marginPx}px) scale(${scale})`,
+          }}
+        >
+          <svg width={layout.width} height={layout.height} aria-hidden="true">
+            {layout.edges.map(({ from, to, points }) => (
+              <Edge
+                key={`${from}>${to}`}
+                points={points}
+                direction={options.direction}
+                cut={cuts.has(`${from}>${to}`)}
+                strong={selected !== null && (from === selected || to === selected)}
+                faint={selected !== null && from !== selected && to !== selected}
+                traffic={app.traffic[`${from === world ? '' : from}>${to}`] ?? null}
+              />
+            ))}
+          </svg>
+          {layout.nodes.has(world) && (
+            <div class="node node-world" style={placeOf(layout, world, options.nodeWidth)}>
+              <Icon name="world" />
+              <span>{hostWords(app.shape)}</span>
+            </div>
+          )}
+          {parts.map((part) => (
+            <Node
+              key={part.shape.name}
+              part={part}
+              nowMs={nowMs}
+              full={full && part.shape.type === 'postgres'}
+              selected={selected === part.shape.name}
+              place={placeOf(layout, part.shape.name, options.nodeWidth)}
+              onSelect={onSelect}
+            />
+          ))}
+        </div>
+      </div>
+    </div>
+  )
+}
+
+function layoutOfShape(shape: Shape, phone: boolean): Layout {
+  const ways = [...new Set(shape.routes.map(({ part }) => part))]
+  const names = shape.parts.map(({ name }) => name)
+  const uses = shape.parts.flatMap(({ name, uses: used }) => used.map((to) => ({ from: name, to })))
+  const nodes = ways.length === 0 ? names : [world, ...names]
+  return layoutOf(nodes, [...ways.map((to) => ({ from: world, to })), ...uses], phone ? narrow : wide)
+}
+
+function hostWords({ routes }: Shape): string {
+  const hosts = [...new Set(routes.map(({ host }) => host))]
+  return hosts.length <= 1 ? (hosts[0] ?? '') : `${hosts[0]} and ${hosts.length - 1} more`
+}
+
+function placeOf(layout: Layout, id: string, width: number): Place {
+  const { x, y } = layout.nodes.get(id) ?? { x: 0, y: 0 }
+  return { left: `${x}px`, top: `${y}px`, width: `${width}px`, height: `${boxes.nodeHeight}px` }
+}
+
+/** Where a box lies, as its style. */
+type Place = Record<'left' | 'top' | 'width' | 'height', string>
+
+interface NodeProps {
+  readonly part: PartView
+  readonly nowMs: number
+  readonly full: boolean
+  readonly selected: boolean
+  readonly place: Place
+  readonly onSelect: (part: string | null) => void
+}
+
+function Node({ part, nowMs, full, selected, place, onSelect }: NodeProps): JSX.Element {
+  const { shape, tone, state, uptime, memoryBytes } = part
+  const name = shape.name
+  const upShare = uptime === null ? null : share(uptimeShare(uptime, nowMs))
+  const more = [memoryBytes === null ? null : bytes(memoryBytes), full ? 'disk full' : null].filter(
+    (word) => word !== null,
+  )
+  const label = [name, kindWord(shape), state, upShare === null ? null : `up ${upShare}`, ...more]
+  return (
+    <button
+      type="button"
+      class={`node tone-${tone}${selected ? ' node-selected' : ''}`}
+      style={place}
+      aria-pressed={selected}
+      aria-label={label.filter((word) => word !== null).join(', ')}
+      onClick={() => onSelect(selected ? null : name)}
+    >
+      <span class="node-icon">
+        <Icon name={iconOf(shape)} />
+      </span>
+      <span class="node-text">
+        <span class="node-name">{name}</span>
+        <span class="node-state">
+          <i class="dot" />
+          <span class="node-word">{[state, ...more].join(' · ')}</span>
+        </span>
+      </span>
+      {upShare !== null && upShare !== '100 %' && <span class="node-uptime">{upShare}</span>}
+    </button>
+  )
+}
+
+interface EdgeProps {
+  readonly points: readonly Point[]
+  readonly direction: 'right' | 'down'
+  readonly cut: boolean
+  readonly strong: boolean
+  readonly faint: boolean
+  readonly traffic: EdgeTraffic | null
+}
+
+function Edge({ points, direction, cut, strong, faint, traffic }: EdgeProps): JSX.Element {
+  const failing = traffic !== null && traffic.errorsPerSecond > 0
+  const name = ['edge', cut && 'edge-cut', failing && 'edge-failing', strong && 'edge-strong', faint && 'edge-faint']
+  const [a, b] = points
+  const middle = a === undefined || b === undefined ? null : { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 }
+  const last = points.at(-1)
+  const width = traffic === null ? undefined : 1.5 + Math.min(2, Math.log10(1 + traffic.requestsPerSecond))
+  return (
+    <g class={name.filter(Boolean).join(' ')}>
+      <path d={pathOf(points, direction)} stroke-width={width} />
+      {last !== undefined && <circle class="edge-end" cx={last.x} cy={last.y} r="3" />}
+      {middle !== null && cut && (
+        <path class="edge-cross" d={`M${middle.x - 6} ${middle.y - 6}l12 12M${middle.x + 6} ${middle.y - 6}l-12 12`} />
+      )}
+      {middle !== null && traffic !== null && traffic.requestsPerSecond > 0 && (
+        <text x={middle.x} y={middle.y - (direction === 'right' ? 8 : -4)} text-anchor="middle">
+          {rate(traffic.requestsPerSecond)}/s
+          {failing && <tspan class="edge-errors">{` ${rate(traffic.errorsPerSecond)} failing`}</tspan>}
+        </text>
+      )}
+    </g>
+  )
+}

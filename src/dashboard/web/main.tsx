@@ -1,0 +1,172 @@
+/** The page as a whole: who is let in, which app is shown, and whether the line to the platform is alive. */
+import './styles/fonts.css'
+import './styles/base.css'
+import './styles/controls.css'
+import './styles/graph.css'
+import './styles/sections.css'
+import './styles/small.css'
+import { type JSX, render } from 'preact'
+import { useEffect, useState } from 'preact/hooks'
+import { AppPage } from './app-page.tsx'
+import { useNow } from './hooks.ts'
+import { Mark } from './icons.tsx'
+import { nothing, openLine, type View } from './line.ts'
+import { Overview } from './overview.tsx'
+import { hasKey, logInFromAddress, logOut } from './session.ts'
+
+/** `#/app` or `#/app/part`; without an app the only one is meant, where there is one. */
+interface Place {
+  readonly app: string | null
+  readonly part: string | null
+}
+
+function placeNow(): Place {
+  const [app = '', part = ''] = location.hash.replace(/^#\/?/, '').split('/').map(decoded)
+  return { app: app === '' ? null : app, part: part === '' ? null : part }
+}
+
+function decoded(word: string): string {
+  try {
+    return decodeURIComponent(word)
+  } catch {
+    return word
+  }
+}
+
+function go({ app, part }: Place): void {
+  const rest = part === null ? '' : `/${encodeURIComponent(part)}`
+  history.replaceState(null, '', `/#/${encodeURIComponent(app ?? '')}${rest}`)
+  window.dispatchEvent(new HashChangeEvent('hashchange'))
+}
+
+function usePlace(): Place {
+  const [place, setPlace] = useState(placeNow)
+  useEffect(() => {
+    const look = (): void => setPlace(placeNow())
+    window.addEventListener('hashchange', look)
+    return () => window.removeEventListener('hashchange', look)
+  }, [])
+  return place
+}
+
+function Page({ refused }: { readonly refused: string | null }): JSX.Element {
+  const place = usePlace()
+  const [view, setView] = useState<View>(nothing)
+  const nowMs = useNow(view.offsetMs)
+  const letIn = hasKey()
+  // With one app on the platform, the overview is that app.
+  const alone = place.app === null && view.apps?.length === 1
+  const shown = place.app ?? (alone ? (view.apps?.[0]?.head.app ?? null) : null)
+  useEffect(() => (letIn ? openLine(place.app, setView) : undefined), [place.app, letIn])
+  useEffect(() => {
+    document.title = shown === null ? 'Stead' : `${shown} · Stead`
+  }, [shown])
+  if (!letIn || view.line === 'logged-out') return <LoggedOut refused={refused} />
+  return (
+    <>
+      <Bar view={view} app={shown} />
+      {view.apps !== null && shown === null && <Overview apps={view.apps} />}
+      {view.apps !== null && shown !== null && view.app === null && <NoApp view={view} app={shown} />}
+      {shown !== null && view.app !== null && (
+        <AppPage
+          key={shown}
+          view={view}
+          app={view.app}
+          nowMs={nowMs}
+          selected={place.part}
+          onSelect={(part) => go({ app: place.app, part })}
+        />
+      )}
+    </>
+  )
+}
+
+function Bar({ view, app }: { readonly view: View; readonly app: string | null }): JSX.Element {
+  const several = (view.apps?.length ?? 0) > 1
+  return (
+    <header class="bar">
+      <a class="bar-home" href="#/" aria-label="Stead, all apps">
+        <Mark />
+        <span>stead</span>
+      </a>
+      {several && app !== null && (
+        <nav class="bar-apps" aria-label="Apps">
+          <label>
+            <span class="hidden">App</span>
+            <select value={app} onChange={(event) => go({ app: event.currentTarget.value, part: null })}>
+              {view.apps?.map(({ head }) => (
+                <option key={head.app} value={head.app}>
+                  {head.app}
+                </option>
+              ))}
+            </select>
+          </label>
+        </nav>
+      )}
+      <span class="bar-line" role="status">
+        {view.line === 'live' && (
+          <span class="live tone-good">
+            <i class="dot" />
+            live
+          </span>
+        )}
+        {view.line === 'opening' && (
+          <span class="live tone-busy">
+            <i class="dot" />
+            opening
+          </span>
+        )}
+        {view.line === 'lost' && (
+          <span class="live tone-bad">
+            <i class="dot" />
+            line lost, trying again
+          </span>
+        )}
+      </span>
+      <button type="button" class="button button-bare" onClick={() => void logOut()}>
+        Log out
+      </button>
+    </header>
+  )
+}
+
+function NoApp({ view, app }: { readonly view: View; readonly app: string }): JSX.Element {
+  return (
+    <main class="page">
+      <div class="notice">
+        <h1>{app}</h1>
+        <p>
+          {view.missing === null
+            ? 'Asking the platform …'
+            : 'No such app runs here now. It appears here by itself when it starts.'}
+        </p>
+        <p>
+          <a href="#/">All apps</a>
+        </p>
+      </div>
+    </main>
+  )
+}
+
+function LoggedOut({ refused }: { readonly refused: string | null }): JSX.Element {
+  return (
+    <main class="page page-alone">
+      <div class="notice card">
+        <Mark />
+        <h1>{refused === null ? 'Nobody is logged in here' : 'That did not let you in'}</h1>
+        {refused !== null && <p>{`${refused.slice(0, 1).toUpperCase()}${refused.slice(1)}.`}</p>}
+        <p>Ask for a fresh address in a terminal, and open it in this browser:</p>
+        <pre>
+          <code>stead dashboard</code>
+        </pre>
+        <p class="quiet small">
+          It works once, and for a quarter of an hour. The session then stays with this browser.
+        </p>
+      </div>
+    </main>
+  )
+}
+
+const refused = await logInFromAddress()
+const element = document.getElementById('page')
+if (element !== null) render(<Page refused={refused} />, element)
