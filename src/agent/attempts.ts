@@ -74,8 +74,11 @@ export class Attempts {
     if (!follow) return
     let left = tail === undefined ? undefined : Math.max(0, tail - lines.length)
     const aborted = (): boolean => signal?.aborted === true
+    // What an attempt that has ended printed is told once, and then its successor is waited for.
+    let told = false
     for (let number = numbers.at(-1) ?? 0; !aborted();) {
-      if (number > 0) {
+      if (number > 0 && !told) {
+        told = true
         yield* this.#driver.output(this.#dir(number), {
           follow,
           ...(signal && { signal }),
@@ -85,6 +88,7 @@ export class Attempts {
       const newer = this.#numbers().find((candidate) => candidate > number)
       if (newer !== undefined) {
         number = newer
+        told = false
         left = undefined
       } else await sleep(this.#clock, followMs, signal).catch(() => {})
     }

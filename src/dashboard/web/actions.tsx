@@ -8,7 +8,7 @@ import type { Fault } from '../../protocol/index.ts'
 import type { AppState, ShapePart } from '../wire.ts'
 import { Icon, type IconName } from './icons.tsx'
 import { ask, Refusal } from './session.ts'
-import { faultWords, warningOf } from './words.ts'
+import { questionOf, warningOf } from './words.ts'
 
 /** Operations that a part may have, by what their path ends on. */
 const partOperations: readonly { readonly word: string; readonly end: string; readonly icon: IconName }[] = [
@@ -149,10 +149,9 @@ function BreakDialog(props: {
     await ask('POST', `/api/v1/apps/${encodeURIComponent(app)}/faults`, { fault, leaseMs })
     onClose()
   }
-  const words = faultWords(fault)
   return (
     <dialog ref={dialog} onClose={onClose} aria-labelledby="break-title">
-      <h2 id="break-title">{`${words.slice(0, 1).toUpperCase()}${words.slice(1)}`}</h2>
+      <h2 id="break-title">{questionOf(fault)}</h2>
       <p>{warningOf(fault, app)}</p>
       <fieldset class="choice">
         <legend>For how long</legend>

@@ -32,20 +32,34 @@ export function AppPage({ view, app, nowMs, selected, onSelect }: AppPageProps):
   }
   return (
     <main class="page">
-      <Headline app={app} />
-      <Broken app={app} nowMs={nowMs} mayHeal={canBreak(offers)} />
+      <div>
+        <Headline app={app} />
+        <Broken app={app} nowMs={nowMs} mayHeal={canBreak(offers)} />
+      </div>
       <Figures view={view} app={app} nowMs={nowMs} />
-      <div class={`stage${part === undefined ? '' : ' stage-two'}`}>
-        <section class="card card-graph" aria-label="Graph">
-          <Graph app={app} parts={parts} nowMs={nowMs} selected={selected} onSelect={onSelect} />
-          {part === undefined && (
-            <p class="quiet small graph-foot">
-              {canBreak(offers)
-                ? 'Choose a part to look inside it, or to break it.'
-                : 'Choose a part to look inside it.'}
-            </p>
-          )}
-        </section>
+      <div class={part === undefined ? 'stage' : 'stage stage-two'}>
+        <div class="stage-main">
+          <section class="card card-graph" aria-label="Graph">
+            <Graph app={app} parts={parts} nowMs={nowMs} selected={selected} onSelect={onSelect} />
+            {part === undefined && (
+              <p class="quiet small graph-foot">
+                {canBreak(offers)
+                  ? 'Choose a part to look inside it, or to break it.'
+                  : 'Choose a part to look inside it.'}
+              </p>
+            )}
+          </section>
+          <BrokenBefore app={app} nowMs={nowMs} />
+          <Traffic view={view} />
+          <Instances
+            app={app}
+            parts={parts}
+            newest={view.samples.at(-1)}
+            nowMs={nowMs}
+            selected={selected}
+            onSelect={onSelect}
+          />
+        </div>
         {part !== undefined && (
           <Inspector
             app={app}
@@ -58,16 +72,6 @@ export function AppPage({ view, app, nowMs, selected, onSelect }: AppPageProps):
           />
         )}
       </div>
-      <BrokenBefore app={app} nowMs={nowMs} />
-      <Traffic view={view} />
-      <Instances
-        app={app}
-        parts={parts}
-        newest={view.samples.at(-1)}
-        nowMs={nowMs}
-        selected={selected}
-        onSelect={onSelect}
-      />
       {offers.includes('GET /v1/apps/:app/logs') && (
         <Logs app={app.head.app} parts={app.shape.parts} part={logsOf} onPart={setLogsOf} />
       )}
@@ -176,6 +180,7 @@ function Traffic({ view }: { readonly view: View }): JSX.Element | null {
           { name: 'of them fail', tone: 'bad', value: (sample) => sample.errorsPerSecond },
         ]}
         format={rate}
+        topMin={1}
       />
     </section>
   )

@@ -81,7 +81,7 @@ export function BrokenBefore({ app, nowMs }: { readonly app: AppState; readonly 
 function costsOf({ status: { fault, counts }, requestsFailed }: FaultView): string {
   const own =
     fault.kind === 'kill'
-      ? [counted(counts.killed, 'program')]
+      ? [`${counted(counts.killed, 'program')} killed`]
       : fault.kind === 'cut'
         ? [
             `${counted(counts.streamsReset, 'connection')} cut off`,

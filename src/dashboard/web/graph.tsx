@@ -14,12 +14,13 @@ import { bytes, rate, share, uptimeShare } from './words.ts'
 
 /** The box from which requests come in. No part has such a name. */
 const world = '@'
-const boxes = { nodeWidth: 188, nodeHeight: 68 } as const
-const wide = { ...boxes, direction: 'right', layerGap: 92, nodeGap: 22 } as const
-const narrow = { ...boxes, nodeWidth: 158, direction: 'down', layerGap: 54, nodeGap: 14 } as const
-const scaleMin = 0.62
+const wide = { nodeWidth: 188, nodeHeight: 68, direction: 'right', layerGap: 92, nodeGap: 22 } as const
+const narrow = { nodeWidth: 108, nodeHeight: 56, direction: 'down', layerGap: 48, nodeGap: 9 } as const
+type Boxes = typeof wide | typeof narrow
+/** Smaller than this nothing can be read, and the drawing is moved instead. */
+const scaleMin = { right: 0.62, down: 0.94 } as const
 /** Room around the drawing. */
-const marginPx = 28
+const marginPx = { right: 28, down: 10 } as const
 
 export interface GraphProps {
   readonly app: AppState
@@ -34,9 +35,10 @@ export function Graph({ app, parts, nowMs, selected, onSelect }: GraphProps): JS
   const frame = useRef<HTMLDivElement>(null)
   const size = useSize(frame)
   const options = phone ? narrow : wide
-  const layout = useMemo(() => layoutOfShape(app.shape, phone), [app.shape, phone])
-  const room = Math.max(0, (size?.width ?? 900) - 2 * marginPx)
-  const scale = Math.max(scaleMin, Math.min(1, room / Math.max(1, layout.width)))
+  const layout = useMemo(() => layoutOfShape(app.shape, options), [app.shape, options])
+  const margin = marginPx[options.direction]
+  const room = Math.max(0, (size?.width ?? 900) - 2 * margin)
+  const scale = Math.max(scaleMin[options.direction], Math.min(1, room / Math.max(1, layout.width)))
   const cuts = new Set(
     Object.values(app.faults).flatMap(({ status }) =>
       status.endedMs === null && status.fault.kind === 'cut' ? [`${status.fault.part}>${status.fault.uses}`] : [],
@@ -49,13 +51,13 @@ export function Graph({ app, parts, nowMs, selected, onSelect }: GraphProps): JS
   const height = layout.height * scale
   return (
     <div class="graph" ref={frame} role="group" aria-label={`The parts of ${app.head.app} and what they use`}>
-      <div class="graph-room" style={{ width: `${width + 2 * marginPx}px`, height: `${height + 2 * marginPx}px` }}>
+      <div class="graph-room" style={{ width: `${width + 2 * margin}px`, height: `${height + 2 * (margin + 14)}px` }}>
         <div
           class="graph-drawing"
           style={{
             width: `${layout.width}px`,
             height: `${layout.height}px`,
-            transform: `translate(${marginPx}px, ${marginPx}px) scale(${scale})`,
+            transform: `translate(${margin}px, ${margin + 14}px) scale(${scale})`,
           }}
         >
           <svg width={layout.width} height={layout.height} aria-hidden="true">
@@ -72,7 +74,7 @@ export function Graph({ app, parts, nowMs, selected, onSelect }: GraphProps): JS
             ))}
           </svg>
           {layout.nodes.has(world) && (
-            <div class="node node-world" style={placeOf(layout, world, options.nodeWidth)}>
+            <div class="node node-world" style={placeOf(layout, world, options)}>
               <Icon name="world" />
               <span>{hostWords(app.shape)}</span>
             </div>
@@ -84,7 +86,7 @@ export function Graph({ app, parts, nowMs, selected, onSelect }: GraphProps): JS
               nowMs={nowMs}
               full={full && part.shape.type === 'postgres'}
               selected={selected === part.shape.name}
-              place={placeOf(layout, part.shape.name, options.nodeWidth)}
+              place={placeOf(layout, part.shape.name, options)}
               onSelect={onSelect}
             />
           ))}
@@ -94,12 +96,12 @@ export function Graph({ app, parts, nowMs, selected, onSelect }: GraphProps): JS
   )
 }
 
-function layoutOfShape(shape: Shape, phone: boolean): Layout {
+function layoutOfShape(shape: Shape, options: Boxes): Layout {
   const ways = [...new Set(shape.routes.map(({ part }) => part))]
   const names = shape.parts.map(({ name }) => name)
   const uses = shape.parts.flatMap(({ name, uses: used }) => used.map((to) => ({ from: name, to })))
   const nodes = ways.length === 0 ? names : [world, ...names]
-  return layoutOf(nodes, [...ways.map((to) => ({ from: world, to })), ...uses], phone ? narrow : wide)
+  return layoutOf(nodes, [...ways.map((to) => ({ from: world, to })), ...uses], options)
 }
 
 function hostWords({ routes }: Shape): string {
@@ -107,9 +109,9 @@ function hostWords({ routes }: Shape): string {
   return hosts.length <= 1 ? (hosts[0] ?? '') : `${hosts[0]} and ${hosts.length - 1} more`
 }
 
-function placeOf(layout: Layout, id: string, width: number): Place {
+function placeOf(layout: Layout, id: string, { nodeWidth, nodeHeight }: Boxes): Place {
   const { x, y } = layout.nodes.get(id) ?? { x: 0, y: 0 }
-  return { left: `${x}px`, top: `${y}px`, width: `${width}px`, height: `${boxes.nodeHeight}px` }
+  return { left: `${x}px`, top: `${y}px`, width: `${nodeWidth}px`, height: `${nodeHeight}px` }
 }
 
 /** Where a box lies, as its style. */
@@ -128,9 +130,7 @@ function Node({ part, nowMs, full, selected, place, onSelect }: NodeProps): JSX.
   const { shape, tone, state, uptime, memoryBytes } = part
   const name = shape.name
   const upShare = uptime === null ? null : share(uptimeShare(uptime, nowMs))
-  const more = [memoryBytes === null ? null : bytes(memoryBytes), full ? 'disk full' : null].filter(
-    (word) => word !== null,
-  )
+  const more = full ? ['disk full'] : memoryBytes === null ? [] : [bytes(memoryBytes)]
   const label = [name, kindWord(shape), state, upShare === null ? null : `up ${upShare}`, ...more]
   return (
     <button

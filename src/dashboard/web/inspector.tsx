@@ -3,6 +3,7 @@ import type { JSX } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
 import type { AppState, Sample } from '../wire.ts'
 import { BreakButtons, PartButtons } from './actions.tsx'
+import { useMedia } from './hooks.ts'
 import { Icon, iconOf } from './icons.tsx'
 import { kindWord, type PartView } from './parts.ts'
 import { Plot } from './plot.tsx'
@@ -21,7 +22,11 @@ export interface InspectorProps {
 export function Inspector({ app, part, samples, nowMs, offers, onSelect, onLogs }: InspectorProps): JSX.Element {
   const box = useRef<HTMLElement>(null)
   const { shape, instances, uptime, usedBy } = part
-  useEffect(() => box.current?.scrollIntoView({ block: 'nearest' }), [shape.name])
+  // Where it stands below the graph it may be out of sight.
+  const below = useMedia('(max-width: 1060px)')
+  useEffect(() => {
+    if (below) box.current?.scrollIntoView({ block: 'nearest' })
+  }, [shape.name])
   const memory = samples.some(({ memoryBytes }) => shape.name in memoryBytes)
   const cpu = samples.some(({ cpuCores }) => shape.name in cpuCores)
   return (
@@ -69,6 +74,7 @@ export function Inspector({ app, part, samples, nowMs, offers, onSelect, onLogs 
           samples={samples}
           lines={[{ name: 'memory', tone: 'accent', value: (sample) => sample.memoryBytes[shape.name] ?? null }]}
           format={bytes}
+          topMin={16_000_000}
         />
       )}
       {cpu && (
@@ -77,6 +83,7 @@ export function Inspector({ app, part, samples, nowMs, offers, onSelect, onLogs 
           samples={samples}
           lines={[{ name: 'of one core', tone: 'accent', value: (sample) => sample.cpuCores[shape.name] ?? null }]}
           format={cores}
+          topMin={0.05}
         />
       )}
       <div class="buttons">

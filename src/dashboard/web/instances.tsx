@@ -60,11 +60,13 @@ export function Instances({ app, parts, newest, nowMs, selected, onSelect }: Ins
                 return (
                   <tr key={instance.instance ?? shape.name} class={selected === shape.name ? 'row-selected' : ''}>
                     <th scope="row" data-label="Part">
-                      <button type="button" class="link row-name" onClick={() => onSelect(shape.name)}>
-                        <Icon name={iconOf(shape)} size={16} />
-                        {shape.name}
-                      </button>
-                      <span class="quiet small">{kindWord(shape)}</span>
+                      <div class="row-head">
+                        <button type="button" class="link row-name" onClick={() => onSelect(shape.name)}>
+                          <Icon name={iconOf(shape)} size={16} />
+                          {shape.name}
+                        </button>
+                        <span class="quiet small">{kindWord(shape)}</span>
+                      </div>
                     </th>
                     <td data-label="State">
                       <span class={`state tone-${tone}`}>

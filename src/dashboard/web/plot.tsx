@@ -2,6 +2,7 @@
  * A line over the last minutes, drawn by uPlot, which is loaded when the first plot is shown. The newest values stand beside
  * the title, so that nobody has to read them off the lines.
  */
+import 'uplot/dist/uPlot.min.css'
 import type { JSX } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type uPlot from 'uplot'
@@ -19,11 +20,15 @@ export interface PlotProps {
   readonly samples: readonly Sample[]
   readonly lines: readonly PlotLine[]
   readonly format: (value: number) => string
+  /** The least that the top of the scale stands for, so that next to nothing looks like it. */
+  readonly topMin: number
 }
 
 const heightPx = 92
+/** The time axis is never shorter. */
+const leastSpanS = 180
 
-export function Plot({ title, samples, lines, format }: PlotProps): JSX.Element {
+export function Plot({ title, samples, lines, format, topMin }: PlotProps): JSX.Element {
   const box = useRef<HTMLDivElement>(null)
   const plot = useRef<uPlot | null>(null)
   const [library, setLibrary] = useState<typeof uPlot | null>(null)
@@ -42,7 +47,7 @@ export function Plot({ title, samples, lines, format }: PlotProps): JSX.Element 
   useEffect(() => {
     const element = box.current
     if (library === null || element === null || width === 0) return
-    plot.current = new library(optionsOf(width, lines, format), dataOf(samples, lines), element)
+    plot.current = new library(optionsOf(width, lines, format, topMin), dataOf(samples, lines), element)
     return () => {
       plot.current?.destroy()
       plot.current = null
@@ -73,7 +78,12 @@ function dataOf(samples: readonly Sample[], lines: readonly PlotLine[]): uPlot.A
   return [samples.map(({ atMs }) => atMs / 1000), ...lines.map(({ value }) => samples.map(value))]
 }
 
-function optionsOf(width: number, lines: readonly PlotLine[], format: (value: number) => string): uPlot.Options {
+function optionsOf(
+  width: number,
+  lines: readonly PlotLine[],
+  format: (value: number) => string,
+  topMin: number,
+): uPlot.Options {
   const colour = (name: string): string => getComputedStyle(document.documentElement).getPropertyValue(name).trim()
   const axis = { stroke: colour('--ink-3'), font: '11px Inter Variable, sans-serif', ticks: { show: false } } as const
   const grid = { stroke: colour('--line'), width: 1 }
@@ -83,9 +93,12 @@ function optionsOf(width: number, lines: readonly PlotLine[], format: (value: nu
     legend: { show: false },
     cursor: { show: false },
     padding: [8, 4, 0, 0],
-    scales: { x: { time: true }, y: { range: (_, _least, most) => [0, most > 0 ? most * 1.15 : 1] } },
+    scales: {
+      x: { time: true, range: (_, first, last) => [Math.min(first, last - leastSpanS), last] },
+      y: { range: (_, _least, most) => [0, Math.max(topMin, most * 1.15)] },
+    },
     axes: [
-      { ...axis, grid: { show: false }, size: 20, space: 70, values: '{HH}:{mm}' },
+      { ...axis, grid: { show: false }, size: 20, space: 56, incrs: [60, 120, 300], values: '{HH}:{mm}' },
       { ...axis, grid, size: 54, space: 32, values: (_, values) => values.map((value) => format(value)) },
     ],
     series: [

@@ -17,6 +17,7 @@ export function age(ms: number): string {
 
 /** `38 MB`, `1.2 GB`. */
 export function bytes(count: number): string {
+  if (count === 0) return '0'
   if (count < 1_000_000) return `${Math.max(1, Math.round(count / 1000))} kB`
   if (count < 1_000_000_000) return `${Math.round(count / 1_000_000)} MB`
   return `${(count / 1_000_000_000).toFixed(1)} GB`
@@ -25,6 +26,7 @@ export function bytes(count: number): string {
 /** Share of one core, as a percentage. */
 export function cores(count: number): string {
   const percent = count * 100
+  if (percent === 0) return '0 %'
   return percent < 10 ? `${percent.toFixed(1)} %` : `${Math.round(percent)} %`
 }
 
@@ -85,6 +87,18 @@ export function warningOf(fault: Fault, app: string): string {
       return `What ${fault.part} has open to ${fault.uses} is cut off, and what it opens is refused until the time is over. ${fault.part} goes on running.`
     case 'fill-disk':
       return `A file takes what is free on the disk of ${app}'s data, so that writes fail. It is deleted when the time is over. No other app and nothing else of this machine is touched.`
+  }
+}
+
+/** The question before it is done. */
+export function questionOf(fault: Fault): string {
+  switch (fault.kind) {
+    case 'kill':
+      return `Kill ${fault.part}?`
+    case 'cut':
+      return `Cut the way from ${fault.part} to ${fault.uses}?`
+    case 'fill-disk':
+      return 'Fill the disk?'
   }
 }
 
