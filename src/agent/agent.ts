@@ -6,11 +6,10 @@
  */
 import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { assert, jsonEqual, messageOf } from '../base/index.ts'
+import { assert, jsonEqual, messageOf, sleep, SteadError } from '../base/index.ts'
 import type { Domain } from '../domain/index.ts'
 import type { Endpoint, Target } from '../network/index.ts'
 import {
-  type Ask,
   type Assignment,
   type AssignmentStatus,
   type Downward,
@@ -21,6 +20,7 @@ import {
   type Upward,
 } from '../protocol/index.ts'
 import { type Channel, dialForever, type TransportAddress } from '../transport/index.ts'
+import { Answers } from './answers.ts'
 import { Attempts } from './attempts.ts'
 import { Breaking } from './breaking.ts'
 import { Exposures } from './expose.ts'
@@ -30,16 +30,27 @@ import type { AgentOptions } from './options.ts'
 import { readPlan, writePlan } from './plan-file.ts'
 import { ResourceRunner } from './resource.ts'
 
+/** How long a start looks for what runs already before it speaks with control. */
+const lookMs = 5000
 /** How often everything is reported again, changed or not, and streams are counted. */
 const reportMs = 1000
 /** How many reports there are to one look at what programs use. */
 const reportsPerMeasure = 3
 
+/**
+ * How the edges go when a successor comes: it may not listen yet for a moment; a stream at rest is cut without harm, and
+ * its program dials again.
+ */
+const handOverMs = { acceptMs: 4000, idleMs: 2000, endMs: 60_000 } as const
+
 export interface Agent extends AsyncDisposable {
   /** Where everything stands, as the agent sees it. */
   statuses(): AssignmentStatus[]
-  /** Lets go of everything without stopping it. Instances go on; the next agent on this directory finds them. */
-  leave(): Promise<void>
+  /**
+   * Lets go of everything without stopping it: instances and servers go on, and the next agent on this directory finds
+   * them. Resolves when nothing is acted on any more; `handedOver` when also the last stream of an edge has ended.
+   */
+  leave(): Promise<{ readonly handedOver: Promise<void> }>
 }
 
 /** Starts the agent: first what the plan on disk says, then what control says at `control`. */
@@ -57,11 +68,12 @@ class RunningAgent implements Agent {
   readonly #instances = new Map<string, InstanceRunner>()
   readonly #resources = new Map<string, ResourceRunner>()
   readonly #domains = new Map<string, Promise<Domain>>()
-  readonly #asks = new Map<string, AbortController>()
+  readonly #answers: Answers
   readonly #fetcher: BundleFetcher
   /** The ways in from other nodes; null where there are none. */
   readonly #exposures: Exposures | null
   readonly #breaking: Breaking
+  readonly #looking: Promise<void>[] = []
   /** Assignments that are being ended and taken away. */
   readonly #removing = new Map<string, Promise<void>>()
   #plan: Plan
@@ -82,12 +94,6 @@ class RunningAgent implements Agent {
       ...options,
       openBundle: async (digest) => (await options.openBundle(digest)) ?? this.#fetcher.fetch(digest),
     }
-    this.#planPath = join(options.stateDir, 'plan.json')
-    this.#plan = readPlan(this.#planPath) ?? { epoch: 0, revision: 0, assignments: [] }
-    this.#fetcher = new BundleFetcher(options.importBundle, (request) => {
-      this.#channel?.send({ type: 'fetch-bundle', ...request })
-      return this.#channel !== null
-    })
     const breakable = {
       kill: (app: string, part: string) => this.#kill(app, part),
       reset: (app: string, part: string, uses: string) =>
@@ -96,6 +102,17 @@ class RunningAgent implements Agent {
       changed: () => this.#changed(),
     }
     this.#breaking = new Breaking(join(options.stateDir, 'faults.json'), options.clock, breakable, options.onNotice)
+    this.#answers = new Answers({
+      breaking: this.#breaking,
+      attempts: (id) => (this.#instances.get(id) ?? this.#resources.get(id))?.attempts ?? null,
+      deleteData: (app) => this.#deleteData(app),
+    })
+    this.#planPath = join(options.stateDir, 'plan.json')
+    this.#plan = readPlan(this.#planPath) ?? { epoch: 0, revision: 0, assignments: [] }
+    this.#fetcher = new BundleFetcher(options.importBundle, (request) => {
+      this.#channel?.send({ type: 'fetch-bundle', ...request })
+      return this.#channel !== null
+    })
     this.#exposures =
       options.advertise === null ? null : new Exposures(options, options.advertise, () => this.#changed())
   }
@@ -103,6 +120,9 @@ class RunningAgent implements Agent {
   async start(control: TransportAddress): Promise<void> {
     this.#carryOut()
     await this.#sweep()
+    // Until everything was looked for, a report would say that what serves does not run.
+    await Promise.race([Promise.allSettled(this.#looking), sleep(this.#options.clock, lookMs)])
+    this.#looking.length = 0
     this.#exposures?.sweep()
     const { clock, random, name } = this.#options
     this.#link = dialForever<Upward, Downward>(control, {
@@ -150,9 +170,12 @@ class RunningAgent implements Agent {
         const kept = this.#plan.assignments.filter((assignment) => !gone.has(assignment.id))
         return this.#take({ epoch: message.epoch, revision: message.revision, assignments: [...kept, ...message.put] })
       }
-      case 'ask':
-        void this.#answer(message.id, message.ask)
+      case 'ask': {
+        const channel = this.#channel
+        assert(channel !== null, 'an ask came over a channel')
+        void this.#answers.answer(message.id, message.ask, (answer) => channel.send(answer))
         return
+      }
       case 'bundle':
         return this.#fetcher.receive(message)
       case 'refused':
@@ -181,7 +204,10 @@ class RunningAgent implements Agent {
   /** Makes runners for what is new, tells the others, and ends what the plan names no more. */
   #carryOut(): void {
     const planned = new Set(this.#plan.assignments.map((assignment) => assignment.id))
-    for (const assignment of this.#plan.assignments) this.#assign(assignment)
+    // Servers first: an instance that is found is connected to them at once.
+    const servers = this.#plan.assignments.filter((assignment) => assignment.kind === 'resource')
+    const instances = this.#plan.assignments.filter((assignment) => assignment.kind !== 'resource')
+    for (const assignment of [...servers, ...instances]) this.#assign(assignment)
     for (const [id, runner] of this.#instances) if (!planned.has(id)) this.#remove(id, () => this.#endInstance(runner))
     for (const [id, runner] of this.#resources) if (!planned.has(id)) this.#remove(id, () => this.#endResource(runner))
     const wanted = this.#plan.assignments.filter((assignment) => assignment.wanted)
@@ -218,6 +244,7 @@ class RunningAgent implements Agent {
         () => this.#changed(),
       )
       this.#resources.set(assignment.id, runner)
+      this.#look(runner.looked)
       // Wanted again while it stopped: the plan says so, and no later message will.
       void runner.done.then(() => {
         if (!this.#leaving) this.#carryOut()
@@ -230,7 +257,17 @@ class RunningAgent implements Agent {
     const runner = new InstanceRunner(assignment, this.#options, this.#surroundings)
     this.#instances.set(assignment.id, runner)
     if (assignment.http !== null || assignment.ready.kind === 'tcp') this.#expose(assignment.id)
-    runner.begin()
+    this.#look(this.#servers().then(() => runner.begin()))
+  }
+
+  /** While the agent starts: what it waits for before it says where things stand. */
+  #look(looking: Promise<void>): void {
+    if (this.#link === null) this.#looking.push(looking)
+  }
+
+  /** Resolves when the servers that instances may be connected to have been looked for, while the agent starts. */
+  async #servers(): Promise<void> {
+    if (this.#link === null) await Promise.all([...this.#resources.values()].map((runner) => runner.looked))
   }
 
   #expose(id: string): void {
@@ -372,60 +409,42 @@ class RunningAgent implements Agent {
     this.#channel?.send({ type: 'applied', revision: this.#plan.revision, busy: [...busy] })
   }
 
-  async #answer(id: string, ask: Ask): Promise<void> {
-    if (ask.kind === 'cancel') return this.#asks.get(ask.ask)?.abort()
-    const channel = this.#channel
-    assert(channel !== null, 'an ask came over a channel')
-    if (ask.kind === 'break' || ask.kind === 'heal') {
-      const done = ask.kind === 'break' ? this.#breaking.take(ask.lease) : this.#breaking.heal(ask.fault)
-      const error = await done.then(() => null, messageOf)
-      return channel.send({ type: 'answer', ask: id, lines: [], done: true, error })
-    }
-    const runner = this.#instances.get(ask.assignment) ?? this.#resources.get(ask.assignment)
-    if (runner === undefined) {
-      return channel.send({
-        type: 'answer',
-        ask: id,
-        lines: [],
-        done: true,
-        error: `${ask.assignment} is not on this node`,
+  /** Deletes what an app has stored here. Throws `agent.in-use` while anything of it is there. */
+  async #deleteData(app: string): Promise<void> {
+    const { domain, stateDir } = this.#options
+    const running = [...this.#instances.values(), ...this.#resources.values()].filter(
+      (runner) => runner.assignment.app === app && !['stopped', 'succeeded', 'failed'].includes(runner.status().phase),
+    )
+    if (running.length > 0) {
+      throw new SteadError({
+        code: 'agent.in-use',
+        message: `${running.map((runner) => runner.assignment.part).join(', ')} of ${app} still runs on this node`,
+        retry: 'later',
       })
     }
-    const abort = new AbortController()
-    this.#asks.set(id, abort)
-    const options = { follow: ask.follow, signal: abort.signal, ...(ask.tail === null ? {} : { tail: ask.tail }) }
-    try {
-      for await (const { timeMs, text } of runner.attempts.output(options)) {
-        channel.send({
-          type: 'answer',
-          ask: id,
-          lines: [{ assignment: ask.assignment, timeMs, text }],
-          done: false,
-          error: null,
-        })
-      }
-      channel.send({ type: 'answer', ask: id, lines: [], done: true, error: null })
-    } catch (error) {
-      channel.send({ type: 'answer', ask: id, lines: [], done: true, error: messageOf(error) })
-    } finally {
-      this.#asks.delete(id)
-    }
+    const opened = this.#domains.get(app)
+    this.#domains.delete(app)
+    await (await opened?.catch(() => null))?.close()
+    await domain.destroy(join(stateDir, 'domains', app))
   }
 
   async #disconnect(): Promise<void> {
     this.#leaving = true
     this.#timer?.[Symbol.dispose]()
     this.#breaking.leave()
-    for (const abort of this.#asks.values()) abort.abort()
+    this.#answers.abort()
     await this.#link?.[Symbol.asyncDispose]()
     this.#channel = null
     this.#fetcher.disconnected()
   }
 
-  async leave(): Promise<void> {
+  async leave(): Promise<{ readonly handedOver: Promise<void> }> {
     await this.#disconnect()
-    for (const runner of this.#instances.values()) runner.leave()
-    await this.#exposures?.[Symbol.asyncDispose]()
+    for (const runner of this.#resources.values()) runner.leave()
+    for (const domain of this.#domains.values()) await (await domain.catch(() => null))?.leave()
+    const handOver = { clock: this.#options.clock, ...handOverMs }
+    const edges = Promise.all([...this.#instances.values()].map((runner) => runner.leave(handOver)))
+    return { handedOver: edges.then(() => this.#exposures?.[Symbol.asyncDispose]()) }
   }
 
   /** Stops everything on this node: instances first, then what they use, then the domains. */

@@ -7,7 +7,7 @@
  */
 import { join } from 'node:path'
 import { isSteadError, messageOf, sleep, SteadError } from '../base/index.ts'
-import { type Forwarder, openForwarder, type Place, type Target } from '../network/index.ts'
+import { type Forwarder, type HandOver, openForwarder, type Place, type Target } from '../network/index.ts'
 import type { AssignmentStatus, Edge, InstanceAssignment } from '../protocol/index.ts'
 import { limitsWithin, type Sandbox, type SandboxSpec } from '../sandbox/index.ts'
 import { Attempts } from './attempts.ts'
@@ -60,6 +60,8 @@ export class InstanceRunner {
   #usage: Usage = unknownUsage
   #timers = new Set<Disposable>()
   #nextCheck: Disposable | null = null
+  /** It is another agent's now: nothing that happens is acted on. */
+  #left = false
   #queue: Promise<void> = Promise.resolve()
   readonly #ended = Promise.withResolvers<void>()
 
@@ -75,14 +77,15 @@ export class InstanceRunner {
     return this.#assignment
   }
 
-  /** Takes it into care: finds a running one from before, or starts it when it may. */
-  begin(): void {
+  /** Takes it into care: finds a running one from before, or starts it when it may. Resolves when it has looked. */
+  begin(): Promise<void> {
     this.#enqueue(async () => {
       const found = await this.attempts.adopt()
       if (found === null) return this.#check()
       await this.#adopted(found)
       if (!this.#assignment.wanted) this.#event({ kind: 'stop' })
     })
+    return this.#queue
   }
 
   /** Takes the newest assignment: targets of edges change often, and whether it is wanted. */
@@ -132,9 +135,15 @@ export class InstanceRunner {
     return this.#ended.promise
   }
 
-  /** Lets go without ending the program: it goes on, and the next agent finds it. */
-  leave(): void {
+  /**
+   * Lets go without ending the program: it goes on, and the next agent finds it. Resolves when its edges are the next
+   * agent's alone.
+   */
+  async leave(handOver: HandOver | null): Promise<void> {
+    this.#left = true
     this.#clearTimers()
+    if (handOver !== null)
+      await Promise.all([...this.#forwarders.values()].map((forwarder) => forwarder.handOver(handOver)))
     this.#closeNetwork()
   }
 
@@ -146,11 +155,13 @@ export class InstanceRunner {
 
   #event(event: LifeEvent): void {
     this.#enqueue(async () => {
+      if (this.#left) return
       const before = this.#life
       const { life, commands } = step(before, event, this.#assignment.kind === 'job' ? jobPolicy : servicePolicy)
       this.#life = life
       if (life.phase !== before.phase) this.#sinceMs = this.#options.clock.nowMs()
       if (life.phase !== before.phase || life.reason !== before.reason) this.#surroundings.changed()
+      if (life.phase === 'ready' && before.phase === 'starting') this.attempts.noteServing()
       if (['stopped', 'succeeded', 'failed'].includes(life.phase)) this.#ended.resolve()
       for (const command of commands) {
         if (command.kind === 'start') await this.#start()
@@ -276,6 +287,7 @@ export class InstanceRunner {
     void sandbox.exited.then((exit) => {
       this.#sandbox = null
       this.#usage = unknownUsage
+      if (this.#left) return
       this.#clearTimers()
       this.#closeNetwork()
       this.#event({ kind: 'exited', exit })
@@ -295,7 +307,9 @@ export class InstanceRunner {
     const service = this.#assignment.kind === 'service'
     // Each attempt before this one has ended; those of a job have failed, or there would be no later one.
     const restarts = this.attempts.count() - 1
-    this.#life = { ...newLife, phase: 'starting', everReady: service, restarts, failures: service ? 0 : restarts }
+    // What served is not taken out of the routes for the time of a probe: whoever asked it meanwhile was answered.
+    const phase = service && this.attempts.hasServed() ? 'ready' : 'starting'
+    this.#life = { ...newLife, phase, everReady: service, restarts, failures: service ? 0 : restarts }
     try {
       const place = network.capabilities.isolation === 'native' ? await this.#placeOf(sandbox) : null
       if (place !== null) {

@@ -43,6 +43,10 @@ export class ResourceRunner {
   #server: ProviderServer | null = null
   /** The assignment that is in force, once all its steps are done. */
   #applied: ResourceAssignment | null = null
+  #left = false
+  /** Its server was found running: it answers before everything that was declared has been looked at again. */
+  #found = false
+  readonly #looked = Promise.withResolvers<void>()
   #news = Promise.withResolvers<void>()
   readonly #done: Promise<void>
 
@@ -105,7 +109,8 @@ export class ResourceRunner {
 
   /** Where its edges lead; null while nothing answers, and for a resource without a server. */
   endpoint(): Endpoint | null {
-    return this.#applied === null || this.#server === null ? null : { kind: 'unix', path: this.#server.socketPath }
+    const answers = this.#applied !== null || this.#found
+    return answers && this.#server !== null ? { kind: 'unix', path: this.#server.socketPath } : null
   }
 
   /**
@@ -117,10 +122,21 @@ export class ResourceRunner {
     return this.#applied !== null && inForce && this.#applied.grants.some((grant) => grant.consumer === consumer)
   }
 
+  /** Lets go of the server without ending it: it goes on, and the next agent finds it. */
+  leave(): void {
+    this.#left = true
+    this.#stop.abort(new Error('left'))
+  }
+
   /** Stops the server and resolves when it is gone. */
   async stop(): Promise<void> {
     this.#stop.abort(new Error('stopped'))
     await this.#done
+  }
+
+  /** Resolves when it is known whether its server runs already, or cannot be known now. */
+  get looked(): Promise<void> {
+    return this.#looked.promise
   }
 
   /** Resolves when it has stopped. */
@@ -144,6 +160,7 @@ export class ResourceRunner {
         await this.#unheld()
         await this.#serve(assignment, () => (pauseMs = pauseMinMs))
       } catch (error) {
+        this.#looked.resolve()
         if (this.#stop.signal.aborted) break
         const final = isSteadError(error) && error.retry === 'never'
         const words =
@@ -157,6 +174,8 @@ export class ResourceRunner {
         this.#restarts += 1
       }
     }
+    // The next agent's now, with its edges still open here for a while.
+    if (this.#left) return
     this.#applied = null
     this.#to('stopping', null)
     await this.#stopServer()
@@ -184,9 +203,11 @@ export class ResourceRunner {
     this.#to('starting', null)
     const context = await this.#context(first)
     await this.#startServer(await provider.provision(context), context)
+    this.#looked.resolve()
     const sandbox = this.#sandbox
     const ended = sandbox?.exited.then(async (exit) => {
       if (this.#sandbox === sandbox) this.#sandbox = null
+      this.#found = false
       throw new SteadError({
         code: 'agent.server-ended',
         message: `the server ${exit.sentence}`,
@@ -240,7 +261,11 @@ export class ResourceRunner {
       // A turn of the event loop: what ended before it was adopted has said so by then.
       const turn = sleep(this.#options.clock, 0).then(() => false)
       const ended = await Promise.race([this.#sandbox.exited.then(() => true), turn])
-      if (!ended) return
+      if (!ended) {
+        this.#found = true
+        this.#changed()
+        return
+      }
     }
     await this.#stopServer()
     const { number, recordDir } = await this.attempts.next()
@@ -255,6 +280,7 @@ export class ResourceRunner {
 
   async #stopServer(): Promise<void> {
     const sandbox = this.#sandbox
+    this.#found = false
     if (sandbox !== null && this.#server !== null) await endServer(this.#options, sandbox, this.#server)
     this.#sandbox = null
   }

@@ -23,11 +23,11 @@ export class Asks {
     this.#random = random
   }
 
-  /** Asks a node for output and yields it. Throws `control.logs-failed` with the node's words. */
-  async *logs(
+  /** Asks a node and yields what it answers. Throws `control.ask-failed` with the node's words. */
+  async *ask(
     node: string,
     send: (id: string, ask: Ask) => void,
-    what: Extract<Ask, { kind: 'logs' }>,
+    what: Exclude<Ask, { kind: 'cancel' }>,
     signal: AbortSignal,
   ): AsyncIterable<LogLine> {
     const id = randomId(this.#random)
@@ -42,8 +42,7 @@ export class Asks {
       send(id, what)
       for (;;) {
         yield* ask.lines.splice(0)
-        if (ask.error !== null)
-          throw new SteadError({ code: 'control.logs-failed', message: ask.error, retry: 'later' })
+        if (ask.error !== null) throw new SteadError({ code: 'control.ask-failed', message: ask.error, retry: 'later' })
         if (ask.done) return
         await new Promise<void>((resolve) => (ask.wake = resolve))
       }
@@ -51,25 +50,6 @@ export class Asks {
       signal.removeEventListener('abort', onAbort)
       this.#open.delete(id)
       send(id, { kind: 'cancel', ask: id })
-    }
-  }
-
-  /** Asks a node to do something; resolves when it has. Throws `control.fault-refused` with the node's words. */
-  async order(
-    node: string,
-    send: (id: string, ask: Ask) => void,
-    what: Extract<Ask, { kind: 'break' | 'heal' }>,
-  ): Promise<void> {
-    const id = randomId(this.#random)
-    const ask: OpenAsk = { node, lines: [], done: false, error: null, wake: () => {} }
-    this.#open.set(id, ask)
-    try {
-      send(id, what)
-      while (!ask.done) await new Promise<void>((resolve) => (ask.wake = resolve))
-      if (ask.error !== null)
-        throw new SteadError({ code: 'control.fault-refused', message: ask.error, retry: 'later' })
-    } finally {
-      this.#open.delete(id)
     }
   }
 

@@ -8,8 +8,13 @@ import { type Assignment, assignmentSchema, type Plan, planSchema } from './plan
 import { type RouteTable, routeTableSchema } from './routes.ts'
 import { type AssignmentStatus, statusSchema } from './status.ts'
 
-/** Version of these messages. A peer of another version is refused by name. */
-export const protocolVersion = 1 as const
+/**
+ * Version of these messages, and the oldest that control still speaks with: an upgrade goes node by node, so control is a
+ * version ahead for a while. A peer outside these is refused by name. What is new in a version is a message or a field
+ * that an older peer can do without, and control sends a new message only to a peer that knows it.
+ */
+export const protocolVersion = 2
+export const protocolVersionMin = 1
 
 /** Most faults that a node tells of, those that are over included. */
 const faultsMax = 100
@@ -20,11 +25,22 @@ const bundlePiecesMax = 256
 /** A question from control to a node, answered in pieces under its id. */
 export type Ask =
   | { readonly kind: 'logs'; readonly assignment: string; readonly tail: number | null; readonly follow: boolean }
+  /** Delete what an app has stored here, once nothing of it runs. Since protocol 2. */
+  | { readonly kind: 'delete-data'; readonly app: string }
   | { readonly kind: 'cancel'; readonly ask: string }
-  /** Break something; answered once it is broken. It heals by itself. */
+  /** Break something; answered once it is broken. It heals by itself. Since protocol 2. */
   | { readonly kind: 'break'; readonly lease: FaultLease }
-  /** Heal a fault before its time. */
+  /** Heal a fault before its time. Since protocol 2. */
   | { readonly kind: 'heal'; readonly fault: string }
+
+/** The version of the protocol in which a node learned to answer each kind of ask. */
+export const askSince: Readonly<Record<Ask['kind'], number>> = {
+  logs: 1,
+  cancel: 1,
+  'delete-data': 2,
+  break: 2,
+  heal: 2,
+}
 
 /** A line of an instance's output. */
 export interface LogLine {
@@ -108,6 +124,7 @@ export const upwardSchema: z.ZodType<Upward> = z.discriminatedUnion('type', [
 
 const ask: z.ZodType<Ask> = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('logs'), assignment: z.string(), tail: z.int().nullable(), follow: z.boolean() }),
+  z.object({ kind: z.literal('delete-data'), app: z.string() }),
   z.object({ kind: z.literal('cancel'), ask: z.string() }),
   z.object({ kind: z.literal('break'), lease: faultLeaseSchema }),
   z.object({ kind: z.literal('heal'), fault: z.string() }),
