@@ -23,7 +23,10 @@ function compile(): void {
 
 /** Data files, beside the code that reads them. */
 function copyData(): void {
-  for (const path of globSync('src/**/*.json', { cwd: root, exclude: ['src/**/fixtures/**'] })) {
+  for (const path of globSync('src/**/*.json', {
+    cwd: root,
+    exclude: ['src/**/fixtures/**', 'src/dashboard/web/**'],
+  })) {
     const target = join(dist, relative('src', path))
     mkdirSync(dirname(target), { recursive: true })
     copyFileSync(join(root, path), target)
@@ -35,6 +38,13 @@ function promisedPaths(manifest: { readonly exports: unknown; readonly bin: unkn
   const paths = (value: unknown): string[] =>
     typeof value === 'string' ? [value] : Object.values(value ?? {}).flatMap(paths)
   return [...paths(manifest.exports), ...paths(manifest.bin)]
+}
+
+/** The pages of the dashboard, beside the code that serves them. */
+function buildPages(): void {
+  const argv = [join(root, 'scripts', 'dashboard.ts'), '--out', join(dist, 'dashboard', 'web')]
+  const { status } = spawnSync(process.execPath, argv, { cwd: root, stdio: 'inherit' })
+  if (status !== 0) fail('the pages of the dashboard cannot be built: see the lines above')
 }
 
 function check(): void {
@@ -50,5 +60,6 @@ function check(): void {
 if (existsSync(dist)) rmSync(dist, { recursive: true })
 compile()
 copyData()
+buildPages()
 check()
 process.stdout.write(`build: ${globSync('**/*.js', { cwd: dist }).length} modules in dist\n`)

@@ -5,6 +5,7 @@ const steps = [
   { name: 'format', argv: ['node_modules/.bin/oxfmt', '--check', 'src', 'test', 'scripts', 'examples'] },
   { name: 'lint', argv: ['node_modules/.bin/oxlint', '--deny-warnings', 'src', 'test', 'scripts', 'examples'] },
   { name: 'types', argv: ['node_modules/.bin/tsc', '-p', '.'] },
+  { name: 'types of the dashboard', argv: ['node_modules/.bin/tsc', '-p', 'src/dashboard/web'] },
   { name: 'types of the examples', argv: ['node_modules/.bin/tsc', '-p', 'examples'] },
   { name: 'tests', argv: [process.execPath, 'scripts/test.ts'] },
 ]

@@ -6,7 +6,6 @@
 import { createHash } from 'node:crypto'
 import { existsSync, globSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { build } from 'vite'
 
 const root = join(import.meta.dirname, '..')
 const web = join(root, 'src', 'dashboard', 'web')
@@ -22,11 +21,22 @@ function sourceDigest(): string {
   return hash.digest('hex')
 }
 
+/** The licences of what the built half holds. */
+function licences(): string {
+  const packages = ['preact', 'uplot', '@fontsource-variable/inter', '@fontsource-variable/jetbrains-mono']
+  const texts = packages.map(
+    (name) => `${name}\n\n${readFileSync(join(root, 'node_modules', name, 'LICENSE'), 'utf8').trim()}`,
+  )
+  return `${texts.join(`\n\n${'-'.repeat(80)}\n\n`)}\n`
+}
+
 const digest = sourceDigest()
 const stamp = join(out, 'source.sha256')
 if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== digest) {
   const fresh = `${out}.new`
   rmSync(fresh, { recursive: true, force: true })
+  // Loaded only when there is something to build: it is asked at every start.
+  const { build } = await import('vite')
   await build({
     configFile: false,
     root: web,
@@ -41,6 +51,7 @@ if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== digest) {
       chunkSizeWarningLimit: 300,
     },
   })
+  writeFileSync(join(fresh, 'licenses.txt'), licences())
   writeFileSync(join(fresh, 'source.sha256'), digest)
   mkdirSync(dirname(out), { recursive: true })
   rmSync(out, { recursive: true, force: true })

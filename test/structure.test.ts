@@ -26,10 +26,14 @@ const layers: Record<string, readonly string[]> = {
   agent: ['base', 'model', 'artifact', 'sandbox', 'network', 'domain', 'provider', 'protocol', 'transport'],
   gateway: ['base', 'model', 'network', 'protocol', 'transport'],
   operator: ['base', 'model', 'protocol', 'transport'],
+  dashboard: ['base', 'model', 'protocol', 'operator'],
 }
 
 /** Folders that may touch files, network or processes; elsewhere only under drivers/ and in conformance suites. */
 const rim = ['artifact', 'evaluate', 'transport', 'agent', 'gateway', 'dashboard', 'operator', 'cli', 'network']
+
+/** What runs in a browser: it is bundled, has the browser's clock, and no Node. */
+const browserHalf = 'src/dashboard/web/'
 
 /** Files longer than 500 lines, each with its reason. */
 const longFiles: Record<string, string> = {}
@@ -50,7 +54,7 @@ function codeOf(text: string): string {
 }
 
 const root = join(import.meta.dirname, '..')
-const files: SourceFile[] = globSync('src/**/*.ts', { cwd: root })
+const files: SourceFile[] = globSync('src/**/*.{ts,tsx}', { cwd: root })
   .sort()
   .map((path) => {
     const text = readFileSync(join(root, path), 'utf8')
@@ -192,9 +196,35 @@ test('only the rim touches files, network and processes', () => {
   offenders(found, 'I/O outside the rim')
 })
 
+test('the browser half runs in a browser', () => {
+  const found = sources
+    .filter((file) => file.path.startsWith(browserHalf))
+    .flatMap((file) =>
+      file.valueImports
+        .filter((target) => target.startsWith('node:') || (target.startsWith('src/') && !inBrowser(target)))
+        .map((target) => `${file.path} -> ${target}`),
+    )
+  offenders(found, 'an import of what a browser does not have')
+  const wire = sources.find((file) => file.path === 'src/dashboard/wire.ts')
+  assert.deepEqual(wire?.valueImports, [], 'what both halves share imports nothing but types')
+  offenders(
+    sources
+      .filter(
+        (file) => !file.path.startsWith(browserHalf) && file.imports.some((target) => target.startsWith(browserHalf)),
+      )
+      .map((file) => file.path),
+    'the server half imports the browser half',
+  )
+})
+
+function inBrowser(path: string): boolean {
+  return path.startsWith(browserHalf) || path === 'src/dashboard/wire.ts'
+}
+
 test('clock and randomness are passed in', () => {
   const found = sources
     .filter((file) => !['src/base/clock.ts', 'src/base/random.ts'].includes(file.path) && file.folder !== 'cli')
+    .filter((file) => !file.path.startsWith(browserHalf))
     .filter((file) =>
       /\bDate\.now\(|\bMath\.random\(|\bnew Date\(\)|\bperformance\.now\(|\brandomUUID\(/.test(file.text),
     )

@@ -1,0 +1,133 @@
+/** A platform that is not there, for tests of what looks at one: an app of any number of parts, which the test moves. */
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Graph, Part } from '../model/index.ts'
+import { type Caller, type Operations, type PartStatus, rights, type Status, unknownApp } from '../operator/index.ts'
+
+/** A service whose field `use` names others. */
+function service(name: string, uses: readonly string[]): Part {
+  return {
+    kind: 'service',
+    name,
+    from: '.',
+    run: ['node', 'server.js'],
+    env: { SECRET_OF_THE_ENVIRONMENT: 'never told' },
+    uses: uses.map((part) => ({ as: part, part })),
+    limits: { memoryBytes: 1, cpuCores: 1, pidsMax: 1 },
+    egress: [],
+    http: 3000,
+    ready: { kind: 'started', timeoutMs: 1000 },
+    replicas: 1,
+  }
+}
+
+export interface Synthetic {
+  readonly operations: Operations
+  /** Changes the status that is told, and says so. */
+  move(change: (status: Status) => Status): void
+  /** What was asked that changes something. */
+  readonly asked: string[]
+}
+
+export interface SyntheticOptions {
+  readonly count?: number
+  /** Names of the first parts, where others than `part-N`. */
+  readonly names?: readonly string[]
+  readonly apps?: readonly string[]
+}
+
+/** Apps with services that use one another, in layers of many. */
+export function synthetic({ count = 3, names = [], apps = ['shop'] }: SyntheticOptions = {}): Synthetic {
+  const all = Array.from({ length: count }, (_, index) => names[index] ?? `part-${index}`)
+  const parts = all.map((name, index) =>
+    service(
+      name,
+      // Like a tree with some ways across, so that there are layers of many.
+      [2 * index + 1, 2 * index + 2, index + 7].flatMap((other) => all[other] ?? []),
+    ),
+  )
+  const graph = { version: 1, app: 'shop', parts, routes: [{ host: 'shop.localhost', path: '/', part: all[0] ?? '' }] }
+  let status = {
+    app: 'shop',
+    release: 1,
+    wanted: true,
+    urls: ['http://shop.localhost:8080'],
+    pid: 1,
+    parts: all.map(
+      (part): PartStatus =>
+        ({
+          part,
+          kind: 'service',
+          instance: `shop.${part}.1`,
+          phase: 'ready',
+          reason: null,
+          restarts: 0,
+          pid: 1,
+          sinceMs: Date.now(),
+          memoryBytes: 30_000_000,
+          cpuSeconds: 1,
+        }) as PartStatus,
+    ),
+    faults: [],
+    traffic: [],
+    weaker: [],
+    drivers: { sandbox: 'none', network: 'none', domain: 'none' },
+  } as Status
+  const asked: string[] = []
+  let version = 0
+  const known = (app: string): void => {
+    if (!apps.includes(app)) throw unknownApp(app, apps)
+  }
+  const operations: Partial<Operations> = {
+    platform: () =>
+      ({
+        version: '0.0.0',
+        mode: 'serve',
+        pid: 1,
+        apps: apps.map((app) => ({ app, release: 1, wanted: true, origin: null, urls: status.urls })),
+        weaker: [],
+        drivers: status.drivers,
+      }) as unknown as ReturnType<Operations['platform']>,
+    status(app) {
+      known(app)
+      return { ...status, app }
+    },
+    graph(app) {
+      known(app)
+      return graph as Graph
+    },
+    async *logs(_app, part, { follow, signal }) {
+      for (let line = 0; line < 3; line += 1)
+        yield { assignment: `shop.${part ?? all[0]}.1`, timeMs: Date.now(), text: `line ${line} <b>bold</b>` }
+      while (follow && !signal.aborted) await pause(20, undefined, { signal }).catch(() => {})
+    },
+    async *changes(intervalMs, signal) {
+      let seen = version
+      while (!signal.aborted) {
+        await pause(Math.min(intervalMs, 20), undefined, { signal }).catch(() => {})
+        if (seen === version) continue
+        seen = version
+        yield
+      }
+    },
+    breakPart(app, { fault }) {
+      known(app)
+      asked.push(`break ${fault.kind}`)
+      return Promise.resolve('f1')
+    },
+    heal(_app, fault) {
+      asked.push(`heal ${fault}`)
+      return Promise.resolve()
+    },
+  }
+  return {
+    operations: operations as Operations,
+    asked,
+    move(change) {
+      status = change(status)
+      version += 1
+    },
+  }
+}
+
+export const everybody: Caller = { name: 'somebody', rights: new Set(rights) }
+export const reader: Caller = { name: 'a reader', rights: new Set(['read']) }
