@@ -167,8 +167,11 @@ export class Breaking {
     this.#timer = null
     const next = Math.min(...this.#faults.lasting.map(({ deadlineMs }) => deadlineMs))
     if (next === Number.POSITIVE_INFINITY) return
-    this.#timer = this.#clock.after(Math.max(0, next - this.#clock.monotonicMs()), () => {
-      void this.#end(due(this.#faults, this.#now()))
+    this.#timer = this.#clock.after(Math.max(0, Math.ceil(next - this.#clock.monotonicMs())), () => {
+      const over = due(this.#faults, this.#now())
+      // A timer may come a little early.
+      if (over.length === 0) this.#schedule()
+      else void this.#end(over)
     })
   }
 

@@ -22,6 +22,8 @@ const bodyBytesMax = 64 * 1024
 /** Streams of one session (a page holds two), and of all. */
 const streamsMax = 24
 const allStreamsMax = 120
+/** How long a stream of a session that is over may take to end. */
+const endMs = 1000
 /** A page that has not read for so long is gone. */
 const drainTimeoutMs = 30_000
 
@@ -183,7 +185,8 @@ class Site {
     }
     session.streams += 1
     this.#streams += 1
-    const end = (): void => void answer.destroy()
+    // What is told ends by the session's signal; whoever does not read it is cut off.
+    const end = (): void => void this.#parts.clock.after(endMs, () => answer.destroy())
     session.over.signal.addEventListener('abort', end)
     try {
       await work()
@@ -199,7 +202,8 @@ class Site {
     const abort = new AbortController()
     answer.on('close', () => abort.abort())
     answer.writeHead(200, { 'content-type': 'application/x-ndjson' })
-    const messages = feed({ observer, clock, caller: session.caller, app: query.get('app'), signal: abort.signal })
+    const signal = AbortSignal.any([abort.signal, session.over.signal])
+    const messages = feed({ observer, clock, caller: session.caller, app: query.get('app'), signal })
     for await (const message of messages) {
       if (!answer.write(`${JSON.stringify(message)}\n`)) await drained(answer, clock)
     }

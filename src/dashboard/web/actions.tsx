@@ -11,10 +11,16 @@ import { ask, Refusal } from './session.ts'
 import { questionOf, warningOf } from './words.ts'
 
 /** Operations that a part may have, by what their path ends on. */
-const partOperations: readonly { readonly word: string; readonly end: string; readonly icon: IconName }[] = [
-  { word: 'Restart', end: 'restart', icon: 'restart' },
-  { word: 'Stop', end: 'stop', icon: 'stop' },
-  { word: 'Start', end: 'start', icon: 'start' },
+const partOperations: readonly {
+  readonly word: string
+  readonly end: string
+  readonly icon: IconName
+  readonly kinds: readonly ShapePart['kind'][]
+}[] = [
+  { word: 'Run it now', end: 'run', icon: 'start', kinds: ['job'] },
+  { word: 'Restart', end: 'restart', icon: 'restart', kinds: ['service'] },
+  { word: 'Stop', end: 'stop', icon: 'stop', kinds: ['service'] },
+  { word: 'Start', end: 'start', icon: 'start', kinds: ['service'] },
 ]
 
 const leases = [
@@ -70,8 +76,10 @@ interface ActionsProps {
 export function PartButtons({ app, part, offers }: ActionsProps): JSX.Element | null {
   const { busy, problem, run } = useAction()
   const path = (end: string): string => `/v1/apps/:app/parts/:part/${end}`
-  const offered = partOperations.filter(({ end }) => offers.includes(`POST ${path(end)}`))
-  if (offered.length === 0 || part.kind === 'resource') return null
+  const offered = partOperations.filter(
+    ({ end, kinds }) => kinds.includes(part.kind) && offers.includes(`POST ${path(end)}`),
+  )
+  if (offered.length === 0) return null
   const url = (end: string): string =>
     `/api/v1/apps/${encodeURIComponent(app.head.app)}/parts/${encodeURIComponent(part.name)}/${end}`
   return (

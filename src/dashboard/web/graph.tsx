@@ -3,7 +3,7 @@
  * keyboard reaches them; edges are drawn under them. Invariant: nothing is laid out anew unless the graph itself changes.
  */
 import type { JSX } from 'preact'
-import { useMemo, useRef } from 'preact/hooks'
+import { useEffect, useMemo, useRef } from 'preact/hooks'
 import type { EdgeTraffic } from '../../operator/index.ts'
 import type { AppState, Shape } from '../wire.ts'
 import { useMedia, useSize } from './hooks.ts'
@@ -49,6 +49,20 @@ export function Graph({ app, parts, nowMs, selected, onSelect }: GraphProps): JS
   )
   const width = layout.width * scale
   const height = layout.height * scale
+  // A part that was chosen elsewhere may be out of sight; the page itself is not moved.
+  useEffect(() => {
+    const box = frame.current
+    const place = selected === null ? undefined : layout.nodes.get(selected)
+    if (box === null || place === undefined) return
+    const left = place.x * scale + margin
+    const top = place.y * scale + margin
+    const seen =
+      left >= box.scrollLeft &&
+      left + options.nodeWidth * scale <= box.scrollLeft + box.clientWidth &&
+      top >= box.scrollTop &&
+      top + options.nodeHeight * scale <= box.scrollTop + box.clientHeight
+    if (!seen) box.scrollTo({ left: left - box.clientWidth / 2, top: top - box.clientHeight / 2 })
+  }, [selected, layout, scale])
   return (
     <div class="graph" ref={frame} role="group" aria-label={`The parts of ${app.head.app} and what they use`}>
       <div class="graph-room" style={{ width: `${width + 2 * margin}px`, height: `${height + 2 * (margin + 14)}px` }}>

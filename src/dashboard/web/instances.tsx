@@ -1,9 +1,13 @@
 /** Every instance in a table: how it is, since when, what it uses, and why it does not run. On a phone each row is a card. */
 import type { JSX } from 'preact'
+import { useState } from 'preact/hooks'
 import type { AppState, Sample } from '../wire.ts'
 import { Icon, iconOf } from './icons.tsx'
 import { kindWord, type PartView } from './parts.ts'
 import { age, bytes, cores, phaseWord, share, toneOf, uptimeShare } from './words.ts'
+
+/** With more parts than this, those that are not well can be shown alone. */
+const fewMax = 12
 
 export interface InstancesProps {
   readonly app: AppState
@@ -15,6 +19,9 @@ export interface InstancesProps {
 }
 
 export function Instances({ app, parts, newest, nowMs, selected, onSelect }: InstancesProps): JSX.Element {
+  const [onlyBad, setOnlyBad] = useState(false)
+  const many = parts.length > fewMax
+  const shown = many && onlyBad ? parts.filter(({ tone }) => tone === 'bad' || tone === 'busy') : parts
   const urls = new Map(app.shape.routes.map(({ host, path, part }) => [part, { host, path }]))
   const urlOf = (part: string): string | null => {
     const route = urls.get(part)
@@ -26,8 +33,16 @@ export function Instances({ app, parts, newest, nowMs, selected, onSelect }: Ins
   }
   return (
     <section class="card" id="instances" aria-labelledby="instances-title">
-      <h2 id="instances-title">Instances</h2>
-      <div class="table-room">
+      <header class="instances-head">
+        <h2 id="instances-title">Instances</h2>
+        {many && (
+          <label class="check">
+            <input type="checkbox" checked={onlyBad} onChange={() => setOnlyBad(!onlyBad)} />
+            Only what is not well
+          </label>
+        )}
+      </header>
+      <div class={many ? 'table-room table-many' : 'table-room'} tabIndex={many ? 0 : undefined}>
         <table>
           <thead>
             <tr>
@@ -52,7 +67,7 @@ export function Instances({ app, parts, newest, nowMs, selected, onSelect }: Ins
             </tr>
           </thead>
           <tbody>
-            {parts.flatMap(({ shape, instances, uptime }) =>
+            {shown.flatMap(({ shape, instances, uptime }) =>
               instances.map((instance) => {
                 const tone = toneOf(instance)
                 const url = urlOf(shape.name)

@@ -91,16 +91,13 @@ function Bar({ view, app }: { readonly view: View; readonly app: string | null }
       </a>
       {several && app !== null && (
         <nav class="bar-apps" aria-label="Apps">
-          <label>
-            <span class="hidden">App</span>
-            <select value={app} onChange={(event) => go({ app: event.currentTarget.value, part: null })}>
-              {view.apps?.map(({ head }) => (
-                <option key={head.app} value={head.app}>
-                  {head.app}
-                </option>
-              ))}
-            </select>
-          </label>
+          <select aria-label="App" value={app} onChange={(event) => go({ app: event.currentTarget.value, part: null })}>
+            {view.apps?.map(({ head }) => (
+              <option key={head.app} value={head.app}>
+                {head.app}
+              </option>
+            ))}
+          </select>
         </nav>
       )}
       <span class="bar-line" role="status">
