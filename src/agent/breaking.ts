@@ -138,6 +138,8 @@ export class Breaking {
     if (fault.kind !== 'fill-disk') return
     const domain = await this.#breakable.domain(app)
     rmSync(join(domain.path, fillPrefix + id), { force: true })
+    // btrfs gives room back with its next commit, which may be half a minute away.
+    await promisify(execFile)('sync', ['--file-system', domain.path])
   }
 
   async #end(statuses: readonly FaultStatus[]): Promise<void> {

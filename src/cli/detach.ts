@@ -6,7 +6,7 @@ import { SteadError } from '../base/index.ts'
 import { operatorClient } from '../operator/index.ts'
 import { type ExitCode, exitCodes } from './exit-codes.ts'
 import { checkSpace, type Home, prepareHome } from './home.ts'
-import { print, type Steps } from './terminal.ts'
+import { note, print, type Steps } from './terminal.ts'
 
 /** Starts the same command again in the background and waits until it is ready or has failed. Throws `cli.start-failed`. */
 export async function startDetached(
@@ -48,6 +48,7 @@ export async function startDetached(
       if (status !== null && status.parts.every((part) => part.kind === 'job' || part.phase === 'ready')) {
         detail(`process ${child.pid}`)
         for (const url of status.urls) print(url)
+        note('`stead dashboard` prints a way into its dashboard.')
         return exitCodes.ok
       }
     }

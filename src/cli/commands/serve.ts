@@ -17,10 +17,11 @@ export const serveCommand: Command = {
   name: 'serve',
   usage: '',
   summary: 'run as a daemon, for as many apps as deploy brings',
-  help: `  --port N      port of the way in (default ${asRoot ? 80 : 8080})
-  --host ADDR   address it listens on (default 0.0.0.0; :: for IPv6 and IPv4)
-  --install     write the systemd unit instead, and say how to start it
-  --print-unit  print the unit
+  help: `  --port N             port of the way in (default ${asRoot ? 80 : 8080})
+  --host ADDR          address it listens on (default 0.0.0.0; :: for IPv6 and IPv4)
+  --dashboard-port N   port of the dashboard, on 127.0.0.1 (default 8090, or the next that is free)
+  --install            write the systemd unit instead, and say how to start it
+  --print-unit         print the unit
 
   Control, agent and gateway run as processes of their own. Ending this command, or a crash of any of them,
   stops no app: \`stead down APP\` does that. SIGHUP takes up a new version of Stead without a lost request.
@@ -28,6 +29,7 @@ export const serveCommand: Command = {
   options: {
     port: { type: 'string' },
     host: { type: 'string' },
+    'dashboard-port': { type: 'string' },
     install: { type: 'boolean' },
     'print-unit': { type: 'boolean' },
     role: { type: 'string' },
@@ -40,16 +42,18 @@ export const serveCommand: Command = {
 async function serve(input: Input): Promise<ExitCode> {
   const port = input.number('port', 1, 65_535) ?? (asRoot ? 80 : 8080)
   const host = input.text('host') ?? '0.0.0.0'
+  const dashboardPort = input.number('dashboard-port', 0, 65_535)
   const role = input.text('role')
   if (role !== null) {
-    await runRole(roleNamed(role), { host, port, fd: input.number('fd', 3, 3) })
+    await runRole(roleNamed(role), { host, port, dashboardPort, fd: input.number('fd', 3, 3) })
     return exitCodes.ok
   }
-  const args = ['serve', '--port', String(port), '--host', host]
+  const own = dashboardPort === null ? [] : ['--dashboard-port', String(dashboardPort)]
+  const args = ['serve', '--port', String(port), '--host', host, ...own]
   if (input.flag('install') || input.flag('print-unit')) return install(args, input.flag('install'))
   checkSpace(daemonHome())
-  note(`stead serves on ${host}, port ${port}. Bring an app with \`stead deploy DIR\`.`)
-  const end = await supervise({ host, port, onNotice: note })
+  note(`stead serves on ${host}, port ${port}. Bring an app with \`stead deploy DIR\`; \`stead dashboard\` shows it.`)
+  const end = await supervise({ host, port, dashboardPort, onNotice: note })
   if (end === 'renewed') return succeed(args)
   return exitCodes.ok
 }

@@ -11,7 +11,7 @@ import { readDescription } from './description.ts'
 import { daemonOperations } from './operations.ts'
 import { graceMs, type RoleContext } from './role.ts'
 
-export async function runControl({ home, port, stopped, say }: RoleContext): Promise<void> {
+export async function runControl({ home, port, dashboardPort, stopped, say }: RoleContext): Promise<void> {
   const path = claimPath(home, 'control')
   await takeOver(path, graceMs)
   claim(path, version)
@@ -31,7 +31,7 @@ export async function runControl({ home, port, stopped, say }: RoleContext): Pro
     await using _operator = await serveOperator(home.operatorSocket, operations)
     try {
       const clock = systemClock
-      dashboard = dashboards.use(await serveDashboard({ port: null, operations, clock, random: systemRandom }))
+      dashboard = dashboards.use(await serveDashboard({ port: dashboardPort, operations, clock, random: systemRandom }))
     } catch (error) {
       // Apps matter more than the look at them.
       say(`the dashboard is not served: ${messageOf(error)}`)

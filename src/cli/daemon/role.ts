@@ -10,6 +10,8 @@ import type { Role } from './claim.ts'
 export interface RoleOptions {
   readonly host: string
   readonly port: number
+  /** Null: the usual one, or the next that is free. */
+  readonly dashboardPort: number | null
   /** A socket that listens there already, as a descriptor of this process; null when the gateway is to listen itself. */
   readonly fd: number | null
 }
