@@ -1,5 +1,6 @@
 /** A platform that is not there, for tests of what looks at one: an app of any number of parts, which the test moves. */
 import { setTimeout as pause } from 'node:timers/promises'
+import { systemClock } from '../base/index.ts'
 import type { Graph, Part } from '../model/index.ts'
 import { type Caller, type Operations, type PartStatus, rights, type Status, unknownApp } from '../operator/index.ts'
 
@@ -62,7 +63,7 @@ export function synthetic({ count = 3, names = [], apps = ['shop'] }: SyntheticO
           reason: null,
           restarts: 0,
           pid: 1,
-          sinceMs: Date.now(),
+          sinceMs: systemClock.nowMs(),
           memoryBytes: 30_000_000,
           cpuSeconds: 1,
         }) as PartStatus,
@@ -97,7 +98,7 @@ export function synthetic({ count = 3, names = [], apps = ['shop'] }: SyntheticO
     },
     async *logs(_app, part, { follow, signal }) {
       for (let line = 0; line < 3; line += 1)
-        yield { assignment: `shop.${part ?? all[0]}.1`, timeMs: Date.now(), text: `line ${line} <b>bold</b>` }
+        yield { assignment: `shop.${part ?? all[0]}.1`, timeMs: systemClock.nowMs(), text: `line ${line} <b>bold</b>` }
       while (follow && !signal.aborted) await pause(20, undefined, { signal }).catch(() => {})
     },
     async *changes(intervalMs, signal) {
