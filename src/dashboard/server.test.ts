@@ -170,6 +170,8 @@ suite('the dashboard over HTTP', () => {
       ['DELETE', '/api/v1/apps/shop/faults/f1'],
     ] as const)
       assert.equal((await ask(port, path, { method, headers: session })).status, 403, path)
+    const blind = await logIn(dashboard, { name: 'nobody', rights: new Set(['logs']) })
+    assert.notEqual((await ask(port, '/api/feed', { headers: blind })).status, 200)
     const [hello] = await feedOf(session, 1)
     assert.ok(hello?.type === 'hello')
     assert.deepEqual(
@@ -177,6 +179,7 @@ suite('the dashboard over HTTP', () => {
       [],
     )
     assert.ok(hello.hello.offers.includes('GET /v1/apps/:app/status'))
+    assert.equal((await ask(port, '/api/v1/dashboard/login', { method: 'POST', headers: session })).status, 403)
     // What no page needs is not had by a session, whoever asked for it.
     const all = await logIn(dashboard)
     assert.equal((await ask(port, '/api/v1/apps/shop', { method: 'DELETE', headers: all })).status, 403)

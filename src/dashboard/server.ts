@@ -123,8 +123,11 @@ class Site {
       answer.setHeader('set-cookie', this.#setCookie('', 0))
       return void answer.writeHead(204).end()
     }
-    if (method === 'GET' && pathname === '/api/feed')
+    if (method === 'GET' && pathname === '/api/feed' && session.caller.rights.has('read'))
       return this.#stream(session, answer, () => this.#feed(session, new URLSearchParams(query), answer))
+    // A session opens no other: one that was stolen ends with itself.
+    if (pathname.startsWith('/api/v1/dashboard/'))
+      return refuse(answer, 403, 'dashboard.not-by-a-page', 'only a command may ask for this')
     const operate = (): Promise<void> => {
       const { operations } = this.#parts
       const url = (question.url ?? '').slice('/api'.length)

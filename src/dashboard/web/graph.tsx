@@ -162,7 +162,10 @@ function Node({ part, nowMs, full, selected, place, onSelect }: NodeProps): JSX.
         <span class="node-name">{name}</span>
         <span class="node-state">
           <i class="dot" />
-          <span class="node-word">{[state, ...more].join(' · ')}</span>
+          <span class="node-word">
+            {full ? 'disk full' : state}
+            {!full && memoryBytes !== null && <span class="node-more">{` · ${bytes(memoryBytes)}`}</span>}
+          </span>
         </span>
       </span>
       {upShare !== null && upShare !== '100 %' && <span class="node-uptime">{upShare}</span>}
