@@ -134,8 +134,8 @@ class Site {
       const carried = { operations, caller: session.caller, url, bodyBytesMax, signal: session.over.signal }
       return answerOperation(carried, question, answer)
     }
-    // What is read may go on for as long as it is followed.
-    return method === 'GET' ? this.#stream(session, answer, operate) : operate()
+    // Any answer may go on for as long as it is followed.
+    return this.#stream(session, answer, operate)
   }
 
   #file(method: string, pathname: string, question: IncomingMessage, answer: ServerResponse): void {

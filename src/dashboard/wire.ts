@@ -118,9 +118,9 @@ export type FeedMessage =
 /** Every how often something is said at least, milliseconds. Silence of three times that is a broken line. */
 export const beatMs = 5000
 
-/** Whether a part is as it should be. */
+/** Whether a part is as it should be: also one that somebody has stopped. */
 export function isWell(part: Pick<PartStatus, 'phase'>): boolean {
-  return ['ready', 'scheduled', 'succeeded'].includes(part.phase)
+  return ['ready', 'scheduled', 'succeeded', 'stopped'].includes(part.phase)
 }
 
 /** What leads from one state to the next; null when they are the same. */

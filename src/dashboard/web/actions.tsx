@@ -16,11 +16,13 @@ const partOperations: readonly {
   readonly end: string
   readonly icon: IconName
   readonly kinds: readonly ShapePart['kind'][]
+  /** Whether it means something while the part is stopped, or while it is not. */
+  readonly whenStopped: boolean
 }[] = [
-  { word: 'Run it now', end: 'run', icon: 'start', kinds: ['job'] },
-  { word: 'Restart', end: 'restart', icon: 'restart', kinds: ['service'] },
-  { word: 'Stop', end: 'stop', icon: 'stop', kinds: ['service'] },
-  { word: 'Start', end: 'start', icon: 'start', kinds: ['service'] },
+  { word: 'Run it now', end: 'run', icon: 'start', kinds: ['job'], whenStopped: false },
+  { word: 'Restart', end: 'restart', icon: 'restart', kinds: ['service'], whenStopped: false },
+  { word: 'Stop', end: 'stop', icon: 'stop', kinds: ['service', 'job'], whenStopped: false },
+  { word: 'Start', end: 'start', icon: 'start', kinds: ['service', 'job'], whenStopped: true },
 ]
 
 const leases = [
@@ -76,8 +78,11 @@ interface ActionsProps {
 export function PartButtons({ app, part, offers }: ActionsProps): JSX.Element | null {
   const { busy, problem, run } = useAction()
   const path = (end: string): string => `/v1/apps/:app/parts/:part/${end}`
+  const own = Object.values(app.parts).filter((instance) => instance.part === part.name)
+  const stopped = own.length > 0 && own.every(({ phase }) => phase === 'stopped')
   const offered = partOperations.filter(
-    ({ end, kinds }) => kinds.includes(part.kind) && offers.includes(`POST ${path(end)}`),
+    ({ end, kinds, whenStopped }) =>
+      kinds.includes(part.kind) && whenStopped === stopped && offers.includes(`POST ${path(end)}`),
   )
   if (offered.length === 0) return null
   const url = (end: string): string =>
@@ -86,13 +91,7 @@ export function PartButtons({ app, part, offers }: ActionsProps): JSX.Element | 
     <div>
       <div class="buttons">
         {offered.map(({ word, end, icon }) => (
-          <button
-            key={end}
-            type="button"
-            class="button"
-            disabled={busy}
-            onClick={() => run(() => ask('POST', url(end)))}
-          >
+          <button key={end} type="button" class="button" disabled={busy} onClick={() => run(() => order(url(end)))}>
             <Icon name={icon} size={16} />
             {word}
           </button>
@@ -101,6 +100,12 @@ export function PartButtons({ app, part, offers }: ActionsProps): JSX.Element | 
       <Problem words={problem} />
     </div>
   )
+}
+
+/** Asks for something to be done. What a run tells of itself is not waited for: its output is shown with all other. */
+async function order(url: string): Promise<void> {
+  const answer = await ask('POST', url)
+  await answer.body?.cancel()
 }
 
 /** The faults that can be made at a part. */
