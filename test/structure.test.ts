@@ -19,7 +19,7 @@ const layers: Record<string, readonly string[]> = {
   domain: ['base'],
   provider: ['base', 'model'],
   database: ['base', 'provider'],
-  secrets: ['base', 'provider'],
+  secrets: ['base', 'store', 'provider'],
   protocol: ['base', 'model', 'network', 'sandbox', 'provider'],
   transport: ['base', 'protocol'],
   control: ['base', 'model', 'store', 'network', 'provider', 'protocol', 'transport'],

@@ -1,2 +1,12 @@
-/** The face of `secrets`: the provider of secrets. */
+/** The face of `secrets`: the encrypted vault, its keys, sharing, rotation, and the provider of secrets. */
+export { openVault, valueBytesMax, versionsKept } from './vault.ts'
+export type { SecretInfo, SecretRead, SecretRef, Vault, VaultOptions } from './vault.ts'
+export type { Source } from './record.ts'
+export type { KeySource } from './keys.ts'
+export type { WrappingKey } from './envelope.ts'
+export { keyFile } from './drivers/key-file.ts'
+export { memoryKeys } from './drivers/memory-keys.ts'
+export { steady, stepRotation, validVersions } from './rotation.ts'
+export type { Rotation, RotationEffect, RotationEvent, RotationStep, Versions } from './rotation.ts'
+export { decryptWith, encryptFor } from './sharing.ts'
 export { secretProvider } from './provider.ts'
