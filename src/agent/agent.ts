@@ -20,6 +20,7 @@ import {
   protocolVersion,
   type Upward,
 } from '../protocol/index.ts'
+import { type Box, openBox } from '../secrets/index.ts'
 import { type Channel, dialForever, type TransportAddress } from '../transport/index.ts'
 import { Attempts } from './attempts.ts'
 import { Exposures } from './expose.ts'
@@ -43,7 +44,7 @@ export interface Agent extends AsyncDisposable {
 export async function startAgent(options: AgentOptions, control: TransportAddress): Promise<Agent> {
   for (const name of ['instances', 'tasks']) mkdirSync(join(options.stateDir, name), { recursive: true, mode: 0o711 })
   mkdirSync(options.runDir, { recursive: true, mode: 0o711 })
-  const agent = new RunningAgent(options)
+  const agent = new RunningAgent(options, await openBox(options.keys, options.random))
   await agent.start(control)
   return agent
 }
@@ -51,6 +52,7 @@ export async function startAgent(options: AgentOptions, control: TransportAddres
 class RunningAgent implements Agent {
   readonly #options: AgentOptions
   readonly #planPath: string
+  readonly #box: Box
   readonly #instances = new Map<string, InstanceRunner>()
   readonly #resources = new Map<string, ResourceRunner>()
   readonly #domains = new Map<string, Promise<Domain>>()
@@ -71,13 +73,14 @@ class RunningAgent implements Agent {
   #reportSoon = false
   #leaving = false
 
-  constructor(options: AgentOptions) {
+  constructor(options: AgentOptions, box: Box) {
+    this.#box = box
     this.#options = {
       ...options,
       openBundle: async (digest) => (await options.openBundle(digest)) ?? this.#fetcher.fetch(digest),
     }
     this.#planPath = join(options.stateDir, 'plan.json')
-    this.#plan = readPlan(this.#planPath) ?? { epoch: 0, revision: 0, assignments: [] }
+    this.#plan = readPlan(this.#planPath, box) ?? { epoch: 0, revision: 0, assignments: [] }
     this.#fetcher = new BundleFetcher(options.importBundle, (request) => {
       this.#channel?.send({ type: 'fetch-bundle', ...request })
       return this.#channel !== null
@@ -154,7 +157,7 @@ class RunningAgent implements Agent {
   }
 
   #take(plan: Plan): void {
-    writePlan(this.#planPath, plan)
+    writePlan(this.#planPath, plan, this.#box)
     this.#plan = plan
     this.#carryOut()
     this.#sendApplied()
@@ -281,9 +284,11 @@ class RunningAgent implements Agent {
   }
 
   #missing(edge: Edge, consumer: string): string | null {
+    const waits = `waits for ${edge.part}`
+    if (edge.type === 'secret' && edge.grant === null) return `${edge.part} has no value: stead secret set ${edge.part}`
     const resource = edge.resource === null ? undefined : this.#resources.get(edge.resource)
-    if (resource !== undefined) return resource.settled(consumer) ? null : edge.part
-    return edge.port === 0 || this.#targets(edge).length > 0 ? null : edge.part
+    if (resource !== undefined) return resource.settled(consumer) ? null : waits
+    return edge.port === 0 || this.#targets(edge).length > 0 ? null : waits
   }
 
   #changed(): void {

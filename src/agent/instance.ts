@@ -32,7 +32,7 @@ const tmpBytes = 256 * 1024 * 1024
 export interface Surroundings {
   /** Where an edge leads now. */
   targets(edge: Edge): readonly Target[]
-  /** Null when an instance with this edge may start; else what it waits for. */
+  /** Null when an instance with this edge may start; else why not, in a sentence. */
   missing(edge: Edge, consumer: string): string | null
   changed(): void
 }
@@ -52,6 +52,8 @@ export class InstanceRunner {
   readonly #used = new Set<string>()
   #servePort: number | null = null
   #memoryBytes: number | null = null
+  /** What the running program was handed: by part, the version of its credential. */
+  #handed: ReadonlyMap<string, number> = new Map()
   #timers = new Set<Disposable>()
   #nextCheck: Disposable | null = null
   #queue: Promise<void> = Promise.resolve()
@@ -92,7 +94,9 @@ export class InstanceRunner {
     const pid = this.#sandbox?.pid ?? null
     const port = this.#servePort
     const endpoint = pid !== null && port !== null && this.#place !== null ? this.#place.endpoint(pid, port) : null
-    return { id, phase, reason, restarts, sinceMs: this.#sinceMs, endpoint, pid, memoryBytes: this.#memoryBytes }
+    const credentials = [...this.#handed].map(([part, version]) => `${part}@${version}`)
+    const { memoryBytes, sinceMs } = { memoryBytes: this.#memoryBytes, sinceMs: this.#sinceMs }
+    return { id, phase, reason, restarts, sinceMs, endpoint, pid, memoryBytes, credentials }
   }
 
   /** What this instance's edges have open streams to, on this node or another. */
@@ -157,9 +161,9 @@ export class InstanceRunner {
     if (this.#life.phase !== 'waiting') return
     const { edges, part, wanted } = this.#assignment
     if (!wanted) return this.#event({ kind: 'stop' })
-    const on = edges.map((edge) => this.#surroundings.missing(edge, part)).find((missing) => missing !== null)
-    if (on === undefined) return this.#event({ kind: 'possible' })
-    this.#event({ kind: 'blocked', on })
+    const reason = edges.map((edge) => this.#surroundings.missing(edge, part)).find((missing) => missing !== null)
+    if (reason === undefined) return this.#event({ kind: 'possible' })
+    this.#event({ kind: 'blocked', reason })
     this.#nextCheck = this.#options.clock.after(waitMs, () => this.#check())
   }
 
@@ -207,6 +211,7 @@ export class InstanceRunner {
         outputBytesMax,
       }
       this.#spec = spec
+      this.#handed = grantsOf(this.#assignment)
       this.#running(await sandbox.start(spec))
     } catch (error) {
       this.#closeNetwork()
@@ -279,6 +284,7 @@ export class InstanceRunner {
       onNotice(`${this.#assignment.id} is started again, its edges could not be: ${messageOf(error)}`)
       this.#closeNetwork()
     }
+    this.#handed = grantsOf(this.#assignment)
     this.#running(sandbox)
     // Without its edges it is of no use; they can only be given to a new one.
     if (this.#place === null) this.#kill(sandbox)
@@ -332,4 +338,9 @@ export class InstanceRunner {
     this.#place?.[Symbol.dispose]()
     this.#place = null
   }
+}
+
+/** The versions of the credentials in an assignment, by the part they are for. */
+function grantsOf({ edges }: InstanceAssignment): ReadonlyMap<string, number> {
+  return new Map(edges.flatMap(({ part, grant }) => (grant === null ? [] : [[part, grant.version] as const])))
 }

@@ -2,6 +2,7 @@
  * Where the platform keeps things on this machine, for the app in a directory:
  *
  *   state  /var/lib/stead (root) or ~/.local/state/stead   bundles/  apps/<name>-<digest of the directory>/
+ *                                                          keys/<the same>/, apart from what they open
  *   run    /run/stead (root) or the user's runtime directory         sockets; paths stay short enough for them
  *
  * STEAD_STATE and STEAD_RUN override them. Invariant: data of another format version is never touched.
@@ -27,6 +28,10 @@ export interface Home {
   readonly appDir: string
   readonly storePath: string
   readonly agentDir: string
+  /** The keys of this app's secrets: apart from what they open, so that a copy of the one is not a copy of the other. */
+  readonly keysDir: string
+  readonly vaultKeyPath: string
+  readonly nodeKeyPath: string
   readonly runDir: string
   readonly controlSocket: string
   readonly operatorSocket: string
@@ -42,6 +47,7 @@ export function homeOf(directory: string): Home {
     .slice(0, 24)}-${digest}`
   const stateRoot = process.env['STEAD_STATE'] ?? defaultState()
   const appDir = join(stateRoot, 'apps', key)
+  const keysDir = join(stateRoot, 'keys', key)
   const runDir = join(process.env['STEAD_RUN'] ?? defaultRun(), key)
   return {
     stateRoot,
@@ -49,6 +55,9 @@ export function homeOf(directory: string): Home {
     appDir,
     storePath: join(appDir, 'store.sqlite'),
     agentDir: join(appDir, 'agent'),
+    keysDir,
+    vaultKeyPath: join(keysDir, 'vault.key'),
+    nodeKeyPath: join(keysDir, 'node.key'),
     runDir,
     controlSocket: join(runDir, 'control.sock'),
     operatorSocket: join(runDir, 'operator.sock'),

@@ -8,6 +8,7 @@ import { isSteadError, messageOf, SteadError, systemClock, systemRandom } from '
 import { type Apply, type AppView, type Control, startControl } from '../control/index.ts'
 import { connectGateway, createGateway } from '../gateway/index.ts'
 import { type Downward, type LogLine, type Upward, upwardSchema } from '../protocol/index.ts'
+import { keyFile, type SecretRead } from '../secrets/index.ts'
 import { openSqliteStore, type Store } from '../store/index.ts'
 import { listenForPeers } from '../transport/index.ts'
 import type { Home } from './home.ts'
@@ -32,6 +33,8 @@ export interface PlatformOptions {
   readonly port: number | null
   readonly onNotice: (text: string) => void
   readonly onFatal: (error: unknown) => void
+  /** Told of every opening of a secret; never with its value. */
+  readonly onSecretRead?: (read: SecretRead) => void
 }
 
 export interface Platform extends AsyncDisposable {
@@ -44,10 +47,18 @@ export interface Platform extends AsyncDisposable {
   apps(): readonly string[]
   onChange(run: () => void): Disposable
   logs: Control['logs']
+  readonly secrets: Control['secrets']
 }
 
 /** Starts everything, in the order that a failure leaves nothing behind: the port and the store are taken first. */
-export async function startPlatform({ home, machine, port, onNotice, onFatal }: PlatformOptions): Promise<Platform> {
+export async function startPlatform({
+  home,
+  machine,
+  port,
+  onNotice,
+  onFatal,
+  onSecretRead = () => {},
+}: PlatformOptions): Promise<Platform> {
   const clock = systemClock
   const random = systemRandom
   await using stack = new AsyncDisposableStack()
@@ -61,7 +72,19 @@ export async function startPlatform({ home, machine, port, onNotice, onFatal }: 
     return { type, port: dialled, credential: dialled === null ? ('shared' as const) : ('own' as const) }
   })
   const readBundle = (digest: string): AsyncIterable<Uint8Array> => machine.bundles.export(digest)
-  const control = stack.use(await startControl({ store, clock, random, types, holder: localNode, onFatal, readBundle }))
+  const control = stack.use(
+    await startControl({
+      store,
+      clock,
+      random,
+      types,
+      holder: localNode,
+      onFatal,
+      readBundle,
+      keys: keyFile(home.vaultKeyPath),
+      onSecretRead,
+    }),
+  )
   const address = { kind: 'unix', path: home.controlSocket } as const
   const listening = { clock, schema: upwardSchema, keyOf: () => null }
   stack.use(await listenForPeers<Downward, Upward>(address, listening, (channel) => control.accept(channel)))
@@ -79,6 +102,7 @@ export async function startPlatform({ home, machine, port, onNotice, onFatal }: 
         importBundle: (bytes) => machine.bundles.import(bytes),
         program: (bundle, run) => programOf(machine, bundle, run),
         advertise: null,
+        keys: keyFile(home.nodeKeyPath),
         onNotice,
       },
       address,
@@ -97,6 +121,7 @@ export async function startPlatform({ home, machine, port, onNotice, onFatal }: 
     view: (app) => control.view(app),
     apps: () => control.apps(),
     onChange: (run) => control.onChange(run),
+    secrets: control.secrets,
     logs: (assignment, options): AsyncIterable<LogLine> => control.logs(assignment, options),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   }

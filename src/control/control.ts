@@ -7,11 +7,14 @@
 import { assert, type Clock, isSteadError, jsonEqual, type Random, randomId, SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
 import { type AssignmentStatus, type Downward, type LogLine, type Route, type Upward } from '../protocol/index.ts'
-import type { Lease, Operation, Store } from '../store/index.ts'
+import { type KeySource, openVault, type SecretRead, type Vault } from '../secrets/index.ts'
+import type { Condition, Lease, Operation, Store } from '../store/index.ts'
 import type { Channel } from '../transport/index.ts'
 import { Asks } from './asks.ts'
+import { chooseHome, refuseTakenRoutes } from './admission.ts'
 import { decide } from './decide.ts'
 import { assignmentsOf, needsBundle, nodeOf, nodesIn, type ResourceType, routesFor, routesOf } from './derive.ts'
+import { moveSecrets } from './move-secrets.ts'
 import { AgentPeer, GatewayPeer, refusalOf, refuse } from './peers.ts'
 import {
   controlLease,
@@ -24,6 +27,8 @@ import {
   write,
   writeAll,
 } from './records.ts'
+import type { Credential } from './credentials.ts'
+import { openCredentials, Secrets } from './secrets.ts'
 import {
   type ControlState,
   type DesiredApp,
@@ -54,6 +59,10 @@ export interface ControlOptions {
   readonly onFatal: (error: unknown) => void
   /** Gives the bytes of a bundle to a node that lacks it. */
   readonly readBundle: (digest: string) => AsyncIterable<Uint8Array>
+  /** Where the key of the secrets is; outside the store. */
+  readonly keys: KeySource
+  /** Told of every opening of a secret. */
+  readonly onSecretRead: (read: SecretRead) => void
 }
 
 /** What is known of an app now, for people and commands. */
@@ -89,6 +98,8 @@ export interface Control extends AsyncDisposable {
   /** Everything of the app is to stop; its data stays. */
   stop(app: string): Promise<void>
   view(app: string): AppView | null
+  /** Setting, rotating, sharing secrets. */
+  readonly secrets: Secrets
   apps(): readonly string[]
   /** The nodes that control knows, and whether it hears them now. */
   nodes(): readonly { readonly name: string; readonly connected: boolean }[]
@@ -112,15 +123,31 @@ export async function startControl(options: ControlOptions): Promise<Control> {
       retry: 'later',
     })
   }
-  const start = await countStart(options.store, lease)
-  const control = new RunningControl(options, lease, await loadRecords(options.store), start)
-  control.start()
-  return control
+  try {
+    const { store, keys: source, clock, random, onSecretRead: onRead } = options
+    const guard = (): Condition[] => [{ kind: 'lease', name: lease.name, epoch: lease.epoch }]
+    const vault = await openVault({ store, keys: source, clock, random, guard, onRead })
+    await moveSecrets(store, lease, vault, options.types)
+    const start = await countStart(store, lease)
+    const opened = { vault, credentials: await openCredentials(vault) }
+    const control = new RunningControl(options, lease, await loadRecords(store), start, opened)
+    control.start()
+    return control
+  } catch (error) {
+    // The next try, with the right key in its place, need not wait for the lease to run out.
+    await options.store.releaseLease(lease.name, lease.epoch).catch(() => {})
+    throw error
+  }
 }
+
+/** After these what is in memory is not to be trusted. */
+const fatal: readonly string[] = ['control.replaced', 'secrets.replaced', 'store.outcome-unknown']
 
 class RunningControl implements Control {
   readonly #options: ControlOptions
   readonly #records: Records
+  readonly #credentials: ReadonlyMap<string, Credential>
+  readonly secrets: Secrets
   readonly #nodes = new Map<string, NodeView>()
   readonly #gateways = new Map<string, GatewayView>()
   readonly #statuses = new Map<string, AssignmentStatus>()
@@ -142,11 +169,21 @@ class RunningControl implements Control {
   #timer: Disposable | null = null
   #stopped = false
 
-  constructor(options: ControlOptions, lease: Lease, records: Records, start: number) {
+  constructor(
+    options: ControlOptions,
+    lease: Lease,
+    records: Records,
+    start: number,
+    { vault, credentials }: { readonly vault: Vault; readonly credentials: Map<string, Credential> },
+  ) {
     const { clock, random } = options
     this.#options = options
     this.#lease = lease
     this.#records = records
+    this.#credentials = credentials
+    const exclusive = <T>(work: () => Promise<T>): Promise<T> => this.#exclusive(work)
+    const own = { vault, random, types: options.types, state: () => this.#state(), exclusive, wake: () => this.#wake() }
+    this.secrets = new Secrets(own, credentials)
     this.#asks = new Asks(random)
     this.#routeRevision = start * routeRevisionsPerStart
     this.#renewAtMs = clock.monotonicMs() + leaseTtlMs / 3
@@ -168,6 +205,7 @@ class RunningControl implements Control {
   #state(): ControlState {
     return {
       ...this.#records,
+      credentials: this.#credentials,
       nodes: this.#nodes,
       gateways: this.#gateways,
       statuses: this.#statuses,
@@ -186,7 +224,7 @@ class RunningControl implements Control {
       return work()
     })
     this.#last = result.catch((error: unknown) => {
-      if (isSteadError(error) && ['control.replaced', 'store.outcome-unknown'].includes(error.code)) this.#fail(error)
+      if (isSteadError(error) && fatal.includes(error.code)) this.#fail(error)
     })
     return result
   }
@@ -224,6 +262,7 @@ class RunningControl implements Control {
     }
     // What was not heard of yet looks as if it did not run; acting on that would replace what serves.
     if (this.#expected.size > 0 && clock.monotonicMs() < this.#settleUntilMs) return
+    if (await this.secrets.turn(clock.nowMs())) this.#wake()
     const decision = decide(this.#state(), clock.nowMs(), (app, part) => `${app}.${part}.${randomId(random)}`)
     await writeAll(store, this.#lease, [
       ...decision.jobs.map(({ key, run }) => put(keys.job(key), run)),
@@ -358,36 +397,21 @@ class RunningControl implements Control {
     yield* this.#options.readBundle(digest)
   }
 
-  /** Two apps cannot have one way in: the gateway would have to refuse every table. */
-  #refuseTakenRoutes(graph: Graph): void {
-    for (const other of this.#records.apps.values()) {
-      if (other.graph.app === graph.app || !other.wanted) continue
-      const taken = graph.routes.find((route) =>
-        other.graph.routes.some(({ host, path }) => host === route.host && path === route.path),
-      )
-      if (taken === undefined) continue
-      throw new SteadError({
-        code: 'control.route-taken',
-        message: `${taken.host}${taken.path} leads to the app ${other.graph.app} already`,
-        hint: 'Stop that app, or give one of them another host.',
-      })
-    }
-  }
-
   apply({ graph, bundles, home }: Apply): Promise<number> {
     return this.#exclusive(async () => {
       const before = this.#records.apps.get(graph.app)
-      this.#refuseTakenRoutes(graph)
+      refuseTakenRoutes(graph, this.#records.apps.values())
       const same = before !== undefined && jsonEqual([before.graph, before.bundles], [graph, bundles])
       if (same && before.wanted) return before.release
       const app: DesiredApp = {
         graph,
         bundles,
         release: same ? before.release : (before?.release ?? 0) + 1,
-        home: before?.home ?? home ?? this.#chooseHome(graph.app),
+        home: before?.home ?? home ?? chooseHome(graph.app, this.#records.apps.values(), this.#nodes),
         wanted: true,
       }
-      const { identities, counters } = newIdentities(graph, this.#records, this.#options.random)
+      await this.secrets.ensure(graph)
+      const { identities, counters } = newIdentities(graph, this.#records)
       await write(this.#options.store, this.#lease, [
         put(keys.app(graph.app), app),
         put(keys.counters, counters),
@@ -398,21 +422,6 @@ class RunningControl implements Control {
       this.#records.apps.set(graph.app, app)
       this.#wake()
       return app.release
-    })
-  }
-
-  /** The connected node that is home to the fewest apps. */
-  #chooseHome(app: string): string {
-    const apps = [...this.#records.apps.values()]
-    const load = (node: string): number => apps.filter((other) => other.home === node).length
-    const nodes = [...this.#nodes].filter(([, view]) => view.connected).map(([name]) => name)
-    const [home] = nodes.toSorted((a, b) => load(a) - load(b) || (a < b ? -1 : 1))
-    if (home !== undefined) return home
-    throw new SteadError({
-      code: 'control.no-node',
-      message: `no node is connected that could be the home of ${app}`,
-      hint: 'Start an agent, or name the node.',
-      retry: 'later',
     })
   }
 

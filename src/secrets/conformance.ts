@@ -173,7 +173,10 @@ export function vaultConformance(
         other.set(mail, text('two'), 'operator'),
         vault.set(mail, text('three'), 'operator'),
       ])
-      assert.deepEqual(versions.toSorted((a, b) => a - b), [1, 2, 3])
+      assert.deepEqual(
+        versions.toSorted((a, b) => a - b),
+        [1, 2, 3],
+      )
     })
 
     test('every reading is told, with who and which version, and never with the value', async () => {
