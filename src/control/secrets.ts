@@ -118,6 +118,12 @@ export class Secrets {
     else this.#credentials.set(key, await openOne(this.#options.vault, info))
   }
 
+  /** Forgets everything of an app that is being forgotten. Part of a change of control. */
+  async forget(app: string): Promise<void> {
+    await this.#options.vault.forget(app)
+    for (const key of [...this.#credentials.keys()]) if (key.startsWith(`${app}/`)) this.#credentials.delete(key)
+  }
+
   /** Takes the steps of rotations that are due. Answers whether it took any. Part of a turn of control. */
   async turn(nowMs: number): Promise<boolean> {
     const tasks = rotationTasks(this.#options.state(), nowMs)

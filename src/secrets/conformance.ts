@@ -126,6 +126,18 @@ export function vaultConformance(
       assert.equal((await vault.info(mail))?.rotation.at, 'steady')
     })
 
+    test('forgetting an app takes all of it, and nothing of another', async () => {
+      await using place = await make()
+      const { vault } = await openTestVault(place.store)
+      for (const app of ['shop', 'shop-2']) await vault.set({ app, name: 'key' }, text(app), 'operator')
+      await vault.forget('shop')
+      assert.deepEqual(
+        (await vault.list()).map(({ app }) => app),
+        ['shop-2'],
+      )
+      assert.equal(await vault.set({ app: 'shop', name: 'key' }, text('anew'), 'operator'), 1)
+    })
+
     test('a first value is given once', async () => {
       await using place = await make()
       const { vault } = await openTestVault(place.store)

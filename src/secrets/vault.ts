@@ -24,6 +24,8 @@ const nameBytesMax = 200
 const triesMax = 8
 /** Records that one transaction changes while the key is changed: their sizes together stay within the store's limit. */
 const rewrapBatch = 8
+/** Records that one transaction deletes. */
+const forgetBatch = 128
 
 const recordPrefix = 'secret/'
 const markerKey = 'secrets'
@@ -77,6 +79,8 @@ export interface Vault {
   advance(ref: SecretRef, event: Exclude<RotationEvent, 'set'>, make: () => Uint8Array): Promise<SecretInfo>
   /** Forgets all its values. Throws `secrets.unknown`. */
   remove(ref: SecretRef): Promise<void>
+  /** Forgets everything of an app, the numbers of its versions too. */
+  forget(app: string): Promise<void>
   /** Changes the vault's key. Resumable: a change that was cut off is finished when the vault is opened. */
   changeKey(): Promise<void>
 }
@@ -194,6 +198,17 @@ class StoreVault implements Vault {
       // The number goes on, so that a later version 1 is not taken for this one.
       return { ...emptyRecord, last: record.last }
     })
+  }
+
+  async forget(app: string): Promise<void> {
+    const { entries } = await this.#options.store.list(`${recordPrefix}${app}/`)
+    for (let from = 0; from < entries.length; from += forgetBatch) {
+      const batch = entries.slice(from, from + forgetBatch)
+      await this.#commit(
+        [],
+        batch.map(({ key }) => ({ kind: 'delete', key })),
+      )
+    }
   }
 
   async changeKey(): Promise<void> {
