@@ -121,7 +121,7 @@ export class Secrets {
   /** Forgets everything of an app that is being forgotten. Part of a change of control. */
   async forget(app: string): Promise<void> {
     await this.#options.vault.forget(app)
-    for (const key of [...this.#credentials.keys()]) if (key.startsWith(`${app}/`)) this.#credentials.delete(key)
+    for (const key of this.#credentials.keys()) if (key.startsWith(`${app}/`)) this.#credentials.delete(key)
   }
 
   /** Takes the steps of rotations that are due. Answers whether it took any. Part of a turn of control. */

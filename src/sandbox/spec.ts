@@ -85,6 +85,7 @@ function pathProblemOf(spec: SandboxSpec): string | null {
   const paths = [
     spec.cwd,
     spec.recordDir,
+    ...(spec.filterFile === undefined ? [] : [spec.filterFile]),
     ...spec.mounts.flatMap((mount) => [mount.source, mount.target]),
     ...spec.files.map((file) => file.path),
   ]

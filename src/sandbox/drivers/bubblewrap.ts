@@ -32,7 +32,7 @@ import type { Architecture } from '../syscalls.ts'
 import { adoptSandbox, outputOf, removeRecords } from './found.ts'
 import { launch } from './launch.ts'
 import { isAlive, processes, signalProcess, treeOf } from './processes.ts'
-import { findLogger, needProgram } from './programs.ts'
+import { findLogger, findProgram, needProgram } from './programs.ts'
 import type { Logger } from './programs.ts'
 import { readIfThere } from './records.ts'
 import { RunningSandbox } from './running.ts'
@@ -63,6 +63,7 @@ class BubblewrapDriver implements SandboxDriver {
   readonly #groups: LimitGroups | null
   readonly #logger: Logger
   readonly #mkfifo: string
+  readonly #perl: string | null = findProgram('perl')
   readonly #bwrap: string
   /** Null when this process is not root: then everything runs under its own user. */
   readonly #setpriv: string | null
@@ -99,6 +100,7 @@ class BubblewrapDriver implements SandboxDriver {
       clock: this.#clock,
       mkfifo: this.#mkfifo,
       logger: this.#logger,
+      perl: this.#perl,
       groups: this.#groups,
       groupLimits: { ...spec.limits, pidsMax: pidsMax === null ? null : pidsMax + keeperProcesses },
       last: this.#lastOf(spec),
@@ -231,6 +233,7 @@ function capabilitiesWith(groups: LimitGroups | null, logger: Logger, ownUser: b
     tmpLimit: 'native',
     freeze: groups?.holds.freeze === true ? 'native' : 'emulated',
     syscallFilter: thisArchitecture() === null ? 'refused' : 'native',
+    outputFilter: findProgram('perl') === null ? 'refused' : 'native',
     survivesSupervisor: 'native',
     weaker: [
       ...(ownUser

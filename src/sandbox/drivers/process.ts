@@ -51,6 +51,7 @@ class ProcessDriver implements SandboxDriver {
   readonly #groups: LimitGroups | null
   readonly #logger: Logger
   readonly #mkfifo: string
+  readonly #perl: string | null = findProgram('perl')
   readonly #mv: string
   readonly #newSession: readonly string[]
 
@@ -86,6 +87,7 @@ class ProcessDriver implements SandboxDriver {
       clock: this.#clock,
       mkfifo: this.#mkfifo,
       logger: this.#logger,
+      perl: this.#perl,
       groups: this.#groups,
       groupLimits: { ...spec.limits, pidsMax: pidsMax === null ? null : pidsMax + keeperProcesses },
       last: keepExitScript(this.#newSession, exitFile, this.#mv),
@@ -184,6 +186,7 @@ function capabilitiesWith(groups: LimitGroups | null, logger: Logger): SandboxCa
     tmpLimit: 'refused',
     freeze: groups?.holds.freeze === true ? 'native' : 'emulated',
     syscallFilter: 'refused',
+    outputFilter: findProgram('perl') === null ? 'refused' : 'native',
     survivesSupervisor: 'native',
     weaker: [
       'programs see and may touch whatever their user can: install bubblewrap on Linux (apt-get install bubblewrap)',
