@@ -24,8 +24,11 @@ import { type Channel, dialForever, type TransportAddress } from '../transport/i
 import { Answers } from './answers.ts'
 import { Attempts } from './attempts.ts'
 import { Exposures } from './expose.ts'
+import { Delivery } from './delivery.ts'
 import { BundleFetcher } from './fetch.ts'
 import { InstanceRunner, type Surroundings } from './instance.ts'
+import { KnownValues } from './known-values.ts'
+import { MemoryFiles } from './memory-files.ts'
 import type { AgentOptions } from './options.ts'
 import { readPlan, writePlan } from './plan-file.ts'
 import { ResourceRunner } from './resource.ts'
@@ -62,6 +65,9 @@ class RunningAgent implements Agent {
   readonly #options: AgentOptions
   readonly #planPath: string
   readonly #box: Box
+  readonly #known = new KnownValues()
+  readonly #memory: MemoryFiles
+  readonly #delivery: Delivery
   readonly #instances = new Map<string, InstanceRunner>()
   readonly #resources = new Map<string, ResourceRunner>()
   readonly #domains = new Map<string, Promise<Domain>>()
@@ -84,8 +90,11 @@ class RunningAgent implements Agent {
 
   constructor(options: AgentOptions, box: Box) {
     this.#box = box
+    this.#memory = new MemoryFiles(options.runDir)
+    this.#delivery = new Delivery(this.#memory, options.providers, options.sandbox.capabilities)
     this.#options = {
       ...options,
+      sandbox: this.#known.hiddenFrom(options.sandbox),
       openBundle: async (digest) => (await options.openBundle(digest)) ?? this.#fetcher.fetch(digest),
     }
     this.#answers = new Answers({
@@ -181,6 +190,7 @@ class RunningAgent implements Agent {
 
   /** Makes runners for what is new, tells the others, and ends what the plan names no more. */
   #carryOut(): void {
+    this.#known.learn(this.#plan.assignments)
     const planned = new Set(this.#plan.assignments.map((assignment) => assignment.id))
     for (const assignment of this.#plan.assignments) this.#assign(assignment)
     for (const [id, runner] of this.#instances) if (!planned.has(id)) this.#remove(id, () => this.#endInstance(runner))
@@ -211,7 +221,7 @@ class RunningAgent implements Agent {
     }
     const known = this.#instances.get(assignment.id)
     if (known !== undefined) return known.update(assignment)
-    const runner = new InstanceRunner(assignment, this.#options, this.#surroundings)
+    const runner = new InstanceRunner(assignment, this.#options, this.#surroundings, this.#delivery)
     this.#instances.set(assignment.id, runner)
     if (assignment.http !== null || assignment.ready.kind === 'tcp') this.#expose(assignment.id)
     runner.begin()
@@ -240,6 +250,7 @@ class RunningAgent implements Agent {
     runner.update({ ...runner.assignment, wanted: false })
     await runner.ended
     await runner.attempts.remove()
+    this.#delivery.remove(runner.assignment.id)
   }
 
   async #endResource(runner: ResourceRunner): Promise<void> {
@@ -250,6 +261,7 @@ class RunningAgent implements Agent {
   /** Ends what earlier agents left behind that no plan names: instances whose plan was lost, and all tasks. */
   async #sweep(): Promise<void> {
     const { stateDir, sandbox, clock } = this.#options
+    this.#memory.sweep(new Set(this.#instances.keys()))
     for (const name of readdirSync(join(stateDir, 'instances'))) {
       if (this.#instances.has(name) || this.#resources.has(name)) continue
       const left = new Attempts(join(stateDir, 'instances', name), sandbox, clock)
@@ -389,5 +401,7 @@ class RunningAgent implements Agent {
     await Promise.all(this.#removing.values())
     await this.#exposures?.[Symbol.asyncDispose]()
     for (const domain of this.#domains.values()) await (await domain.catch(() => null))?.close()
+    for (const id of this.#instances.keys()) this.#delivery.remove(id)
+    this.#memory.close()
   }
 }

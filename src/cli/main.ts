@@ -7,13 +7,22 @@ import { doctorCommand } from './commands/doctor.ts'
 import { downCommand } from './commands/down.ts'
 import { graphCommand } from './commands/graph.ts'
 import { logsCommand } from './commands/logs.ts'
+import { secretCommand } from './commands/secret.ts'
 import { statusCommand } from './commands/status.ts'
 import { upCommand } from './commands/up.ts'
 import { type ExitCode, exitCodes } from './exit-codes.ts'
 import { asForeseen } from './failure.ts'
 import { note, paint, print } from './terminal.ts'
 
-const commands: readonly Command[] = [upCommand, statusCommand, logsCommand, graphCommand, downCommand, doctorCommand]
+const commands: readonly Command[] = [
+  upCommand,
+  statusCommand,
+  logsCommand,
+  graphCommand,
+  secretCommand,
+  downCommand,
+  doctorCommand,
+]
 
 /** The commands, one a line. */
 function help(): string {

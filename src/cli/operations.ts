@@ -10,7 +10,7 @@ import { version } from './version.ts'
 
 export interface Answering {
   readonly mode: 'up' | 'serve'
-  readonly platform: Pick<Platform, 'port' | 'view' | 'logs' | 'onChange'>
+  readonly platform: Pick<Platform, 'port' | 'view' | 'logs' | 'onChange' | 'secrets'>
   readonly machine: Machine
   readonly apps: () => readonly { readonly app: string; readonly origin: string | null }[]
   readonly deploy: (deployment: Deployment) => Promise<number>
@@ -51,6 +51,7 @@ export function operationsOf(answering: Answering): Operations {
     deploy,
     down: (app) => answering.down(known(app)),
     remove: (app) => answering.remove(known(app)),
+    secrets: platform.secrets,
   }
 }
 
