@@ -34,7 +34,7 @@ export interface Failed {
 }
 
 /** In the reason of a part that waits until somebody sets a secret. */
-const waitsForPerson = 'has no value'
+export const waitsForPerson = 'has no value'
 
 /** Prints a line for each part as it gets ready, and for what goes wrong meanwhile. Answers what failed, or null when all are ready. */
 export async function followStart(
