@@ -258,5 +258,45 @@ suite('secrets', { skip }, () => {
         assert.deepEqual(filesShowing(bench, [first, second]), [])
       },
     )
+
+    await t.test('every opening of a value is on record, without the value', () => {
+      const state = bench.env['STEAD_STATE'] ?? ''
+      const [logPath = ''] = globSync('apps/*/secrets.log', { cwd: state })
+      const lines = readFileSync(join(state, logPath), 'utf8').trim().split('\n')
+      const reads = lines.map((line) => JSON.parse(line) as { name: string; version: number; by: string })
+      assert.ok(reads.some(({ name, version, by }) => name === 'mail' && version === 2 && by === 'export for owner'))
+      assert.doesNotMatch(lines.join('\n'), /hunter2|correct-horse/)
+    })
+
+    await t.test(
+      'a value that is typed is not shown',
+      { skip: needsFile('/usr/bin/script', 'apt-get install bsdutils') },
+      async () => {
+        const words = bench.command(['secret', 'set', 'mail']).map((word) => `'${word}'`)
+        const child = spawn('/usr/bin/script', ['-qec', words.join(' '), '/dev/null'], {
+          env: bench.env,
+          cwd: bench.appDir,
+        })
+        let shown = ''
+        child.stdout.on('data', (chunk: Buffer) => {
+          if (!shown.includes('not shown') && (shown + chunk.toString()).includes('not shown'))
+            child.stdin.write('typed-bu\u007fy-hand\r')
+          shown += chunk.toString()
+        })
+        const code = await new Promise((resolve) => child.once('close', resolve))
+        assert.equal(code, 0, shown)
+        assert.doesNotMatch(shown, /typed|hand/)
+        await eventually('the change', answer, (body) => body.startsWith(sha('typed-by-hand')))
+      },
+    )
+
+    await t.test('what is to be deleted needs no key', async () => {
+      assert.equal((await up.stop()).code, 0)
+      const state = bench.env['STEAD_STATE'] ?? ''
+      for (const path of globSync('keys/*/vault.key', { cwd: state })) rmSync(join(state, path))
+      const down = await bench.stead('down', '.', '--delete-data')
+      assert.equal(down.code, 0, down.stderr)
+      assert.deepEqual(globSync('{apps,keys}/*', { cwd: state }), [])
+    })
   })
 })

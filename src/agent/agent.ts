@@ -94,6 +94,8 @@ class RunningAgent implements Agent {
   constructor(options: AgentOptions, box: Box) {
     this.#box = box
     this.#memory = new MemoryFiles(options.runDir)
+    if (!this.#memory.inMemory)
+      options.onNotice('secrets of running programs lie on the disk: this machine has no file system in memory')
     this.#delivery = new Delivery(this.#memory, options.providers, options.sandbox.capabilities)
     this.#options = {
       ...options,

@@ -71,7 +71,8 @@ test('what belongs to no instance goes, and with the last of it the directory', 
 test('a directory that others may write is refused', () => {
   using at = place()
   const root = dirname(dirname(at.files.secretsDir('x')))
+  at.files.putTexts('a', [])
   chmodSync(root, 0o777)
-  assert.throws(() => new MemoryFiles(at.runDir), { code: 'agent.unsafe-directory' })
+  assert.throws(() => at.files.putTexts('b', []), { code: 'agent.unsafe-directory' })
   chmodSync(root, 0o711)
 })

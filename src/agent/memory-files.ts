@@ -9,6 +9,7 @@ import { createHash } from 'node:crypto'
 import {
   chmodSync,
   chownSync,
+  existsSync,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -19,7 +20,7 @@ import {
   statfsSync,
   writeFileSync,
 } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { SteadError, systemCodeOf } from '../base/index.ts'
 import { filterFile } from '../sandbox/index.ts'
 import { mayChangeOwner } from './options.ts'
@@ -54,8 +55,15 @@ export class MemoryFiles {
     const inShared = !isInMemory(runDir) && isInMemory(shared)
     this.#root = inShared ? join(shared, own) : join(runDir, 'secrets')
     this.inMemory = inShared || isInMemory(runDir)
+  }
+
+  /** The directory of an instance, made when it is first needed. Throws `agent.unsafe-directory`. */
+  #dirOf(id: string): string {
     mkdirSync(this.#root, { recursive: true, mode: 0o711 })
     refuseForeign(this.#root)
+    const directory = join(this.#root, id)
+    mkdirSync(directory, { recursive: true, mode: 0o711 })
+    return directory
   }
 
   /** Where the texts are that an instance's output must not hold. */
@@ -65,7 +73,7 @@ export class MemoryFiles {
 
   /** Replaces these texts. */
   putTexts(id: string, texts: readonly Uint8Array[]): void {
-    mkdirSync(join(this.#root, id), { recursive: true, mode: 0o711 })
+    this.#dirOf(id)
     replace(this.textsPath(id), filterFile(texts), 0o600, null)
   }
 
@@ -78,8 +86,8 @@ export class MemoryFiles {
   putSecrets(id: string, files: readonly SecretFile[], uid: number): boolean {
     const directory = this.secretsDir(id)
     const owner = mayChangeOwner() ? uid : null
+    this.#dirOf(id)
     mkdirSync(directory, { recursive: true, mode: 0o700 })
-    chmodSync(dirname(directory), 0o711)
     const before = new Set(readdirSync(directory))
     let changed = false
     for (const { name, content } of files) {
@@ -104,6 +112,7 @@ export class MemoryFiles {
 
   /** Takes away what belongs to none of these. */
   sweep(ids: ReadonlySet<string>): void {
+    if (!existsSync(this.#root)) return
     for (const id of readdirSync(this.#root)) if (!ids.has(id)) this.remove(id)
   }
 

@@ -154,7 +154,6 @@ async function worldOf(store: Store, keys: KeySource = memoryKeys()): Promise<Wo
       keys,
       onSecretRead: () => {},
       onFatal: (error) => assert.fail(String(error)),
-      // eslint-disable-next-line require-yield
       async *readBundle() {},
     })
   const control = await start()

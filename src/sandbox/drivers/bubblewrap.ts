@@ -32,7 +32,7 @@ import type { Architecture } from '../syscalls.ts'
 import { adoptSandbox, outputOf, removeRecords } from './found.ts'
 import { launch } from './launch.ts'
 import { isAlive, processes, signalProcess, treeOf } from './processes.ts'
-import { findLogger, findProgram, needProgram } from './programs.ts'
+import { findLogger, findProgram, needProgram, withoutPerl } from './programs.ts'
 import type { Logger } from './programs.ts'
 import { readIfThere } from './records.ts'
 import { RunningSandbox } from './running.ts'
@@ -78,7 +78,7 @@ class BubblewrapDriver implements SandboxDriver {
     this.#setpriv = process.getuid?.() === 0 ? needProgram('setpriv', 'Install util-linux.') : null
     this.#host = lookAtHost()
     probe(this.#bwrap)
-    this.capabilities = capabilitiesWith(groups, logger, this.#setpriv !== null)
+    this.capabilities = capabilitiesWith(groups, logger, this.#setpriv !== null, this.#perl)
   }
 
   async start(spec: SandboxSpec): Promise<Sandbox> {
@@ -222,7 +222,12 @@ function probe(bwrap: string): void {
   })
 }
 
-function capabilitiesWith(groups: LimitGroups | null, logger: Logger, ownUser: boolean): SandboxCapabilities {
+function capabilitiesWith(
+  groups: LimitGroups | null,
+  logger: Logger,
+  ownUser: boolean,
+  perl: string | null,
+): SandboxCapabilities {
   const held = (can: boolean | undefined): 'native' | 'refused' => (can === true ? 'native' : 'refused')
   return {
     isolation: 'native',
@@ -233,7 +238,7 @@ function capabilitiesWith(groups: LimitGroups | null, logger: Logger, ownUser: b
     tmpLimit: 'native',
     freeze: groups?.holds.freeze === true ? 'native' : 'emulated',
     syscallFilter: thisArchitecture() === null ? 'refused' : 'native',
-    outputFilter: findProgram('perl') === null ? 'refused' : 'native',
+    outputFilter: perl === null ? 'refused' : 'native',
     survivesSupervisor: 'native',
     weaker: [
       ...(ownUser
@@ -242,6 +247,7 @@ function capabilitiesWith(groups: LimitGroups | null, logger: Logger, ownUser: b
       ...(groups === null
         ? ['no limit groups: memory, CPU and processes are not limited, and freezing is SIGSTOP: run as root']
         : []),
+      ...(perl === null ? [withoutPerl] : []),
       ...logger.weaker,
     ],
   }
