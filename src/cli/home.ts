@@ -8,19 +8,31 @@
  * STEAD_STATE and STEAD_RUN override them. Invariant: data of another format version is never touched.
  */
 import { createHash } from 'node:crypto'
-import { existsSync, lstatSync, mkdirSync, readFileSync, realpathSync, statfsSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { messageOf, SteadError, systemCodeOf } from '../base/index.ts'
 import { formatBytes } from '../model/index.ts'
 
-/** Version of everything under the state directory. */
-const formatVersion = 1
+/** Version of everything under the state directory. 1: secrets in plain text in the records; they are moved when control starts. */
+const formatVersion = 2
+const formatVersionOldest = 1
 
 /** Free space below which an app is not started: room for the programs of a database and for what it writes at first. */
 const freeBytesMin = 256 * 1024 ** 2
 
 export interface Home {
+  /** Names this platform on the machine, where several may be. */
+  readonly key: string
   readonly stateRoot: string
   /** Bundles and runtimes, shared by all apps. */
   readonly bundlesDir: string
@@ -42,20 +54,25 @@ export interface Home {
 /** The places for the app in `directory` (which must exist). Makes nothing. */
 export function homeOf(directory: string): Home {
   const real = realpathSync(directory)
-  const digest = createHash('sha256').update(real).digest('hex').slice(0, 8)
-  const key = `${basename(real)
+  const name = basename(real)
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, '-')
-    .slice(0, 24)}-${digest}`
-  return homeNamed(join('apps', key), key)
+    .slice(0, 24)
+  const key = `${name}-${digestOf(real)}`
+  return homeNamed({ key, place: join('apps', key), run: key })
 }
 
-function homeNamed(place: string, key: string): Home {
-  const stateRoot = process.env['STEAD_STATE'] ?? defaultState()
+function digestOf(path: string): string {
+  return createHash('sha256').update(path).digest('hex').slice(0, 8)
+}
+
+function homeNamed({ key, place, run }: { key: string; place: string; run: string }): Home {
+  const stateRoot = stateRootHere()
   const appDir = join(stateRoot, place)
   const keysDir = join(stateRoot, 'keys', key)
-  const runDir = join(process.env['STEAD_RUN'] ?? defaultRun(), key)
+  const runDir = join(process.env['STEAD_RUN'] ?? defaultRun(), run)
   return {
+    key,
     stateRoot,
     bundlesDir: join(stateRoot, 'bundles'),
     appDir,
@@ -73,7 +90,7 @@ function homeNamed(place: string, key: string): Home {
 
 /** The places of `stead serve` on this machine, which runs any number of apps. */
 export function daemonHome(): Home {
-  return homeNamed('serve', 'serve')
+  return homeNamed({ key: `serve-${digestOf(stateRootHere())}`, place: 'serve', run: 'serve' })
 }
 
 /** Where `stead serve` of this machine is asked. */
@@ -83,6 +100,10 @@ export function daemonSocket(): string {
 
 function isRoot(): boolean {
   return process.getuid?.() === 0
+}
+
+function stateRootHere(): string {
+  return process.env['STEAD_STATE'] ?? defaultState()
 }
 
 function defaultState(): string {
@@ -131,13 +152,16 @@ export function prepareHome(home: Home): void {
   for (const directory of [dirname(home.runDir), home.runDir]) refuseForeign(directory)
   const path = join(home.appDir, 'format.json')
   const found = readVersion(path)
-  if (found === null) writeFileSync(path, `${JSON.stringify({ version: formatVersion })}\n`)
+  if (found === null) writeVersion(path)
   else if (Number.isNaN(found)) {
     throw new SteadError({
       code: 'cli.damaged-state',
       message: `${path} is damaged: it does not say which version of Stead wrote the directory`,
       hint: `When it was this one, write {"version":${formatVersion}} into it; its data lies beside it.`,
     })
+  } else if (found >= formatVersionOldest && found < formatVersion) {
+    // From here on an older release refuses it by name.
+    writeVersion(path)
   } else if (found !== formatVersion) {
     throw new SteadError({
       code: 'cli.newer-state',
@@ -157,6 +181,13 @@ function refuseForeign(directory: string): void {
     message: `${directory} belongs to another user or may be written by others, and sockets lie there`,
     hint: 'Set STEAD_RUN to a directory of your own that only you may write.',
   })
+}
+
+/** Replaced whole: several processes of the daemon may come here at once. */
+function writeVersion(path: string): void {
+  const fresh = `${path}.${process.pid}`
+  writeFileSync(fresh, `${JSON.stringify({ version: formatVersion })}\n`)
+  renameSync(fresh, path)
 }
 
 function readVersion(path: string): number | null {
