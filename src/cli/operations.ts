@@ -11,7 +11,7 @@ import { version } from './version.ts'
 
 export interface Answering {
   readonly mode: 'up' | 'serve'
-  readonly platform: Pick<Platform, 'port' | 'view' | 'logs' | 'onChange' | 'breakPart' | 'heal'>
+  readonly platform: Pick<Platform, 'port' | 'view' | 'logs' | 'onChange' | 'secrets' | 'breakPart' | 'heal'>
   readonly machine: () => MachineDescription
   /** The processes of the platform, by what they do; null where one does not run. */
   readonly processes: () => readonly { readonly role: string; readonly pid: number | null }[]
@@ -63,6 +63,7 @@ export function operationsOf(answering: Answering): Operations {
       if (dashboard !== null) return dashboard.login(caller)
       throw new SteadError({ code: 'cli.no-dashboard', message: 'this platform serves no dashboard', retry: 'later' })
     },
+    secrets: platform.secrets,
   }
 }
 

@@ -39,6 +39,7 @@ export interface Platform extends AsyncDisposable {
   logs: Control['logs']
   breakPart: Control['breakPart']
   heal: Control['heal']
+  readonly secrets: Control['secrets']
 }
 
 /** Starts everything, in the order that a failure leaves nothing behind: the port and the store are taken first. */
@@ -61,6 +62,7 @@ export async function startPlatform({ home, machine, port, onNotice, onFatal }: 
     view: (app) => control.view(app),
     apps: () => control.apps(),
     onChange: (run) => control.onChange(run),
+    secrets: control.secrets,
     logs: (assignment, options): AsyncIterable<LogLine> => control.logs(assignment, options),
     breakPart: (app, fault, leaseMs) => control.breakPart(app, fault, leaseMs),
     heal: (app, fault) => control.heal(app, fault),

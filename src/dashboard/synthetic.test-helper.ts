@@ -1,24 +1,23 @@
 /** A platform that is not there, for tests of what looks at one: an app of any number of parts, which the test moves. */
 import { setTimeout as pause } from 'node:timers/promises'
-import { systemClock } from '../base/index.ts'
-import type { Graph, Part } from '../model/index.ts'
+import { assert, systemClock } from '../base/index.ts'
+import { app, type Graph, type Part, service, toGraph } from '../model/index.ts'
 import { type Caller, type Operations, type PartStatus, rights, type Status, unknownApp } from '../operator/index.ts'
 
-/** A service whose field `use` names others. */
-function service(name: string, uses: readonly string[]): Part {
-  return {
-    kind: 'service',
-    name,
-    from: '.',
-    run: ['node', 'server.js'],
-    env: { SECRET_OF_THE_ENVIRONMENT: 'never told' },
-    uses: uses.map((part) => ({ as: part, part })),
-    limits: { memoryBytes: 1, cpuCores: 1, pidsMax: 1 },
-    egress: [],
-    http: 3000,
-    ready: { kind: 'started', timeoutMs: 1000 },
-    replicas: 1,
-  }
+/** A service with the defaults of the model. The name may be one that no app file can say. */
+function named(name: string, uses: readonly string[]): Part {
+  const template = app('shop', () => {
+    const web = service('web', {
+      from: './web',
+      run: ['node', 'server.js'],
+      http: 3000,
+      env: { TELL_TALE: 'never told' },
+    })
+    return { parts: { web } }
+  })
+  const [part] = toGraph(template, { name: 'test', production: false }).parts
+  assert(part?.kind === 'service', 'the template has one service')
+  return { ...part, name, uses: uses.map((use) => ({ as: use, part: use })) }
 }
 
 export interface Synthetic {
@@ -40,7 +39,7 @@ export interface SyntheticOptions {
 export function synthetic({ count = 3, names = [], apps = ['shop'] }: SyntheticOptions = {}): Synthetic {
   const all = Array.from({ length: count }, (_, index) => names[index] ?? `part-${index}`)
   const parts = all.map((name, index) =>
-    service(
+    named(
       name,
       // Like a tree with some ways across, so that there are layers of many.
       [2 * index + 1, 2 * index + 2, index + 7].flatMap((other) => all[other] ?? []),

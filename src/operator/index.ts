@@ -11,6 +11,7 @@ export type {
   PlatformInfo,
   Status,
 } from './operations.ts'
+export type { RotateAnswer, SecretOperations, SecretStatus } from './secrets.ts'
 export { unknownApp } from './operations.ts'
 export type { Caller, Right } from './caller.ts'
 export { owner, rights } from './caller.ts'

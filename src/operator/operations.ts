@@ -3,6 +3,7 @@ import { SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
 import type { Fault, FaultStatus, LogLine, Phase } from '../protocol/index.ts'
 import type { Caller } from './caller.ts'
+import type { SecretOperations } from './secrets.ts'
 
 /** The platform itself. */
 export interface PlatformInfo {
@@ -134,6 +135,7 @@ export interface Operations {
   heal(app: string, fault: string): Promise<void>
   /** A way into the dashboard for this caller. Throws `cli.no-dashboard`. */
   dashboardLogin(caller: Caller): DashboardLogin
+  readonly secrets: SecretOperations
 }
 
 /** For an app that is not there; `apps` are those that are. */

@@ -37,6 +37,11 @@ export interface AssignmentStatus {
   readonly memoryBytes: number | null
   /** Processor time used since it was started, seconds; null, or left out by an older node, where it is not known. */
   readonly cpuSeconds?: number | null
+  /**
+   * The credentials in force, as `name@version`: of a resource who is let in, by consumer; of an instance what it was handed,
+   * by the part that the credential is for. Left out by nodes of an earlier release.
+   */
+  readonly credentials?: readonly string[]
 }
 
 export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
@@ -49,4 +54,5 @@ export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
   pid: z.int().nullable(),
   memoryBytes: z.number().nullable(),
   cpuSeconds: z.number().nullable().exactOptional(),
+  credentials: z.array(z.string()).exactOptional(),
 })

@@ -27,6 +27,7 @@ export function daemonOperations({ home, control, port, machine, dashboard }: Da
     port,
     view: (app: string) => control.view(app),
     logs: control.logs.bind(control),
+    secrets: control.secrets,
     onChange: (run: () => void) => control.onChange(run),
     breakPart: control.breakPart.bind(control),
     heal: control.heal.bind(control),
