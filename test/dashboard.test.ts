@@ -125,7 +125,8 @@ suite('the dashboard in a browser', { skip }, () => {
     await up.stop('SIGKILL')
     await page.getByText('line lost, trying again').waitFor()
     const again = bench.up('--port', '0', '--dashboard-port', String(port))
-    await page.getByText('Nobody is logged in here').waitFor()
+    await page.getByText('live', { exact: true }).waitFor()
+    await page.getByText('All 2 parts are well.').waitFor()
     await again.until(/small runs, after/)
   })
 
@@ -135,7 +136,13 @@ suite('the dashboard in a browser', { skip }, () => {
     const serve = async (made: Synthetic): Promise<void> => {
       platform = made
       const random = seededRandom(9)
-      dashboard = await serveDashboard({ port: 0, operations: platform.operations, clock: systemClock, random })
+      dashboard = await serveDashboard({
+        port: 0,
+        operations: platform.operations,
+        clock: systemClock,
+        random,
+        sessionsPath: null,
+      })
     }
     const address = (caller: Caller = everybody): string => dashboard.login(caller).url
 

@@ -39,6 +39,8 @@ export interface Home {
   /** State of this platform: of the one app, or of the daemon. */
   readonly appDir: string
   readonly storePath: string
+  /** Who is logged in to the dashboard. */
+  readonly sessionsPath: string
   readonly agentDir: string
   /** The keys of this app's secrets: apart from what they open, so that a copy of the one is not a copy of the other. */
   readonly keysDir: string
@@ -77,6 +79,7 @@ function homeNamed({ key, place, run }: { key: string; place: string; run: strin
     bundlesDir: join(stateRoot, 'bundles'),
     appDir,
     storePath: join(appDir, 'store.sqlite'),
+    sessionsPath: join(appDir, 'sessions.json'),
     agentDir: join(appDir, 'agent'),
     keysDir,
     vaultKeyPath: join(keysDir, 'vault.key'),

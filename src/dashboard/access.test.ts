@@ -14,7 +14,7 @@ function opened(access: Access, token: string): Opened {
 
 suite('access', () => {
   test('a token works once', () => {
-    const access = new Access(new ManualClock(), seededRandom(1))
+    const access = new Access(new ManualClock(), seededRandom(1), null)
     const token = access.issue(owner)
     const { cookie, key } = opened(access, token)
     assert.equal(access.redeem(token), null)
@@ -23,14 +23,14 @@ suite('access', () => {
 
   test('a token that is too old does not work', () => {
     const clock = new ManualClock()
-    const access = new Access(clock, seededRandom(1))
+    const access = new Access(clock, seededRandom(1), null)
     const token = access.issue(owner)
     clock.advance(loginMs)
     assert.equal(access.redeem(token), null)
   })
 
   test('neither half of a session is enough, nor halves of two', () => {
-    const access = new Access(new ManualClock(), seededRandom(1))
+    const access = new Access(new ManualClock(), seededRandom(1), null)
     const a = opened(access, access.issue(owner))
     const b = opened(access, access.issue(owner))
     assert.equal(access.session(a.cookie, ''), null)
@@ -41,7 +41,7 @@ suite('access', () => {
 
   test('a session ends when nobody uses it, and at last in any case', () => {
     const clock = new ManualClock()
-    const access = new Access(clock, seededRandom(1))
+    const access = new Access(clock, seededRandom(1), null)
     const idle = opened(access, access.issue(owner))
     const used = opened(access, access.issue(owner))
     const session = access.session(used.cookie, used.key)
@@ -55,14 +55,14 @@ suite('access', () => {
   })
 
   test('a session has no more rights than whoever asked for it, and none that pages do not use', () => {
-    const access = new Access(new ManualClock(), seededRandom(1))
+    const access = new Access(new ManualClock(), seededRandom(1), null)
     const of = ({ cookie, key }: Opened): string[] => [...(access.session(cookie, key)?.caller.rights ?? [])].sort()
     assert.deepEqual(of(opened(access, access.issue(reader))), ['read'])
     assert.deepEqual(of(opened(access, access.issue(owner))), ['logs', 'operate', 'read'])
   })
 
   test('logging out ends a session and its streams', () => {
-    const access = new Access(new ManualClock(), seededRandom(1))
+    const access = new Access(new ManualClock(), seededRandom(1), null)
     const { cookie, key } = opened(access, access.issue(owner))
     const session = access.session(cookie, key)
     access.end(cookie)
@@ -71,7 +71,7 @@ suite('access', () => {
   })
 
   test('of too many tokens and sessions the oldest go', () => {
-    const access = new Access(new ManualClock(), seededRandom(1))
+    const access = new Access(new ManualClock(), seededRandom(1), null)
     const tokens = Array.from({ length: loginsMax + 1 }, () => access.issue(owner))
     assert.equal(access.redeem(tokens[0] ?? ''), null)
     const sessions = Array.from({ length: sessionsMax + 1 }, () => opened(access, access.issue(owner)))
@@ -80,9 +80,29 @@ suite('access', () => {
     assert.ok(!alive.includes(sessions[0] ?? { cookie: '', key: '' }))
   })
 
+  test('sessions outlive the process, with the rights and the time that they had, and digests are all that is kept', () => {
+    let kept: unknown = null
+    const keeper = { read: () => kept, write: (sessions: unknown) => (kept = JSON.parse(JSON.stringify(sessions))) }
+    const clock = new ManualClock(5_000_000)
+    const before = new Access(clock, seededRandom(1), keeper)
+    const { cookie, key } = opened(before, before.issue(reader))
+    const gone = opened(before, before.issue(owner))
+    before.end(gone.cookie)
+    assert.ok(!JSON.stringify(kept).includes(cookie) && !JSON.stringify(kept).includes(key))
+    clock.advance(1000)
+    const after = new Access(clock, seededRandom(2), keeper)
+    assert.deepEqual([...(after.session(cookie, key)?.caller.rights ?? [])], ['read'])
+    assert.equal(after.session(cookie, gone.key), null)
+    assert.equal(after.session(gone.cookie, gone.key), null)
+    clock.advance(sessionMs)
+    assert.equal(new Access(clock, seededRandom(3), keeper).session(cookie, key), null)
+    kept = [{ cookie: 1 }]
+    assert.equal(new Access(clock, seededRandom(4), keeper).session(cookie, key), null, 'a damaged file is no session')
+  })
+
   test('after too many wrong tokens none is looked at for a minute', () => {
     const clock = new ManualClock(1_000_000)
-    const access = new Access(clock, seededRandom(1))
+    const access = new Access(clock, seededRandom(1), null)
     const token = access.issue(owner)
     for (let tries = 0; tries < wrongMax; tries += 1) assert.equal(access.redeem(`wrong ${tries}`), null)
     assert.equal(access.redeem(token), 'wait')

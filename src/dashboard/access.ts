@@ -4,11 +4,13 @@
  * Cookies do not know ports, so the cookie alone would be given to any other server on this machine.
  *
  * Invariants: of a token or a half only the digest is kept; a token opens one session at most; a session never has more
- * rights than whoever asked for its token, nor any that no page uses; what is too old or too many is forgotten.
+ * rights than whoever asked for its token, nor any that no page uses; what is too old or too many is forgotten. Sessions
+ * outlive the process that made them, where it has a place to keep them; logins do not.
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
+import { z } from 'zod'
 import { type Clock, type Random, randomPassword } from '../base/index.ts'
-import type { Caller, Right } from '../operator/index.ts'
+import { type Caller, type Right, rights } from '../operator/index.ts'
 
 /** The rights that pages use. Others stay with the command line, whoever asks. */
 const rightsUsed: readonly Right[] = ['read', 'logs', 'operate']
@@ -17,7 +19,7 @@ const rightsUsed: readonly Right[] = ['read', 'logs', 'operate']
 export const loginMs: number = 15 * 60_000
 /** How long a session lasts without a request, and at most. */
 export const idleMs: number = 8 * 3_600_000
-export const sessionMs: number = 7 * 24 * 3_600_000
+export const sessionMs: number = 24 * 3_600_000
 
 export const loginsMax = 20
 export const sessionsMax = 50
@@ -46,6 +48,24 @@ interface Kept {
   usedMs: number
 }
 
+/** Where sessions are kept over restarts. What is written holds digests only. */
+export interface Keeper {
+  /** What was written last; null when there is nothing that can be read. */
+  read(): unknown
+  write(sessions: unknown): void
+}
+
+const keptSessions = z.array(
+  z.object({
+    cookie: z.string(),
+    key: z.string(),
+    name: z.string(),
+    rights: z.array(z.enum(rights)),
+    /** By the wall clock. */
+    untilMs: z.number(),
+  }),
+)
+
 /** Both halves of a new session, in clear for the last time. */
 export interface Opened {
   readonly cookie: string
@@ -59,11 +79,14 @@ export class Access {
   readonly #logins = new Map<string, Login>()
   /** By the digest of the cookie, oldest first. */
   readonly #sessions = new Map<string, Kept>()
+  readonly #keeper: Keeper | null
   #wrong = { count: 0, sinceMs: 0 }
 
-  constructor(clock: Clock, random: Random) {
+  constructor(clock: Clock, random: Random, keeper: Keeper | null) {
     this.#clock = clock
     this.#random = random
+    this.#keeper = keeper
+    this.#restore()
   }
 
   /** A token that opens one session for this caller. Of too many, the oldest stops working. */
@@ -96,6 +119,7 @@ export class Access {
       usedMs: nowMs,
     })
     trim(this.#sessions, sessionsMax, ({ session: oldest }) => oldest.over.abort())
+    this.#keep()
     return opened
   }
 
@@ -103,7 +127,7 @@ export class Access {
   session(cookie: string, key: string): Session | null {
     const digest = digestOf(cookie).toString('hex')
     const kept = this.#sessions.get(digest)
-    if (kept === undefined || !timingSafeEqual(kept.key, digestOf(key))) return null
+    if (kept === undefined || !equal(kept.key, digestOf(key))) return null
     const nowMs = this.#clock.monotonicMs()
     if (kept.untilMs <= nowMs || kept.usedMs + idleMs <= nowMs) {
       this.#end(digest)
@@ -120,8 +144,37 @@ export class Access {
 
   #end(digest: string): void {
     this.#sessions.get(digest)?.session.over.abort()
-    this.#sessions.delete(digest)
+    if (this.#sessions.delete(digest)) this.#keep()
   }
+
+  #keep(): void {
+    const aheadMs = this.#clock.nowMs() - this.#clock.monotonicMs()
+    this.#keeper?.write(
+      [...this.#sessions].map(([cookie, { session, key, untilMs }]) => ({
+        cookie,
+        key: key.toString('hex'),
+        name: session.caller.name,
+        rights: [...session.caller.rights],
+        untilMs: Math.round(untilMs + aheadMs),
+      })),
+    )
+  }
+
+  /** Takes back the sessions of the process before. None gets more time than it had. */
+  #restore(): void {
+    const kept = keptSessions.safeParse(this.#keeper?.read())
+    const nowMs = this.#clock.monotonicMs()
+    for (const { cookie, key, name, rights: had, untilMs } of kept.success ? kept.data : []) {
+      const leftMs = Math.min(untilMs - this.#clock.nowMs(), sessionMs)
+      if (leftMs <= 0) continue
+      const session: Session = { caller: { name, rights: new Set(had) }, streams: 0, over: new AbortController() }
+      this.#sessions.set(cookie, { session, key: Buffer.from(key, 'hex'), untilMs: nowMs + leftMs, usedMs: nowMs })
+    }
+  }
+}
+
+function equal(a: Buffer, b: Buffer): boolean {
+  return a.length === b.length && timingSafeEqual(a, b)
 }
 
 function digestOf(secret: string): Buffer {

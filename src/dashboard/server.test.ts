@@ -71,7 +71,14 @@ suite('the dashboard over HTTP', () => {
   let dashboard: Dashboard
   let port = 0
   const serve = (clock = systemClock): Promise<Dashboard> =>
-    serveDashboard({ port: 0, operations: platform.operations, clock, random: seededRandom(3), built })
+    serveDashboard({
+      port: 0,
+      operations: platform.operations,
+      clock,
+      random: seededRandom(3),
+      sessionsPath: null,
+      built,
+    })
 
   before(async () => {
     writeFileSync(join(built, 'index.html'), '<!doctype html><title>Stead</title>')
@@ -264,13 +271,20 @@ suite('the dashboard over HTTP', () => {
       operations: platform.operations,
       clock: systemClock,
       random: seededRandom(4),
+      sessionsPath: null,
       built: join(built, 'nowhere'),
     })
     const answer = await ask(own.port, '/')
     assert.equal(answer.status, 503)
     assert.match(answer.body, /npm run setup/)
     await assert.rejects(
-      serveDashboard({ port: own.port, operations: platform.operations, clock: systemClock, random: seededRandom(5) }),
+      serveDashboard({
+        port: own.port,
+        operations: platform.operations,
+        clock: systemClock,
+        random: seededRandom(5),
+        sessionsPath: null,
+      }),
       { code: 'dashboard.port-taken' },
     )
     await own[Symbol.asyncDispose]()

@@ -10,6 +10,7 @@ import { answerOperation, type Caller, type Operations } from '../operator/index
 import { Access, loginMs, type Session, sessionMs } from './access.ts'
 import { feed } from './feed.ts'
 import { builtDirectory, type BuiltFile, readBuilt } from './files.ts'
+import { fileKeeper } from './keeper.ts'
 import { hostsOf, refusalOf, safetyHeaders } from './guard.ts'
 import { Observer } from './observer.ts'
 
@@ -33,6 +34,8 @@ export interface DashboardOptions {
   readonly operations: Operations
   readonly clock: Clock
   readonly random: Random
+  /** File in which sessions outlive this process; null: they do not. */
+  readonly sessionsPath: string | null
   /** Directory of the built browser half, when it is not the usual one. */
   readonly built?: string
 }
@@ -49,7 +52,7 @@ export interface Dashboard extends AsyncDisposable {
 export async function serveDashboard(options: DashboardOptions): Promise<Dashboard> {
   const { operations, clock, random } = options
   const observer = new Observer(operations, clock)
-  const access = new Access(clock, random)
+  const access = new Access(clock, random, options.sessionsPath === null ? null : fileKeeper(options.sessionsPath))
   const files = readBuilt(options.built ?? builtDirectory())
   const server = createServer({ headersTimeout: 10_000, requestTimeout: 30_000, maxHeaderSize: 16 * 1024 })
   server.maxConnections = connectionsMax

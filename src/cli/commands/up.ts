@@ -134,7 +134,13 @@ async function run(
     await using _operator = await serveOperator(home.operatorSocket, operations)
     const { dashboardPort } = options
     try {
-      const opened = await serveDashboard({ port: dashboardPort, operations, clock: systemClock, random: systemRandom })
+      const opened = await serveDashboard({
+        port: dashboardPort,
+        operations,
+        clock: systemClock,
+        random: systemRandom,
+        sessionsPath: home.sessionsPath,
+      })
       dashboard = dashboards.use(opened)
     } catch (error) {
       // The app matters more than the look at it, unless the port was asked for by name.

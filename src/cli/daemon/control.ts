@@ -31,7 +31,15 @@ export async function runControl({ home, port, dashboardPort, stopped, say }: Ro
     await using _operator = await serveOperator(home.operatorSocket, operations)
     try {
       const clock = systemClock
-      dashboard = dashboards.use(await serveDashboard({ port: dashboardPort, operations, clock, random: systemRandom }))
+      dashboard = dashboards.use(
+        await serveDashboard({
+          port: dashboardPort,
+          operations,
+          clock,
+          random: systemRandom,
+          sessionsPath: home.sessionsPath,
+        }),
+      )
     } catch (error) {
       // Apps matter more than the look at them.
       say(`the dashboard is not served: ${messageOf(error)}`)

@@ -1,6 +1,6 @@
 /** One app: figures, graph, instances, output. */
 import type { JSX } from 'preact'
-import { useState } from 'preact/hooks'
+import { useEffect, useState } from 'preact/hooks'
 import type { AppState } from '../wire.ts'
 import { canBreak } from './actions.tsx'
 import { Broken, BrokenBefore } from './faults.tsx'
@@ -26,6 +26,14 @@ export function AppPage({ view, app, nowMs, selected, onSelect }: AppPageProps):
   const offers = view.hello?.offers ?? []
   const parts = partViews(app)
   const part = parts.find(({ shape }) => shape.name === selected)
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent): void => {
+      const free = document.querySelector('dialog[open]') === null && !(event.target instanceof HTMLInputElement)
+      if (event.key === 'Escape' && free) onSelect(null)
+    }
+    document.addEventListener('keydown', onKey)
+    return () => document.removeEventListener('keydown', onKey)
+  }, [onSelect])
   const showLogs = (name: string): void => {
     setLogsOf(name)
     document.getElementById('logs')?.scrollIntoView({ block: 'start' })
