@@ -118,9 +118,10 @@ export type FeedMessage =
 /** Every how often something is said at least, milliseconds. Silence of three times that is a broken line. */
 export const beatMs = 5000
 
-/** Whether a part is as it should be: also one that somebody has stopped. */
-export function isWell(part: Pick<PartStatus, 'phase'>): boolean {
-  return ['ready', 'scheduled', 'succeeded', 'stopped'].includes(part.phase)
+/** Whether a part is as it should be: also a job that runs, and what somebody has stopped. */
+export function isWell({ phase, kind }: Pick<PartStatus, 'phase' | 'kind'>): boolean {
+  if (kind === 'job' && ['waiting', 'starting', 'stopping'].includes(phase)) return true
+  return ['ready', 'scheduled', 'succeeded', 'stopped'].includes(phase)
 }
 
 /** What leads from one state to the next; null when they are the same. */

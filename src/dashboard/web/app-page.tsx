@@ -1,6 +1,6 @@
 /** One app: figures, graph, instances, output. */
 import type { JSX } from 'preact'
-import { useEffect, useState } from 'preact/hooks'
+import { useEffect, useMemo, useState } from 'preact/hooks'
 import type { AppState } from '../wire.ts'
 import { canBreak } from './actions.tsx'
 import { Broken, BrokenBefore } from './faults.tsx'
@@ -9,9 +9,9 @@ import { Inspector } from './inspector.tsx'
 import { Instances } from './instances.tsx'
 import type { View } from './line.ts'
 import { Logs } from './logs.tsx'
-import { leastUptime, partViews, unwellOf } from './parts.ts'
+import { leastUptime, partViews, stateOfApp } from './parts.ts'
 import { Plot } from './plot.tsx'
-import { bytes, counted, rate, share } from './words.ts'
+import { bytes, counted, rate, share, type Tone } from './words.ts'
 
 export interface AppPageProps {
   readonly view: View
@@ -24,7 +24,7 @@ export interface AppPageProps {
 export function AppPage({ view, app, nowMs, selected, onSelect }: AppPageProps): JSX.Element {
   const [logsOf, setLogsOf] = useState<string | null>(null)
   const offers = view.hello?.offers ?? []
-  const parts = partViews(app)
+  const parts = useMemo(() => partViews(app), [app])
   const part = parts.find(({ shape }) => shape.name === selected)
   useEffect(() => {
     const onKey = (event: KeyboardEvent): void => {
@@ -88,21 +88,26 @@ export function AppPage({ view, app, nowMs, selected, onSelect }: AppPageProps):
   )
 }
 
-function Headline({ app }: { readonly app: AppState }): JSX.Element {
-  const unwell = unwellOf(app)
+/** How the app is, in a sentence. */
+function sentenceOf(app: AppState): { readonly words: string; readonly tone: Tone } {
+  const { unwell, coming } = stateOfApp(app)
   const all = app.shape.parts.length
-  const words = !app.head.wanted
-    ? 'It is down. Its data stays.'
-    : unwell.length === 0
-      ? all === 1
-        ? 'Its part is well.'
-        : `All ${all} parts are well.`
-      : `${unwell.length} of ${counted(all, 'part')} ${unwell.length === 1 ? 'is' : 'are'} not well: ${unwell.slice(0, 4).join(', ')}${unwell.length > 4 ? ' …' : ''}`
+  const names = (parts: readonly string[]): string => `${parts.slice(0, 4).join(', ')}${parts.length > 4 ? ' …' : ''}`
+  const verb = (parts: readonly string[]): string => (parts.length === 1 ? 'is' : 'are')
+  const share = (parts: readonly string[]): string => `${parts.length} of ${counted(all, 'part')} ${verb(parts)}`
+  if (!app.head.wanted) return { words: 'It is down. Its data stays.', tone: 'idle' }
+  if (unwell.length > 0) return { words: `${share(unwell)} not well: ${names(unwell)}`, tone: 'bad' }
+  if (coming.length > 0) return { words: `${share(coming)} on the way: ${names(coming)}`, tone: 'busy' }
+  return { words: all === 1 ? 'Its part is well.' : `All ${all} parts are well.`, tone: 'good' }
+}
+
+function Headline({ app }: { readonly app: AppState }): JSX.Element {
+  const { words, tone } = sentenceOf(app)
   return (
     <div class="headline">
       <div>
         <h1>{app.head.app}</h1>
-        <p role="status" class={`headline-words ${unwell.length === 0 ? 'tone-good' : 'tone-bad'}`}>
+        <p role="status" class={`headline-words tone-${tone}`}>
           <i class="dot" />
           {words}
         </p>

@@ -4,13 +4,14 @@
  */
 import type { JSX } from 'preact'
 import { useEffect, useMemo, useRef } from 'preact/hooks'
-import type { EdgeTraffic } from '../../operator/index.ts'
 import type { AppState, Shape } from '../wire.ts'
+import { Edge } from './edge.tsx'
 import { useMedia, useSize } from './hooks.ts'
 import { Icon, iconOf } from './icons.tsx'
-import { type Layout, layoutOf, pathOf, type Point } from './layout.ts'
+import { type Layout, layoutOf } from './layout.ts'
+import { Node } from './node.tsx'
 import { kindWord, type PartView } from './parts.ts'
-import { bytes, rate, share, uptimeShare } from './words.ts'
+import { bytes, share, uptimeShare } from './words.ts'
 
 /** The box from which requests come in. No part has such a name. */
 const world = '@'
@@ -49,10 +50,11 @@ export function Graph({ app, parts, nowMs, selected, onSelect }: GraphProps): JS
   )
   const width = layout.width * scale
   const height = layout.height * scale
-  // A part that was chosen elsewhere may be out of sight; the page itself is not moved.
+  // What was chosen elsewhere may be out of sight; the page itself is not moved.
   useEffect(() => {
     const box = frame.current
-    const place = selected === null ? undefined : layout.nodes.get(selected)
+    // With nothing chosen, the way in is where one begins to look.
+    const place = layout.nodes.get(selected ?? world)
     if (box === null || place === undefined) return
     const left = place.x * scale + margin
     const top = place.y * scale + margin
@@ -93,14 +95,22 @@ export function Graph({ app, parts, nowMs, selected, onSelect }: GraphProps): JS
               <span>{hostWords(app.shape)}</span>
             </div>
           )}
-          {parts.map((part) => (
+          {parts.map(({ shape, tone, state, uptime, memoryBytes }) => (
             <Node
-              key={part.shape.name}
-              part={part}
-              nowMs={nowMs}
-              full={full && part.shape.type === 'postgres'}
-              selected={selected === part.shape.name}
-              place={placeOf(layout, part.shape.name, options)}
+              key={shape.name}
+              name={shape.name}
+              kind={kindWord(shape)}
+              icon={iconOf(shape)}
+              tone={tone}
+              state={state}
+              memory={memoryBytes === null ? null : bytes(memoryBytes)}
+              uptime={uptime === null ? null : share(uptimeShare(uptime, nowMs))}
+              full={full && shape.type === 'postgres'}
+              selected={selected === shape.name}
+              x={layout.nodes.get(shape.name)?.x ?? 0}
+              y={layout.nodes.get(shape.name)?.y ?? 0}
+              width={options.nodeWidth}
+              height={options.nodeHeight}
               onSelect={onSelect}
             />
           ))}
@@ -130,78 +140,3 @@ function placeOf(layout: Layout, id: string, { nodeWidth, nodeHeight }: Boxes): 
 
 /** Where a box lies, as its style. */
 type Place = Record<'left' | 'top' | 'width' | 'height', string>
-
-interface NodeProps {
-  readonly part: PartView
-  readonly nowMs: number
-  readonly full: boolean
-  readonly selected: boolean
-  readonly place: Place
-  readonly onSelect: (part: string | null) => void
-}
-
-function Node({ part, nowMs, full, selected, place, onSelect }: NodeProps): JSX.Element {
-  const { shape, tone, state, uptime, memoryBytes } = part
-  const name = shape.name
-  const upShare = uptime === null ? null : share(uptimeShare(uptime, nowMs))
-  const more = full ? ['disk full'] : memoryBytes === null ? [] : [bytes(memoryBytes)]
-  const label = [name, kindWord(shape), state, upShare === null ? null : `up ${upShare}`, ...more]
-  return (
-    <button
-      type="button"
-      class={`node tone-${tone}${selected ? ' node-selected' : ''}`}
-      style={place}
-      aria-pressed={selected}
-      aria-label={label.filter((word) => word !== null).join(', ')}
-      onClick={() => onSelect(selected ? null : name)}
-    >
-      <span class="node-icon">
-        <Icon name={iconOf(shape)} />
-      </span>
-      <span class="node-text">
-        <span class="node-name">{name}</span>
-        <span class="node-state">
-          <i class="dot" />
-          <span class="node-word">
-            {full ? 'disk full' : state}
-            {!full && memoryBytes !== null && <span class="node-more">{` · ${bytes(memoryBytes)}`}</span>}
-          </span>
-        </span>
-      </span>
-      {upShare !== null && upShare !== '100 %' && <span class="node-uptime">{upShare}</span>}
-    </button>
-  )
-}
-
-interface EdgeProps {
-  readonly points: readonly Point[]
-  readonly direction: 'right' | 'down'
-  readonly cut: boolean
-  readonly strong: boolean
-  readonly faint: boolean
-  readonly traffic: EdgeTraffic | null
-}
-
-function Edge({ points, direction, cut, strong, faint, traffic }: EdgeProps): JSX.Element {
-  const failing = traffic !== null && traffic.errorsPerSecond > 0
-  const name = ['edge', cut && 'edge-cut', failing && 'edge-failing', strong && 'edge-strong', faint && 'edge-faint']
-  const [a, b] = points
-  const middle = a === undefined || b === undefined ? null : { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 }
-  const last = points.at(-1)
-  const width = traffic === null ? undefined : 1.5 + Math.min(2, Math.log10(1 + traffic.requestsPerSecond))
-  return (
-    <g class={name.filter(Boolean).join(' ')}>
-      <path d={pathOf(points, direction)} stroke-width={width} />
-      {last !== undefined && <circle class="edge-end" cx={last.x} cy={last.y} r="3" />}
-      {middle !== null && cut && (
-        <path class="edge-cross" d={`M${middle.x - 6} ${middle.y - 6}l12 12M${middle.x + 6} ${middle.y - 6}l-12 12`} />
-      )}
-      {middle !== null && traffic !== null && traffic.requestsPerSecond > 0 && (
-        <text x={middle.x} y={middle.y - (direction === 'right' ? 8 : -4)} text-anchor="middle">
-          {rate(traffic.requestsPerSecond)}/s
-          {failing && <tspan class="edge-errors">{` ${rate(traffic.errorsPerSecond)} failing`}</tspan>}
-        </text>
-      )}
-    </g>
-  )
-}

@@ -62,10 +62,10 @@ export function Inspector({ app, part, samples, nowMs, offers, onSelect, onLogs 
       </dl>
       {instances
         .filter(({ reason }) => reason !== null)
-        .map(({ instance, phase, reason }) => (
-          <p key={instance} class={`reason tone-${toneOf({ phase })}`}>
-            <strong>{phaseWord(phase)}</strong>
-            {` ${reason}`}
+        .map((instance) => (
+          <p key={instance.instance} class={`reason tone-${toneOf(instance)}`}>
+            <strong>{phaseWord(instance)}</strong>
+            {` ${instance.reason}`}
           </p>
         ))}
       {memory && (

@@ -2,7 +2,8 @@
 import type { JSX } from 'preact'
 import { useState } from 'preact/hooks'
 import type { AppState, Sample } from '../wire.ts'
-import { Icon, iconOf } from './icons.tsx'
+import { Icon, iconOf, type IconName } from './icons.tsx'
+import { memo } from './memo.ts'
 import { kindWord, type PartView } from './parts.ts'
 import { age, bytes, cores, phaseWord, share, toneOf, uptimeShare } from './words.ts'
 
@@ -69,52 +70,25 @@ export function Instances({ app, parts, newest, nowMs, selected, onSelect }: Ins
           <tbody>
             {shown.flatMap(({ shape, instances, uptime }) =>
               instances.map((instance) => {
-                const tone = toneOf(instance)
-                const url = urlOf(shape.name)
                 const cpu = newest?.cpuCores[shape.name]
                 return (
-                  <tr key={instance.instance ?? shape.name} class={selected === shape.name ? 'row-selected' : ''}>
-                    <th scope="row" data-label="Part">
-                      <div class="row-head">
-                        <button type="button" class="link row-name" onClick={() => onSelect(shape.name)}>
-                          <Icon name={iconOf(shape)} size={16} />
-                          {shape.name}
-                        </button>
-                        <span class="quiet small">{kindWord(shape)}</span>
-                      </div>
-                    </th>
-                    <td data-label="State">
-                      <span class={`state tone-${tone}`}>
-                        <i class="dot" />
-                        {phaseWord(instance.phase)}
-                      </span>
-                      {instance.reason !== null && <span class="why">{instance.reason.split('\n')[0]}</span>}
-                    </td>
-                    <td class="right number" data-label="Since">
-                      {instance.sinceMs === null ? '' : age(nowMs - instance.sinceMs)}
-                    </td>
-                    <td class="right number" data-label="Restarts">
-                      {instance.restarts === 0 ? <span class="quiet">0</span> : instance.restarts}
-                    </td>
-                    <td class="right number" data-label="Memory">
-                      {instance.memoryBytes === null ? '' : bytes(instance.memoryBytes)}
-                    </td>
-                    <td class="right number" data-label="Processor">
-                      {cpu === undefined || instance.cpuSeconds === null
-                        ? ''
-                        : cores(cpu / Math.max(1, instances.length))}
-                    </td>
-                    <td class="right number" data-label="Uptime">
-                      {uptime === null ? '' : share(uptimeShare(uptime, nowMs))}
-                    </td>
-                    <td data-label="Address">
-                      {url !== null && (
-                        <a href={url} target="_blank" rel="noopener noreferrer">
-                          {url.replace(/^https?:\/\//, '')}
-                        </a>
-                      )}
-                    </td>
-                  </tr>
+                  <Row
+                    key={instance.instance ?? shape.name}
+                    part={shape.name}
+                    kind={kindWord(shape)}
+                    icon={iconOf(shape)}
+                    tone={toneOf(instance)}
+                    state={phaseWord(instance)}
+                    reason={instance.reason?.split('\n')[0] ?? null}
+                    since={instance.sinceMs === null ? '' : age(nowMs - instance.sinceMs)}
+                    restarts={instance.restarts}
+                    memory={instance.memoryBytes === null ? '' : bytes(instance.memoryBytes)}
+                    processor={cpu === undefined || instance.cpuSeconds === null ? '' : cores(cpu / instances.length)}
+                    uptime={uptime === null ? '' : share(uptimeShare(uptime, nowMs))}
+                    url={urlOf(shape.name)}
+                    selected={selected === shape.name}
+                    onSelect={onSelect}
+                  />
                 )
               }),
             )}
@@ -124,3 +98,66 @@ export function Instances({ app, parts, newest, nowMs, selected, onSelect }: Ins
     </section>
   )
 }
+
+interface RowProps {
+  readonly part: string
+  readonly kind: string
+  readonly icon: IconName
+  readonly tone: string
+  readonly state: string
+  readonly reason: string | null
+  readonly since: string
+  readonly restarts: number
+  readonly memory: string
+  readonly processor: string
+  readonly uptime: string
+  readonly url: string | null
+  readonly selected: boolean
+  readonly onSelect: (part: string) => void
+}
+
+const Row = memo(function Row(row: RowProps): JSX.Element {
+  const { part, kind, icon, tone, state, reason, since, restarts, memory, processor, uptime, url } = row
+  return (
+    <tr class={row.selected ? 'row-selected' : ''}>
+      <th scope="row" data-label="Part">
+        <div class="row-head">
+          <button type="button" class="link row-name" onClick={() => row.onSelect(part)}>
+            <Icon name={icon} size={16} />
+            {part}
+          </button>
+          <span class="quiet small">{kind}</span>
+        </div>
+      </th>
+      <td data-label="State">
+        <span class={`state tone-${tone}`}>
+          <i class="dot" />
+          {state}
+        </span>
+        {reason !== null && <span class="why">{reason}</span>}
+      </td>
+      <td class="right number" data-label="Since">
+        {since}
+      </td>
+      <td class="right number" data-label="Restarts">
+        {restarts === 0 ? <span class="quiet">0</span> : restarts}
+      </td>
+      <td class="right number" data-label="Memory">
+        {memory}
+      </td>
+      <td class="right number" data-label="Processor">
+        {processor}
+      </td>
+      <td class="right number" data-label="Uptime">
+        {uptime}
+      </td>
+      <td data-label="Address">
+        {url !== null && (
+          <a href={url} target="_blank" rel="noopener noreferrer">
+            {url.replace(/^https?:\/\//, '')}
+          </a>
+        )}
+      </td>
+    </tr>
+  )
+})

@@ -6,7 +6,7 @@ import './styles/graph.css'
 import './styles/sections.css'
 import './styles/small.css'
 import { type JSX, render } from 'preact'
-import { useEffect, useState } from 'preact/hooks'
+import { useCallback, useEffect, useState } from 'preact/hooks'
 import { AppPage } from './app-page.tsx'
 import { useNow } from './hooks.ts'
 import { Mark } from './icons.tsx'
@@ -54,6 +54,7 @@ function Page({ refused }: { readonly refused: string | null }): JSX.Element {
   const [view, setView] = useState<View>(nothing)
   const nowMs = useNow(view.offsetMs)
   const letIn = hasKey()
+  const select = useCallback((part: string | null) => go({ app: place.app, part }), [place.app])
   // With one app on the platform, the overview is that app.
   const alone = place.app === null && view.apps?.length === 1
   const shown = place.app ?? (alone ? (view.apps?.[0]?.head.app ?? null) : null)
@@ -68,14 +69,7 @@ function Page({ refused }: { readonly refused: string | null }): JSX.Element {
       {view.apps !== null && shown === null && <Overview apps={view.apps} />}
       {view.apps !== null && shown !== null && view.app === null && <NoApp view={view} app={shown} />}
       {shown !== null && view.app !== null && (
-        <AppPage
-          key={shown}
-          view={view}
-          app={view.app}
-          nowMs={nowMs}
-          selected={place.part}
-          onSelect={(part) => go({ app: place.app, part })}
-        />
+        <AppPage key={shown} view={view} app={view.app} nowMs={nowMs} selected={place.part} onSelect={select} />
       )}
     </>
   )

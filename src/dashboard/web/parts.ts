@@ -33,7 +33,7 @@ export function partViews(app: AppState): readonly PartView[] {
           ? 'not there'
           : shape.replicas > 1
             ? `${ready} of ${shape.replicas} ready`
-            : phaseWord(worst.phase),
+            : phaseWord(worst),
       uptime: app.uptime[shape.name] ?? null,
       usedBy: app.shape.parts.filter(({ uses }) => uses.includes(shape.name)).map(({ name }) => name),
       memoryBytes: memory.length === 0 ? null : memory.reduce((sum, value) => sum + value, 0),
@@ -41,11 +41,14 @@ export function partViews(app: AppState): readonly PartView[] {
   })
 }
 
-/** Parts that are not as they should be. */
-export function unwellOf(app: AppState): readonly string[] {
-  if (!app.head.wanted) return []
-  const unwell = Object.values(app.parts).filter((part) => !isWell(part))
-  return [...new Set(unwell.map(({ part }) => part))]
+/** How an app is as a whole: what is not well, and what comes up for the first time. */
+export function stateOfApp(app: AppState): { readonly unwell: readonly string[]; readonly coming: readonly string[] } {
+  if (!app.head.wanted) return { unwell: [], coming: [] }
+  const other = Object.values(app.parts).filter((part) => !isWell(part))
+  const isComing = ({ part, phase, kind }: PartStatus): boolean =>
+    toneOf({ phase, kind }) === 'busy' && app.uptime[part] === undefined
+  const unwell = new Set(other.filter((part) => !isComing(part)).map(({ part }) => part))
+  return { unwell: [...unwell], coming: [...new Set(other.filter(isComing).map(({ part }) => part))] }
 }
 
 /** The least share of ready time among the parts that serve; null when none has been ready. */

@@ -67,15 +67,16 @@ export function counted(count: number, word: string): string {
 export type Tone = 'good' | 'busy' | 'bad' | 'idle'
 
 /** How a state is to be looked at. */
-export function toneOf({ phase }: Pick<PartStatus, 'phase'>): Tone {
-  if (phase === 'scheduled' || phase === 'stopped') return 'idle'
-  if (isWell({ phase })) return 'good'
-  return ['waiting', 'starting', 'stopping'].includes(phase) ? 'busy' : 'bad'
+export function toneOf(part: Pick<PartStatus, 'phase' | 'kind'>): Tone {
+  if (part.phase === 'scheduled' || part.phase === 'stopped') return 'idle'
+  const runs = part.kind === 'job' && part.phase === 'starting'
+  if (!runs && ['waiting', 'starting', 'stopping'].includes(part.phase)) return 'busy'
+  return isWell(part) ? 'good' : 'bad'
 }
 
 /** A state for a person. */
-export function phaseWord(phase: PartStatus['phase']): string {
-  return phase.replace('-', ' ')
+export function phaseWord({ phase, kind }: Pick<PartStatus, 'phase' | 'kind'>): string {
+  return kind === 'job' && phase === 'starting' ? 'running' : phase.replace('-', ' ')
 }
 
 /** What a fault does, for whoever is about to make it. */
