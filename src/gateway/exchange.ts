@@ -6,15 +6,17 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Client, Dispatcher } from 'undici'
 import { messageOf } from '../base/index.ts'
+import { Attempt } from './attempt.ts'
 import { causeOf } from './core.ts'
 import type { Core } from './core.ts'
 import { headerPairs, readResponseHead } from './headers.ts'
 import { observe } from './histogram.ts'
-import { outcomeOf } from './metrics.ts'
+import { countRejected, outcomeOf } from './metrics.ts'
 import { renderProblem } from './problem.ts'
 import type { Cause } from './problem.ts'
-import { pickLeast } from './route-state.ts'
+import { repeatable } from './retry.ts'
 import type { RouteState } from './route-state.ts'
+import { mayCarryCookie } from './sticky.ts'
 import { Upload } from './upload.ts'
 import type { Flight, Upstream } from './upstream.ts'
 
@@ -27,6 +29,10 @@ export interface RoutedRequest {
   readonly target: string
   readonly headers: string[]
   readonly requestId: string
+  /** Decides about the group, and on a sticky route about the instance. */
+  readonly key: string
+  /** A cookie that the client is to be given. */
+  readonly setCookie: string | null
   /** The client waits for leave to send its body. */
   readonly expectsContinue: boolean
   /** Its response is over, whole or not. */
@@ -40,6 +46,7 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
   readonly #upload: Upload | null
   #upstream: Upstream | null = null
   #client: Client | null = null
+  #attempt: Attempt | null = null
   #avoid: Upstream | null = null
   #attempts = 0
   #sent = false
@@ -49,6 +56,7 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
   #trailers = false
   #held: Buffer | null = null
   #timer: Disposable | null = null
+  #waitUntilMs = -1
   #wake: (() => void) | null = null
 
   constructor(core: Core, routed: RoutedRequest) {
@@ -76,6 +84,8 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
   start(refused: Cause | null): void {
     const { request, response, state } = this.#routed
     state.metrics.inFlight += 1
+    state.open += 1
+    state.retries.request(this.#startedMs)
     response.once('close', () => this.#closed())
     if (refused !== null) return this.#fail(refused)
     if (Number(request.headers['content-length'] ?? 0) > state.bodyBytesMax) return this.#fail('too-large')
@@ -87,19 +97,21 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
   }
 
   #place(): void {
-    const { state } = this.#routed
+    const { state, key } = this.#routed
     if (state.upstreams.length === 0) return this.#fail(state.absence, state.route.unavailable)
-    const { clock, ids } = this.#core
-    const upstream = pickLeast(state.upstreams, state.instanceRequestsMax, this.#avoid, clock.monotonicMs(), ids)
+    const { clock } = this.#core
+    const upstream = state.pick({ key, avoid: this.#avoid })
     if (upstream !== null) return this.#send(upstream)
-    if (state.waiting.size >= state.queueMax) return this.#fail('overloaded')
+    const nowMs = clock.monotonicMs()
+    if (this.#waitUntilMs < 0) this.#waitUntilMs = nowMs + state.queueMs
+    if (state.waiting.size >= state.queueMax || nowMs >= this.#waitUntilMs) return this.#fail('overloaded')
     const wake = (): void => {
       this.#stopWaiting()
       this.#place()
     }
     this.#wake = wake
     state.waiting.add(wake)
-    this.#timer = clock.after(state.queueMs, () => this.#fail('overloaded'))
+    this.#timer = clock.after(this.#waitUntilMs - nowMs, () => this.#fail('overloaded'))
   }
 
   #stopWaiting(): void {
@@ -114,6 +126,7 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
     this.#upstream = upstream
     this.#attempts += 1
     this.#sent = false
+    this.#attempt = new Attempt(this.#core, state, upstream)
     this.#client = upstream.take(this)
     this.#client.dispatch(
       {
@@ -147,6 +160,7 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
   ): void {
     if (this.#upstream === null || status < 200) return
     this.#stopWaiting()
+    this.#attempt?.answered(status)
     const raw = controller.rawHeaders
     const head = readResponseHead(Array.isArray(raw) ? raw : [], this.#routed.requestId)
     const { request, response } = this.#routed
@@ -156,6 +170,8 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
     this.#trailers = chunked && status !== 204 && status !== 304
     if (this.#trailers && head.trailer !== null) head.headers.push('trailer', head.trailer)
     if (this.#core.closing || this.#neverContinued()) head.headers.push('connection', 'close')
+    const { setCookie } = this.#routed
+    if (setCookie !== null && mayCarryCookie(head.headers)) head.headers.push('set-cookie', setCookie)
     if (statusText === undefined || statusText === '') response.writeHead(status, head.headers)
     else response.writeHead(status, statusText, head.headers)
     this.#answered = true
@@ -197,10 +213,10 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
     const upstream = this.#upstream
     if (upstream === null) return
     const cause = causeOf(error, this.#sent)
+    if (cause !== 'bad-request') this.#attempt?.failed()
     this.#release(false)
     if (!this.#sent && cause !== 'bad-request') upstream.rest()
     if (this.#mayRepeat(cause, upstream)) {
-      this.#routed.state.metrics.retries += 1
       this.#avoid = upstream
       return this.#place()
     }
@@ -213,18 +229,26 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
     if (this.#received === 0 && !response.writableEnded && !response.destroyed) response.flushHeaders()
   }
 
-  /** Sending it again is safe when it was never sent, or when it asks for nothing but an answer and none has begun. */
   #mayRepeat(cause: Cause, failed: Upstream): boolean {
-    if (this.#attempts > 1 || this.#answered || this.#routed.response.destroyed || cause === 'bad-request') return false
-    const { request, state } = this.#routed
-    if (!this.#sent) return this.#upload?.started !== true && state.upstreams.some((other) => other !== failed)
-    const { method } = request
-    return cause === 'reset' && this.#upload === null && (method === 'GET' || method === 'HEAD')
+    const { request, response, state } = this.#routed
+    const may = repeatable({
+      cause,
+      method: request.method ?? '',
+      attempts: this.#attempts,
+      sent: this.#sent,
+      answered: this.#answered || response.destroyed,
+      body: this.#upload === null ? 'none' : this.#upload.started ? 'taken' : 'untouched',
+      others: state.upstreams.some((other) => other !== failed),
+    })
+    if (may === 'no' || (may === 'budget' && !state.retries.spend(this.#core.clock.monotonicMs()))) return false
+    state.metrics.retries += 1
+    return true
   }
 
   /** Ends it with an answer of the gateway's own, or by cutting the connection when the answer has begun. */
   #fail(cause: Cause, detail?: string): void {
     this.#stopWaiting()
+    if (cause === 'timed-out') this.#attempt?.failed()
     this.#release(false)
     const { request, response, state, requestId } = this.#routed
     if (response.writableEnded || response.destroyed) return
@@ -233,7 +257,7 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
       return
     }
     this.#answered = true
-    state.metrics.rejected += 1
+    countRejected(state.metrics, cause)
     const { app, part } = state.route
     const problem = { cause, requestId, app, part, ...(detail === undefined ? {} : { detail }) }
     const rendered = renderProblem(problem, request.headers.accept)
@@ -253,8 +277,10 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
     this.#stopWaiting()
     const upstream = this.#upstream
     const client = this.#client
+    this.#attempt?.end()
     this.#upstream = null
     this.#client = null
+    this.#attempt = null
     if (upstream !== null && client !== null) upstream.give(this, client, reusable)
   }
 
@@ -265,6 +291,7 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
     if (!response.writableFinished) this.#upload?.stream.destroy()
     const { metrics } = state
     metrics.inFlight -= 1
+    state.open -= 1
     metrics.bytesIn += this.#upload?.bytes ?? 0
     metrics.requests[response.writableFinished ? outcomeOf(response.statusCode) : 'aborted'] += 1
     observe(metrics.latency, this.#core.clock.monotonicMs() - this.#startedMs)

@@ -17,12 +17,15 @@ import { addGatewayHeaders, readHead } from './headers.ts'
 import { IdSource, requestIds } from './ids.ts'
 import { defaultLimits } from './limits.ts'
 import type { GatewayLimits } from './limits.ts'
-import type { RouteMetrics } from './metrics.ts'
+import { countRejected } from './metrics.ts'
+import type { RouteMetrics, TargetMetrics } from './metrics.ts'
 import { portHolder } from './port-holder.ts'
 import { renderProblem } from './problem.ts'
 import type { Cause } from './problem.ts'
 import type { RouteState } from './route-state.ts'
 import { hostOf, originForm, routablePath } from './routes.ts'
+import { admits } from './shed.ts'
+import { stickyKeyLength, stickySetCookie, takeStickyKey } from './sticky.ts'
 import { LiveTable } from './table.ts'
 import type { Acknowledgement } from './table.ts'
 import { Tunnel, answerRaw } from './tunnel.ts'
@@ -47,6 +50,8 @@ interface Found {
   readonly target: string
   readonly headers: string[]
   readonly requestId: string
+  readonly key: string
+  readonly setCookie: string | null
   readonly refused: Cause | null
 }
 
@@ -117,6 +122,11 @@ export class Gateway implements AsyncDisposable {
     return this.#table.metrics()
   }
 
+  /** A copy of the counters of every instance in the table. */
+  targetMetrics(): TargetMetrics[] {
+    return this.#table.targetMetrics()
+  }
+
   /**
    * Takes no new connections, lets what is in flight end within `closeMs`, tells WebSockets to go, then cuts off the rest.
    */
@@ -167,8 +177,10 @@ export class Gateway implements AsyncDisposable {
   }
 
   #serve(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
-    const full = this.#exchanges.size >= this.#core.limits.requestsMax
-    const { refused, ...found } = this.#find(request, full)
+    const { requestsMax } = this.#core.limits
+    const { refused, ...found } = this.#find(request, ({ open, priority }) =>
+      admits({ all: this.#exchanges.size, ofRoute: open }, requestsMax, priority),
+    )
     const onOver = (exchange: Exchange): void => {
       this.#exchanges.delete(exchange)
       this.#checkQuiet()
@@ -179,8 +191,7 @@ export class Gateway implements AsyncDisposable {
   }
 
   #tunnel(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const full = this.#tunnels.size >= this.#core.limits.tunnelsMax
-    const { refused, ...found } = this.#find(request, full)
+    const { refused, ...found } = this.#find(request, () => this.#tunnels.size < this.#core.limits.tunnelsMax)
     const onOver = (tunnel: Tunnel): void => {
       this.#tunnels.delete(tunnel)
       this.#checkQuiet()
@@ -191,24 +202,34 @@ export class Gateway implements AsyncDisposable {
   }
 
   /** The route of a request and what goes on to its instance, or why it is refused. */
-  #find(request: IncomingMessage, full: boolean): Found {
+  #find(request: IncomingMessage, admitted: (state: RouteState) => boolean): Found {
     const head = readHead(request.rawHeaders)
     const ids = requestIds(this.#core.ids, head.requestId, head.traceparent)
     const host = head.host === null ? null : hostOf(head.host)
     const target = originForm(request.url ?? '', head.host)
     const path = target === null ? null : routablePath(target)
-    const { requestId } = ids
+    const found = { requestId: ids.requestId, key: '', setCookie: null }
     if (host === null || head.host === null || target === null || path === null) {
-      return { state: this.#table.nowhere, target: '/', headers: [], requestId, refused: 'bad-request' }
+      return { state: this.#table.nowhere, target: '/', headers: [], ...found, refused: 'bad-request' }
     }
     const state = this.#table.match(host, path)
     if (state === undefined) {
-      return { state: this.#table.nowhere, target, headers: [], requestId, refused: 'no-route' }
+      return { state: this.#table.nowhere, target, headers: [], ...found, refused: 'no-route' }
     }
     const headers = head.forward
     if (ids.continued && head.tracestate !== null) headers.push('tracestate', head.tracestate)
     addGatewayHeaders(headers, { address: request.socket.remoteAddress ?? '', proto: 'http', host: head.host }, ids)
-    return { state, target, headers, requestId, refused: full ? 'overloaded' : null }
+    const sticky = this.#stickiness(state, headers, 'encrypted' in request.socket)
+    return { state, target, headers, ...found, ...sticky, refused: admitted(state) ? null : 'overloaded' }
+  }
+
+  /** What decides about the group and the instance: the client's own key on a sticky route, else a new one each time. */
+  #stickiness({ route, keyed }: RouteState, headers: string[], secure: boolean): Pick<Found, 'key' | 'setCookie'> {
+    if (!keyed) return { key: '', setCookie: null }
+    const known = route.sticky === undefined ? null : takeStickyKey(headers)
+    if (known !== null) return { key: known, setCookie: null }
+    const key = this.#core.ids.hex(stickyKeyLength)
+    return { key, setCookie: route.sticky === undefined ? null : stickySetCookie(key, route.sticky, secure) }
   }
 
   #clientError(error: Error, socket: Duplex): void {
@@ -225,7 +246,7 @@ export class Gateway implements AsyncDisposable {
     const { metrics } = this.#table.nowhere
     const rendered = renderProblem({ cause, requestId: this.#core.ids.hex(32), app: '', part: '' }, undefined)
     metrics.requests['4xx'] += 1
-    metrics.rejected += 1
+    countRejected(metrics, cause)
     metrics.bytesOut += Buffer.byteLength(rendered.body)
     socket.on('error', () => undefined)
     const timer = this.#core.clock.after(this.#core.limits.lingerMs, () => socket.destroy())

@@ -40,6 +40,21 @@ export interface GatewayLimits {
   readonly upstreamIdleMs: number
   /** An instance that refused a connection is passed over this long when another one can answer. */
   readonly restMs: number
+  /** Requests that may be sent a second time, as a share of all of the route in the window, and how many in any case. */
+  readonly retryShare: number
+  readonly retryFloor: number
+  readonly retryWindowMs: number
+  /** Failures in a row after which an instance gets no requests for a while. */
+  readonly ejectFailures: number
+  /** The same by share of failures, when the window has at least `ejectRequestsMin` requests. */
+  readonly ejectShare: number
+  readonly ejectRequestsMin: number
+  readonly ejectWindowMs: number
+  /** How long the first time, doubling up to how long at most. */
+  readonly ejectMs: number
+  readonly ejectMsMax: number
+  /** When a smaller share than this is healthy, all instances are asked again. */
+  readonly healthyShareMin: number
   /** An instance has left the table: its WebSockets are told to go (1001) after this. */
   readonly drainMs: number
   /** An instance has left the table: whatever is still in flight is cut off after this. */
@@ -71,6 +86,16 @@ export const defaultLimits: GatewayLimits = {
   streamIdleMs: 300_000,
   upstreamIdleMs: 1_000,
   restMs: 1_000,
+  retryShare: 0.2,
+  retryFloor: 10,
+  retryWindowMs: 10_000,
+  ejectFailures: 5,
+  ejectShare: 0.5,
+  ejectRequestsMin: 20,
+  ejectWindowMs: 10_000,
+  ejectMs: 1_000,
+  ejectMsMax: 60_000,
+  healthyShareMin: 0.25,
   drainMs: 10_000,
   cutMs: 60_000,
   closeMs: 10_000,

@@ -4,22 +4,24 @@
  * accepts; from memory, with no script and no other file, so that it also works when nothing else does.
  */
 
-export type Cause =
-  | 'bad-request'
-  | 'not-allowed'
-  | 'no-route'
-  | 'no-instance'
-  | 'starting'
-  | 'deploying'
-  | 'refused'
-  | 'connect-timed-out'
-  | 'timed-out'
-  | 'reset'
-  | 'bad-response'
-  | 'overloaded'
-  | 'too-large'
-  | 'header-too-large'
-  | 'client-timed-out'
+export const causeNames = [
+  'bad-request',
+  'not-allowed',
+  'no-route',
+  'no-instance',
+  'starting',
+  'deploying',
+  'refused',
+  'connect-timed-out',
+  'timed-out',
+  'reset',
+  'bad-response',
+  'overloaded',
+  'too-large',
+  'header-too-large',
+  'client-timed-out',
+] as const
+export type Cause = (typeof causeNames)[number]
 
 /** Where on the way the cause lies. */
 export type Hop = 'you' | 'gateway' | 'part'
