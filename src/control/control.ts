@@ -244,7 +244,7 @@ class RunningControl implements Control {
   /** Brings every connected peer up to date. `retired`: the gateways are to acknowledge, also when no route has changed. */
   #tell(retired: boolean): void {
     const state = this.#state()
-    const routes = routesOf(state)
+    const routes = routesOf(state, this.#options.types)
     if (retired || !jsonEqual(routes, this.#routes)) {
       this.#routes = routes
       this.#routeRevision += 1

@@ -29,6 +29,7 @@ export interface RoutedRequest {
   readonly target: string
   readonly headers: string[]
   readonly requestId: string
+  readonly traceId: string
   /** Decides about the group, and on a sticky route about the instance. */
   readonly key: string
   /** A cookie that the client is to be given. */
@@ -250,7 +251,7 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
     this.#stopWaiting()
     if (cause === 'timed-out') this.#attempt?.failed()
     this.#release(false)
-    const { request, response, state, requestId } = this.#routed
+    const { request, response, state } = this.#routed
     if (response.writableEnded || response.destroyed) return
     if (this.#answered) {
       response.destroy()
@@ -258,9 +259,7 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
     }
     this.#answered = true
     countRejected(state.metrics, cause)
-    const { app, part } = state.route
-    const problem = { cause, requestId, app, part, ...(detail === undefined ? {} : { detail }) }
-    const rendered = renderProblem(problem, request.headers.accept)
+    const rendered = renderProblem(state.problem(cause, this.#routed, detail), request.headers.accept)
     if (this.#core.closing || this.#neverContinued()) rendered.headers.push('connection', 'close')
     if (request.method !== 'HEAD') state.metrics.bytesOut += Buffer.byteLength(rendered.body)
     response.writeHead(rendered.status, rendered.reason, rendered.headers)

@@ -50,6 +50,7 @@ interface Found {
   readonly target: string
   readonly headers: string[]
   readonly requestId: string
+  readonly traceId: string
   readonly key: string
   readonly setCookie: string | null
   readonly refused: Cause | null
@@ -73,6 +74,7 @@ export class Gateway implements AsyncDisposable {
       clock: options.clock ?? systemClock,
       limits: { ...defaultLimits, ...options.limits },
       ids: new IdSource(options.random ?? systemRandom),
+      staleSinceMs: null,
       closing: false,
     }
     const onDrained = (instance: string): void => options.onDrained?.(instance)
@@ -104,7 +106,13 @@ export class Gateway implements AsyncDisposable {
    * Throws `gateway.duplicate-route`, and then keeps the table it has.
    */
   apply(table: RouteTable): Acknowledgement {
+    this.#core.staleSinceMs = null
     return this.#table.apply(table)
+  }
+
+  /** Control is not heard any more: what is known of the parts' health grows old. Until the next `apply`. */
+  lostControl(): void {
+    this.#core.staleSinceMs ??= this.#core.clock.nowMs()
   }
 
   /** Requests and WebSockets in flight to an instance, also after it has left the table. */
@@ -208,7 +216,7 @@ export class Gateway implements AsyncDisposable {
     const host = head.host === null ? null : hostOf(head.host)
     const target = originForm(request.url ?? '', head.host)
     const path = target === null ? null : routablePath(target)
-    const found = { requestId: ids.requestId, key: '', setCookie: null }
+    const found = { requestId: ids.requestId, traceId: ids.traceId, key: '', setCookie: null }
     if (host === null || head.host === null || target === null || path === null) {
       return { state: this.#table.nowhere, target: '/', headers: [], ...found, refused: 'bad-request' }
     }
@@ -244,7 +252,8 @@ export class Gateway implements AsyncDisposable {
   /** Answers on a connection that node:http has given up. */
   #refuseRaw(cause: Cause, socket: Duplex): void {
     const { metrics } = this.#table.nowhere
-    const rendered = renderProblem({ cause, requestId: this.#core.ids.hex(32), app: '', part: '' }, undefined)
+    const requestId = this.#core.ids.hex(32)
+    const rendered = renderProblem(this.#table.nowhere.problem(cause, { requestId, traceId: requestId }), undefined)
     metrics.requests['4xx'] += 1
     countRejected(metrics, cause)
     metrics.bytesOut += Buffer.byteLength(rendered.body)

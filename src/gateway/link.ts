@@ -13,7 +13,7 @@ const drainReportMs = 200
 export interface GatewayLinkOptions {
   /** Name of this gateway. */
   readonly name: string
-  readonly gateway: Pick<Gateway, 'apply' | 'inUse'>
+  readonly gateway: Pick<Gateway, 'apply' | 'inUse' | 'lostControl'>
   readonly clock: Clock
   readonly random: Random
   readonly onNotice: (text: string) => void
@@ -65,6 +65,7 @@ export function connectGateway(
     onDown: (reason) => {
       channel = null
       const own = reason.code === 'transport.closed-here'
+      if (!own) gateway.lostControl()
       if (!own && reason.message !== lastReason) onNotice(`the gateway lost control: ${reason.message}`)
       lastReason = reason.message
     },

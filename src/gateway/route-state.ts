@@ -9,7 +9,7 @@ import { emptyAttempts } from './metrics.ts'
 import type { AttemptCounters, RouteMetrics } from './metrics.ts'
 import { eligible, pickLeast } from './pick.ts'
 import type { Eligible } from './pick.ts'
-import type { Cause } from './problem.ts'
+import type { Cause, Problem } from './problem.ts'
 import { RetryBudget } from './retry.ts'
 import type { Upstream } from './upstream.ts'
 
@@ -104,6 +104,15 @@ export class RouteState {
 
   groupOf(upstream: Upstream): string | null {
     return this.#groups.get(upstream) ?? null
+  }
+
+  /** What is to be told about a failed request. */
+  problem(cause: Cause, ids: { readonly requestId: string; readonly traceId: string }, detail?: string): Problem {
+    const { app, part, hops } = this.route
+    const { requestId, traceId } = ids
+    const { staleSinceMs, clock } = this.#core
+    const said = { ...(detail === undefined ? {} : { detail }), ...(hops === undefined ? {} : { hops }) }
+    return { cause, requestId, traceId, app, part, timeMs: clock.nowMs(), staleSinceMs, ...said }
   }
 
   /** The instance for a request; null when all that count are full. */

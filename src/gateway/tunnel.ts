@@ -28,6 +28,7 @@ export interface RoutedUpgrade {
   readonly target: string
   readonly headers: string[]
   readonly requestId: string
+  readonly traceId: string
   /** Decides about the group, and on a sticky route about the instance. */
   readonly key: string
   /** It is over, for whatever reason. */
@@ -240,10 +241,8 @@ export class Tunnel implements TunnelFlight, Dispatcher.DispatchHandler {
 
   #fail(cause: Cause, detail?: string): void {
     if (this.#over) return
-    const { request, socket, state, requestId } = this.#routed
-    const { app, part } = state.route
-    const problem = { cause, requestId, app, part, ...(detail === undefined ? {} : { detail }) }
-    const rendered = renderProblem(problem, request.headers.accept)
+    const { request, socket, state } = this.#routed
+    const rendered = renderProblem(state.problem(cause, this.#routed, detail), request.headers.accept)
     countRejected(this.#metrics, cause)
     this.#metrics.bytesOut += Buffer.byteLength(rendered.body)
     this.#finish(outcomeOf(rendered.status))
