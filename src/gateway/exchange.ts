@@ -7,6 +7,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Client, Dispatcher } from 'undici'
 import { messageOf } from '../base/index.ts'
 import { Attempt } from './attempt.ts'
+import { negotiate } from './compress.ts'
+import type { Encoding } from './compress.ts'
+import { Compressor } from './compressor.ts'
 import { causeOf } from './core.ts'
 import type { Core } from './core.ts'
 import { headerPairs, readResponseHead } from './headers.ts'
@@ -56,6 +59,7 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
   #received = 0
   #trailers = false
   #held: Buffer | null = null
+  #compressor: Compressor | null = null
   #timer: Disposable | null = null
   #waitUntilMs = -1
   #wake: (() => void) | null = null
@@ -169,6 +173,7 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
     // Only a chunked body can have trailers.
     const chunked = head.contentLength === -1 && request.httpVersionMinor > 0 && request.method !== 'HEAD'
     this.#trailers = chunked && status !== 204 && status !== 304
+    const encoding = this.#encodingFor(status, head.headers)
     if (this.#trailers && head.trailer !== null) head.headers.push('trailer', head.trailer)
     if (this.#core.closing || this.#neverContinued()) head.headers.push('connection', 'close')
     const { setCookie } = this.#routed
@@ -176,6 +181,7 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
     if (statusText === undefined || statusText === '') response.writeHead(status, head.headers)
     else response.writeHead(status, statusText, head.headers)
     this.#answered = true
+    if (encoding !== null && request.method !== 'HEAD') this.#compress(encoding)
     // When the body comes with the head they leave together; when it does not, the head leaves alone.
     process.nextTick(flushHead, this)
   }
@@ -183,20 +189,22 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#upstream === null) return
     this.#received += chunk.length
-    this.#routed.state.metrics.bytesOut += chunk.length
+    if (this.#compressor === null) this.#routed.state.metrics.bytesOut += chunk.length
     if (this.#received === this.#contentLength) {
       this.#held = chunk
       return
     }
     const { response } = this.#routed
     // Pieces can still come after a pause: the wait for the client is one.
-    if (response.write(chunk) || this.#timer !== null) return
+    if ((this.#compressor ?? response).write(chunk) || this.#timer !== null) return
     controller.pause()
     this.#timer = this.#core.clock.after(this.#core.limits.stallMs, () => response.destroy())
-    response.once('drain', () => {
+    const onDrained = (): void => {
       this.#stopWaiting()
       controller.resume()
-    })
+    }
+    if (this.#compressor === null) response.once('drain', onDrained)
+    else this.#compressor.onceDrained(onDrained)
   }
 
   onResponseEnd(controller: Dispatcher.DispatchController): void {
@@ -205,8 +213,10 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
     this.#release(true)
     const trailers = controller.rawTrailers
     if (this.#trailers && Array.isArray(trailers) && trailers.length > 0) response.addTrailers(headerPairs(trailers))
-    if (this.#held === null) response.end()
+    if (this.#compressor !== null) this.#compressor.end(this.#held)
+    else if (this.#held === null) response.end()
     else response.end(this.#held)
+    this.#watchReader()
     if (!this.#neverContinued()) this.#upload?.linger()
   }
 
@@ -222,6 +232,46 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
       return this.#place()
     }
     this.#fail(cause, cause === 'bad-response' ? messageOf(error) : undefined)
+  }
+
+  /** How the answer is to be encoded; its headers are changed to fit. */
+  #encodingFor(status: number, headers: string[]): Encoding | null {
+    const { request, state } = this.#routed
+    if (state.route.compress === false) return null
+    const answer = {
+      method: request.method ?? '',
+      acceptEncoding: request.headers['accept-encoding'],
+      ifNoneMatch: request.headers['if-none-match'],
+      status,
+      contentLength: this.#contentLength,
+    }
+    return negotiate(answer, headers, this.#core.compressions < this.#core.limits.compressionsMax)
+  }
+
+  #compress(encoding: Encoding): void {
+    const { response, state } = this.#routed
+    const core = this.#core
+    core.compressions += 1
+    this.#compressor = new Compressor(encoding, {
+      clock: core.clock,
+      flushMs: core.limits.flushMs,
+      streamed: this.#contentLength === -1,
+      out: response,
+      onBytes: (bytes) => (state.metrics.bytesOut += bytes),
+      onEnd: () => response.end(),
+      onError: () => response.destroy(),
+      onFree: () => (core.compressions -= 1),
+    })
+  }
+
+  /** All has been written: cuts off a client that takes nothing of it for `stallMs`. */
+  #watchReader(): void {
+    const { response } = this.#routed
+    const left = response.writableLength
+    this.#timer = this.#core.clock.after(this.#core.limits.stallMs, () => {
+      if (response.writableLength >= left && left > 0) response.destroy()
+      else this.#watchReader()
+    })
   }
 
   /** Sends the head of the response when no body has come with it. */
@@ -264,6 +314,7 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
     if (request.method !== 'HEAD') state.metrics.bytesOut += Buffer.byteLength(rendered.body)
     response.writeHead(rendered.status, rendered.reason, rendered.headers)
     response.end(rendered.body)
+    this.#watchReader()
     if (!this.#neverContinued()) this.#upload?.linger()
   }
 
@@ -287,6 +338,7 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
   #closed(): void {
     const { response, state } = this.#routed
     this.#release(false)
+    this.#compressor?.destroy()
     if (!response.writableFinished) this.#upload?.stream.destroy()
     const { metrics } = state
     metrics.inFlight -= 1

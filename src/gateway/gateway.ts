@@ -75,6 +75,7 @@ export class Gateway implements AsyncDisposable {
       limits: { ...defaultLimits, ...options.limits },
       ids: new IdSource(options.random ?? systemRandom),
       staleSinceMs: null,
+      compressions: 0,
       closing: false,
     }
     const onDrained = (instance: string): void => options.onDrained?.(instance)

@@ -55,6 +55,10 @@ export interface GatewayLimits {
   readonly ejectMsMax: number
   /** When a smaller share than this is healthy, all instances are asked again. */
   readonly healthyShareMin: number
+  /** Answers that are compressed at a time; more pass as they are. Each takes up to a megabyte. */
+  readonly compressionsMax: number
+  /** How long a piece of an answer may stay in the compressor when no more comes. */
+  readonly flushMs: number
   /** An instance has left the table: its WebSockets are told to go (1001) after this. */
   readonly drainMs: number
   /** An instance has left the table: whatever is still in flight is cut off after this. */
@@ -96,6 +100,8 @@ export const defaultLimits: GatewayLimits = {
   ejectMs: 1_000,
   ejectMsMax: 60_000,
   healthyShareMin: 0.25,
+  compressionsMax: 64,
+  flushMs: 10,
   drainMs: 10_000,
   cutMs: 60_000,
   closeMs: 10_000,
