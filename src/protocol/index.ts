@@ -15,5 +15,5 @@ export type {
   RouteTable,
   RouteTarget,
 } from './routes.ts'
-export { downwardSchema, protocolVersion, upwardSchema } from './messages.ts'
+export { askSince, downwardSchema, protocolVersion, protocolVersionMin, upwardSchema } from './messages.ts'
 export type { Ask, Downward, LogLine, Upward } from './messages.ts'
