@@ -10,7 +10,7 @@ import type { Duplex } from 'node:stream'
 import { SteadError, systemClock, systemCodeOf, systemRandom } from '../base/index.ts'
 import type { Clock, Random } from '../base/index.ts'
 import type { Endpoint } from '../network/index.ts'
-import type { RouteTable } from '../protocol/index.ts'
+import type { RouteTable, TrafficReport } from '../protocol/index.ts'
 import type { Core } from './core.ts'
 import { Exchange } from './exchange.ts'
 import { addGatewayHeaders, readHead } from './headers.ts'
@@ -28,6 +28,7 @@ import { admits } from './shed.ts'
 import { stickyKeyLength, stickySetCookie, takeStickyKey } from './sticky.ts'
 import { LiveTable } from './table.ts'
 import type { Acknowledgement } from './table.ts'
+import { TrafficMeter } from './traffic.ts'
 import { Tunnel, answerRaw } from './tunnel.ts'
 
 export interface GatewayOptions {
@@ -64,6 +65,7 @@ export function createGateway(options: GatewayOptions): Gateway {
 export class Gateway implements AsyncDisposable {
   readonly #core: Core
   readonly #table: LiveTable
+  readonly #meter = new TrafficMeter()
   readonly #servers = new Set<Server>()
   readonly #exchanges = new Set<Exchange>()
   readonly #tunnels = new Set<Tunnel>()
@@ -134,7 +136,16 @@ export class Gateway implements AsyncDisposable {
 
   /** A copy of the counters of every instance in the table. */
   targetMetrics(): TargetMetrics[] {
-    return this.#table.targetMetrics()
+    return structuredClone([...this.#table.liveTargets()])
+  }
+
+  /**
+   * Looks at the counters, for rates over the last few looks: what has changed since the last look, or everything (`full`);
+   * null when there is nothing to tell. Meant to be called about once a second, by one caller.
+   */
+  traffic(full: boolean): TrafficReport | null {
+    const nowMs = this.#core.clock.monotonicMs()
+    return this.#meter.look(nowMs, this.#table.liveMetrics(), this.#table.liveTargets(), full)
   }
 
   /**

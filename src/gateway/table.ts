@@ -107,15 +107,20 @@ export class LiveTable {
     return structuredClone([...this.#metrics.values()])
   }
 
-  /** A copy of the counters of every instance in the table, each once, also when several routes lead to it. */
-  targetMetrics(): TargetMetrics[] {
+  /** The counters of all routes as they are now, to be read only. */
+  liveMetrics(): readonly RouteMetrics[] {
+    return [...this.#metrics.values()]
+  }
+
+  /** The counters of every instance in the table, each once, also when several routes lead to it. To be read only. */
+  liveTargets(): readonly TargetMetrics[] {
     const nowMs = this.#core.clock.monotonicMs()
     return [...this.#users].flatMap(([upstream, [state]]) => {
       if (state === undefined) return []
       const { app, part } = state.route
       const labels = { app, part, group: state.groupOf(upstream) ?? '', instance: upstream.target.instance }
       const ejected = upstream.breaker.phase(nowMs) === 'open'
-      return [{ labels, inFlight: upstream.load, ejected, attempts: structuredClone(upstream.counters) }]
+      return [{ labels, inFlight: upstream.load, ejected, attempts: upstream.counters }]
     })
   }
 

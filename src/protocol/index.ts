@@ -15,5 +15,6 @@ export type {
   RouteTable,
   RouteTarget,
 } from './routes.ts'
+export type { InstanceTraffic, RouteTraffic, Traffic, TrafficReport } from './traffic.ts'
 export { askSince, downwardSchema, protocolVersion, protocolVersionMin, upwardSchema } from './messages.ts'
 export type { Ask, Downward, LogLine, Upward } from './messages.ts'
