@@ -37,6 +37,8 @@ export interface RoutedRequest {
   readonly key: string
   /** A cookie that the client is to be given. */
   readonly setCookie: string | null
+  /** The connection takes no further request. */
+  readonly closes: boolean
   /** The client waits for leave to send its body. */
   readonly expectsContinue: boolean
   /** Its response is over, whole or not. */
@@ -62,6 +64,7 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
   #compressor: Compressor | null = null
   #timer: Disposable | null = null
   #waitUntilMs = -1
+  #broken = false
   #wake: (() => void) | null = null
 
   constructor(core: Core, routed: RoutedRequest) {
@@ -95,6 +98,12 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
     if (refused !== null) return this.#fail(refused)
     if (Number(request.headers['content-length'] ?? 0) > state.bodyBytesMax) return this.#fail('too-large')
     this.#place()
+  }
+
+  /** What the client sends cannot be read on. Answers that, unless an answer has begun; the connection ends with it. */
+  garbled(): void {
+    this.#broken = true
+    this.#fail('bad-request')
   }
 
   cut(): void {
@@ -175,7 +184,7 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
     this.#trailers = chunked && status !== 204 && status !== 304
     const encoding = this.#encodingFor(status, head.headers)
     if (this.#trailers && head.trailer !== null) head.headers.push('trailer', head.trailer)
-    if (this.#core.closing || this.#neverContinued()) head.headers.push('connection', 'close')
+    if (this.#closes) head.headers.push('connection', 'close')
     const { setCookie } = this.#routed
     if (setCookie !== null && mayCarryCookie(head.headers)) head.headers.push('set-cookie', setCookie)
     if (statusText === undefined || statusText === '') response.writeHead(status, head.headers)
@@ -310,12 +319,16 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
     this.#answered = true
     countRejected(state.metrics, cause)
     const rendered = renderProblem(state.problem(cause, this.#routed, detail), request.headers.accept)
-    if (this.#core.closing || this.#neverContinued()) rendered.headers.push('connection', 'close')
+    if (this.#closes) rendered.headers.push('connection', 'close')
     if (request.method !== 'HEAD') state.metrics.bytesOut += Buffer.byteLength(rendered.body)
     response.writeHead(rendered.status, rendered.reason, rendered.headers)
     response.end(rendered.body)
     this.#watchReader()
     if (!this.#neverContinued()) this.#upload?.linger()
+  }
+
+  get #closes(): boolean {
+    return this.#core.closing || this.#broken || this.#routed.closes || this.#neverContinued()
   }
 
   /** The client still waits for leave to send its body, and will not get it: nothing of it may be read as a request. */

@@ -12,12 +12,13 @@ import type { Clock, Random } from '../base/index.ts'
 import type { Endpoint } from '../network/index.ts'
 import type { RouteTable, TrafficReport } from '../protocol/index.ts'
 import type { Core } from './core.ts'
+import { Doorman } from './doorman.ts'
 import { Exchange } from './exchange.ts'
 import { addGatewayHeaders, readHead } from './headers.ts'
 import { IdSource, requestIds } from './ids.ts'
 import { defaultLimits } from './limits.ts'
 import type { GatewayLimits } from './limits.ts'
-import { countRejected } from './metrics.ts'
+import { countRejected, outcomeOf } from './metrics.ts'
 import type { RouteMetrics, TargetMetrics } from './metrics.ts'
 import { portHolder } from './port-holder.ts'
 import { renderProblem } from './problem.ts'
@@ -30,6 +31,9 @@ import { LiveTable } from './table.ts'
 import type { Acknowledgement } from './table.ts'
 import { TrafficMeter } from './traffic.ts'
 import { Tunnel, answerRaw } from './tunnel.ts'
+
+/** Of the connections above the limit, how many at least are told so; the rest is dropped. */
+const toldMin = 16
 
 export interface GatewayOptions {
   /** Opens a stream to an instance; a network driver's `connect`. */
@@ -54,6 +58,7 @@ interface Found {
   readonly traceId: string
   readonly key: string
   readonly setCookie: string | null
+  readonly closes: boolean
   readonly refused: Cause | null
 }
 
@@ -66,6 +71,9 @@ export class Gateway implements AsyncDisposable {
   readonly #core: Core
   readonly #table: LiveTable
   readonly #meter = new TrafficMeter()
+  readonly #doorman: Doorman
+  /** Connections that came when there was no place: their first request is told so. */
+  readonly #turnedAway = new WeakSet<Socket>()
   readonly #servers = new Set<Server>()
   readonly #exchanges = new Set<Exchange>()
   readonly #tunnels = new Set<Tunnel>()
@@ -80,6 +88,7 @@ export class Gateway implements AsyncDisposable {
       compressions: 0,
       closing: false,
     }
+    this.#doorman = new Doorman(this.#core.limits)
     const onDrained = (instance: string): void => options.onDrained?.(instance)
     this.#table = new LiveTable(this.#core, { connect: options.connect, onDrained })
   }
@@ -184,7 +193,10 @@ export class Gateway implements AsyncDisposable {
       shouldUpgradeCallback: ({ method, headers }) =>
         method === 'GET' && headers.upgrade?.toLowerCase() === 'websocket',
     })
-    server.maxConnections = limits.connectionsMax
+    server.maxConnections = limits.connectionsMax + Math.max(toldMin, limits.connectionsMax / 10)
+    // Their sum is bounded; a header that is left out silently is one that an instance could have read.
+    server.maxHeadersCount = 0
+    server.on('connection', (socket: Socket) => this.#admit(socket))
     server.on('request', (request: IncomingMessage, response: ServerResponse) => this.#serve(request, response, false))
     server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) =>
       this.#serve(request, response, true),
@@ -195,6 +207,12 @@ export class Gateway implements AsyncDisposable {
     server.on('connect', (_request: IncomingMessage, socket: Duplex) => this.#refuseRaw('not-allowed', socket))
     server.on('clientError', (error: Error, socket: Duplex) => this.#clientError(error, socket))
     return server
+  }
+
+  #admit(socket: Socket): void {
+    const place = this.#doorman.take(socket.remoteAddress ?? '')
+    if (place === null) this.#turnedAway.add(socket)
+    else socket.once('close', () => place[Symbol.dispose]())
   }
 
   #serve(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
@@ -229,7 +247,8 @@ export class Gateway implements AsyncDisposable {
     const host = head.host === null ? null : hostOf(head.host)
     const target = originForm(request.url ?? '', head.host)
     const path = target === null ? null : routablePath(target)
-    const found = { requestId: ids.requestId, traceId: ids.traceId, key: '', setCookie: null }
+    const turnedAway = this.#turnedAway.has(request.socket)
+    const found = { requestId: ids.requestId, traceId: ids.traceId, key: '', setCookie: null, closes: turnedAway }
     if (host === null || head.host === null || target === null || path === null) {
       return { state: this.#table.nowhere, target: '/', headers: [], ...found, refused: 'bad-request' }
     }
@@ -241,7 +260,14 @@ export class Gateway implements AsyncDisposable {
     if (ids.continued && head.tracestate !== null) headers.push('tracestate', head.tracestate)
     addGatewayHeaders(headers, { address: request.socket.remoteAddress ?? '', proto: 'http', host: head.host }, ids)
     const sticky = this.#stickiness(state, headers, 'encrypted' in request.socket)
-    return { state, target, headers, ...found, ...sticky, refused: admitted(state) ? null : 'overloaded' }
+    return {
+      state,
+      target,
+      headers,
+      ...found,
+      ...sticky,
+      refused: turnedAway || !admitted(state) ? 'overloaded' : null,
+    }
   }
 
   /** What decides about the group and the instance: the client's own key on a sticky route, else a new one each time. */
@@ -255,9 +281,11 @@ export class Gateway implements AsyncDisposable {
 
   #clientError(error: Error, socket: Duplex): void {
     const code = systemCodeOf(error)
-    const answering = [...this.#exchanges].some((exchange) => exchange.socket === socket)
+    const answering = [...this.#exchanges].filter((exchange) => exchange.socket === socket)
+    const [only, ...more] = answering
     // Never into an answer that is under way: the client would take it for a part of that.
-    if (answering || code === 'ECONNRESET' || !socket.writable) socket.destroy()
+    if (code === 'ECONNRESET' || !socket.writable || more.length > 0) socket.destroy()
+    else if (only !== undefined) only.garbled()
     else if (code === 'HPE_HEADER_OVERFLOW') this.#refuseRaw('header-too-large', socket)
     else this.#refuseRaw(code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'client-timed-out' : 'bad-request', socket)
   }
@@ -267,7 +295,7 @@ export class Gateway implements AsyncDisposable {
     const { metrics } = this.#table.nowhere
     const requestId = this.#core.ids.hex(32)
     const rendered = renderProblem(this.#table.nowhere.problem(cause, { requestId, traceId: requestId }), undefined)
-    metrics.requests['4xx'] += 1
+    metrics.requests[outcomeOf(rendered.status)] += 1
     countRejected(metrics, cause)
     metrics.bytesOut += Buffer.byteLength(rendered.body)
     socket.on('error', () => undefined)

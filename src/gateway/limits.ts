@@ -5,8 +5,9 @@ export interface GatewayLimits {
   readonly headerBytesMax: number
   /** Request body, bytes: 413 above. A route may say otherwise. */
   readonly bodyBytesMax: number
-  /** Open client connections; more are dropped at once. */
+  /** Open client connections, and those of one address: 503 above. */
   readonly connectionsMax: number
+  readonly addressConnectionsMax: number
   /** Requests in flight or waiting in the whole gateway: 503 above. */
   readonly requestsMax: number
   /** Requests in flight to one instance; above, they wait. A route may say otherwise. */
@@ -23,8 +24,10 @@ export interface GatewayLimits {
   readonly checkMs: number
   /** A kept-alive client connection without a request. */
   readonly idleMs: number
-  /** Between two pieces of a request body: 408 after. */
+  /** For the next `bodyBytesMin` bytes of a request body, or its end: 408 after. */
   readonly bodyIdleMs: number
+  /** So that a body which comes a byte at a time holds no place for hours. */
+  readonly bodyBytesMin: number
   /** A client that takes nothing of a response is cut off after this. */
   readonly stallMs: number
   /** How long, and how many bytes, an answered upload is still read so that its sender sees the answer. */
@@ -73,6 +76,7 @@ export const defaultLimits: GatewayLimits = {
   headerBytesMax: 16 * 1024,
   bodyBytesMax: 1024 * 1024 * 1024,
   connectionsMax: 10_000,
+  addressConnectionsMax: 5_000,
   requestsMax: 4096,
   instanceRequestsMax: 256,
   queueMax: 256,
@@ -82,6 +86,7 @@ export const defaultLimits: GatewayLimits = {
   checkMs: 1_000,
   idleMs: 60_000,
   bodyIdleMs: 30_000,
+  bodyBytesMin: 1024,
   stallMs: 60_000,
   lingerMs: 2_000,
   lingerBytesMax: 16 * 1024 * 1024,

@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import { seededRandom } from '../base/index.ts'
 import { Breaker } from './breaker.ts'
 import type { Ticket } from './breaker.ts'
+import { Doorman } from './doorman.ts'
 import { groupOfKey, pickSticky, rank } from './groups.ts'
 import { IdSource } from './ids.ts'
 import { defaultLimits } from './limits.ts'
@@ -307,4 +308,15 @@ test('the cookie is read and taken out, whatever stands beside it', () => {
   )
   assert.equal(mayCarryCookie(['Cache-Control', 'public, max-age=60']), false)
   assert.equal(mayCarryCookie(['Cache-Control', 'private']), true)
+})
+
+test('a doorman counts in all and by address, and gives back once', () => {
+  const doorman = new Doorman({ connectionsMax: 3, addressConnectionsMax: 2 })
+  const [a1, a2, a3] = [doorman.take('a'), doorman.take('a'), doorman.take('a')]
+  assert.ok(a1 !== null && a2 !== null && a3 === null)
+  const b1 = doorman.take('b')
+  assert.ok(b1 !== null && doorman.take('b') === null, 'three in all')
+  a1[Symbol.dispose]()
+  a1[Symbol.dispose]()
+  assert.ok(doorman.take('b') !== null && doorman.take('c') === null)
 })
