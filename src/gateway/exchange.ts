@@ -277,6 +277,8 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
   #watchReader(): void {
     const { response } = this.#routed
     const left = response.writableLength
+    // Most often the system has taken it already.
+    if (left === 0 && this.#compressor === null) return
     this.#timer = this.#core.clock.after(this.#core.limits.stallMs, () => {
       if (response.writableLength >= left && left > 0) response.destroy()
       else this.#watchReader()

@@ -35,15 +35,15 @@ export function groupOfKey(groups: readonly RouteGroup[], key: string): string |
 
 /** The instance of a key: the first in the key's order that has a place and is not to be passed over; null when none is. */
 export function pickSticky<T extends Candidate & { readonly target: { readonly instance: string } }>(
-  from: readonly Eligible<T>[],
+  from: Eligible<T>,
   key: string,
   avoid: T | null,
   nowMs: number,
 ): T | null {
   let best: T | null = null
   let bestRank = -1
-  for (const { candidate, room } of from) {
-    if (room === 0 || isShunned(candidate, avoid, nowMs)) continue
+  for (const candidate of from.candidates) {
+    if (from.room(candidate) === 0 || isShunned(candidate, avoid, nowMs)) continue
     const at = rank(key, candidate.target.instance)
     if (at > bestRank) {
       best = candidate

@@ -22,33 +22,32 @@ export interface PickLimits {
   readonly healthyShareMin: number
 }
 
-/** A candidate with the number of requests it can take now. */
+/** The candidates that count now, those without a place among them, and the places that each has. */
 export interface Eligible<T> {
-  readonly candidate: T
-  readonly room: number
+  readonly candidates: readonly T[]
+  room(candidate: T): number
 }
 
-/** The candidates that count now, those without a place among them. */
+/** Which candidates count. */
 export function eligible<T extends Candidate>(
   candidates: readonly T[],
   { requestsMax, healthyShareMin }: PickLimits,
   nowMs: number,
-): readonly Eligible<T>[] {
+): Eligible<T> {
   let healthy = 0
   for (const { breaker } of candidates) if (breaker.phase(nowMs) === 'closed') healthy += 1
+  const free = (candidate: T): number => Math.max(0, requestsMax - candidate.requests.size)
   const heeded = healthy >= Math.max(1, Math.ceil(candidates.length * healthyShareMin))
-  const found: Eligible<T>[] = []
-  for (const candidate of candidates) {
-    const allowed = heeded ? candidate.breaker.room(nowMs) : Number.POSITIVE_INFINITY
-    const room = Math.max(0, Math.min(requestsMax - candidate.requests.size, allowed))
-    if (allowed > 0) found.push({ candidate, room })
+  if (healthy === candidates.length || !heeded) return { candidates, room: free }
+  return {
+    candidates: candidates.filter(({ breaker }) => breaker.room(nowMs) > 0),
+    room: (candidate) => Math.min(free(candidate), candidate.breaker.room(nowMs)),
   }
-  return found
 }
 
 /** The least loaded with a place, or null. One that rests or is `avoid` is taken only when there is no other. */
 export function pickLeast<T extends Candidate>(
-  from: readonly Eligible<T>[],
+  from: Eligible<T>,
   avoid: T | null,
   nowMs: number,
   ids: IdSource,
@@ -56,8 +55,8 @@ export function pickLeast<T extends Candidate>(
   let best: T | null = null
   let bestScore = Number.POSITIVE_INFINITY
   let equals = 0
-  for (const { candidate, room } of from) {
-    if (room === 0) continue
+  for (const candidate of from.candidates) {
+    if (from.room(candidate) === 0) continue
     const score = candidate.load + (isShunned(candidate, avoid, nowMs) ? 1e9 : 0)
     if (score < bestScore) {
       best = candidate

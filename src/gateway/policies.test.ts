@@ -217,17 +217,18 @@ test('the least loaded is picked, equals by lot, a resting or avoided one only w
 
 test('ejected instances are left out until too few are left, and then all are asked', () => {
   const [a, ejected, probe] = [fake(5), fake(0, { breaker: open }), fake(9, { breaker: halfOpen })]
+  const { candidates, room } = eligible([a, ejected, probe], limits, 0)
   assert.deepEqual(
-    eligible([a, ejected, probe], limits, 0).map(({ candidate, room }) => [candidate, room]),
+    [candidates, candidates.map(room)],
     [
-      [a, 5],
-      [probe, 1],
+      [a, probe],
+      [5, 1],
     ],
   )
   for (let n = 1; n <= 40; n += 1) {
     for (let healthy = 0; healthy <= n; healthy += 1) {
       const all = Array.from({ length: n }, (_, i) => fake(0, i < healthy ? {} : { breaker: open }))
-      const count = eligible(all, limits, 0).length
+      const count = eligible(all, limits, 0).candidates.length
       assert.equal(count, healthy >= Math.max(1, Math.ceil(n / 4)) ? healthy : n)
       assert.ok(count > 0)
     }

@@ -119,6 +119,7 @@ export class RouteState {
   pick({ key, avoid, tunnel }: Wish): Upstream | null {
     const nowMs = this.#core.clock.monotonicMs()
     const usable = this.#eligible(nowMs, tunnel === true)
+    if (!this.keyed) return pickLeast(usable, avoid, nowMs, this.#core.ids)
     const routeKey = `${this.route.id} ${key}`
     const members = this.#ofGroup(usable, routeKey, avoid)
     const pinned = this.route.sticky?.by === 'instance' ? pickSticky(members, routeKey, avoid, nowMs) : null
@@ -127,35 +128,32 @@ export class RouteState {
 
   /** Somebody may have got a place: lets as many go on as there are free ones now. */
   wakeWaiting(): void {
-    const places =
-      this.upstreams.length === 0
-        ? this.waiting.size
-        : this.#eligible(this.#core.clock.monotonicMs(), false).reduce((sum, { room }) => sum + room, 0)
+    const places = this.upstreams.length === 0 ? this.waiting.size : this.#placesLeft()
     for (const wake of [...this.waiting].slice(0, places)) {
       this.waiting.delete(wake)
       wake()
     }
   }
 
-  #eligible(nowMs: number, tunnel: boolean): readonly Eligible<Upstream>[] {
+  #placesLeft(): number {
+    const { candidates, room } = this.#eligible(this.#core.clock.monotonicMs(), false)
+    return candidates.reduce((sum, candidate) => sum + room(candidate), 0)
+  }
+
+  #eligible(nowMs: number, tunnel: boolean): Eligible<Upstream> {
     const requestsMax = tunnel ? Number.POSITIVE_INFINITY : this.instanceRequestsMax
     return eligible(this.upstreams, { requestsMax, healthyShareMin: this.#core.limits.healthyShareMin }, nowMs)
   }
 
   /** Those of the key's group. A group of which no instance counts gives its share to the others. */
-  #ofGroup(
-    usable: readonly Eligible<Upstream>[],
-    routeKey: string,
-    avoid: Upstream | null,
-  ): readonly Eligible<Upstream>[] {
+  #ofGroup(usable: Eligible<Upstream>, routeKey: string, avoid: Upstream | null): Eligible<Upstream> {
     const { groups } = this.route
     if (groups === undefined) return usable
-    const isOf = (name: string) => (one: Eligible<Upstream>) =>
-      one.candidate !== avoid && this.#groups.get(one.candidate) === name
+    const isOf = (name: string) => (one: Upstream) => one !== avoid && this.#groups.get(one) === name
     const name = groupOfKey(
-      groups.filter((group) => usable.some(isOf(group.name))),
+      groups.filter((group) => usable.candidates.some(isOf(group.name))),
       routeKey,
     )
-    return name === null ? usable : usable.filter(isOf(name))
+    return name === null ? usable : { ...usable, candidates: usable.candidates.filter(isOf(name)) }
   }
 }
