@@ -21,7 +21,7 @@ import {
 import { homedir, tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { messageOf, SteadError, systemCodeOf } from '../base/index.ts'
-import { formatBytes } from '../model/index.ts'
+import { megabytes } from './terminal.ts'
 
 /** Version of everything under the state directory. 1: secrets in plain text in the records; they are moved when control starts. */
 const formatVersion = 2
@@ -128,7 +128,7 @@ export function checkSpace(home: Home): void {
   if (freeBytes >= freeBytesMin) return
   throw new SteadError({
     code: 'cli.disk-full',
-    message: `the disk of ${home.stateRoot} has ${formatBytes(freeBytes)} free, and an app needs ${formatBytes(freeBytesMin)} to start`,
+    message: `the disk of ${home.stateRoot} has ${megabytes(freeBytes)} free, and an app needs ${megabytes(freeBytesMin)} to start`,
     hint: 'Make room, or set STEAD_STATE to a directory on a larger disk. Nothing was started.',
     retry: 'later',
   })
