@@ -3,36 +3,11 @@
  * `Operations` and a call in the client. Paths are versioned; within a version they only gain.
  */
 import { z } from 'zod'
-import { SteadError } from '../base/index.ts'
 import { parseGraph } from '../model/index.ts'
-import type { Right } from './caller.ts'
+import { accessRoutes } from './access-routes.ts'
+import { intakeRoutes, needBundles } from './intake-routes.ts'
 import type { Operations } from './operations.ts'
-
-/** A question, taken apart. */
-export interface Question {
-  /** Values of the names in the path. */
-  readonly path: Readonly<Record<string, string>>
-  readonly query: URLSearchParams
-  /** The body as JSON; null when there is none. Throws `operator.bad-request`. */
-  readonly body: () => Promise<unknown>
-  /** Aborts when the asker goes away. */
-  readonly signal: AbortSignal
-}
-
-/** Answers with one JSON value, or with one a line for as long as there are any. */
-export type Answer =
-  | { readonly kind: 'value'; readonly value: unknown }
-  | { readonly kind: 'lines'; readonly lines: AsyncIterable<unknown> }
-
-export interface Route {
-  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE'
-  /** `:name` takes one segment. */
-  readonly path: string
-  readonly right: Right
-  answer(operations: Operations, question: Question): Promise<Answer> | Answer
-}
-
-const value = (found: unknown): Answer => ({ kind: 'value', value: found })
+import { badRequest, number, type Route, value } from './route.ts'
 
 /** Shortest and usual pause between two looks of somebody who watches. */
 const watchMs = { min: 100, usual: 500 } as const
@@ -43,12 +18,16 @@ const deployment = z.object({
   origin: z.string().nullable(),
 })
 
-export const routes: readonly Route[] = [
+const platformRoutes: readonly Route[] = [
   {
     method: 'GET',
     path: '/v1/platform',
     right: 'read',
-    answer: (operations) => value(operations.platform()),
+    filtered: true,
+    answer(operations, { caller }) {
+      const platform = operations.platform()
+      return value({ ...platform, apps: platform.apps.filter(({ app }) => caller.may('read', app)) })
+    },
   },
   {
     method: 'GET',
@@ -94,6 +73,7 @@ export const routes: readonly Route[] = [
       if (!parsed.success) throw badRequest(parsed.error.issues[0]?.message ?? 'not a deployment')
       const graph = await parseGraph(parsed.data.graph)
       if (graph.app !== path['app']) throw badRequest(`the graph is of ${graph.app}, the path says ${path['app']}`)
+      await needBundles(operations, Object.values(parsed.data.bundles))
       return value({ release: await operations.deploy({ ...parsed.data, graph }) })
     },
   },
@@ -116,6 +96,8 @@ export const routes: readonly Route[] = [
     },
   },
 ]
+
+const routes: readonly Route[] = [...platformRoutes, ...intakeRoutes, ...accessRoutes]
 
 /** The route of a request and the values in its path; null when there is none. */
 export function routeOf(method: string, pathname: string): { route: Route; path: Record<string, string> } | null {
@@ -150,16 +132,4 @@ async function* watched(
 ): AsyncIterable<unknown> {
   yield operations.status(app)
   for await (const _ of operations.changes(intervalMs, signal)) yield operations.status(app)
-}
-
-function number(query: URLSearchParams, name: string): number | null {
-  const text = query.get(name)
-  if (text === null) return null
-  const found = Number(text)
-  if (!Number.isInteger(found) || found < 0) throw badRequest(`${name} must be a whole number, not ${text}`)
-  return found
-}
-
-export function badRequest(message: string, cause?: unknown): SteadError {
-  return new SteadError({ code: 'operator.bad-request', message: `the request is wrong: ${message}`, cause })
 }
