@@ -3,8 +3,10 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
-import type { Result } from './command-line.ts'
+import { operatorClient, type Role } from '../src/operator/index.ts'
+import { type Result, Workbench } from './command-line.ts'
 import { DaemonBench } from './daemon-bench.ts'
+import { needsRoot } from './needs.ts'
 import { appFile, server, web } from './small-app.ts'
 
 suite('access to a daemon', () => {
@@ -20,13 +22,12 @@ suite('access to a daemon', () => {
   const as = (token: string, ...args: readonly string[]): Promise<Result> =>
     daemon.bench.as({ STEAD_TOKEN: token }, ...args)
 
-  /** Adds a person; answers a token. */
-  async function person(name: string, ...options: readonly string[]): Promise<string> {
-    const added = await daemon.bench.stead('access', 'add', name, ...options)
-    assert.equal(added.code, 0, added.stderr)
-    const issued = await daemon.bench.stead('access', 'token', name)
-    assert.equal(issued.code, 0, issued.stderr)
-    return issued.stdout.trim()
+  /** Adds a person without the command, which has its own test; answers a token. */
+  async function person(name: string, role: Role, apps: string[] | null = null): Promise<string> {
+    const operator = await operatorClient(join(daemon.bench.env['STEAD_RUN'] ?? '', 'serve', 'operator.sock'))
+    assert.ok(operator)
+    await operator.grant({ name, role, rights: [], apps, expiresAtMs: null, sshKeys: [] })
+    return (await operator.issueToken(name, Date.now() + 3_600_000)).token
   }
 
   function refused({ code, stderr }: Result, says: RegExp): void {
@@ -36,7 +37,10 @@ suite('access to a daemon', () => {
   }
 
   test('a developer deploys and reads logs, and may not stop or add people', async () => {
-    const token = await person('dev', '--role', 'developer', '--app', 'small')
+    const added = await daemon.bench.stead('access', 'add', 'dev', '--role', 'developer', '--app', 'small')
+    assert.equal(added.code, 0, added.stderr)
+    const token = (await daemon.bench.stead('access', 'token', 'dev')).stdout.trim()
+    assert.match(token, /^stead_\S{41}$/)
     daemon.bench.write({ 'web/server.js': `${server} // by dev` })
     const deployed = await as(token, 'deploy', '.')
     assert.equal(deployed.code, 0, deployed.stderr)
@@ -46,7 +50,7 @@ suite('access to a daemon', () => {
   })
 
   test('a viewer sees what runs, and nothing more', async () => {
-    const token = await person('vic', '--role', 'viewer')
+    const token = await person('vic', 'viewer')
     const seen = await as(token, 'status', 'small', '--json')
     assert.equal((JSON.parse(seen.stdout) as { app: string }).app, 'small')
     refused(await as(token, 'deploy', '.'), /vic may not do this: it needs the right deploy on small/)
@@ -55,14 +59,21 @@ suite('access to a daemon', () => {
 
   test('tokens that are wrong or over say so, and are shown once', async () => {
     refused(await as('stead_nonsense', 'status', 'small'), /this token is not known here/)
-    const brief = await daemon.bench.stead('access', 'add', 'tim', '--role', 'viewer', '--expires', '1ms')
-    assert.equal(brief.code, 0, brief.stderr)
-    const { stdout: token } = await daemon.bench.stead('access', 'token', 'tim')
-    refused(await as(token.trim(), 'status', 'small'), /this token of tim expired at 20/)
-    assert.ok(!(await daemon.bench.stead('access', 'list', '--json')).stdout.includes(token.trim().slice(-20)))
+    const brief = await daemon.bench.stead('access', 'token', 'dev', '--expires', '1ms')
+    refused(await as(brief.stdout.trim(), 'status', 'small'), /this token of dev expired at 20/)
     const wrong = await daemon.bench.stead('access', 'add', 'tim', '--role', 'king')
     assert.deepEqual([wrong.code, /--role must be one of viewer/.test(wrong.stderr)], [2, true])
     refused(await daemon.bench.stead('access', 'remove', 'nobody'), /there is no person called nobody/)
+  })
+
+  test('another user of the machine gets in by a token only', { skip: needsRoot() }, async () => {
+    const token = await person('lea', 'viewer')
+    await using other = new Workbench({ uid: 12_345, env: { STEAD_RUN: daemon.bench.env['STEAD_RUN'] } })
+    const without = await other.stead('status', 'small')
+    assert.equal(without.code, 1, without.stderr)
+    assert.match(without.stderr, /belongs to another user[\s\S]*STEAD_TOKEN/)
+    const seen = await other.as({ STEAD_TOKEN: token }, 'status', 'small', '--json')
+    assert.equal((JSON.parse(seen.stdout) as { app: string }).app, 'small', seen.stderr)
   })
 
   test('the record says who did what, and shows an edit', async () => {
@@ -91,7 +102,7 @@ suite('access to a daemon', () => {
   })
 
   test('people and record outlive control, and what it was doing is no cut', async () => {
-    const token = await person('kim', '--role', 'viewer')
+    const token = await person('kim', 'viewer')
     await daemon.kill('control')
     await daemon.ready('small', 'web')
     assert.equal((await as(token, 'status', 'small')).code, 0)

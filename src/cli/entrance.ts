@@ -47,7 +47,9 @@ function entranceWords(): string[] {
  * owner for whoever got a shell and may open the owner's socket. Ends with either side.
  */
 export async function enter(person: string | null): Promise<ExitCode> {
-  const from = `ssh ${process.env['SSH_CONNECTION']?.split(' ')[0] ?? 'unknown'}`
+  const address = process.env['SSH_CONNECTION']?.split(' ')[0] ?? ''
+  const account = process.env['SUDO_USER'] ?? ''
+  const from = ['ssh', address === '' ? 'unknown' : address, account].join(' ').trimEnd()
   const question = request({
     socketPath: daemonSocket(),
     path: `/v1/as/${encodeURIComponent(person ?? 'owner')}`,

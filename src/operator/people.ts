@@ -43,6 +43,8 @@ const keysMax = 8
 /** Life of a token when nothing is said. */
 export const tokenLifeMs: number = 90 * 86_400_000
 const nameForm = /^[a-z0-9][a-z0-9._-]{0,31}$/
+/** What the record calls whoever opens the owner's socket, and whoever proved nothing. */
+const reserved: readonly string[] = ['owner', 'unknown']
 const appForm = /^[a-z][a-z0-9-]{0,62}$/
 const tokenForm = /^stead_([0-9a-z]{8})_[A-Za-z0-9_-]{32}$/
 
@@ -69,11 +71,11 @@ export const peopleSchema: z.ZodType<People> = z.array(
  * Throws `operator.bad-person`, `operator.bad-key`, `operator.key-taken`, `operator.too-many`.
  */
 export function grant(people: People, asked: Grant, nowMs: number): People {
-  if (!nameForm.test(asked.name) || asked.name === 'owner') {
+  if (!nameForm.test(asked.name) || reserved.includes(asked.name)) {
     throw new SteadError({
       code: 'operator.bad-person',
       message: `${JSON.stringify(asked.name)} cannot be the name of a person`,
-      hint: 'A name has 1 to 32 lower-case letters, digits, dots, dashes and underscores, and is not `owner`.',
+      hint: 'A name has 1 to 32 lower-case letters, digits, dots, dashes and underscores, and is not `owner` or `unknown`.',
     })
   }
   const before = people.find(({ name }) => name === asked.name)

@@ -200,7 +200,7 @@ export class Connection implements Disposable {
 const entranceScript = `p=\${STEAD_PREFIX:-/opt/stead}/current/bin/stead
 if [ ! -x "$p" ]; then p=$(command -v stead) || { echo "stead is not installed here" >&2; exit 127; }; fi
 if [ "$(id -u)" = 0 ]; then exec "$p" access serve; fi
-exec sudo -n "$p" access serve`
+exec sudo -n /usr/bin/env "SSH_CONNECTION=\${SSH_CONNECTION:-}" "$p" access serve`
 
 function entranceRefusal(place: string, code: number, said: string): SteadError {
   const last = said.trim().split('\n').at(-1) ?? ''
