@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path'
 import { createBundleStore } from '../artifact/index.ts'
 import { isSteadError, SteadError, systemClock } from '../base/index.ts'
 import { findAppFile } from '../evaluate/index.ts'
-import { formatBytes, type Graph } from '../model/index.ts'
+import type { Graph } from '../model/index.ts'
 import {
   checkVersion,
   connectServer,
@@ -150,6 +150,10 @@ async function install(installing: Installing, list: PackageList, steps: Steps):
   })
 }
 
+function shortBytes(bytes: number): string {
+  return bytes < 1_000_000 ? `${Math.ceil(bytes / 1000)} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`
+}
+
 function describe({ os, platform, arch, version: there }: ServerState): string {
   return `${os}, ${platform} ${arch}, ${there === null ? 'no Stead yet' : `Stead ${there}`}`
 }
@@ -177,7 +181,7 @@ async function bring(
       { store, operator, app: graph.app, onProgress },
       Object.values(bundles),
     )
-    detail(contents === 0 ? 'nothing' : `${contents} ${contents === 1 ? 'file' : 'files'}, ${formatBytes(bytes)}`)
+    detail(contents === 0 ? 'nothing' : `${contents} ${contents === 1 ? 'file' : 'files'}, ${shortBytes(bytes)}`)
   })
   await handOver({ operator, graph, bundles, origin: null, steps, signal, ...options })
 }
