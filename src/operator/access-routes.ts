@@ -1,12 +1,13 @@
 /** The operations on people and on the record of what was done, as HTTP. */
 import { z } from 'zod'
 import { SteadError } from '../base/index.ts'
+import { badRequest } from './bad-request.ts'
 import type { Caller } from './caller.ts'
 import type { Gate } from './gate.ts'
 import type { LineFilter } from './audit-file.ts'
 import type { Line } from './audit.ts'
 import { type Grant, grantSchema, type Person } from './people.ts'
-import { badRequest, number, type Route, value } from './route.ts'
+import { number, type Route, value } from './route.ts'
 
 /** A person as shown: no hash, no key. */
 export interface PersonSummary extends Omit<Grant, 'sshKeys'> {

@@ -16,6 +16,15 @@ const startMs = Date.parse('2026-03-01T12:00:00Z')
 const dayMs = 86_400_000
 const key = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFk3bYp8p7Yw0QnUuZpZ5C3pQm7d1Jr4Xo2n9rYy0a1B'
 
+const noSecrets: Operations['secrets'] = {
+  list: () => Promise.resolve([]),
+  set: () => Promise.resolve(1),
+  remove: () => Promise.resolve(),
+  rotate: () => Promise.resolve({ started: [], refused: [] }),
+  export: () => Promise.resolve(''),
+  changeKey: () => Promise.resolve(),
+}
+
 /** A platform with two apps that does nothing. */
 function fakeOperations(done: string[]): Operations {
   const known = (app: string): string => {
@@ -48,6 +57,7 @@ function fakeOperations(done: string[]): Operations {
     },
     async *changes() {},
     intake: null,
+    secrets: noSecrets,
     deploy: () => Promise.resolve(1),
     down(app) {
       done.push(`down ${known(app)}`)

@@ -11,6 +11,7 @@ import type { LineFilter } from './audit-file.ts'
 import type { Line, Verdict } from './audit.ts'
 import type { Deployment, LogOptions, MachineRuntimes, PlatformInfo, RuntimeName, Status } from './operations.ts'
 import type { Grant } from './people.ts'
+import type { SecretOperations } from './secrets.ts'
 
 /** One platform. Everything throws what it refused with, and `operator.not-running` when it is gone. */
 export interface OperatorClient {
@@ -24,6 +25,9 @@ export interface OperatorClient {
   deploy(deployment: Deployment): Promise<{ release: number }>
   down(app: string): Promise<void>
   remove(app: string): Promise<void>
+  readonly secrets: Omit<SecretOperations, 'export'> & {
+    export(app: string, name: string, recipients: readonly string[]): Promise<string>
+  }
   /** What the machine of the platform runs bundles of an app with. */
   runtimes(app: string): Promise<MachineRuntimes>
   /** Those of the contents that are not there; at most `contentsMax` are asked about. */
@@ -84,6 +88,24 @@ export async function operatorClient(socketPath: string, token: string | null = 
     async remove(name) {
       await value(at, 'DELETE', app(name))
     },
+    secrets: {
+      list: (name) => value(at, 'GET', app(name, '/secrets')),
+      async set(name, secret, bytes, source) {
+        const body = { value: Buffer.from(bytes).toString('base64'), source }
+        return (await value<{ version: number }>(at, 'PUT', app(name, secretPath(secret)), body)).version
+      },
+      async remove(name, secret) {
+        await value(at, 'DELETE', app(name, secretPath(secret)))
+      },
+      rotate: (name, secret) => value(at, 'POST', app(name, `${secretPath(secret)}/rotate`)),
+      async export(name, secret, recipients) {
+        const path = app(name, `${secretPath(secret)}/export`)
+        return (await value<{ text: string }>(at, 'POST', path, { recipients })).text
+      },
+      async changeKey() {
+        await value(at, 'POST', '/v1/secrets/rekey')
+      },
+    },
     runtimes: (name) => value<MachineRuntimes>(at, 'GET', app(name, '/runtimes')),
     async missing(name, contents) {
       const answer = await value<{ missing: string[] }>(at, 'POST', app(name, '/contents/missing'), { contents })
@@ -124,6 +146,10 @@ export async function operatorClient(socketPath: string, token: string | null = 
       return value<Verdict>(at, 'GET', `/v1/audit/verdict${query}`)
     },
   }
+}
+
+function secretPath(name: string): string {
+  return `/secrets/${encodeURIComponent(name)}`
 }
 
 /** Asks for one JSON value. */

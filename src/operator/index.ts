@@ -11,6 +11,7 @@ export type {
   RuntimeName,
   Status,
 } from './operations.ts'
+export type { RotateAnswer, SecretOperations, SecretStatus } from './secrets.ts'
 export { unknownApp } from './operations.ts'
 export type { Caller, Right, Role } from './caller.ts'
 export { isRight, isRole, owner, rights, roles } from './caller.ts'

@@ -1,8 +1,9 @@
 /** How bundles are brought to a platform, as HTTP: what is missing is asked first, and only that is sent. */
 import { z } from 'zod'
 import { SteadError } from '../base/index.ts'
+import { badRequest } from './bad-request.ts'
 import type { Intake, Operations } from './operations.ts'
-import { badRequest, type Route, value } from './route.ts'
+import { type Route, value } from './route.ts'
 
 /** Contents that are asked about at once. */
 export const contentsMax: number = 20_000

@@ -1,5 +1,5 @@
 /** What a route is: how an operation is asked for over HTTP, and what it is given. */
-import { SteadError } from '../base/index.ts'
+import { badRequest } from './bad-request.ts'
 import type { Caller, Right } from './caller.ts'
 import type { Gate } from './gate.ts'
 import type { Operations } from './operations.ts'
@@ -48,8 +48,4 @@ export function number(query: URLSearchParams, name: string): number | null {
   const found = Number(text)
   if (!Number.isInteger(found) || found < 0) throw badRequest(`${name} must be a whole number, not ${text}`)
   return found
-}
-
-export function badRequest(message: string, cause?: unknown): SteadError {
-  return new SteadError({ code: 'operator.bad-request', message: `the request is wrong: ${message}`, cause })
 }

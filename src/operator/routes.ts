@@ -4,10 +4,12 @@
  */
 import { z } from 'zod'
 import { parseGraph } from '../model/index.ts'
+import { badRequest } from './bad-request.ts'
+import { secretRoutes } from './secret-routes.ts'
 import { accessRoutes } from './access-routes.ts'
 import { intakeRoutes, needBundles } from './intake-routes.ts'
 import type { Operations } from './operations.ts'
-import { badRequest, number, type Route, value } from './route.ts'
+import { number, type Route, value } from './route.ts'
 
 /** Shortest and usual pause between two looks of somebody who watches. */
 const watchMs = { min: 100, usual: 500 } as const
@@ -97,7 +99,7 @@ const platformRoutes: readonly Route[] = [
   },
 ]
 
-const routes: readonly Route[] = [...platformRoutes, ...intakeRoutes, ...accessRoutes]
+const routes: readonly Route[] = [...platformRoutes, ...intakeRoutes, ...secretRoutes, ...accessRoutes]
 
 /** The route of a request and the values in its path; null when there is none. */
 export function routeOf(method: string, pathname: string): { route: Route; path: Record<string, string> } | null {

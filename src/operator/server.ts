@@ -8,10 +8,11 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Duplex } from 'node:stream'
 import { isSteadError, messageOf, SteadError } from '../base/index.ts'
 import { listenAsOwnerOnly } from '../transport/index.ts'
+import { badRequest } from './bad-request.ts'
 import { type Caller, owner } from './caller.ts'
 import type { Deed, Gate } from './gate.ts'
 import type { Operations } from './operations.ts'
-import { type Answer, badRequest, type Route } from './route.ts'
+import type { Answer, Route } from './route.ts'
 import { routeOf } from './routes.ts'
 
 const bodyBytesMax = 16 * 1024 * 1024
@@ -118,7 +119,7 @@ async function handle(
   if (found === null) throw unknownOperation(question)
   const { route, path } = found
   const app = path['app'] ?? null
-  const part = path['part'] ?? url.searchParams.get('part') ?? path['person'] ?? null
+  const part = path['part'] ?? path['name'] ?? path['person'] ?? url.searchParams.get('part')
   const deed: Deed = { caller, operation: `${route.method} ${route.path}`, app, part }
   if (route.filtered !== true && !caller.may(route.right, app)) {
     const refusal = forbidden(caller, route, app)

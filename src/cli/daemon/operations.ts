@@ -27,6 +27,7 @@ export function daemonOperations({ home, control, bundles, port, machine }: Daem
     port,
     view: (app: string) => control.view(app),
     logs: control.logs.bind(control),
+    secrets: control.secrets,
     onChange: (run: () => void) => control.onChange(run),
   }
   return operationsOf({
