@@ -306,13 +306,14 @@ suite('people', () => {
 })
 
 /** Asks as the entrance of SSH does: a connection that becomes a person's. */
-async function become(path: string, person: string): Promise<{ socket: Socket; first: string }> {
+async function become(path: string, person: string): Promise<{ socket: Socket; first: string; all: string }> {
   const socket = connect(path)
   socket.write(
     `GET /v1/as/${person} HTTP/1.1\r\nhost: stead\r\nconnection: upgrade\r\nupgrade: stead\r\nstead-from: ssh 192.0.2.7\r\n\r\n`,
   )
   const [chunk] = (await once(socket, 'data')) as [Buffer]
-  return { socket, first: chunk.toString().split('\r\n')[0] ?? '' }
+  const all = chunk.toString()
+  return { socket, all, first: all.split('\r\n')[0] ?? '' }
 }
 
 suite('the entrance of SSH', () => {
@@ -350,6 +351,23 @@ suite('the entrance of SSH', () => {
     const answer = once(other, 'data') as Promise<[Buffer]>
     assert.match((await answer)[0].toString(), /^HTTP\/1.1 401 /)
     other.destroy()
+  })
+
+  test('somebody whose access has ended is told so, and one who hangs up at once ends nothing', async () => {
+    await using bench = await Bench.open()
+    const grant = { name: 'tim', role: 'viewer', rights: [], apps: null, sshKeys: [] } as const
+    await bench.owner.grant({ ...grant, expiresAtMs: startMs + 1000 })
+    bench.clock.advance(1000)
+    const { socket, all } = await become(bench.ownSocket, 'tim')
+    assert.match(all, /the access of tim ended at 2026-03-01T12:00:01/)
+    socket.destroy()
+    for (let count = 0; count < 20; count += 1) {
+      const hasty = connect(bench.ownSocket)
+      hasty.write('GET /v1/as/tim HTTP/1.1\r\nhost: stead\r\nconnection: upgrade\r\nupgrade: stead\r\n\r\n')
+      await once(hasty, 'connect')
+      hasty.destroy()
+    }
+    await bench.owner.platform()
   })
 
   test('somebody who was removed is refused, though sshd still knows the key', async () => {

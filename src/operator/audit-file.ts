@@ -3,11 +3,12 @@
  * the chain, so that a cut shows. Invariants: append only; a line that was promised to be durable is on disk before the
  * promise resolves; never more than `filesMax` files of about `fileBytesMax`.
  */
+import { randomBytes } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { type Clock, messageOf, SteadError } from '../base/index.ts'
+import { type Clock, messageOf, SteadError, systemCodeOf } from '../base/index.ts'
 import {
   decodeLine,
   emptyHead,
@@ -27,6 +28,8 @@ export interface AuditLimits {
 }
 
 const usual: AuditLimits = { fileBytesMax: 8 * 1024 ** 2, filesMax: 8 }
+/** Kept back on disk, and given up when it is full: room for some hundred lines, to mend that with what is recorded. */
+const reserveBytes = 256 * 1024
 /** Lines that may wait for the disk. */
 const waitingMax = 10_000
 
@@ -55,6 +58,7 @@ export async function openAudit(directory: string, clock: Clock, limits: AuditLi
   const sizeBytes = Buffer.byteLength(whole)
   if (whole.length < text.length) await file.truncate(sizeBytes)
   const last = decodeLine(whole.trimEnd().split('\n').at(-1) ?? '')
+  await keepReserve(directory)
   const known = await readHead(directory)
   // When the lines end before what was written, or in another way, the next one hangs on what was written: the gap shows.
   const head = known !== null && (last === null || known.n >= last.n) ? known : (last ?? emptyHead)
@@ -157,13 +161,13 @@ export class AuditRecord implements AsyncDisposable {
     let head = this.#head
     const lines = batch.map(({ event }) => (head = nextLine(head, event, this.#clock.nowMs())))
     const bytes = Buffer.from(lines.map(encodeLine).join(''))
+    const durable = batch.some((waiting) => waiting.durable)
     try {
-      await this.#file.appendFile(bytes)
-      if (batch.some(({ durable }) => durable)) await this.#file.datasync()
+      await this.#put(bytes, durable)
     } catch (error) {
-      // What was written of it is taken back, so that the next try begins at the end of a line.
-      await this.#file.truncate(this.#sizeBytes).catch(() => {})
-      throw error
+      if (!['ENOSPC', 'EDQUOT'].includes(systemCodeOf(error) ?? '')) throw error
+      await rm(join(this.#directory, reserveName), { force: true })
+      await this.#put(bytes, durable)
     }
     this.#sizeBytes += bytes.length
     this.#head = { n: head.n, hash: head.hash }
@@ -171,9 +175,21 @@ export class AuditRecord implements AsyncDisposable {
     return lines
   }
 
+  async #put(bytes: Uint8Array, durable: boolean): Promise<void> {
+    try {
+      await this.#file.appendFile(bytes)
+      if (durable) await this.#file.datasync()
+    } catch (error) {
+      // What was written of it is taken back, so that the next try begins at the end of a line.
+      await this.#file.truncate(this.#sizeBytes).catch(() => {})
+      throw error
+    }
+  }
+
   async #rotate(): Promise<void> {
     const name = nameOf(this.#head.n + 1)
     const fresh = await open(join(this.#directory, name), 'a', 0o600)
+    await keepReserve(this.#directory)
     await this.#file.close()
     this.#file = fresh
     this.#sizeBytes = 0
@@ -199,6 +215,16 @@ function nameOf(first: number): string {
 
 async function filesIn(directory: string): Promise<string[]> {
   return (await readdir(directory)).filter((name) => /^audit-\d{12}\.jsonl$/.test(name)).sort()
+}
+
+const reserveName = 'audit.reserve'
+
+/** Takes the reserve, unless it is there or the disk has no room for it. */
+async function keepReserve(directory: string): Promise<void> {
+  const path = join(directory, reserveName)
+  if ((await stat(path).catch(() => null))?.size === reserveBytes) return
+  // Bytes that no file system makes small.
+  await writeFile(path, randomBytes(reserveBytes), { mode: 0o600 }).catch(() => rm(path, { force: true }))
 }
 
 const headName = 'audit.head'

@@ -1,10 +1,12 @@
 /** The record on disk: what an edit, a cut, a crash and a full disk do to it. */
 import assert from 'node:assert/strict'
-import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, suite, test } from 'node:test'
-import { ManualClock } from '../base/index.ts'
+import { needsRoot } from '../../test/needs.ts'
+import { isSteadError, ManualClock } from '../base/index.ts'
 import { type AuditLimits, type AuditRecord, openAudit } from './audit-file.ts'
 import type { Event } from './audit.ts'
 
@@ -97,6 +99,34 @@ suite('the audit record', () => {
     // The end may be known to be earlier than it is, when the machine died between the two.
     writeFileSync(join(dir, 'audit.head'), '')
     assert.equal(await fault(), null)
+  })
+
+  test('a full disk leaves room to record what mends it, and then says so', { skip: needsRoot() }, async () => {
+    const disk = join(dir, 'disk')
+    mkdirSync(disk)
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', disk])
+    try {
+      await using record = await openAudit(disk, clock)
+      await record.append(event('before'), true)
+      assert.throws(() => writeFileSync(join(disk, 'filling'), Buffer.alloc(2 * 1024 * 1024)), { code: 'ENOSPC' })
+      let written = 0
+      let refused: unknown = null
+      while (refused === null && written < 10_000) {
+        await record.append(event(`op ${written}`), true).then(
+          () => (written += 1),
+          (error: unknown) => (refused = error),
+        )
+      }
+      assert.ok(written > 100, `${written} lines`)
+      assert.ok(isSteadError(refused) && refused.code === 'operator.not-recorded')
+      assert.equal((await record.verify()).fault, null)
+      rmSync(join(disk, 'filling'))
+      await record.append(event('after'), true)
+      const verdict = await record.verify()
+      assert.deepEqual([verdict.fault, verdict.lines], [null, written + 2])
+    } finally {
+      execFileSync('umount', [disk])
+    }
   })
 
   test('is bounded: old files go, and that is no cut', async () => {

@@ -190,6 +190,7 @@ async function ask(at: Address, method: string, path: string, body?: unknown): P
   question.on('response', resolve)
   question.on('error', (cause: NodeJS.ErrnoException) => {
     const gone = ['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE'].includes(cause.code ?? '')
+    if (cause.code?.startsWith('HPE_') === true) return reject(strangeAnswer(socketPath, cause))
     reject(gone ? notRunning(socketPath, cause) : cause.code === 'EACCES' ? notYours(socketPath, cause) : cause)
   })
   if (body instanceof Readable) {
@@ -217,6 +218,15 @@ function notYours(socketPath: string, cause: Error): SteadError {
     code: 'operator.not-yours',
     message: `the platform at ${socketPath} belongs to another user`,
     hint: 'Ask whoever runs it for a token (`stead access token NAME`), and set STEAD_TOKEN to it.',
+    cause,
+  })
+}
+
+function strangeAnswer(socketPath: string, cause: Error): SteadError {
+  return new SteadError({
+    code: 'operator.strange-answer',
+    message: `what answers at ${socketPath} does not speak as a platform does: ${cause.message}`,
+    hint: 'On a server, a shell that prints a greeting also to programs may stand in the way: see `ssh HOST true`.',
     cause,
   })
 }

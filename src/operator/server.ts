@@ -47,6 +47,8 @@ export async function serveOperator(
   await using stack = new AsyncDisposableStack()
   const own = serverFor(serving, (question) => Promise.resolve(serving.callers.get(question.socket) ?? owner()))
   own.on('upgrade', (question: IncomingMessage, socket: Duplex, head: Buffer) => {
+    // Nobody else listens until it is a connection again, and a peer that goes away must end nothing but itself.
+    socket.on('error', () => {})
     become(serving, own, question, socket, head).catch((error: unknown) => refuseUpgrade(socket, error))
   })
   await listen(own, socketPath)

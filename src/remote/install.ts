@@ -92,6 +92,8 @@ flock -w 120 9 || exit 75
 if inforce; then exit 0; fi
 old=$(readlink "$p/current" || true)
 [ "$old" = "$dir" ] || point "$dir"
+# For people on the server.
+if [ -z "\${STEAD_PREFIX:-}" ] && [ ! -e /usr/local/bin/stead ]; then ln -s "$stead" /usr/local/bin/stead 2>/dev/null || true; fi
 start "$@"
 began=$(now)
 seen=$began
