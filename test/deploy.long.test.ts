@@ -224,6 +224,23 @@ suite('deploy to a server that cannot take it', { skip }, () => {
     }
   })
 
+  test('a disk that fills while the app is sent is said, and the next try goes on', async () => {
+    await using box = await SshServer.start()
+    writeApp(box, 'x', 350_000_000)
+    const bundles = join(box.state, 'bundles')
+    mkdirSync(bundles, { recursive: true })
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=450m', 'tmpfs', bundles])
+    try {
+      failedWith(await box.deploy(), /the disk of box is full/)
+      rmSync(join(box.client.appDir, 'web', 'large'))
+      succeeded(await box.deploy())
+      assert.equal(await answers(box), 'ok')
+      assert.equal((await box.client.stead('down', box.url, '--delete-data')).code, 0)
+    } finally {
+      execFileSync('umount', ['-l', bundles])
+    }
+  })
+
   test('a daemon that does not come up leaves nothing in force', async () => {
     await using box = await SshServer.start()
     writeApp(box, 'x')

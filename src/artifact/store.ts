@@ -268,8 +268,12 @@ export class BundleStore {
    * What runs `program`, the first word of a part's command: `node` is the Node that runs the platform, `python3` the
    * system's, everything else the bundle's own. Throws `artifact.runtime-missing`.
    */
-  resolveRuntime(program: string): Promise<ResolvedRuntime> {
-    return this.#runtimes.resolve(program)
+  async resolveRuntime(program: string): Promise<ResolvedRuntime> {
+    try {
+      return await this.#runtimes.resolve(program)
+    } catch (error) {
+      throw explainDisk(error, this.#root)
+    }
   }
 
   /** The very runtime that a bundle was made for, or null when this machine does not have it. */

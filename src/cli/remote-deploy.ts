@@ -170,18 +170,33 @@ async function bring(
   const operator = await operatorOf(connection)
   const store = await createBundleStore({ root: daemonHome().bundlesDir, clock: systemClock })
   const bundles = await steps.run('bundle the parts', async (detail) => {
-    const there = await operator.runtimes(graph.app)
+    const there = await onItsDisk(connection.place, operator.runtimes(graph.app))
     const runtimeOf = (program: string): ReturnType<typeof runtimeThere> =>
       runtimeThere(store, there, program, connection.place)
     return bundleParts(store, graph, appFile, { onProgress: detail, signal, runtimeOf })
   })
   await steps.run('send what the server lacks', async (detail) => {
     const onProgress = (bytes: number): void => detail(`${megabytes(bytes)} sent`)
-    const { bytes, contents } = await sendBundles(
-      { store, operator, app: graph.app, onProgress },
-      Object.values(bundles),
-    )
+    const sending = { store, operator, app: graph.app, onProgress }
+    const sent = sendBundles(sending, Object.values(bundles))
+    const { bytes, contents } = await onItsDisk(connection.place, sent)
     detail(contents === 0 ? 'nothing' : `${contents} ${contents === 1 ? 'file' : 'files'}, ${shortBytes(bytes)}`)
   })
   await handOver({ operator, graph, bundles, origin: null, steps, signal, ...options })
+}
+
+/** What a server says of a full disk is about its own; here it must say whose. Throws `cli.server-disk-full`. */
+async function onItsDisk<T>(place: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (cause) {
+    if (!isSteadError(cause) || cause.code !== 'artifact.disk-full') throw cause
+    throw new SteadError({
+      code: 'cli.server-disk-full',
+      message: `the disk of ${place} is full`,
+      hint: 'Make room there, and run the same command again: it goes on from what has arrived.',
+      retry: 'later',
+      cause,
+    })
+  }
 }

@@ -199,6 +199,12 @@ async function ask(at: Address, method: string, path: string, body?: unknown): P
     body.pipe(question)
   } else question.end(body === undefined ? '' : JSON.stringify(body))
   const answer = await promise
+  // Answered before all was sent: nobody wants the rest.
+  answer.once('end', () => {
+    if (question.writableFinished) return
+    if (body instanceof Readable) body.destroy()
+    question.destroy()
+  })
   if (answer.statusCode === 200) return answer
   const refusal = JSON.parse(await text(answer)) as { code: string; message: string; hint?: string }
   throw new SteadError(refusal)
