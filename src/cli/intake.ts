@@ -2,6 +2,7 @@
 import type { BundleStore } from '../artifact/index.ts'
 import { isSteadError, SteadError } from '../base/index.ts'
 import type { Intake } from '../operator/index.ts'
+import { ownPlatform } from './foreign.ts'
 
 const manifestBytesMax = 64 * 1024 ** 2
 
@@ -17,7 +18,7 @@ export function intakeOf(bundles: BundleStore): Intake {
         },
       )
       if (node === null) throw new Error('node is a runtime')
-      return { platform: process.platform, arch: process.arch, node, python3 }
+      return { ...ownPlatform(), node, python3 }
     },
     missing: (contents) => bundles.missing(contents),
     receive: (stream) => bundles.importContents(stream),

@@ -28,6 +28,7 @@ import {
 import { bundleParts, readGraph } from './bundling.ts'
 import { handOver } from './deployment.ts'
 import { type ExitCode, exitCodes } from './exit-codes.ts'
+import { ownPlatform, refuseMachineCode } from './foreign.ts'
 import { daemonHome } from './home.ts'
 import { operatorOf } from './remote-target.ts'
 import { runtimeThere, sendBundles } from './sending.ts'
@@ -111,7 +112,7 @@ async function prepare(
     return checkVersion(there, version, false, connection.place)
   }
   const list = await listPackage()
-  const own = { version, build: list.build, platform: process.platform, arch: process.arch }
+  const own = { version, build: list.build, ...ownPlatform() }
   const python = graph.parts.some((part) => part.kind !== 'resource' && part.run[0] === 'python3')
   const plan = planServer(server, own, { ...options, python }, connection.place)
   for (const { name, why } of plan.without)
@@ -173,7 +174,16 @@ async function bring(
     const there = await onItsDisk(connection.place, operator.runtimes(graph.app))
     const runtimeOf = (program: string): ReturnType<typeof runtimeThere> =>
       runtimeThere(store, there, program, connection.place)
-    return bundleParts(store, graph, appFile, { onProgress: detail, signal, runtimeOf })
+    const made = await bundleParts(store, graph, appFile, { onProgress: detail, signal, runtimeOf })
+    const here = ownPlatform()
+    if (there.platform !== here.platform || there.arch !== here.arch) {
+      const opened = await Promise.all(
+        Object.entries(made).map(async ([part, digest]) => [part, await store.open(digest)] as const),
+      )
+      const whole = new Map(opened.flatMap(([part, bundle]) => (bundle === null ? [] : [[part, bundle] as const])))
+      await refuseMachineCode(whole, `${there.platform} ${there.arch}`)
+    }
+    return made
   })
   await steps.run('send what the server lacks', async (detail) => {
     const onProgress = (bytes: number): void => detail(`${megabytes(bytes)} sent`)

@@ -2,6 +2,7 @@
 import type { BundleStore, Runtime } from '../artifact/index.ts'
 import { isSteadError, SteadError } from '../base/index.ts'
 import { contentsMax, type MachineRuntimes, type OperatorClient } from '../operator/index.ts'
+import { ownPlatform } from './foreign.ts'
 
 /** Times a bundle is sent anew when a sweep there took a part of it meanwhile. */
 const triesMax = 3
@@ -106,10 +107,14 @@ export async function runtimeThere(
     // Packages of Python are made for its first two numbers.
     here.name === 'python3' ? version.split('.').slice(0, 2).join('.') : version
   if (own !== null && same(own.version) === same(here.version)) return own
-  if (here.name === 'node') return here
+  const sameKind = there.platform === ownPlatform().platform && there.arch === process.arch
+  if (here.name === 'node' && sameKind) return here
   throw new SteadError({
     code: 'cli.other-runtime',
     message: `a part runs on ${here.name} ${here.version} here, and ${place} has ${own === null ? 'none' : own.version}`,
-    hint: 'Its packages are made for that version. Install the same one there, or deploy from a machine that has the other.',
+    hint:
+      here.name === 'node'
+        ? 'Node cannot be brought to another kind of machine: use the same version here as there.'
+        : 'Its packages are made for that version. Install the same one there, or deploy from a machine that has the other.',
   })
 }

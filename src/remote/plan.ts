@@ -65,15 +65,15 @@ export function checkVersion(there: string | null, own: string, upgrade: boolean
 
 /** Throws `remote.other-platform`, `remote.newer`, `remote.older`, `remote.strange-server`, `remote.disk-full`. */
 export function planServer(server: ServerState, own: OwnBuild, options: PlanOptions, place: string): ServerPlan {
-  if (server.platform !== own.platform || server.arch !== own.arch) {
+  checkVersion(server.version, own.version, options.upgrade, place)
+  const install = server.version === null || (options.upgrade && server.build !== own.build)
+  if (install && (server.platform !== own.platform || server.arch !== own.arch)) {
     throw new SteadError({
       code: 'remote.other-platform',
       message: `${place} is ${server.platform} ${server.arch}, and this machine is ${own.platform} ${own.arch}`,
-      hint: 'Programs and packages are brought from here as they are: deploy from a machine of the same kind.',
+      hint: 'Stead is brought from here as it is: bring it there once from a machine of the same kind. Apps without machine code can be deployed from here then.',
     })
   }
-  checkVersion(server.version, own.version, options.upgrade, place)
-  const install = server.version === null || (options.upgrade && server.build !== own.build)
   const lacking = essential.filter((program) => !server.programs.has(program))
   if (install && lacking.length > 0) {
     throw new SteadError({

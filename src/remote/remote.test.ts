@@ -135,6 +135,9 @@ suite('a server', () => {
   test('of another kind, or with a full disk, is refused before anything is sent', () => {
     assert.throws(() => plan({ arch: 'arm64' }), { code: 'remote.other-platform', message: /box is linux arm64/ })
     assert.throws(() => plan({ platform: 'linux with musl' }), { code: 'remote.other-platform' })
+    // One that has Stead takes apps from every kind of machine; what is in their bundles is looked at then.
+    assert.equal(plan({ arch: 'arm64', version: '1.2.0' }).install, false)
+    assert.throws(() => plan({ arch: 'arm64', version: '1.2.0' }, { upgrade: true }), { code: 'remote.other-platform' })
     assert.throws(() => plan({ freeBytes: 500 * 1024 ** 2 }), { code: 'remote.disk-full' })
     assert.equal(plan({ freeBytes: 500 * 1024 ** 2, version: '1.2.0' }).install, false)
   })
