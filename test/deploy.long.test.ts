@@ -104,7 +104,7 @@ suite('deploy to a bare server', { skip }, () => {
     assert.equal((await box.client.stead('audit', '--verify', '--on', box.url)).code, 0)
   })
 
-  test('Ctrl-C stops it, and nothing is left of it', async () => {
+  test('Ctrl-C stops it, and nothing is left of it; after the hand-over it only stops looking', async () => {
     writeApp(box, 'fourth', 3_000_000)
     const deploying = box.startDeploy()
     await deploying.until(/✓ look at the server/)

@@ -80,6 +80,7 @@ export async function deployToServer(options: RemoteDeployOptions): Promise<Exit
     await bring(opened, graph, appFile, { ...options, startMs }, steps, stop.signal)
     return exitCodes.ok
   } catch (error) {
+    if (isSteadError(error) && error.code === 'cli.follow-ended') throw goesOn(error, options.server)
     if (stop.signal.aborted) {
       note('Stopped. Nothing was left half done; run it again to go on.')
       return exitCodes.failed
@@ -91,6 +92,12 @@ export async function deployToServer(options: RemoteDeployOptions): Promise<Exit
     process.off('SIGTERM', onSignal)
     connection?.[Symbol.dispose]()
   }
+}
+
+/** The app was handed over: what becomes of it is to be asked there. */
+function goesOn({ code, message, retry }: SteadError, server: string): SteadError {
+  const hint = `The deployment goes on: see \`stead status ${server}\`.`
+  return new SteadError({ code, message, hint, retry })
 }
 
 /** Until the daemon of this version answers there. */

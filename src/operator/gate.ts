@@ -100,7 +100,7 @@ export class Gate implements AsyncDisposable {
     throw refusal
   }
 
-  /** A person whom somebody else has identified: sshd by its key. Throws `operator.unknown-person`-like refusals as `operator.unauthorized`. */
+  /** A person whom sshd has identified by a key, or the owner. Throws `operator.unauthorized`, `operator.token-expired`. */
   async callerAs(name: string, from: string): Promise<Caller> {
     const caller = name === 'owner' ? owner(from) : this.#person(name, from, null)
     const deed = { caller, operation: 'login', app: null, part: null }

@@ -62,6 +62,8 @@ export async function connectServer(address: ServerAddress, options: ConnectOpti
     'ServerAliveInterval=15',
     'ServerAliveCountMax=3',
     'ForwardAgent=no',
+    'PermitLocalCommand=no',
+    'RemoteCommand=none',
     'ClearAllForwardings=yes',
   )
   const master = [...before, ...settings, '-f', '-N', '-T', ...destination(address, directory)]
@@ -176,7 +178,7 @@ export class Connection implements Disposable {
 
   #open(command: string, signal?: AbortSignal): Channel {
     // Without the master there is no connection: a second one would ask again, and count as another login.
-    const settings = settingWords('ControlMaster=no', 'ProxyCommand=false')
+    const settings = settingWords('ControlMaster=no', 'ProxyCommand=false', 'RemoteCommand=none')
     const argv = [...this.#before, ...settings, '-T', ...destination(this.address, this.#directory), command]
     const channel = spawn(this.#program, argv, { stdio: ['pipe', 'pipe', 'pipe'], signal })
     channel.on('error', () => {})
