@@ -139,6 +139,7 @@ suite('the dashboard in a browser', { skip }, () => {
       dashboard = await serveDashboard({
         port: 0,
         operations: platform.operations,
+        gate: null,
         clock: systemClock,
         random,
         sessionsPath: null,

@@ -27,10 +27,22 @@ const layers: Record<string, readonly string[]> = {
   gateway: ['base', 'model', 'network', 'protocol', 'transport'],
   operator: ['base', 'model', 'protocol', 'transport'],
   dashboard: ['base', 'model', 'protocol', 'operator'],
+  remote: ['base'],
 }
 
 /** Folders that may touch files, network or processes; elsewhere only under drivers/ and in conformance suites. */
-const rim = ['artifact', 'evaluate', 'transport', 'agent', 'gateway', 'dashboard', 'operator', 'cli', 'network']
+const rim = [
+  'artifact',
+  'evaluate',
+  'transport',
+  'agent',
+  'gateway',
+  'dashboard',
+  'operator',
+  'remote',
+  'cli',
+  'network',
+]
 
 /** What runs in a browser: it is bundled, has the browser's clock, and no Node. */
 const browserHalf = 'src/dashboard/web/'

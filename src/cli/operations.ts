@@ -2,7 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { SteadError } from '../base/index.ts'
 import type { Dashboard } from '../dashboard/index.ts'
-import { type Deployment, type Operations, unknownApp } from '../operator/index.ts'
+import { type Deployment, type Intake, type Operations, unknownApp } from '../operator/index.ts'
 import { logsOf } from './log-streams.ts'
 import type { MachineDescription } from './machine.ts'
 import type { Platform } from './platform.ts'
@@ -16,6 +16,7 @@ export interface Answering {
   /** The processes of the platform, by what they do; null where one does not run. */
   readonly processes: () => readonly { readonly role: string; readonly pid: number | null }[]
   readonly apps: () => readonly { readonly app: string; readonly origin: string | null }[]
+  readonly intake: Intake | null
   readonly deploy: (deployment: Deployment) => Promise<number>
   readonly down: (app: string) => Promise<void>
   readonly remove: (app: string) => Promise<void>
@@ -53,6 +54,7 @@ export function operationsOf(answering: Answering): Operations {
     },
     logs: (app, part, options) => logsOf(platform, known(app), part, options),
     changes: (intervalMs, signal) => changes(platform, intervalMs, signal),
+    intake: answering.intake,
     deploy,
     down: (app) => answering.down(known(app)),
     remove: (app) => answering.remove(known(app)),

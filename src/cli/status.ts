@@ -21,6 +21,7 @@ export function statusOf(platform: Pick<Platform, 'port' | 'view'>, machine: Mac
     pid: process.pid,
     parts: view === null ? [] : partsOf(view),
     faults: view?.faults ?? [],
+    traffic: view?.traffic.edges ?? [],
     ...machine,
   }
 }

@@ -22,13 +22,14 @@ import { Asks } from './asks.ts'
 import { type Apply, applyChange, chooseHome, removeChange, stillRuns } from './changes.ts'
 import { decide } from './decide.ts'
 import { assignmentsOf, needsBundle, nodeOf, nodesIn, type ResourceType, routesFor, routesOf } from './derive.ts'
-import { NodeFaults } from './faults.ts'
 import { moveSecrets } from './move-secrets.ts'
+import { NodeFaults } from './faults.ts'
 import { AgentPeer, GatewayPeer, refusalOf, refuse } from './peers.ts'
 import type { Credential } from './credentials.ts'
 import { controlLease, countStart, keys, loadRecords, put, type Records, write, writeAll } from './records.ts'
 import { openCredentials, Secrets } from './secrets.ts'
 import type { ControlState, GatewayView, NodeView } from './state.ts'
+import { TrafficBook } from './traffic.ts'
 import { type AppView, viewOf } from './view.ts'
 
 const leaseTtlMs = 15_000
@@ -132,6 +133,7 @@ class RunningControl implements Control {
   readonly #statuses = new Map<string, AssignmentStatus>()
   readonly #agents = new Map<string, AgentPeer>()
   readonly #gatewayPeers = new Map<string, GatewayPeer>()
+  readonly #traffic = new TrafficBook()
   readonly #listeners = new Set<() => void>()
   readonly #asks: Asks
   readonly #faults: NodeFaults
@@ -266,7 +268,7 @@ class RunningControl implements Control {
   /** Brings every connected peer up to date. `retired`: the gateways are to acknowledge, also when no route has changed. */
   #tell(retired: boolean): void {
     const state = this.#state()
-    const routes = routesOf(state)
+    const routes = routesOf(state, this.#options.types)
     if (retired || !jsonEqual(routes, this.#routes)) {
       this.#routes = routes
       this.#routeRevision += 1
@@ -298,14 +300,7 @@ class RunningControl implements Control {
         if (role === 'agent') this.#agentCame(message, channel)
         else this.#gatewayCame(name, channel)
       } else if (role === 'agent') this.#fromAgent(name, channel, message)
-      else if (message.type === 'applied' && this.#gatewayPeers.get(name)?.channel === channel) {
-        this.#gateways.set(name, {
-          connected: true,
-          appliedRevision: message.revision,
-          busy: message.busy,
-          leaseUntilMs: 0,
-        })
-      }
+      else if (this.#gatewayPeers.get(name)?.channel === channel) this.#fromGateway(name, message)
       this.#wake()
     }
   }
@@ -343,10 +338,18 @@ class RunningControl implements Control {
 
   #gatewayGone(name: string): void {
     this.#gatewayPeers.delete(name)
+    this.#traffic.forget(name)
     const view = this.#gateways.get(name)
     assert(view !== undefined, 'a gateway that goes had come')
     this.#gateways.set(name, { ...view, connected: false, leaseUntilMs: this.#options.clock.nowMs() + gatewayLeaseMs })
     this.#wake()
+  }
+
+  #fromGateway(name: string, message: Upward): void {
+    if (message.type === 'traffic') return this.#traffic.receive(name, message.report)
+    if (message.type !== 'applied') return
+    const { revision, busy } = message
+    this.#gateways.set(name, { connected: true, appliedRevision: revision, busy, leaseUntilMs: 0 })
   }
 
   /** What a node says counts for what is its own, and for nothing else. */
@@ -374,6 +377,8 @@ class RunningControl implements Control {
         return this.#faults.hear(name, message.faults)
       case 'fetch-bundle':
         return peer.bundles.send(message)
+      case 'traffic':
+        return
     }
   }
 
@@ -432,7 +437,7 @@ class RunningControl implements Control {
   }
 
   view(name: string): AppView | null {
-    return viewOf(this.#state(), this.#routes ?? [], name, this.#faults.of(name))
+    return viewOf(this.#state(), this.#routes ?? [], { traffic: this.#traffic, faults: this.#faults }, name)
   }
 
   async breakPart(name: string, fault: Fault, leaseMs: number): Promise<string> {

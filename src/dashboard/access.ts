@@ -4,13 +4,13 @@
  * Cookies do not know ports, so the cookie alone would be given to any other server on this machine.
  *
  * Invariants: of a token or a half only the digest is kept; a token opens one session at most; a session never has more
- * rights than whoever asked for its token, nor any that no page uses; what is too old or too many is forgotten. Sessions
+ * rights than whoever asked for its token has at that moment, nor any that no page uses; what is too old or too many is forgotten. Sessions
  * outlive the process that made them, where it has a place to keep them; logins do not.
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { z } from 'zod'
 import { type Clock, type Random, randomPassword } from '../base/index.ts'
-import { type Caller, type Right, rights } from '../operator/index.ts'
+import type { Caller, Right } from '../operator/index.ts'
 
 /** The rights that pages use. Others stay with the command line, whoever asks. */
 const rightsUsed: readonly Right[] = ['read', 'logs', 'operate']
@@ -50,6 +50,8 @@ interface Kept {
 
 /** Where sessions are kept over restarts. What is written holds digests only. */
 export interface Keeper {
+  /** Whose session it was, with what he may now; null when there is nobody of that name. */
+  callerOf(name: string, from: string): Caller | null
   /** What was written last; null when there is nothing that can be read. */
   read(): unknown
   write(sessions: unknown): void
@@ -60,7 +62,7 @@ const keptSessions = z.array(
     cookie: z.string(),
     key: z.string(),
     name: z.string(),
-    rights: z.array(z.enum(rights)),
+    from: z.string(),
     /** By the wall clock. */
     untilMs: z.number(),
   }),
@@ -110,8 +112,7 @@ export class Access {
       return null
     }
     const opened = { cookie: randomPassword(this.#random), key: randomPassword(this.#random) }
-    const rights = new Set(rightsUsed.filter((right) => login.caller.rights.has(right)))
-    const session: Session = { caller: { ...login.caller, rights }, streams: 0, over: new AbortController() }
+    const session: Session = { caller: limited(login.caller), streams: 0, over: new AbortController() }
     this.#sessions.set(digestOf(opened.cookie).toString('hex'), {
       session,
       key: digestOf(opened.key),
@@ -154,7 +155,7 @@ export class Access {
         cookie,
         key: key.toString('hex'),
         name: session.caller.name,
-        rights: [...session.caller.rights],
+        from: session.caller.from,
         untilMs: Math.round(untilMs + aheadMs),
       })),
     )
@@ -164,13 +165,20 @@ export class Access {
   #restore(): void {
     const kept = keptSessions.safeParse(this.#keeper?.read())
     const nowMs = this.#clock.monotonicMs()
-    for (const { cookie, key, name, rights: had, untilMs } of kept.success ? kept.data : []) {
+    for (const { cookie, key, name, from, untilMs } of kept.success ? kept.data : []) {
       const leftMs = Math.min(untilMs - this.#clock.nowMs(), sessionMs)
-      if (leftMs <= 0) continue
-      const session: Session = { caller: { name, rights: new Set(had) }, streams: 0, over: new AbortController() }
+      const caller = this.#keeper?.callerOf(name, from) ?? null
+      if (leftMs <= 0 || caller === null) continue
+      const session: Session = { caller: limited(caller), streams: 0, over: new AbortController() }
       this.#sessions.set(cookie, { session, key: Buffer.from(key, 'hex'), untilMs: nowMs + leftMs, usedMs: nowMs })
     }
   }
+}
+
+/** The caller with the rights that pages use, and no other. */
+function limited(caller: Caller): Caller {
+  const { name, from } = caller
+  return { name, from, may: (right, app) => rightsUsed.includes(right) && caller.may(right, app) }
 }
 
 function equal(a: Buffer, b: Buffer): boolean {

@@ -25,7 +25,11 @@ export async function* feed({ observer, clock, caller, app: asked, signal }: Fee
   const news = new News(clock, signal)
   using _listening = observer.onChange(() => news.changed())
   const { version, mode, weaker, drivers } = observer.platform()
-  const hello = { caller: caller.name, offers: offersTo(caller), platform: { version, mode, weaker, drivers } }
+  const seen = (): AppCard[] => observer.cards().filter(({ head }) => caller.may('read', head.app))
+  const meant = (all: readonly AppCard[]): string | null =>
+    asked ?? (all.length === 1 ? (all[0]?.head.app ?? null) : null)
+  const offers = offersTo(caller, meant(seen()))
+  const hello = { caller: caller.name, offers, platform: { version, mode, weaker, drivers } }
   yield { type: 'hello', nowMs: observer.nowMs(), hello }
 
   let cards: readonly AppCard[] | null = null
@@ -34,14 +38,14 @@ export async function* feed({ observer, clock, caller, app: asked, signal }: Fee
   let lastSample: Sample | undefined
   while (!signal.aborted) {
     let said = false
-    const nextCards = observer.cards()
+    const nextCards = seen()
     if (cards === null || JSON.stringify(cards) !== JSON.stringify(nextCards)) {
       cards = nextCards
       said = true
       yield { type: 'apps', apps: cards }
     }
-    const app = asked ?? (cards.length === 1 ? (cards[0]?.head.app ?? null) : null)
-    const next = app === null ? null : observer.state(app)
+    const app = meant(cards)
+    const next = app === null || !caller.may('read', app) ? null : observer.state(app)
     if (app !== null && next === null && (state !== null || !missing)) {
       said = true
       missing = true

@@ -56,7 +56,6 @@ export class History {
 
   #observeFaults({ faults, traffic }: Status): void {
     for (const id of this.#faults.keys()) if (!faults.some((fault) => fault.id === id)) this.#faults.delete(id)
-    if (traffic === undefined) return
     const errors = failedOutside(traffic)
     for (const fault of faults) {
       const known = this.#faults.get(fault.id)
@@ -82,9 +81,9 @@ export class History {
       if (part.cpuSeconds === null || used === undefined) return null
       return Math.max(0, part.cpuSeconds - used) / seconds
     })
-    const outside = (traffic ?? []).filter(({ from }) => from === null)
+    const outside = traffic.filter(({ from }) => from === null)
     const rate = (of: (edge: EdgeTraffic) => number): number | null =>
-      traffic === undefined ? null : outside.reduce((sum, edge) => sum + of(edge), 0)
+      outside.length === 0 ? null : outside.reduce((sum, edge) => sum + of(edge), 0)
     this.#samples.push({
       atMs: nowMs,
       memoryBytes,

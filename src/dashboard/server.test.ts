@@ -74,6 +74,7 @@ suite('the dashboard over HTTP', () => {
     serveDashboard({
       port: 0,
       operations: platform.operations,
+      gate: null,
       clock,
       random: seededRandom(3),
       sessionsPath: null,
@@ -177,8 +178,12 @@ suite('the dashboard over HTTP', () => {
       ['DELETE', '/api/v1/apps/shop/faults/f1'],
     ] as const)
       assert.equal((await ask(port, path, { method, headers: session })).status, 403, path)
-    const blind = await logIn(dashboard, { name: 'nobody', rights: new Set(['logs']) })
-    assert.notEqual((await ask(port, '/api/feed', { headers: blind })).status, 200)
+    const blind = await logIn(dashboard, { name: 'nobody', from: 'a test', may: (right) => right === 'logs' })
+    const told = await feedOf(blind, 3)
+    assert.deepEqual(
+      told.map((message) => (message.type === 'apps' ? message.apps : message.type)),
+      ['hello', [], 'no-app'],
+    )
     const [hello] = await feedOf(session, 1)
     assert.ok(hello?.type === 'hello')
     assert.deepEqual(
@@ -269,6 +274,7 @@ suite('the dashboard over HTTP', () => {
     const own = await serveDashboard({
       port: 0,
       operations: platform.operations,
+      gate: null,
       clock: systemClock,
       random: seededRandom(4),
       sessionsPath: null,
@@ -281,6 +287,7 @@ suite('the dashboard over HTTP', () => {
       serveDashboard({
         port: own.port,
         operations: platform.operations,
+        gate: null,
         clock: systemClock,
         random: seededRandom(5),
         sessionsPath: null,

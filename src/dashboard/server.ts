@@ -6,7 +6,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { type Clock, messageOf, type Random, SteadError, systemCodeOf } from '../base/index.ts'
-import { answerOperation, type Caller, type Operations } from '../operator/index.ts'
+import { answerOperation, type Caller, type Gate, type Operations, owner } from '../operator/index.ts'
 import { Access, loginMs, type Session, sessionMs } from './access.ts'
 import { feed } from './feed.ts'
 import { builtDirectory, type BuiltFile, readBuilt } from './files.ts'
@@ -32,6 +32,8 @@ export interface DashboardOptions {
   /** Null: 8090, or the next that is free. */
   readonly port: number | null
   readonly operations: Operations
+  /** Who may what, and the record of what is done; null: the owner alone. */
+  readonly gate: Gate | null
   readonly clock: Clock
   readonly random: Random
   /** File in which sessions outlive this process; null: they do not. */
@@ -50,15 +52,17 @@ export interface Dashboard extends AsyncDisposable {
 
 /** Serves the dashboard until disposed. Throws `dashboard.port-taken`. */
 export async function serveDashboard(options: DashboardOptions): Promise<Dashboard> {
-  const { operations, clock, random } = options
+  const { operations, gate, clock, random, sessionsPath } = options
+  const callerOf = (name: string, from: string): Caller | null =>
+    gate === null ? (name === 'owner' ? owner(from) : null) : gate.known(name, from)
   const observer = new Observer(operations, clock)
-  const access = new Access(clock, random, options.sessionsPath === null ? null : fileKeeper(options.sessionsPath))
+  const access = new Access(clock, random, sessionsPath === null ? null : fileKeeper(sessionsPath, callerOf))
   const files = readBuilt(options.built ?? builtDirectory())
   const server = createServer({ headersTimeout: 10_000, requestTimeout: 30_000, maxHeaderSize: 16 * 1024 })
   server.maxConnections = connectionsMax
   try {
     const port = await listen(server, options.port)
-    const site = new Site({ operations, clock, access, observer, files, port })
+    const site = new Site({ operations, gate, clock, access, observer, files, port })
     server.on('request', (question, answer) => site.answer(question, answer))
     const url = `http://127.0.0.1:${port}`
     return {
@@ -79,6 +83,7 @@ export async function serveDashboard(options: DashboardOptions): Promise<Dashboa
 
 interface SiteParts {
   readonly operations: Operations
+  readonly gate: Gate | null
   readonly clock: Clock
   readonly access: Access
   readonly observer: Observer
@@ -126,15 +131,15 @@ class Site {
       answer.setHeader('set-cookie', this.#setCookie('', 0))
       return void answer.writeHead(204).end()
     }
-    if (method === 'GET' && pathname === '/api/feed' && session.caller.rights.has('read'))
+    if (method === 'GET' && pathname === '/api/feed')
       return this.#stream(session, answer, () => this.#feed(session, new URLSearchParams(query), answer))
     // A session opens no other: one that was stolen ends with itself.
     if (pathname.startsWith('/api/v1/dashboard/'))
       return refuse(answer, 403, 'dashboard.not-by-a-page', 'only a command may ask for this')
     const operate = (): Promise<void> => {
-      const { operations } = this.#parts
+      const { operations, gate } = this.#parts
       const url = (question.url ?? '').slice('/api'.length)
-      const carried = { operations, caller: session.caller, url, bodyBytesMax, signal: session.over.signal }
+      const carried = { operations, gate, caller: session.caller, url, bodyBytesMax, signal: session.over.signal }
       return answerOperation(carried, question, answer)
     }
     // Any answer may go on for as long as it is followed.

@@ -6,14 +6,13 @@ import { type AppCard, type AppState, type Head, isWell, type Shape, type ShapeP
 
 /** Everything a page shows of an app. */
 export function stateOf(graph: Graph, status: Status, history: History): AppState {
-  const traffic = status.traffic ?? []
   return {
     head: headOf(status),
     shape: shapeOf(graph),
     parts: Object.fromEntries(status.parts.map((part) => [keyOf(part), part])),
     uptime: history.uptime(),
     faults: history.faults(status),
-    traffic: Object.fromEntries(traffic.map((edge) => [`${edge.from ?? ''}>${edge.to}`, edge])),
+    traffic: Object.fromEntries(status.traffic.map((edge) => [`${edge.from ?? ''}>${edge.to}`, edge])),
   }
 }
 

@@ -2,7 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { assert, systemClock } from '../base/index.ts'
 import { app, type Graph, type Part, service, toGraph } from '../model/index.ts'
-import { type Caller, type Operations, type PartStatus, rights, type Status, unknownApp } from '../operator/index.ts'
+import { type Caller, type Operations, type PartStatus, type Status, unknownApp } from '../operator/index.ts'
 
 /** A service with the defaults of the model. The name may be one that no app file can say. */
 function named(name: string, uses: readonly string[]): Part {
@@ -129,5 +129,5 @@ export function synthetic({ count = 3, names = [], apps = ['shop'] }: SyntheticO
   }
 }
 
-export const everybody: Caller = { name: 'somebody', rights: new Set(rights) }
-export const reader: Caller = { name: 'a reader', rights: new Set(['read']) }
+export const everybody: Caller = { name: 'somebody', from: 'a test', may: () => true }
+export const reader: Caller = { name: 'a reader', from: 'a test', may: (right) => right === 'read' }

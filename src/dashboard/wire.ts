@@ -99,7 +99,7 @@ export interface Sample {
 
 export interface Hello {
   readonly caller: string
-  /** What this session may ask of this platform, as `METHOD /path`. */
+  /** What this session may ask about the app that is shown, as `METHOD /path`. */
   readonly offers: readonly string[]
   readonly platform: Pick<PlatformInfo, 'version' | 'mode' | 'weaker' | 'drivers'>
 }

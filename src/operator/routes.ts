@@ -4,14 +4,14 @@
  */
 import { z } from 'zod'
 import { parseGraph } from '../model/index.ts'
-import { faultLeaseMs, faultSchema } from '../protocol/index.ts'
 import { badRequest } from './bad-request.ts'
 import type { Caller } from './caller.ts'
-import type { Operations } from './operations.ts'
-import type { Answer, Route } from './route.ts'
+import { faultRoutes } from './fault-routes.ts'
 import { secretRoutes } from './secret-routes.ts'
-
-const value = (found: unknown): Answer => ({ kind: 'value', value: found })
+import { accessRoutes } from './access-routes.ts'
+import { intakeRoutes, needBundles } from './intake-routes.ts'
+import type { Operations } from './operations.ts'
+import { number, type Route, value } from './route.ts'
 
 /** Shortest and usual pause between two looks of somebody who watches. */
 const watchMs = { min: 100, usual: 500 } as const
@@ -22,17 +22,16 @@ const deployment = z.object({
   origin: z.string().nullable(),
 })
 
-const faultRequest = z.object({
-  fault: faultSchema,
-  leaseMs: z.number().min(faultLeaseMs.min).max(faultLeaseMs.max),
-})
-
-export const routes: readonly Route[] = [
+const platformRoutes: readonly Route[] = [
   {
     method: 'GET',
     path: '/v1/platform',
     right: 'read',
-    answer: (operations) => value(operations.platform()),
+    filtered: true,
+    answer(operations, { caller }) {
+      const platform = operations.platform()
+      return value({ ...platform, apps: platform.apps.filter(({ app }) => caller.may('read', app)) })
+    },
   },
   {
     method: 'GET',
@@ -78,6 +77,7 @@ export const routes: readonly Route[] = [
       if (!parsed.success) throw badRequest(parsed.error.issues[0]?.message ?? 'not a deployment')
       const graph = await parseGraph(parsed.data.graph)
       if (graph.app !== path['app']) throw badRequest(`the graph is of ${graph.app}, the path says ${path['app']}`)
+      await needBundles(operations, Object.values(parsed.data.bundles))
       return value({ release: await operations.deploy({ ...parsed.data, graph }) })
     },
   },
@@ -99,37 +99,13 @@ export const routes: readonly Route[] = [
       return value({ removed: true })
     },
   },
-  {
-    method: 'POST',
-    path: '/v1/apps/:app/faults',
-    right: 'operate',
-    answer: async (operations, { path, body }) => {
-      const parsed = faultRequest.safeParse(await body())
-      if (!parsed.success) throw badRequest(parsed.error.issues[0]?.message ?? 'not a fault')
-      return value({ id: await operations.breakPart(path['app'] ?? '', parsed.data) })
-    },
-  },
-  {
-    method: 'DELETE',
-    path: '/v1/apps/:app/faults/:fault',
-    right: 'operate',
-    answer: async (operations, { path }) => {
-      await operations.heal(path['app'] ?? '', path['fault'] ?? '')
-      return value({ healed: true })
-    },
-  },
-  {
-    method: 'POST',
-    path: '/v1/dashboard/login',
-    right: 'read',
-    answer: (operations, { caller }) => value(operations.dashboardLogin(caller)),
-  },
-  ...secretRoutes,
 ]
 
-/** What a caller may ask of this platform, as `METHOD /path`. */
-export function offersTo(caller: Caller): readonly string[] {
-  return routes.filter(({ right }) => caller.rights.has(right)).map(({ method, path }) => `${method} ${path}`)
+const routes: readonly Route[] = [...platformRoutes, ...intakeRoutes, ...secretRoutes, ...faultRoutes, ...accessRoutes]
+
+/** What a caller may ask about an app (null: about the platform itself), as `METHOD /path`. */
+export function offersTo(caller: Caller, app: string | null): readonly string[] {
+  return routes.filter(({ right }) => caller.may(right, app)).map(({ method, path }) => `${method} ${path}`)
 }
 
 /** The route of a request and the values in its path; null when there is none. */
@@ -165,12 +141,4 @@ async function* watched(
 ): AsyncIterable<unknown> {
   yield operations.status(app)
   for await (const _ of operations.changes(intervalMs, signal)) yield operations.status(app)
-}
-
-function number(query: URLSearchParams, name: string): number | null {
-  const text = query.get(name)
-  if (text === null) return null
-  const found = Number(text)
-  if (!Number.isInteger(found) || found < 0) throw badRequest(`${name} must be a whole number, not ${text}`)
-  return found
 }

@@ -125,6 +125,7 @@ async function run(
       stop.abort(new Error('stead down'))
       return Promise.resolve()
     },
+    intake: null,
     deploy: () => Promise.reject(drivenByFiles(graph.app)),
     remove: () => Promise.reject(drivenByFiles(graph.app)),
     dashboard: () => dashboard,
@@ -137,6 +138,7 @@ async function run(
       const opened = await serveDashboard({
         port: dashboardPort,
         operations,
+        gate: null,
         clock: systemClock,
         random: systemRandom,
         sessionsPath: home.sessionsPath,
@@ -210,6 +212,6 @@ function announceReady(
 /** Only a terminal is told the address that lets somebody in: what is written to a file or a pipe may be read by others. */
 function wayIn(dashboard: Dashboard, command: string, here: string): string {
   return process.stderr.isTTY
-    ? paint('cyan', dashboard.login(owner).url, process.stderr)
+    ? paint('cyan', dashboard.login(owner()).url, process.stderr)
     : `\`${command} dashboard ${here}\` prints the address`
 }

@@ -3,6 +3,7 @@ import { createBundleStore } from '../../artifact/index.ts'
 import { messageOf, systemClock, systemRandom } from '../../base/index.ts'
 import { type Dashboard, serveDashboard } from '../../dashboard/index.ts'
 import { serveOperator } from '../../operator/index.ts'
+import { openEntrance } from '../entrance.ts'
 import { resourceTypes } from '../resource-types.ts'
 import { startControlRole } from '../roles/control.ts'
 import { version } from '../version.ts'
@@ -24,18 +25,20 @@ export async function runControl({ home, port, dashboardPort, stopped, say }: Ro
     const operations = daemonOperations({
       home,
       control: running.control,
+      bundles,
       port,
       machine: () => readDescription(home),
       dashboard: () => dashboard,
     })
-    await using _operator = await serveOperator(home.operatorSocket, operations)
+    await using entrance = await openEntrance(home, say)
+    await using _operator = await serveOperator(home.operatorSocket, operations, entrance)
     try {
-      const clock = systemClock
       dashboard = dashboards.use(
         await serveDashboard({
           port: dashboardPort,
           operations,
-          clock,
+          gate: entrance.gate,
+          clock: systemClock,
           random: systemRandom,
           sessionsPath: home.sessionsPath,
         }),
