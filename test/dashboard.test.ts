@@ -10,7 +10,7 @@ import { type Dashboard, serveDashboard } from '../src/dashboard/index.ts'
 import { everybody, reader, type Synthetic, synthetic } from '../src/dashboard/synthetic.test-helper.ts'
 import type { Caller } from '../src/operator/index.ts'
 import { needsChromium, openBrowser } from './browser.ts'
-import { eventually, freePort, Workbench } from './command-line.ts'
+import { ask, eventually, freePort, Workbench } from './command-line.ts'
 import { appFile, server, web } from './small-app.ts'
 
 const skip = needsChromium()
@@ -55,8 +55,8 @@ suite('the dashboard in a browser', { skip }, () => {
       'web/server.js': server,
       'worker/worker.js': `let count = 0; setInterval(() => console.log('tick ' + ++count), 200)`,
     })
-    const port = await freePort()
-    const up = bench.up('--port', '0', '--dashboard-port', String(port))
+    const [port, wayIn] = [await freePort(), await freePort()]
+    const up = bench.up('--port', String(wayIn), '--dashboard-port', String(port))
     await up.until(/small runs, after/)
     assert.doesNotMatch(up.output(), /#login=/, 'what is not a terminal is not told the way in')
     const { url } = JSON.parse((await bench.stead('dashboard', '--json')).stdout) as { url: string }
@@ -98,13 +98,16 @@ suite('the dashboard in a browser', { skip }, () => {
     // The shortest lease that a page offers is longer than a test likes to wait.
     await page.route('**/faults', (route, request) => {
       const asked = request.postDataJSON() as Record<string, unknown>
-      return route.continue({ postData: JSON.stringify({ ...asked, leaseMs: 2000 }) })
+      return route.continue({ postData: JSON.stringify({ ...asked, leaseMs: 4000 }) })
     })
     await page.getByRole('button', { name: 'Kill web' }).click()
     await dialog.getByRole('button', { name: 'Break it' }).click()
     await page.getByText('On purpose: web is killed and kept down.').waitFor()
     await page.getByText(/1 of 2 parts is not well: web/).waitFor()
     await page.getByText('1 program killed').first().waitFor()
+    for (let count = 0; count < 3; count += 1)
+      assert.equal((await ask(wayIn, '/', { host: 'small.localhost' })).status, 503)
+    await page.getByText('1 program killed, 3 requests failed').waitFor()
     await page.getByText('Broken a while ago').waitFor()
     await page.getByText('All 2 parts are well.').waitFor()
     const uptime = (await node(page, 'web').getAttribute('aria-label')) ?? ''
@@ -124,7 +127,7 @@ suite('the dashboard in a browser', { skip }, () => {
 
     await up.stop('SIGKILL')
     await page.getByText('line lost, trying again').waitFor()
-    const again = bench.up('--port', '0', '--dashboard-port', String(port))
+    const again = bench.up('--port', String(wayIn), '--dashboard-port', String(port))
     await page.getByText('live', { exact: true }).waitFor()
     await page.getByText('All 2 parts are well.').waitFor()
     await again.until(/small runs, after/)

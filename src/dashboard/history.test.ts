@@ -48,7 +48,7 @@ suite('history', () => {
     assert.ok(Math.abs((history.samples().at(-1)?.cpuCores['part-0'] ?? 0) - 0.25) < 0.001)
   })
 
-  test('what fails at the way in while a fault lasts is counted, and not after', () => {
+  test('what fails at the way in while a fault lasts is counted, also when it is told a little late, and not after', () => {
     const history = new History()
     const fault = { id: 'f', app: 'shop', endedMs: null, sinceMs: 0, untilMs: 9 } as FaultStatus
     const at = (errors: number, faults: readonly FaultStatus[]): Status => ({
@@ -60,9 +60,10 @@ suite('history', () => {
     })
     history.observe(at(5, [fault]), 0)
     history.observe(at(9, [fault]), 1000)
-    history.observe(at(20, [{ ...fault, endedMs: 1500 }]), 2000)
-    assert.equal(history.faults(at(20, [{ ...fault, endedMs: 1500 }]))['f']?.requestsFailed, 4)
-    history.observe(at(20, []), 3000)
+    history.observe(at(11, [{ ...fault, endedMs: 1500 }]), 2000)
+    history.observe(at(20, [{ ...fault, endedMs: 1500 }]), 9000)
+    assert.equal(history.faults(at(20, [{ ...fault, endedMs: 1500 }]))['f']?.requestsFailed, 6)
+    history.observe(at(20, []), 10_000)
     assert.deepEqual(history.faults(at(20, [])), {})
   })
 

@@ -9,6 +9,8 @@ import type { FaultView, Sample, Uptime } from './wire.ts'
 /** Between two samples, milliseconds, and how many are kept: 15 minutes. */
 export const sampleMs = 5000
 export const samplesMax = 180
+/** How much later than what they count gateways may tell of it. */
+const lateMs = 3000
 /** More parts than any graph has. */
 const partsMax = 1000
 
@@ -36,7 +38,7 @@ export class History {
     }
     for (const part of this.#ready.keys()) if (!parts.has(part)) this.#ready.delete(part)
     for (const [part, isReady] of parts) this.#observePart(part, isReady && status.wanted, nowMs)
-    this.#observeFaults(status)
+    this.#observeFaults(status, nowMs)
     if (nowMs - this.#sampledMs >= sampleMs) this.#sample(status, nowMs)
   }
 
@@ -54,14 +56,14 @@ export class History {
     known.ready = ready
   }
 
-  #observeFaults({ faults, traffic }: Status): void {
+  #observeFaults({ faults, traffic }: Status, nowMs: number): void {
     for (const id of this.#faults.keys()) if (!faults.some((fault) => fault.id === id)) this.#faults.delete(id)
     const errors = failedOutside(traffic)
     for (const fault of faults) {
       const known = this.#faults.get(fault.id)
       if (known === undefined) {
         if (fault.endedMs === null) this.#faults.set(fault.id, { base: errors, failed: 0 })
-      } else if (fault.endedMs === null) {
+      } else if (fault.endedMs === null || nowMs - fault.endedMs < lateMs) {
         // A counter that has started anew is smaller than its base.
         known.failed = Math.max(known.failed, errors - known.base)
       }
