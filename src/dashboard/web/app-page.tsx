@@ -11,7 +11,7 @@ import type { View } from './line.ts'
 import { Logs } from './logs.tsx'
 import { leastUptime, partViews, stateOfApp } from './parts.ts'
 import { Plot } from './plot.tsx'
-import { bytes, counted, rate, share, type Tone } from './words.ts'
+import { bytes, counted, milliseconds, rate, share, type Tone } from './words.ts'
 
 export interface AppPageProps {
   readonly view: View
@@ -139,6 +139,8 @@ function Figures({
   const outside = Object.values(app.traffic).filter(({ from }) => from === null)
   const requests = outside.reduce((sum, edge) => sum + edge.requestsPerSecond, 0)
   const errors = outside.reduce((sum, edge) => sum + edge.errorsPerSecond, 0)
+  const slowest = Math.max(...outside.map(({ p99Ms }) => p99Ms ?? 0))
+  const quick = slowest > 0 ? `, 99 % within ${milliseconds(slowest)}` : ''
   const restarts = Object.values(app.parts).reduce((sum, part) => sum + part.restarts, 0)
   const counted = Object.keys(app.traffic).length > 0
   return (
@@ -149,7 +151,12 @@ function Figures({
         more="of its weakest part, since the platform started"
       />
       {counted && (
-        <Figure name="Requests" value={`${rate(requests)}/s`} more={`${rate(errors)}/s fail`} bad={errors > 0} />
+        <Figure
+          name="Requests"
+          value={`${rate(requests)}/s`}
+          more={`${rate(errors)}/s fail${quick}`}
+          bad={errors > 0}
+        />
       )}
       <Figure name="Memory" value={memory === 0 ? '—' : bytes(memory)} more="of all parts together" />
       <Figure name="Restarts" value={String(restarts)} more="of what runs now" />

@@ -63,7 +63,7 @@ export function Plot({ title, samples, lines, format, topMin }: PlotProps): JSX.
         {lines.map(({ name, tone, value }) => {
           const now = newest === undefined ? null : value(newest)
           return (
-            <span key={name} class={`plot-now plot-${tone}`}>
+            <span key={name} class={tone === 'bad' && now !== null && now > 0 ? 'plot-now plot-bad' : 'plot-now'}>
               <strong class="number">{now === null ? '—' : format(now)}</strong> {name}
             </span>
           )
