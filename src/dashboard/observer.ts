@@ -1,6 +1,7 @@
 /**
  * Looks at the platform for all pages at once: on every change it is told of, and every second for the plots. Invariant:
- * what it remembers is of apps that are there; a page that goes takes nothing with it.
+ * what it remembers is of apps that are there; a page that goes takes nothing with it, and what goes wrong here ends
+ * nothing of the platform: whoever asks next is told.
  */
 import { type Clock, isSteadError } from '../base/index.ts'
 import type { Operations, PlatformInfo } from '../operator/index.ts'
@@ -25,7 +26,8 @@ export class Observer implements Disposable {
     this.#operations = operations
     this.#clock = clock
     this.#startedMs = clock.nowMs() - clock.monotonicMs()
-    void this.#follow()
+    // Without it there is still a look every second.
+    this.#follow().catch(() => {})
     this.#tick()
   }
 
@@ -74,7 +76,11 @@ export class Observer implements Disposable {
   }
 
   #tick(): void {
-    this.#look()
+    try {
+      this.#look()
+    } catch {
+      // A page that asks meets the same, and is told.
+    }
     this.#timer = this.#clock.after(idleMs, () => this.#tick())
   }
 
