@@ -50,7 +50,10 @@ export async function listenForPeers<Out, In>(
     if (key !== null) identities.set(socket, identity)
     return key
   }
+  let closing = false
   const accept = (socket: Socket): void => {
+    // Who was greeting while this ended would keep it from ending.
+    if (closing) return void socket.destroy()
     let receive: (message: In) => void = () => {}
     const channel = openChannel<Out, In>({
       socket,
@@ -82,6 +85,7 @@ export async function listenForPeers<Out, In>(
   return {
     port: typeof bound === 'object' && bound !== null ? bound.port : null,
     async [Symbol.asyncDispose]() {
+      closing = true
       const closed = new Promise((resolve) => server.close(resolve))
       for (const channel of channels) channel.close()
       await closed
