@@ -8,7 +8,7 @@ import { after, before, suite, test } from 'node:test'
 import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import { ManualClock, seededRandom, systemClock } from '../base/index.ts'
-import type { Caller } from '../operator/index.ts'
+import { type Caller, openGate } from '../operator/index.ts'
 import { loginMs } from './access.ts'
 import { type Dashboard, serveDashboard } from './server.ts'
 import { everybody, reader, type Synthetic, synthetic } from './synthetic.test-helper.ts'
@@ -258,6 +258,59 @@ suite('the dashboard over HTTP', () => {
     assert.ok(last?.type === 'delta')
     assert.deepEqual(Object.keys(last.delta.parts?.put ?? {}), [`shop.${hostile}.1`])
     assert.ok(!JSON.stringify(seen).includes('never told'))
+  })
+
+  test('a person sees his apps, keeps his session over a restart, is recorded, and loses all with his access', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'stead-gate-'))
+    const gate = await openGate({
+      directory: dir,
+      keysPath: null,
+      entrance: [],
+      clock: systemClock,
+      random: seededRandom(11),
+      onNotice: () => {},
+    })
+    const apps = ['blog', 'shop']
+    const two = synthetic({ apps })
+    const sessionsPath = join(dir, 'sessions.json')
+    const start = (seed: number, at: number): Promise<Dashboard> => {
+      const how = { gate, clock: systemClock, random: seededRandom(seed), sessionsPath, built }
+      return serveDashboard({ ...how, port: at, operations: two.operations })
+    }
+    try {
+      await gate.grant({ name: 'ada', role: 'operator', rights: [], apps: ['shop'], sshKeys: [], expiresAtMs: null })
+      const first = await start(12, 0)
+      const session = await logIn(first, gate.known('ada', 'socket'))
+      await first[Symbol.asyncDispose]()
+      const second = await start(13, first.port)
+      const get = async (path: string): Promise<number> => (await ask(second.port, path, { headers: session })).status
+      assert.equal(await get('/api/v1/apps/shop/status'), 200)
+      assert.equal(await get('/api/v1/apps/blog/status'), 403)
+      const feed = await open(second.port, '/api/feed', { headers: session })
+      feed.on('error', () => {})
+      const lines = createInterface({ input: feed })[Symbol.asyncIterator]()
+      const next = async (): Promise<FeedMessage> => JSON.parse(String((await lines.next()).value)) as FeedMessage
+      assert.equal((await next()).type, 'hello')
+      const cards = await next()
+      assert.deepEqual(cards.type === 'apps' && cards.apps.map(({ head }) => head.app), ['shop'])
+      const heal = { method: 'DELETE', headers: session }
+      assert.equal((await ask(second.port, '/api/v1/apps/shop/faults/f1', heal)).status, 200)
+      const recorded = await Array.fromAsync(gate.lines({ app: 'shop', who: 'ada', sinceMs: null }))
+      assert.ok(recorded.some(({ operation }) => operation === 'DELETE /v1/apps/:app/faults/:fault'))
+
+      await gate.remove('ada')
+      assert.equal(await get('/api/v1/apps/shop/status'), 403)
+      for (;;) {
+        const message = await next()
+        if (message.type === 'apps') assert.deepEqual(message.apps, [])
+        if (message.type === 'no-app' || message.type === 'apps') break
+      }
+      feed.destroy()
+      await second[Symbol.asyncDispose]()
+    } finally {
+      await gate[Symbol.asyncDispose]()
+      rmSync(dir, { recursive: true })
+    }
   })
 
   test('hostile names are data: JSON that no browser takes for a page', async () => {
