@@ -1,0 +1,106 @@
+/**
+ * Plans of Terraform and OpenTofu, as `show -json` prints them. What counts is what will be there after the plan was applied:
+ * planned values of all modules. What is known only then is null, and rules answer "unknown" to it.
+ */
+import { placeOf } from '../inventory.ts'
+import type { Inventory, Subject } from '../inventory.ts'
+import type { SourceFile } from '../source.ts'
+import { at, booleanOf, entriesOf, itemsOf, textOf } from '../tree.ts'
+import type { Path, Tree } from '../tree.ts'
+import { addCloudObject } from './cloud.ts'
+
+export function isTerraformPlan(tree: Tree): boolean {
+  return (
+    at(tree, 'format_version') !== undefined &&
+    (at(tree, 'planned_values') !== undefined || at(tree, 'resource_changes') !== undefined)
+  )
+}
+
+export function readTerraformPlan(source: SourceFile, tree: Tree, inventory: Inventory): void {
+  const version = textOf(at(tree, 'format_version')) ?? ''
+  if (!/^[01]\./.test(version)) {
+    const subject = { ...planSubject(source, tree, source.path, 'plan'), path: [] }
+    const message = `the plan has format version ${version}, and versions 0 and 1 are known`
+    inventory.problems.push({
+      code: 'check.unknown-version',
+      message,
+      hint: null,
+      place: placeOf(subject, 'format_version'),
+    })
+  }
+  const changes = new Map(
+    itemsOf(at(tree, 'resource_changes')).map((change) => [textOf(at(change, 'address')) ?? '', change]),
+  )
+  const regions = providerRegions(tree)
+  const root: Path = ['planned_values', 'root_module']
+  for (const [resource, path] of resourcesOf(tree, root)) {
+    const type = textOf(at(resource, 'type')) ?? ''
+    if (textOf(at(resource, 'mode')) === 'data' || type === '') continue
+    const address = textOf(at(resource, 'address')) ?? type
+    const unknown = at(changes.get(address), 'change', 'after_unknown')
+    const values = [...path, 'values']
+    addCloudObject(
+      {
+        subject: { ...planSubject(source, tree, address, type) },
+        type,
+        region: regionOf(at(resource, 'values'), regions.get(type.split('_')[0] ?? '') ?? null),
+        path: values,
+        count: 1,
+        attribute: (...attribute) => {
+          const found = at(tree, ...values, ...attribute)
+          if (found !== undefined) return found
+          return isUnknown(unknown, attribute) ? null : undefined
+        },
+      },
+      inventory,
+    )
+  }
+}
+
+function planSubject(source: SourceFile, tree: Tree, name: string, kind: string): Subject {
+  return { platform: 'terraform', kind, name, namespace: '', source, tree, path: [], documentStart: 0 }
+}
+
+/** All resources of a module and its children, each with its path. */
+function resourcesOf(tree: Tree, module: Path): readonly (readonly [Tree, Path])[] {
+  const own = itemsOf(at(tree, ...module, 'resources')).map(
+    (item, index) => [item, [...module, 'resources', index]] as const,
+  )
+  const children = itemsOf(at(tree, ...module, 'child_modules')).flatMap((_, index) =>
+    resourcesOf(tree, [...module, 'child_modules', index]),
+  )
+  return [...own, ...children]
+}
+
+/** Whether the attribute, or something it is part of, is known only after the plan was applied. */
+function isUnknown(unknown: Tree | undefined, attribute: Path): boolean {
+  let found = unknown
+  for (const step of attribute) {
+    if (booleanOf(found) === true) return true
+    found = at(found, step)
+  }
+  return booleanOf(found) === true
+}
+
+/** The region each provider is configured with, where it is a constant. */
+function providerRegions(tree: Tree): ReadonlyMap<string, string> {
+  return new Map(
+    entriesOf(at(tree, 'configuration', 'provider_config')).flatMap(([, { value }]) => {
+      const name = textOf(at(value, 'name'))
+      const region =
+        textOf(at(value, 'expressions', 'region', 'constant_value')) ??
+        textOf(at(value, 'expressions', 'zone', 'constant_value'))
+      return name === undefined || region === undefined ? [] : [[name, region]]
+    }),
+  )
+}
+
+function regionOf(values: Tree | undefined, fallback: string | null): string | null {
+  const zone =
+    textOf(at(values, 'availability_zone')) ??
+    textOf(at(values, 'zone')) ??
+    textOf(at(values, 'location')) ??
+    textOf(at(values, 'region'))
+  if (zone === undefined) return fallback
+  return /^[a-z]+(?:-[a-z]+)+-\d[a-z]$/.test(zone) ? zone.slice(0, -1) : zone
+}
