@@ -171,7 +171,7 @@ function convert(document: Document.Parsed, base: number, part: string): Convert
       const plain = node.type === Scalar.PLAIN
       const known =
         typeof value === 'string' || typeof value === 'boolean' || typeof value === 'number' || value === null
-      return { kind: 'scalar', offset, value: known ? value : String(value), plain, size: 1 }
+      return { kind: 'scalar', offset, value: known ? value : (node.source ?? null), plain, size: 1 }
     }
     if (isSeq(node)) {
       const items = node.items.map((item) => visit(isNodeLike(item) ? item : null, depth + 1, local))

@@ -36,20 +36,10 @@ export function capabilitiesRestricted(pod: Pod): Forbidden | null {
   return details.length === 0 ? null : { reason: 'unrestricted capabilities', detail: details.join('; ') }
 }
 
+const managedVolumes = 'configMap csi downwardAPI emptyDir ephemeral image persistentVolumeClaim projected secret'
+
 export function restrictedVolumes(pod: Pod): Forbidden | null {
-  const allowed = [
-    ...[
-      'configMap',
-      'csi',
-      'downwardAPI',
-      'emptyDir',
-      'ephemeral',
-      'image',
-      'persistentVolumeClaim',
-      'projected',
-      'secret',
-    ],
-  ]
+  const allowed = managedVolumes.split(' ')
   const bad = pod.volumes.filter((volume) => !allowed.includes(volume.type))
   if (bad.length === 0) return null
   const types = distinct(bad.map((volume) => (volume.type === '' ? 'unknown' : volume.type)))

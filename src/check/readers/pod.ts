@@ -6,42 +6,12 @@ import { at, booleanOf, entriesOf, itemsOf, numberOf, offsetAt, recordOf, textOf
 import type { Path, Tree } from '../tree.ts'
 
 /** Kinds of volumes, in the order in which the standards look for them. */
-const volumeTypes = [
-  ...[
-    'configMap',
-    'csi',
-    'downwardAPI',
-    'emptyDir',
-    'ephemeral',
-    'image',
-    'persistentVolumeClaim',
-    'projected',
-    'secret',
-  ],
-  ...[
-    'hostPath',
-    'gcePersistentDisk',
-    'awsElasticBlockStore',
-    'gitRepo',
-    'nfs',
-    'iscsi',
-    'glusterfs',
-    'rbd',
-    'flexVolume',
-  ],
-  ...[
-    'cinder',
-    'cephfs',
-    'flocker',
-    'fc',
-    'azureFile',
-    'vsphereVolume',
-    'quobyte',
-    'azureDisk',
-    'photonPersistentDisk',
-  ],
-  ...['portworxVolume', 'scaleIO', 'storageos'],
-]
+const volumeTypes: readonly string[] = [
+  'configMap csi downwardAPI emptyDir ephemeral image persistentVolumeClaim projected secret',
+  'hostPath gcePersistentDisk awsElasticBlockStore gitRepo nfs iscsi glusterfs rbd flexVolume',
+  'cinder cephfs flocker fc azureFile vsphereVolume quobyte azureDisk photonPersistentDisk',
+  'portworxVolume scaleIO storageos',
+].flatMap((line) => line.split(' '))
 
 export interface PodContext {
   readonly source: SourceFile

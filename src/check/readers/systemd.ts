@@ -10,7 +10,7 @@ import { at, itemsOf, textOf, textsOf } from '../tree.ts'
 import type { Entry, Tree } from '../tree.ts'
 
 export function isUnitFile(path: string): boolean {
-  return /\.service$/.test(path)
+  return path.endsWith('.service')
 }
 
 export function readUnit(source: SourceFile, inventory: Inventory): void {
