@@ -2,6 +2,7 @@
 import { placeOf, runningContainers, selects, waysTo } from '../inventory.ts'
 import type { Budget, Inventory, Workload } from '../inventory.ts'
 import { isDataStore } from '../versions/image.ts'
+import { at } from '../tree.ts'
 import { compose, deployment, unit, withObjects, yaml } from './examples.ts'
 import { eachWorkload, fail, listed, pass, set, unknown } from './rule.ts'
 import type { Rule, Verdict } from './rule.ts'
@@ -133,6 +134,10 @@ function restarts(workload: Workload): Verdict | null {
   if (workload.restarts) return pass(workload)
   if (workload.platform === 'compose') {
     const path = [...workload.podPath, 'restart']
+    if (at(workload.tree, ...path) !== undefined)
+      return fail(workload, 'it is told to stay down after a crash', path, {
+        left: 'It was written on purpose: ask who did.',
+      })
     return fail(workload, 'it stays down after a crash, and after a restart of the machine', path, {
       edits: [set(workload, path, 'unless-stopped')],
     })
