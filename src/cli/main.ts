@@ -3,6 +3,7 @@
  * sentence and a hint; anything else is a bug and prints its stack.
  */
 import { type Command, helpOf, readInput, usage } from './command.ts'
+import { checkCommand } from './commands/check.ts'
 import { doctorCommand } from './commands/doctor.ts'
 import { downCommand } from './commands/down.ts'
 import { graphCommand } from './commands/graph.ts'
@@ -13,7 +14,15 @@ import { type ExitCode, exitCodes } from './exit-codes.ts'
 import { asForeseen } from './failure.ts'
 import { note, paint, print } from './terminal.ts'
 
-const commands: readonly Command[] = [upCommand, statusCommand, logsCommand, graphCommand, downCommand, doctorCommand]
+const commands: readonly Command[] = [
+  upCommand,
+  statusCommand,
+  logsCommand,
+  graphCommand,
+  downCommand,
+  doctorCommand,
+  checkCommand,
+]
 
 /** The commands, one a line. */
 function help(): string {

@@ -3,6 +3,7 @@ import type { Finding, Group } from '../findings.ts'
 import { isAtLeast } from '../findings.ts'
 import type { Rule, Severity } from '../rules/rule.ts'
 import { formatPosition, positionOf } from '../source.ts'
+import type { Problem } from '../source.ts'
 import type { Outcome } from './outcome.ts'
 
 /** How a word is made to stand out; the caller knows whether its stream can. */
@@ -25,16 +26,9 @@ const colours: Readonly<Record<Severity, 'red' | 'yellow' | 'dim'>> = {
 }
 
 export function reportText(outcome: Outcome, options: TextOptions): string {
-  const { paint } = options
   const parts = [
     ...outcome.groups.map((group) => groupText(group, options)),
-    ...sectionOf(
-      'Not read',
-      outcome.report.problems.map(
-        (problem) =>
-          `${formatPosition(positionOf(problem.place))}  ${problem.message}${problem.hint === null ? '' : `\n    ${paint('dim', problem.hint)}`}`,
-      ),
-    ),
+    ...sectionOf('Not read', problemLines(outcome, options)),
     ...sectionOf('Unknown', unknownLines(outcome, options)),
     ...sectionOf(
       'Exceptions that ended',
@@ -78,6 +72,24 @@ function ruleText(rule: Rule, findings: readonly Finding[], { all, paint }: Text
 
 function sectionOf(title: string, lines: readonly string[]): readonly string[] {
   return lines.length === 0 ? [] : [[title, ...lines.map((line) => `  ${line}`)].join('\n')]
+}
+
+/** What could not be read, one line for each sentence that is the same. */
+function problemLines(outcome: Outcome, { all, paint }: TextOptions): readonly string[] {
+  const same = new Map<string, Problem[]>()
+  for (const problem of outcome.report.problems) {
+    const key = `${problem.message}\0${problem.hint ?? ''}`
+    same.set(key, [...(same.get(key) ?? []), problem])
+  }
+  return [...same.values()].flatMap((problems) => {
+    const shown = all ? problems : problems.slice(0, shownMax)
+    const hint = problems[0]?.hint ?? null
+    return [
+      ...shown.map(({ place, message }) => `${formatPosition(positionOf(place))}  ${message}`),
+      ...(problems.length > shown.length ? [paint('dim', `and ${problems.length - shown.length} more (--all)`)] : []),
+      ...(hint === null ? [] : [paint('dim', `  ${hint}`)]),
+    ]
+  })
 }
 
 function unknownLines(outcome: Outcome, { all, paint }: TextOptions): readonly string[] {

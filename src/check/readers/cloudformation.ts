@@ -68,15 +68,15 @@ export function readCloudFormation(source: SourceFile, tree: Tree, inventory: In
       name,
       namespace: '',
       source,
-      tree,
-      path: [],
+      tree: value,
+      path: ['Resources', name],
       documentStart,
     }
     if (!own.startsWith('AWS::')) {
       inventory.unknowns.push(subject)
       continue
     }
-    const path = ['Resources', name, 'Properties']
+    const path = ['Properties']
     const type = types[own] ?? `aws_${(own.split('::').slice(1).join('_') || 'unknown').toLowerCase()}`
     addCloudObject(
       {
@@ -85,7 +85,7 @@ export function readCloudFormation(source: SourceFile, tree: Tree, inventory: In
         region: null,
         path,
         count: 1,
-        attribute: (...steps) => property(tree, at(tree, ...path), steps),
+        attribute: (...steps) => property(tree, at(value, ...path), steps),
       },
       inventory,
     )

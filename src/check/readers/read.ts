@@ -34,6 +34,7 @@ export function readSource(source: SourceFile, options: ReadOptions, inventory: 
     readUnit(source, inventory)
     return true
   }
+  if (!options.named && !hasMarks(source)) return false
   const documents = looksLikeJson(source) ? [{ ...readJson(source), start: 0 }] : readYaml(source)
   const template = documents
     .flatMap((document) => document.problems)
@@ -60,6 +61,14 @@ function unrecognised(place: Place): Inventory['problems'][number] {
     hint: 'Known are Kubernetes objects, Compose files, Terraform and OpenTofu plans as JSON, CloudFormation templates, systemd units and Stead graphs.',
     place,
   }
+}
+
+/** Words that every input has one of. Looked for before anything is parsed: most files of a repository are none. */
+const marks =
+  /(?:^|["'{,\s])(?:apiVersion|kind|services|AWSTemplateFormatVersion|Resources|format_version|parts)["']?\s*:/m
+
+function hasMarks(source: SourceFile): boolean {
+  return marks.test(source.text)
 }
 
 function looksLikeJson(source: SourceFile): boolean {

@@ -3,6 +3,7 @@
  * closed network) is said in the words of a pod; so a Stead app is held to `restricted`, and meets it.
  */
 import type { Inventory, Subject, Workload } from '../inventory.ts'
+import type { Json } from '../../base/index.ts'
 import { noContainerSecurity, noSecurity } from '../pod.ts'
 import type { SourceFile } from '../source.ts'
 import { at, entriesOf, itemsOf, numberOf, textOf, textsOf } from '../tree.ts'
@@ -14,6 +15,34 @@ export function isSteadGraph(tree: Tree): boolean {
     textOf(at(tree, 'app')) !== undefined &&
     at(tree, 'parts')?.kind === 'list'
   )
+}
+
+/**
+ * Reads the graph of an app file. Places are those of the app file: of a part, where its name stands in quotes.
+ */
+export function readSteadApp(appFile: SourceFile, graph: Json, inventory: Inventory): void {
+  readSteadGraph(appFile, treeAt(graph, 0, appFile.text), inventory)
+}
+
+/** A tree whose parts stand where their names do. */
+function treeAt(value: Json, offset: number, text: string): Tree {
+  if (Array.isArray(value)) {
+    const items = value.map((item: Json) => treeAt(item, offset, text))
+    return { kind: 'list', offset, items, size: items.reduce((sum, item) => sum + item.size, 1) }
+  }
+  if (typeof value !== 'object' || value === null) return { kind: 'scalar', offset, value, plain: false, size: 1 }
+  const name = 'name' in value ? value['name'] : undefined
+  const found = typeof name === 'string' ? new RegExp(`['"\`]${name}['"\`]`).exec(text)?.index : undefined
+  const own = found ?? offset
+  const entries = Object.entries(value).map(
+    ([key, item]) => [key, { keyOffset: own, value: treeAt(item, own, text) }] as const,
+  )
+  return {
+    kind: 'map',
+    offset: own,
+    entries: new Map(entries),
+    size: entries.reduce((sum, [, entry]) => sum + entry.value.size, 1),
+  }
 }
 
 export function readSteadGraph(source: SourceFile, tree: Tree, inventory: Inventory): void {

@@ -38,16 +38,15 @@ export function readTerraformPlan(source: SourceFile, tree: Tree, inventory: Inv
     if (textOf(at(resource, 'mode')) === 'data' || type === '') continue
     const address = textOf(at(resource, 'address')) ?? type
     const unknown = at(changes.get(address), 'change', 'after_unknown')
-    const values = [...path, 'values']
     addCloudObject(
       {
-        subject: { ...planSubject(source, tree, address, type) },
+        subject: { ...planSubject(source, resource, address, type), path },
         type,
         region: regionOf(at(resource, 'values'), regions.get(type.split('_')[0] ?? '') ?? null),
-        path: values,
+        path: ['values'],
         count: 1,
         attribute: (...attribute) => {
-          const found = at(tree, ...values, ...attribute)
+          const found = at(resource, 'values', ...attribute)
           if (found !== undefined) return found
           return isUnknown(unknown, attribute) ? null : undefined
         },

@@ -75,14 +75,12 @@ function* balancers(inventory: Inventory): Generator<Verdict> {
   const ways = inventory.waysIn.filter((way) => way.platform === 'kubernetes' && way.exposure === 'public')
   const [first] = ways
   if (first === undefined) return
-  if (ways.length < 2) yield pass(first)
+  const names = [...new Set(ways.map(({ name }) => name))]
+  if (names.length < 2) yield pass(first)
   else
-    yield fail(
-      first,
-      `${listed(ways.map(({ name }) => name))} each get a load balancer of their own`,
-      ['spec', 'type'],
-      { left: `One ingress or gateway in front of all costs one instead of ${ways.length}.` },
-    )
+    yield fail(first, `${listed(names)} each get a load balancer of their own`, ['spec', 'type'], {
+      left: `One ingress or gateway in front of all costs one instead of ${names.length}.`,
+    })
 }
 
 /** Services that are released together, keep nothing and talk only inside: they could be one process. */

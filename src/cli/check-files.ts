@@ -1,0 +1,115 @@
+/**
+ * Which files a check reads: those that were named, and below named directories those that can be inputs. Invariants: what is
+ * read is bounded in number and size before it is read; links are not followed; nothing is fetched.
+ */
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { extname, join } from 'node:path'
+import { SteadError } from '../base/index.ts'
+import { decodeSource, emptyInventory, fileBytesMax, readSource, readSteadApp } from '../check/index.ts'
+import type { Inventory, SourceFile } from '../check/index.ts'
+import { evaluateAppFile, findAppFile } from '../evaluate/index.ts'
+
+/** Most files of one check, and deepest directory below the one that was named. */
+const filesMax = 20_000
+const depthMax = 40
+
+const extensions: ReadonlySet<string> = new Set(['.yaml', '.yml', '.json', '.service'])
+/** Directories that hold what others made. */
+const skipped: ReadonlySet<string> = new Set(['node_modules', 'dist', 'build', 'vendor', '__pycache__', '.git'])
+
+export interface CheckInput {
+  readonly inventory: Inventory
+  /** Files that something was read from. */
+  readonly sources: readonly SourceFile[]
+  /** Files that were looked at. */
+  readonly files: number
+  /** Lock files that were found. */
+  readonly lockFiles: readonly SourceFile[]
+}
+
+/** Reads what the paths name: files, directories, `-` for what comes in. Throws `cli.no-input` for a path that is not there. */
+export async function readInputs(paths: readonly string[]): Promise<CheckInput> {
+  const inventory = emptyInventory()
+  const sources: SourceFile[] = []
+  const lockFiles: SourceFile[] = []
+  let files = 0
+
+  function take(path: string, named: boolean, bytes: Uint8Array): void {
+    files++
+    const decoded = decodeSource(path, bytes)
+    if ('code' in decoded) inventory.problems.push(decoded)
+    else if (/(?:^|\/)package-lock\.json$/.test(path)) lockFiles.push(decoded)
+    else if (readSource(decoded, { named }, inventory) || named) sources.push(decoded)
+  }
+
+  for (const path of paths) {
+    if (path === '-') {
+      take('-', true, readFileSync(0))
+      continue
+    }
+    const found = statSync(path, { throwIfNoEntry: false })
+    if (found === undefined)
+      throw new SteadError({
+        code: 'cli.no-input',
+        message: `There is no file or directory ${path}.`,
+        hint: 'Name files, directories, or - for standard input.',
+      })
+    if (!found.isDirectory()) {
+      if (isAppFile(path)) await takeApp(path, inventory, sources)
+      else take(path, true, readBounded(path, found.size))
+      continue
+    }
+    for (const file of walk(path)) {
+      if (files >= filesMax)
+        throw new SteadError({
+          code: 'cli.too-many-files',
+          message: `There are more than ${filesMax} files below ${path}.`,
+          hint: 'Name the directories that hold the design.',
+        })
+      take(file, false, readBounded(file, statSync(file).size))
+    }
+    if (await hasAppFile(path)) await takeApp(path, inventory, sources)
+  }
+  return { inventory, sources, files, lockFiles }
+}
+
+/** The bytes of a file; of one that is too large only as many as tell so. */
+function readBounded(path: string, size: number): Uint8Array {
+  return size > fileBytesMax
+    ? new Uint8Array(size > 2 ** 31 ? fileBytesMax + 1 : Math.min(size, fileBytesMax + 1))
+    : readFileSync(path)
+}
+
+function* walk(directory: string, depth = 0): Generator<string> {
+  const entries = readdirSync(directory, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1))
+  for (const entry of entries) {
+    const path = directory === '.' ? entry.name : join(directory, entry.name)
+    if (entry.isDirectory() && depth < depthMax && !skipped.has(entry.name)) yield* walk(path, depth + 1)
+    else if (entry.isFile() && extensions.has(extname(entry.name))) yield path
+  }
+}
+
+function isAppFile(path: string): boolean {
+  return /\.m?[tj]s$/.test(path)
+}
+
+async function hasAppFile(directory: string): Promise<boolean> {
+  return findAppFile(directory).then(
+    () => true,
+    () => false,
+  )
+}
+
+async function takeApp(path: string, inventory: Inventory, sources: SourceFile[]): Promise<void> {
+  const file = await findAppFile(path)
+  const graph = await evaluateAppFile(path, {
+    environment: { name: 'production', production: true },
+    timeoutMs: 30_000,
+  })
+  const source: SourceFile = {
+    path: isAppFile(path) ? path : join(path, file.split('/').at(-1) ?? ''),
+    text: readFileSync(file, 'utf8'),
+  }
+  readSteadApp(source, JSON.parse(JSON.stringify(graph)), inventory)
+  sources.push(source)
+}
