@@ -93,8 +93,8 @@ export interface Pod {
   readonly volumes: readonly Volume[]
   /** Init containers first, then the main ones, then ephemeral ones: the order in which they are named. */
   readonly containers: readonly Container[]
-  /** Instances are told to stand on different nodes or zones. */
-  readonly spread: boolean
+  /** What its instances are told to stand apart on. */
+  readonly spread: 'none' | 'node' | 'zone'
 }
 
 /** A container's or pod's security of which nothing was said. */

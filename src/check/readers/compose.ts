@@ -94,7 +94,7 @@ function readService(subject: Subject, tree: Tree, path: Path): Workload {
         mounts.map((mount) => mount.mount),
       ),
     ],
-    spread: false,
+    spread: 'none',
   }
   return {
     ...subject,

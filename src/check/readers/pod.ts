@@ -47,9 +47,22 @@ export function readPod(context: PodContext, metadata: Tree | undefined, templat
     automountToken: reader.boolean('automountServiceAccountToken'),
     volumes: itemsOf(at(spec, 'volumes')).map((item, index) => readVolume(item, [...context.path, 'volumes', index])),
     containers,
-    spread:
-      at(spec, 'topologySpreadConstraints') !== undefined || at(spec, 'affinity', 'podAntiAffinity') !== undefined,
+    spread: spreadOf(spec),
   }
+}
+
+function spreadOf(spec: Tree | undefined): Pod['spread'] {
+  const affinity = at(spec, 'affinity', 'podAntiAffinity')
+  const terms = [
+    ...itemsOf(at(spec, 'topologySpreadConstraints')),
+    ...itemsOf(at(affinity, 'requiredDuringSchedulingIgnoredDuringExecution')),
+    ...itemsOf(at(affinity, 'preferredDuringSchedulingIgnoredDuringExecution')).map((term) =>
+      at(term, 'podAffinityTerm'),
+    ),
+  ]
+  const keys = terms.map((term) => textOf(at(term, 'topologyKey')) ?? '')
+  if (keys.some((key) => key.endsWith('/zone') || key.endsWith('/region'))) return 'zone'
+  return keys.length > 0 ? 'node' : 'none'
 }
 
 /** Reads fields below the specification and notes the ones of a wrong type. */

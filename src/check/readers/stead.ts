@@ -101,7 +101,7 @@ function workload(
       automountToken: false,
       volumes: [],
       containers: [container],
-      spread: false,
+      spread: 'none',
     },
   }
 }

@@ -66,7 +66,7 @@ export function readUnit(source: SourceFile, inventory: Inventory): void {
       serviceAccount: null,
       automountToken: undefined,
       volumes: [],
-      spread: false,
+      spread: 'none',
       containers: [
         {
           name,

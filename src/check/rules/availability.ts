@@ -46,7 +46,7 @@ function spread(workload: Workload, inventory: Inventory): Verdict | null {
   if (workload.platform !== 'kubernetes' || workload.role !== 'service') return null
   const copies = instancesOf(workload, inventory)
   if (copies === null || copies < 2) return null
-  if (workload.pod.spread) return pass(workload)
+  if (workload.pod.spread !== 'none') return pass(workload)
   const labels = Object.keys(workload.pod.labels).length > 0
   const path = [...workload.podPath, 'topologySpreadConstraints']
   const constraint = {

@@ -1,0 +1,212 @@
+/**
+ * From an inventory to what must work for each way in: the program, what it uses, the nodes and zones they stand on, and what
+ * leads to them. Pessimistic where the input is silent: copies that are not told to stand apart are taken to stand together.
+ */
+import { runningContainers, selects, waysTo } from '../inventory.ts'
+import type { Inventory, Workload } from '../inventory.ts'
+import { instancesOf } from '../rules/availability.ts'
+import { parseImage } from '../versions/image.ts'
+import type { Assumptions, PartKind } from './assumptions.ts'
+import { all, atLeast, part } from './structure.ts'
+import type { Part, Structure } from './structure.ts'
+
+/** A change that is tried out: one more of something. */
+export interface Change {
+  /** Copies added, by workload. */
+  readonly copies?: ReadonlyMap<Workload, number>
+  /** All copies stand on different nodes, or in different zones. */
+  readonly apart?: 'node' | 'zone'
+  /** A second provider and name service. */
+  readonly providers?: number
+}
+
+export interface Entry {
+  /** `Service shop/web`, `port 8080 of web`. */
+  readonly name: string
+  readonly workload: Workload
+}
+
+export interface DesignEdge {
+  readonly from: Workload
+  readonly to: Workload
+}
+
+/** Longest chain of uses that is followed. */
+const depthMax = 50
+
+/** Where people or programs come in: workloads that are reached from outside; without one, all that serve. */
+export function entriesOf(inventory: Inventory): readonly Entry[] {
+  const served = inventory.workloads.filter(({ role }) => role === 'service')
+  const outside = served.filter((workload) =>
+    waysTo(inventory, workload).some(
+      (way) => way.exposure !== 'inside' || isRouted(inventory, way.name, way.namespace),
+    ),
+  )
+  const chosen =
+    outside.length > 0 ? outside : served.filter((workload) => edgesOf(inventory).every(({ to }) => to !== workload))
+  return chosen.map((workload) => ({
+    workload,
+    name:
+      workload.namespace === '' || workload.namespace === 'default'
+        ? workload.name
+        : `${workload.namespace}/${workload.name}`,
+  }))
+}
+
+function isRouted(inventory: Inventory, service: string, namespace: string): boolean {
+  return inventory.routes.some((route) => route.namespace === namespace && route.services.includes(service))
+}
+
+const edgesKnown = new WeakMap<Inventory, readonly DesignEdge[]>()
+
+/** Who uses whom: what is said, and names of services in addresses of the environment and the command line. */
+export function edgesOf(inventory: Inventory): readonly DesignEdge[] {
+  const known = edgesKnown.get(inventory)
+  if (known !== undefined) return known
+  const edges = inventory.workloads.flatMap((from) => usesOf(from, inventory).map((to) => ({ from, to })))
+  edgesKnown.set(inventory, edges)
+  return edges
+}
+
+function usesOf(from: Workload, inventory: Inventory): readonly Workload[] {
+  const said = new Set(from.dependsOn.map(({ name }) => name))
+  const hosts = new Set(
+    from.pod.containers
+      .filter(({ role }) => role !== 'init')
+      .flatMap((container) => [...container.environment.map(({ value }) => value ?? ''), ...container.command])
+      .flatMap(hostsIn),
+  )
+  const services = inventory.waysIn.filter(
+    (way) => way.platform === 'kubernetes' && way.namespace === from.namespace && hosts.has(way.name),
+  )
+  return inventory.workloads.filter((to) => {
+    if (to === from || to.platform !== from.platform || to.namespace !== from.namespace || to.role === 'job')
+      return false
+    if (to.platform === 'kubernetes')
+      return services.some(
+        ({ selector }) => selector !== null && Object.keys(selector).length > 0 && selects(selector, to.pod.labels),
+      )
+    if (to.platform !== 'systemd' && to.source !== from.source) return false
+    return said.has(to.name) || (to.platform === 'compose' && hosts.has(to.name))
+  })
+}
+
+/** First labels of everything in a text that could be a host: `redis://cache.shop:6379` gives `cache`. */
+function hostsIn(text: string): readonly string[] {
+  if (text.length > 4096) return []
+  return [...text.matchAll(/(?:^|[@/=,\s"'])([a-z0-9][a-z0-9-]*)(?:\.[a-z0-9.-]+)?(?=$|[:/,\s"'])/gi)].map(
+    (match) => match[1] ?? '',
+  )
+}
+
+/** What must work for an entry to answer. */
+export function structureOf(entry: Entry, inventory: Inventory, figures: Assumptions, change: Change = {}): Structure {
+  const context: Context = { inventory, figures, change, seen: new Set() }
+  const front = frontOf(entry.workload, context)
+  return all(...front, needsOf(entry.workload, context, 0))
+}
+
+interface Context {
+  readonly inventory: Inventory
+  readonly figures: Assumptions
+  readonly change: Change
+  /** Workloads already required: a cycle of uses needs all of them, once. */
+  readonly seen: Set<Workload>
+}
+
+function fact(context: Context, kind: PartKind, id: string, label: string): Structure {
+  const found: Part = { id: `${kind}:${id}`, label, kind, availability: context.figures[kind] }
+  return part(found)
+}
+
+/** What leads to the program: name resolution, certificate, balancer or gateway, and the provider under all of it. */
+function frontOf(workload: Workload, context: Context): readonly Structure[] {
+  const { inventory, change } = context
+  const count = change.providers ?? 1
+  const several = (kind: PartKind, label: string): Structure =>
+    count === 1
+      ? fact(context, kind, '1', label)
+      : atLeast(
+          1,
+          ...Array.from({ length: count }, (_, index) =>
+            fact(context, kind, String(index + 1), `${label} ${index + 1}`),
+          ),
+        )
+  const tls = inventory.routes.some((route) => route.tls)
+  const kubernetes = workload.platform === 'kubernetes'
+  return [
+    several('dns', 'name resolution'),
+    several('provider', 'the provider'),
+    ...(tls || workload.platform === 'stead' ? [fact(context, 'certificate', '1', 'the certificate')] : []),
+    ...(kubernetes ? [fact(context, 'balancer', '1', 'the load balancer')] : []),
+    ...(workload.platform === 'stead' ? [fact(context, 'gateway', '1', "Stead's gateway")] : []),
+  ]
+}
+
+function needsOf(workload: Workload, context: Context, depth: number): Structure {
+  context.seen.add(workload)
+  const uses =
+    depth >= depthMax
+      ? []
+      : edgesOf(context.inventory).filter(({ from, to }) => from === workload && !context.seen.has(to))
+  const below = uses.map(({ to }) => (context.seen.has(to) ? all() : needsOf(to, context, depth + 1)))
+  return all(copiesOf(workload, context), ...below)
+}
+
+/** One copy is enough; each needs its node, its zone and itself. */
+function copiesOf(workload: Workload, context: Context): Structure {
+  const { inventory, change } = context
+  const count = Math.max(1, instancesOf(workload, inventory) ?? 1) + (change.copies?.get(workload) ?? 0)
+  const copies = Array.from({ length: count }, (_, index) => {
+    const { node, zone } = placesOf(workload, index, count, change)
+    const label = count === 1 ? workload.name : `${workload.name} ${index + 1}`
+    return all(
+      fact(context, 'zone', zone, zone === '1' ? 'the zone' : `zone ${zone}`),
+      fact(context, 'node', node, isOneMachine(workload) && node === 'machine' ? 'the machine' : `the node of ${node}`),
+      fact(context, 'instance', `${workload.platform}/${workload.namespace}/${workload.name}/${index}`, label),
+    )
+  })
+  return copies.length === 1 ? (copies[0] ?? all()) : atLeast(1, ...copies)
+}
+
+function isOneMachine(workload: Workload): boolean {
+  return workload.platform !== 'kubernetes'
+}
+
+/** Which node and zone a copy stands in. */
+function placesOf(
+  workload: Workload,
+  index: number,
+  count: number,
+  change: Change,
+): { readonly node: string; readonly zone: string } {
+  const spread = change.apart ?? workload.pod.spread
+  const apart = spread !== 'none' && count > 1
+  const base = isOneMachine(workload) ? 'machine' : `${workload.namespace}/${workload.name}`
+  return {
+    node: apart && index > 0 ? `${base} ${index + 1}` : base,
+    zone: spread === 'zone' && index > 0 ? String((index % 3) + 1) : '1',
+  }
+}
+
+/** Registries, secrets and monitoring: not on the way of a request, but of starting again and of noticing. */
+export function besideOf(inventory: Inventory): readonly string[] {
+  const registries = new Set(
+    inventory.workloads.flatMap(({ pod }) =>
+      runningContainers(pod).flatMap(({ image }) =>
+        image === null ? [] : [parseImage(image).registry ?? 'docker.io'],
+      ),
+    ),
+  )
+  const watched = inventory.workloads.some(({ name, pod }) =>
+    /prometheus|alertmanager|grafana|otel|datadog|monitor/.test(
+      `${name} ${pod.containers.map(({ image }) => image ?? '').join(' ')}`,
+    ),
+  )
+  return [
+    ...(registries.size > 0 ? [`to start again: ${[...registries].sort().join(', ')}`] : []),
+    watched || inventory.workloads.some(({ platform }) => platform === 'stead')
+      ? 'to notice: the monitoring that is part of it'
+      : 'to notice: nothing in the input watches it, so every repair starts when somebody calls',
+  ]
+}
