@@ -2,7 +2,8 @@
  * Plans of Terraform and OpenTofu, as `show -json` prints them. What counts is what will be there after the plan was applied:
  * planned values of all modules. What is known only then is null, and rules answer "unknown" to it.
  */
-import { placeOf } from '../inventory.ts'
+import { readJson } from '../json-text.ts'
+import { emptyInventory, placeOf } from '../inventory.ts'
 import type { Inventory, Subject } from '../inventory.ts'
 import type { SourceFile } from '../source.ts'
 import { at, booleanOf, entriesOf, itemsOf, textOf } from '../tree.ts'
@@ -16,7 +17,8 @@ export function isTerraformPlan(tree: Tree): boolean {
   )
 }
 
-export function readTerraformPlan(source: SourceFile, tree: Tree, inventory: Inventory): void {
+/** Reads what will be there; with `before`, what was there when the plan was made. */
+export function readTerraformPlan(source: SourceFile, tree: Tree, inventory: Inventory, before = false): void {
   const version = textOf(at(tree, 'format_version')) ?? ''
   if (!/^[01]\./.test(version)) {
     const subject = { ...planSubject(source, tree, source.path, 'plan'), path: [] }
@@ -32,12 +34,12 @@ export function readTerraformPlan(source: SourceFile, tree: Tree, inventory: Inv
     itemsOf(at(tree, 'resource_changes')).map((change) => [textOf(at(change, 'address')) ?? '', change]),
   )
   const regions = providerRegions(tree)
-  const root: Path = ['planned_values', 'root_module']
+  const root: Path = before ? ['prior_state', 'values', 'root_module'] : ['planned_values', 'root_module']
   for (const [resource, path] of resourcesOf(tree, root)) {
     const type = textOf(at(resource, 'type')) ?? ''
     if (textOf(at(resource, 'mode')) === 'data' || type === '') continue
     const address = textOf(at(resource, 'address')) ?? type
-    const unknown = at(changes.get(address), 'change', 'after_unknown')
+    const unknown = before ? undefined : at(changes.get(address), 'change', 'after_unknown')
     addCloudObject(
       {
         subject: { ...planSubject(source, resource, address, type), path },
@@ -54,6 +56,14 @@ export function readTerraformPlan(source: SourceFile, tree: Tree, inventory: Inv
       inventory,
     )
   }
+}
+
+/** What was there when a plan was made, for what a change adds. Empty for a source that is no plan. */
+export function readPriorState(source: SourceFile): Inventory {
+  const inventory = emptyInventory()
+  const { tree } = readJson(source)
+  if (tree !== null && isTerraformPlan(tree)) readTerraformPlan(source, tree, inventory, true)
+  return inventory
 }
 
 function planSubject(source: SourceFile, tree: Tree, name: string, kind: string): Subject {
