@@ -39,6 +39,52 @@ export { unifiedDiff } from './fix/diff.ts'
 export { outcomeOf, verdictOf } from './output/outcome.ts'
 export type { Outcome, OutcomeOptions } from './output/outcome.ts'
 export { explainText, reportText } from './output/text.ts'
-export type { Paint, TextOptions } from './output/text.ts'
-export { reportJson } from './output/json.ts'
+export type { TextOptions } from './output/text.ts'
+export { plainPaint } from './output/paint.ts'
+export type { Paint } from './output/paint.ts'
+export { costText, formatAvailability, formatSeconds, uptimeText } from './output/figures.ts'
+export { costJson, reportJson, uptimeJson } from './output/json.ts'
 export { reportSarif } from './output/sarif.ts'
+
+// Availability.
+export {
+  availabilityOf,
+  downtimeSecondsPerYear,
+  inParallel,
+  inSeries,
+  kOfN,
+  ninesOf,
+  sharedCause,
+} from './availability/formulas.ts'
+export { all, atLeast, availability, cutSets, part, partsOf } from './availability/structure.ts'
+export type { CutSets, Part, Structure } from './availability/structure.ts'
+export { budgetSeconds, burnAlerts, burnRate, fires, secondsToFire } from './availability/budgets.ts'
+export type { BurnAlert, WindowCount } from './availability/budgets.ts'
+export { assume, assumptions } from './availability/assumptions.ts'
+export type { Assumptions, PartKind } from './availability/assumptions.ts'
+export { pointsOfFailure, uptimeOf } from './availability/uptime.ts'
+export type { EntryUptime, Improvement, UptimeOptions, UptimeReport } from './availability/uptime.ts'
+
+// Cost.
+export { builtInPrices } from './cost/prices.ts'
+export { mergeTables, ownMachinePerMonth, parsePrices } from './cost/table.ts'
+export type { OwnMachine, Price, PriceTable } from './cost/table.ts'
+export { costChange, estimate, usageOf } from './cost/estimate.ts'
+export type { CostReport, CostSum, Usage } from './cost/estimate.ts'
+export { readPriorState } from './readers/terraform.ts'
+export { leavingEffort } from './vendor.ts'
+export type { Effort, Leaving } from './vendor.ts'
+
+// Packages and versions.
+export { readAdvisories } from './packages/advisories.ts'
+export type { Advisories, Advisory } from './packages/advisories.ts'
+export { sbomOf } from './packages/sbom.ts'
+export { noVersions, readVersionsFile, writeVersionsFile } from './versions/file.ts'
+export type { KnownVersions, VersionsFile } from './versions/file.ts'
+export { usedVersions, versionRows } from './versions/report.ts'
+export type { UsedVersion, VersionRow } from './versions/report.ts'
+
+// The design as a whole.
+export { complexityOf } from './complexity.ts'
+export type { Complexity } from './complexity.ts'
+export { readYaml } from './yaml.ts'

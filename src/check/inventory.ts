@@ -175,6 +175,29 @@ export interface ResourceFacts {
   readonly count?: number
 }
 
+export interface LockedPackage {
+  readonly name: string
+  readonly version: string
+  readonly resolved: string | null
+  readonly integrity: string | null
+  /** Runs a program when it is installed. */
+  readonly installScript: boolean
+  readonly development: boolean
+  /** Comes inside another, and shares its checksum. */
+  readonly bundled: boolean
+  readonly license: string | null
+  readonly path: Path
+}
+
+export interface LockFile extends Subject {
+  readonly packages: readonly LockedPackage[]
+}
+
+/** What asks for packages. */
+export interface Manifest extends Subject {
+  readonly dependencies: readonly { readonly name: string; readonly range: string }[]
+}
+
 export interface Inventory {
   readonly workloads: Workload[]
   readonly waysIn: WayIn[]
@@ -188,6 +211,8 @@ export interface Inventory {
   readonly autoscalers: Autoscaler[]
   readonly openings: Opening[]
   readonly resources: Resource[]
+  readonly lockFiles: LockFile[]
+  readonly manifests: Manifest[]
   /** Objects that were recognised and hold nothing that a rule reads. */
   readonly others: Subject[]
   /** Objects of a kind nobody here knows: what is said about them is "unknown". */
@@ -209,6 +234,8 @@ export function emptyInventory(): Inventory {
     autoscalers: [],
     openings: [],
     resources: [],
+    lockFiles: [],
+    manifests: [],
     others: [],
     unknowns: [],
     problems: [],

@@ -13,7 +13,7 @@ import { evaluateAppFile, findAppFile } from '../evaluate/index.ts'
 const filesMax = 20_000
 const depthMax = 40
 
-const extensions: ReadonlySet<string> = new Set(['.yaml', '.yml', '.json', '.service'])
+const extensions: ReadonlySet<string> = new Set(['.yaml', '.yml', '.json', '.service', '.lock', '.sum'])
 /** Directories that hold what others made. */
 const skipped: ReadonlySet<string> = new Set(['node_modules', 'dist', 'build', 'vendor', '__pycache__', '.git'])
 
@@ -23,22 +23,18 @@ export interface CheckInput {
   readonly sources: readonly SourceFile[]
   /** Files that were looked at. */
   readonly files: number
-  /** Lock files that were found. */
-  readonly lockFiles: readonly SourceFile[]
 }
 
 /** Reads what the paths name: files, directories, `-` for what comes in. Throws `cli.no-input` for a path that is not there. */
 export async function readInputs(paths: readonly string[]): Promise<CheckInput> {
   const inventory = emptyInventory()
   const sources: SourceFile[] = []
-  const lockFiles: SourceFile[] = []
   let files = 0
 
   function take(path: string, named: boolean, bytes: Uint8Array): void {
     files++
     const decoded = decodeSource(path, bytes)
     if ('code' in decoded) inventory.problems.push(decoded)
-    else if (/(?:^|\/)package-lock\.json$/.test(path)) lockFiles.push(decoded)
     else if (readSource(decoded, { named }, inventory) || named) sources.push(decoded)
   }
 
@@ -70,7 +66,7 @@ export async function readInputs(paths: readonly string[]): Promise<CheckInput> 
     }
     if (await hasAppFile(path)) await takeApp(path, inventory, sources)
   }
-  return { inventory, sources, files, lockFiles }
+  return { inventory, sources, files }
 }
 
 /** The bytes of a file; of one that is too large only as many as tell so. */

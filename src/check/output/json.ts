@@ -1,5 +1,7 @@
 /** The outcome as one JSON value, its format versioned: fields are added, never changed. */
 import type { Json } from '../../base/index.ts'
+import type { UptimeReport } from '../availability/uptime.ts'
+import type { CostReport } from '../cost/estimate.ts'
 import type { Finding } from '../findings.ts'
 import { positionOf } from '../source.ts'
 import type { Position } from '../source.ts'
@@ -40,6 +42,9 @@ export function reportJson(outcome: Outcome): Json {
     })),
     unknownObjects: report.unknownObjects.map(({ kind, name, source }) => ({ kind, name, file: source.path })),
     notes: outcome.notes,
+    uptime: outcome.uptime === null ? null : uptimeJson(outcome.uptime),
+    cost: outcome.cost === null ? null : costJson(outcome.cost),
+    complexity: outcome.complexity === null ? null : { ...outcome.complexity },
   }
 }
 
@@ -61,5 +66,58 @@ function findingJson(finding: Finding): { readonly [key: string]: Json } {
     fixable: finding.edits.length > 0,
     left: finding.left,
     fingerprint: finding.fingerprint,
+  }
+}
+
+/** Uptime as plain data: also what a graph is drawn with. */
+export function uptimeJson(report: UptimeReport): Json {
+  return {
+    entries: report.entries.map((entry) => ({
+      name: entry.name,
+      availability: entry.availability,
+      nines: entry.nines,
+      downtimeSecondsPerYear: entry.downtimeSecondsPerYear,
+      singlePointsOfFailure: entry.singles.map(({ id, label, kind, availability }) => ({
+        id,
+        label,
+        kind,
+        availability,
+      })),
+      pairs: entry.pairs.map(([a, b]) => [a.label, b.label]),
+      parts: entry.parts.map(({ id, label, kind, availability }) => ({ id, label, kind, availability })),
+      improvements: entry.improvements.map((found) => ({ ...found })),
+      levels: entry.rungs.map(({ nines, availability, downtimeSecondsPerYear, demands, estimate }) => ({
+        nines,
+        availability,
+        downtimeSecondsPerYear,
+        estimate,
+        demands: demands.map(({ text, met }) => ({ text, met })),
+      })),
+      demandsMet: entry.demandsMet,
+    })),
+    assumptions: { ...report.assumptions },
+    beside: report.beside,
+  }
+}
+
+export function costJson(report: CostReport): Json {
+  return {
+    sums: report.sums.map((sum) => ({ ...sum })),
+    lines: report.lines.map(({ object, what, quantity, unit, perMonth, fixed, price }) => ({
+      object,
+      what,
+      quantity,
+      unit,
+      perMonth,
+      fixed,
+      currency: price.currency,
+      region: `${price.vendor} ${price.region}`,
+      day: price.source.day,
+      source: price.source.url,
+    })),
+    formulas: report.formulas.map((found) => ({ ...found })),
+    unpriced: report.unpriced.map((found) => ({ ...found })),
+    priced: report.priced,
+    resources: report.resources,
   }
 }

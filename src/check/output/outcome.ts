@@ -1,4 +1,7 @@
 /** What a check comes to, once exceptions and the baseline are taken out. What every output writes. */
+import type { UptimeReport } from '../availability/uptime.ts'
+import type { Complexity } from '../complexity.ts'
+import type { CostReport } from '../cost/estimate.ts'
 import { groupsOf, isAtLeast } from '../findings.ts'
 import type { Finding, Group, Report } from '../findings.ts'
 import { rules } from '../rules/registry.ts'
@@ -14,8 +17,12 @@ export interface Outcome extends Sorted {
   readonly files: number
   readonly rulesAsked: number
   readonly rulesThatLooked: number
-  /** More that is unknown, as sentences: advisories that are not there, versions that were not asked for. */
+  /** More that is unknown, as sentences. */
   readonly notes: readonly string[]
+  /** Uptime and cost, where there is something to work out. */
+  readonly uptime: UptimeReport | null
+  readonly cost: CostReport | null
+  readonly complexity: Complexity | null
 }
 
 export interface OutcomeOptions {
@@ -25,6 +32,9 @@ export interface OutcomeOptions {
   readonly nowMs: number
   readonly files: number
   readonly notes: readonly string[]
+  readonly uptime: UptimeReport | null
+  readonly cost: CostReport | null
+  readonly complexity: Complexity | null
 }
 
 export function outcomeOf(report: Report, options: OutcomeOptions): Outcome {
@@ -43,6 +53,9 @@ export function outcomeOf(report: Report, options: OutcomeOptions): Outcome {
     rulesAsked: rules.length,
     rulesThatLooked: looked.size,
     notes: options.notes,
+    uptime: options.uptime,
+    cost: options.cost,
+    complexity: options.complexity,
   }
 }
 

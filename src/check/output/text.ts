@@ -4,10 +4,9 @@ import { isAtLeast } from '../findings.ts'
 import type { Rule, Severity } from '../rules/rule.ts'
 import { formatPosition, positionOf } from '../source.ts'
 import type { Problem } from '../source.ts'
+import type { Paint } from './paint.ts'
+import { complexityLine, costLine, uptimeLine } from './figures.ts'
 import type { Outcome } from './outcome.ts'
-
-/** How a word is made to stand out; the caller knows whether its stream can. */
-export type Paint = (style: 'red' | 'yellow' | 'green' | 'dim' | 'bold', text: string) => string
 
 export interface TextOptions {
   /** Every finding, not only the first few of each rule. */
@@ -124,7 +123,13 @@ function summary(outcome: Outcome, { paint }: TextOptions): string {
     ...(report.unknowns.length > 0 ? [`${report.unknowns.length} unknown`] : []),
     ...(report.problems.length > 0 ? [`${report.problems.length} not read`] : []),
   ]
+  const figures = [
+    outcome.uptime === null ? null : uptimeLine(outcome.uptime),
+    outcome.cost === null ? null : costLine(outcome.cost),
+    outcome.complexity === null ? null : complexityLine(outcome.complexity),
+  ].filter((line) => line !== null)
   const lines = [
+    ...figures,
     `${verdict}${also.length === 0 ? '' : `, ${also.join(', ')}`}: ${report.objects} objects in ${outcome.files} files`,
     paint('dim', `${outcome.rulesThatLooked} rules found something to look at; ${silent} did not, and say nothing`),
     ...(fixable > 0

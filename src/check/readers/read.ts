@@ -6,6 +6,7 @@ import { emptyInventory } from '../inventory.ts'
 import type { Inventory } from '../inventory.ts'
 import { readJson } from '../json-text.ts'
 import type { Place, SourceFile } from '../source.ts'
+import { isPackageFile, readPackageFile } from '../packages/lockfile.ts'
 import { at, entriesOf, textOf } from '../tree.ts'
 import type { Tree } from '../tree.ts'
 import { readYaml } from '../yaml.ts'
@@ -32,6 +33,10 @@ export function readSources(sources: readonly SourceFile[], options: ReadOptions
 export function readSource(source: SourceFile, options: ReadOptions, inventory: Inventory): boolean {
   if (isUnitFile(source.path)) {
     readUnit(source, inventory)
+    return true
+  }
+  if (isPackageFile(source.path)) {
+    readPackageFile(source, inventory)
     return true
   }
   if (!options.named && !hasMarks(source)) return false

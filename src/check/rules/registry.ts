@@ -1,5 +1,6 @@
 /** All rules, in the order of their pages. Invariant: ids are unique and never change their meaning; a test holds it. */
 import { availabilityRules } from './availability.ts'
+import { dependencyRules } from './dependencies.ts'
 import { designRules } from './design.ts'
 import { hostRules } from './host.ts'
 import { imageRules } from './images.ts'
@@ -22,6 +23,7 @@ export const rules: readonly Rule[] = [
   ...availabilityRules,
   ...wiringRules,
   ...designRules,
+  ...dependencyRules,
 ].sort((a, b) => (a.id < b.id ? -1 : 1))
 
 export function ruleById(id: string): Rule | null {

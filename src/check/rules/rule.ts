@@ -6,6 +6,8 @@ import { placeOf } from '../inventory.ts'
 import type { Inventory, Subject, Workload } from '../inventory.ts'
 import type { Json } from '../../base/index.ts'
 import type { LevelVersion } from '../pod-security/versions.ts'
+import type { Advisories } from '../packages/advisories.ts'
+import type { VersionsFile } from '../versions/file.ts'
 import type { Place } from '../source.ts'
 import type { Path } from '../tree.ts'
 
@@ -44,6 +46,12 @@ export interface CheckOptions {
   readonly standard: LevelVersion
   /** Milliseconds since 1970, for what has an age. */
   readonly nowMs: number
+  /** Known vulnerabilities; without them whether a package has one is unknown. */
+  readonly advisories?: Advisories
+  /** What registries said, at another time; without it how old something is, is unknown. */
+  readonly versions?: VersionsFile
+  /** Hosts that packages may come from. */
+  readonly registries?: readonly string[]
 }
 
 export interface Example {

@@ -1,13 +1,15 @@
 /** `stead check`: what is wrong with a design, before it runs. Reads files, writes only with --fix, and never dials anything. */
 import { existsSync, readFileSync, realpathSync, renameSync, statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { systemClock } from '../../base/index.ts'
-import type { Fixed, LevelVersion, Outcome, Severity, SourceFile } from '../../check/index.ts'
+import type { Advisories, Fixed, Inventory, LevelVersion, Outcome, Severity, SourceFile } from '../../check/index.ts'
 import type { Command, Input } from '../command.ts'
 import { usage } from '../command.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
 import { note, paint, print } from '../terminal.ts'
 import { version } from '../version.ts'
+import { readTable } from './prices.ts'
+import { readVersions } from './versions.ts'
 
 const help = `  PATHS                    files and directories, or - for standard input; without: this directory
   --fix                    mend what can be mended without guessing, and check again
@@ -19,7 +21,9 @@ const help = `  PATHS                    files and directories, or - for standar
   --suppressions FILE      exceptions, each with reason, owner and end (stead-check.yaml, when it is there)
   --baseline FILE          findings that were there before do not count
   --write-baseline FILE    write that file from what is found now
-  --advisories FILE        known vulnerabilities, as records of the OSV format (JSON)
+  --advisories FILE        known vulnerabilities, as records of the OSV format (JSON, or an archive)
+  --registry HOST          a host that packages may come from (may be repeated)
+  --sbom FILE              write what it is made of, as CycloneDX
   --explain RULE           what a rule asks for, why, and an example
   Exit code 0: nothing that counts; 4: findings that count; 1: something could not be read; 2: wrong command line.
   Never uses the network. Example: helm template shop ./chart | stead check -`
@@ -40,6 +44,8 @@ export const checkCommand: Command = {
     baseline: { type: 'string' },
     'write-baseline': { type: 'string' },
     advisories: { type: 'string' },
+    registry: { type: 'string', multiple: true },
+    sbom: { type: 'string' },
     explain: { type: 'string' },
   },
   argumentsMax: 10_000,
@@ -96,11 +102,23 @@ async function check(input: Input): Promise<ExitCode> {
 }
 
 async function look(paths: readonly string[], input: Input): Promise<Outcome> {
-  const { checkInventory, outcomeOf, readBaseline, readSuppressions, writeBaseline } = await room()
+  const { checkInventory, complexityOf, estimate, outcomeOf, readBaseline, readSuppressions, uptimeOf, writeBaseline } =
+    await room()
   const { readInputs } = await import('../check-files.ts')
   const nowMs = systemClock.nowMs()
   const { inventory, files } = await readInputs(paths)
-  const found = checkInventory(inventory, { standard: await standardOf(input), nowMs })
+  const registries = input.texts('registry')
+  const versionsFile = await readVersions()
+  const advisories = input.text('advisories')
+  const found = checkInventory(inventory, {
+    standard: await standardOf(input),
+    nowMs,
+    ...(advisories === null ? {} : { advisories: await readBundle(advisories) }),
+    ...(versionsFile === null ? {} : { versions: versionsFile }),
+    ...(registries.length === 0 ? {} : { registries }),
+  })
+  const sbom = input.text('sbom')
+  if (sbom !== null) await writeSbom(sbom, inventory)
   const suppressions = fileOf(input.text('suppressions'), suppressionsName)
   const baseline = input.text('baseline')
   const outcome = outcomeOf(found, {
@@ -110,10 +128,24 @@ async function look(paths: readonly string[], input: Input): Promise<Outcome> {
     nowMs,
     files,
     notes: [],
+    uptime: inventory.workloads.length === 0 ? null : uptimeOf(inventory),
+    cost: inventory.resources.length === 0 ? null : estimate(inventory, await readTable()),
+    complexity: inventory.workloads.length === 0 ? null : complexityOf(inventory),
   })
   const target = input.text('write-baseline')
   if (target !== null) writeFileSync(target, writeBaseline([...outcome.open, ...outcome.known]))
   return outcome
+}
+
+async function readBundle(path: string): Promise<Advisories> {
+  const { readAdvisories } = await room()
+  if (!existsSync(path)) throw usage(`there is no file ${path}`, 'See `stead check --help`.')
+  return readAdvisories(path, readFileSync(path))
+}
+
+async function writeSbom(path: string, inventory: Inventory): Promise<void> {
+  const { sbomOf } = await room()
+  writeFileSync(path, `${JSON.stringify(sbomOf(inventory, basename(process.cwd()), version), null, 2)}\n`)
 }
 
 function read(path: string): SourceFile {
