@@ -1,7 +1,7 @@
 /**
- * Where the platform keeps things on this machine, for the app in a directory:
+ * Where the platform keeps things on this machine, for `up` of the app in a directory and for the daemon:
  *
- *   state  /var/lib/stead (root) or ~/.local/state/stead   bundles/  apps/<name>-<digest of the directory>/
+ *   state  /var/lib/stead (root) or ~/.local/state/stead   bundles/  apps/<name>-<digest of the directory>/  serve/
  *   run    /run/stead (root) or the user's runtime directory         sockets; paths stay short enough for them
  *
  * STEAD_STATE and STEAD_RUN override them. Invariant: data of another format version is never touched.
@@ -20,10 +20,12 @@ const formatVersion = 1
 const freeBytesMin = 256 * 1024 ** 2
 
 export interface Home {
+  /** Names this platform on the machine, where several may be. */
+  readonly key: string
   readonly stateRoot: string
   /** Bundles and runtimes, shared by all apps. */
   readonly bundlesDir: string
-  /** This app's own state. */
+  /** State of this platform: of the one app, or of the daemon. */
   readonly appDir: string
   readonly storePath: string
   readonly agentDir: string
@@ -35,15 +37,24 @@ export interface Home {
 /** The places for the app in `directory` (which must exist). Makes nothing. */
 export function homeOf(directory: string): Home {
   const real = realpathSync(directory)
-  const digest = createHash('sha256').update(real).digest('hex').slice(0, 8)
-  const key = `${basename(real)
+  const name = basename(real)
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, '-')
-    .slice(0, 24)}-${digest}`
-  const stateRoot = process.env['STEAD_STATE'] ?? defaultState()
-  const appDir = join(stateRoot, 'apps', key)
-  const runDir = join(process.env['STEAD_RUN'] ?? defaultRun(), key)
+    .slice(0, 24)
+  const key = `${name}-${digestOf(real)}`
+  return homeNamed({ key, place: join('apps', key), run: key })
+}
+
+function digestOf(path: string): string {
+  return createHash('sha256').update(path).digest('hex').slice(0, 8)
+}
+
+function homeNamed({ key, place, run }: { key: string; place: string; run: string }): Home {
+  const stateRoot = stateRootHere()
+  const appDir = join(stateRoot, place)
+  const runDir = join(process.env['STEAD_RUN'] ?? defaultRun(), run)
   return {
+    key,
     stateRoot,
     bundlesDir: join(stateRoot, 'bundles'),
     appDir,
@@ -55,13 +66,22 @@ export function homeOf(directory: string): Home {
   }
 }
 
+/** The places of `stead serve` on this machine, which runs any number of apps. */
+export function daemonHome(): Home {
+  return homeNamed({ key: `serve-${digestOf(stateRootHere())}`, place: 'serve', run: 'serve' })
+}
+
 /** Where `stead serve` of this machine is asked. */
 export function daemonSocket(): string {
-  return join(process.env['STEAD_RUN'] ?? defaultRun(), 'serve', 'operator.sock')
+  return daemonHome().operatorSocket
 }
 
 function isRoot(): boolean {
   return process.getuid?.() === 0
+}
+
+function stateRootHere(): string {
+  return process.env['STEAD_STATE'] ?? defaultState()
 }
 
 function defaultState(): string {
@@ -96,7 +116,7 @@ export function checkSpace(home: Home): void {
 export function prepareHome(home: Home): void {
   try {
     // Others may pass through, to what a sandbox is given by name, but not look around.
-    for (const directory of [home.stateRoot, join(home.stateRoot, 'apps'), home.appDir, home.agentDir, home.runDir]) {
+    for (const directory of [home.stateRoot, dirname(home.appDir), home.appDir, home.agentDir, home.runDir]) {
       mkdirSync(directory, { recursive: true, mode: 0o711 })
     }
   } catch (cause) {
