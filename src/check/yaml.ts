@@ -44,7 +44,7 @@ function splitDocuments(text: string): readonly { start: number; end: number }[]
 
 function readDocument(source: SourceFile, start: number, end: number): YamlDocument | null {
   const part = source.text.slice(start, end)
-  if (/^(?:---)?(?:[ \t]*(?:#.*|%.*|\.\.\.)?\r?\n?)*$/.test(part.slice(0, 2000)) && isEmptyPart(part)) return null
+  if (isEmptyPart(part)) return null
   const place = (offset: number): Place => ({ source, offset: Math.min(start + offset, source.text.length) })
   const failed = (problem: Problem): YamlDocument => ({ tree: null, problems: [problem], start, end })
   if (part.length > documentMax) {
@@ -79,8 +79,16 @@ function readDocument(source: SourceFile, start: number, end: number): YamlDocum
   return { tree: converted.tree, problems, start, end }
 }
 
+/** Whether a document holds nothing but markers, directives and comments. Ends at the first line with more. */
 function isEmptyPart(part: string): boolean {
-  return part.split('\n').every((line) => /^(?:---)?\s*(?:#.*|%.*|\.\.\.\s*)?$/.test(line.replace(/\r$/, '')))
+  for (let start = 0; start < part.length;) {
+    const newline = part.indexOf('\n', start)
+    const end = newline === -1 ? part.length : newline
+    const line = part.slice(start, end).replace(/^---/, '').trim()
+    if (line !== '' && !line.startsWith('#') && !line.startsWith('%') && line !== '...') return false
+    start = end + 1
+  }
+  return true
 }
 
 /** The document, or null where it is nested too deep for the parser's own recursion. */

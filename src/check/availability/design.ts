@@ -68,6 +68,24 @@ export function edgesOf(inventory: Inventory): readonly DesignEdge[] {
   return edges
 }
 
+const usesKnown = new WeakMap<Inventory, ReadonlyMap<Workload, readonly Workload[]>>()
+
+/** What a workload uses, looked up. */
+export function usedBy(workload: Workload, inventory: Inventory): readonly Workload[] {
+  let index = usesKnown.get(inventory)
+  if (index === undefined) {
+    const lists = new Map<Workload, Workload[]>()
+    for (const { from, to } of edgesOf(inventory)) {
+      const list = lists.get(from)
+      if (list === undefined) lists.set(from, [to])
+      else list.push(to)
+    }
+    usesKnown.set(inventory, lists)
+    index = lists
+  }
+  return index.get(workload) ?? []
+}
+
 function usesOf(from: Workload, inventory: Inventory): readonly Workload[] {
   const said = new Set(from.dependsOn.map(({ name }) => name))
   const hosts = new Set(
@@ -145,11 +163,8 @@ function frontOf(workload: Workload, context: Context): readonly Structure[] {
 
 function needsOf(workload: Workload, context: Context, depth: number): Structure {
   context.seen.add(workload)
-  const uses =
-    depth >= depthMax
-      ? []
-      : edgesOf(context.inventory).filter(({ from, to }) => from === workload && !context.seen.has(to))
-  const below = uses.map(({ to }) => (context.seen.has(to) ? all() : needsOf(to, context, depth + 1)))
+  const uses = depth >= depthMax ? [] : usedBy(workload, context.inventory)
+  const below = uses.map((to) => (context.seen.has(to) ? all() : needsOf(to, context, depth + 1)))
   return all(copiesOf(workload, context), ...below)
 }
 

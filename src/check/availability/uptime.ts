@@ -2,7 +2,7 @@
 import type { Inventory, Workload } from '../inventory.ts'
 import { assumptions } from './assumptions.ts'
 import type { Assumptions } from './assumptions.ts'
-import { besideOf, edgesOf, entriesOf, structureOf } from './design.ts'
+import { besideOf, entriesOf, structureOf, usedBy } from './design.ts'
 import type { Change, Entry } from './design.ts'
 import { downtimeSecondsPerYear, ninesOf } from './formulas.ts'
 import { highestMet, ladder } from './ladder.ts'
@@ -47,6 +47,8 @@ export interface UptimeOptions {
   readonly figures?: Assumptions
   /** What one more machine costs a month; null: unpriced. */
   readonly machinePerMonth?: number | null
+  /** Without what one more would buy, which takes most of the time. */
+  readonly brief?: boolean
 }
 
 /** Most ways in that are worked out. */
@@ -57,7 +59,7 @@ export function uptimeOf(inventory: Inventory, options: UptimeOptions = {}): Upt
   const figures = options.figures ?? assumptions
   const entries = entriesOf(inventory).slice(0, entriesMax)
   return {
-    entries: entries.map((entry) => uptimeOfEntry(entry, inventory, figures, options.machinePerMonth ?? null)),
+    entries: entries.map((entry) => uptimeOfEntry(entry, inventory, figures, options)),
     assumptions: figures,
     beside: besideOf(inventory),
   }
@@ -67,7 +69,7 @@ function uptimeOfEntry(
   entry: Entry,
   inventory: Inventory,
   figures: Assumptions,
-  machinePerMonth: number | null,
+  { machinePerMonth = null, brief = false }: UptimeOptions,
 ): EntryUptime {
   const structure = structureOf(entry, inventory, figures)
   const expected = availability(structure)
@@ -83,7 +85,7 @@ function uptimeOfEntry(
     singles: [...cuts.singles].sort((a, b) => a.availability - b.availability),
     pairs: [...cuts.pairs].sort((a, b) => risk(b) - risk(a)),
     parts: partsOf(structure),
-    improvements: improvementsOf(entry, needed, inventory, figures, expected, machinePerMonth),
+    improvements: brief ? [] : improvementsOf(entry, needed, inventory, figures, expected, machinePerMonth),
     rungs,
     demandsMet: highestMet(rungs),
   }
@@ -91,7 +93,7 @@ function uptimeOfEntry(
 
 function reachable(from: Workload, inventory: Inventory): readonly Workload[] {
   const found = new Set([from])
-  for (const workload of found) for (const edge of edgesOf(inventory)) if (edge.from === workload) found.add(edge.to)
+  for (const workload of found) for (const used of usedBy(workload, inventory)) found.add(used)
   return [...found]
 }
 

@@ -128,7 +128,7 @@ async function look(paths: readonly string[], input: Input): Promise<Outcome> {
     nowMs,
     files,
     notes: [],
-    uptime: inventory.workloads.length === 0 ? null : uptimeOf(inventory),
+    uptime: inventory.workloads.length === 0 ? null : uptimeOf(inventory, { brief: true }),
     cost: inventory.resources.length === 0 ? null : estimate(inventory, await readTable()),
     complexity: inventory.workloads.length === 0 ? null : complexityOf(inventory),
   })
