@@ -11,6 +11,7 @@ import { test } from 'node:test'
 const layers: Record<string, readonly string[]> = {
   base: [],
   model: ['base'],
+  check: ['base'],
   evaluate: ['base', 'model'],
   store: ['base'],
   artifact: ['base'],

@@ -88,3 +88,6 @@ export type { UsedVersion, VersionRow } from './versions/report.ts'
 export { complexityOf } from './complexity.ts'
 export type { Complexity } from './complexity.ts'
 export { readYaml } from './yaml.ts'
+
+// Documentation.
+export { pageName, rulePage, rulesIndex } from './output/page.ts'

@@ -8,9 +8,12 @@ import type { Entry, Scalar, Tree } from './tree.ts'
 
 class JsonFault extends Error {
   readonly offset: number
-  constructor(message: string, offset: number) {
+  /** JSON, but more of it than is read. */
+  readonly tooLarge: boolean
+  constructor(message: string, offset: number, tooLarge = false) {
     super(message)
     this.offset = offset
+    this.tooLarge = tooLarge
   }
 }
 
@@ -26,9 +29,8 @@ export function readJson(source: SourceFile): { readonly tree: Tree | null; read
     return { tree: scan(source.text, startOf(source.text)), problems: [] }
   } catch (error) {
     if (!(error instanceof JsonFault)) throw error
-    const bounded = error.message.startsWith('the ')
-    const code = bounded ? 'check.too-large' : 'check.bad-json'
-    const message = bounded ? error.message : `this is not JSON: ${error.message}`
+    const code = error.tooLarge ? 'check.too-large' : 'check.bad-json'
+    const message = error.tooLarge ? error.message : `this is not JSON: ${error.message}`
     return { tree: null, problems: [{ code, message, hint: null, place: { source, offset: error.offset } }] }
   }
 }
@@ -80,8 +82,8 @@ function scan(text: string, start: number): Tree {
   }
 
   function value(depth: number): Tree {
-    if (depth > depthMax) throw new JsonFault(`the document is nested deeper than ${depthMax} levels`, position)
-    if (++count > nodesMax) throw new JsonFault(`the document holds more than ${nodesMax} values`, position)
+    if (depth > depthMax) throw new JsonFault(`the document is nested deeper than ${depthMax} levels`, position, true)
+    if (++count > nodesMax) throw new JsonFault(`the document holds more than ${nodesMax} values`, position, true)
     skip()
     const offset = position
     const first = text[position]

@@ -68,7 +68,8 @@ function readDocument(source: SourceFile, start: number, end: number): YamlDocum
     const { refused, offset } = converted
     if (refused === 'template') return failed(templateProblem(place(offset)))
     if (refused === 'depth') return failed(depthProblem(place(offset)))
-    return failed({ code: 'check.too-large', message: refused, hint: null, place: place(offset) })
+    const code = /^aliases|holds itself/.test(refused) ? 'check.too-large' : 'check.bad-yaml'
+    return failed({ code, message: refused, hint: null, place: place(offset) })
   }
   const problems = parsed.errors.map((error) => ({
     code: 'check.duplicate-key',

@@ -31,9 +31,6 @@ export interface DesignEdge {
   readonly to: Workload
 }
 
-/** Longest chain of uses that is followed. */
-const depthMax = 50
-
 /** Where people or programs come in: workloads that are reached from outside; without one, all that serve. */
 export function entriesOf(inventory: Inventory): readonly Entry[] {
   const served = inventory.workloads.filter(({ role }) => role === 'service')
@@ -117,19 +114,24 @@ function hostsIn(text: string): readonly string[] {
   )
 }
 
+/** A workload and all that it uses, directly or not, each once: a cycle of uses ends by itself. */
+export function reachedFrom(workload: Workload, inventory: Inventory): readonly Workload[] {
+  const found = new Set([workload])
+  for (const one of found) for (const used of usedBy(one, inventory)) found.add(used)
+  return [...found]
+}
+
 /** What must work for an entry to answer. */
 export function structureOf(entry: Entry, inventory: Inventory, figures: Assumptions, change: Change = {}): Structure {
-  const context: Context = { inventory, figures, change, seen: new Set() }
+  const context: Context = { inventory, figures, change }
   const front = frontOf(entry.workload, context)
-  return all(...front, needsOf(entry.workload, context, 0))
+  return all(...front, ...reachedFrom(entry.workload, inventory).map((workload) => copiesOf(workload, context)))
 }
 
 interface Context {
   readonly inventory: Inventory
   readonly figures: Assumptions
   readonly change: Change
-  /** Workloads already required: a cycle of uses needs all of them, once. */
-  readonly seen: Set<Workload>
 }
 
 function fact(context: Context, kind: PartKind, id: string, label: string): Structure {
@@ -159,13 +161,6 @@ function frontOf(workload: Workload, context: Context): readonly Structure[] {
     ...(kubernetes ? [fact(context, 'balancer', '1', 'the load balancer')] : []),
     ...(workload.platform === 'stead' ? [fact(context, 'gateway', '1', "Stead's gateway")] : []),
   ]
-}
-
-function needsOf(workload: Workload, context: Context, depth: number): Structure {
-  context.seen.add(workload)
-  const uses = depth >= depthMax ? [] : usedBy(workload, context.inventory)
-  const below = uses.map((to) => (context.seen.has(to) ? all() : needsOf(to, context, depth + 1)))
-  return all(copiesOf(workload, context), ...below)
 }
 
 /** One copy is enough; each needs its node, its zone and itself. */

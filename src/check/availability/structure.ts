@@ -101,7 +101,7 @@ export function availability(structure: Structure): number {
 class Diagram {
   readonly #nodes: Node[]
   readonly #unique = new Map<string, number>()
-  readonly #memo = new Map<string, number>()
+  readonly #memo = { and: new Map<number, number>(), or: new Map<number, number>() }
 
   constructor(levels: number) {
     const end: Node = { level: levels, up: 0, down: 0 }
@@ -113,7 +113,8 @@ class Diagram {
       case 'part':
         return this.#node(levels.get(structure.part.id) ?? 0, 1, 0)
       case 'all':
-        return structure.of.reduce((sum, child) => this.#join('and', sum, this.build(child, levels)), 1)
+        // From the last part up: what is joined is then mostly above what it is joined to.
+        return structure.of.reduceRight((sum, child) => this.#join('and', this.build(child, levels), sum), 1)
       case 'atLeast':
         return this.#atLeast(
           structure.needed,
@@ -153,8 +154,8 @@ class Diagram {
     if (a === absorbing || b === absorbing) return absorbing
     if (a === neutral || a === b) return b
     if (b === neutral) return a
-    const key = a < b ? `${operation}${a},${b}` : `${operation}${b},${a}`
-    const known = this.#memo.get(key)
+    const key = a < b ? a * nodesMax + b : b * nodesMax + a
+    const known = this.#memo[operation].get(key)
     if (known !== undefined) return known
     const [first, second] = [this.#at(a), this.#at(b)]
     const level = Math.min(first.level, second.level)
@@ -163,7 +164,7 @@ class Diagram {
     const up = this.#join(operation, branch(first, a, 'up'), branch(second, b, 'up'))
     const down = this.#join(operation, branch(first, a, 'down'), branch(second, b, 'down'))
     const result = this.#node(level, up, down)
-    this.#memo.set(key, result)
+    this.#memo[operation].set(key, result)
     return result
   }
 

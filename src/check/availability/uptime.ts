@@ -2,7 +2,7 @@
 import type { Inventory, Workload } from '../inventory.ts'
 import { assumptions } from './assumptions.ts'
 import type { Assumptions } from './assumptions.ts'
-import { besideOf, entriesOf, structureOf, usedBy } from './design.ts'
+import { besideOf, entriesOf, reachedFrom, structureOf } from './design.ts'
 import type { Change, Entry } from './design.ts'
 import { downtimeSecondsPerYear, ninesOf } from './formulas.ts'
 import { highestMet, ladder } from './ladder.ts'
@@ -74,7 +74,7 @@ function uptimeOfEntry(
   const structure = structureOf(entry, inventory, figures)
   const expected = availability(structure)
   const cuts = cutSets(structure)
-  const needed = reachable(entry.workload, inventory)
+  const needed = reachedFrom(entry.workload, inventory)
   const rungs = ladder({ inventory, needed, cuts })
   const risk = ([a, b]: readonly [Part, Part]): number => (1 - a.availability) * (1 - b.availability)
   return {
@@ -89,12 +89,6 @@ function uptimeOfEntry(
     rungs,
     demandsMet: highestMet(rungs),
   }
-}
-
-function reachable(from: Workload, inventory: Inventory): readonly Workload[] {
-  const found = new Set([from])
-  for (const workload of found) for (const used of usedBy(workload, inventory)) found.add(used)
-  return [...found]
 }
 
 function improvementsOf(

@@ -13,11 +13,18 @@ interface Hunk {
 /** The diff of two texts, or '' when they are the same. Lines that stay are found from both ends and between equal lines. */
 export function unifiedDiff(path: string, before: string, after: string): string {
   if (before === after) return ''
-  const hunks = hunksOf(before.split('\n'), after.split('\n'))
+  const hunks = hunksOf(linesOf(before), linesOf(after))
   const body = hunks.map(
     (hunk) => `@@ -${hunk.oldStart},${hunk.oldCount} +${hunk.newStart},${hunk.newCount} @@\n${hunk.lines.join('\n')}\n`,
   )
   return `--- a/${path}\n+++ b/${path}\n${body.join('')}`
+}
+
+/** Lines with their newline; a last one without it says so, in the words that `patch` knows. */
+function linesOf(text: string): readonly string[] {
+  const lines = text.split('\n')
+  const last = lines.pop() ?? ''
+  return last === '' ? lines : [...lines, `${last}\n\\ No newline at end of file`]
 }
 
 interface Step {

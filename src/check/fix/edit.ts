@@ -5,6 +5,7 @@
  */
 import { isAlias, isMap, isPair, isScalar, isSeq, parseDocument } from 'yaml'
 import type { Document, Node, Pair, YAMLMap, YAMLSeq } from 'yaml'
+import { canonicalJson } from '../../base/index.ts'
 import type { Json } from '../../base/index.ts'
 import type { Path } from '../tree.ts'
 import { inFlow, inBlock } from './render.ts'
@@ -156,7 +157,7 @@ class Editor {
   }
 
   #replace(node: Node | null, value: Json, parent: Pair | null): void {
-    if (isScalar(node) && node.value === value) return
+    if (node !== null && canonicalJson(plainOf(node, this.#document)) === canonicalJson(value)) return
     if (node?.range === undefined || node.range === null || parent === null) throw new Refused('nothing to replace')
     const [from, to] = node.range
     const isEmpty = isScalar(node) && node.value === null
@@ -320,6 +321,12 @@ function findPair(node: YAMLMap, key: string, document: Document.Parsed): Pair |
     }
   }
   return null
+}
+
+/** The value of a node; null for what JSON has no word for, which no edit asks for. */
+function plainOf(node: Node, document: Document.Parsed): unknown {
+  const value: unknown = node.toJS(document)
+  return typeof value === 'number' && !Number.isFinite(value) ? null : (value ?? null)
 }
 
 function trimmedEnd(text: string, from: number, to: number): number {

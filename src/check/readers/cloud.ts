@@ -18,6 +18,8 @@ export interface CloudObject {
   /** From the subject's tree to the attributes. */
   readonly path: Path
   readonly attribute: (...path: Path) => Attribute
+  /** What the format itself calls an attribute. */
+  readonly nameOf: (attribute: string) => string
   readonly count: number
 }
 
@@ -155,7 +157,7 @@ function factsOf(object: CloudObject, service: ResourceService): ResourceFacts {
     disks: disksOf(object),
     plainSecrets: ['password', 'master_password', 'administrator_login_password', 'admin_password', 'root_password']
       .filter((name) => textOf(attribute(name) ?? undefined) !== undefined)
-      .map((name) => [...object.path, name]),
+      .map((name) => [...object.path, object.nameOf(name)]),
   }
 }
 
@@ -288,7 +290,7 @@ function openingsOf(object: CloudObject): readonly Opening[] {
   }
   const listed = (name: string, direction: 'in' | 'out'): readonly Opening[] =>
     itemsOf(attribute(name) ?? undefined)
-      .map((item, index) => rule(item, direction, [...path, name, index]))
+      .map((item, index) => rule(item, direction, [...path, object.nameOf(name), index]))
       .filter((opening) => opening !== null)
   if (type === 'aws_security_group' || type === 'aws_default_security_group')
     return [...listed('ingress', 'in'), ...listed('egress', 'out')]
@@ -345,7 +347,7 @@ function grantOf(object: CloudObject): Grant | null {
         resources: words(at(statement, 'Resource')),
         names: at(statement, 'Condition') === undefined ? [] : ['condition'],
         principals: principalsOf(at(statement, 'Principal')),
-        path: [...object.path, 'policy'],
+        path: [...object.path, object.nameOf('policy')],
       })),
   }
 }

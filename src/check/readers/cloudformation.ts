@@ -85,6 +85,7 @@ export function readCloudFormation(source: SourceFile, tree: Tree, inventory: In
         region: null,
         path,
         count: 1,
+        nameOf: (attribute) => renamed[attribute] ?? pascal(attribute),
         attribute: (...steps) => property(tree, at(value, ...path), steps),
       },
       inventory,

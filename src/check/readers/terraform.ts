@@ -47,6 +47,7 @@ export function readTerraformPlan(source: SourceFile, tree: Tree, inventory: Inv
         region: regionOf(at(resource, 'values'), regions.get(type.split('_')[0] ?? '') ?? null),
         path: ['values'],
         count: 1,
+        nameOf: (attribute) => attribute,
         attribute: (...attribute) => {
           const found = at(resource, 'values', ...attribute)
           if (found !== undefined) return found
