@@ -1,7 +1,7 @@
 /** The face of `check`: what is wrong with a design, before it runs. Pure: texts and graphs come in, findings and texts go out. */
 
 // Inputs.
-export { decodeSource, fileBytesMax, formatPosition, positionOf } from './source.ts'
+export { decodeSource, fileBytesMax, formatPosition, positionOf, tooLarge } from './source.ts'
 export type { Place, Position, Problem, SourceFile } from './source.ts'
 export { readSource, readSources } from './readers/read.ts'
 export type { ReadOptions } from './readers/read.ts'

@@ -68,10 +68,7 @@ function lineStarts(source: SourceFile): readonly number[] {
 export function decodeSource(path: string, bytes: Uint8Array): SourceFile | Problem {
   const nothing: SourceFile = { path, text: '' }
   const place: Place = { source: nothing, offset: 0 }
-  if (bytes.length > fileBytesMax) {
-    const message = `the file has ${bytes.length} bytes, and at most ${fileBytesMax} are read`
-    return { code: 'check.too-large', message, hint: 'Split it, or check a part of it.', place }
-  }
+  if (bytes.length > fileBytesMax) return tooLarge(path, bytes.length)
   const encoding =
     bytes[0] === 0xff && bytes[1] === 0xfe ? 'utf-16le' : bytes[0] === 0xfe && bytes[1] === 0xff ? 'utf-16be' : 'utf-8'
   try {
@@ -89,4 +86,11 @@ export function decodeSource(path: string, bytes: Uint8Array): SourceFile | Prob
     const message = `the file is not valid ${encoding.toUpperCase()}`
     return { code: 'check.bad-encoding', message, hint: 'Save it as UTF-8.', place }
   }
+}
+
+/** The problem of a file that is larger than what is read: for callers that know its size before they read it. */
+export function tooLarge(path: string, bytes: number): Problem {
+  const message = `the file has ${bytes} bytes, and at most ${fileBytesMax} are read`
+  const place = { source: { path, text: '' }, offset: 0 }
+  return { code: 'check.too-large', message, hint: 'Split it, or check a part of it.', place }
 }

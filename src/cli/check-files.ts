@@ -5,7 +5,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { extname, join } from 'node:path'
 import { SteadError } from '../base/index.ts'
-import { decodeSource, emptyInventory, fileBytesMax, readSource, readSteadApp } from '../check/index.ts'
+import { decodeSource, emptyInventory, fileBytesMax, readSource, readSteadApp, tooLarge } from '../check/index.ts'
 import type { Inventory, SourceFile } from '../check/index.ts'
 import { evaluateAppFile, findAppFile } from '../evaluate/index.ts'
 
@@ -38,6 +38,13 @@ export async function readInputs(paths: readonly string[]): Promise<CheckInput> 
     else if (readSource(decoded, { named }, inventory) || named) sources.push(decoded)
   }
 
+  /** Reads a file, unless it is larger than what is read: then not one byte of it. */
+  function takeFile(path: string, named: boolean, bytes: number): void {
+    if (bytes <= fileBytesMax) return take(path, named, readFileSync(path))
+    files++
+    inventory.problems.push(tooLarge(path, bytes))
+  }
+
   for (const path of paths) {
     if (path === '-') {
       take('-', true, readFileSync(0))
@@ -52,7 +59,7 @@ export async function readInputs(paths: readonly string[]): Promise<CheckInput> 
       })
     if (!found.isDirectory()) {
       if (isAppFile(path)) await takeApp(path, inventory, sources)
-      else take(path, true, readBounded(path, found.size))
+      else takeFile(path, true, found.size)
       continue
     }
     for (const file of walk(path)) {
@@ -62,18 +69,11 @@ export async function readInputs(paths: readonly string[]): Promise<CheckInput> 
           message: `There are more than ${filesMax} files below ${path}.`,
           hint: 'Name the directories that hold the design.',
         })
-      take(file, false, readBounded(file, statSync(file).size))
+      takeFile(file, false, statSync(file).size)
     }
     if (await hasAppFile(path)) await takeApp(path, inventory, sources)
   }
   return { inventory, sources, files }
-}
-
-/** The bytes of a file; of one that is too large only as many as tell so. */
-function readBounded(path: string, size: number): Uint8Array {
-  return size > fileBytesMax
-    ? new Uint8Array(size > 2 ** 31 ? fileBytesMax + 1 : Math.min(size, fileBytesMax + 1))
-    : readFileSync(path)
 }
 
 function* walk(directory: string, depth = 0): Generator<string> {
