@@ -24,7 +24,7 @@ export type { Level, LevelVersion, NamespacePolicy, Version } from './pod-securi
 export type { Container, Pod } from './pod.ts'
 
 // Rules and findings.
-export { ruleById, rules } from './rules/registry.ts'
+export { chooseRules, ruleById, rules } from './rules/registry.ts'
 export { causes, severities } from './rules/rule.ts'
 export type { Category, CheckOptions, Rule, Severity } from './rules/rule.ts'
 export { checkInventory } from './findings.ts'
@@ -44,6 +44,8 @@ export { plainPaint } from './output/paint.ts'
 export type { Paint } from './output/paint.ts'
 export { costText, formatAvailability, formatSeconds, uptimeText } from './output/figures.ts'
 export { costJson, reportJson, uptimeJson } from './output/json.ts'
+export { checkGraph } from './output/graph.ts'
+export type { GraphReport } from './output/graph.ts'
 export { reportSarif } from './output/sarif.ts'
 
 // Availability.

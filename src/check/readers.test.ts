@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import {
+  checkGraph,
   checkInventory,
   decodeSource,
   emptyInventory,
@@ -394,6 +395,39 @@ suite('clouds', () => {
   })
 })
 
+suite('identities of clouds', () => {
+  test('policies, trust, and roles for everybody', () => {
+    const resource = (address: string, type: string, values: object): object => ({
+      address,
+      mode: 'managed',
+      type,
+      values,
+    })
+    const resources = [
+      resource('a', 'aws_iam_role', {
+        assume_role_policy: '{"Statement":{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"sts:AssumeRole"}}',
+      }),
+      resource('b', 'aws_iam_policy', {
+        policy:
+          '{"Statement":[{"Effect":"Deny","Action":"*","Resource":"*"},{"Effect":"Allow","Action":["s3:*"],"Resource":"*"}]}',
+      }),
+      resource('c', 'google_storage_bucket_iam_member', { role: 'roles/storage.objectViewer', member: 'allUsers' }),
+      resource('d', 'google_project_iam_binding', { role: 'roles/owner', members: ['user:a@example.com'] }),
+      resource('e', 'aws_iam_policy', { policy: 'not JSON' }),
+    ]
+    const text = JSON.stringify({ format_version: '1.2', planned_values: { root_module: { resources } } })
+    const found = findings('plan.json', text, 'security.wildcard-rights', 'security.public-policy').map((line) =>
+      line.replace(/^\S+ /, ''),
+    )
+    assert.deepEqual(found.sort(), [
+      'aws_iam_policy b: it may do s3:* to *',
+      'aws_iam_role a: everybody may sts:AssumeRole',
+      'google_project_iam_binding d: it may do everything to everything',
+      'google_storage_bucket_iam_member c: everybody may roles/storage.objectViewer',
+    ])
+  })
+})
+
 suite('units and Stead apps', () => {
   test('a unit: sections, repeated keys, continued lines', () => {
     const text =
@@ -435,6 +469,18 @@ suite('units and Stead apps', () => {
       [],
     )
     assert.ok(report.passed.has('pod-security.run-as-non-root'))
+    const drawn = checkGraph(
+      JSON.parse(
+        JSON.stringify({ version: 1, app: 'shop', parts: [part], routes: [{ host: 'h', path: '/', part: 'web' }] }),
+      ),
+      { standard: mostStrict, nowMs: 0 },
+    )
+    assert.deepEqual(drawn.singlePointsOfFailure, ['web'])
+    assert.deepEqual(
+      drawn.findings.map((finding) => finding.part).filter((name) => name !== 'web'),
+      [],
+    )
+    assert.ok(drawn.availability !== null && drawn.availability < 1)
     const secret = report.findings.find(({ rule }) => rule.id === 'security.plain-secret')
     assert.equal(secret === undefined ? '' : formatPosition(secret.position), 'app.ts:2:21')
   })

@@ -2,7 +2,9 @@
 import type { Json } from '../../base/index.ts'
 import type { UptimeReport } from '../availability/uptime.ts'
 import type { CostReport } from '../cost/estimate.ts'
-import type { Finding } from '../findings.ts'
+import type { Finding, Group } from '../findings.ts'
+import { unifiedDiff } from '../fix/diff.ts'
+import { fixFindings } from '../fix/fix.ts'
 import { positionOf } from '../source.ts'
 import type { Position } from '../source.ts'
 import { verdictOf } from './outcome.ts'
@@ -20,6 +22,7 @@ export function reportJson(outcome: Outcome): Json {
       cause: group.cause,
       title: group.title,
       severity: group.severity,
+      patch: patchOf(group),
       findings: group.findings.map(findingJson),
     })),
     unknowns: report.unknowns.map(({ rule, object, message, position }) => ({
@@ -46,6 +49,12 @@ export function reportJson(outcome: Outcome): Json {
     cost: outcome.cost === null ? null : costJson(outcome.cost),
     complexity: outcome.complexity === null ? null : { ...outcome.complexity },
   }
+}
+
+/** One patch for all that has this cause; '' when nothing can be mended by itself. */
+function patchOf(group: Group): string {
+  const { files } = fixFindings(group.findings)
+  return files.map(({ source, text }) => unifiedDiff(source.path, source.text, text)).join('')
 }
 
 function positionJson({ file, line, column }: Position): {

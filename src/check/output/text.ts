@@ -57,15 +57,19 @@ function ruleText(rule: Rule, findings: readonly Finding[], { all, paint }: Text
   const shown = all ? findings : findings.slice(0, shownMax)
   const rest = findings.length - shown.length
   const fixable = findings.filter((finding) => finding.edits.length > 0 && finding.left === null).length
+  const byHand = paint('yellow', 'by hand')
   const lefts = [...new Set(shown.map((finding) => finding.left).filter((left) => left !== null))]
   return [
     `  ${paint('bold', rule.id)}  ${paint('dim', rule.title)}`,
-    ...shown.map((finding) => `    ${formatPosition(finding.position)}  ${finding.object}: ${finding.message}`),
+    ...shown.flatMap((finding) => [
+      `    ${formatPosition(finding.position)}  ${finding.object}: ${finding.message}`,
+      ...(all && lefts.length > 1 && finding.left !== null ? [`      ${byHand} ${finding.left}`] : []),
+    ]),
     ...(rest > 0 ? [paint('dim', `    and ${rest} more (--all)`)] : []),
     ...(fixable > 0
       ? [`    ${paint('green', 'mend')} ${fixable === findings.length ? '' : `${fixable} of them `}with --fix`]
       : []),
-    ...lefts.slice(0, all ? lefts.length : 2).map((left) => `    ${paint('yellow', 'by hand')} ${left}`),
+    ...(all && lefts.length > 1 ? [] : lefts.slice(0, 2).map((left) => `    ${byHand} ${left}`)),
   ].join('\n')
 }
 

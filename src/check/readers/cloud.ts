@@ -326,30 +326,62 @@ function openingsOf(object: CloudObject): readonly Opening[] {
   })
 }
 
-/** The statements of an IAM policy, given as JSON text or as a map. */
+/** Attributes that hold policies, as JSON text or as a map. */
+const policies: readonly Path[] = [
+  ['policy'],
+  ['assume_role_policy'],
+  ['inline_policy', 0, 'policy'],
+  ['PolicyDocument'],
+]
+
+/** What an object lets somebody do: statements of policies, and roles given to members. Null when it gives nothing. */
 function grantOf(object: CloudObject): Grant | null {
-  const policy = firstOf(object, ['policy'], ['inline_policy', 0, 'policy'], ['PolicyDocument'])
-  if (policy === undefined || policy === null) return null
+  const rules = [...policies.flatMap((path) => statementsOf(object, path)), ...membershipOf(object)]
+  return rules.length === 0 ? null : { ...object.subject, scope: 'cloud', rules }
+}
+
+function statementsOf(object: CloudObject, attribute: Path): Grant['rules'] {
+  const policy = object.attribute(...attribute)
+  if (policy === undefined || policy === null) return []
   const text = textOf(policy)
   const tree = text === undefined ? policy : readJson({ path: '', text }).tree
-  if (tree === null) return null
+  if (tree === null) return []
   const statements = at(tree, 'Statement')
   const listed = statements?.kind === 'list' ? statements.items : statements === undefined ? [] : [statements]
-  const words = (found: Tree | undefined): readonly string[] =>
-    textOf(found) === undefined ? textsOf(found) : [textOf(found) ?? '']
-  return {
-    ...object.subject,
-    scope: 'cloud',
-    rules: listed
-      .filter((statement) => textOf(at(statement, 'Effect')) === 'Allow')
-      .map((statement) => ({
-        actions: words(at(statement, 'Action')),
-        resources: words(at(statement, 'Resource')),
-        names: at(statement, 'Condition') === undefined ? [] : ['condition'],
-        principals: principalsOf(at(statement, 'Principal')),
-        path: [...object.path, object.nameOf('policy')],
-      })),
+  const words = (found: Tree | undefined): readonly string[] => {
+    const word = textOf(found)
+    return word === undefined ? textsOf(found) : [word]
   }
+  return listed
+    .filter((statement) => textOf(at(statement, 'Effect')) === 'Allow')
+    .map((statement) => ({
+      actions: words(at(statement, 'Action')),
+      resources: words(at(statement, 'Resource')),
+      names: at(statement, 'Condition') === undefined ? [] : ['condition'],
+      principals: principalsOf(at(statement, 'Principal')),
+      path: [...object.path, object.nameOf(String(attribute[0]))],
+    }))
+}
+
+/** Roles of Google Cloud and Azure that are all rights. */
+const allRights = /^(?:roles\/(?:owner|editor)|Owner|Contributor)$/
+
+function membershipOf(object: CloudObject): Grant['rules'] {
+  if (!/_iam_(?:member|binding)$|^azurerm_role_assignment$/.test(object.type)) return []
+  const role = word(object.attribute('role')) ?? word(object.attribute('role_definition_name'))
+  if (role === undefined || role === null) return []
+  const members = [...textsOf(object.attribute('members') ?? undefined), word(object.attribute('member')) ?? '']
+  const everybody = members.some((member) => member === 'allUsers' || member === 'allAuthenticatedUsers')
+  const broad = allRights.test(role)
+  return [
+    {
+      actions: broad ? ['*'] : [role],
+      resources: broad ? ['*'] : ['what it is set on'],
+      names: [],
+      principals: everybody ? ['*'] : ['named'],
+      path: [...object.path, 'role'],
+    },
+  ]
 }
 
 function principalsOf(tree: Tree | undefined): readonly string[] {

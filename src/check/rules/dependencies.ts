@@ -1,7 +1,7 @@
 /** Rules about packages and the versions of what runs: lock files, where packages come from, how old they are, known gaps. */
 import type { LockedPackage, LockFile } from '../inventory.ts'
 import { runningContainers } from '../inventory.ts'
-import { postgresMajorOf, postgresSupport } from '../versions/postgres.ts'
+import { postgresMajorOf, postgresSupport, steadPostgresOf } from '../versions/postgres.ts'
 import { usedVersions, versionRows } from '../versions/report.ts'
 import { yaml } from './examples.ts'
 import { eachWorkload, fail, listed, pass, unknown } from './rule.ts'
@@ -293,7 +293,7 @@ export const dependencyRules: readonly Rule[] = [
     good: yaml('services:\n  db:\n    image: postgres:18.1', 'compose.yaml'),
     check: eachWorkload((workload, _inventory, options) => {
       for (const { image, path } of workload.pod.containers) {
-        const major = image === null ? null : postgresMajorOf(image)
+        const major = image === null ? steadPostgresOf(workload) : postgresMajorOf(image)
         if (major === null) continue
         const support = postgresSupport.get(major)
         if (support === undefined)

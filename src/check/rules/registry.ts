@@ -29,3 +29,10 @@ export const rules: readonly Rule[] = [
 export function ruleById(id: string): Rule | null {
   return rules.find((rule) => rule.id === id) ?? null
 }
+
+/** The rules that a word means: an id, a room as `pod-security.*`, or a root cause. Empty when it means none. */
+export function chooseRules(word: string): readonly Rule[] {
+  return rules.filter(
+    ({ id, cause }) => id === word || cause === word || (word.endsWith('.*') && id.startsWith(word.slice(0, -1))),
+  )
+}

@@ -1,4 +1,6 @@
 /** PostgreSQL's major versions: when each came, and until when it is mended. Facts of its versioning policy, as of 2026-11. */
+import type { Workload } from '../inventory.ts'
+import { at, textOf } from '../tree.ts'
 import { parseImage } from './image.ts'
 
 export interface MajorSupport {
@@ -27,4 +29,11 @@ export function postgresMajorOf(image: string): number | null {
   const major = Number(match?.[1])
   if (match === null || !Number.isInteger(major)) return null
   return major < 10 ? 10 : major
+}
+
+/** The major version that a Stead app asks of its database; null for other workloads. */
+export function steadPostgresOf(workload: Workload): number | null {
+  if (workload.platform !== 'stead' || workload.kind !== 'postgres') return null
+  const major = Number(textOf(at(workload.tree, ...workload.podPath, 'config', 'version')))
+  return Number.isInteger(major) ? major : null
 }

@@ -4,7 +4,7 @@ import type { Version } from '../packages/semver.ts'
 import type { Inventory } from '../inventory.ts'
 import type { VersionsFile } from './file.ts'
 import { parseImage } from './image.ts'
-import { postgresMajorOf, postgresSupport } from './postgres.ts'
+import { postgresMajorOf, postgresSupport, steadPostgresOf } from './postgres.ts'
 
 export interface UsedVersion {
   /** `npm:name` or `image:repository`: what the file knows it by. */
@@ -44,6 +44,16 @@ export function usedVersions(inventory: Inventory): readonly UsedVersion[] {
         version: tag ?? 'latest',
       })
     }
+  for (const workload of inventory.workloads) {
+    const major = steadPostgresOf(workload)
+    if (major !== null)
+      found.set(`postgres:${major}`, {
+        key: 'image:docker.io/library/postgres',
+        kind: 'image',
+        name: 'postgres',
+        version: String(major),
+      })
+  }
   for (const lock of inventory.lockFiles)
     for (const { name, version, development } of lock.packages)
       if (!development) found.set(`npm:${name}@${version}`, { key: `npm:${name}`, kind: 'package', name, version })

@@ -2,7 +2,16 @@
 import { existsSync, readFileSync, realpathSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { systemClock } from '../../base/index.ts'
-import type { Advisories, Fixed, Inventory, LevelVersion, Outcome, Severity, SourceFile } from '../../check/index.ts'
+import type {
+  Advisories,
+  Fixed,
+  Inventory,
+  LevelVersion,
+  Outcome,
+  Rule,
+  Severity,
+  SourceFile,
+} from '../../check/index.ts'
 import type { Command, Input } from '../command.ts'
 import { usage } from '../command.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
@@ -15,6 +24,7 @@ const help = `  PATHS                    files and directories, or - for standar
   --fix                    mend what can be mended without guessing, and check again
   --diff                   show what --fix would change
   --format text|json|sarif (--json is --format json)
+  --only WORD              a rule, a room of rules (pod-security.*), or a root cause (hardening); may be repeated
   --all                    every finding, not the first three of each rule
   --fail-on SEVERITY       low, medium, high or critical: from which on a finding fails the check (high)
   --standard LEVEL[:vN]    what pods are held to where their namespace says nothing (restricted:latest)
@@ -37,6 +47,7 @@ export const checkCommand: Command = {
     fix: { type: 'boolean' },
     diff: { type: 'boolean' },
     format: { type: 'string' },
+    only: { type: 'string', multiple: true },
     all: { type: 'boolean' },
     'fail-on': { type: 'string' },
     standard: { type: 'string' },
@@ -110,13 +121,18 @@ async function look(paths: readonly string[], input: Input): Promise<Outcome> {
   const registries = input.texts('registry')
   const versionsFile = await readVersions()
   const advisories = input.text('advisories')
-  const found = checkInventory(inventory, {
-    standard: await standardOf(input),
-    nowMs,
-    ...(advisories === null ? {} : { advisories: await readBundle(advisories) }),
-    ...(versionsFile === null ? {} : { versions: versionsFile }),
-    ...(registries.length === 0 ? {} : { registries }),
-  })
+  const chosen = await chosenRules(input)
+  const found = checkInventory(
+    inventory,
+    {
+      standard: await standardOf(input),
+      nowMs,
+      ...(advisories === null ? {} : { advisories: await readBundle(advisories) }),
+      ...(versionsFile === null ? {} : { versions: versionsFile }),
+      ...(registries.length === 0 ? {} : { registries }),
+    },
+    chosen,
+  )
   const sbom = input.text('sbom')
   if (sbom !== null) await writeSbom(sbom, inventory)
   const suppressions = fileOf(input.text('suppressions'), suppressionsName)
@@ -135,6 +151,16 @@ async function look(paths: readonly string[], input: Input): Promise<Outcome> {
   const target = input.text('write-baseline')
   if (target !== null) writeFileSync(target, writeBaseline([...outcome.open, ...outcome.known]))
   return outcome
+}
+
+async function chosenRules(input: Input): Promise<readonly Rule[]> {
+  const { causes, chooseRules, rules } = await room()
+  const words = input.texts('only')
+  for (const word of words)
+    if (chooseRules(word).length === 0)
+      throw usage(`--only ${word} means no rule`, `Root causes are: ${Object.keys(causes).join(', ')}.`)
+  const chosen = new Set(words.flatMap((word) => chooseRules(word)))
+  return chosen.size === 0 ? rules : rules.filter((rule) => chosen.has(rule))
 }
 
 async function readBundle(path: string): Promise<Advisories> {
