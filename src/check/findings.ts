@@ -118,8 +118,7 @@ function compareFindings(a: Finding, b: Finding): number {
 
 /** Findings of one cause together, worst cause first. */
 export function groupsOf(findings: readonly Finding[]): readonly Group[] {
-  const groups = new Map<CauseId, Finding[]>()
-  for (const finding of findings) groups.set(finding.rule.cause, [...(groups.get(finding.rule.cause) ?? []), finding])
+  const groups = Map.groupBy(findings, (finding) => finding.rule.cause)
   return [...groups]
     .map(([cause, members]): Group => ({
       cause,

@@ -269,14 +269,62 @@ export function selects(selector: Readonly<Record<string, string>>, labels: Read
   return Object.entries(selector).every(([key, value]) => labels[key] === value)
 }
 
+/** Which ways in lead to which workloads, worked out once for an inventory that is complete. */
+interface Links {
+  readonly ways: ReadonlyMap<Workload, readonly WayIn[]>
+  readonly workloads: ReadonlyMap<WayIn, readonly Workload[]>
+}
+
+const linksKnown = new WeakMap<Inventory, Links>()
+
 /** The ways in that lead to a workload. */
 export function waysTo(inventory: Inventory, workload: Workload): readonly WayIn[] {
-  return inventory.waysIn.filter(
-    (way) =>
-      way.platform === workload.platform &&
-      way.namespace === workload.namespace &&
-      (way.selector === null
-        ? way.target === workload.name && way.source === workload.source
-        : Object.keys(way.selector).length > 0 && selects(way.selector, workload.pod.labels)),
-  )
+  return linksOf(inventory).ways.get(workload) ?? []
+}
+
+/** The workloads that a way in leads to. */
+export function reachedBy(inventory: Inventory, way: WayIn): readonly Workload[] {
+  return linksOf(inventory).workloads.get(way) ?? []
+}
+
+function linksOf(inventory: Inventory): Links {
+  const known = linksKnown.get(inventory)
+  if (known !== undefined) return known
+  const links = link(inventory)
+  linksKnown.set(inventory, links)
+  return links
+}
+
+function link(inventory: Inventory): Links {
+  const labelled = (workload: Workload): readonly string[] =>
+    Object.entries(workload.pod.labels).map(([key, value]) => placeKey(workload, `${key}=${value}`))
+  const byLabel = new Map<string, Workload[]>()
+  const byName = Map.groupBy(inventory.workloads, (workload) => placeKey(workload, workload.name))
+  for (const workload of inventory.workloads) for (const key of labelled(workload)) addTo(byLabel, key, workload)
+  const ways = new Map<Workload, WayIn[]>()
+  const workloads = new Map<WayIn, Workload[]>()
+  for (const way of inventory.waysIn) {
+    const [first] = Object.entries(way.selector ?? {})
+    const found =
+      way.selector === null
+        ? (byName.get(placeKey(way, way.target ?? '')) ?? []).filter(({ source }) => source === way.source)
+        : first === undefined
+          ? []
+          : (byLabel.get(placeKey(way, `${first[0]}=${first[1]}`)) ?? []).filter(({ pod }) =>
+              selects(way.selector ?? {}, pod.labels),
+            )
+    workloads.set(way, found)
+    for (const workload of found) addTo(ways, workload, way)
+  }
+  return { ways, workloads }
+}
+
+function placeKey({ platform, namespace }: Subject, rest: string): string {
+  return `${platform}\0${namespace}\0${rest}`
+}
+
+function addTo<Key, Value>(lists: Map<Key, Value[]>, key: Key, value: Value): void {
+  const list = lists.get(key)
+  if (list === undefined) lists.set(key, [value])
+  else list.push(value)
 }

@@ -2,8 +2,8 @@
  * From an inventory to what must work for each way in: the program, what it uses, the nodes and zones they stand on, and what
  * leads to them. Pessimistic where the input is silent: copies that are not told to stand apart are taken to stand together.
  */
-import { runningContainers, selects, waysTo } from '../inventory.ts'
-import type { Inventory, Workload } from '../inventory.ts'
+import { reachedBy, runningContainers, waysTo } from '../inventory.ts'
+import type { Inventory, WayIn, Workload } from '../inventory.ts'
 import { instancesOf } from '../rules/availability.ts'
 import { parseImage } from '../versions/image.ts'
 import type { Assumptions, PartKind } from './assumptions.ts'
@@ -60,7 +60,12 @@ const edgesKnown = new WeakMap<Inventory, readonly DesignEdge[]>()
 export function edgesOf(inventory: Inventory): readonly DesignEdge[] {
   const known = edgesKnown.get(inventory)
   if (known !== undefined) return known
-  const edges = inventory.workloads.flatMap((from) => usesOf(from, inventory).map((to) => ({ from, to })))
+  const named = Map.groupBy(inventory.workloads, (workload) => nameKey(workload, workload.name))
+  const kubernetes = inventory.waysIn.filter((way) => way.platform === 'kubernetes')
+  const services = Map.groupBy(kubernetes, (way) => `${way.namespace}\0${way.name}`)
+  const edges = inventory.workloads.flatMap((from) =>
+    usesOf(from, inventory, named, services).map((to) => ({ from, to })),
+  )
   edgesKnown.set(inventory, edges)
   return edges
 }
@@ -83,27 +88,37 @@ export function usedBy(workload: Workload, inventory: Inventory): readonly Workl
   return index.get(workload) ?? []
 }
 
-function usesOf(from: Workload, inventory: Inventory): readonly Workload[] {
-  const said = new Set(from.dependsOn.map(({ name }) => name))
+/** Workloads by name, within platform, namespace and, where names are those of one file, the file. */
+type Named = ReadonlyMap<string, readonly Workload[]>
+
+function nameKey(workload: Workload, name: string): string {
+  const file = workload.platform === 'compose' || workload.platform === 'stead' ? workload.source.path : ''
+  return [workload.platform, workload.namespace, file, name].join('\0')
+}
+
+function usesOf(
+  from: Workload,
+  inventory: Inventory,
+  named: Named,
+  services: ReadonlyMap<string, readonly WayIn[]>,
+): readonly Workload[] {
   const hosts = new Set(
     from.pod.containers
       .filter(({ role }) => role !== 'init')
       .flatMap((container) => [...container.environment.map(({ value }) => value ?? ''), ...container.command])
       .flatMap(hostsIn),
   )
-  const services = inventory.waysIn.filter(
-    (way) => way.platform === 'kubernetes' && way.namespace === from.namespace && hosts.has(way.name),
-  )
-  return inventory.workloads.filter((to) => {
-    if (to === from || to.platform !== from.platform || to.namespace !== from.namespace || to.role === 'job')
-      return false
-    if (to.platform === 'kubernetes')
-      return services.some(
-        ({ selector }) => selector !== null && Object.keys(selector).length > 0 && selects(selector, to.pod.labels),
-      )
-    if (to.platform !== 'systemd' && to.source !== from.source) return false
-    return said.has(to.name) || (to.platform === 'compose' && hosts.has(to.name))
-  })
+  const names =
+    from.platform === 'compose'
+      ? [...from.dependsOn.map(({ name }) => name), ...hosts]
+      : from.dependsOn.map(({ name }) => name)
+  const found =
+    from.platform === 'kubernetes'
+      ? [...hosts]
+          .flatMap((host) => services.get(`${from.namespace}\0${host}`) ?? [])
+          .flatMap((way) => reachedBy(inventory, way))
+      : names.flatMap((name) => named.get(nameKey(from, name)) ?? [])
+  return [...new Set(found)].filter((to) => to !== from && to.role !== 'job')
 }
 
 /** First labels of everything in a text that could be a host: `redis://cache.shop:6379` gives `cache`. */

@@ -41,7 +41,9 @@ export function fixFindings(findings: readonly Finding[]): FixResult {
       left.push({ finding, why: notYaml })
       continue
     }
-    bySource.set(source, [...(bySource.get(source) ?? []), finding])
+    const list = bySource.get(source)
+    if (list === undefined) bySource.set(source, [finding])
+    else list.push(finding)
   }
   const files = [...bySource]
     .map(([source, members]) => fixSource(source, members, left))

@@ -85,12 +85,11 @@ function* balancers(inventory: Inventory): Generator<Verdict> {
 
 /** Services that are released together, keep nothing and talk only inside: they could be one process. */
 function* splitServices(inventory: Inventory): Generator<Verdict> {
-  const groups = new Map<string, Workload[]>()
-  for (const workload of inventory.workloads) {
-    if (workload.role !== 'service' || workload.stateful || workload.platform === 'systemd') continue
-    const key = cadenceOf(workload)
-    if (key !== null) groups.set(key, [...(groups.get(key) ?? []), workload])
-  }
+  const alike = inventory.workloads.filter(
+    ({ role, stateful, platform }) => role === 'service' && !stateful && platform !== 'systemd',
+  )
+  const groups = Map.groupBy(alike, (workload) => cadenceOf(workload) ?? '')
+  groups.delete('')
   for (const [cadence, members] of groups) {
     const [first] = members
     if (first === undefined) continue

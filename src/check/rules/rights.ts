@@ -1,6 +1,6 @@
 /** Rules about rights: roles of Kubernetes, policies of clouds, tokens that lie about. */
-import { subjectsOf } from '../inventory.ts'
 import type { Binding, Grant, Inventory, Workload } from '../inventory.ts'
+import { at, booleanOf } from '../tree.ts'
 import { deployment, plan, yaml } from './examples.ts'
 import { eachWorkload, fail, listed, pass, set } from './rule.ts'
 import type { Rule, Verdict } from './rule.ts'
@@ -107,31 +107,39 @@ function bound(found: Binding): Verdict {
   return pass(found)
 }
 
+interface Accounts {
+  /** Accounts that mount no token by themselves. */
+  readonly withoutToken: ReadonlySet<string>
+  readonly withRights: ReadonlySet<string>
+}
+
+const accountsKnown = new WeakMap<Inventory, Accounts>()
+
+function accountsOf(inventory: Inventory): Accounts {
+  const known = accountsKnown.get(inventory)
+  if (known !== undefined) return known
+  const silent = inventory.others.filter(
+    ({ kind, tree }) => kind === 'ServiceAccount' && booleanOf(at(tree, 'automountServiceAccountToken')) === false,
+  )
+  const bound = inventory.bindings.flatMap(({ subjects }) => subjects.filter(({ kind }) => kind === 'ServiceAccount'))
+  const key = ({ namespace, name }: { readonly namespace: string; readonly name: string }): string =>
+    `${namespace}/${name}`
+  const found = { withoutToken: new Set(silent.map(key)), withRights: new Set(bound.map(key)) }
+  accountsKnown.set(inventory, found)
+  return found
+}
+
 /** A pod whose account has no rights in the input needs no token. */
 function token(workload: Workload, inventory: Inventory): Verdict | null {
   if (workload.platform !== 'kubernetes') return null
   if (workload.pod.automountToken === false) return pass(workload)
   const account = workload.pod.serviceAccount ?? 'default'
-  const object = subjectsOf(inventory).find(
-    (subject) =>
-      subject.kind === 'ServiceAccount' && subject.name === account && subject.namespace === workload.namespace,
-  )
-  if (
-    object?.tree.kind === 'map' &&
-    object.tree.entries.get('automountServiceAccountToken')?.value.kind === 'scalar' &&
-    workload.pod.automountToken === undefined
-  ) {
-    const value = object.tree.entries.get('automountServiceAccountToken')?.value
-    if (value?.kind === 'scalar' && value.value === false) return pass(workload)
-  }
-  const used = inventory.bindings.some(({ subjects }) =>
-    subjects.some(
-      ({ kind, name, namespace }) => kind === 'ServiceAccount' && name === account && namespace === workload.namespace,
-    ),
-  )
-  if (used) return pass(workload)
+  const accounts = accountsOf(inventory)
+  const key = `${workload.namespace}/${account}`
+  if (accounts.withRights.has(key)) return pass(workload)
+  if (accounts.withoutToken.has(key) && workload.pod.automountToken === undefined) return pass(workload)
   const path = [...workload.podPath, 'automountServiceAccountToken']
-  if (workload.pod.serviceAccount === null || workload.pod.serviceAccount === 'default')
+  if (account === 'default')
     return fail(workload, 'a token for the API server is mounted, and its account has no rights there', path, {
       edits: [set(workload, path, false)],
     })

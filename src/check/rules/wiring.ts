@@ -1,5 +1,5 @@
 /** Rules about parts that do not fit together: names that lead nowhere, and labels the API server does not take. */
-import { placeOf, selects, subjectsOf } from '../inventory.ts'
+import { placeOf, reachedBy, subjectsOf } from '../inventory.ts'
 import type { Inventory, WayIn } from '../inventory.ts'
 import { admit } from '../pod-security/evaluate.ts'
 import { policyOf } from '../pod-security/versions.ts'
@@ -10,21 +10,19 @@ import type { Rule, Verdict } from './rule.ts'
 const service = (spec: string): string =>
   `apiVersion: v1\nkind: Service\nmetadata: { name: web }\nspec:\n${spec.replace(/^/gm, '  ')}`
 
-function workloadsOf(inventory: Inventory, way: WayIn): Inventory['workloads'] {
-  return inventory.workloads.filter(
-    (workload) =>
-      workload.platform === 'kubernetes' &&
-      workload.namespace === way.namespace &&
-      way.selector !== null &&
-      selects(way.selector, workload.pod.labels),
-  )
+const namespacesKnown = new WeakMap<Inventory, ReadonlySet<string>>()
+
+function namespacesWithWorkloads(inventory: Inventory): ReadonlySet<string> {
+  const known = namespacesKnown.get(inventory) ?? new Set(inventory.workloads.map(({ namespace }) => namespace))
+  namespacesKnown.set(inventory, known)
+  return known
 }
 
 function dangling(way: WayIn, inventory: Inventory): Verdict | null {
   if (way.platform !== 'kubernetes' || way.selector === null || Object.keys(way.selector).length === 0) return null
-  if (workloadsOf(inventory, way).length > 0) return pass(way)
+  if (reachedBy(inventory, way).length > 0) return pass(way)
   // Custom resources make pods of their own: with some in the input, or none of its namespace, nobody can say.
-  const others = inventory.workloads.some((workload) => workload.namespace === way.namespace)
+  const others = namespacesWithWorkloads(inventory).has(way.namespace)
   if (inventory.unknowns.length > 0 || !others)
     return unknown(way, 'the pods it leads to are not part of the input', 'spec', 'selector')
   return fail(way, 'its selector chooses no pod of the input', ['spec', 'selector'], {
@@ -33,7 +31,7 @@ function dangling(way: WayIn, inventory: Inventory): Verdict | null {
 }
 
 function ports(way: WayIn, inventory: Inventory): Verdict | null {
-  const workloads = workloadsOf(inventory, way)
+  const workloads = way.platform === 'kubernetes' ? reachedBy(inventory, way) : []
   if (workloads.length === 0) return null
   for (const { target, path } of way.ports) {
     if (typeof target !== 'string') continue
