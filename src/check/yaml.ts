@@ -8,6 +8,7 @@ import type { Document, Node } from 'yaml'
 import type { Place, Problem, SourceFile } from './source.ts'
 import { depthMax, nodesMax } from './tree.ts'
 import type { Entry, Tree } from './tree.ts'
+import { readPlainYaml } from './yaml-plain.ts'
 
 /** Largest single document, in UTF-16 units. An API server takes 3 MB. */
 const documentMax = 4 * 1024 * 1024
@@ -51,6 +52,15 @@ function readDocument(source: SourceFile, start: number, end: number): YamlDocum
     const message = `one document has ${part.length} characters, and at most ${documentMax} are read`
     return failed({ code: 'check.too-large', message, hint: null, place: place(0) })
   }
+  const plain = readPlainYaml(part, start)
+  if (plain !== null) return { tree: plain, problems: [], start, end }
+  return readFully(source, part, start, end)
+}
+
+/** Reads a document by the full parser. */
+export function readFully(source: SourceFile, part: string, start: number, end: number): YamlDocument {
+  const place = (offset: number): Place => ({ source, offset: Math.min(start + offset, source.text.length) })
+  const failed = (problem: Problem): YamlDocument => ({ tree: null, problems: [problem], start, end })
   const tooDeep = deepFlow(part)
   if (tooDeep !== null) return failed(depthProblem(place(tooDeep)))
   const parsed = parse(part)

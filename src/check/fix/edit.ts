@@ -36,19 +36,20 @@ class Refused extends Error {}
 
 /**
  * The replacements that make the edits in the document that stands between two offsets of a text; null when one of them
- * cannot be made without guessing.
+ * cannot be made without guessing. `json`: the text is JSON, and must stay it.
  */
 export function editDocument(
   text: string,
   start: number,
   end: number,
   edits: readonly ValueEdit[],
+  json = false,
 ): readonly Replacement[] | null {
   const part = text.slice(start, end)
   const document = parseDocument(part, { keepSourceTokens: false, prettyErrors: false, logLevel: 'silent' })
   if (document.errors.some((error) => error.code !== 'DUPLICATE_KEY') || document.contents === null) return null
   const newline = part.includes('\r\n') ? '\r\n' : '\n'
-  const editor = new Editor(part, document, newline)
+  const editor = new Editor(part, document, newline, json)
   try {
     editor.apply(document.contents, wantedOf(edits), null)
   } catch (error) {
@@ -114,8 +115,10 @@ class Editor {
   readonly #text: string
   readonly #document: Document.Parsed
   readonly #newline: string
+  readonly #json: boolean
 
-  constructor(text: string, document: Document.Parsed, newline: string) {
+  constructor(text: string, document: Document.Parsed, newline: string, json: boolean) {
+    this.#json = json
     this.#text = text
     this.#document = document
     this.#newline = newline
@@ -163,7 +166,7 @@ class Editor {
     const isEmpty = isScalar(node) && node.value === null
     const nested = typeof value === 'object' && value !== null
     if (!nested || this.#inFlow(node)) {
-      const text = nested ? inFlow(value) : inFlow(value)
+      const text = this.#flow(value)
       const lead = from === to && this.#text[from - 1] === ':' ? ' ' : ''
       this.replacements.push({
         start: from,
@@ -186,13 +189,16 @@ class Editor {
     if (!node.range) throw new Refused('the map has no place')
     if (node.flow === true) {
       const close = node.range[1] - 1
-      const body = pairs.map(([key, value]) => `${inFlow(key)}: ${inFlow(value)}`).join(', ')
+      const written = pairs.map(([key, value]) => `${this.#flow(key)}: ${this.#flow(value)}`)
+      const body = written.join(', ')
       if (node.items.length === 0)
         this.replacements.push({ start: node.range[0], end: node.range[1], text: `{ ${body} }` })
       else {
         const last = this.#text.slice(0, close).trimEnd().length
-        const comma = this.#text[last - 1] === ',' ? ' ' : ', '
-        this.replacements.push({ start: last, end: last, text: `${comma}${body}` })
+        const comma = this.#text[last - 1] === ',' ? '' : ','
+        const ownLines = this.#ownLines(node)
+        const between = ownLines === null ? ' ' : `${this.#newline}${' '.repeat(ownLines)}`
+        this.replacements.push({ start: last, end: last, text: `${comma}${between}${written.join(`,${between}`)}` })
       }
       return
     }
@@ -214,7 +220,7 @@ class Editor {
   #addItems(node: YAMLSeq, items: readonly Json[]): void {
     if (!node.range) throw new Refused('the list has no place')
     if (node.flow === true) {
-      const body = items.map(inFlow).join(', ')
+      const body = items.map((item) => this.#flow(item)).join(', ')
       if (node.items.length === 0)
         this.replacements.push({ start: node.range[0], end: node.range[1], text: `[${body}]` })
       else {
@@ -236,6 +242,18 @@ class Editor {
     const lineStart = this.#text.lastIndexOf('\n', key.range[0] - 1) + 1
     const end = this.#lineEnd(lastOffset(value) ?? key.range[1])
     this.replacements.push({ start: lineStart, end: Math.min(end + this.#newline.length, this.#text.length), text: '' })
+  }
+
+  #flow(value: Json): string {
+    return this.#json ? JSON.stringify(value) : inFlow(value)
+  }
+
+  /** The column of a map's keys in braces when each stands on a line of its own, as tools print it; else null. */
+  #ownLines(node: YAMLMap): number | null {
+    const key = node.items.at(-1)?.key
+    if (!isNode(key) || !key.range) return null
+    const column = this.#column(key.range[0])
+    return /^[ ]*$/.test(this.#text.slice(key.range[0] - column, key.range[0])) ? column : null
   }
 
   /** Where the last line with something of this block ends, before its newline. */

@@ -144,6 +144,27 @@ suite('mending', () => {
     )
   })
 
+  test('JSON stays JSON, in the layout it has', () => {
+    const value = {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name: 'p' },
+      spec: { securityContext: {}, containers: [{ name: 'a', image: 'i' }] },
+    }
+    for (const text of [
+      JSON.stringify(value, null, 2),
+      JSON.stringify(value),
+      JSON.stringify(value, null, 4).replaceAll('\n', '\r\n'),
+    ]) {
+      const { text: mended } = mend(text, 'p.json')
+      const read = JSON.parse(mended)
+      assert.equal(read.spec.containers[0].securityContext.allowPrivilegeEscalation, false)
+      assert.equal(read.spec.securityContext.seccompProfile.type, 'RuntimeDefault')
+      assert.equal(mend(mended, 'p.json').text, mended)
+      assert.equal(mended.split('\n').length - text.split('\n').length, text.includes('\n') ? 2 : 0)
+    }
+  })
+
   test('diffs are what patch takes', () => {
     const directory = mkdtempSync(join(tmpdir(), 'stead-diff-'))
     try {

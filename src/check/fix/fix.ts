@@ -7,6 +7,7 @@ import type { Edit } from '../rules/rule.ts'
 import type { SourceFile } from '../source.ts'
 import { at, plainOf } from '../tree.ts'
 import type { Path } from '../tree.ts'
+import { readJson } from '../json-text.ts'
 import { readYaml } from '../yaml.ts'
 import { canonicalJson } from '../../base/index.ts'
 import { applyReplacements, editDocument } from './edit.ts'
@@ -26,7 +27,7 @@ export interface FixResult {
   readonly left: readonly { readonly finding: Finding; readonly why: string }[]
 }
 
-const notYaml = 'The file is JSON, or made by a program: change what makes it.'
+const notText = 'The file is no YAML and no JSON: change it by hand.'
 const refused = 'The change could not be made without touching something else: make it by hand.'
 
 /** Makes the edits of all findings. Pure: the texts come back, nobody writes them here. */
@@ -37,8 +38,8 @@ export function fixFindings(findings: readonly Finding[]): FixResult {
     if (finding.left !== null) left.push({ finding, why: finding.left })
     if (finding.edits.length === 0) continue
     const { source } = finding.subject
-    if (!/\.ya?ml$/.test(source.path) && source.path !== '-') {
-      left.push({ finding, why: notYaml })
+    if (!/\.(?:ya?ml|json)$/.test(source.path) && source.path !== '-') {
+      left.push({ finding, why: notText })
       continue
     }
     const list = bySource.get(source)
@@ -58,11 +59,12 @@ function fixSource(
 ): Fixed | null {
   const replacements: Replacement[] = []
   const mended: Finding[] = []
-  for (const document of readYaml(source)) {
+  const json = isJson(source)
+  for (const document of json ? [{ start: 0, end: source.text.length }] : readYaml(source)) {
     const own = findings.filter(({ subject }) => subject.documentStart === document.start)
     if (own.length === 0) continue
     const edits = own.flatMap((finding) => finding.edits)
-    const whole = editChecked(source.text, document, edits)
+    const whole = editChecked(source.text, document, edits, json)
     if (whole !== null) {
       replacements.push(...whole)
       mended.push(...own)
@@ -71,16 +73,22 @@ function fixSource(
     // One of them cannot be made: try them one by one, keeping those that fit together.
     const kept: Edit[] = []
     for (const finding of own) {
-      if (editChecked(source.text, document, [...kept, ...finding.edits]) === null) left.push({ finding, why: refused })
+      if (editChecked(source.text, document, [...kept, ...finding.edits], json) === null)
+        left.push({ finding, why: refused })
       else {
         kept.push(...finding.edits)
         mended.push(finding)
       }
     }
-    replacements.push(...(editChecked(source.text, document, kept) ?? []))
+    replacements.push(...(editChecked(source.text, document, kept, json) ?? []))
   }
   if (replacements.length === 0) return null
   return { source, text: applyReplacements(source.text, replacements), replacements, mended }
+}
+
+/** Whether a source was read as JSON, and must stay it. */
+function isJson(source: SourceFile): boolean {
+  return source.path.endsWith('.json') || source.text.trimStart().startsWith('{')
 }
 
 interface Part {
@@ -89,9 +97,9 @@ interface Part {
 }
 
 /** The replacements, after reading what they make and finding in it what was meant. */
-function editChecked(text: string, part: Part, edits: readonly Edit[]): readonly Replacement[] | null {
+function editChecked(text: string, part: Part, edits: readonly Edit[], json: boolean): readonly Replacement[] | null {
   const values: ValueEdit[] = edits.map(({ path, value }) => ({ path, value }))
-  const replacements = editDocument(text, part.start, part.end, values)
+  const replacements = editDocument(text, part.start, part.end, values, json)
   if (replacements === null) return null
   const shifted = replacements.map((found) => ({
     ...found,
@@ -99,7 +107,8 @@ function editChecked(text: string, part: Part, edits: readonly Edit[]): readonly
     end: found.end - part.start,
   }))
   const changed = applyReplacements(text.slice(part.start, part.end), shifted)
-  const [read] = readYaml({ path: 'changed.yaml', text: changed })
+  const source = { path: 'changed', text: changed }
+  const read = json ? readJson(source) : readYaml(source)[0]
   if (
     read?.tree === undefined ||
     read.tree === null ||

@@ -3,7 +3,7 @@ import type { UptimeReport } from '../availability/uptime.ts'
 import type { Complexity } from '../complexity.ts'
 import type { CostReport } from '../cost/estimate.ts'
 import { groupsOf, isAtLeast } from '../findings.ts'
-import type { Finding, Group, Report } from '../findings.ts'
+import type { Group, Report } from '../findings.ts'
 import { rules } from '../rules/registry.ts'
 import type { Severity } from '../rules/rule.ts'
 import { sortFindings } from '../suppressions.ts'
@@ -59,8 +59,12 @@ export function outcomeOf(report: Report, options: OutcomeOptions): Outcome {
   }
 }
 
-/** What the check answers to a script: findings that count, or inputs that could not be read. */
-export function verdictOf(outcome: Outcome): 'passed' | 'failed' | 'unread' {
-  if (outcome.open.some((finding: Finding) => isAtLeast(finding.severity, outcome.failOn))) return 'failed'
-  return outcome.report.problems.some((problem) => problem.code !== 'check.not-followed') ? 'unread' : 'passed'
+/** What a file may lack and still be read for the rest: told, and no reason to stop a pipeline. */
+const told: ReadonlySet<string> = new Set(['check.not-followed', 'check.unrendered-template'])
+
+/** What the check answers to a script: findings that count, or inputs that could not be read, or nothing that was. */
+export function verdictOf({ open, failOn, report }: Outcome): 'passed' | 'failed' | 'unread' {
+  if (open.some((finding) => isAtLeast(finding.severity, failOn))) return 'failed'
+  const unread = report.problems.some(({ code }) => !told.has(code))
+  return unread || (report.objects === 0 && report.problems.length > 0) ? 'unread' : 'passed'
 }

@@ -99,12 +99,8 @@ function readDocument(source: SourceFile, tree: Tree, inventory: Inventory, star
 
 /** An object with one of the two fields that every Kubernetes object has. */
 function namesAnApi(tree: Tree): boolean {
-  const version = textOf(at(tree, 'apiVersion'))
-  const kind = textOf(at(tree, 'kind'))
-  return (
-    (version !== undefined && /^(?:v1|[a-z.]+\/v\d)/.test(version)) ||
-    (kind !== undefined && at(tree, 'metadata') !== undefined)
-  )
+  const named = textOf(at(tree, 'apiVersion')) !== undefined || textOf(at(tree, 'kind')) !== undefined
+  return named && at(tree, 'metadata')?.kind === 'map'
 }
 
 function reportHalf(source: SourceFile, tree: Tree, inventory: Inventory): boolean {
