@@ -5,6 +5,7 @@ import { ManualClock, seededRandom, SteadError } from '../base/index.ts'
 import type { Graph, ServicePart } from '../model/index.ts'
 import type { Endpoint } from '../network/index.ts'
 import { type Assignment, type Downward, protocolVersion, type RouteTable, type Upward } from '../protocol/index.ts'
+import { type KeySource, memoryKeys } from '../secrets/index.ts'
 import { openMemoryStore, type Store } from '../store/index.ts'
 import type { Channel } from '../transport/index.ts'
 import { type Control, startControl } from './control.ts'
@@ -22,6 +23,7 @@ function service(name: string, replicas: number, use?: string): ServicePart {
     http: 80,
     ready: { kind: 'http', path: '/', statusBelow: 500, timeoutMs: 1000 },
     replicas,
+    onSecretChange: 'restart',
   }
 }
 
@@ -100,6 +102,15 @@ interface Played extends AsyncDisposable {
   readonly fatal: unknown[]
 }
 
+const vaultKeys = new WeakMap<Store, KeySource>()
+
+/** The keys that belong to a store, over restarts of control. */
+function keysOf(store: Store): KeySource {
+  const keys = vaultKeys.get(store) ?? memoryKeys()
+  vaultKeys.set(store, keys)
+  return keys
+}
+
 async function play(store: Store, clock: ManualClock = new ManualClock(1e6), holder = 'a'): Promise<Played> {
   const fatal: unknown[] = []
   const types = [{ type: 'secret', port: null, credential: 'shared' as const }]
@@ -108,7 +119,17 @@ async function play(store: Store, clock: ManualClock = new ManualClock(1e6), hol
   }
   const onFatal = (error: unknown): void => void fatal.push(error)
   const random = seededRandom(clock.nowMs())
-  const control = await startControl({ store, clock, random, types, holder, onFatal, readBundle })
+  const control = await startControl({
+    store,
+    clock,
+    random,
+    types,
+    holder,
+    onFatal,
+    readBundle,
+    keys: keysOf(store),
+    onSecretRead: () => {},
+  })
   return { control, clock, fatal, [Symbol.asyncDispose]: () => control[Symbol.asyncDispose]() }
 }
 
@@ -135,6 +156,28 @@ suite('control', () => {
     const identities = await store.list('identity/')
     const users = identities.entries.map(({ value }) => (value as { hostUid: number }).hostUid)
     assert.equal(new Set(users).size, 3, users.join(' '))
+  })
+
+  test('what a gateway tells of its traffic is seen while it is there, and never written', async () => {
+    await using store = openMemoryStore()
+    await using played = await play(store)
+    const { control } = played
+    await control.apply({ graph: graphOf('shop', service('web', 1)), ...nowhere })
+    await turns()
+    const { revision } = await store.list('')
+    const rates = { requestsPerSecond: 2, errorsPerSecond: 0, p50Ms: 1, p99Ms: 2 }
+    const traffic = { ...rates, requests: 9, errors: 0 }
+    const route = { route: 'shop:shop/', app: 'shop', part: 'web', inFlight: 0, traffic, groups: {} }
+    const report = { full: true, routes: [route], instances: [], gone: [] }
+    new Peer(control, 'n1').hello('agent', 'n1').say({ type: 'traffic', report })
+    assert.deepEqual(control.view('shop')?.traffic.edges, [], 'an agent counts no requests')
+    const gateway = new Peer(control, 'g1').hello('gateway', 'g1').say({ type: 'traffic', report })
+    await turns()
+    assert.deepEqual(control.view('shop')?.traffic.edges, [{ from: null, to: 'web', ...traffic }])
+    assert.equal((await store.list('')).revision, revision)
+    gateway.end()
+    await turns()
+    assert.deepEqual(control.view('shop')?.traffic.edges, [])
   })
 
   test('a node speaks in its own name, for what is its own, and is given no more than it runs', async () => {

@@ -14,15 +14,20 @@ import {
   type Route,
   type Upward,
 } from '../protocol/index.ts'
-import type { Lease, Operation, Store } from '../store/index.ts'
+import { type KeySource, openVault, type SecretRead, type Vault } from '../secrets/index.ts'
+import type { Condition, Lease, Operation, Store } from '../store/index.ts'
 import type { Channel } from '../transport/index.ts'
 import { Asks } from './asks.ts'
 import { type Apply, applyChange, chooseHome, removeChange, stillRuns } from './changes.ts'
 import { decide } from './decide.ts'
 import { assignmentsOf, needsBundle, nodeOf, nodesIn, type ResourceType, routesFor, routesOf } from './derive.ts'
+import { moveSecrets } from './move-secrets.ts'
 import { AgentPeer, GatewayPeer, refusalOf, refuse } from './peers.ts'
+import type { Credential } from './credentials.ts'
 import { controlLease, countStart, keys, loadRecords, put, type Records, write, writeAll } from './records.ts'
+import { openCredentials, Secrets } from './secrets.ts'
 import type { ControlState, GatewayView, NodeView } from './state.ts'
+import { TrafficBook } from './traffic.ts'
 import { type AppView, viewOf } from './view.ts'
 
 const leaseTtlMs = 15_000
@@ -45,6 +50,10 @@ export interface ControlOptions {
   readonly onFatal: (error: unknown) => void
   /** Gives the bytes of a bundle to a node that lacks it. */
   readonly readBundle: (digest: string) => AsyncIterable<Uint8Array>
+  /** Where the key of the secrets is; outside the store. */
+  readonly keys: KeySource
+  /** Told of every opening of a secret. */
+  readonly onSecretRead: (read: SecretRead) => void
 }
 
 export interface Control extends AsyncDisposable {
@@ -60,6 +69,8 @@ export interface Control extends AsyncDisposable {
   /** Forgets an app that has stopped, and deletes its data. Throws `control.still-runs`, `control.node-away`, `control.ask-failed`. */
   remove(app: string): Promise<void>
   view(app: string): AppView | null
+  /** Setting, rotating, sharing secrets. */
+  readonly secrets: Secrets
   apps(): readonly string[]
   /** The nodes that control knows, and whether it hears them now. */
   nodes(): readonly { readonly name: string; readonly connected: boolean }[]
@@ -83,20 +94,37 @@ export async function startControl(options: ControlOptions): Promise<Control> {
       retry: 'later',
     })
   }
-  const start = await countStart(options.store, lease)
-  const control = new RunningControl(options, lease, await loadRecords(options.store), start)
-  control.start()
-  return control
+  try {
+    const { store, keys: source, clock, random, onSecretRead: onRead } = options
+    const guard = (): Condition[] => [{ kind: 'lease', name: lease.name, epoch: lease.epoch }]
+    const vault = await openVault({ store, keys: source, clock, random, guard, onRead })
+    await moveSecrets(store, lease, vault, options.types)
+    const start = await countStart(store, lease)
+    const opened = { vault, credentials: await openCredentials(vault) }
+    const control = new RunningControl(options, lease, await loadRecords(store), start, opened)
+    control.start()
+    return control
+  } catch (error) {
+    // The next try, with the right key in its place, need not wait for the lease to run out.
+    await options.store.releaseLease(lease.name, lease.epoch).catch(() => {})
+    throw error
+  }
 }
+
+/** After these what is in memory is not to be trusted. */
+const fatal: readonly string[] = ['control.replaced', 'secrets.replaced', 'store.outcome-unknown']
 
 class RunningControl implements Control {
   readonly #options: ControlOptions
   readonly #records: Records
+  readonly #credentials: ReadonlyMap<string, Credential>
+  readonly secrets: Secrets
   readonly #nodes = new Map<string, NodeView>()
   readonly #gateways = new Map<string, GatewayView>()
   readonly #statuses = new Map<string, AssignmentStatus>()
   readonly #agents = new Map<string, AgentPeer>()
   readonly #gatewayPeers = new Map<string, GatewayPeer>()
+  readonly #traffic = new TrafficBook()
   readonly #listeners = new Set<() => void>()
   readonly #asks: Asks
   readonly #startedMs: number
@@ -113,11 +141,21 @@ class RunningControl implements Control {
   #timer: Disposable | null = null
   #stopped = false
 
-  constructor(options: ControlOptions, lease: Lease, records: Records, start: number) {
+  constructor(
+    options: ControlOptions,
+    lease: Lease,
+    records: Records,
+    start: number,
+    { vault, credentials }: { readonly vault: Vault; readonly credentials: Map<string, Credential> },
+  ) {
     const { clock, random } = options
     this.#options = options
     this.#lease = lease
     this.#records = records
+    this.#credentials = credentials
+    const exclusive = <T>(work: () => Promise<T>): Promise<T> => this.#exclusive(work)
+    const own = { vault, random, types: options.types, state: () => this.#state(), exclusive, wake: () => this.#wake() }
+    this.secrets = new Secrets(own, credentials)
     this.#asks = new Asks(random)
     this.#routeRevision = start * routeRevisionsPerStart
     this.#renewAtMs = clock.monotonicMs() + leaseTtlMs / 3
@@ -139,6 +177,7 @@ class RunningControl implements Control {
   #state(): ControlState {
     return {
       ...this.#records,
+      credentials: this.#credentials,
       nodes: this.#nodes,
       gateways: this.#gateways,
       statuses: this.#statuses,
@@ -157,7 +196,7 @@ class RunningControl implements Control {
       return work()
     })
     this.#last = result.catch((error: unknown) => {
-      if (isSteadError(error) && ['control.replaced', 'store.outcome-unknown'].includes(error.code)) this.#fail(error)
+      if (isSteadError(error) && fatal.includes(error.code)) this.#fail(error)
     })
     return result
   }
@@ -195,6 +234,7 @@ class RunningControl implements Control {
     }
     // What was not heard of yet looks as if it did not run; acting on that would replace what serves.
     if (this.#expected.size > 0 && clock.monotonicMs() < this.#settleUntilMs) return
+    if (await this.secrets.turn(clock.nowMs())) this.#wake()
     const decision = decide(this.#state(), clock.nowMs(), (app, part) => `${app}.${part}.${randomId(random)}`)
     await writeAll(store, this.#lease, [
       ...decision.jobs.map(({ key, run }) => put(keys.job(key), run)),
@@ -215,7 +255,7 @@ class RunningControl implements Control {
   /** Brings every connected peer up to date. `retired`: the gateways are to acknowledge, also when no route has changed. */
   #tell(retired: boolean): void {
     const state = this.#state()
-    const routes = routesOf(state)
+    const routes = routesOf(state, this.#options.types)
     if (retired || !jsonEqual(routes, this.#routes)) {
       this.#routes = routes
       this.#routeRevision += 1
@@ -247,14 +287,7 @@ class RunningControl implements Control {
         if (role === 'agent') this.#agentCame(message, channel)
         else this.#gatewayCame(name, channel)
       } else if (role === 'agent') this.#fromAgent(name, channel, message)
-      else if (message.type === 'applied' && this.#gatewayPeers.get(name)?.channel === channel) {
-        this.#gateways.set(name, {
-          connected: true,
-          appliedRevision: message.revision,
-          busy: message.busy,
-          leaseUntilMs: 0,
-        })
-      }
+      else if (this.#gatewayPeers.get(name)?.channel === channel) this.#fromGateway(name, message)
       this.#wake()
     }
   }
@@ -292,10 +325,18 @@ class RunningControl implements Control {
 
   #gatewayGone(name: string): void {
     this.#gatewayPeers.delete(name)
+    this.#traffic.forget(name)
     const view = this.#gateways.get(name)
     assert(view !== undefined, 'a gateway that goes had come')
     this.#gateways.set(name, { ...view, connected: false, leaseUntilMs: this.#options.clock.nowMs() + gatewayLeaseMs })
     this.#wake()
+  }
+
+  #fromGateway(name: string, message: Upward): void {
+    if (message.type === 'traffic') return this.#traffic.receive(name, message.report)
+    if (message.type !== 'applied') return
+    const { revision, busy } = message
+    this.#gateways.set(name, { connected: true, appliedRevision: revision, busy, leaseUntilMs: 0 })
   }
 
   /** What a node says counts for what is its own, and for nothing else. */
@@ -321,6 +362,8 @@ class RunningControl implements Control {
         return this.#asks.receive(name, message)
       case 'fetch-bundle':
         return peer.bundles.send(message)
+      case 'traffic':
+        return
     }
   }
 
@@ -333,8 +376,9 @@ class RunningControl implements Control {
   apply(wanted: Apply): Promise<number> {
     return this.#exclusive(async () => {
       const choose = (): string => chooseHome(this.#records, this.#nodes, wanted.graph.app)
-      const change = applyChange(this.#records, wanted, choose, this.#options.random)
+      const change = applyChange(this.#records, wanted, choose)
       if (change === null) return this.#records.apps.get(wanted.graph.app)?.release ?? 0
+      await this.secrets.ensure(wanted.graph)
       await write(this.#options.store, this.#lease, change.operations)
       change.take()
       this.#wake()
@@ -362,6 +406,7 @@ class RunningControl implements Control {
     for await (const _ of this.#ask(app.home, { kind: 'delete-data', app: name }, signal));
     return this.#exclusive(async () => {
       const change = removeChange(this.#records, name)
+      await this.secrets.forget(name)
       await writeAll(this.#options.store, this.#lease, change.operations)
       change.take()
       this.#wake()
@@ -377,7 +422,7 @@ class RunningControl implements Control {
   }
 
   view(name: string): AppView | null {
-    return viewOf(this.#state(), this.#routes ?? [], name)
+    return viewOf(this.#state(), this.#routes ?? [], this.#traffic, name)
   }
 
   onChange(run: () => void): Disposable {
