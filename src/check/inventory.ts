@@ -65,7 +65,8 @@ export interface Route extends Subject {
 }
 
 export interface NetworkPolicy extends Subject {
-  readonly selector: Readonly<Record<string, string>>
+  /** Null when it chooses by more than equality: whom, is then unknown here. */
+  readonly selector: Readonly<Record<string, string>> | null
   readonly ingress: boolean
   readonly egress: boolean
   /** Blocks of addresses it lets out to, with what it leaves out. */

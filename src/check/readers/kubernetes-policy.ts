@@ -79,7 +79,10 @@ function networkPolicy(subject: Subject): Inventory['networkPolicies'][number] {
   const rules = itemsOf(at(spec, 'egress'))
   return {
     ...subject,
-    selector: recordOf(at(spec, 'podSelector', 'matchLabels')),
+    selector:
+      at(spec, 'podSelector', 'matchExpressions') === undefined
+        ? recordOf(at(spec, 'podSelector', 'matchLabels'))
+        : null,
     // Without policyTypes a policy is for ingress, and for egress when it has egress rules.
     ingress: types.length === 0 || types.includes('Ingress'),
     egress: types.includes('Egress') || (types.length === 0 && rules.length > 0),

@@ -6,11 +6,19 @@ import { compose, deployment, plan, withObjects, yaml } from './examples.ts'
 import { eachWorkload, fail, listed, pass, set, unknown } from './rule.ts'
 import type { Rule, Verdict } from './rule.ts'
 
-function policiesFor(workload: Workload, inventory: Inventory): readonly NetworkPolicy[] {
-  return inventory.networkPolicies.filter(
-    (policy) => policy.namespace === workload.namespace && selects(policy.selector, workload.pod.labels),
-  )
+/** Policies that choose a workload, and whether there are some of which nobody here knows whom they choose. */
+function policiesFor(
+  workload: Workload,
+  inventory: Inventory,
+): { readonly policies: readonly NetworkPolicy[]; readonly unclear: boolean } {
+  const near = inventory.networkPolicies.filter(({ namespace }) => namespace === workload.namespace)
+  return {
+    policies: near.filter(({ selector }) => selector !== null && selects(selector, workload.pod.labels)),
+    unclear: near.some(({ selector }) => selector === null),
+  }
 }
+
+const unclearPolicy = 'a network policy chooses by expressions, which are not worked out here'
 
 const policyPage = 'https://kubernetes.io/docs/concepts/services-networking/network-policies/'
 
@@ -118,7 +126,9 @@ export const networkRules: readonly Rule[] = [
     good: withObjects(deployment(), policy('  policyTypes: [Ingress]\n  ingress:\n    - from: [{ podSelector: {} }]')),
     check: eachWorkload((workload, inventory) => {
       if (workload.platform !== 'kubernetes' || workload.role === 'job') return null
-      if (policiesFor(workload, inventory).some((found) => found.ingress)) return pass(workload)
+      const { policies, unclear } = policiesFor(workload, inventory)
+      if (policies.some((found) => found.ingress)) return pass(workload)
+      if (unclear) return unknown(workload, unclearPolicy, 'metadata', 'name')
       return fail(workload, 'no network policy says who may dial it', ['metadata', 'name'], {
         left: 'Who dials it is not said here. Begin with a policy that lets in nothing, and add whom you see.',
       })
@@ -137,9 +147,11 @@ export const networkRules: readonly Rule[] = [
     check: eachWorkload((workload, inventory) => {
       if (workload.platform !== 'kubernetes' && workload.platform !== 'stead') return null
       if (workload.platform === 'stead') return pass(workload)
-      const policies = policiesFor(workload, inventory).filter((found) => found.egress)
-      const wide = policies.find((found) => found.opensAllEgress)
+      const { policies: found, unclear } = policiesFor(workload, inventory)
+      const policies = found.filter((policy) => policy.egress)
+      const wide = policies.find((policy) => policy.opensAllEgress)
       if (policies.length > 0 && wide === undefined) return pass(workload)
+      if (policies.length === 0 && unclear) return unknown(workload, unclearPolicy, 'metadata', 'name')
       const message =
         wide === undefined ? 'no network policy says whom it may dial' : `the policy ${wide.name} lets it dial anything`
       return fail(workload, message, ['metadata', 'name'], {
