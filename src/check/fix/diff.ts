@@ -17,7 +17,8 @@ export function unifiedDiff(path: string, before: string, after: string): string
   const body = hunks.map(
     (hunk) => `@@ -${hunk.oldStart},${hunk.oldCount} +${hunk.newStart},${hunk.newCount} @@\n${hunk.lines.join('\n')}\n`,
   )
-  return `--- a/${path}\n+++ b/${path}\n${body.join('')}`
+  const name = path.replace(/^\/+/, '')
+  return `--- a/${name}\n+++ b/${name}\n${body.join('')}`
 }
 
 /** Lines with their newline; a last one without it says so, in the words that `patch` knows. */

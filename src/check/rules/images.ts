@@ -79,7 +79,7 @@ export const imageRules: readonly Rule[] = [
           const { tag, digest } = parseImage(image)
           return digest === null && tag !== null && !image.includes('$')
         },
-        (images) => `${images} has a tag and no digest`,
+        (images) => `no digest says which ${images} is meant`,
         'The digest is known to the registry, which is not asked here: `docker buildx imagetools inspect IMAGE`.',
       ),
     ),
@@ -99,7 +99,7 @@ export const imageRules: readonly Rule[] = [
       decide(
         workload,
         (image) => /\$\{?[A-Za-z_]+\}?$/.test(image) && !/:-/.test(image),
-        (images) => `${images} is decided where it is started`,
+        (images) => `where it is started decides about ${images}`,
         'Write the image, or a default for the variable.',
       ),
     ),
@@ -122,7 +122,7 @@ export const imageRules: readonly Rule[] = [
       return decide(
         workload,
         (image) => parseImage(image).registry === null && image.includes('/') && !image.startsWith('library/'),
-        (images) => `${images} names no registry`,
+        (images) => `no registry is named for ${images}`,
         'Write the registry: docker.io/ when that is meant.',
       )
     }),

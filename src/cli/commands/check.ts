@@ -95,8 +95,8 @@ async function check(input: Input): Promise<ExitCode> {
   const paths = input.arguments.length === 0 ? ['.'] : input.arguments
   const outcome = await look(paths, input)
   if (input.flag('diff')) {
-    for (const { source, text } of fixFindings(outcome.open).files)
-      process.stdout.write(unifiedDiff(source.path, source.text, text))
+    const { files } = fixFindings(outcome.open)
+    process.stdout.write(files.map(({ source, text }) => unifiedDiff(source.path, source.text, text)).join(''))
     return codeOf(outcome)
   }
   if (!input.flag('fix')) return report(outcome, format, input)
