@@ -61,7 +61,7 @@ const renamed: Readonly<Record<string, string>> = {
 
 export function readCloudFormation(source: SourceFile, tree: Tree, inventory: Inventory, documentStart: number): void {
   for (const [name, { value }] of entriesOf(at(tree, 'Resources'))) {
-    const own = textOf(at(value, 'Type')) ?? ''
+    const own = textOf(at(value, 'Type')) ?? '(no type)'
     const subject: Subject = {
       platform: 'cloudformation',
       kind: own,
@@ -76,7 +76,8 @@ export function readCloudFormation(source: SourceFile, tree: Tree, inventory: In
       inventory.unknowns.push(subject)
       continue
     }
-    const path = ['Properties']
+    // What a launch template makes stands one level deeper.
+    const path = own === 'AWS::EC2::LaunchTemplate' ? ['Properties', 'LaunchTemplateData'] : ['Properties']
     const type = types[own] ?? `aws_${(own.split('::').slice(1).join('_') || 'unknown').toLowerCase()}`
     addCloudObject(
       {

@@ -30,6 +30,11 @@ export function readUnit(source: SourceFile, inventory: Inventory): void {
     const message = 'this line is no section, no comment and no key with a value'
     inventory.problems.push({ code: 'check.bad-unit', message, hint: null, place: { source, offset } })
   }
+  if (at(tree, 'Service') === undefined && at(tree, 'Unit') !== undefined) {
+    // It orders others, or ends the machine, and runs nothing itself.
+    inventory.others.push(subject)
+    return
+  }
   if (at(tree, 'Service') === undefined) {
     const message = 'the unit has no section [Service]'
     inventory.problems.push({ code: 'check.bad-unit', message, hint: null, place: placeOf(subject) })

@@ -14,12 +14,17 @@ const severityOf: Readonly<Record<ReturnType<typeof leavingEffort>['effort'], Se
   months: 'high',
 }
 
+/** One answer for each kind of thing of a vendor: leaving it is work that is done once. */
 function* tied(inventory: Inventory): Generator<Verdict> {
-  for (const resource of inventory.resources) {
-    const { effort, reason, alternative } = leavingEffort(resource)
+  const kinds = Map.groupBy(inventory.resources, ({ vendor, kind }) => `${vendor} ${kind}`)
+  for (const members of kinds.values()) {
+    const [first] = members
+    if (first === undefined) continue
+    const { effort, reason, alternative } = leavingEffort(first)
     const severity = severityOf[effort]
-    if (severity === null) yield pass(resource)
-    else yield fail(resource, `leaving it takes ${effort}: ${reason}`, [], { left: alternative, severity })
+    const what = members.length === 1 ? 'leaving it' : `leaving the ${members.length} of this kind`
+    if (severity === null) yield pass(first)
+    else yield fail(first, `${what} takes ${effort}: ${reason}`, [], { left: alternative, severity })
   }
 }
 

@@ -45,6 +45,8 @@ function mounts(workload: Workload): Verdict {
 
 function memoryLimit(workload: Workload): Verdict | null {
   if (workload.platform === 'stead') return pass(workload)
+  // A unit that runs once and ends is no neighbour.
+  if (workload.platform === 'systemd' && workload.role === 'job') return null
   const without = runningContainers(workload.pod).filter((container) => container.limits['memory'] === undefined)
   const [first] = without
   if (first === undefined) return pass(workload)

@@ -25,6 +25,11 @@ function failing(resource: Resource, message: string, left: string): Failure {
   return fail(resource, message, [], { left })
 }
 
+/** A member of an Aurora cluster: zones and backups are the cluster's. */
+function inCluster(resource: Resource): boolean {
+  return resource.facts.engine?.startsWith('aurora') ?? false
+}
+
 /** Services that are encrypted whatever is asked. */
 function encryptsByItself(resource: Resource): boolean {
   if (resource.vendor !== 'AWS') return true
@@ -118,15 +123,17 @@ export const managedRules: readonly Rule[] = [
       ['database'],
       (facts) => facts.backups,
       (value, resource) =>
-        value === false
-          ? failing(
-              resource,
-              'automatic backups are off',
-              'Set backup_retention_period to as many days as a mistake may stay unnoticed.',
-            )
-          : value === undefined
-            ? unknown(resource, 'whether it is backed up is not said, and the default differs by engine')
-            : pass(resource),
+        inCluster(resource)
+          ? null
+          : value === false
+            ? failing(
+                resource,
+                'automatic backups are off',
+                'Set backup_retention_period to as many days as a mistake may stay unnoticed.',
+              )
+            : value === undefined
+              ? unknown(resource, 'whether it is backed up is not said, and the default differs by engine')
+              : pass(resource),
       'whether it is backed up',
     ),
   },
@@ -164,7 +171,7 @@ export const managedRules: readonly Rule[] = [
       ['database'],
       (facts) => facts.multiZone,
       (value, resource) => {
-        if (/dynamodb|DynamoDB|rds_cluster|DBCluster/.test(resource.kind)) return null
+        if (/dynamodb|DynamoDB|rds_cluster|DBCluster/.test(resource.kind) || inCluster(resource)) return null
         return value === true
           ? pass(resource)
           : failing(
