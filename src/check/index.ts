@@ -64,6 +64,7 @@ export { budgetSeconds, burnAlerts, burnRate, fires, secondsToFire } from './ava
 export type { BurnAlert, WindowCount } from './availability/budgets.ts'
 export { assume, assumptions } from './availability/assumptions.ts'
 export type { Assumptions, PartKind } from './availability/assumptions.ts'
+export type { Beside } from './availability/design.ts'
 export { pointsOfFailure, uptimeOf } from './availability/uptime.ts'
 export type { EntryUptime, Improvement, UptimeOptions, UptimeReport } from './availability/uptime.ts'
 

@@ -212,6 +212,13 @@ suite('designs', () => {
     assert.match(text, /99.99999999 %\s+3.2 ms {2}\(an estimate\)/)
     for (const wrong of ['node', 'node=', 'node=2', 'moon=0.9']) assert.equal(assume(assumptions, [wrong]), null)
     assert.ok(pointsOfFailure(report).includes('the machine'))
+    assert.deepEqual(
+      report.beside.map(({ neededTo, label, availability: own }) => [neededTo, label, own]),
+      [
+        ['start', 'docker.io', 0.999],
+        ['notice', 'nothing that is part of it', null],
+      ],
+    )
   })
 
   test('a large design is worked out at once', () => {

@@ -214,24 +214,51 @@ function placesOf(
   }
 }
 
-/** Registries, secrets and monitoring: not on the way of a request, but of starting again and of noticing. */
-export function besideOf(inventory: Inventory): readonly string[] {
-  const registries = new Set(
-    inventory.workloads.flatMap(({ pod }) =>
-      runningContainers(pod).flatMap(({ image }) =>
-        image === null ? [] : [parseImage(image).registry ?? 'docker.io'],
-      ),
-    ),
-  )
-  const watched = inventory.workloads.some(({ name, pod }) =>
-    /prometheus|alertmanager|grafana|otel|datadog|monitor/.test(
-      `${name} ${pod.containers.map(({ image }) => image ?? '').join(' ')}`,
-    ),
-  )
+/** A part that no request passes, and that is missed all the same: when something must start again, or be noticed. */
+export interface Beside {
+  readonly kind: PartKind
+  readonly label: string
+  readonly neededTo: 'start' | 'notice'
+  /** Null when there is none. */
+  readonly availability: number | null
+}
+
+const watchers = /prometheus|alertmanager|grafana|otel|opentelemetry|datadog|newrelic|zabbix|monitor/
+
+/** Registries, stores of secrets and monitoring. Without monitoring every repair starts when somebody calls. */
+export function besideOf(inventory: Inventory, figures: Assumptions): readonly Beside[] {
+  const running = inventory.workloads.flatMap(({ pod }) => runningContainers(pod))
+  const images = running.flatMap(({ image }) => (image === null ? [] : [image]))
+  const registries = new Set(images.map((image) => parseImage(image).registry ?? 'docker.io'))
+  const secrets =
+    inventory.workloads.some(({ kind }) => kind === 'secret') || inventory.configs.some(({ secret }) => secret)
+  const own = inventory.workloads.some(({ platform }) => platform === 'stead')
+  const watched =
+    own || inventory.workloads.some(({ name }) => watchers.test(name)) || images.some((image) => watchers.test(image))
   return [
-    ...(registries.size > 0 ? [`to start again: ${[...registries].sort().join(', ')}`] : []),
-    watched || inventory.workloads.some(({ platform }) => platform === 'stead')
-      ? 'to notice: the monitoring that is part of it'
-      : 'to notice: nothing in the input watches it, so every repair starts when somebody calls',
+    ...[...registries]
+      .sort()
+      .map((registry): Beside => ({
+        kind: 'registry',
+        label: registry,
+        neededTo: 'start',
+        availability: figures.registry,
+      })),
+    ...(secrets
+      ? [
+          {
+            kind: 'secret',
+            label: 'the store of secrets',
+            neededTo: 'start',
+            availability: figures.secret,
+          } satisfies Beside,
+        ]
+      : []),
+    {
+      kind: 'monitoring',
+      label: watched ? 'the monitoring that is part of it' : 'nothing that is part of it',
+      neededTo: 'notice',
+      availability: watched ? figures.monitoring : null,
+    },
   ]
 }

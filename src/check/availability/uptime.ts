@@ -3,7 +3,7 @@ import type { Inventory, Workload } from '../inventory.ts'
 import { assumptions } from './assumptions.ts'
 import type { Assumptions } from './assumptions.ts'
 import { besideOf, entriesOf, reachedFrom, structureOf } from './design.ts'
-import type { Change, Entry } from './design.ts'
+import type { Beside, Change, Entry } from './design.ts'
 import { downtimeSecondsPerYear, ninesOf } from './formulas.ts'
 import { highestMet, ladder } from './ladder.ts'
 import type { Rung } from './ladder.ts'
@@ -39,8 +39,8 @@ export interface EntryUptime {
 export interface UptimeReport {
   readonly entries: readonly EntryUptime[]
   readonly assumptions: Assumptions
-  /** What is not on the way of requests, as sentences. */
-  readonly beside: readonly string[]
+  /** What is not on the way of requests. */
+  readonly beside: readonly Beside[]
 }
 
 export interface UptimeOptions {
@@ -61,7 +61,7 @@ export function uptimeOf(inventory: Inventory, options: UptimeOptions = {}): Upt
   return {
     entries: entries.map((entry) => uptimeOfEntry(entry, inventory, figures, options)),
     assumptions: figures,
-    beside: besideOf(inventory),
+    beside: besideOf(inventory, figures),
   }
 }
 

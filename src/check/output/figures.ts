@@ -2,6 +2,7 @@
 import { assumptionLabels } from '../availability/assumptions.ts'
 import type { Assumptions, PartKind } from '../availability/assumptions.ts'
 import type { Rung } from '../availability/ladder.ts'
+import type { Beside } from '../availability/design.ts'
 import type { EntryUptime, UptimeReport } from '../availability/uptime.ts'
 import type { Complexity } from '../complexity.ts'
 import type { CostReport, CostSum } from '../cost/estimate.ts'
@@ -41,9 +42,14 @@ export function uptimeText(report: UptimeReport, paint: Paint): string {
   return [
     ...report.entries.map((entry) => entryText(entry, paint)),
     ...(first === undefined ? [] : [ladderText(worst(report.entries), paint)]),
-    [paint('bold', 'Not on the way of a request'), ...report.beside.map((line) => `  ${line}`)].join('\n'),
+    [paint('bold', 'Not on the way of a request'), ...report.beside.map(besideText)].join('\n'),
     assumptionsText(report.assumptions, paint),
   ].join('\n\n')
+}
+
+function besideText({ label, neededTo, availability }: Beside): string {
+  const figure = availability === null ? 'so every repair starts when somebody calls' : formatAvailability(availability)
+  return `  to ${neededTo === 'start' ? 'start again' : 'notice'}: ${label} (${figure})`
 }
 
 function worst(entries: readonly EntryUptime[]): EntryUptime {

@@ -105,7 +105,7 @@ export function uptimeJson(report: UptimeReport): Json {
       demandsMet: entry.demandsMet,
     })),
     assumptions: { ...report.assumptions },
-    beside: report.beside,
+    beside: report.beside.map((found) => ({ ...found })),
   }
 }
 
