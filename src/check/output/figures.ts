@@ -26,7 +26,7 @@ export function formatSeconds(seconds: number): string {
 /** As many digits as tell it from its neighbours: `99.63 %`, `99.99964 %`. */
 export function formatAvailability(availability: number): string {
   const digits = availability >= 1 ? 0 : Math.min(12, Math.max(2, Math.ceil(-Math.log10(1 - availability))))
-  return `${(availability * 100).toFixed(digits)} %`
+  return `${Number((availability * 100).toFixed(digits))} %`
 }
 
 export function formatMoney(amount: number, currency: string): string {

@@ -3,7 +3,7 @@ import { placeOf, runningContainers, selects, waysTo } from '../inventory.ts'
 import type { Budget, Inventory, Workload } from '../inventory.ts'
 import { isDataStore } from '../versions/image.ts'
 import { at } from '../tree.ts'
-import { compose, deployment, unit, withObjects, yaml } from './examples.ts'
+import { compose, deployment, unit, withObjects, yaml } from './inputs.ts'
 import { eachWorkload, fail, listed, pass, set, unknown } from './rule.ts'
 import type { Rule, Verdict } from './rule.ts'
 

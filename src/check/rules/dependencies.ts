@@ -3,7 +3,7 @@ import type { LockedPackage, LockFile } from '../inventory.ts'
 import { runningContainers } from '../inventory.ts'
 import { postgresMajorOf, postgresSupport, steadPostgresOf } from '../versions/postgres.ts'
 import { usedVersions, versionRows } from '../versions/report.ts'
-import { yaml } from './examples.ts'
+import { yaml } from './inputs.ts'
 import { eachWorkload, fail, listed, pass, unknown } from './rule.ts'
 import type { CheckOptions, Example, Rule, Severity, Verdict } from './rule.ts'
 

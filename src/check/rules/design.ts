@@ -3,7 +3,7 @@ import { runningContainers, waysTo } from '../inventory.ts'
 import type { Inventory, Workload } from '../inventory.ts'
 import { leavingEffort } from '../vendor.ts'
 import { parseImage } from '../versions/image.ts'
-import { deployment, plan, yaml } from './examples.ts'
+import { deployment, plan, yaml } from './inputs.ts'
 import { eachWorkload, fail, listed, pass } from './rule.ts'
 import type { Rule, Severity, Verdict } from './rule.ts'
 

@@ -2,7 +2,7 @@
 import { runningContainers } from '../inventory.ts'
 import type { Workload } from '../inventory.ts'
 import { at } from '../tree.ts'
-import { compose, deployment, unit } from './examples.ts'
+import { compose, deployment, unit } from './inputs.ts'
 import { eachWorkload, fail, listed, pass } from './rule.ts'
 import type { Rule, Verdict } from './rule.ts'
 

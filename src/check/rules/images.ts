@@ -2,7 +2,7 @@
 import { parseImage } from '../versions/image.ts'
 import type { Workload } from '../inventory.ts'
 import type { Container } from '../pod.ts'
-import { compose, deployment, yaml } from './examples.ts'
+import { compose, deployment, yaml } from './inputs.ts'
 import { eachWorkload, fail, listed, pass } from './rule.ts'
 import type { Rule, Verdict } from './rule.ts'
 

@@ -1,6 +1,6 @@
 /** Rules about managed things of clouds: storage, databases, buckets, machines. */
 import type { Inventory, Resource, ResourceFacts, ResourceService } from '../inventory.ts'
-import { plan } from './examples.ts'
+import { plan } from './inputs.ts'
 import { fail, pass, unknown } from './rule.ts'
 import type { Failure, Rule, Verdict } from './rule.ts'
 

@@ -2,7 +2,7 @@
 import { placeOf, runningContainers, selects, waysTo } from '../inventory.ts'
 import type { Inventory, NetworkPolicy, Opening, Workload } from '../inventory.ts'
 import { isDataStore } from '../versions/image.ts'
-import { compose, deployment, plan, withObjects, yaml } from './examples.ts'
+import { compose, deployment, plan, withObjects, yaml } from './inputs.ts'
 import { eachWorkload, fail, listed, pass, set, unknown } from './rule.ts'
 import type { Rule, Verdict } from './rule.ts'
 

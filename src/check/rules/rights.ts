@@ -1,7 +1,7 @@
 /** Rules about rights: roles of Kubernetes, policies of clouds, tokens that lie about. */
 import type { Binding, Grant, Inventory, Workload } from '../inventory.ts'
 import { at, booleanOf } from '../tree.ts'
-import { deployment, plan, yaml } from './examples.ts'
+import { deployment, plan, yaml } from './inputs.ts'
 import { eachWorkload, fail, listed, pass, set } from './rule.ts'
 import type { Rule, Verdict } from './rule.ts'
 

@@ -2,7 +2,7 @@
 import type { Config, Resource, Workload } from '../inventory.ts'
 import { at } from '../tree.ts'
 import type { Path } from '../tree.ts'
-import { compose, deployment, plan, yaml } from './examples.ts'
+import { compose, deployment, plan, yaml } from './inputs.ts'
 import { eachWorkload, fail, listed, pass, unknown } from './rule.ts'
 import type { Rule, Verdict } from './rule.ts'
 

@@ -3,7 +3,7 @@ import { placeOf, reachedBy, subjectsOf } from '../inventory.ts'
 import type { Inventory, WayIn } from '../inventory.ts'
 import { admit } from '../pod-security/evaluate.ts'
 import { policyOf } from '../pod-security/versions.ts'
-import { deployment, withObjects, yaml } from './examples.ts'
+import { deployment, withObjects, yaml } from './inputs.ts'
 import { eachWorkload, fail, pass, unknown } from './rule.ts'
 import type { Rule, Verdict } from './rule.ts'
 
