@@ -236,14 +236,12 @@ export function besideOf(inventory: Inventory, figures: Assumptions): readonly B
   const watched =
     own || inventory.workloads.some(({ name }) => watchers.test(name)) || images.some((image) => watchers.test(image))
   return [
-    ...[...registries]
-      .sort()
-      .map((registry): Beside => ({
-        kind: 'registry',
-        label: registry,
-        neededTo: 'start',
-        availability: figures.registry,
-      })),
+    ...[...registries].sort().map((registry): Beside => ({
+      kind: 'registry',
+      label: registry,
+      neededTo: 'start',
+      availability: figures.registry,
+    })),
     ...(secrets
       ? [
           {
