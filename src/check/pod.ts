@@ -68,7 +68,7 @@ export interface Container {
 
 export interface Volume {
   readonly name: string
-  /** The field that says what it is, as in `hostPath` or `emptyDir`; '' for none of those known. */
+  /** The field that says what it is, as in `hostPath` or `emptyDir`. */
   readonly type: string
   /** Of a directory of the node. */
   readonly hostPath: string | null

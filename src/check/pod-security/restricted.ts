@@ -42,7 +42,7 @@ export function restrictedVolumes(pod: Pod): Forbidden | null {
   const allowed = managedVolumes.split(' ')
   const bad = pod.volumes.filter((volume) => !allowed.includes(volume.type))
   if (bad.length === 0) return null
-  const types = distinct(bad.map((volume) => (volume.type === '' ? 'unknown' : volume.type)))
+  const types = distinct(bad.map((volume) => volume.type))
   const names = bad.map((volume) => volume.name)
   return {
     reason: 'restricted volume types',

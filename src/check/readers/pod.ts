@@ -2,7 +2,7 @@
 import { noContainerSecurity, noSecurity } from '../pod.ts'
 import type { Container, ContainerRole, ContainerSecurity, EnvironmentValue, Pod, Security, Volume } from '../pod.ts'
 import type { Problem, SourceFile } from '../source.ts'
-import { at, booleanOf, entriesOf, itemsOf, numberOf, offsetAt, recordOf, textOf, textsOf } from '../tree.ts'
+import { at, booleanOf, itemsOf, numberOf, offsetAt, recordOf, textOf, textsOf } from '../tree.ts'
 import type { Path, Tree } from '../tree.ts'
 
 /** Kinds of volumes, in the order in which the standards look for them. */
@@ -208,15 +208,11 @@ function probeHosts(container: Tree): readonly string[] {
 }
 
 function readVolume(item: Tree, path: Path): Volume {
-  const type = volumeTypes.find((candidate) => at(item, candidate) !== undefined)
-  const unknown = entriesOf(item).some(
-    ([key, { value }]) =>
-      key !== 'name' && !volumeTypes.includes(key) && (value.kind !== 'scalar' || value.value !== null),
-  )
+  // The API server makes an empty directory of a volume that says nothing, or nothing it knows.
+  const type = volumeTypes.find((candidate) => at(item, candidate) !== undefined) ?? 'emptyDir'
   return {
     name: textOf(at(item, 'name')) ?? '',
-    // The API server makes an empty directory of a volume that says nothing, also of `emptyDir:` without a value.
-    type: type ?? (unknown ? '' : 'emptyDir'),
+    type,
     hostPath: type === 'hostPath' ? (textOf(at(item, 'hostPath', 'path')) ?? '') : null,
     source:
       textOf(at(item, 'configMap', 'name')) ??

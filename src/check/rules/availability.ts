@@ -34,7 +34,8 @@ function oneCopy(workload: Workload, inventory: Inventory): Verdict | null {
   if (copies > 1) return pass(workload)
   const store =
     workload.stateful || runningContainers(workload.pod).some(({ image }) => image !== null && isDataStore(image))
-  return fail(workload, 'others depend on it, and there is one of it', ['spec', 'replicas'], {
+  const path = workload.platform === 'kubernetes' ? ['spec', 'replicas'] : workload.podPath
+  return fail(workload, 'others depend on it, and there is one of it', path, {
     left: store
       ? 'It keeps state: a second copy needs replication that the program itself must do, or a standby.'
       : 'Whether two can run side by side is known only to who made it: programs that keep nothing between requests can.',
