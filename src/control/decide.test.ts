@@ -282,6 +282,42 @@ suite('control decides', () => {
     assert.deepEqual(nodes('two'), ['n1', 'n2'])
   })
 
+  test('a new version of a secret replaces its users one by one, spread as before, and runs no job again', () => {
+    const world = new World()
+    world.nodes.set('n2', here)
+    const uses = [{ as: 'key', part: 'key' }]
+    const key = { kind: 'resource', name: 'key', type: 'secret', config: null, files: null } as const
+    const graph = graphOf({ ...job('migrate', null), uses }, key, { ...service('web', 2), uses })
+    const version = (current: number): void => {
+      const rotation = { at: 'steady' } as const
+      world.credentials.set('shop/key', { current, rotation, createdMs: 0, source: 'generated', values: new Map() })
+    }
+    version(1)
+    world.want(graph, 'one')
+    world.settle()
+    world.obey()
+    world.report(world.of('migrate')[0]?.id ?? '', 'succeeded')
+    world.gatewayFollows()
+    version(2)
+    for (let round = 0; round < 20; round += 1) {
+      world.settle()
+      assert.ok(world.of('web', 'active').length <= 3, 'never more than one above the wanted number')
+      const serving = world.of('web', 'active').filter(({ id }) => world.statuses.get(id)?.phase === 'ready')
+      assert.ok(serving.length >= 2, 'never fewer serve than are wanted')
+      for (const { id, phase } of world.of('web')) world.report(id, phase === 'stopping' ? 'stopped' : 'ready')
+      world.gatewayFollows()
+    }
+    assert.deepEqual(
+      world
+        .of('web')
+        .map(({ node, secrets }) => `${node} ${secrets['key']}`)
+        .toSorted(),
+      ['n1 2', 'n2 2'],
+    )
+    assert.equal(world.of('migrate').length, 1)
+    assert.equal(world.settle(), 0)
+  })
+
   test('what was not heard of since control started is not taken for dead', () => {
     const world = new World()
     world.want(graphOf(service('web', 1)), 'one')
