@@ -58,6 +58,7 @@ suite('deploy to a bare server', { skip }, () => {
       'send and unpack',
       'see that stead serve runs',
       'bundle the parts',
+      'hand it over',
     ]) {
       const deploying = box.startDeploy()
       await deploying.until(new RegExp(`✓ ${step}`), 120_000)
@@ -117,6 +118,11 @@ suite('deploy to a bare server', { skip }, () => {
       (count) => count === 0,
     )
     assert.equal(await answers(box), 'ok')
+    box.client.write({ 'web/server.js': `setTimeout(() => {${server}}, 5000)` })
+    const watched = box.startDeploy()
+    await watched.until(/✓ hand it over/)
+    assert.equal((await watched.stop('SIGINT')).code, 1, watched.output())
+    assert.match(watched.output(), /not followed any more\n *The deployment goes on: see `stead status ssh:\/\/box`/)
     succeeded(await box.deploy())
   })
 

@@ -257,6 +257,15 @@ suite('people', () => {
     assert.ok(end)
   })
 
+  test('a stream that nobody wants any more ends before it began', { timeout: 20_000 }, async () => {
+    await using bench = await Bench.open()
+    const abort = new AbortController()
+    const lines = bench.owner.logs('shop', null, { tail: null, follow: true, signal: abort.signal })
+    const first = lines[Symbol.asyncIterator]().next()
+    abort.abort()
+    assert.equal((await first).done, true)
+  })
+
   test("nothing secret is kept, and the file is its owner's", async () => {
     await using bench = await Bench.open()
     await bench.person('ann', 'viewer')
