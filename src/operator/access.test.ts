@@ -427,6 +427,24 @@ suite('what is recorded', () => {
     assert.deepEqual(await read(await bench.person('vic', 'viewer')), [])
   })
 
+  test('who comes and looks over and over is counted, and changes stay one by one', async () => {
+    await using bench = await Bench.open()
+    for (let count = 0; count < 30; count += 1) {
+      const { socket } = await become(bench.ownSocket, 'owner')
+      socket.destroy()
+      await bench.owner.people()
+    }
+    await bench.owner.down('shop')
+    bench.clock.advance(600_000)
+    await bench.owner.people()
+    const lines = await bench.record()
+    const of = (operation: string): AuditLine[] => lines.filter((line) => line.operation === operation)
+    assert.equal(of('login').length, 1)
+    assert.equal(of('GET /v1/people').length, 11)
+    assert.equal(of('GET /v1/people').at(-1)?.omitted, 20)
+    assert.equal(of('POST /v1/apps/:app/down').length, 2)
+  })
+
   test('a storm of refusals is counted, not written', async () => {
     await using bench = await Bench.open()
     const vic = await bench.person('vic', 'viewer')
