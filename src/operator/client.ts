@@ -160,6 +160,8 @@ async function value<T>(at: Address, method: string, path: string, body?: unknow
 /** Asks for JSON values, one a line. */
 async function* lines<T>(at: Address, path: string, signal: AbortSignal): AsyncIterable<T> {
   const answer = await ask(at, 'GET', path)
+  // A reader that was closed before it is read from never ends.
+  if (signal.aborted) return void answer.destroy()
   const reader = createInterface({ input: answer })
   // The reader does not end by itself with a stream that is cut off.
   const abort = (): void => {
@@ -167,7 +169,6 @@ async function* lines<T>(at: Address, path: string, signal: AbortSignal): AsyncI
     reader.close()
   }
   answer.once('close', () => reader.close())
-  if (signal.aborted) abort()
   signal.addEventListener('abort', abort, { once: true })
   try {
     for await (const line of reader) yield JSON.parse(line) as T
