@@ -37,6 +37,7 @@ const web: ServicePart = {
   http: 80,
   ready: { kind: 'started', timeoutMs: 1000 },
   replicas: 1,
+  onSecretChange: 'restart',
 }
 
 function world(phases: Readonly<Record<string, Phase>>, connected = true): ControlState {
@@ -50,7 +51,7 @@ function world(phases: Readonly<Record<string, Phase>>, connected = true): Contr
   }
   const record = (id: string, phase: InstanceRecord['phase']): [string, InstanceRecord] => {
     const numbers = { release: 1, sinceMs: 0, retiredAtRevision: 0 }
-    return [id, { id, app: 'shop', node: 'n1', part: web, bundle: 'b', phase, ...numbers }]
+    return [id, { id, app: 'shop', node: 'n1', part: web, bundle: 'b', phase, secrets: {}, ...numbers }]
   }
   const endpoint = { kind: 'tcp', host: '127.0.0.1', port: 1 } as const
   const status = (id: string, phase: Phase) =>
@@ -60,6 +61,7 @@ function world(phases: Readonly<Record<string, Phase>>, connected = true): Contr
     apps: new Map([['shop', { graph, bundles: {}, release: 1, home: 'n1', wanted: true }]]),
     instances: new Map([record('shop.web.1', 'active'), record('shop.web.0', 'retiring')]),
     identities: new Map(),
+    credentials: new Map(),
     jobs: new Map(),
     nodes: new Map([['n1', node]]),
     gateways: new Map(),

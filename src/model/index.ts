@@ -19,8 +19,20 @@ export { toGraph } from './app.ts'
 export { parseGraph } from './parse.ts'
 export { describeDiff, diffGraphs } from './diff.ts'
 export type { Change, FieldChange } from './diff.ts'
-export { graphVersion } from './graph.ts'
-export type { Graph, JobPart, Limits, Part, Ready, ResourcePart, Route, Runnable, ServicePart, Use } from './graph.ts'
+export { graphVersion, secretChanges } from './graph.ts'
+export type {
+  Graph,
+  JobPart,
+  Limits,
+  Part,
+  Ready,
+  ResourcePart,
+  Route,
+  Runnable,
+  SecretChange,
+  ServicePart,
+  Use,
+} from './graph.ts'
 export { envPrefix } from './patterns.ts'
 export { formatBytes, formatDuration, parseBytes, parseDuration } from './units.ts'
 export { describePart } from './values.ts'
