@@ -25,7 +25,7 @@ export interface PickLimits {
 /** The candidates that count now, those without a place among them, and the places that each has. */
 export interface Eligible<T> {
   readonly candidates: readonly T[]
-  room(candidate: T): number
+  readonly room: (candidate: T) => number
 }
 
 /** Which candidates count. */
