@@ -7,20 +7,21 @@ import { createServer } from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { SteadError, systemClock, systemCodeOf, systemRandom } from '../base/index.ts'
+import { systemClock, systemCodeOf, systemRandom } from '../base/index.ts'
 import type { Clock, Random } from '../base/index.ts'
 import type { Endpoint } from '../network/index.ts'
 import type { RouteTable, TrafficReport } from '../protocol/index.ts'
 import type { Core } from './core.ts'
 import { Doorman } from './doorman.ts'
+import type { BoundAddress, EngineCapability, EngineFeature, GatewayEngine } from './engine.ts'
 import { Exchange } from './exchange.ts'
 import { addGatewayHeaders, readHead } from './headers.ts'
 import { IdSource, requestIds } from './ids.ts'
 import { defaultLimits } from './limits.ts'
 import type { GatewayLimits } from './limits.ts'
+import { listenError } from './listen-error.ts'
 import { countRejected, outcomeOf } from './metrics.ts'
 import type { RouteMetrics, TargetMetrics } from './metrics.ts'
-import { portHolder } from './port-holder.ts'
 import { renderProblem } from './problem.ts'
 import type { Cause } from './problem.ts'
 import type { RouteState } from './route-state.ts'
@@ -45,11 +46,6 @@ export interface GatewayOptions {
   readonly random?: Random
 }
 
-export interface BoundAddress {
-  readonly host: string
-  readonly port: number
-}
-
 interface Found {
   readonly state: RouteState
   readonly target: string
@@ -67,7 +63,22 @@ export function createGateway(options: GatewayOptions): Gateway {
   return new Gateway(options)
 }
 
-export class Gateway implements AsyncDisposable {
+const native: EngineCapability = { level: 'native', note: '' }
+
+export class Gateway implements GatewayEngine {
+  readonly capabilities: Readonly<Record<EngineFeature, EngineCapability>> = {
+    'latency-histograms': native,
+    'rejections-by-cause': native,
+    pages: native,
+    breakers: native,
+    'retry-budget': native,
+    priorities: native,
+    groups: native,
+    sticky: native,
+    compression: native,
+    'body-limit': native,
+    'websocket-goodbye': native,
+  }
   readonly #core: Core
   readonly #table: LiveTable
   readonly #meter = new TrafficMeter()
@@ -320,27 +331,4 @@ export class Gateway implements AsyncDisposable {
 
 function isAddressInfo(address: string | AddressInfo | null): address is AddressInfo {
   return address !== null && typeof address === 'object'
-}
-
-async function listenError(error: unknown, host: string, port: number): Promise<unknown> {
-  const code = systemCodeOf(error)
-  if (code === 'EADDRINUSE') {
-    const holder = await portHolder(port)
-    return new SteadError({
-      code: 'gateway.port-taken',
-      message: `Port ${port} on ${host} is taken${holder === null ? '' : ` by ${holder}`}.`,
-      hint: 'Stop what listens there, or choose another port.',
-      retry: 'later',
-      cause: error,
-    })
-  }
-  if (code === 'EACCES' || code === 'EADDRNOTAVAIL') {
-    return new SteadError({
-      code: 'gateway.port-refused',
-      message: `The system does not let the gateway listen on port ${port} of ${host} (${code}).`,
-      hint: 'Ports below 1024 need a right of their own; the address must be one of this machine.',
-      cause: error,
-    })
-  }
-  return error
 }
