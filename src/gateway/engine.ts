@@ -18,7 +18,7 @@ export const engineFeatures = [
   'rejections-by-cause',
   'pages',
   'breakers',
-  'retry-budget',
+  'safe-retries',
   'priorities',
   'groups',
   'sticky',

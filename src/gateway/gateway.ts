@@ -71,7 +71,7 @@ export class Gateway implements GatewayEngine {
     'rejections-by-cause': native,
     pages: native,
     breakers: native,
-    'retry-budget': native,
+    'safe-retries': native,
     priorities: native,
     groups: native,
     sticky: native,

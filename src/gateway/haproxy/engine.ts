@@ -52,11 +52,11 @@ export const haproxyCapabilities: Readonly<Record<EngineFeature, EngineCapabilit
   'rejections-by-cause': { level: 'refused', note: 'its own answers are counted among the 4xx and 5xx' },
   pages: { level: 'emulated', note: 'text with the request id; no drawing, no JSON' },
   breakers: { level: 'refused', note: 'a refused connection is tried once at another instance, each time' },
-  'retry-budget': { level: 'refused', note: 'safe requests are sent a second time without a budget' },
+  'safe-retries': { level: 'refused', note: 'only what was never sent is sent again' },
   priorities: { level: 'refused', note: 'a table with a priority other than normal is not taken' },
   groups: { level: 'emulated', note: 'weights in 256 steps of the largest; not counted by group' },
   sticky: { level: 'refused', note: 'a table with sticky routes is not taken' },
-  compression: { level: 'emulated', note: 'gzip only' },
+  compression: { level: 'emulated', note: 'gzip only, on routes that say compress: true' },
   'body-limit': { level: 'emulated', note: 'by Content-Length; a chunked body is not bounded' },
   'websocket-goodbye': { level: 'refused', note: 'WebSockets are cut off after cutMs' },
 }
