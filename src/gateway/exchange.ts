@@ -3,30 +3,36 @@
  * answer or a cut connection, never two answers; an instance's place is given back exactly once; a request is sent a
  * second time only when the first time cannot have had an effect.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Client, Dispatcher } from 'undici'
+import type { Dispatcher } from 'undici'
 import { messageOf } from '../base/index.ts'
+import type { ClientConnection, ClientRequest, ClientResponse } from './client-side.ts'
 import { causeOf } from './core.ts'
 import type { Core } from './core.ts'
+import { isGrpc, renderGrpcProblem } from './grpc.ts'
+import type { Patience } from './grpc.ts'
 import { headerPairs, readResponseHead } from './headers.ts'
 import { observe } from './histogram.ts'
 import { outcomeOf } from './metrics.ts'
 import { renderProblem } from './problem.ts'
-import type { Cause } from './problem.ts'
+import type { Cause, RenderedProblem } from './problem.ts'
 import { pickLeast } from './route-state.ts'
 import type { RouteState } from './route-state.ts'
 import { Upload } from './upload.ts'
-import type { Flight, Upstream } from './upstream.ts'
+import type { Connection, Flight, Upstream } from './upstream.ts'
 
 /** A request that found its route. */
 export interface RoutedRequest {
-  readonly request: IncomingMessage
-  readonly response: ServerResponse
+  readonly request: ClientRequest
+  readonly response: ClientResponse
   readonly state: RouteState
   /** Path and query, as they go to the instance. */
   readonly target: string
   readonly headers: string[]
   readonly requestId: string
+  /** What the gateway adds to the headers of the answer. */
+  readonly answerHeaders: readonly string[]
+  /** How long the client is content to wait; null: as the route says. */
+  readonly patience: Patience | null
   /** The client waits for leave to send its body. */
   readonly expectsContinue: boolean
   /** Its response is over, whole or not. */
@@ -39,7 +45,7 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
   readonly #startedMs: number
   readonly #upload: Upload | null
   #upstream: Upstream | null = null
-  #client: Client | null = null
+  #client: Connection | null = null
   #avoid: Upstream | null = null
   #attempts = 0
   #sent = false
@@ -55,10 +61,11 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
     this.#core = core
     this.#routed = routed
     this.#startedMs = core.clock.monotonicMs()
-    const { request, response, state, expectsContinue } = routed
+    const { request, response, state, expectsContinue, patience } = routed
+    const idleMs = patience?.bodyIdleMs ?? core.limits.bodyIdleMs
     this.#upload = !hasBody(request)
       ? null
-      : new Upload(request, state.bodyBytesMax, core, {
+      : new Upload(request, { bytesMax: state.bodyBytesMax, idleMs }, core, {
           onStart: () => {
             if (expectsContinue) response.writeContinue()
           },
@@ -68,16 +75,17 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
   }
 
   /** The connection it came in by. */
-  get socket(): IncomingMessage['socket'] {
+  get socket(): ClientConnection {
     return this.#routed.request.socket
   }
 
-  /** Sends it on its way. `refused` answers it at once instead. */
-  start(refused: Cause | null): void {
+  /** Sends it on its way. `instead` answers it at once. */
+  start(instead: Cause | RenderedProblem | null): void {
     const { request, response, state } = this.#routed
     state.metrics.inFlight += 1
     response.once('close', () => this.#closed())
-    if (refused !== null) return this.#fail(refused)
+    if (typeof instead === 'string') return this.#fail(instead)
+    if (instead !== null) return this.#answer(instead)
     if (Number(request.headers['content-length'] ?? 0) > state.bodyBytesMax) return this.#fail('too-large')
     this.#place()
   }
@@ -110,7 +118,7 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
   }
 
   #send(upstream: Upstream): void {
-    const { request, state, target, headers } = this.#routed
+    const { request, target, headers } = this.#routed
     this.#upstream = upstream
     this.#attempts += 1
     this.#sent = false
@@ -123,7 +131,7 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
         body: this.#upload?.stream ?? null,
         reset: false,
         // While a body is being sent it is the client who may be slow: the wait for an answer starts after it.
-        headersTimeout: this.#upload === null ? state.responseMs : 0,
+        headersTimeout: this.#upload === null ? this.#responseMs : 0,
         bodyTimeout: this.#core.limits.streamIdleMs,
       },
       this,
@@ -136,7 +144,11 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
 
   onRequestSent(): void {
     if (this.#upload === null || this.#answered || this.#upstream === null) return
-    this.#timer = this.#core.clock.after(this.#routed.state.responseMs, () => this.#fail('timed-out'))
+    this.#timer = this.#core.clock.after(this.#responseMs, () => this.#fail('timed-out'))
+  }
+
+  get #responseMs(): number {
+    return this.#routed.patience?.responseMs ?? this.#routed.state.responseMs
   }
 
   onResponseStart(
@@ -152,9 +164,10 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
     const { request, response } = this.#routed
     this.#contentLength = head.contentLength
     // Only a chunked body can have trailers.
-    const chunked = head.contentLength === -1 && request.httpVersionMinor > 0 && request.method !== 'HEAD'
+    const chunked = head.contentLength === -1 && request.httpVersion !== '1.0' && request.method !== 'HEAD'
     this.#trailers = chunked && status !== 204 && status !== 304
     if (this.#trailers && head.trailer !== null) head.headers.push('trailer', head.trailer)
+    head.headers.push(...this.#routed.answerHeaders)
     if (this.#core.closing || this.#neverContinued()) head.headers.push('connection', 'close')
     if (statusText === undefined || statusText === '') response.writeHead(status, head.headers)
     else response.writeHead(status, statusText, head.headers)
@@ -232,11 +245,20 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
       response.destroy()
       return
     }
-    this.#answered = true
     state.metrics.rejected += 1
     const { app, part } = state.route
     const problem = { cause, requestId, app, part, ...(detail === undefined ? {} : { detail }) }
-    const rendered = renderProblem(problem, request.headers.accept)
+    const rendered = isGrpc(request.headers)
+      ? renderGrpcProblem(problem)
+      : renderProblem(problem, request.headers.accept)
+    this.#answer(rendered)
+  }
+
+  /** Answers it without an instance. */
+  #answer(rendered: RenderedProblem): void {
+    const { request, response, state, answerHeaders } = this.#routed
+    this.#answered = true
+    rendered.headers.push(...answerHeaders)
     if (this.#core.closing || this.#neverContinued()) rendered.headers.push('connection', 'close')
     if (request.method !== 'HEAD') state.metrics.bytesOut += Buffer.byteLength(rendered.body)
     response.writeHead(rendered.status, rendered.reason, rendered.headers)
@@ -273,7 +295,7 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
 }
 
 /** Whether a request comes with a body. */
-function hasBody(request: IncomingMessage): boolean {
+function hasBody(request: ClientRequest): boolean {
   const { headers } = request
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }

@@ -1,5 +1,5 @@
 /**
- * The way in to apps: a node:http server in front, kept-alive connections to instances behind. It is given whole route
+ * The way in to apps: node:http, node:http2 and node:tls in front, kept-alive connections to instances behind. It is given whole route
  * tables and never routes a new request by an older one than it has acknowledged; an instance that has left the table is
  * reported drained when nothing is in flight to it any more. It keeps serving from the table it has, whoever else is down.
  */
@@ -7,34 +7,53 @@ import { createServer } from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { SteadError, systemClock, systemCodeOf, systemRandom } from '../base/index.ts'
+import { assert, systemClock, systemCodeOf, systemRandom } from '../base/index.ts'
 import type { Clock, Random } from '../base/index.ts'
 import type { Endpoint } from '../network/index.ts'
 import type { RouteTable } from '../protocol/index.ts'
+import type { ClientConnection, ClientRequest, ClientResponse } from './client-side.ts'
 import type { Core } from './core.ts'
+import { Doors } from './doors.ts'
 import { Exchange } from './exchange.ts'
+import { grpcPatience } from './grpc.ts'
 import { addGatewayHeaders, readHead } from './headers.ts'
 import { IdSource, requestIds } from './ids.ts'
 import { defaultLimits } from './limits.ts'
 import type { GatewayLimits } from './limits.ts'
+import { listenError } from './listen-error.ts'
 import type { RouteMetrics } from './metrics.ts'
-import { portHolder } from './port-holder.ts'
+import { challengeAnswer, hstsHeaders, redirectAnswer } from './own-answers.ts'
+import { Passage } from './passage.ts'
 import { renderProblem } from './problem.ts'
-import type { Cause } from './problem.ts'
+import type { Cause, RenderedProblem } from './problem.ts'
 import type { RouteState } from './route-state.ts'
 import { hostOf, originForm, routablePath } from './routes.ts'
+import type { CertificateFinder } from './secure.ts'
+import { StreamPorts } from './stream-ports.ts'
 import { LiveTable } from './table.ts'
 import type { Acknowledgement } from './table.ts'
 import { Tunnel, answerRaw } from './tunnel.ts'
+import type { TunnelFlight } from './upstream.ts'
 
 export interface GatewayOptions {
   /** Opens a stream to an instance; a network driver's `connect`. */
   readonly connect: (endpoint: Endpoint) => Socket
   /** An instance that has left the table has nothing in flight any more: it may stop. */
   readonly onDrained?: (instance: string) => void
+  /** With it the gateway speaks TLS, and answers ACME's challenges. */
+  readonly certificates?: CertificateFinder
+  /** The address of ports that routes for plain TCP open. Default 127.0.0.1. */
+  readonly streamHost?: string
+  /** What somebody should know, one sentence: a route's port is taken. */
+  readonly onNotice?: (text: string) => void
   readonly limits?: Partial<GatewayLimits>
   readonly clock?: Clock
   readonly random?: Random
+}
+
+export interface ListenOptions {
+  /** Whether TLS is spoken here, beside plain HTTP. Default: when the gateway has certificates. */
+  readonly tls?: boolean
 }
 
 export interface BoundAddress {
@@ -47,7 +66,9 @@ interface Found {
   readonly target: string
   readonly headers: string[]
   readonly requestId: string
-  readonly refused: Cause | null
+  readonly answerHeaders: readonly string[]
+  /** What answers it in place of an instance. */
+  readonly instead: Cause | RenderedProblem | null
 }
 
 /** Makes a gateway that listens nowhere yet and has no routes. */
@@ -58,9 +79,12 @@ export function createGateway(options: GatewayOptions): Gateway {
 export class Gateway implements AsyncDisposable {
   readonly #core: Core
   readonly #table: LiveTable
+  readonly #certificates: CertificateFinder | null
+  readonly #doors: Doors
+  readonly #streamPorts: StreamPorts
   readonly #servers = new Set<Server>()
   readonly #exchanges = new Set<Exchange>()
-  readonly #tunnels = new Set<Tunnel>()
+  readonly #tunnels = new Set<TunnelFlight>()
   #onQuiet: (() => void) | null = null
 
   constructor(options: GatewayOptions) {
@@ -72,14 +96,40 @@ export class Gateway implements AsyncDisposable {
     }
     const onDrained = (instance: string): void => options.onDrained?.(instance)
     this.#table = new LiveTable(this.#core, { connect: options.connect, onDrained })
+    this.#certificates = options.certificates ?? null
+    this.#doors = new Doors(this.#core, {
+      certificates: this.#certificates,
+      serves: (host) => this.#table.serves(host),
+      passage: (host) => {
+        const state = this.#table.matchName(host)
+        return state === undefined ? null : (socket, begun) => this.#pass(socket, begun, state)
+      },
+      onHttp2: (request, response, connection) => {
+        const expectsContinue = request.headers.expect?.toLowerCase() === '100-continue'
+        this.#serve(request, response, expectsContinue, connection)
+      },
+      onSilent: (socket) => this.#refuseRaw('client-timed-out', socket),
+    })
+    this.#streamPorts = new StreamPorts(this.#core, {
+      host: options.streamHost ?? '127.0.0.1',
+      onConnection: (port, socket) => {
+        const state = this.#table.matchPort(port)
+        if (state === undefined) socket.destroy()
+        else this.#pass(socket, Buffer.alloc(0), state)
+      },
+      onNotice: (text) => options.onNotice?.(text),
+    })
   }
 
   /**
    * Starts to listen; port 0 chooses a free one. May be called for several addresses. Throws `gateway.port-taken` (with the
    * holder, where the machine tells) and `gateway.port-refused`.
    */
-  async listen(port: number, host = '127.0.0.1'): Promise<BoundAddress> {
+  async listen(port: number, host = '127.0.0.1', options: ListenOptions = {}): Promise<BoundAddress> {
+    const tls = options.tls ?? this.#certificates !== null
+    assert(!tls || this.#certificates !== null, 'a gateway that speaks TLS has certificates')
     const server = this.#createServer()
+    this.#doors.guard(server, tls)
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     server.once('error', reject)
     server.listen(port, host, resolve)
@@ -90,7 +140,9 @@ export class Gateway implements AsyncDisposable {
     }
     this.#servers.add(server)
     const address = server.address()
-    return isAddressInfo(address) ? { host: address.address, port: address.port } : { host, port }
+    const bound = isAddressInfo(address) ? { host: address.address, port: address.port } : { host, port }
+    if (tls) this.#doors.addTlsPort(bound.port)
+    return bound
   }
 
   /**
@@ -99,7 +151,9 @@ export class Gateway implements AsyncDisposable {
    * Throws `gateway.duplicate-route`, and then keeps the table it has.
    */
   apply(table: RouteTable): Acknowledgement {
-    return this.#table.apply(table)
+    const answer = this.#table.apply(table)
+    if (!this.#core.closing) this.#streamPorts.set(this.#table.ports)
+    return answer
   }
 
   /** Requests and WebSockets in flight to an instance, also after it has left the table. */
@@ -128,9 +182,12 @@ export class Gateway implements AsyncDisposable {
       server.closeIdleConnections()
       return promise
     })
+    this.#streamPorts.set(new Set())
+    this.#doors.goAway()
     for (const tunnel of this.#tunnels) tunnel.goAway()
     await this.#quiet()
     for (const tunnel of this.#tunnels) tunnel.cut()
+    this.#doors.cut()
     for (const server of this.#servers) server.closeAllConnections()
     this.#table.leaveAll()
     await Promise.all(closed)
@@ -166,49 +223,80 @@ export class Gateway implements AsyncDisposable {
     return server
   }
 
-  #serve(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
+  #serve(
+    request: ClientRequest,
+    response: ClientResponse,
+    expectsContinue: boolean,
+    connection: ClientConnection = request.socket,
+  ): void {
     const full = this.#exchanges.size >= this.#core.limits.requestsMax
-    const { refused, ...found } = this.#find(request, full)
+    const { instead, ...found } = this.#find(request, connection, full)
+    const patience = grpcPatience(request.headers, this.#core.limits)
     const onOver = (exchange: Exchange): void => {
       this.#exchanges.delete(exchange)
       this.#checkQuiet()
     }
-    const exchange = new Exchange(this.#core, { request, response, expectsContinue, onOver, ...found })
+    const exchange = new Exchange(this.#core, { request, response, expectsContinue, patience, onOver, ...found })
     this.#exchanges.add(exchange)
-    exchange.start(refused)
+    exchange.start(instead)
   }
 
   #tunnel(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const full = this.#tunnels.size >= this.#core.limits.tunnelsMax
-    const { refused, ...found } = this.#find(request, full)
+    const { instead, ...found } = this.#find(request, request.socket, full)
     const onOver = (tunnel: Tunnel): void => {
       this.#tunnels.delete(tunnel)
       this.#checkQuiet()
     }
     const tunnel = new Tunnel(this.#core, { request, socket, head, onOver, ...found })
     this.#tunnels.add(tunnel)
-    tunnel.start(refused)
+    tunnel.start(instead)
+  }
+
+  #pass(socket: Socket, begun: Buffer, state: RouteState): void {
+    const full = this.#core.closing || this.#tunnels.size >= this.#core.limits.tunnelsMax
+    const onOver = (passage: Passage): void => {
+      this.#tunnels.delete(passage)
+      this.#checkQuiet()
+    }
+    const passage = new Passage(this.#core, { socket, begun, state, onOver })
+    this.#tunnels.add(passage)
+    passage.start(full)
   }
 
   /** The route of a request and what goes on to its instance, or why it is refused. */
-  #find(request: IncomingMessage, full: boolean): Found {
+  #find(request: ClientRequest, connection: ClientConnection, full: boolean): Found {
     const head = readHead(request.rawHeaders)
     const ids = requestIds(this.#core.ids, head.requestId, head.traceparent)
     const host = head.host === null ? null : hostOf(head.host)
     const target = originForm(request.url ?? '', head.host)
     const path = target === null ? null : routablePath(target)
     const { requestId } = ids
+    const nowhere = { state: this.#table.nowhere, target: '/', headers: [], answerHeaders: [], requestId }
+    if (request.method === 'CONNECT') return { ...nowhere, instead: 'not-allowed' }
     if (host === null || head.host === null || target === null || path === null) {
-      return { state: this.#table.nowhere, target: '/', headers: [], requestId, refused: 'bad-request' }
+      return { ...nowhere, instead: 'bad-request' }
     }
+    const name = this.#doors.nameOf(connection)
+    const secure = name !== undefined
+    if (secure && !this.#doors.mayCarry(name, host)) return { ...nowhere, instead: 'misdirected' }
+    const asked = { host, path, target, secure, requestId }
+    const challenge = challengeAnswer(asked, this.#certificates)
+    if (challenge !== null) return { ...nowhere, instead: challenge }
     const state = this.#table.match(host, path)
-    if (state === undefined) {
-      return { state: this.#table.nowhere, target, headers: [], requestId, refused: 'no-route' }
-    }
+    if (state === undefined) return { ...nowhere, instead: 'no-route' }
     const headers = head.forward
     if (ids.continued && head.tracestate !== null) headers.push('tracestate', head.tracestate)
-    addGatewayHeaders(headers, { address: request.socket.remoteAddress ?? '', proto: 'http', host: head.host }, ids)
-    return { state, target, headers, requestId, refused: full ? 'overloaded' : null }
+    const facts = {
+      address: request.socket.remoteAddress ?? '',
+      proto: secure ? 'https' : 'http',
+      host: head.host,
+    } as const
+    addGatewayHeaders(headers, facts, ids)
+    const found = { state, target, headers, requestId, answerHeaders: hstsHeaders(state.route, secure) }
+    if (full) return { ...found, instead: 'overloaded' }
+    const redirect = redirectAnswer(asked, state.route, this.#doors.tlsPortFor(request.socket.localPort))
+    return { ...found, instead: redirect }
   }
 
   #clientError(error: Error, socket: Duplex): void {
@@ -249,27 +337,4 @@ export class Gateway implements AsyncDisposable {
 
 function isAddressInfo(address: string | AddressInfo | null): address is AddressInfo {
   return address !== null && typeof address === 'object'
-}
-
-async function listenError(error: unknown, host: string, port: number): Promise<unknown> {
-  const code = systemCodeOf(error)
-  if (code === 'EADDRINUSE') {
-    const holder = await portHolder(port)
-    return new SteadError({
-      code: 'gateway.port-taken',
-      message: `Port ${port} on ${host} is taken${holder === null ? '' : ` by ${holder}`}.`,
-      hint: 'Stop what listens there, or choose another port.',
-      retry: 'later',
-      cause: error,
-    })
-  }
-  if (code === 'EACCES' || code === 'EADDRNOTAVAIL') {
-    return new SteadError({
-      code: 'gateway.port-refused',
-      message: `The system does not let the gateway listen on port ${port} of ${host} (${code}).`,
-      hint: 'Ports below 1024 need a right of their own; the address must be one of this machine.',
-      cause: error,
-    })
-  }
-  return error
 }

@@ -1,6 +1,7 @@
 /** The face of `gateway`: the way in to apps over HTTP and WebSocket, by route tables that somebody else decides. */
 export { createGateway } from './gateway.ts'
-export type { BoundAddress, Gateway, GatewayOptions } from './gateway.ts'
+export type { BoundAddress, Gateway, GatewayOptions, ListenOptions } from './gateway.ts'
+export type { CertificateFinder, ServerCertificate } from './secure.ts'
 export type { Acknowledgement } from './table.ts'
 export { defaultLimits } from './limits.ts'
 export type { GatewayLimits } from './limits.ts'

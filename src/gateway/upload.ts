@@ -2,9 +2,9 @@
  * A request's body on its way to an instance: counted, bounded, and never more than a few pieces in memory. It does not own
  * the request: when the instance fails, the client's connection stays whole, so that it can be told.
  */
-import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
 import type { Clock } from '../base/index.ts'
+import type { ClientRequest } from './client-side.ts'
 import type { GatewayLimits } from './limits.ts'
 
 export interface UploadEvents {
@@ -21,15 +21,15 @@ export class Upload {
   /** Bytes taken from the client. */
   bytes = 0
   started = false
-  readonly #request: IncomingMessage
+  readonly #request: ClientRequest
   readonly #limits: GatewayLimits
   readonly #clock: Clock
   #stall: Disposable | null = null
   #lingered = 0
 
   constructor(
-    request: IncomingMessage,
-    bytesMax: number,
+    request: ClientRequest,
+    { bytesMax, idleMs }: { readonly bytesMax: number; readonly idleMs: number },
     context: { readonly limits: GatewayLimits; readonly clock: Clock },
     events: UploadEvents,
   ) {
@@ -43,7 +43,7 @@ export class Upload {
           request.on('data', onData).on('end', onEnd).on('close', onClose)
           events.onStart()
         }
-        this.#stall ??= context.clock.after(context.limits.bodyIdleMs, () => events.onStalled())
+        this.#stall ??= context.clock.after(idleMs, () => events.onStalled())
         request.resume()
       },
       destroy: (error, callback) => {

@@ -4,6 +4,6 @@ export type { Assignment, Edge, InstanceAssignment, Plan, ResourceAssignment } f
 export { phases, statusSchema } from './status.ts'
 export type { AssignmentStatus, Phase } from './status.ts'
 export { routeTableSchema } from './routes.ts'
-export type { Route, RouteLimits, RouteTable, RouteTarget } from './routes.ts'
+export type { Route, RouteLimits, RouteTable, RouteTarget, StreamRoute, StreamWay } from './routes.ts'
 export { downwardSchema, protocolVersion, upwardSchema } from './messages.ts'
 export type { Ask, Downward, LogLine, Upward } from './messages.ts'
