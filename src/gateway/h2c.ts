@@ -191,7 +191,11 @@ export class H2cConnection implements Dispatcher.DispatchController {
     body.pipe(stream)
   }
 
-  #answered(stream: ClientHttp2Stream, headers: IncomingHttpHeaders & { readonly ':status'?: number | undefined }, flags: number): void {
+  #answered(
+    stream: ClientHttp2Stream,
+    headers: IncomingHttpHeaders & { readonly ':status'?: number | undefined },
+    flags: number,
+  ): void {
     this.rawHeaders = flatten(headers)
     this.#await(this.#bodyTimeoutMs)
     this.#tell((handler) => handler.onResponseStart?.(this, headers[':status'] ?? 0, {}, ''))

@@ -40,6 +40,8 @@ export class Secure {
 
   /** Begins TLS on a connection whose first bytes have been put back. */
   take(socket: Socket, certificate: ServerCertificate): void {
+    // The end of a client is its end: TLS says goodbye by itself, and a client that leaves in a handshake must not be waited for.
+    socket.allowHalfOpen = false
     const server = this.#servers.get(certificate) ?? this.#create(certificate)
     server.emit('connection', socket)
   }
