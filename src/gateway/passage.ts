@@ -93,6 +93,8 @@ export class Passage implements TunnelFlight {
   #sideClosed(side: Socket): void {
     const other = side === this.#far ? this.#routed.socket : this.#far
     if (other === null || other.destroyed || !side.readableEnded) return this.cut()
+    // What it still says has nobody to hear it.
+    other.unpipe().resume()
     this.#timer ??= this.#core.clock.after(this.#core.limits.stallMs, () => this.cut())
   }
 
