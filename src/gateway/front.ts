@@ -94,8 +94,10 @@ export class Front {
     if (prefixed && seen.length < preface.length) return seen.length + 1
     settle().unshift(seen)
     if (prefixed) this.#options.http2.take(socket)
-    else this.#accept(socket)
-    socket.resume()
+    else {
+      this.#accept(socket)
+      socket.resume()
+    }
     return 0
   }
 

@@ -16,7 +16,7 @@ import type { Core } from './core.ts'
 import { Doors } from './doors.ts'
 import { Exchange } from './exchange.ts'
 import { grpcPatience } from './grpc.ts'
-import { addGatewayHeaders, readHead } from './headers.ts'
+import { addGatewayHeaders, headerBytes, readHead } from './headers.ts'
 import { IdSource, requestIds } from './ids.ts'
 import { defaultLimits } from './limits.ts'
 import type { GatewayLimits } from './limits.ts'
@@ -273,6 +273,9 @@ export class Gateway implements AsyncDisposable {
     const path = target === null ? null : routablePath(target)
     const { requestId } = ids
     const nowhere = { state: this.#table.nowhere, target: '/', headers: [], answerHeaders: [], requestId }
+    if (request.httpVersion === '2.0' && headerBytes(request.rawHeaders) > this.#core.limits.headerBytesMax) {
+      return { ...nowhere, instead: 'header-too-large' }
+    }
     if (request.method === 'CONNECT') return { ...nowhere, instead: 'not-allowed' }
     if (host === null || head.host === null || target === null || path === null) {
       return { ...nowhere, instead: 'bad-request' }

@@ -32,6 +32,7 @@ export class H2cPool {
   readonly #context: DialContext
   readonly #target: RouteTarget
   readonly #lines = new Set<Line>()
+  #closed = false
 
   constructor(context: DialContext, target: RouteTarget) {
     this.#context = context
@@ -45,6 +46,7 @@ export class H2cPool {
 
   /** No new requests come: connections close when their last stream ends. */
   close(): void {
+    this.#closed = true
     for (const { session } of this.#lines) session?.close()
   }
 
@@ -66,25 +68,45 @@ export class H2cPool {
   #dial(): Line {
     const line: Line = { session: null, users: 0, waiting: new Set() }
     this.#lines.add(line)
-    dial(this.#context, this.#target, (error, socket) => {
-      if (error !== null) this.#lines.delete(line)
-      else line.session = this.#speak(line, connect('http://instance', { createConnection: () => socket, ...options }))
-      for (const ready of [...line.waiting]) ready(error, line.session)
+    const settle = (error: Error | null, session: ClientHttp2Session | null): void => {
+      if (session === null) this.#lines.delete(line)
+      line.session = session
+      for (const ready of [...line.waiting]) ready(error, session)
       line.waiting.clear()
+      if (this.#closed) session?.close()
+    }
+    dial(this.#context, this.#target, (error, socket) => {
+      if (error !== null) settle(error, null)
+      else this.#speak(line, connect('http://instance', { createConnection: () => socket, ...options }), settle)
     })
     return line
   }
 
-  #speak(line: Line, session: ClientHttp2Session): ClientHttp2Session {
-    const drop = (): void => void this.#lines.delete(line)
-    session.once('connect', () => session.setLocalWindowSize(sessionWindowBytes))
-    session.on('error', drop).on('goaway', drop).once('close', drop)
-    session.setTimeout(this.#context.limits.idleMs, () => {
+  /** Takes a connection into use once the instance has said what it allows: before that too many streams could be opened. */
+  #speak(
+    line: Line,
+    session: ClientHttp2Session,
+    settle: (error: Error | null, session: ClientHttp2Session | null) => void,
+  ): void {
+    const { clock, limits } = this.#context
+    const timer = clock.after(limits.connectMs, () => session.destroy(responseTimeout(limits.connectMs)))
+    const drop = (error?: unknown): void => {
+      timer[Symbol.dispose]()
+      this.#lines.delete(line)
+      if (line.session === null) settle(error instanceof Error ? error : streamReset(), null)
+    }
+    session.once('remoteSettings', () => {
+      timer[Symbol.dispose]()
+      session.setLocalWindowSize(sessionWindowBytes)
+      settle(null, session)
+    })
+    session.on('error', drop)
+    session.on('goaway', () => drop()).once('close', () => drop())
+    session.setTimeout(limits.idleMs, () => {
       if (line.users > 0) return
       drop()
       session.close()
     })
-    return session
   }
 }
 

@@ -37,7 +37,8 @@ export class Http2Front {
       settings: {
         enablePush: false,
         maxConcurrentStreams: limits.sessionStreamsMax,
-        maxHeaderListSize: limits.headerBytesMax,
+        // Up to twice as much is taken in, so that a client can be told what is wrong (431).
+        maxHeaderListSize: limits.headerBytesMax * 2,
         initialWindowSize: streamWindowBytes,
       },
       maxSessionMemory: limits.sessionMemoryMegabytesMax,
