@@ -52,6 +52,8 @@ export interface GatewayOptions {
 }
 
 export interface ListenOptions {
+  /** A socket that listens already, and outlives this gateway. */
+  readonly fd?: number
   /** Whether TLS is spoken here, beside plain HTTP. Default: when the gateway has certificates. */
   readonly tls?: boolean
 }
@@ -122,8 +124,9 @@ export class Gateway implements AsyncDisposable {
   }
 
   /**
-   * Starts to listen; port 0 chooses a free one. May be called for several addresses. Throws `gateway.port-taken` (with the
-   * holder, where the machine tells) and `gateway.port-refused`.
+   * Starts to listen; port 0 chooses a free one. May be called for several addresses. With `fd` it accepts from a socket
+   * that listens there already, which outlives this gateway. Throws `gateway.port-taken` (with the holder, where the
+   * machine tells) and `gateway.port-refused`.
    */
   async listen(port: number, host = '127.0.0.1', options: ListenOptions = {}): Promise<BoundAddress> {
     const tls = options.tls ?? this.#certificates !== null
@@ -132,7 +135,7 @@ export class Gateway implements AsyncDisposable {
     this.#doors.guard(server, tls)
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     server.once('error', reject)
-    server.listen(port, host, resolve)
+    server.listen(options.fd === undefined ? { port, host } : { fd: options.fd }, resolve)
     try {
       await promise
     } catch (error) {
