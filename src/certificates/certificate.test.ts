@@ -29,7 +29,7 @@ test('a good one is read: hosts, life, the chain in order', () => {
   assert.ok(read({ key: keyToPem(rsa), chain: issueLeaf(authority, '10.0.0.1', rsa, life, systemRandom) }))
 })
 
-const locked = key.export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'x' }).toString()
+const locked = key.export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'x' })
 const cases: readonly [string, Parameters<typeof read>, RegExp][] = [
   ['bad-certificate', [{ chain: '' }], /\/etc\/shop\.crt holds no certificate\./],
   ['bad-certificate', [{ chain: keyToPem(key) }], /\/etc\/shop\.crt holds no certificate\./],

@@ -57,7 +57,7 @@ export function readCertificate(files: CertificateFiles, nowMs: number): Certifi
   return {
     hosts,
     chain: chain.map(String).join(''),
-    key: key.export({ type: 'pkcs8', format: 'pem' }).toString(),
+    key: key.export({ type: 'pkcs8', format: 'pem' }),
     fromMs,
     untilMs,
   }

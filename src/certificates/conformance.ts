@@ -35,11 +35,12 @@ export interface CertificateConformance {
 }
 
 /** Registers the suite for one driver. */
-export function certificateConformance({ name, skip = false, place }: CertificateConformance): void {
+export function certificateConformance(conformance: CertificateConformance): void {
+  const { name, skip = false } = conformance
   suite(`certificate driver ${name}`, { skip }, () => {
     const within = (what: string, run: (given: CertificatePlace, driver: CertificateDriver) => Promise<void>): void => {
       test(what, async () => {
-        await using given = await place()
+        await using given = await conformance.place()
         await using driver = await given.open()
         await run(given, driver)
       })
@@ -127,7 +128,7 @@ export function certificateConformance({ name, skip = false, place }: Certificat
     })
 
     test('opened again it serves on, and clients need trust nobody new', async () => {
-      await using given = await place()
+      await using given = await conformance.place()
       await given.provide('shop.test')
       const driver = await given.open()
       driver.want(['shop.test'])

@@ -47,7 +47,7 @@ export function newKey(): KeyObject {
 
 /** A key in PEM (PKCS #8). */
 export function keyToPem(key: KeyObject): string {
-  return key.export({ type: 'pkcs8', format: 'pem' }).toString()
+  return key.export({ type: 'pkcs8', format: 'pem' })
 }
 
 /** A new authority, which signs itself. It can make leaves and no other authorities. */

@@ -9,6 +9,6 @@ export class Watchers {
   }
 
   tell(): void {
-    for (const run of [...this.#runs]) run()
+    for (const run of this.#runs) run()
   }
 }

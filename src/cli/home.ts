@@ -1,7 +1,7 @@
 /**
  * Where the platform keeps things on this machine, for the app in a directory:
  *
- *   state  /var/lib/stead (root) or ~/.local/state/stead   bundles/  apps/<name>-<digest of the directory>/
+ *   state  /var/lib/stead (root) or ~/.local/state/stead   bundles/  certificates/  apps/<name>-<digest of the directory>/
  *   run    /run/stead (root) or the user's runtime directory         sockets; paths stay short enough for them
  *
  * STEAD_STATE and STEAD_RUN override them. Invariant: data of another format version is never touched.
@@ -23,6 +23,8 @@ export interface Home {
   readonly stateRoot: string
   /** Bundles and runtimes, shared by all apps. */
   readonly bundlesDir: string
+  /** Authorities, accounts and certificates of the way in, shared by all apps. */
+  readonly certificatesDir: string
   /** This app's own state. */
   readonly appDir: string
   readonly storePath: string
@@ -46,6 +48,7 @@ export function homeOf(directory: string): Home {
   return {
     stateRoot,
     bundlesDir: join(stateRoot, 'bundles'),
+    certificatesDir: join(stateRoot, 'certificates'),
     appDir,
     storePath: join(appDir, 'store.sqlite'),
     agentDir: join(appDir, 'agent'),

@@ -10,7 +10,7 @@ import { version } from './version.ts'
 
 export interface Answering {
   readonly mode: 'up' | 'serve'
-  readonly platform: Pick<Platform, 'port' | 'view' | 'logs' | 'onChange'>
+  readonly platform: Pick<Platform, 'port' | 'tls' | 'view' | 'logs' | 'onChange'>
   readonly machine: Machine
   readonly apps: () => readonly { readonly app: string; readonly origin: string | null }[]
   readonly deploy: (deployment: Deployment) => Promise<number>

@@ -2,11 +2,14 @@
  * The whole platform in one process: store, control, agent and gateway, wired by the same protocol and transport that
  * carry them between machines. This is the only place that knows all of them.
  */
+import type { Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import { startAgent } from '../agent/index.ts'
 import { isSteadError, messageOf, SteadError, systemClock, systemRandom } from '../base/index.ts'
+import type { CertificateDriver } from '../certificates/index.ts'
 import { type Apply, type AppView, type Control, startControl } from '../control/index.ts'
 import { connectGateway, createGateway } from '../gateway/index.ts'
+import type { Endpoint } from '../network/index.ts'
 import { type Downward, type LogLine, type Upward, upwardSchema } from '../protocol/index.ts'
 import { openSqliteStore, type Store } from '../store/index.ts'
 import { listenForPeers } from '../transport/index.ts'
@@ -30,6 +33,8 @@ export interface PlatformOptions {
   readonly machine: Machine
   /** Null: no way in, for commands that only stop things. */
   readonly port: number | null
+  /** Where the way in has its certificates; disposed of with the platform. Without them it speaks no TLS. */
+  readonly certificates?: CertificateDriver | null
   readonly onNotice: (text: string) => void
   readonly onFatal: (error: unknown) => void
 }
@@ -37,6 +42,8 @@ export interface PlatformOptions {
 export interface Platform extends AsyncDisposable {
   /** Port of the way in; null without one. */
   readonly port: number | null
+  /** Whether the way in speaks TLS. */
+  readonly tls: boolean
   apply(apply: Omit<Apply, 'home'>): Promise<number>
   /** Stops an app: what uses comes down before what is used. Gives up waiting after `stopTimeoutMs`; disposing then ends the rest. */
   stop(app: string): Promise<void>
@@ -47,14 +54,15 @@ export interface Platform extends AsyncDisposable {
 }
 
 /** Starts everything, in the order that a failure leaves nothing behind: the port and the store are taken first. */
-export async function startPlatform({ home, machine, port, onNotice, onFatal }: PlatformOptions): Promise<Platform> {
+export async function startPlatform(options: PlatformOptions): Promise<Platform> {
+  const { home, machine, port, certificates = null, onNotice, onFatal } = options
   const clock = systemClock
   const random = systemRandom
   await using stack = new AsyncDisposableStack()
 
-  const gateway = stack.use(
-    createGateway({ connect: (endpoint) => machine.network.connect(endpoint), limits: { closeMs }, clock, random }),
-  )
+  const secure = certificates === null ? {} : { certificates: stack.use(certificates) }
+  const connect = (endpoint: Endpoint): Socket => machine.network.connect(endpoint)
+  const gateway = stack.use(createGateway({ connect, ...secure, onNotice, limits: { closeMs }, clock, random }))
   const bound = port === null ? null : await gateway.listen(port)
   const store = stack.adopt(await openStore(home), (opened) => opened.close())
   const types = [...machine.providers.values()].map(({ type, port: dialled }) => {
@@ -89,6 +97,7 @@ export async function startPlatform({ home, machine, port, onNotice, onFatal }: 
   const running = stack.move()
   return {
     port: bound?.port ?? null,
+    tls: certificates !== null,
     apply: (apply) => control.apply({ ...apply, home: localNode }),
     async stop(app) {
       // The way in closes meanwhile: no new requests, and none that never ends.

@@ -156,6 +156,7 @@ export class Gateway implements AsyncDisposable {
   apply(table: RouteTable): Acknowledgement {
     const answer = this.#table.apply(table)
     if (!this.#core.closing) this.#streamPorts.set(this.#table.ports)
+    this.#certificates?.want(this.#table.hosts)
     return answer
   }
 

@@ -306,7 +306,7 @@ test('HTTP/1.1 clients reach a part that speaks HTTP/2, and its early end is the
     streams.push(stream.on('error', () => undefined))
     if (headers[':path'] === '/reset') return stream.close(2)
     stream.respond(
-      { ':status': 201, 'x-seen': `${headers[':authority']} ${headers['x-forwarded-for']}` },
+      { ':status': 201, 'x-seen': [headers[':authority'], headers['x-forwarded-for']].join(' ') },
       { waitForTrailers: true },
     )
     stream.on('wantTrailers', () => stream.sendTrailers({ 'x-end': 'yes' }))

@@ -71,7 +71,7 @@ export class H2cPool {
     const settle = (error: Error | null, session: ClientHttp2Session | null): void => {
       if (session === null) this.#lines.delete(line)
       line.session = session
-      for (const ready of [...line.waiting]) ready(error, session)
+      for (const ready of line.waiting) ready(error, session)
       line.waiting.clear()
       if (this.#closed) session?.close()
     }
@@ -305,7 +305,7 @@ function outgoing(path: string, method: string, headers: Options['headers']): Ou
 function flatten(headers: IncomingHttpHeaders): string[] {
   return Object.entries(headers).flatMap(([name, value]) => {
     if (name.startsWith(':') || value === undefined) return []
-    return (Array.isArray(value) ? value : [String(value)]).flatMap((each) => [name, each])
+    return (Array.isArray(value) ? value : [value]).flatMap((each) => [name, each])
   })
 }
 

@@ -176,7 +176,7 @@ test('a port that is taken is said once, holds up nothing, and is had as soon as
 })
 
 test('TLS is passed through by its server name: the instance ends it, with its own certificate', async (t) => {
-  const { target } = await backend(t, (_request, response) => response.end('ok'))
+  const part = await backend(t, (_request, response) => response.end('ok'))
   const own = await tlsRig(t, [route([], { host: 'db.test' })])
   const certificate = own.certificates.find('db.test')
   assert.ok(certificate !== null)
@@ -185,7 +185,7 @@ test('TLS is passed through by its server name: the instance ends it, with its o
   const streams = [stream({ kind: 'tls', host: '*.db.test' }, [{ instance: 'db-1', endpoint }])]
   const wild = stream({ kind: 'tls', host: 'db.test' }, [{ instance: 'db-1', endpoint }])
   const both = [...streams, { ...wild, id: 'shop:exact' }]
-  const front = await tlsRig(t, [route([target('web-1')])], { streams: both })
+  const front = await tlsRig(t, [route([part.target('web-1')])], { streams: both })
   const socket = await openTls({ port: front.port, roots: own.roots }, 'db.test')
   assert.equal(socket.getPeerCertificate().fingerprint256, new X509Certificate(certificate.chain).fingerprint256)
   assert.equal(String((await once(socket, 'data'))[0]), 'its own')

@@ -13,10 +13,15 @@ export interface ServerCertificate {
   readonly key: string
 }
 
-/** Where the gateway finds certificates. Asked at every handshake, so it must answer from memory. */
+/**
+ * Where the gateway finds certificates; a driver of `stead/certificates` is one. Asked at every handshake, so it must answer
+ * from memory.
+ */
 export interface CertificateFinder {
   /** The certificate for a host (or an address, where a client names no host); null when there is none now. */
   find(host: string): ServerCertificate | null
+  /** The hosts that the routes have, sorted; said with every table. */
+  want(hosts: readonly string[]): void
   /** What answers an ACME HTTP-01 challenge for a host; null when the token is none of its own. */
   challenge(host: string, token: string): string | null
 }

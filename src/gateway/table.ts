@@ -64,6 +64,12 @@ export class LiveTable {
     return hasHost(this.#index, host)
   }
 
+  /** The hosts of all routes, sorted, each once. */
+  get hosts(): readonly string[] {
+    const hosts = [...this.#states.values()].map(({ route }) => route.host).filter((host) => host !== '')
+    return [...new Set(hosts)].sort()
+  }
+
   /** The route for TLS of a server name that is carried as it is, or undefined. */
   matchName(host: string): RouteState | undefined {
     return matchWay(this.#ways, host)

@@ -8,8 +8,8 @@ import { ask, backend, rawExchange, route, until } from '../../test/gateway-rig.
 import { askHttp2, askTls, openHttp2, openTls, tlsRig } from '../../test/tls-rig.ts'
 
 test('one port answers HTTP/1.1 and HTTP/2 over TLS, and says https to the instance', async (t) => {
-  const { target } = await backend(t, (request, response) => response.end(JSON.stringify(request.headers)))
-  const rig = await tlsRig(t, [route([target('web-1')])])
+  const part = await backend(t, (request, response) => response.end(JSON.stringify(request.headers)))
+  const rig = await tlsRig(t, [route([part.target('web-1')])])
   const first = await askTls(rig, { headers: { 'x-forwarded-proto': 'http' } })
   const session = await openHttp2(t, rig)
   const second = await askHttp2(session, { 'x-forwarded-for': '6.6.6.6', cookie: ['a=1', 'b=2'] })
@@ -28,8 +28,11 @@ test('one port answers HTTP/1.1 and HTTP/2 over TLS, and says https to the insta
 })
 
 test('each server name gets its own certificate; one that is not served gets an alert, and none at all does too', async (t) => {
-  const { target } = await backend(t, (_request, response) => response.end('ok'))
-  const routes = [route([target('web-1')]), route([target('web-1')], { id: 'api', host: 'api.test', path: '/v1' })]
+  const part = await backend(t, (_request, response) => response.end('ok'))
+  const routes = [
+    route([part.target('web-1')]),
+    route([part.target('web-1')], { id: 'api', host: 'api.test', path: '/v1' }),
+  ]
   const rig = await tlsRig(t, routes)
   for (const host of ['shop.test', 'api.test']) {
     const socket = await openTls(rig, host)
@@ -48,18 +51,26 @@ test('each server name gets its own certificate; one that is not served gets an 
 })
 
 test('while there is no certificate for a host, its clients get an alert, and others are served', async (t) => {
-  const { target } = await backend(t, (_request, response) => response.end('ok'))
-  const rig = await tlsRig(t, [route([target('web-1')]), route([target('web-1')], { id: 'api', host: 'api.test' })], {
-    finder: (own) => ({ find: (host) => (host === 'api.test' ? null : own.find(host)), challenge: () => null }),
-  })
+  const part = await backend(t, (_request, response) => response.end('ok'))
+  const rig = await tlsRig(
+    t,
+    [route([part.target('web-1')]), route([part.target('web-1')], { id: 'api', host: 'api.test' })],
+    {
+      finder: (own) => ({
+        find: (host) => (host === 'api.test' ? null : own.find(host)),
+        challenge: () => null,
+        want: () => undefined,
+      }),
+    },
+  )
   await assert.rejects(openTls(rig, 'api.test'), /internal error/)
   assert.equal((await askTls(rig)).status, 200)
 })
 
 test('a new certificate serves new connections; those that are open go on', async (t) => {
-  const { target } = await backend(t, (_request, response) => response.end('ok'))
+  const part = await backend(t, (_request, response) => response.end('ok'))
   let renewed = false
-  const rig = await tlsRig(t, [route([target('web-1')])], {
+  const rig = await tlsRig(t, [route([part.target('web-1')])], {
     finder: (own) => {
       const old = own.find('shop.test')
       return {
@@ -70,6 +81,7 @@ test('a new certificate serves new connections; those that are open go on', asyn
           return own.find(host)
         },
         challenge: () => null,
+        want: () => undefined,
       }
     },
   })
@@ -87,8 +99,8 @@ test('a new certificate serves new connections; those that are open go on', asyn
 })
 
 test('a connection carries requests for its own host, and for one of the same certificate, and no other', async (t) => {
-  const { target } = await backend(t, (request, response) => response.end(request.headers.host))
-  const routes = [route([target('web-1')]), route([target('web-1')], { id: 'api', host: 'api.test' })]
+  const part = await backend(t, (request, response) => response.end(request.headers.host))
+  const routes = [route([part.target('web-1')]), route([part.target('web-1')], { id: 'api', host: 'api.test' })]
   const apart = await tlsRig(t, routes)
   const misdirected = await askHttp2(await openHttp2(t, apart), { ':authority': 'api.test' })
   assert.equal(misdirected.status, 421)
@@ -96,16 +108,16 @@ test('a connection carries requests for its own host, and for one of the same ce
   assert.equal(overHttp1.status, 421)
   assert.equal(JSON.parse(overHttp1.body).cause, 'misdirected')
   const joined = await tlsRig(t, routes, {
-    finder: (own) => ({ find: () => own.find('shop.test'), challenge: () => null }),
+    finder: (own) => ({ find: () => own.find('shop.test'), challenge: () => null, want: () => undefined }),
   })
   assert.equal((await askHttp2(await openHttp2(t, joined), { ':authority': 'api.test' })).body, 'api.test')
 })
 
 test('plain HTTP is sent on to https (308), with path and query, unless the route says otherwise', async (t) => {
-  const { target } = await backend(t, (_request, response) => response.end('plain'))
+  const part = await backend(t, (_request, response) => response.end('plain'))
   const rig = await tlsRig(t, [
-    route([target('web-1')]),
-    route([target('web-1')], { id: 'old', host: 'old.test', plain: 'serve', hstsS: 60 }),
+    route([part.target('web-1')]),
+    route([part.target('web-1')], { id: 'old', host: 'old.test', plain: 'serve', hstsS: 60 }),
   ])
   const sent = await ask(rig.port, { path: '/a/b?c=d', method: 'POST', body: 'x'.repeat(100_000) })
   assert.equal(sent.status, 308)
@@ -128,8 +140,8 @@ test('plain HTTP is sent on to https (308), with path and query, unless the rout
 })
 
 test('a port without TLS sends on to the one that has it, and serves where no port has it', async (t) => {
-  const { target } = await backend(t, (_request, response) => response.end('plain'))
-  const rig = await tlsRig(t, [route([target('web-1')])])
+  const part = await backend(t, (_request, response) => response.end('plain'))
+  const rig = await tlsRig(t, [route([part.target('web-1')])])
   const second = await rig.gateway.listen(0, '127.0.0.1', { tls: false })
   assert.equal((await ask(second.port)).headers.location, `https://shop.test:${rig.port}/`)
   const hello = await rawExchange(second.port, '\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00')
@@ -137,9 +149,9 @@ test('a port without TLS sends on to the one that has it, and serves where no po
 })
 
 test('HSTS is said over https, for answers of the gateway too', async (t) => {
-  const { target } = await backend(t, (_request, response) => response.end('ok'))
+  const part = await backend(t, (_request, response) => response.end('ok'))
   const rig = await tlsRig(t, [
-    route([target('web-1')], { hstsS: 15_552_000 }),
+    route([part.target('web-1')], { hstsS: 15_552_000 }),
     route([], { id: 'gone', host: 'gone.test', hstsS: 60 }),
   ])
   assert.equal((await askTls(rig)).headers['strict-transport-security'], 'max-age=15552000')
@@ -148,11 +160,12 @@ test('HSTS is said over https, for answers of the gateway too', async (t) => {
 })
 
 test("ACME's challenges are answered in plain HTTP, never sent on; unknown ones reach the app", async (t) => {
-  const { target } = await backend(t, (request, response) => response.end(`app ${request.url}`))
-  const rig = await tlsRig(t, [route([target('web-1')])], {
+  const part = await backend(t, (request, response) => response.end(`app ${request.url}`))
+  const rig = await tlsRig(t, [route([part.target('web-1')])], {
     finder: (own) => ({
       find: (host) => own.find(host),
       challenge: (host, token) => (host === 'shop.test' && token === 'tok_en-1' ? 'tok_en-1.key' : null),
+      want: () => undefined,
     }),
   })
   const known = await ask(rig.port, { path: '/.well-known/acme-challenge/tok_en-1' })
@@ -166,13 +179,13 @@ test("ACME's challenges are answered in plain HTTP, never sent on; unknown ones 
 })
 
 test('WebSockets work over TLS', async (t) => {
-  const { target, server } = await backend(t, (_request, response) => response.end())
-  server.on('upgrade', (_request, socket) => {
+  const part = await backend(t, (_request, response) => response.end())
+  part.server.on('upgrade', (_request, socket) => {
     socket.on('error', () => undefined)
     socket.write('HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n')
     socket.pipe(socket)
   })
-  const rig = await tlsRig(t, [route([target('web-1')])])
+  const rig = await tlsRig(t, [route([part.target('web-1')])])
   const socket = await openTls(rig, 'shop.test')
   socket.write(
     'GET /ws HTTP/1.1\r\nhost: shop.test\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n',
@@ -188,9 +201,9 @@ test('WebSockets work over TLS', async (t) => {
 })
 
 test('a handshake that stops half way, in any place, is closed in time, and others are served', async (t) => {
-  const { target } = await backend(t, (_request, response) => response.end('ok'))
+  const part = await backend(t, (_request, response) => response.end('ok'))
   const limits = { headersMs: 300, handshakeMs: 300, lingerMs: 100 }
-  const rig = await tlsRig(t, [route([target('web-1')])], { limits })
+  const rig = await tlsRig(t, [route([part.target('web-1')])], { limits })
   // One that says nothing, one in the middle of its hello, one that has said hello and goes no further.
   const silent = connect(rig.port, '127.0.0.1')
   const partial = connect(rig.port, '127.0.0.1', () => partial.write(Buffer.from([0x16, 3, 1, 1, 0, 1, 0])))
@@ -211,10 +224,10 @@ test('a handshake that stops half way, in any place, is closed in time, and othe
 
 test('close lets requests end and tells HTTP/2 clients to go', async (t) => {
   let finish = (): void => undefined
-  const { target } = await backend(t, (_request, response) => {
+  const part = await backend(t, (_request, response) => {
     finish = () => response.end('late')
   })
-  const rig = await tlsRig(t, [route([target('web-1')])], { limits: { closeMs: 10_000 } })
+  const rig = await tlsRig(t, [route([part.target('web-1')])], { limits: { closeMs: 10_000 } })
   const session = await openHttp2(t, rig)
   const gone = once(session, 'goaway')
   const answer = askHttp2(session)

@@ -50,7 +50,7 @@ export const placeOrder: PlaceOrder = async (order, { clock, signal, onChallenge
     if (message.type === 'done') return resolve(message.chain)
     if (message.type === 'failed') return reject(message.missing ? noClient() : new Error(message.message))
     onChallenge(message.token, message.answer)
-    worker.postMessage('placed')
+    worker.postMessage('placed', [])
   })
   worker.on('error', reject)
   worker.on('exit', (code) => reject(new Error(`the client ended with ${code}`)))

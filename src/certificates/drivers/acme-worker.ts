@@ -12,7 +12,7 @@ const requestMs = 30_000
 const order = workerData as Order
 
 function say(message: OrderMessage): void {
-  parentPort?.postMessage(message)
+  parentPort?.postMessage(message, [])
 }
 
 async function run(): Promise<string> {
