@@ -65,7 +65,7 @@ export function createAuthority(name: string, { nowMs, lifeMs }: Life, random: R
   return { name, key, certificate: toPem('CERTIFICATE', signed(certificateBody(body, random), key)) }
 }
 
-/** A leaf for a host (a name, `*.` and a name, or an address), signed by an authority: PEM. `key` is whose it is. */
+/** A leaf for a host (a name, `*.` and a name, or an address), signed by an authority: PEM. `key` is whose it is, whole or its public half. */
 export function issueLeaf(authority: Authority, host: string, key: KeyObject, life: Life, random: Random): string {
   const publicKey = publicDer(key)
   const extensions = [
@@ -146,7 +146,7 @@ function addressBytes(address: string): Der {
 }
 
 function publicDer(key: KeyObject): Der {
-  return createPublicKey(key).export({ type: 'spki', format: 'der' })
+  return (key.type === 'public' ? key : createPublicKey(key)).export({ type: 'spki', format: 'der' })
 }
 
 /** SHA-1 of the key, as RFC 5280 proposes: a name for it, not a protection. */

@@ -114,8 +114,10 @@ class Acme implements CertificateDriver {
       if (this.#stop.signal.aborted) return
       const { clock } = this.#options
       const dueMs = [...this.#wanted].flatMap((name) => this.#dueMs(name) ?? [])
-      const delayMs = Math.min(lookMs, ...dueMs.map((atMs) => Math.max(0, atMs - clock.nowMs())))
-      this.#timer = clock.after(delayMs, () => this.#work())
+      const delayMs = Math.min(lookMs, ...dueMs.map((atMs) => atMs - clock.nowMs()))
+      // A host may have come while others were looked after.
+      if (delayMs <= 0) this.#work()
+      else this.#timer = clock.after(delayMs, () => this.#work())
     })
   }
 
