@@ -146,7 +146,11 @@ async function found(driver: CertificateDriver, host: string): Promise<Certifica
   await until(
     `a certificate for ${host}`,
     () => driver.find(host) !== null,
-    () => JSON.stringify(driver.list()),
+    () =>
+      driver
+        .list()
+        .map(({ host, problem }) => `${host}: ${problem?.message ?? 'nothing wrong'}`)
+        .join('; '),
   )
   const certificate = driver.find(host)
   assert.ok(certificate !== null)

@@ -1,4 +1,5 @@
 /** The thread of one order: everything `acme-client` does happens in here, and what it says is one message at the end. */
+import { subscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import { Agent } from 'node:https'
 import { rootCertificates } from 'node:tls'
@@ -10,6 +11,12 @@ import type { Order, OrderMessage } from './acme-order.ts'
 const requestMs = 30_000
 
 const order = workerData as Order
+
+/** Why the last connection failed: the client forgets it when no answer came at all. */
+const failures: string[] = []
+subscribe('http.client.request.error', (message) => {
+  if (typeof message === 'object' && message !== null && 'error' in message) failures.push(messageOf(message.error))
+})
 
 function say(message: OrderMessage): void {
   parentPort?.postMessage(message, [])
@@ -45,5 +52,6 @@ async function run(): Promise<string> {
 try {
   say({ type: 'done', chain: await run() })
 } catch (error) {
-  say({ type: 'failed', message: messageOf(error), missing: systemCodeOf(error) === 'ERR_MODULE_NOT_FOUND' })
+  const message = error instanceof TypeError ? (failures.at(-1) ?? error.message) : messageOf(error)
+  say({ type: 'failed', message, missing: systemCodeOf(error) === 'ERR_MODULE_NOT_FOUND' })
 }

@@ -23,6 +23,9 @@ const defaultDirectoryUrl = 'https://acme-v02.api.letsencrypt.org/directory'
 /** Longest wait between two looks at what is due. */
 const lookMs = 3_600_000
 
+/** Characters that are repeated of what an authority said. */
+const reasonMax = 500
+
 export interface AcmeOptions {
   /** Holds the account's key (0600) and each host's certificate with its key (0600). */
   readonly dir: string
@@ -208,9 +211,11 @@ class Acme implements CertificateDriver {
 
 function asProblem(host: string, error: unknown): SteadError {
   if (isSteadError(error)) return error
+  // The authority's own words, on one line.
+  const reason = messageOf(error).replace(/\s+/g, ' ').slice(0, reasonMax).replace(/\.$/, '')
   return new SteadError({
     code: 'certificates.order-failed',
-    message: `The authority gave no certificate for ${host}: ${messageOf(error)}`,
+    message: `The authority gave no certificate for ${host}: ${reason}.`,
     hint: 'It must reach http://HOST/ on port 80 from outside: check the name in DNS and the firewall. It is tried again by itself.',
     retry: 'later',
     cause: error,
