@@ -20,6 +20,8 @@ export interface DoorsOptions {
   readonly onHttp2: Http2Serve
   /** A client that has not said in time what it speaks. */
   readonly onSilent: (socket: Socket) => void
+  /** What somebody should know. */
+  readonly onNotice: (text: string) => void
 }
 
 export class Doors {
@@ -38,11 +40,12 @@ export class Doors {
 
   /** Stands before a server of node:http that is about to listen. */
   guard(server: Server, tls: boolean): void {
-    const { certificates, serves, passage, onSilent } = this.#options
+    const { certificates, serves, passage, onSilent, onNotice } = this.#options
     const front = new Front(this.#core, {
       server,
       http2: this.#http2,
       onSilent,
+      onNotice,
       onSecure: (socket, name) => this.#names.set(socket, name),
       nameOf: !tls
         ? null
@@ -88,5 +91,6 @@ export class Doors {
 
   cut(): void {
     this.#http2.cut()
+    for (const front of this.#fronts) front.cut()
   }
 }

@@ -6,6 +6,7 @@
  */
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
+import { messageOf } from '../base/index.ts'
 import { readClientHello, tlsAlert } from './client-hello.ts'
 import type { Core } from './core.ts'
 import type { Http2Front } from './http2-server.ts'
@@ -32,6 +33,8 @@ export interface FrontOptions {
   readonly onSecure: (socket: Socket, name: SecureName) => void
   /** A client that has not said in time what it speaks. */
   readonly onSilent: (socket: Socket) => void
+  /** What somebody should know. */
+  readonly onNotice: (text: string) => void
 }
 
 export class Front {
@@ -40,6 +43,9 @@ export class Front {
   readonly #secure: Secure
   readonly #accept: (socket: Socket) => void
   readonly #opening = new Set<Socket>()
+  readonly #refused = new WeakSet<ServerCertificate>()
+  /** Under TLS, or told by an alert to go. node:http knows of a part of them only. */
+  readonly #others = new Set<Socket>()
 
   constructor(core: Core, options: FrontOptions) {
     this.#core = core
@@ -62,6 +68,11 @@ export class Front {
   /** Drops connections that have not begun to speak. */
   close(): void {
     for (const socket of this.#opening) socket.destroy()
+  }
+
+  /** Drops everything, handshakes that are half done among it. */
+  cut(): void {
+    for (const socket of [...this.#opening, ...this.#others]) socket.destroy()
   }
 
   #look(socket: Socket): void {
@@ -108,17 +119,39 @@ export class Front {
     const answer = this.#options.nameOf?.(reading.serverName, socket) ?? ({ kind: 'unknown' } as const)
     if (answer.kind === 'unknown') return this.#alert(socket, 'unrecognized-name', settle)
     if (answer.kind === 'missing') return this.#alert(socket, 'internal-error', settle)
+    if (answer.kind === 'secure' && !this.#takes(answer.certificate))
+      return this.#alert(socket, 'internal-error', settle)
     settle()
     if (answer.kind === 'pass') answer.take(socket, seen)
     else {
       socket.unshift(seen)
+      this.#keep(socket)
       this.#secure.take(socket, answer.certificate)
     }
     return 0
   }
 
+  /** Whether node:tls takes a certificate. One that it does not is said once. */
+  #takes(certificate: ServerCertificate): boolean {
+    if (this.#refused.has(certificate)) return false
+    try {
+      this.#secure.prepare(certificate)
+      return true
+    } catch (error) {
+      this.#refused.add(certificate)
+      this.#options.onNotice(`a certificate cannot be served: ${messageOf(error)}`)
+      return false
+    }
+  }
+
+  #keep(socket: Socket): void {
+    this.#others.add(socket)
+    socket.once('close', () => this.#others.delete(socket))
+  }
+
   #alert(socket: Socket, description: Parameters<typeof tlsAlert>[0], settle: () => Socket): number {
     settle().on('error', () => undefined)
+    this.#keep(socket)
     socket.end(tlsAlert(description))
     // What it still sends is thrown away for a while: closing at once would take the alert back.
     const timer = this.#core.clock.after(this.#core.limits.lingerMs, () => socket.destroy())

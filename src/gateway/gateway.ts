@@ -111,6 +111,7 @@ export class Gateway implements AsyncDisposable {
         this.#serve(request, response, expectsContinue, connection)
       },
       onSilent: (socket) => this.#refuseRaw('client-timed-out', socket),
+      onNotice: (text) => options.onNotice?.(text),
     })
     this.#streamPorts = new StreamPorts(this.#core, {
       host: options.streamHost ?? '127.0.0.1',

@@ -295,7 +295,8 @@ function outgoing(path: string, method: string, headers: Options['headers']): Ou
     const value = String(flat[i + 1])
     const key = name === 'host' ? ':authority' : name
     const before = fields[key]
-    fields[key] = before === undefined ? value : [...(Array.isArray(before) ? before : [String(before)]), value]
+    // One line for one that comes several times, as RFC 9110 5.3 has it: some may not have a second value.
+    fields[key] = typeof before !== 'string' ? value : `${before}${key === 'cookie' ? '; ' : ', '}${value}`
   }
   // Trailers are passed on wherever the client can take them.
   fields['te'] = 'trailers'

@@ -3,7 +3,7 @@
  * HTTP/1.1 exactly what the client said; the stream gets one head, at most one set of trailers, and one end; destroying a
  * message ends its stream and never the connection, which others use too.
  */
-import type { IncomingHttpHeaders } from 'node:http'
+import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http'
 import { constants } from 'node:http2'
 import type { ServerHttp2Stream } from 'node:http2'
 import type { ClientConnection, ClientRequest, ClientResponse } from './client-side.ts'
@@ -101,19 +101,28 @@ export class Http2Request implements ClientRequest {
 }
 
 /** Headers that HTTP/2 does not have: a connection is closed by its own frames. */
-const notInHttp2: ReadonlySet<string> = new Set(['connection', 'keep-alive', 'transfer-encoding', 'upgrade'])
+const notInHttp2: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'transfer-encoding',
+  'upgrade',
+  'http2-settings',
+  'te',
+])
 
 export class Http2Response implements ClientResponse {
   /** What the answer comes to: for gRPC its `grpc-status`, since its HTTP status is always 200. */
   statusCode = 200
   writableEnded = false
   readonly #stream: ServerHttp2Stream
-  #head: Record<string, string | string[] | number> | null = null
+  /** A head that may be all there is. */
+  #held: OutgoingHttpHeaders | null = null
   #trailers: Record<string, string | string[]> = {}
 
   constructor(stream: ServerHttp2Stream) {
     this.#stream = stream
-    stream.on('wantTrailers', () => quietly(() => stream.sendTrailers(this.#trailers)))
+    stream.on('wantTrailers', () => this.#orReset(() => stream.sendTrailers(this.#trailers)))
   }
 
   get destroyed(): boolean {
@@ -128,19 +137,24 @@ export class Http2Response implements ClientResponse {
     quietly(() => this.#stream.additionalHeaders({ ':status': 100 }))
   }
 
-  /** Keeps the head until a byte of the body, the end or `flushHeaders`: one that is all there is must say so itself. */
+  /**
+   * Sends the head; one with a `grpc-status` is held until a byte of the body, the end or `flushHeaders`, because when it is
+   * all there is it must say so itself. Throws what node:http2 has against it.
+   */
   writeHead(status: number, second: string | string[], third?: string[]): void {
     const headers = gather(typeof second === 'string' ? (third ?? []) : second)
-    this.#head = { ...headers, ':status': status }
+    const head = { ...headers, ':status': status }
     this.#count(status, headers)
+    if ('grpc-status' in headers) this.#held = head
+    else quietly(() => this.#stream.respond(head, { waitForTrailers: true }))
   }
 
   flushHeaders(): void {
-    this.#sendHead({ waitForTrailers: true })
+    this.#release({ waitForTrailers: true })
   }
 
   write(chunk: Buffer): boolean {
-    this.#sendHead({ waitForTrailers: true })
+    this.#release({ waitForTrailers: true })
     return this.#stream.write(chunk)
   }
 
@@ -153,7 +167,7 @@ export class Http2Response implements ClientResponse {
     this.writableEnded = true
     const empty = chunk === undefined || chunk.length === 0
     const last = empty && Object.keys(this.#trailers).length === 0
-    this.#sendHead(last ? { endStream: true } : { waitForTrailers: true })
+    this.#release(last ? { endStream: true } : { waitForTrailers: true })
     if (empty) this.#stream.end()
     else this.#stream.end(chunk)
   }
@@ -166,10 +180,19 @@ export class Http2Response implements ClientResponse {
     this.#stream.once(event, listener)
   }
 
-  #sendHead(options: { readonly waitForTrailers: true } | { readonly endStream: true }): void {
-    const head = this.#head
-    this.#head = null
-    if (head !== null) quietly(() => this.#stream.respond(head, options))
+  #release(options: { readonly waitForTrailers: true } | { readonly endStream: true }): void {
+    const head = this.#held
+    this.#held = null
+    if (head !== null) this.#orReset(() => this.#stream.respond(head, options))
+  }
+
+  /** What cannot be sent on ends the stream: nobody is left to be told in words. */
+  #orReset(act: () => void): void {
+    try {
+      act()
+    } catch {
+      this.destroy()
+    }
   }
 
   #count(status: number, headers: Readonly<Record<string, string | string[]>>): void {
@@ -178,7 +201,10 @@ export class Http2Response implements ClientResponse {
   }
 }
 
-/** Flat headers as a record in lower case; those that come several times as a list. */
+/**
+ * Flat headers as a record in lower case. Those that come several times are one list in one line, as RFC 9110 5.3 has it:
+ * node:http2 takes no second value for headers that should have one. Cookies cannot be joined.
+ */
 function gather(flat: readonly string[]): Record<string, string | string[]> {
   const headers: Record<string, string | string[]> = Object.create(null)
   for (let i = 0; i + 1 < flat.length; i += 2) {
@@ -186,7 +212,8 @@ function gather(flat: readonly string[]): Record<string, string | string[]> {
     const value = flat[i + 1] ?? ''
     if (notInHttp2.has(name)) continue
     const before = headers[name]
-    headers[name] = before === undefined ? value : Array.isArray(before) ? [...before, value] : [before, value]
+    if (name === 'set-cookie') headers[name] = Array.isArray(before) ? [...before, value] : [value]
+    else headers[name] = typeof before === 'string' ? `${before}, ${value}` : value
   }
   return headers
 }

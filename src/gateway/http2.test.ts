@@ -263,6 +263,45 @@ test('an upload by HTTP/2 streams, is bounded, and is told so while it still sen
   assert.equal(String((await once(expecting, 'data'))[0]), '5')
 })
 
+test('headers and trailers that HTTP/2 cannot have do no harm', async (t) => {
+  const part = await backend(t, (_request, response) => {
+    const twice = [
+      'date',
+      'one',
+      'date',
+      'two',
+      'content-type',
+      'a/b',
+      'content-type',
+      'c/d',
+      'set-cookie',
+      'a',
+      'set-cookie',
+      'b',
+    ]
+    response.sendDate = false
+    response.writeHead(200, [...twice, 'te', 'gzip', 'x-latin', 'gr\u00fcn', 'trailer', 'te'])
+    response.write('ok')
+    response.addTrailers([
+      ['te', 'x'],
+      ['connection', 'close'],
+      ['date', 'one'],
+      ['date', 'two'],
+      ['x-end', 'yes'],
+    ])
+    response.end()
+  })
+  const rig = await tlsRig(t, [route([part.target('web-1')])])
+  const session = await openHttp2(t, rig)
+  const answer = await askHttp2(session)
+  assert.deepEqual([answer.status, answer.body, answer.headers['content-type']], [200, 'ok', 'a/b, c/d'])
+  assert.deepEqual(answer.headers['set-cookie'], ['a', 'b'])
+  assert.deepEqual(
+    [answer.headers.date, answer.trailers.date, answer.trailers['x-end']],
+    ['one, two', 'one, two', 'yes'],
+  )
+})
+
 test('a HEAD, an empty answer and one without a length all end', async (t) => {
   const part = await backend(t, (request, response) => {
     if (request.url === '/none') response.writeHead(204).end()

@@ -71,7 +71,7 @@ export const defaultLimits: GatewayLimits = {
   handshakeMs: 10_000,
   sessionStreamsMax: 128,
   headerPairsMax: 256,
-  sessionMemoryMegabytesMax: 4,
+  sessionMemoryMegabytesMax: 16,
   headersMs: 10_000,
   checkMs: 1_000,
   idleMs: 60_000,

@@ -43,6 +43,11 @@ export class Secure {
     this.#onSecure = onSecure
   }
 
+  /** Makes ready to serve a certificate. Throws what node:tls has against it. */
+  prepare(certificate: ServerCertificate): void {
+    if (!this.#servers.has(certificate)) this.#create(certificate)
+  }
+
   /** Begins TLS on a connection whose first bytes have been put back. */
   take(socket: Socket, certificate: ServerCertificate): void {
     // The end of a client is its end: TLS says goodbye by itself, and a client that leaves in a handshake must not be waited for.

@@ -1,7 +1,8 @@
 /** TLS at the way in: by server name, beside plain HTTP on one port, with certificates that change while it serves. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { connect } from 'node:net'
+import { connect, createServer } from 'node:net'
+import type { Socket } from 'node:net'
 import { test } from 'node:test'
 import { connect as connectTls } from 'node:tls'
 import { ask, backend, rawExchange, route, until } from '../../test/gateway-rig.ts'
@@ -200,26 +201,87 @@ test('WebSockets work over TLS', async (t) => {
   await until('it to be over', () => rig.gateway.inUse('web-1') === 0)
 })
 
+/** What a client sends first. */
+async function helloFor(host: string): Promise<Buffer> {
+  const server = createServer()
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  const client = connectTls({
+    port: address !== null && typeof address === 'object' ? address.port : 0,
+    servername: host,
+  })
+  client.on('error', () => undefined)
+  const [socket] = (await once(server, 'connection')) as [Socket]
+  const [hello] = (await once(socket, 'data')) as [Buffer]
+  socket.destroy()
+  server.close()
+  return hello
+}
+
 test('a handshake that stops half way, in any place, is closed in time, and others are served', async (t) => {
   const part = await backend(t, (_request, response) => response.end('ok'))
   const limits = { headersMs: 300, handshakeMs: 300, lingerMs: 100 }
   const rig = await tlsRig(t, [route([part.target('web-1')])], { limits })
-  // One that says nothing, one in the middle of its hello, one that has said hello and goes no further.
-  const silent = connect(rig.port, '127.0.0.1')
-  const partial = connect(rig.port, '127.0.0.1', () => partial.write(Buffer.from([0x16, 3, 1, 1, 0, 1, 0])))
-  const halted = connect(rig.port, '127.0.0.1')
-  const shaking = connectTls({ socket: halted, servername: 'shop.test', ca: rig.roots })
-  shaking.on('error', () => undefined)
-  await once(halted, 'connect')
-  await new Promise((resolve) => setImmediate(resolve))
-  const stopped = [silent, partial].map((socket) => {
+  const hello = await helloFor('shop.test')
+  // Nothing, a piece of a hello, and a whole one with nothing after it.
+  const stopped = [Buffer.alloc(0), hello.subarray(0, 50), hello].map((bytes) => {
+    const socket = connect(rig.port, '127.0.0.1', () => socket.write(bytes))
     socket.on('error', () => undefined).resume()
     return once(socket, 'close')
   })
   assert.equal((await askTls(rig)).status, 200)
   await Promise.all(stopped)
-  shaking.destroy()
   assert.equal((await askTls(rig)).status, 200)
+})
+
+test('a hello that never ends is refused once it is too long', async (t) => {
+  const part = await backend(t, (_request, response) => response.end('ok'))
+  const rig = await tlsRig(t, [route([part.target('web-1')])], { limits: { lingerMs: 100 } })
+  // One message of 16 MB by its length, in records of one byte.
+  const record = Buffer.from([0x16, 3, 1, 0, 1, 0])
+  const start = [1, 0xff, 0xff, 0xff].map((byte) => Buffer.from([0x16, 3, 1, 0, 1, byte]))
+  const socket = connect(rig.port, '127.0.0.1')
+  let answer = ''
+  socket.on('error', () => undefined).on('data', (chunk: Buffer) => (answer += chunk.toString('hex')))
+  socket.write(Buffer.concat([...start, ...Array.from({ length: 10_000 }, () => record)]))
+  await once(socket, 'close')
+  assert.equal(answer, '15030300020232')
+})
+
+test('close does not wait for handshakes that are half done', async (t) => {
+  const part = await backend(t, (_request, response) => response.end('ok'))
+  const rig = await tlsRig(t, [route([part.target('web-1')])], { limits: { handshakeMs: 600_000, headersMs: 600_000 } })
+  const hello = await helloFor('shop.test')
+  const sockets = [Buffer.alloc(0), hello].map((bytes) => {
+    const socket = connect(rig.port, '127.0.0.1', () => socket.write(bytes))
+    return socket.on('error', () => undefined)
+  })
+  await once(sockets[1]?.resume() ?? process, 'data')
+  await rig.gateway.close()
+})
+
+test('a certificate that node:tls refuses is said once, and its host alone gets an alert', async (t) => {
+  const part = await backend(t, (_request, response) => response.end('ok'))
+  const weak = { chain: 'not a certificate', key: 'nor a key' }
+  const routes = [route([part.target('web-1')]), route([part.target('web-1')], { id: 'api', host: 'api.test' })]
+  const rig = await tlsRig(t, routes, {
+    finder: (own) => ({
+      find: (host) => (host === 'api.test' ? weak : own.find(host)),
+      challenge: () => null,
+      want: () => undefined,
+    }),
+  })
+  for (let i = 0; i < 3; i += 1) await assert.rejects(openTls(rig, 'api.test'), /internal error/)
+  assert.equal(rig.notices.length, 1)
+  assert.match(rig.notices[0] ?? '', /^a certificate cannot be served: /)
+  assert.equal((await askTls(rig)).status, 200)
+})
+
+test('a client that speaks no protocol of ours is told so', async (t) => {
+  const part = await backend(t, (_request, response) => response.end('ok'))
+  const rig = await tlsRig(t, [route([part.target('web-1')])])
+  await assert.rejects(openTls(rig, 'shop.test', ['imap']), /no application protocol/)
 })
 
 test('close lets requests end and tells HTTP/2 clients to go', async (t) => {

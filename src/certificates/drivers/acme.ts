@@ -6,7 +6,6 @@
 import { join } from 'node:path'
 import { isSteadError, messageOf, SteadError } from '../../base/index.ts'
 import type { Clock, Random } from '../../base/index.ts'
-import { readCertificate } from '../certificate.ts'
 import type { Certificate } from '../certificate.ts'
 import type { CertificateDriver, HostState } from '../driver.ts'
 import { counts, hostsMax } from '../hosts.ts'
@@ -16,6 +15,7 @@ import { Watchers } from '../watchers.ts'
 import { placeOrder } from './acme-order.ts'
 import type { PlaceOrder } from './acme-order.ts'
 import { readPrivate, writePrivate, writePrivateOnce } from './private-files.ts'
+import { readServable } from './servable.ts'
 
 /** Let's Encrypt. */
 const defaultDirectoryUrl = 'https://acme-v02.api.letsencrypt.org/directory'
@@ -150,7 +150,7 @@ class Acme implements CertificateDriver {
     try {
       const text = await readPrivate(path)
       if (text === null) return host
-      host.certificate = readCertificate({ chain: text, chainFile: path, key: text, keyFile: path }, clock.nowMs())
+      host.certificate = readServable({ chain: text, chainFile: path, key: text, keyFile: path }, clock.nowMs())
       host.renewAtMs = renewAtMs(host.certificate, random)
       this.#watchers.tell()
     } catch (error) {
@@ -196,7 +196,7 @@ class Acme implements CertificateDriver {
       )
       const path = this.#pathOf(name)
       const files = { chain, chainFile: `the answer of ${directoryUrl}`, key: keyToPem(key), keyFile: path }
-      const certificate = readCertificate(files, clock.nowMs())
+      const certificate = readServable(files, clock.nowMs())
       await writePrivate(path, certificate.chain + certificate.key, random)
       return certificate
     } finally {

@@ -1,5 +1,6 @@
 /** Certificates from files: the suite, and what happens when the files change, are wrong, or come one after the other. */
 import assert from 'node:assert/strict'
+import { generateKeyPairSync } from 'node:crypto'
 import { mkdir, mkdtemp, rename, rm, symlink, unlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -127,6 +128,19 @@ test('one that names the host goes before a wildcard, and a longer one before a 
   assert.deepEqual(found?.hosts, ['shop.test'])
   assert.ok(found.untilMs > life.nowMs + 2 * dayMs)
   assert.deepEqual(driver.find('other.test')?.hosts, ['*.test'])
+})
+
+test('a key that the TLS of this machine does not serve is said, with the file', async (t) => {
+  const dir = await directory(t)
+  const key = generateKeyPairSync('rsa', { modulusLength: 1024 }).privateKey
+  const chain = issueLeaf(authority, 'shop.test', key, life, systemRandom)
+  await put(dir, 'shop', { chain, key: keyToPem(key) })
+  const driver = await opened(t, dir)
+  driver.want(['shop.test'])
+  assert.equal(driver.find('shop.test'), null)
+  const problem = driver.list()[0]?.problem
+  assert.equal(problem?.code, 'certificates.refused')
+  assert.match(problem?.message ?? '', /shop\.crt: .*key too small/)
 })
 
 test('no directory is said', async () => {

@@ -10,12 +10,13 @@ import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SteadError } from '../../base/index.ts'
 import type { Clock } from '../../base/index.ts'
-import { covers, readCertificate } from '../certificate.ts'
+import { covers } from '../certificate.ts'
 import type { Certificate } from '../certificate.ts'
 import type { CertificateDriver, HostState } from '../driver.ts'
 import { bestFor, hostsMax } from '../hosts.ts'
 import { Watchers } from '../watchers.ts'
 import { unreadable } from './private-files.ts'
+import { readServable } from './servable.ts'
 
 /** How often the directory is looked at, whatever the watch says, and how long a hint waits for the other file of a pair. */
 const lookMs = 10_000
@@ -164,7 +165,7 @@ class Files implements CertificateDriver {
       stamp = await stampOf(chainFile, keyFile)
       if (before?.stamp === stamp) return before
       const [chain, key] = await Promise.all([readFile(chainFile, 'utf8'), readFile(keyFile, 'utf8')])
-      const certificate = readCertificate({ chain, chainFile, key, keyFile }, this.#clock.nowMs())
+      const certificate = readServable({ chain, chainFile, key, keyFile }, this.#clock.nowMs())
       return { stamp, certificate, problem: null }
     } catch (cause) {
       return { stamp, certificate: before?.certificate ?? null, problem: unreadable(keyFile, cause) }

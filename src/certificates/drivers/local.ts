@@ -7,7 +7,6 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { randomId, SteadError } from '../../base/index.ts'
 import type { Clock, Random } from '../../base/index.ts'
-import { readCertificate } from '../certificate.ts'
 import type { Certificate } from '../certificate.ts'
 import type { CertificateDriver, HostState } from '../driver.ts'
 import { counts, hostsMax, wantedFor } from '../hosts.ts'
@@ -16,6 +15,7 @@ import type { Authority } from '../issue.ts'
 import { renewAtMs } from '../renewal.ts'
 import { Watchers } from '../watchers.ts'
 import { readPrivate, writePrivateOnce } from './private-files.ts'
+import { readServable } from './servable.ts'
 
 const authorityLifeMs = 10 * 365 * 86_400_000
 const leafLifeMs = 30 * 86_400_000
@@ -53,7 +53,7 @@ export async function localCertificates({ dir, clock, random }: LocalOptions): P
     const key = newKey()
     const chain = issueLeaf(authority, host, key, { nowMs, lifeMs: leafLifeMs }, random)
     const files = { chain, chainFile: host, key: keyToPem(key), keyFile: host }
-    const certificate = readCertificate(files, nowMs)
+    const certificate = readServable(files, nowMs)
     wanted.set(host, { certificate, renewAtMs: renewAtMs(certificate, random) })
     watchers.tell()
     return certificate
