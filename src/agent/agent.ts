@@ -6,7 +6,7 @@
  */
 import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { assert, jsonEqual, messageOf, SteadError } from '../base/index.ts'
+import { assert, jsonEqual, messageOf, sleep, SteadError } from '../base/index.ts'
 import type { Domain } from '../domain/index.ts'
 import type { Endpoint, Target } from '../network/index.ts'
 import {
@@ -19,16 +19,22 @@ import {
   protocolVersion,
   type Upward,
 } from '../protocol/index.ts'
+import { type Box, openBox } from '../secrets/index.ts'
 import { type Channel, dialForever, type TransportAddress } from '../transport/index.ts'
 import { Answers } from './answers.ts'
 import { Attempts } from './attempts.ts'
 import { Exposures } from './expose.ts'
+import { Delivery } from './delivery.ts'
 import { BundleFetcher } from './fetch.ts'
 import { InstanceRunner, type Surroundings } from './instance.ts'
+import { KnownValues } from './known-values.ts'
+import { MemoryFiles } from './memory-files.ts'
 import type { AgentOptions } from './options.ts'
 import { readPlan, writePlan } from './plan-file.ts'
 import { ResourceRunner } from './resource.ts'
 
+/** How long a start looks for what runs already before it speaks with control. */
+const lookMs = 5000
 /** How often everything is reported again, changed or not, and streams are counted. */
 const reportMs = 1000
 
@@ -52,7 +58,7 @@ export interface Agent extends AsyncDisposable {
 export async function startAgent(options: AgentOptions, control: TransportAddress): Promise<Agent> {
   for (const name of ['instances', 'tasks']) mkdirSync(join(options.stateDir, name), { recursive: true, mode: 0o711 })
   mkdirSync(options.runDir, { recursive: true, mode: 0o711 })
-  const agent = new RunningAgent(options)
+  const agent = new RunningAgent(options, await openBox(options.keys, options.random))
   await agent.start(control)
   return agent
 }
@@ -60,6 +66,10 @@ export async function startAgent(options: AgentOptions, control: TransportAddres
 class RunningAgent implements Agent {
   readonly #options: AgentOptions
   readonly #planPath: string
+  readonly #box: Box
+  readonly #known = new KnownValues()
+  readonly #memory: MemoryFiles
+  readonly #delivery: Delivery
   readonly #instances = new Map<string, InstanceRunner>()
   readonly #resources = new Map<string, ResourceRunner>()
   readonly #domains = new Map<string, Promise<Domain>>()
@@ -67,6 +77,7 @@ class RunningAgent implements Agent {
   readonly #fetcher: BundleFetcher
   /** The ways in from other nodes; null where there are none. */
   readonly #exposures: Exposures | null
+  readonly #looking: Promise<void>[] = []
   /** Assignments that are being ended and taken away. */
   readonly #removing = new Map<string, Promise<void>>()
   #plan: Plan
@@ -80,9 +91,15 @@ class RunningAgent implements Agent {
   #reportSoon = false
   #leaving = false
 
-  constructor(options: AgentOptions) {
+  constructor(options: AgentOptions, box: Box) {
+    this.#box = box
+    this.#memory = new MemoryFiles(options.runDir)
+    if (!this.#memory.inMemory)
+      options.onNotice('secrets of running programs lie on the disk: this machine has no file system in memory')
+    this.#delivery = new Delivery(this.#memory, options.providers, options.sandbox.capabilities)
     this.#options = {
       ...options,
+      sandbox: this.#known.hiddenFrom(options.sandbox),
       openBundle: async (digest) => (await options.openBundle(digest)) ?? this.#fetcher.fetch(digest),
     }
     this.#answers = new Answers({
@@ -90,7 +107,7 @@ class RunningAgent implements Agent {
       deleteData: (app) => this.#deleteData(app),
     })
     this.#planPath = join(options.stateDir, 'plan.json')
-    this.#plan = readPlan(this.#planPath) ?? { epoch: 0, revision: 0, assignments: [] }
+    this.#plan = readPlan(this.#planPath, box) ?? { epoch: 0, revision: 0, assignments: [] }
     this.#fetcher = new BundleFetcher(options.importBundle, (request) => {
       this.#channel?.send({ type: 'fetch-bundle', ...request })
       return this.#channel !== null
@@ -102,6 +119,9 @@ class RunningAgent implements Agent {
   async start(control: TransportAddress): Promise<void> {
     this.#carryOut()
     await this.#sweep()
+    // Until everything was looked for, a report would say that what serves does not run.
+    await Promise.race([Promise.allSettled(this.#looking), sleep(this.#options.clock, lookMs)])
+    this.#looking.length = 0
     this.#exposures?.sweep()
     const { clock, random, name } = this.#options
     this.#link = dialForever<Upward, Downward>(control, {
@@ -170,7 +190,7 @@ class RunningAgent implements Agent {
   }
 
   #take(plan: Plan): void {
-    writePlan(this.#planPath, plan)
+    writePlan(this.#planPath, plan, this.#box)
     this.#plan = plan
     this.#carryOut()
     this.#sendApplied()
@@ -178,8 +198,12 @@ class RunningAgent implements Agent {
 
   /** Makes runners for what is new, tells the others, and ends what the plan names no more. */
   #carryOut(): void {
+    this.#known.learn(this.#plan.assignments)
     const planned = new Set(this.#plan.assignments.map((assignment) => assignment.id))
-    for (const assignment of this.#plan.assignments) this.#assign(assignment)
+    // Servers first: an instance that is found is connected to them at once.
+    const servers = this.#plan.assignments.filter((assignment) => assignment.kind === 'resource')
+    const instances = this.#plan.assignments.filter((assignment) => assignment.kind !== 'resource')
+    for (const assignment of [...servers, ...instances]) this.#assign(assignment)
     for (const [id, runner] of this.#instances) if (!planned.has(id)) this.#remove(id, () => this.#endInstance(runner))
     for (const [id, runner] of this.#resources) if (!planned.has(id)) this.#remove(id, () => this.#endResource(runner))
   }
@@ -199,6 +223,7 @@ class RunningAgent implements Agent {
         () => this.#changed(),
       )
       this.#resources.set(assignment.id, runner)
+      this.#look(runner.looked)
       // Wanted again while it stopped: the plan says so, and no later message will.
       void runner.done.then(() => {
         if (!this.#leaving) this.#carryOut()
@@ -208,10 +233,20 @@ class RunningAgent implements Agent {
     }
     const known = this.#instances.get(assignment.id)
     if (known !== undefined) return known.update(assignment)
-    const runner = new InstanceRunner(assignment, this.#options, this.#surroundings)
+    const runner = new InstanceRunner(assignment, this.#options, this.#surroundings, this.#delivery)
     this.#instances.set(assignment.id, runner)
     if (assignment.http !== null || assignment.ready.kind === 'tcp') this.#expose(assignment.id)
-    runner.begin()
+    this.#look(this.#servers().then(() => runner.begin()))
+  }
+
+  /** While the agent starts: what it waits for before it says where things stand. */
+  #look(looking: Promise<void>): void {
+    if (this.#link === null) this.#looking.push(looking)
+  }
+
+  /** Resolves when the servers that instances may be connected to have been looked for, while the agent starts. */
+  async #servers(): Promise<void> {
+    if (this.#link === null) await Promise.all([...this.#resources.values()].map((runner) => runner.looked))
   }
 
   #expose(id: string): void {
@@ -237,6 +272,7 @@ class RunningAgent implements Agent {
     runner.update({ ...runner.assignment, wanted: false })
     await runner.ended
     await runner.attempts.remove()
+    this.#delivery.remove(runner.assignment.id)
   }
 
   async #endResource(runner: ResourceRunner): Promise<void> {
@@ -247,6 +283,7 @@ class RunningAgent implements Agent {
   /** Ends what earlier agents left behind that no plan names: instances whose plan was lost, and all tasks. */
   async #sweep(): Promise<void> {
     const { stateDir, sandbox, clock } = this.#options
+    this.#memory.sweep(new Set(this.#instances.keys()))
     for (const name of readdirSync(join(stateDir, 'instances'))) {
       if (this.#instances.has(name) || this.#resources.has(name)) continue
       const left = new Attempts(join(stateDir, 'instances', name), sandbox, clock)
@@ -297,9 +334,11 @@ class RunningAgent implements Agent {
   }
 
   #missing(edge: Edge, consumer: string): string | null {
+    const waits = `waits for ${edge.part}`
+    if (edge.type === 'secret' && edge.grant === null) return `${edge.part} has no value: stead secret set ${edge.part}`
     const resource = edge.resource === null ? undefined : this.#resources.get(edge.resource)
-    if (resource !== undefined) return resource.settled(consumer) ? null : edge.part
-    return edge.port === 0 || this.#targets(edge).length > 0 ? null : edge.part
+    if (resource !== undefined) return resource.settled(consumer) ? null : waits
+    return edge.port === 0 || this.#targets(edge).length > 0 ? null : waits
   }
 
   #changed(): void {
@@ -384,5 +423,7 @@ class RunningAgent implements Agent {
     await Promise.all(this.#removing.values())
     await this.#exposures?.[Symbol.asyncDispose]()
     for (const domain of this.#domains.values()) await (await domain.catch(() => null))?.close()
+    for (const id of this.#instances.keys()) this.#delivery.remove(id)
+    this.#memory.close()
   }
 }

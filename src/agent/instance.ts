@@ -11,6 +11,7 @@ import { type Forwarder, type HandOver, openForwarder, type Place, type Target }
 import type { AssignmentStatus, Edge, InstanceAssignment } from '../protocol/index.ts'
 import { limitsWithin, type Sandbox, type SandboxSpec } from '../sandbox/index.ts'
 import { Attempts } from './attempts.ts'
+import type { Delivery } from './delivery.ts'
 import { hostsFile, instanceEnvironment, type OpenEdge } from './environment.ts'
 import { layoutOf } from './layout.ts'
 import { jobPolicy, type LifeEvent, newLife, servicePolicy, step } from './lifecycle.ts'
@@ -32,7 +33,7 @@ const tmpBytes = 256 * 1024 * 1024
 export interface Surroundings {
   /** Where an edge leads now. */
   targets(edge: Edge): readonly Target[]
-  /** Null when an instance with this edge may start; else what it waits for. */
+  /** Null when an instance with this edge may start; else why not, in a sentence. */
   missing(edge: Edge, consumer: string): string | null
   changed(): void
 }
@@ -40,6 +41,7 @@ export interface Surroundings {
 export class InstanceRunner {
   readonly #options: AgentOptions
   readonly #surroundings: Surroundings
+  readonly #delivery: Delivery
   readonly attempts: Attempts
   #assignment: InstanceAssignment
   #life = newLife
@@ -52,6 +54,8 @@ export class InstanceRunner {
   readonly #used = new Set<string>()
   #servePort: number | null = null
   #memoryBytes: number | null = null
+  /** What the running program was handed: by part, the version of its credential. */
+  #handed: ReadonlyMap<string, number> = new Map()
   #timers = new Set<Disposable>()
   #nextCheck: Disposable | null = null
   /** It is another agent's now: nothing that happens is acted on. */
@@ -59,7 +63,8 @@ export class InstanceRunner {
   #queue: Promise<void> = Promise.resolve()
   readonly #ended = Promise.withResolvers<void>()
 
-  constructor(assignment: InstanceAssignment, options: AgentOptions, surroundings: Surroundings) {
+  constructor(assignment: InstanceAssignment, options: AgentOptions, surroundings: Surroundings, delivery: Delivery) {
+    this.#delivery = delivery
     this.#assignment = assignment
     this.#options = options
     this.#surroundings = surroundings
@@ -71,14 +76,15 @@ export class InstanceRunner {
     return this.#assignment
   }
 
-  /** Takes it into care: finds a running one from before, or starts it when it may. */
-  begin(): void {
+  /** Takes it into care: finds a running one from before, or starts it when it may. Resolves when it has looked. */
+  begin(): Promise<void> {
     this.#enqueue(async () => {
       const found = await this.attempts.adopt()
       if (found === null) return this.#check()
       await this.#adopted(found)
       if (!this.#assignment.wanted) this.#event({ kind: 'stop' })
     })
+    return this.#queue
   }
 
   /** Takes the newest assignment: targets of edges change often, and whether it is wanted. */
@@ -86,6 +92,7 @@ export class InstanceRunner {
     this.#assignment = assignment
     if (!assignment.wanted) this.#event({ kind: 'stop' })
     else if (this.#life.phase === 'waiting') this.#check()
+    else this.#enqueue(() => this.#renew())
   }
 
   status(): AssignmentStatus {
@@ -94,7 +101,9 @@ export class InstanceRunner {
     const pid = this.#sandbox?.pid ?? null
     const port = this.#servePort
     const endpoint = pid !== null && port !== null && this.#place !== null ? this.#place.endpoint(pid, port) : null
-    return { id, phase, reason, restarts, sinceMs: this.#sinceMs, endpoint, pid, memoryBytes: this.#memoryBytes }
+    const credentials = [...this.#handed].map(([part, version]) => `${part}@${version}`)
+    const { memoryBytes, sinceMs } = { memoryBytes: this.#memoryBytes, sinceMs: this.#sinceMs }
+    return { id, phase, reason, restarts, sinceMs, endpoint, pid, memoryBytes, credentials }
   }
 
   /** What this instance's edges have open streams to, on this node or another. */
@@ -134,6 +143,7 @@ export class InstanceRunner {
       this.#life = life
       if (life.phase !== before.phase) this.#sinceMs = this.#options.clock.nowMs()
       if (life.phase !== before.phase || life.reason !== before.reason) this.#surroundings.changed()
+      if (life.phase === 'ready' && before.phase === 'starting') this.attempts.noteServing()
       if (['stopped', 'succeeded', 'failed'].includes(life.phase)) this.#ended.resolve()
       for (const command of commands) {
         if (command.kind === 'start') await this.#start()
@@ -165,9 +175,9 @@ export class InstanceRunner {
     if (this.#life.phase !== 'waiting') return
     const { edges, part, wanted } = this.#assignment
     if (!wanted) return this.#event({ kind: 'stop' })
-    const on = edges.map((edge) => this.#surroundings.missing(edge, part)).find((missing) => missing !== null)
-    if (on === undefined) return this.#event({ kind: 'possible' })
-    this.#event({ kind: 'blocked', on })
+    const reason = edges.map((edge) => this.#surroundings.missing(edge, part)).find((missing) => missing !== null)
+    if (reason === undefined) return this.#event({ kind: 'possible' })
+    this.#event({ kind: 'blocked', reason })
     this.#nextCheck = this.#options.clock.after(waitMs, () => this.#check())
   }
 
@@ -190,22 +200,19 @@ export class InstanceRunner {
       const { number, recordDir } = await this.attempts.next()
       const layout = layoutOf(sandbox, bundle, recordDir)
       const base = { PATH: layout.path, HOME: layout.home, ...program.env }
-      const { env, files } = instanceEnvironment(
-        this.#assignment,
-        edges,
-        this.#options.providers,
-        base,
-        this.#servePort,
-        layout.secretsDir,
-      )
+      const assignment = this.#assignment
+      const { providers } = this.#options
+      const secretsDir = this.#delivery.dirFor(assignment, layout)
+      const told = instanceEnvironment(assignment, edges, providers, base, this.#servePort, secretsDir)
+      const { files, mounts, ...filter } = this.#delivery.prepare(assignment, told.files, secretsDir)
       const hosts =
         layout.hostsPath === null ? [] : [{ path: layout.hostsPath, content: hostsFile(edges), mode: 0o444 }]
       const spec: SandboxSpec = {
         id: `${this.#assignment.id}.${number}`,
         argv: program.argv,
-        env,
+        env: told.env,
         cwd: layout.codeDir,
-        mounts: [{ source: bundle.path, target: layout.codeDir, access: 'read-only' }, ...program.mounts],
+        mounts: [{ source: bundle.path, target: layout.codeDir, access: 'read-only' }, ...program.mounts, ...mounts],
         files: [...files, ...hosts],
         hostUid: this.#assignment.hostUid,
         limits: limitsWithin(sandbox.capabilities, { ...this.#assignment.limits, tmpBytes }).limits,
@@ -213,8 +220,10 @@ export class InstanceRunner {
         network: network.capabilities.isolation === 'native' ? place : null,
         recordDir,
         outputBytesMax,
+        ...filter,
       }
       this.#spec = spec
+      this.#handed = grantsOf(assignment)
       this.#running(await sandbox.start(spec))
     } catch (error) {
       this.#closeNetwork()
@@ -250,6 +259,15 @@ export class InstanceRunner {
     return wanted === null ? null : place.servePort(wanted)
   }
 
+  /** Gives the running program newer versions of its secrets, if it takes them as it runs. */
+  #renew(): void {
+    const sandbox = this.#sandbox
+    if (sandbox === null || sameGrants(this.#handed, grantsOf(this.#assignment))) return
+    if (!this.#delivery.renew(this.#assignment, sandbox)) return
+    this.#handed = grantsOf(this.#assignment)
+    this.#surroundings.changed()
+  }
+
   #running(sandbox: Sandbox): void {
     this.#sandbox = sandbox
     this.#surroundings.changed()
@@ -276,7 +294,9 @@ export class InstanceRunner {
     const service = this.#assignment.kind === 'service'
     // Each attempt before this one has ended; those of a job have failed, or there would be no later one.
     const restarts = this.attempts.count() - 1
-    this.#life = { ...newLife, phase: 'starting', everReady: service, restarts, failures: service ? 0 : restarts }
+    // What served is not taken out of the routes for the time of a probe: whoever asked it meanwhile was answered.
+    const phase = service && this.attempts.hasServed() ? 'ready' : 'starting'
+    this.#life = { ...newLife, phase, everReady: service, restarts, failures: service ? 0 : restarts }
     try {
       const place = network.capabilities.isolation === 'native' ? await this.#placeOf(sandbox) : null
       if (place !== null) {
@@ -288,6 +308,9 @@ export class InstanceRunner {
       onNotice(`${this.#assignment.id} is started again, its edges could not be: ${messageOf(error)}`)
       this.#closeNetwork()
     }
+    // What came while nobody looked is handed over now; the same again changes nothing.
+    this.#delivery.renew(this.#assignment, sandbox)
+    this.#handed = grantsOf(this.#assignment)
     this.#running(sandbox)
     // Without its edges it is of no use; they can only be given to a new one.
     if (this.#place === null) this.#kill(sandbox)
@@ -341,4 +364,13 @@ export class InstanceRunner {
     this.#place?.[Symbol.dispose]()
     this.#place = null
   }
+}
+
+/** The versions of the credentials in an assignment, by the part they are for. */
+function grantsOf({ edges }: InstanceAssignment): ReadonlyMap<string, number> {
+  return new Map(edges.flatMap(({ part, grant }) => (grant === null ? [] : [[part, grant.version] as const])))
+}
+
+function sameGrants(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): boolean {
+  return a.size === b.size && [...a].every(([part, version]) => b.get(part) === version)
 }

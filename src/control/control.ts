@@ -15,14 +15,18 @@ import {
   type StreamRoute,
   type Upward,
 } from '../protocol/index.ts'
-import type { Lease, Operation, Store } from '../store/index.ts'
+import { type KeySource, openVault, type SecretRead, type Vault } from '../secrets/index.ts'
+import type { Condition, Lease, Operation, Store } from '../store/index.ts'
 import type { Channel } from '../transport/index.ts'
 import { Asks } from './asks.ts'
 import { type Apply, applyChange, chooseHome, removeChange, stillRuns } from './changes.ts'
 import { decide } from './decide.ts'
 import { assignmentsOf, needsBundle, nodeOf, nodesIn, type ResourceType, routesFor, routesOf } from './derive.ts'
+import { moveSecrets } from './move-secrets.ts'
 import { AgentPeer, GatewayPeer, refusalOf, refuse } from './peers.ts'
+import type { Credential } from './credentials.ts'
 import { controlLease, countStart, keys, loadRecords, put, type Records, write, writeAll } from './records.ts'
+import { openCredentials, Secrets } from './secrets.ts'
 import type { ControlState, GatewayView, NodeView } from './state.ts'
 import { streamsFor, streamsOf } from './streams.ts'
 import { type AppView, viewOf } from './view.ts'
@@ -47,6 +51,10 @@ export interface ControlOptions {
   readonly onFatal: (error: unknown) => void
   /** Gives the bytes of a bundle to a node that lacks it. */
   readonly readBundle: (digest: string) => AsyncIterable<Uint8Array>
+  /** Where the key of the secrets is; outside the store. */
+  readonly keys: KeySource
+  /** Told of every opening of a secret. */
+  readonly onSecretRead: (read: SecretRead) => void
 }
 
 export interface Control extends AsyncDisposable {
@@ -62,6 +70,8 @@ export interface Control extends AsyncDisposable {
   /** Forgets an app that has stopped, and deletes its data. Throws `control.still-runs`, `control.node-away`, `control.ask-failed`. */
   remove(app: string): Promise<void>
   view(app: string): AppView | null
+  /** Setting, rotating, sharing secrets. */
+  readonly secrets: Secrets
   apps(): readonly string[]
   /** The nodes that control knows, and whether it hears them now. */
   nodes(): readonly { readonly name: string; readonly connected: boolean }[]
@@ -85,15 +95,31 @@ export async function startControl(options: ControlOptions): Promise<Control> {
       retry: 'later',
     })
   }
-  const start = await countStart(options.store, lease)
-  const control = new RunningControl(options, lease, await loadRecords(options.store), start)
-  control.start()
-  return control
+  try {
+    const { store, keys: source, clock, random, onSecretRead: onRead } = options
+    const guard = (): Condition[] => [{ kind: 'lease', name: lease.name, epoch: lease.epoch }]
+    const vault = await openVault({ store, keys: source, clock, random, guard, onRead })
+    await moveSecrets(store, lease, vault, options.types)
+    const start = await countStart(store, lease)
+    const opened = { vault, credentials: await openCredentials(vault) }
+    const control = new RunningControl(options, lease, await loadRecords(store), start, opened)
+    control.start()
+    return control
+  } catch (error) {
+    // The next try, with the right key in its place, need not wait for the lease to run out.
+    await options.store.releaseLease(lease.name, lease.epoch).catch(() => {})
+    throw error
+  }
 }
+
+/** After these what is in memory is not to be trusted. */
+const fatal: readonly string[] = ['control.replaced', 'secrets.replaced', 'store.outcome-unknown']
 
 class RunningControl implements Control {
   readonly #options: ControlOptions
   readonly #records: Records
+  readonly #credentials: ReadonlyMap<string, Credential>
+  readonly secrets: Secrets
   readonly #nodes = new Map<string, NodeView>()
   readonly #gateways = new Map<string, GatewayView>()
   readonly #statuses = new Map<string, AssignmentStatus>()
@@ -116,11 +142,21 @@ class RunningControl implements Control {
   #timer: Disposable | null = null
   #stopped = false
 
-  constructor(options: ControlOptions, lease: Lease, records: Records, start: number) {
+  constructor(
+    options: ControlOptions,
+    lease: Lease,
+    records: Records,
+    start: number,
+    { vault, credentials }: { readonly vault: Vault; readonly credentials: Map<string, Credential> },
+  ) {
     const { clock, random } = options
     this.#options = options
     this.#lease = lease
     this.#records = records
+    this.#credentials = credentials
+    const exclusive = <T>(work: () => Promise<T>): Promise<T> => this.#exclusive(work)
+    const own = { vault, random, types: options.types, state: () => this.#state(), exclusive, wake: () => this.#wake() }
+    this.secrets = new Secrets(own, credentials)
     this.#asks = new Asks(random)
     this.#routeRevision = start * routeRevisionsPerStart
     this.#renewAtMs = clock.monotonicMs() + leaseTtlMs / 3
@@ -142,6 +178,7 @@ class RunningControl implements Control {
   #state(): ControlState {
     return {
       ...this.#records,
+      credentials: this.#credentials,
       nodes: this.#nodes,
       gateways: this.#gateways,
       statuses: this.#statuses,
@@ -160,7 +197,7 @@ class RunningControl implements Control {
       return work()
     })
     this.#last = result.catch((error: unknown) => {
-      if (isSteadError(error) && ['control.replaced', 'store.outcome-unknown'].includes(error.code)) this.#fail(error)
+      if (isSteadError(error) && fatal.includes(error.code)) this.#fail(error)
     })
     return result
   }
@@ -198,6 +235,7 @@ class RunningControl implements Control {
     }
     // What was not heard of yet looks as if it did not run; acting on that would replace what serves.
     if (this.#expected.size > 0 && clock.monotonicMs() < this.#settleUntilMs) return
+    if (await this.secrets.turn(clock.nowMs())) this.#wake()
     const decision = decide(this.#state(), clock.nowMs(), (app, part) => `${app}.${part}.${randomId(random)}`)
     await writeAll(store, this.#lease, [
       ...decision.jobs.map(({ key, run }) => put(keys.job(key), run)),
@@ -340,8 +378,9 @@ class RunningControl implements Control {
   apply(wanted: Apply): Promise<number> {
     return this.#exclusive(async () => {
       const choose = (): string => chooseHome(this.#records, this.#nodes, wanted.graph.app)
-      const change = applyChange(this.#records, wanted, choose, this.#options.random)
+      const change = applyChange(this.#records, wanted, choose)
       if (change === null) return this.#records.apps.get(wanted.graph.app)?.release ?? 0
+      await this.secrets.ensure(wanted.graph)
       await write(this.#options.store, this.#lease, change.operations)
       change.take()
       this.#wake()
@@ -369,6 +408,7 @@ class RunningControl implements Control {
     for await (const _ of this.#ask(app.home, { kind: 'delete-data', app: name }, signal));
     return this.#exclusive(async () => {
       const change = removeChange(this.#records, name)
+      await this.secrets.forget(name)
       await writeAll(this.#options.store, this.#lease, change.operations)
       change.take()
       this.#wake()

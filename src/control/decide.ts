@@ -9,11 +9,19 @@
  *   over, or the drain time has passed.
  * - With nothing to change there is no decision.
  */
-import { jsonEqual } from '../base/index.ts'
 import type { JobPart, Part, ServicePart } from '../model/index.ts'
 import type { Phase } from '../protocol/index.ts'
+import { currentPins, type Pins, pinsDiffer, refreshedPins } from './credentials.ts'
 import { nextDueMs } from './schedule.ts'
-import { type ControlState, type DesiredApp, type InstanceRecord, isOver, type JobRun, partKey } from './state.ts'
+import {
+  type ControlState,
+  type DesiredApp,
+  type InstanceRecord,
+  isCurrent,
+  isOver,
+  type JobRun,
+  partKey,
+} from './state.ts'
 
 /** Changes to the durable records; applied as one transaction. */
 export interface Decision {
@@ -48,12 +56,13 @@ export function decide(state: ControlState, nowMs: number, newId: (app: string, 
       const key = partKey(appName, part.name)
       const own = byPart.get(key) ?? []
       byPart.delete(key)
+      const pins = currentPins(state.credentials, appName, app.graph.parts, part)
       const create = (): void => {
         const node = nodeFor(state, app, part, put)
-        if (node !== null) put.push(newInstance(newId(appName, part.name), appName, app, part, node, nowMs))
+        if (node !== null) put.push(newInstance(newId(appName, part.name), appName, app, part, node, pins, nowMs))
       }
-      if (part.kind === 'service') serviceChanges(state, app, part, own, nowMs, put, create)
-      else jobChanges(state, app, part, own, nowMs, put, remove, jobs, create)
+      if (part.kind === 'service') serviceChanges(state, app, part, own, pins, nowMs, put, create)
+      else jobChanges(state, app, part, own, pins, nowMs, put, remove, jobs, create)
     }
   }
   // What is left belongs to no part any more.
@@ -75,6 +84,7 @@ function newInstance(
   app: DesiredApp,
   part: ServicePart | JobPart,
   node: string,
+  secrets: Pins,
   nowMs: number,
 ): InstanceRecord {
   return {
@@ -87,14 +97,21 @@ function newInstance(
     phase: 'active',
     sinceMs: nowMs,
     retiredAtRevision: 0,
+    secrets,
   }
 }
 
-/** Whether an instance runs what its part is now. */
-function isCurrent(app: DesiredApp, part: Part, instance: InstanceRecord): boolean {
-  const { replicas: _a, ...was } = { replicas: 0, ...instance.part }
-  const { replicas: _b, ...is } = { replicas: 0, ...part }
-  return instance.bundle === (app.bundles[part.name] ?? '') && jsonEqual(was, is)
+/** Gives an instance the versions that it can take without being replaced. Answers what it has then. */
+function refresh(
+  state: ControlState,
+  app: DesiredApp,
+  instance: InstanceRecord,
+  now: Pins,
+  put: InstanceRecord[],
+): Pins {
+  const secrets = refreshedPins(state.credentials, app.graph.app, instance.part, instance.secrets, now)
+  if (secrets !== instance.secrets) put.push({ ...instance, secrets })
+  return secrets
 }
 
 function isReady(state: ControlState, instance: InstanceRecord): boolean {
@@ -117,6 +134,7 @@ function serviceChanges(
   app: DesiredApp,
   part: ServicePart,
   own: readonly InstanceRecord[],
+  pins: Pins,
   nowMs: number,
   put: InstanceRecord[],
   create: () => void,
@@ -128,8 +146,12 @@ function serviceChanges(
   }
   // What is lost stays a record: its node is told what to do with it when it comes back.
   const active = own.filter((instance) => instance.phase === 'active' && !isLost(state, instance, nowMs))
-  const current = active.filter((instance) => isCurrent(app, part, instance))
-  const old = active.filter((instance) => !isCurrent(app, part, instance))
+  // What takes a new secret as it runs does so; everything else is replaced for it.
+  const refreshed = new Map(active.map((instance) => [instance.id, refresh(state, app, instance, pins, put)]))
+  const isFresh = (instance: InstanceRecord): boolean =>
+    isCurrent(app, part, instance) && !pinsDiffer(refreshed.get(instance.id) ?? instance.secrets, pins)
+  const current = active.filter(isFresh)
+  const old = active.filter((instance) => !isFresh(instance))
 
   if (old.length === 0) {
     for (let missing = wanted - current.length; missing > 0; missing -= 1) create()
@@ -150,6 +172,7 @@ function jobChanges(
   app: DesiredApp,
   part: JobPart,
   own: readonly InstanceRecord[],
+  pins: Pins,
   nowMs: number,
   put: InstanceRecord[],
   remove: string[],
@@ -170,6 +193,8 @@ function jobChanges(
     for (const run of running) retire(state, run, nowMs, put)
     return
   }
+  // A run goes on with what it has; the next one gets what is new.
+  for (const run of running) refresh(state, app, run, pins, put)
   if (part.schedule === null) {
     const latest = runs.at(-1)
     if (latest === undefined || !isCurrent(app, part, latest)) create()

@@ -2,8 +2,10 @@
  * What control knows, as plain data. Durable: apps, instances, identities, job runs (each a record in the store). Observed:
  * nodes, statuses, gateways (told again by whoever connects, never written).
  */
-import type { Graph, JobPart, ServicePart } from '../model/index.ts'
+import { jsonEqual } from '../base/index.ts'
+import type { Graph, JobPart, Part, ServicePart } from '../model/index.ts'
 import type { AssignmentStatus, Phase } from '../protocol/index.ts'
+import type { Credentials, Pins } from './credentials.ts'
 
 /** An app as it should be: its graph and the bundle of every part that has code or files. */
 export interface DesiredApp {
@@ -37,6 +39,8 @@ export interface InstanceRecord {
   readonly sinceMs: number
   /** Route revision from which on it is in no table; 0 while it serves. */
   readonly retiredAtRevision: number
+  /** The versions of its credentials. */
+  readonly secrets: Pins
 }
 
 /** What a part keeps for as long as its app lives. */
@@ -44,10 +48,6 @@ export interface PartIdentity {
   readonly hostUid: number
   /** Number of its edge address. */
   readonly edge: number
-  /** Administrator's password, for resources; the value itself where all consumers share one (a secret). */
-  readonly adminPassword: string
-  /** By consumer: its password for this resource. */
-  readonly passwords: Readonly<Record<string, string>>
 }
 
 export interface JobRun {
@@ -81,6 +81,7 @@ export interface ControlState {
   readonly instances: ReadonlyMap<string, InstanceRecord>
   /** By `app/part`. */
   readonly identities: ReadonlyMap<string, PartIdentity>
+  readonly credentials: Credentials
   /** By `app/part`. */
   readonly jobs: ReadonlyMap<string, JobRun>
   readonly nodes: ReadonlyMap<string, NodeView>
@@ -110,4 +111,11 @@ export function isOver(state: ControlState, instance: InstanceRecord): boolean {
   if (status !== undefined) return over.has(status.phase)
   // The node that had it does not know it any more: it is gone.
   return state.nodes.get(instance.node)?.connected === true
+}
+
+/** Whether an instance runs what its part is now. */
+export function isCurrent(app: DesiredApp, part: Part, instance: InstanceRecord): boolean {
+  const { replicas: _a, ...was } = { replicas: 0, ...instance.part }
+  const { replicas: _b, ...is } = { replicas: 0, ...part }
+  return instance.bundle === (app.bundles[part.name] ?? '') && jsonEqual(was, is)
 }

@@ -20,6 +20,7 @@ function service(name: string, more: Partial<ServicePart>): ServicePart {
     http: null,
     ready: { kind: 'started', timeoutMs: 1000 },
     replicas: 1,
+    onSecretChange: 'restart',
     ...more,
   }
 }
@@ -43,7 +44,7 @@ const graph: Graph = {
 }
 
 function instance(id: string, part: ServicePart, node: string): InstanceRecord {
-  const common = { bundle: 'x', release: 1, phase: 'active', sinceMs: 0, retiredAtRevision: 0 } as const
+  const common = { bundle: 'x', release: 1, phase: 'active', sinceMs: 0, retiredAtRevision: 0, secrets: {} } as const
   return { id, app: 'shop', node, part, ...common }
 }
 
@@ -63,6 +64,7 @@ const state: ControlState = {
     ['t2', instance('t2', service('talk', { http: 50_051, protocol: 'h2c' }), 'n2')],
   ]),
   identities: new Map(),
+  credentials: new Map(),
   jobs: new Map(),
   nodes: new Map(),
   gateways: new Map(),

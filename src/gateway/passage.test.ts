@@ -168,7 +168,7 @@ test('a port that is taken is said once, holds up nothing, and is had as soon as
   assert.match(notices[0] ?? '', new RegExp(`^a route waits for its port: Port ${port} on 127.0.0.1 is taken`))
   holder.close()
   await once(holder, 'close')
-  clock.advance(2_000)
+  clock.advance(500)
   const { socket, text } = await open(port)
   await until('the greeting', () => text() === 'db-1:')
   assert.equal(notices.length, 1)

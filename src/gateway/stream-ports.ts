@@ -8,7 +8,7 @@ import { messageOf } from '../base/index.ts'
 import type { Core } from './core.ts'
 import { listenError } from './listen-error.ts'
 
-const retryMs = 2_000
+const retryMs = 500
 
 export interface StreamPortsOptions {
   readonly host: string

@@ -1,6 +1,7 @@
 /** `service` and `job`: the builders of parts that run. */
 import { SteadError } from '../base/index.ts'
 import { badOption, checkName, checkNumber, checkOptions, readDuration, show } from './check.ts'
+import { type SecretChange, secretChanges } from './graph.ts'
 import { programOptions, readProgram } from './program.ts'
 import type { ProgramOptions } from './program.ts'
 import { readReady } from './ready.ts'
@@ -28,6 +29,11 @@ export interface ServiceOptions<
   readonly ready?: ReadyOption
   /** Number of instances, 1 to 100. Default 1. */
   readonly replicas?: number
+  /**
+   * What to do when a secret it uses gets a new version. Default 'restart': instances are replaced one by one. 'watch': the
+   * file is replaced under the running program. A signal, as 'SIGHUP': that, and then the signal.
+   */
+  readonly onSecretChange?: SecretChange
 }
 
 /** Options of `job`. */
@@ -49,8 +55,8 @@ export function service<Http extends number | undefined = undefined, Tcp extends
 ): Service<Http, Tcp> {
   checkName('service', name)
   const owner = `service '${name}'`
-  checkOptions(owner, options, [...programOptions, 'http', 'protocol', 'tcp', 'ready', 'replicas'])
-  const { http, tcp, protocol, replicas = 1 } = options
+  checkOptions(owner, options, [...programOptions, 'http', 'protocol', 'tcp', 'ready', 'replicas', 'onSecretChange'])
+  const { http, tcp, protocol, replicas = 1, onSecretChange = 'restart' } = options
   const portHint = 'The port the program listens on, as in http: 3000.'
   for (const [option, port] of Object.entries({ http, tcp })) {
     if (port !== undefined) checkNumber(owner, option, port, { min: 1, max: 65_535, whole: true, hint: portHint })
@@ -63,12 +69,16 @@ export function service<Http extends number | undefined = undefined, Tcp extends
     throw badOption(owner, 'protocol', "'h2c' beside http, or absent", protocol, 'HTTP/1.1 needs no protocol.')
   }
   checkNumber(owner, 'replicas', replicas, { min: 1, max: 100, whole: true, hint: 'The number of instances.' })
+  if (!secretChanges.includes(onSecretChange)) {
+    const hint = "As in onSecretChange: 'SIGHUP'. Without it its instances are replaced one by one."
+    throw badOption(owner, 'onSecretChange', `one of ${secretChanges.join(', ')}`, onSecretChange, hint)
+  }
   const { program, use } = readProgram(owner, name, options)
   // Neither answers GET / in HTTP/1.1.
   const accepts = http === undefined ? tcp : protocol === undefined ? undefined : http
   const ready = readReady(owner, options.ready ?? (accepts === undefined ? undefined : { tcp: accepts }), http)
   const later = { ...(protocol === undefined ? {} : { protocol }), ...(tcp === undefined ? {} : { tcp }) }
-  const part = { kind: 'service', ...program, http: http ?? null, ...later, ready, replicas } as const
+  const part = { kind: 'service', ...program, http: http ?? null, ...later, ready, replicas, onSecretChange } as const
   // A port is absent exactly when its type is undefined, which the compiler cannot see for a type parameter.
   const ports = { http: http as Http, tcp: tcp as Tcp }
   const value: Service<Http, Tcp> = { [brand]: 'service', name, ...ports, part: Object.freeze(part), use }

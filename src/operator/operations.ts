@@ -2,6 +2,7 @@
 import { SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
 import type { LogLine, Phase } from '../protocol/index.ts'
+import type { SecretOperations } from './secrets.ts'
 
 /** The platform itself. */
 export interface PlatformInfo {
@@ -10,6 +11,8 @@ export interface PlatformInfo {
   readonly mode: 'up' | 'serve'
   /** Process id of the process that answers. */
   readonly pid: number
+  /** Its processes by what they do (supervisor, control, agent, gateway); null where one does not run at this moment. */
+  readonly processes: readonly { readonly role: string; readonly pid: number | null }[]
   readonly apps: readonly AppSummary[]
   /** What is weaker than it could be on this machine, and how to mend it. */
   readonly weaker: readonly string[]
@@ -45,6 +48,8 @@ export interface PartStatus {
   readonly kind: 'service' | 'job' | 'resource'
   /** Null when the part has no instance now (a job that is not due). */
   readonly instance: string | null
+  /** Whether it is of the release in force, and not one that is being replaced. */
+  readonly current: boolean
   readonly phase: Phase | 'scheduled'
   readonly reason: string | null
   readonly restarts: number
@@ -84,6 +89,7 @@ export interface Operations {
   down(app: string): Promise<void>
   /** Forgets an app that is down, and deletes its data for good. */
   remove(app: string): Promise<void>
+  readonly secrets: SecretOperations
 }
 
 /** For an app that is not there; `apps` are those that are. */

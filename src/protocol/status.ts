@@ -35,6 +35,11 @@ export interface AssignmentStatus {
   readonly endpoint: Endpoint | null
   readonly pid: number | null
   readonly memoryBytes: number | null
+  /**
+   * The credentials in force, as `name@version`: of a resource who is let in, by consumer; of an instance what it was handed,
+   * by the part that the credential is for. Left out by nodes of an earlier release.
+   */
+  readonly credentials?: readonly string[]
 }
 
 export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
@@ -46,4 +51,5 @@ export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
   endpoint: endpointSchema.nullable(),
   pid: z.int().nullable(),
   memoryBytes: z.number().nullable(),
+  credentials: z.array(z.string()).exactOptional(),
 })

@@ -50,7 +50,7 @@ interface Place {
   readonly dir: string
   readonly clock: ManualClock
   readonly authority: TestAuthority
-  open(order?: PlaceOrder): Promise<CertificateDriver>
+  readonly open: (order?: PlaceOrder) => Promise<CertificateDriver>
 }
 
 async function place(t: TestContext): Promise<Place> {
@@ -66,7 +66,7 @@ async function place(t: TestContext): Promise<Place> {
     dir,
     clock,
     authority,
-    async open(order = authority.order) {
+    open: async (order = authority.order) => {
       const opened = await acmeCertificates({ dir, email: null, clock, random: systemRandom, order })
       t.after(() => opened[Symbol.asyncDispose]())
       current = opened
