@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2'
 import type { ServerHttp2Stream } from 'node:http2'
+import type { Writable } from 'node:stream'
 import { test } from 'node:test'
 import type { TestContext } from 'node:test'
 import { credentials, makeClientConstructor, Metadata, Server, ServerCredentials, status as codes } from '@grpc/grpc-js'
@@ -333,6 +334,59 @@ test('HTTP/1.1 clients reach a part that speaks HTTP/2, and its early end is the
   const reset = await ask(port, { path: '/reset', headers: { accept: 'application/json' } })
   assert.deepEqual([reset.status, JSON.parse(reset.body).cause], [502, 'reset'])
   await gateway.close()
+})
+
+/** Writes as long as there is room, and then again; answers how much it has got rid of. */
+function pump(stream: Writable, bytesMax: number): () => number {
+  let bytes = 0
+  const chunk = Buffer.alloc(65_536)
+  const go = (): void => {
+    while (bytes < bytesMax) {
+      bytes += chunk.length
+      if (!stream.write(chunk)) return void stream.once('drain', go)
+    }
+  }
+  stream.on('error', () => undefined)
+  go()
+  return () => bytes
+}
+
+test('who does not read holds up who writes, through the gateway, in both directions', async (t) => {
+  const bytesMax = 100_000_000
+  const server = createHttp2Server()
+  let sent = (): number => 0
+  let opened = 0
+  server.on('stream', (stream: ServerHttp2Stream, headers) => {
+    opened += 1
+    stream.respond({ ':status': 200 })
+    // The upload is not read at all; the download is written as fast as it goes.
+    if (headers[':path'] === '/down') sent = pump(stream, bytesMax)
+    else stream.on('error', () => undefined).pause()
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => server.close())
+  const address = server.address()
+  assert.ok(address !== null && typeof address === 'object')
+  const endpoint = { kind: 'tcp', host: '127.0.0.1', port: address.port } as const
+  const given = await tlsRig(t, [web({ instance: 'web-1', endpoint, protocol: 'h2c' })])
+  const session = await openHttp2(t, given)
+  const down = session.request({ ':authority': 'shop.test', ':path': '/down' }).on('error', () => undefined)
+  down.pause()
+  const up = session.request({ ':authority': 'shop.test', ':path': '/up', ':method': 'POST' })
+  const pushed = pump(up, bytesMax)
+  await until('both to be open', () => opened === 2)
+  for (let last = -1; last !== sent() + pushed();) {
+    last = sent() + pushed()
+    await new Promise((resolve) => setTimeout(resolve, 300))
+  }
+  // A window of each hop and what its sockets hold, far below all of it.
+  assert.ok(sent() < 20_000_000 && pushed() < 20_000_000, `${sent()} down, ${pushed()} up`)
+  let read = 0
+  down.on('data', (chunk: Buffer) => (read += chunk.length)).resume()
+  await until('it to go on when it is read', () => read > 30_000_000)
+  for (const stream of [down, up]) stream.close()
+  await until('nothing in use', () => given.gateway.inUse('web-1') === 0)
 })
 
 test('an instance that speaks something else than HTTP/2 is a bad gateway, not a hanging one', async (t) => {

@@ -49,6 +49,9 @@ export class Http2Front {
     session.on('error', () => session.destroy())
     session.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, _flags, raw: string[]) => {
       stream.on('error', () => undefined)
+      // A client that resets its stream has left, also when it says "no error": what it had sent is no whole request. Where
+      // it is we who reset it, the frame that says so goes out first.
+      stream.on('aborted', () => process.nextTick(() => stream.destroy()))
       this.#serve(new Http2Request(stream, headers, raw, socket), new Http2Response(stream), socket)
     })
     this.#keep(session)

@@ -25,8 +25,10 @@ function frame(type: keyof typeof frames, flags: number, stream: number, payload
   return Buffer.concat([head, payload])
 }
 
-/** HPACK: GET https / for shop.test, from the static table and one literal; more fields follow as literals. */
-function headerBlock(fields: readonly (readonly [string, string])[] = []): Buffer {
+type Fields = readonly (readonly [string, string])[]
+
+/** HPACK: fields as literals, whatever is in them. */
+function literals(fields: Fields): Buffer {
   const literal = (text: string): Buffer => {
     const length = Buffer.byteLength(text)
     if (length < 127) return Buffer.from([length, ...Buffer.from(text)])
@@ -36,8 +38,18 @@ function headerBlock(fields: readonly (readonly [string, string])[] = []): Buffe
     for (; left >= 128; left = Math.floor(left / 128)) bytes.push((left % 128) | 128)
     return Buffer.from([...bytes, left, ...Buffer.from(text)])
   }
-  const pairs = fields.flatMap(([name, value]) => [Buffer.from([0]), literal(name), literal(value)])
-  return Buffer.concat([Buffer.from([0x82, 0x87, 0x84, 0x01]), literal('shop.test'), ...pairs])
+  return Buffer.concat(fields.flatMap(([name, value]) => [Buffer.from([0]), literal(name), literal(value)]))
+}
+
+const request: Fields = [
+  [':method', 'GET'],
+  [':scheme', 'https'],
+  [':path', '/'],
+  [':authority', 'shop.test'],
+]
+
+function headerBlock(fields: Fields = []): Buffer {
+  return literals([...request, ...fields])
 }
 
 interface Raw {
@@ -240,6 +252,68 @@ test('methods and targets that are none for us are refused, on their stream alon
   assert.equal((await askHttp2(session, { host: 'shop.test' })).status, 400, 'two are two, whatever they say')
 })
 
+test('nothing that means one thing in HTTP/2 and another in HTTP/1.1 reaches an instance', async (t) => {
+  const seen: string[] = []
+  const part = await backend(t, (asked, response) => {
+    seen.push(JSON.stringify([asked.method, asked.url, asked.rawHeaders]))
+    response.end('ok')
+  })
+  const rig = await tlsRig(t, [route([part.target('web-1')])])
+  const without = (name: string): Fields => request.filter(([other]) => other !== name)
+  const hostile: readonly [string, Fields][] = [
+    ['a value with a line break', [...request, ['x-a', 'b\r\nx-smuggled: 1']]],
+    ['a value with a bare line feed', [...request, ['x-a', 'b\nx-smuggled: 1']]],
+    ['a value with a zero', [...request, ['x-a', 'b\0c']]],
+    ['a name with a colon', [...request, ['x-smuggled: 1\r\nx', 'a']]],
+    ['a name with a space', [...request, ['x smuggled', 'a']]],
+    ['a name in upper case', [...request, ['X-Smuggled', 'a']]],
+    ['transfer-encoding', [...request, ['transfer-encoding', 'chunked']]],
+    ['connection', [...request, ['connection', 'x-smuggled']]],
+    ['te that is not trailers', [...request, ['te', 'chunked']]],
+    ['two lengths', [...request, ['content-length', '0'], ['content-length', '5']]],
+    ['a length that is none', [...request, ['content-length', '+1']]],
+    ['a method with a line break', [[':method', 'GET / HTTP/1.1\r\nx-smuggled: 1\r\n'], ...without(':method')]],
+    ['a path with a line break', [[':path', '/ HTTP/1.1\r\nx-smuggled: 1\r\n'], ...without(':path')]],
+    ['a path with a space', [[':path', '/a HTTP/1.1'], ...without(':path')]],
+    ['a path that is no path', [[':path', 'shop.test/smuggled'], ...without(':path')]],
+    ['an authority with a line break', [[':authority', 'shop.test\r\nx-smuggled: 1'], ...without(':authority')]],
+    ['an authority with a path', [[':authority', 'shop.test/smuggled'], ...without(':authority')]],
+    ['an authority with a user', [[':authority', 'smuggled@shop.test'], ...without(':authority')]],
+    ['two paths', [...request, [':path', '/smuggled']]],
+    ['a pseudo-header after a header', [['x-a', 'b'], ...request]],
+    ['an unknown pseudo-header', [[':smuggled', 'x'], ...request]],
+    ['no path', without(':path')],
+    ['no method', without(':method')],
+    ['an empty path', [[':path', ''], ...without(':path')]],
+  ]
+  for (const [what, fields] of hostile) {
+    const bad = await raw(t, rig)
+    bad.socket.write(frame('headers', endHeaders | endStream, 1, literals(fields)))
+    const over = (): boolean =>
+      bad.closed() || bad.goawayCode() !== null || [frames.reset, frames.headers].some((type) => bad.seen.has(type))
+    await until(`an end of ${what}`, over)
+    bad.socket.destroy()
+  }
+  // A body that is not as long as was said: what came of it must not be taken for the next request.
+  const short = await raw(t, rig)
+  short.socket.write(
+    Buffer.concat([
+      frame('headers', endHeaders, 1, literals([[':method', 'POST'], ...without(':method'), ['content-length', '50']])),
+      frame('data', endStream, 1, Buffer.from('GET /smuggled HTTP/1.1\r\n\r\n')),
+    ]),
+  )
+  await until(
+    'an end of the short body',
+    () => short.closed() || short.seen.has(frames.reset) || short.seen.has(frames.headers),
+  )
+  assert.equal((await askTls(rig)).body, 'ok')
+  assert.deepEqual(
+    seen.filter((line) => line.includes('smuggled')),
+    [],
+  )
+  for (const line of seen) assert.doesNotMatch(line, /transfer-encoding|\\r|\\n|\\u0000/)
+})
+
 test('an upload by HTTP/2 streams, is bounded, and is told so while it still sends', async (t) => {
   const part = await backend(t, (request, response) => {
     let bytes = 0
@@ -261,6 +335,31 @@ test('an upload by HTTP/2 streams, is bounded, and is told so while it still sen
   await once(expecting, 'continue')
   expecting.end('12345')
   assert.equal(String((await once(expecting, 'data'))[0]), '5')
+})
+
+test('an upload that its client gives up, by whatever code, is never a whole one to the instance', async (t) => {
+  const ends: string[] = []
+  let arrived = 0
+  const part = await backend(t, (request, response) => {
+    arrived += 1
+    request.on('error', () => ends.push('aborted')).on('end', () => ends.push('whole'))
+    request.resume()
+    response.on('error', () => undefined)
+  })
+  const rig = await tlsRig(t, [route([part.target('web-1')])])
+  for (const [i, code] of [0, 8, 2].entries()) {
+    const client = await raw(t, rig)
+    const post = literals([[':method', 'POST'], ...request.filter(([name]) => name !== ':method')])
+    client.socket.write(
+      Buffer.concat([frame('headers', endHeaders, 1, post), frame('data', 0, 1, Buffer.from('a part'))]),
+    )
+    await until('it to arrive', () => arrived === i + 1)
+    client.socket.write(frame('reset', 0, 1, Buffer.from([0, 0, 0, code])))
+    await until('nothing in use', () => rig.gateway.inUse('web-1') === 0)
+    client.socket.destroy()
+  }
+  await until('three ends', () => ends.length === 3)
+  assert.deepEqual(ends, ['aborted', 'aborted', 'aborted'])
 })
 
 test('headers and trailers that HTTP/2 cannot have do no harm', async (t) => {
