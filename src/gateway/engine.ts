@@ -25,6 +25,9 @@ export const engineFeatures = [
   'compression',
   'body-limit',
   'websocket-goodbye',
+  'tls',
+  'streams',
+  'h2c',
 ] as const
 export type EngineFeature = (typeof engineFeatures)[number]
 

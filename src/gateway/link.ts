@@ -60,7 +60,8 @@ export function connectGateway(
 
   const take = async (table: RouteTable): Promise<void> => {
     revision = (await gateway.apply(table)).revision
-    const next = new Set(table.routes.flatMap((route) => route.targets.map((target) => target.instance)))
+    const all = [...table.routes, ...(table.streams ?? [])]
+    const next = new Set(all.flatMap((route) => route.targets.map((target) => target.instance)))
     for (const instance of current) if (!next.has(instance)) leaving.add(instance)
     for (const instance of next) leaving.delete(instance)
     current = next

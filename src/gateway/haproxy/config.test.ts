@@ -97,6 +97,13 @@ test('what HAProxy cannot do is refused by name', () => {
     )
   refused({ sticky: { by: 'group' } })
   refused({ priority: 'high' })
+  refused({ targets: [{ ...target('web-1', 1), protocol: 'h2c' }] })
+  const way = { kind: 'tcp', port: 5432 } as const
+  const stream = { id: 's', way, app: 'shop', part: 'db', targets: [] }
+  assert.throws(
+    () => modelOf({ revision: 1, routes: [], streams: [stream] }, defaultLimits, addressOf),
+    /way in for TCP/,
+  )
   const many = Array.from({ length: 101 }, (_, i) => route(`w${i}`, { host: `*.h${i}.test` }))
   assert.throws(() => modelOf({ revision: 1, routes: many }, defaultLimits, addressOf), /101 wildcard hosts/)
 })

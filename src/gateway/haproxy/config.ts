@@ -51,10 +51,14 @@ function digest(text: string): string {
  */
 export function modelOf(table: RouteTable, limits: GatewayLimits, addressOf: (target: RouteTarget) => string): Model {
   indexRoutes(table.routes.map((route) => ({ route, value: null })))
+  const [stream] = table.streams ?? []
+  if (stream !== undefined) throw cannot(stream.app, 'a way in for TCP or TLS')
   const map = new Map<string, string>()
   const backends = table.routes.map((route): Backend => {
-    if (route.sticky !== undefined) throw cannot(route, 'sticky clients')
-    if (route.priority !== undefined && route.priority !== 'normal') throw cannot(route, 'priorities')
+    if (route.sticky !== undefined) throw cannot(route.host, 'sticky clients')
+    if (route.priority !== undefined && route.priority !== 'normal') throw cannot(route.host, 'priorities')
+    if (route.targets.some(({ protocol }) => protocol !== undefined))
+      throw cannot(route.host, 'HTTP/2 to its instances')
     const name = `r_${digest(route.id)}`
     const host = route.host.startsWith('*.') ? route.host.slice(1) : route.host
     map.set(`${host}${route.path.endsWith('/') ? route.path : `${route.path}/`}`, name)
@@ -71,10 +75,10 @@ export function modelOf(table: RouteTable, limits: GatewayLimits, addressOf: (ta
   return { backends, map, wildcards: [...wild].toSorted((a, b) => b.length - a.length || (a < b ? -1 : 1)) }
 }
 
-function cannot(route: Route, what: string): SteadError {
+function cannot(of: string, what: string): SteadError {
   return new SteadError({
     code: 'gateway.engine-cannot',
-    message: `The route ${route.host}${route.path} asks for ${what}, which the HAProxy engine does not do.`,
+    message: `The way in to ${of} asks for ${what}, which the HAProxy engine does not do.`,
     hint: 'Use the own engine, or leave it out.',
   })
 }

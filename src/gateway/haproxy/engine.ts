@@ -59,6 +59,9 @@ export const haproxyCapabilities: Readonly<Record<EngineFeature, EngineCapabilit
   compression: { level: 'emulated', note: 'gzip only, on routes that say compress: true' },
   'body-limit': { level: 'emulated', note: 'by Content-Length; a chunked body is not bounded' },
   'websocket-goodbye': { level: 'refused', note: 'WebSockets are cut off after cutMs' },
+  tls: { level: 'refused', note: 'plain HTTP/1.1 only; TLS has to end before it' },
+  streams: { level: 'refused', note: 'a table with ways in for TCP or TLS is not taken' },
+  h2c: { level: 'refused', note: 'a table with instances that speak HTTP/2 is not taken' },
 }
 
 /** An instance that has left the table. */
