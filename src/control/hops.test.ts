@@ -50,8 +50,8 @@ function world(phases: Readonly<Record<string, Phase>>, connected = true): Contr
     routes: [{ host: 'shop.test', path: '/', part: 'web' }],
   }
   const record = (id: string, phase: InstanceRecord['phase']): [string, InstanceRecord] => {
-    const numbers = { release: 1, sinceMs: 0, retiredAtRevision: 0 }
-    return [id, { id, app: 'shop', node: 'n1', part: web, bundle: 'b', phase, secrets: {}, ...numbers }]
+    const numbers = { release: 1, sinceMs: 0, retiredAtRevision: 0, secrets: {} }
+    return [id, { id, app: 'shop', node: 'n1', part: web, bundle: 'b', phase, ...numbers }]
   }
   const endpoint = { kind: 'tcp', host: '127.0.0.1', port: 1 } as const
   const status = (id: string, phase: Phase) =>

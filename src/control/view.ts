@@ -1,7 +1,16 @@
 /** What is known of an app, put together for people and commands. Pure. */
+import type { ResourcePart } from '../model/index.ts'
 import type { AssignmentStatus, Route } from '../protocol/index.ts'
 import { currentPins, pinsDiffer } from './credentials.ts'
-import { type ControlState, type DesiredApp, type InstanceRecord, isCurrent, isOver, resourceId } from './state.ts'
+import {
+  type ControlState,
+  type DesiredApp,
+  type InstanceRecord,
+  isCurrent,
+  isOver,
+  partKey,
+  resourceId,
+} from './state.ts'
 import type { AppTraffic, TrafficBook } from './traffic.ts'
 
 /** What is known of an app now, for people and commands. */
@@ -25,6 +34,17 @@ export interface AppView {
   readonly running: boolean
 }
 
+/** What its node says; but a secret that is used and has no value waits for a person, whatever the node makes of it. */
+function resourceStatus(state: ControlState, app: string, part: ResourcePart): AssignmentStatus | null {
+  const status = state.statuses.get(resourceId(app, part.name)) ?? null
+  const used = [...state.instances.values()].some(
+    (instance) => instance.app === app && instance.part.uses.some((use) => use.part === part.name),
+  )
+  if (status?.phase !== 'ready' || part.type !== 'secret' || !used) return status
+  if (state.credentials.has(partKey(app, part.name))) return status
+  return { ...status, phase: 'waiting', reason: `${part.name} has no value: stead secret set ${part.name}` }
+}
+
 /** Everything of an app, as records say and nodes report; null when there is no such app. */
 export function viewOf(
   state: ControlState,
@@ -38,7 +58,7 @@ export function viewOf(
   const records = [...state.instances.values()].filter((record) => record.app === name)
   const resources = app.graph.parts
     .filter((part) => part.kind === 'resource')
-    .map((part) => ({ part: part.name, type: part.type, status: statusOf(resourceId(name, part.name)) }))
+    .map((part) => ({ part: part.name, type: part.type, status: resourceStatus(state, name, part) }))
   const isNow = (record: InstanceRecord): boolean => {
     const part = app.graph.parts.find((candidate) => candidate.name === record.part.name)
     if (part === undefined || part.kind === 'resource' || record.phase !== 'active') return false
