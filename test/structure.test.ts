@@ -18,6 +18,7 @@ const layers: Record<string, readonly string[]> = {
   sandbox: ['base'],
   network: ['base'],
   domain: ['base'],
+  certificates: ['base'],
   provider: ['base', 'model'],
   database: ['base', 'provider'],
   secrets: ['base', 'store', 'provider'],

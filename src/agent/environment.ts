@@ -72,7 +72,12 @@ export function secretFiles(
 function bindingOf(assignment: InstanceAssignment, open: OpenEdge, providers: ReadonlyMap<string, Provider>): Binding {
   const { edge } = open
   if (edge.type === 'service') {
-    return { env: { URL: `http://${open.host}:${open.port}`, HOST: open.host, PORT: String(open.port) }, files: [] }
+    const { config } = edge
+    const tcp = typeof config === 'object' && config !== null && 'scheme' in config && config.scheme === 'tcp'
+    return {
+      env: { URL: `${tcp ? 'tcp' : 'http'}://${open.host}:${open.port}`, HOST: open.host, PORT: String(open.port) },
+      files: [],
+    }
   }
   const provider = providers.get(edge.type)
   if (provider === undefined || edge.grant === null) return { env: {}, files: [] }

@@ -1,8 +1,8 @@
 /**
  * Where the platform keeps things on this machine, for `up` of the app in a directory and for the daemon:
  *
- *   state  /var/lib/stead (root) or ~/.local/state/stead   bundles/  apps/<name>-<digest of the directory>/  serve/
- *                                                          keys/<the same>/, apart from what they open
+ *   state  /var/lib/stead (root) or ~/.local/state/stead   bundles/  certificates/  apps/<name>-<digest of the directory>/
+ *                                                          serve/  keys/<the same>/, apart from what they open
  *   run    /run/stead (root) or the user's runtime directory         sockets; paths stay short enough for them
  *
  * STEAD_STATE and STEAD_RUN override them. Invariant: data of another format version is never touched.
@@ -36,6 +36,8 @@ export interface Home {
   readonly stateRoot: string
   /** Bundles and runtimes, shared by all apps. */
   readonly bundlesDir: string
+  /** Authorities, accounts and certificates of the way in, shared by all apps. */
+  readonly certificatesDir: string
   /** State of this platform: of the one app, or of the daemon. */
   readonly appDir: string
   readonly storePath: string
@@ -75,6 +77,7 @@ function homeNamed({ key, place, run }: { key: string; place: string; run: strin
     key,
     stateRoot,
     bundlesDir: join(stateRoot, 'bundles'),
+    certificatesDir: join(stateRoot, 'certificates'),
     appDir,
     storePath: join(appDir, 'store.sqlite'),
     agentDir: join(appDir, 'agent'),

@@ -10,7 +10,7 @@ import { version } from './version.ts'
 
 export interface Answering {
   readonly mode: 'up' | 'serve'
-  readonly platform: Pick<Platform, 'port' | 'view' | 'logs' | 'onChange' | 'secrets'>
+  readonly platform: Pick<Platform, 'port' | 'tls' | 'view' | 'logs' | 'onChange' | 'secrets'>
   readonly machine: () => MachineDescription
   /** The processes of the platform, by what they do; null where one does not run. */
   readonly processes: () => readonly { readonly role: string; readonly pid: number | null }[]

@@ -12,6 +12,7 @@ import {
   type Downward,
   type LogLine,
   type Route,
+  type StreamRoute,
   type Upward,
 } from '../protocol/index.ts'
 import { type KeySource, openVault, type SecretRead, type Vault } from '../secrets/index.ts'
@@ -27,6 +28,7 @@ import type { Credential } from './credentials.ts'
 import { controlLease, countStart, keys, loadRecords, put, type Records, write, writeAll } from './records.ts'
 import { openCredentials, Secrets } from './secrets.ts'
 import type { ControlState, GatewayView, NodeView } from './state.ts'
+import { streamsFor, streamsOf } from './streams.ts'
 import { TrafficBook } from './traffic.ts'
 import { type AppView, viewOf } from './view.ts'
 
@@ -134,6 +136,7 @@ class RunningControl implements Control {
   #lease: Lease
   #renewAtMs: number
   #routes: readonly Route[] | null = null
+  #streams: readonly StreamRoute[] = []
   #routeRevision: number
   #dirty = false
   /** The last change of the records that was asked for. */
@@ -256,8 +259,10 @@ class RunningControl implements Control {
   #tell(retired: boolean): void {
     const state = this.#state()
     const routes = routesOf(state, this.#options.types)
-    if (retired || !jsonEqual(routes, this.#routes)) {
+    const streams = streamsOf(state)
+    if (retired || !jsonEqual(routes, this.#routes) || !jsonEqual(streams, this.#streams)) {
       this.#routes = routes
+      this.#streams = streams
       this.#routeRevision += 1
     }
     for (const [name, peer] of this.#agents) {
@@ -266,8 +271,10 @@ class RunningControl implements Control {
       peer.tell(this.#lease.epoch, assignmentsOf(state, name, this.#options.types))
       this.#nodes.set(name, { ...view, toldRevision: peer.revision })
     }
-    for (const peer of this.#gatewayPeers.values())
-      peer.tell(this.#lease.epoch, this.#routeRevision, routesFor(routes, state, peer.name))
+    for (const peer of this.#gatewayPeers.values()) {
+      const own = { routes: routesFor(routes, state, peer.name), streams: streamsFor(streams, state, peer.name) }
+      peer.tell(this.#lease.epoch, { revision: this.#routeRevision, ...own })
+    }
   }
 
   accept(channel: Channel<Downward>): (message: Upward) => void {

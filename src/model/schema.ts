@@ -56,6 +56,8 @@ const part = z.discriminatedUnion('kind', [
     kind: z.literal('service'),
     ...runnable,
     http: port.nullable(),
+    protocol: z.literal('h2c').exactOptional(),
+    tcp: port.exactOptional(),
     ready,
     replicas: z.int().min(1).max(100),
     // Graphs of an earlier release do not say it.
@@ -82,9 +84,23 @@ export const graphSchema: z.ZodType<Graph> = z.strictObject({
         host: z.string().max(253).regex(hostPattern),
         path: z.string().max(1024).regex(routePathPattern),
         part: name,
+        plain: z.literal('serve').exactOptional(),
+        hstsS: z.int().min(0).exactOptional(),
       }),
     )
     .max(entriesMax),
+  streams: z
+    .array(
+      z.strictObject({
+        way: z.discriminatedUnion('kind', [
+          z.strictObject({ kind: z.literal('tcp'), port }),
+          z.strictObject({ kind: z.literal('tls'), host: z.string().max(253).regex(hostPattern) }),
+        ]),
+        part: name,
+      }),
+    )
+    .max(entriesMax)
+    .exactOptional(),
 })
 
 /** The same as a JSON Schema (draft 2020-12), for other languages and editors: graph.schema.json. */

@@ -14,6 +14,8 @@ export type {
   RouteSticky,
   RouteTable,
   RouteTarget,
+  StreamRoute,
+  StreamWay,
 } from './routes.ts'
 export type { InstanceTraffic, RouteTraffic, Traffic, TrafficReport } from './traffic.ts'
 export { askSince, downwardSchema, protocolVersion, protocolVersionMin, upwardSchema } from './messages.ts'

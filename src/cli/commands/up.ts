@@ -1,6 +1,7 @@
 /** `stead up`: runs the app in a directory until Ctrl-C or `stead down`, and again from fresh bundles whenever it changes. */
-import { dirname } from 'node:path'
-import { SteadError } from '../../base/index.ts'
+import { dirname, join } from 'node:path'
+import { SteadError, systemClock, systemRandom } from '../../base/index.ts'
+import { type CertificateDriver, localCertificates } from '../../certificates/index.ts'
 import { findAppFile } from '../../evaluate/index.ts'
 import { operatorClient, serveOperator } from '../../operator/index.ts'
 import { bundleParts, readGraph } from '../bundling.ts'
@@ -22,18 +23,20 @@ export const upCommand: Command = {
   usage: '[DIR]',
   summary: 'run the app in DIR and keep it running',
   help: `  --port N      port of the way in (default 8080)
+  --tls         serve https, with certificates of this machine's own authority (plain http is sent on to it)
   --detach      run in the background; stop it with \`stead down\`
   --json        one JSON object a line instead of text
 
   DIR is here when it is left out. Ctrl-C stops everything; the data stays. Changed files are bundled and rolled
   out by themselves.
   Example: stead up examples/shop --port 8081`,
-  options: { port: { type: 'string' }, detach: { type: 'boolean' } },
+  options: { port: { type: 'string' }, tls: { type: 'boolean' }, detach: { type: 'boolean' } },
   argumentsMax: 1,
   run: (input) =>
     up({
       directory: input.arguments[0] ?? '.',
       port: input.number('port', 0, 65_535) ?? 8080,
+      tls: input.flag('tls'),
       json: input.json,
       detach: input.flag('detach'),
     }),
@@ -42,6 +45,7 @@ export const upCommand: Command = {
 interface UpOptions {
   readonly directory: string
   readonly port: number
+  readonly tls: boolean
   readonly json: boolean
   readonly detach: boolean
 }
@@ -106,8 +110,11 @@ async function run(
     fatal = error
     stop.abort(error)
   }
+  const certificates = options.tls
+    ? await steps.run('open the local authority', (detail) => openLocalAuthority(home, detail))
+    : null
   const platform = await steps.run(`take port ${options.port}`, () =>
-    startPlatform({ home, machine, port: options.port, onNotice: (text) => steps.say(text), onFatal }),
+    startPlatform({ home, machine, port: options.port, certificates, onNotice: (text) => steps.say(text), onFatal }),
   )
   const operations = operationsOf({
     mode: 'up',
@@ -150,6 +157,14 @@ async function run(
       }
     })
   }
+}
+
+/** What browsers and programs must be told to trust is said each time: without it they refuse. */
+async function openLocalAuthority(home: Home, detail: (text: string) => void): Promise<CertificateDriver> {
+  const dir = join(home.certificatesDir, 'local')
+  const local = await localCertificates({ dir, clock: systemClock, random: systemRandom })
+  detail(`trust ${local.authorityFile}`)
+  return local
 }
 
 function drivenByFiles(app: string): SteadError {

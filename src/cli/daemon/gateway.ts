@@ -11,10 +11,10 @@ const drainMs = 30_000
 
 export async function runGateway({ home, host, port, fd, stopped, say }: RoleContext): Promise<void> {
   const path = claimPath(home, 'gateway')
-  const gateway = makeGateway(chooseNetworkDriver(), drainMs)
+  const gateway = makeGateway(chooseNetworkDriver(), { closeMs: drainMs, certificates: null, onNotice: say })
   // First the table, then the door: whoever comes in finds the way.
   const link = linkGateway(home, gateway, join(home.appDir, 'routes.json'), say)
-  await gateway.listen(port, host, fd)
+  await gateway.listen(port, host, fd === null ? {} : { fd })
   await takeOver(path, graceMs)
   claim(path, version)
   await stopped

@@ -25,6 +25,7 @@ export interface DaemonOptions {
 export function daemonOperations({ home, control, bundles, port, machine }: DaemonOptions): Operations {
   const platform = {
     port,
+    tls: false,
     view: (app: string) => control.view(app),
     logs: control.logs.bind(control),
     secrets: control.secrets,
