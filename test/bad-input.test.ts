@@ -93,12 +93,12 @@ test('a wrong command line is refused with what would be right', async () => {
   await using bench = new Workbench()
   const cases: readonly (readonly [readonly string[], RegExp, RegExp])[] = [
     [['upp'], /no command upp/, /up, status/],
-    [['up', '--potr', '1'], /'--potr'/, /stead help/],
+    [['up', '--potr', '1'], /stead up has no option --potr/, /Example: stead up/],
     [['status', '--port', '1'], /stead status has no option --port/, /Example: stead status/],
     [['up', '--port', 'abc'], /--port must be a number from 0 to 65535, not 'abc'/, /--port 8080/],
     [['up', '--port', '70000'], /not '70000'/, /--port 8080/],
-    [['up', '--port'], /'--port <value>' argument missing/, /stead help/],
-    [['logs', '-n', '0'], /-n must be a number from 1/, /-n/],
+    [['up', '--port'], /'--port <value>' argument missing/, /Example: stead up/],
+    [['logs', '-n', '0'], /--lines must be a number from 1/, /--lines/],
     [['up', 'a', 'b'], /too many arguments/, /Example: stead up/],
   ]
   for (const [argv, says, hint] of cases) assertRefused(await bench.stead(...argv), { code: 2, says, hint })

@@ -25,10 +25,11 @@ const layers: Record<string, readonly string[]> = {
   control: ['base', 'model', 'store', 'network', 'provider', 'protocol', 'transport'],
   agent: ['base', 'model', 'artifact', 'sandbox', 'network', 'domain', 'provider', 'protocol', 'transport'],
   gateway: ['base', 'model', 'network', 'protocol', 'transport'],
+  operator: ['base', 'model', 'protocol', 'transport'],
 }
 
 /** Folders that may touch files, network or processes; elsewhere only under drivers/ and in conformance suites. */
-const rim = ['artifact', 'evaluate', 'transport', 'agent', 'gateway', 'dashboard', 'cli', 'network']
+const rim = ['artifact', 'evaluate', 'transport', 'agent', 'gateway', 'dashboard', 'operator', 'cli', 'network']
 
 /** Files longer than 500 lines, each with its reason. */
 const longFiles: Record<string, string> = {}

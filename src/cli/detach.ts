@@ -3,9 +3,9 @@ import { spawn } from 'node:child_process'
 import { mkdirSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { SteadError } from '../base/index.ts'
+import { operatorClient } from '../operator/index.ts'
 import { type ExitCode, exitCodes } from './exit-codes.ts'
 import { checkSpace, type Home, prepareHome } from './home.ts'
-import { askJson, type Status } from './operator.ts'
 import { print, type Steps } from './terminal.ts'
 
 /** Starts the same command again in the background and waits until it is ready or has failed. Throws `cli.start-failed`. */
@@ -41,7 +41,9 @@ export async function startDetached(
           hint: [...hint.map((line) => line.trim()), `Everything it said is in ${logPath}.`].join('\n'),
         })
       }
-      const status = await askJson<Status>(home.operatorSocket, 'GET', '/status')
+      const operator = await operatorClient(home.operatorSocket)
+      const [summary] = operator === null ? [] : (await operator.platform()).apps
+      const status = operator === null || summary === undefined ? null : await operator.status(summary.app)
       if (status !== null && status.parts.every((part) => part.kind === 'job' || part.phase === 'ready')) {
         detail(`process ${child.pid}`)
         for (const url of status.urls) print(url)

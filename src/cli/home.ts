@@ -55,6 +55,11 @@ export function homeOf(directory: string): Home {
   }
 }
 
+/** Where `stead serve` of this machine is asked. */
+export function daemonSocket(): string {
+  return join(process.env['STEAD_RUN'] ?? defaultRun(), 'serve', 'operator.sock')
+}
+
 function isRoot(): boolean {
   return process.getuid?.() === 0
 }

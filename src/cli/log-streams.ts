@@ -3,18 +3,12 @@
  * that is due), so that it shows what runs now and not what ran when it was asked.
  */
 import { SteadError } from '../base/index.ts'
+import type { LogOptions } from '../operator/index.ts'
 import type { LogLine } from '../protocol/index.ts'
 import type { Platform } from './platform.ts'
 
 /** Lines that may wait for a slow reader; then the streams wait too. */
 const waitingMax = 1000
-
-export interface LogOptions {
-  /** Only the last so many lines of what is kept; null for all. */
-  readonly tail: number | null
-  readonly follow: boolean
-  readonly signal: AbortSignal
-}
 
 type Source = Pick<Platform, 'view' | 'logs' | 'onChange'>
 

@@ -1,7 +1,7 @@
 /** What the platform knows of an app, in the form that people and scripts are shown. */
 import type { AppView } from '../control/index.ts'
+import type { PartStatus, Status } from '../operator/index.ts'
 import type { Machine } from './machine.ts'
-import type { PartStatus, Status } from './operator.ts'
 import type { Platform } from './platform.ts'
 
 /** The URLs under which the app answers on this machine. */
@@ -11,11 +11,12 @@ export function urlsOf(platform: Pick<Platform, 'port' | 'view'>, app: string): 
 }
 
 /** Everything of an app at this moment. */
-export function statusOf(platform: Platform, machine: Machine, app: string): Status {
+export function statusOf(platform: Pick<Platform, 'port' | 'view'>, machine: Machine, app: string): Status {
   const view = platform.view(app)
   return {
     app,
     release: view?.app.release ?? 0,
+    wanted: view?.app.wanted ?? false,
     urls: urlsOf(platform, app),
     pid: process.pid,
     parts: view === null ? [] : partsOf(view),

@@ -1,5 +1,7 @@
 /** The face of `control`: desired state in, plans out. */
 export { startControl } from './control.ts'
-export type { Apply, AppView, Control, ControlOptions } from './control.ts'
+export type { Control, ControlOptions } from './control.ts'
+export type { Apply } from './changes.ts'
+export type { AppView } from './view.ts'
 export type { ResourceType } from './derive.ts'
 export type { DesiredApp, InstanceRecord } from './state.ts'

@@ -2,18 +2,25 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Command } from '../command.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
 import { homeOf, prepareHome } from '../home.ts'
 import { lookAtMachine } from '../machine.ts'
 import { paint, print, table } from '../terminal.ts'
 
-export const doctorHelp = `stead doctor     what this machine can do
-
-  --json        as JSON
+export const doctorCommand: Command = {
+  name: 'doctor',
+  usage: '',
+  summary: 'what this machine can do',
+  help: `  --json        as JSON
   Exit code 0: the strongest of everything; 4: something is weaker, with how to mend it.
-  Example: stead doctor`
+  Example: stead doctor`,
+  options: {},
+  argumentsMax: 0,
+  run: ({ json }) => doctor(json),
+}
 
-export async function doctor(options: { json: boolean }): Promise<ExitCode> {
+async function doctor(json: boolean): Promise<ExitCode> {
   // Looks with an app directory of its own, so that it says what a new app would get, and leaves nothing.
   const scratch = mkdtempSync(join(tmpdir(), 'stead-doctor-'))
   const home = homeOf(scratch)
@@ -31,7 +38,7 @@ export async function doctor(options: { json: boolean }): Promise<ExitCode> {
       weaker: machine.weaker,
     }
     await network[Symbol.asyncDispose]()
-    if (options.json) print(JSON.stringify(report))
+    if (json) print(JSON.stringify(report))
     else {
       const line = (kind: string, driver: string, capabilities: Readonly<Record<string, unknown>>): string[] => {
         const facts = Object.entries(capabilities).filter(([name]) => name !== 'weaker')

@@ -4,39 +4,62 @@ import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { isSteadError, SteadError } from '../../base/index.ts'
 import { findAppFile } from '../../evaluate/index.ts'
+import type { Command } from '../command.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
-import { type Home, homeOf, prepareHome } from '../home.ts'
+import { daemonSocket, type Home, homeOf, prepareHome } from '../home.ts'
 import { lookAtMachine, type Machine } from '../machine.ts'
-import { askJson, type Status } from '../operator.ts'
 import { type Platform, startPlatform } from '../platform.ts'
+import { findTarget, type Target } from '../target.ts'
 import { print, Steps } from '../terminal.ts'
 
-export const downHelp = `stead down [DIR]     stop the app; its data stays
-
-  --delete-data  and delete its data, for good
+export const downCommand: Command = {
+  name: 'down',
+  usage: '[APP]',
+  summary: 'stop it; its data stays',
+  help: `  --delete-data  and delete its data, for good
   --json         as JSON
+  APP is a directory (default: here), or the name of an app that \`stead serve\` runs.
   Exit code 3 when there was nothing to stop.
-  Example: stead down examples/shop`
+  Example: stead down examples/shop`,
+  options: { 'delete-data': { type: 'boolean' } },
+  argumentsMax: 1,
+  run: (input) => down({ word: input.arguments[0] ?? null, json: input.json, deleteData: input.flag('delete-data') }),
+}
 
 /** Longest wait for the running platform to stop. */
 const stopTimeoutMs = 30_000
 
-export async function down(options: { directory: string; json: boolean; deleteData: boolean }): Promise<ExitCode> {
-  const home = homeOf(dirname(await findAppFile(options.directory)))
+async function down(options: { word: string | null; json: boolean; deleteData: boolean }): Promise<ExitCode> {
   const steps = new Steps(options.json)
-  const running = await askJson<Status>(home.operatorSocket, 'GET', '/status')
-  if (running !== null) {
-    await steps.run(`stop ${running.app}`, async () => {
-      await askJson(home.operatorSocket, 'POST', '/down')
-      await ended(running.pid)
+  const target = await findTarget(options.word)
+  if (target?.operator.socketPath === daemonSocket()) return downOnDaemon(target, options, steps)
+  const home = homeOf(dirname(await findAppFile(options.word ?? '.')))
+  if (target !== null) {
+    const { pid } = await target.operator.platform()
+    await steps.run(`stop ${target.app}`, async () => {
+      await target.operator.down(target.app)
+      await ended(pid)
     })
   }
   // What has never run has left nothing, and nothing is made for it.
   const known = existsSync(home.appDir)
   const left = known ? await endWhatIsLeft(home, options.deleteData, steps) : false
-  const stopped = running !== null || left
+  const stopped = target !== null || left
   if (options.json) print(JSON.stringify({ stopped, dataDeleted: options.deleteData }))
   return stopped || (options.deleteData && known) ? exitCodes.ok : exitCodes.notRunning
+}
+
+/** The platform goes on; the app stops when what still uses it has let go. */
+async function downOnDaemon(
+  { operator, app }: Target,
+  { json, deleteData }: { json: boolean; deleteData: boolean },
+  steps: Steps,
+): Promise<ExitCode> {
+  const { wanted } = await operator.status(app)
+  await steps.run(`stop ${app}`, () => operator.down(app))
+  if (deleteData) await steps.run('delete the data', () => operator.remove(app))
+  if (json) print(JSON.stringify({ stopped: wanted, dataDeleted: deleteData }))
+  return wanted || deleteData ? exitCodes.ok : exitCodes.notRunning
 }
 
 /** Ends what a dead platform left running, and deletes the data if asked. Answers whether anything ran. */

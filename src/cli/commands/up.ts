@@ -2,45 +2,59 @@
 import { dirname } from 'node:path'
 import { SteadError } from '../../base/index.ts'
 import { findAppFile } from '../../evaluate/index.ts'
+import { operatorClient, serveOperator } from '../../operator/index.ts'
 import { bundleParts, readGraph } from '../bundling.ts'
+import type { Command } from '../command.ts'
 import { startDetached } from '../detach.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
 import { partFailure } from '../failure.ts'
 import { checkSpace, type Home, homeOf, prepareHome } from '../home.ts'
-import { logsOf } from '../log-streams.ts'
 import { lookAtMachine } from '../machine.ts'
-import { askJson, serveOperator, type Status } from '../operator.ts'
+import { operationsOf } from '../operations.ts'
 import { type Platform, startPlatform } from '../platform.ts'
 import { watchForChanges } from '../rollout.ts'
 import { announce, followStart, showLastLines } from '../starting.ts'
-import { statusOf, urlsOf } from '../status.ts'
+import { urlsOf } from '../status.ts'
 import { duration, note, paint, print, Steps } from '../terminal.ts'
 
-export const upHelp = `stead up [DIR]     run the app in DIR (default: here) and keep it running
-
-  --port N      port of the way in (default 8080)
+export const upCommand: Command = {
+  name: 'up',
+  usage: '[DIR]',
+  summary: 'run the app in DIR and keep it running',
+  help: `  --port N      port of the way in (default 8080)
   --detach      run in the background; stop it with \`stead down\`
   --json        one JSON object a line instead of text
 
-  Ctrl-C stops everything; the data stays. Changed files are bundled and rolled out by themselves.
-  Example: stead up examples/shop --port 8081`
+  DIR is here when it is left out. Ctrl-C stops everything; the data stays. Changed files are bundled and rolled
+  out by themselves.
+  Example: stead up examples/shop --port 8081`,
+  options: { port: { type: 'string' }, detach: { type: 'boolean' } },
+  argumentsMax: 1,
+  run: (input) =>
+    up({
+      directory: input.arguments[0] ?? '.',
+      port: input.number('port', 0, 65_535) ?? 8080,
+      json: input.json,
+      detach: input.flag('detach'),
+    }),
+}
 
-export interface UpOptions {
+interface UpOptions {
   readonly directory: string
   readonly port: number
   readonly json: boolean
   readonly detach: boolean
 }
 
-export async function up(options: UpOptions): Promise<ExitCode> {
+async function up(options: UpOptions): Promise<ExitCode> {
   const appFile = await findAppFile(options.directory)
   const home = homeOf(dirname(appFile))
   const steps = new Steps(options.json)
-  const running = await askJson<Status>(home.operatorSocket, 'GET', '/status')
-  if (running !== null) {
+  const running = await (await operatorClient(home.operatorSocket))?.platform()
+  if (running !== undefined) {
     throw new SteadError({
       code: 'cli.already-running',
-      message: `${running.app} already runs from ${dirname(appFile)} (process ${running.pid})`,
+      message: `${running.apps[0]?.app ?? 'the app'} already runs from ${dirname(appFile)} (process ${running.pid})`,
       hint: `Stop it with \`stead down ${options.directory}\`; changes to its files are taken up by themselves.`,
     })
   }
@@ -95,14 +109,18 @@ async function run(
   const platform = await steps.run(`take port ${options.port}`, () =>
     startPlatform({ home, machine, port: options.port, onNotice: (text) => steps.say(text), onFatal }),
   )
-  const status = (): Status => statusOf(platform, machine, graph.app)
-  const operations = {
-    status,
-    graph: () => platform.view(graph.app)?.app.graph ?? graph,
-    logs: (part: string | null, how: { tail: number | null; follow: boolean; signal: AbortSignal }) =>
-      logsOf(platform, graph.app, part, how),
-    down: () => stop.abort(new Error('stead down')),
-  }
+  const operations = operationsOf({
+    mode: 'up',
+    platform,
+    machine,
+    apps: () => [{ app: graph.app, origin: dirname(appFile) }],
+    down: () => {
+      stop.abort(new Error('stead down'))
+      return Promise.resolve()
+    },
+    deploy: () => Promise.reject(drivenByFiles(graph.app)),
+    remove: () => Promise.reject(drivenByFiles(graph.app)),
+  })
   try {
     await using _operator = await serveOperator(home.operatorSocket, operations)
     await platform.apply({ graph, bundles })
@@ -130,6 +148,14 @@ async function run(
       }
     })
   }
+}
+
+function drivenByFiles(app: string): SteadError {
+  return new SteadError({
+    code: 'cli.driven-by-files',
+    message: `${app} is run by \`stead up\`, which follows the files in its directory`,
+    hint: 'Change the files, or run it with `stead serve` and `stead deploy`. `stead down --delete-data` deletes its data.',
+  })
 }
 
 function announceReady(options: UpOptions, platform: Platform, app: string, tookMs: number): void {

@@ -10,6 +10,7 @@ import { readAnswers } from './netlink.ts'
 
 const CLONE_NEWNET = 0x40000000
 const AF_INET = 2
+const AF_INET6 = 10
 const AF_NETLINK = 16
 const NETLINK_ROUTE = 0
 const SOCK_STREAM = 1
@@ -19,8 +20,9 @@ const SOCK_CLOEXEC = 0o2000000
 const SOCK_NONBLOCK = 0o4000
 const SOL_SOCKET = 1
 const SO_REUSEADDR = 2
-const SO_RCVBUFFORCE = 33
+const SO_REUSEPORT = 15
 const SO_ATTACH_FILTER = 26
+const SO_RCVBUFFORCE = 33
 const IPPROTO_IP = 0
 const IP_FREEBIND = 15
 const MSG_DONTWAIT = 0x40
@@ -36,7 +38,7 @@ export interface Libc {
   createNamespace(prepare: () => void): number
   /** Sends messages (see netlink.ts) to the kernel's routing socket of the calling thread's namespace. Throws for the first that is refused. */
   route(what: string, messages: readonly Uint8Array[]): void
-  /** A listening TCP socket in the calling thread's namespace, as a descriptor. `foreign`: the address need not be its own. */
+  /** A listening TCP socket in the calling thread's namespace, as a descriptor. `::` takes IPv4 too where the machine allows it. `foreign`: the address need not be its own. */
   listeningSocket(address: string, port: number, foreign?: 'foreign'): number
   /** A UDP socket in the calling thread's namespace at an address that need not be its own, as a descriptor. */
   datagramSocket(address: string, port: number, bufferBytes: number): number
@@ -85,8 +87,8 @@ export function openLibc(): Libc | { readonly reason: string } {
   }
 
   /** Makes a socket and gives it to `prepare`; closes it when that fails. */
-  const withSocket = (type: number, prepare: (fd: number) => void, domain = AF_INET, protocol = 0): number => {
-    const fd = check('socket', c.socket(domain, type | SOCK_CLOEXEC, protocol))
+  const withSocket = (type: number, prepare: (fd: number) => void, family = AF_INET, protocol = 0): number => {
+    const fd = check('socket', c.socket(family, type | SOCK_CLOEXEC, protocol))
     try {
       prepare(fd)
       return fd
@@ -101,7 +103,8 @@ export function openLibc(): Libc | { readonly reason: string } {
   }
 
   const bindTo = (fd: number, address: string, port: number): void => {
-    check(`binding ${address}:${port}`, c.bind(fd, socketAddress(address, port), 16))
+    const where = address.includes(':') ? socketAddress6(address, port) : socketAddress(address, port)
+    check(`binding ${address} port ${port}`, c.bind(fd, where, where.byteLength))
   }
 
   const exchange = (fd: number, what: string, messages: readonly Uint8Array[]): void => {
@@ -140,12 +143,15 @@ export function openLibc(): Libc | { readonly reason: string } {
       closeSync(withSocket(SOCK_RAW, (fd) => exchange(fd, what, messages), AF_NETLINK, NETLINK_ROUTE))
     },
     listeningSocket(address, port, foreign) {
-      return withSocket(SOCK_STREAM | SOCK_NONBLOCK, (fd) => {
+      const prepare = (fd: number): void => {
         setNumber(fd, SOL_SOCKET, SO_REUSEADDR, 1)
+        // A successor listens beside us before we let go.
+        setNumber(fd, SOL_SOCKET, SO_REUSEPORT, 1)
         if (foreign !== undefined) setNumber(fd, IPPROTO_IP, IP_FREEBIND, 1)
         bindTo(fd, address, port)
         check('listen', c.listen(fd, LISTEN_BACKLOG))
-      })
+      }
+      return withSocket(SOCK_STREAM | SOCK_NONBLOCK, prepare, address.includes(':') ? AF_INET6 : AF_INET)
     },
     datagramSocket(address, port, bufferBytes) {
       return withSocket(SOCK_DGRAM | SOCK_NONBLOCK, (fd) => {
@@ -198,5 +204,15 @@ function socketAddress(address: string, port: number): ArrayBuffer {
   view.setUint16(0, AF_INET, true)
   view.setUint16(2, port, false)
   bytes.set(address.split('.').map(Number), 4)
+  return bytes.buffer
+}
+
+/** struct sockaddr_in6. Takes `::` and `::1`, all that is listened on. */
+function socketAddress6(address: string, port: number): ArrayBuffer {
+  const bytes = new Uint8Array(28)
+  const view = new DataView(bytes.buffer)
+  view.setUint16(0, AF_INET6, true)
+  view.setUint16(2, port, false)
+  if (address === '::1') bytes[23] = 1
   return bytes.buffer
 }

@@ -1,0 +1,82 @@
+/** Answers what is asked of the platform in this process, for `up` and for the daemon alike. */
+import { setTimeout as pause } from 'node:timers/promises'
+import { SteadError } from '../base/index.ts'
+import { type Deployment, type Operations, unknownApp } from '../operator/index.ts'
+import { logsOf } from './log-streams.ts'
+import type { Machine } from './machine.ts'
+import type { Platform } from './platform.ts'
+import { statusOf, urlsOf } from './status.ts'
+import { version } from './version.ts'
+
+export interface Answering {
+  readonly mode: 'up' | 'serve'
+  readonly platform: Pick<Platform, 'port' | 'view' | 'logs' | 'onChange'>
+  readonly machine: Machine
+  readonly apps: () => readonly { readonly app: string; readonly origin: string | null }[]
+  readonly deploy: (deployment: Deployment) => Promise<number>
+  readonly down: (app: string) => Promise<void>
+  readonly remove: (app: string) => Promise<void>
+}
+
+export function operationsOf(answering: Answering): Operations {
+  const { mode, platform, machine, apps, deploy } = answering
+  const known = (app: string): string => {
+    if (apps().some((candidate) => candidate.app === app)) return app
+    throw unknownApp(
+      app,
+      apps().map((candidate) => candidate.app),
+    )
+  }
+  const status = (app: string): ReturnType<typeof statusOf> => statusOf(platform, machine, known(app))
+  return {
+    platform: () => ({
+      version,
+      mode,
+      pid: process.pid,
+      apps: apps().map(({ app, origin }) => {
+        const view = platform.view(app)?.app
+        return { app, origin, release: view?.release ?? 0, wanted: view?.wanted ?? true, urls: urlsOf(platform, app) }
+      }),
+      weaker: machine.weaker,
+      drivers: { sandbox: machine.sandbox.name, network: machine.network.name, domain: machine.domain.name },
+    }),
+    status,
+    graph(app) {
+      const graph = platform.view(known(app))?.app.graph
+      if (graph !== undefined) return graph
+      throw new SteadError({ code: 'cli.only-starting', message: `${app} is only starting`, retry: 'later' })
+    },
+    logs: (app, part, options) => logsOf(platform, known(app), part, options),
+    changes: (intervalMs, signal) => changes(platform, intervalMs, signal),
+    deploy,
+    down: (app) => answering.down(known(app)),
+    remove: (app) => answering.remove(known(app)),
+  }
+}
+
+/** Yields after a change, and not again before the interval is over: what changes meanwhile is one more. */
+async function* changes(
+  platform: Pick<Platform, 'onChange'>,
+  intervalMs: number,
+  signal: AbortSignal,
+): AsyncIterable<void> {
+  let changed = false
+  let wake = (): void => {}
+  using _listening = platform.onChange(() => {
+    changed = true
+    wake()
+  })
+  const onAbort = (): void => wake()
+  signal.addEventListener('abort', onAbort)
+  try {
+    while (!signal.aborted) {
+      if (!changed) await new Promise<void>((resolve) => (wake = resolve))
+      if (signal.aborted) return
+      changed = false
+      yield
+      await pause(intervalMs, undefined, { signal }).catch(() => {})
+    }
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}

@@ -1,0 +1,73 @@
+/**
+ * Which running app a command means: the one `stead up` runs from a directory, or one of the daemon's, by its name or by
+ * the directory it was deployed from. Invariant: a running `up` of the directory comes first.
+ */
+import { realpathSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { isSteadError, SteadError } from '../base/index.ts'
+import { findAppFile } from '../evaluate/index.ts'
+import { type OperatorClient, operatorClient } from '../operator/index.ts'
+import { daemonSocket, homeOf } from './home.ts'
+
+/** A running platform and the app on it that is meant. */
+export interface Target {
+  readonly operator: OperatorClient
+  readonly app: string
+}
+
+/** Whether a word of the command line names a directory: it has a slash or a dot, which no part and no app has. */
+export function isDirectory(word: string): boolean {
+  return /[./]/.test(word)
+}
+
+/** Finds the app that `word` names; null for the one here. Null when it does not run. Throws when there is no such app at all. */
+export async function findTarget(word: string | null): Promise<Target | null> {
+  const daemon = await operatorClient(daemonSocket())
+  const summaries = daemon === null ? [] : (await daemon.platform()).apps
+  if (word !== null && daemon !== null && summaries.some(({ app }) => app === word))
+    return { operator: daemon, app: word }
+  const directory = await appDirectory(word ?? '.').catch((error: unknown) => {
+    // A server has no app file where the command is typed; with one app there is no doubt which is meant.
+    const [only, ...more] = summaries
+    if (word === null && only !== undefined && more.length === 0 && isSteadError(error)) return null
+    throw summaries.length > 0 && isSteadError(error)
+      ? noSuchApp(
+          word,
+          summaries.map(({ app }) => app),
+          error,
+        )
+      : error
+  })
+  if (directory !== null) {
+    const own = await operatorClient(homeOf(directory).operatorSocket)
+    const [running] = own === null ? [] : (await own.platform()).apps
+    if (own !== null && running !== undefined) return { operator: own, app: running.app }
+  }
+  const deployed = summaries.find(({ origin }) => directory === null || origin === realpathSync(directory))
+  return daemon === null || deployed === undefined ? null : { operator: daemon, app: deployed.app }
+}
+
+/** As `findTarget`. Throws `cli.not-running` when the app does not run. */
+export async function needTarget(word: string | null): Promise<Target> {
+  const target = await findTarget(word)
+  if (target !== null) return target
+  throw new SteadError({
+    code: 'cli.not-running',
+    message: `the app in ${word ?? '.'} does not run`,
+    hint: `Start it with \`stead up ${word ?? '.'}\`.`,
+  })
+}
+
+async function appDirectory(word: string): Promise<string> {
+  return dirname(await findAppFile(word))
+}
+
+function noSuchApp(word: string | null, apps: readonly string[], cause: SteadError): SteadError {
+  return new SteadError({
+    code: 'cli.unknown-app',
+    message:
+      word === null ? 'several apps run here: which one?' : `no app called ${word} runs here, and ${cause.message}`,
+    hint: `It runs: ${apps.join(', ')}. Name one of them.`,
+    cause,
+  })
+}

@@ -1,0 +1,100 @@
+/** Asks a running platform over its socket. Invariant: what the platform refused with is thrown as it was said. */
+import { request, type IncomingMessage } from 'node:http'
+import { createInterface } from 'node:readline'
+import { text } from 'node:stream/consumers'
+import { SteadError } from '../base/index.ts'
+import type { Graph } from '../model/index.ts'
+import type { LogLine } from '../protocol/index.ts'
+import type { Deployment, LogOptions, PlatformInfo, Status } from './operations.ts'
+
+/** One platform. Everything throws what it refused with, and `operator.not-running` when it is gone. */
+export interface OperatorClient {
+  readonly socketPath: string
+  platform(): Promise<PlatformInfo>
+  status(app: string): Promise<Status>
+  /** The status now and after every change, until the signal aborts or the platform ends. */
+  watch(app: string, signal: AbortSignal): AsyncIterable<Status>
+  graph(app: string): Promise<Graph>
+  logs(app: string, part: string | null, options: LogOptions): AsyncIterable<LogLine>
+  deploy(deployment: Deployment): Promise<{ release: number }>
+  down(app: string): Promise<void>
+  remove(app: string): Promise<void>
+}
+
+/** The platform behind a socket; null when nobody answers there. */
+export async function operatorClient(socketPath: string): Promise<OperatorClient | null> {
+  try {
+    await value(socketPath, 'GET', '/v1/platform')
+  } catch (error) {
+    if (error instanceof SteadError && error.code === 'operator.not-running') return null
+    throw error
+  }
+  const app = (name: string, rest = ''): string => `/v1/apps/${encodeURIComponent(name)}${rest}`
+  return {
+    socketPath,
+    platform: () => value<PlatformInfo>(socketPath, 'GET', '/v1/platform'),
+    status: (name) => value<Status>(socketPath, 'GET', app(name, '/status')),
+    watch: (name, signal) => lines<Status>(socketPath, app(name, '/watch'), signal),
+    graph: (name) => value<Graph>(socketPath, 'GET', app(name, '/graph')),
+    logs(name, part, { tail, follow, signal }) {
+      const query = new URLSearchParams({ follow: String(follow) })
+      if (tail !== null) query.set('tail', String(tail))
+      if (part !== null) query.set('part', part)
+      return lines<LogLine>(socketPath, app(name, `/logs?${query.toString()}`), signal)
+    },
+    deploy: (deployment) => value<{ release: number }>(socketPath, 'PUT', app(deployment.graph.app), deployment),
+    async down(name) {
+      await value(socketPath, 'POST', app(name, '/down'))
+    },
+    async remove(name) {
+      await value(socketPath, 'DELETE', app(name))
+    },
+  }
+}
+
+/** Asks for one JSON value. */
+async function value<T>(socketPath: string, method: string, path: string, body?: unknown): Promise<T> {
+  return JSON.parse(await text(await ask(socketPath, method, path, body))) as T
+}
+
+/** Asks for JSON values, one a line. */
+async function* lines<T>(socketPath: string, path: string, signal: AbortSignal): AsyncIterable<T> {
+  const answer = await ask(socketPath, 'GET', path)
+  const abort = (): void => void answer.destroy()
+  if (signal.aborted) abort()
+  signal.addEventListener('abort', abort, { once: true })
+  try {
+    for await (const line of createInterface({ input: answer })) yield JSON.parse(line) as T
+  } catch (error) {
+    if (!answer.destroyed) throw error
+  } finally {
+    signal.removeEventListener('abort', abort)
+    answer.destroy()
+  }
+}
+
+async function ask(socketPath: string, method: string, path: string, body?: unknown): Promise<IncomingMessage> {
+  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
+  const content = body === undefined ? '' : JSON.stringify(body)
+  const headers = body === undefined ? {} : { 'content-type': 'application/json' }
+  const question = request({ socketPath, method, path, headers })
+  question.on('response', resolve)
+  question.on('error', (cause: NodeJS.ErrnoException) => {
+    const gone = ['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE'].includes(cause.code ?? '')
+    reject(gone ? notRunning(socketPath, cause) : cause)
+  })
+  question.end(content)
+  const answer = await promise
+  if (answer.statusCode === 200) return answer
+  const refusal = JSON.parse(await text(answer)) as { code: string; message: string; hint?: string }
+  throw new SteadError(refusal)
+}
+
+function notRunning(socketPath: string, cause: Error): SteadError {
+  return new SteadError({
+    code: 'operator.not-running',
+    message: `no platform answers at ${socketPath}`,
+    retry: 'later',
+    cause,
+  })
+}

@@ -1,0 +1,96 @@
+/** What can be asked of a running platform, whoever asks and however it is carried. Data and one interface, no I/O. */
+import { SteadError } from '../base/index.ts'
+import type { Graph } from '../model/index.ts'
+import type { LogLine, Phase } from '../protocol/index.ts'
+
+/** The platform itself. */
+export interface PlatformInfo {
+  readonly version: string
+  /** `up`: one app, as its files say. `serve`: any number, as deployed. */
+  readonly mode: 'up' | 'serve'
+  /** Process id of the process that answers. */
+  readonly pid: number
+  readonly apps: readonly AppSummary[]
+  /** What is weaker than it could be on this machine, and how to mend it. */
+  readonly weaker: readonly string[]
+  readonly drivers: { readonly sandbox: string; readonly network: string; readonly domain: string }
+}
+
+export interface AppSummary {
+  readonly app: string
+  readonly release: number
+  /** False: it was taken down; its data stays. */
+  readonly wanted: boolean
+  /** Directory it was deployed from on this machine; null when it came from another. */
+  readonly origin: string | null
+  readonly urls: readonly string[]
+}
+
+/** What `stead status` shows of an app. */
+export interface Status {
+  readonly app: string
+  readonly release: number
+  /** False: it was taken down, or is going down. */
+  readonly wanted: boolean
+  readonly urls: readonly string[]
+  /** Process id of the process that answers. */
+  readonly pid: number
+  readonly parts: readonly PartStatus[]
+  readonly weaker: readonly string[]
+  readonly drivers: { readonly sandbox: string; readonly network: string; readonly domain: string }
+}
+
+export interface PartStatus {
+  readonly part: string
+  readonly kind: 'service' | 'job' | 'resource'
+  /** Null when the part has no instance now (a job that is not due). */
+  readonly instance: string | null
+  readonly phase: Phase | 'scheduled'
+  readonly reason: string | null
+  readonly restarts: number
+  /** Process id on this machine, for tools. */
+  readonly pid: number | null
+  readonly sinceMs: number | null
+  readonly memoryBytes: number | null
+}
+
+export interface LogOptions {
+  /** Only the last so many lines of what is kept; null for all. */
+  readonly tail: number | null
+  readonly follow: boolean
+  readonly signal: AbortSignal
+}
+
+/** What an app is to be from now on. Its bundles are on the machine already. */
+export interface Deployment {
+  readonly graph: Graph
+  /** By part name. */
+  readonly bundles: Readonly<Record<string, string>>
+  readonly origin: string | null
+}
+
+/** Everything that takes an app throws `operator.unknown-app` when there is none of that name. */
+export interface Operations {
+  platform(): PlatformInfo
+  status(app: string): Status
+  graph(app: string): Graph
+  /** What the parts print: of one part, or of all when `part` is null. Throws `cli.unknown-part`. */
+  logs(app: string, part: string | null, options: LogOptions): AsyncIterable<LogLine>
+  /** Yields whenever something may have changed, at most every `intervalMs`; ends with the signal. */
+  changes(intervalMs: number, signal: AbortSignal): AsyncIterable<void>
+  /** Takes on a deployment; answers the number of the release. */
+  deploy(deployment: Deployment): Promise<number>
+  /** Everything of the app stops; its data stays. Resolves when it has, or is about to with the platform. */
+  down(app: string): Promise<void>
+  /** Forgets an app that is down, and deletes its data for good. */
+  remove(app: string): Promise<void>
+}
+
+/** For an app that is not there; `apps` are those that are. */
+export function unknownApp(app: string, apps: readonly string[]): SteadError {
+  return new SteadError({
+    code: 'operator.unknown-app',
+    message: `no app called ${app} runs here`,
+    hint: apps.length === 0 ? 'None does.' : `It runs: ${apps.join(', ')}.`,
+  })
+}

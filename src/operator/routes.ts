@@ -1,0 +1,165 @@
+/**
+ * The operations as HTTP: method, path, the right it needs, and what it answers. A new operation is a line here, one in
+ * `Operations` and a call in the client. Paths are versioned; within a version they only gain.
+ */
+import { z } from 'zod'
+import { SteadError } from '../base/index.ts'
+import { parseGraph } from '../model/index.ts'
+import type { Right } from './caller.ts'
+import type { Operations } from './operations.ts'
+
+/** A question, taken apart. */
+export interface Question {
+  /** Values of the names in the path. */
+  readonly path: Readonly<Record<string, string>>
+  readonly query: URLSearchParams
+  /** The body as JSON; null when there is none. Throws `operator.bad-request`. */
+  readonly body: () => Promise<unknown>
+  /** Aborts when the asker goes away. */
+  readonly signal: AbortSignal
+}
+
+/** Answers with one JSON value, or with one a line for as long as there are any. */
+export type Answer =
+  | { readonly kind: 'value'; readonly value: unknown }
+  | { readonly kind: 'lines'; readonly lines: AsyncIterable<unknown> }
+
+export interface Route {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE'
+  /** `:name` takes one segment. */
+  readonly path: string
+  readonly right: Right
+  answer(operations: Operations, question: Question): Promise<Answer> | Answer
+}
+
+const value = (found: unknown): Answer => ({ kind: 'value', value: found })
+
+/** Shortest and usual pause between two looks of somebody who watches. */
+const watchMs = { min: 100, usual: 500 } as const
+
+const deployment = z.object({
+  graph: z.unknown(),
+  bundles: z.record(z.string(), z.string()),
+  origin: z.string().nullable(),
+})
+
+export const routes: readonly Route[] = [
+  {
+    method: 'GET',
+    path: '/v1/platform',
+    right: 'read',
+    answer: (operations) => value(operations.platform()),
+  },
+  {
+    method: 'GET',
+    path: '/v1/apps/:app/status',
+    right: 'read',
+    answer: (operations, { path }) => value(operations.status(path['app'] ?? '')),
+  },
+  {
+    method: 'GET',
+    path: '/v1/apps/:app/watch',
+    right: 'read',
+    answer: (operations, { path, query, signal }) => ({
+      kind: 'lines',
+      lines: watched(
+        operations,
+        path['app'] ?? '',
+        Math.max(number(query, 'every') ?? watchMs.usual, watchMs.min),
+        signal,
+      ),
+    }),
+  },
+  {
+    method: 'GET',
+    path: '/v1/apps/:app/graph',
+    right: 'read',
+    answer: (operations, { path }) => value(operations.graph(path['app'] ?? '')),
+  },
+  {
+    method: 'GET',
+    path: '/v1/apps/:app/logs',
+    right: 'logs',
+    answer: (operations, { path, query, signal }) => {
+      const options = { tail: number(query, 'tail'), follow: query.get('follow') === 'true', signal }
+      return { kind: 'lines', lines: operations.logs(path['app'] ?? '', query.get('part'), options) }
+    },
+  },
+  {
+    method: 'PUT',
+    path: '/v1/apps/:app',
+    right: 'deploy',
+    answer: async (operations, { path, body }) => {
+      const parsed = deployment.safeParse(await body())
+      if (!parsed.success) throw badRequest(parsed.error.issues[0]?.message ?? 'not a deployment')
+      const graph = await parseGraph(parsed.data.graph)
+      if (graph.app !== path['app']) throw badRequest(`the graph is of ${graph.app}, the path says ${path['app']}`)
+      return value({ release: await operations.deploy({ ...parsed.data, graph }) })
+    },
+  },
+  {
+    method: 'POST',
+    path: '/v1/apps/:app/down',
+    right: 'operate',
+    answer: async (operations, { path }) => {
+      await operations.down(path['app'] ?? '')
+      return value({ stopped: true })
+    },
+  },
+  {
+    method: 'DELETE',
+    path: '/v1/apps/:app',
+    right: 'admin',
+    answer: async (operations, { path }) => {
+      await operations.remove(path['app'] ?? '')
+      return value({ removed: true })
+    },
+  },
+]
+
+/** The route of a request and the values in its path; null when there is none. */
+export function routeOf(method: string, pathname: string): { route: Route; path: Record<string, string> } | null {
+  const segments = pathname.split('/')
+  for (const route of routes) {
+    const pattern = route.path.split('/')
+    if (route.method !== method || pattern.length !== segments.length) continue
+    const fits = pattern.every((part, index) => part.startsWith(':') || part === segments[index])
+    if (!fits) continue
+    const named = pattern.flatMap((part, index) =>
+      part.startsWith(':') ? [[part.slice(1), decoded(segments[index] ?? '')] as const] : [],
+    )
+    return { route, path: Object.fromEntries(named) }
+  }
+  return null
+}
+
+function decoded(segment: string): string {
+  try {
+    return decodeURIComponent(segment)
+  } catch (cause) {
+    throw badRequest(`${segment} is not a well-formed part of a path`, cause)
+  }
+}
+
+/** The status now, and again whenever something may have changed. */
+async function* watched(
+  operations: Operations,
+  app: string,
+  intervalMs: number,
+  signal: AbortSignal,
+): AsyncIterable<unknown> {
+  yield operations.status(app)
+  for await (const _ of operations.changes(intervalMs, signal)) yield operations.status(app)
+}
+
+function number(query: URLSearchParams, name: string): number | null {
+  const text = query.get(name)
+  if (text === null) return null
+  const found = Number(text)
+  if (!Number.isInteger(found) || found < 0) throw badRequest(`${name} must be a whole number, not ${text}`)
+  return found
+}
+
+export function badRequest(message: string, cause?: unknown): SteadError {
+  return new SteadError({ code: 'operator.bad-request', message: `the request is wrong: ${message}`, cause })
+}

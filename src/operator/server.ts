@@ -1,0 +1,118 @@
+/**
+ * Serves the operations over HTTP on a Unix socket that only its owner may open: JSON in and out, streams as one JSON
+ * object a line. Invariant: an operation runs only for a caller that has its right, and never more than `bodyBytesMax` of
+ * a body is held.
+ */
+import { rmSync } from 'node:fs'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { isSteadError, messageOf, SteadError } from '../base/index.ts'
+import { listenAsOwnerOnly } from '../transport/index.ts'
+import { type Caller, owner } from './caller.ts'
+import type { Operations } from './operations.ts'
+import { type Answer, badRequest, routeOf } from './routes.ts'
+
+const bodyBytesMax = 16 * 1024 * 1024
+
+/** Serves the operations until disposed. What stood at the path is replaced. */
+export async function serveOperator(socketPath: string, operations: Operations): Promise<AsyncDisposable> {
+  rmSync(socketPath, { force: true })
+  const server = createServer((question, answer) => {
+    handle(operations, owner, question, answer).catch((error: unknown) => refuse(answer, error))
+  })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    listenAsOwnerOnly(server, socketPath, resolve)
+  })
+  return {
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
+}
+
+/** Answers one request of a caller. */
+async function handle(
+  operations: Operations,
+  caller: Caller,
+  question: IncomingMessage,
+  answer: ServerResponse,
+): Promise<void> {
+  const url = new URL(question.url ?? '/', 'http://stead')
+  const found = routeOf(question.method ?? '', url.pathname)
+  if (found === null) {
+    throw new SteadError({
+      code: 'operator.unknown-operation',
+      message: `there is no operation ${question.method} ${url.pathname}`,
+      hint: 'Is this command of another version than the platform?',
+    })
+  }
+  if (!caller.rights.has(found.route.right)) {
+    throw new SteadError({
+      code: 'operator.forbidden',
+      message: `${caller.name} may not do this: it needs the right ${found.route.right}`,
+      hint: 'Ask whoever runs the platform for it.',
+    })
+  }
+  const abort = new AbortController()
+  answer.on('close', () => abort.abort())
+  const result = await found.route.answer(operations, {
+    path: found.path,
+    query: url.searchParams,
+    body: () => bodyOf(question),
+    signal: abort.signal,
+  })
+  await send(answer, result)
+}
+
+async function send(answer: ServerResponse, result: Answer): Promise<void> {
+  if (result.kind === 'value') {
+    answer.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(result.value))
+    return
+  }
+  answer.writeHead(200, { 'content-type': 'application/x-ndjson' })
+  answer.flushHeaders()
+  for await (const line of result.lines) {
+    if (!answer.write(`${JSON.stringify(line)}\n`)) await drained(answer)
+  }
+  answer.end()
+}
+
+function refuse(answer: ServerResponse, error: unknown): void {
+  if (answer.headersSent) return void answer.destroy()
+  const known = isSteadError(error)
+  const body = known
+    ? { code: error.code, message: error.message, hint: error.hint, retry: error.retry }
+    : { code: 'operator.internal', message: messageOf(error) }
+  const status = !known
+    ? 500
+    : error.code === 'operator.forbidden'
+      ? 403
+      : error.code.startsWith('operator.unknown-')
+        ? 404
+        : 400
+  answer.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+}
+
+async function bodyOf(question: IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of question as AsyncIterable<Buffer>) {
+    bytes += chunk.length
+    if (bytes > bodyBytesMax) throw badRequest(`the body is larger than ${bodyBytesMax / 1024 ** 2} MiB`)
+    chunks.push(chunk)
+  }
+  if (bytes === 0) return null
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString('utf8'))
+  } catch (cause) {
+    throw badRequest('the body is not JSON', cause)
+  }
+}
+
+function drained(answer: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    answer.once('drain', resolve)
+    answer.once('close', resolve)
+  })
+}
