@@ -8,7 +8,7 @@ import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { assert, jsonEqual, messageOf, SteadError } from '../base/index.ts'
 import type { Domain } from '../domain/index.ts'
-import type { Endpoint, Target } from '../network/index.ts'
+import { type Endpoint, NameLookup, type Target } from '../network/index.ts'
 import {
   type Assignment,
   type AssignmentStatus,
@@ -65,6 +65,7 @@ class RunningAgent implements Agent {
   readonly #domains = new Map<string, Promise<Domain>>()
   readonly #answers: Answers
   readonly #fetcher: BundleFetcher
+  readonly #surroundings: Surroundings
   /** The ways in from other nodes; null where there are none. */
   readonly #exposures: Exposures | null
   /** Assignments that are being ended and taken away. */
@@ -84,6 +85,12 @@ class RunningAgent implements Agent {
     this.#options = {
       ...options,
       openBundle: async (digest) => (await options.openBundle(digest)) ?? this.#fetcher.fetch(digest),
+    }
+    this.#surroundings = {
+      targets: (edge) => this.#targets(edge),
+      missing: (edge, consumer) => this.#missing(edge, consumer),
+      changed: () => this.#changed(),
+      names: new NameLookup({ clock: options.clock }),
     }
     this.#answers = new Answers({
       attempts: (id) => (this.#instances.get(id) ?? this.#resources.get(id))?.attempts ?? null,
@@ -269,12 +276,6 @@ class RunningAgent implements Agent {
     this.#domains.set(app, opening)
     opening.catch(() => this.#domains.delete(app))
     return opening
-  }
-
-  readonly #surroundings: Surroundings = {
-    targets: (edge) => this.#targets(edge),
-    missing: (edge, consumer) => this.#missing(edge, consumer),
-    changed: () => this.#changed(),
   }
 
   /** Where an assignment listens on this node; null when it is not here, or not ready. */

@@ -46,7 +46,7 @@ export class Answers {
     const attempts = this.#sources.attempts(ask.assignment)
     if (attempts === null) throw new Error(`${ask.assignment} is not on this node`)
     const options = { follow: ask.follow, signal, ...(ask.tail === null ? {} : { tail: ask.tail }) }
-    for await (const { timeMs, text } of attempts.output(options)) yield { assignment: ask.assignment, timeMs, text }
+    for await (const line of attempts.output(options)) yield { assignment: ask.assignment, ...line }
   }
 
   /** Ends all that is open: control is gone, or this agent goes. */

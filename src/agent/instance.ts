@@ -7,7 +7,14 @@
  */
 import { join } from 'node:path'
 import { isSteadError, messageOf, sleep, SteadError } from '../base/index.ts'
-import { type Forwarder, type HandOver, openForwarder, type Place, type Target } from '../network/index.ts'
+import {
+  type Forwarder,
+  type HandOver,
+  type NameLookup,
+  openForwarder,
+  type Place,
+  type Target,
+} from '../network/index.ts'
 import type { AssignmentStatus, Edge, InstanceAssignment } from '../protocol/index.ts'
 import { limitsWithin, type Sandbox, type SandboxSpec } from '../sandbox/index.ts'
 import { Attempts } from './attempts.ts'
@@ -15,6 +22,7 @@ import { hostsFile, instanceEnvironment, type OpenEdge } from './environment.ts'
 import { layoutOf } from './layout.ts'
 import { jobPolicy, type LifeEvent, newLife, servicePolicy, step } from './lifecycle.ts'
 import type { AgentOptions } from './options.ts'
+import { InstanceOutside, resolverFile } from './outside.ts'
 import { probeCommand, probeHttp, type ProbeResult, probeTcp } from './probe.ts'
 
 /** Between asking to end and killing. */
@@ -35,6 +43,8 @@ export interface Surroundings {
   /** Null when an instance with this edge may start; else what it waits for. */
   missing(edge: Edge, consumer: string): string | null
   changed(): void
+  /** Looks up names outside, for all instances of the node. */
+  readonly names: NameLookup
 }
 
 export class InstanceRunner {
@@ -48,6 +58,7 @@ export class InstanceRunner {
   #spec: SandboxSpec | null = null
   #place: Place | null = null
   #forwarders: Forwarder[] = []
+  readonly #outside: InstanceOutside
   /** What the edges have led to and may still have streams to. */
   readonly #used = new Set<string>()
   #servePort: number | null = null
@@ -65,6 +76,7 @@ export class InstanceRunner {
     this.#surroundings = surroundings
     this.#sinceMs = options.clock.nowMs()
     this.attempts = new Attempts(join(options.stateDir, 'instances', assignment.id), options.sandbox, options.clock)
+    this.#outside = new InstanceOutside(options, surroundings.names, (text) => this.attempts.notes.add(text))
   }
 
   get assignment(): InstanceAssignment {
@@ -94,7 +106,18 @@ export class InstanceRunner {
     const pid = this.#sandbox?.pid ?? null
     const port = this.#servePort
     const endpoint = pid !== null && port !== null && this.#place !== null ? this.#place.endpoint(pid, port) : null
-    return { id, phase, reason, restarts, sinceMs: this.#sinceMs, endpoint, pid, memoryBytes: this.#memoryBytes }
+    const refused = this.#outside.refused()
+    const status = {
+      id,
+      phase,
+      reason,
+      restarts,
+      sinceMs: this.#sinceMs,
+      endpoint,
+      pid,
+      memoryBytes: this.#memoryBytes,
+    }
+    return refused === undefined ? status : { ...status, refused }
   }
 
   /** What this instance's edges have open streams to, on this node or another. */
@@ -116,6 +139,8 @@ export class InstanceRunner {
   async leave(handOver: HandOver | null): Promise<void> {
     this.#left = true
     this.#clearTimers()
+    // Its outside is made anew by the next agent: what is open there is told so now.
+    this.#outside.close()
     if (handOver !== null) await Promise.all(this.#forwarders.map((forwarder) => forwarder.handOver(handOver)))
     this.#closeNetwork()
   }
@@ -186,6 +211,7 @@ export class InstanceRunner {
       const place = await network.place(this.#assignment.id)
       this.#place = place
       const edges = await this.#openEdges(place)
+      const hasOutside = await this.#outside.open(this.#assignment, place)
       this.#servePort = await this.#portToServe(place)
       const { number, recordDir } = await this.attempts.next()
       const layout = layoutOf(sandbox, bundle, recordDir)
@@ -200,13 +226,17 @@ export class InstanceRunner {
       )
       const hosts =
         layout.hostsPath === null ? [] : [{ path: layout.hostsPath, content: hostsFile(edges), mode: 0o444 }]
+      const resolver =
+        layout.resolverPath === null || !hasOutside
+          ? []
+          : [{ path: layout.resolverPath, content: resolverFile, mode: 0o444 }]
       const spec: SandboxSpec = {
         id: `${this.#assignment.id}.${number}`,
         argv: program.argv,
         env,
         cwd: layout.codeDir,
         mounts: [{ source: bundle.path, target: layout.codeDir, access: 'read-only' }, ...program.mounts],
-        files: [...files, ...hosts],
+        files: [...files, ...hosts, ...resolver],
         hostUid: this.#assignment.hostUid,
         limits: limitsWithin(sandbox.capabilities, { ...this.#assignment.limits, tmpBytes }).limits,
         syscalls: layout.syscalls,
@@ -282,6 +312,7 @@ export class InstanceRunner {
       if (place !== null) {
         this.#place = place
         await this.#openEdges(place)
+        await this.#outside.open(this.#assignment, place)
         this.#servePort = await this.#portToServe(place)
       }
     } catch (error) {
@@ -337,6 +368,7 @@ export class InstanceRunner {
   }
 
   #closeNetwork(): void {
+    this.#outside.close()
     for (const forwarder of this.#forwarders.splice(0)) void forwarder[Symbol.asyncDispose]()
     this.#place?.[Symbol.dispose]()
     this.#place = null

@@ -60,5 +60,6 @@ function shown(status: AppView['resources'][number]['status']): Omit<PartStatus,
     pid: status?.pid ?? null,
     sinceMs: status?.sinceMs ?? null,
     memoryBytes: status?.memoryBytes ?? null,
+    refused: status?.refused ?? [],
   }
 }

@@ -24,6 +24,7 @@ function service(name: string, replicas: number): ServicePart {
     uses: [],
     limits,
     egress: [],
+    tripwire: 'off',
     http: 80,
     ready,
     replicas,
@@ -40,6 +41,7 @@ function job(name: string, schedule: string | null): JobPart {
     uses: [],
     limits,
     egress: [],
+    tripwire: 'off',
     schedule,
     timeoutMs: 60_000,
   }

@@ -92,7 +92,8 @@ function newInstance(
 
 /** Whether an instance runs what its part is now. */
 function isCurrent(app: DesiredApp, part: Part, instance: InstanceRecord): boolean {
-  const { replicas: _a, ...was } = { replicas: 0, ...instance.part }
+  // A record of before there were tripwires has none.
+  const { replicas: _a, ...was } = { replicas: 0, ...Object.assign({ tripwire: 'off' }, instance.part) }
   const { replicas: _b, ...is } = { replicas: 0, ...part }
   return instance.bundle === (app.bundles[part.name] ?? '') && jsonEqual(was, is)
 }

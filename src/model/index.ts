@@ -20,7 +20,19 @@ export { parseGraph } from './parse.ts'
 export { describeDiff, diffGraphs } from './diff.ts'
 export type { Change, FieldChange } from './diff.ts'
 export { graphVersion } from './graph.ts'
-export type { Graph, JobPart, Limits, Part, Ready, ResourcePart, Route, Runnable, ServicePart, Use } from './graph.ts'
+export type {
+  Graph,
+  JobPart,
+  Limits,
+  Part,
+  Ready,
+  ResourcePart,
+  Route,
+  Runnable,
+  ServicePart,
+  Tripwire,
+  Use,
+} from './graph.ts'
 export { envPrefix } from './patterns.ts'
 export { formatBytes, formatDuration, parseBytes, parseDuration } from './units.ts'
 export { describePart } from './values.ts'

@@ -1,7 +1,7 @@
 /** What can be asked of a running platform, whoever asks and however it is carried. Data and one interface, no I/O. */
 import { SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
-import type { LogLine, Phase } from '../protocol/index.ts'
+import type { AssignmentStatus, LogLine, Phase } from '../protocol/index.ts'
 
 /** The platform itself. */
 export interface PlatformInfo {
@@ -52,6 +52,8 @@ export interface PartStatus {
   readonly pid: number | null
   readonly sinceMs: number | null
   readonly memoryBytes: number | null
+  /** What it was refused outside, the newest first. */
+  readonly refused: NonNullable<AssignmentStatus['refused']>
 }
 
 export interface LogOptions {

@@ -33,6 +33,8 @@ export interface LogLine {
   readonly assignment: string
   readonly timeMs: number
   readonly text: string
+  /** The platform's own words about it, not what it printed: nothing that a program prints can have this. */
+  readonly by?: 'platform'
 }
 
 /** From an agent or gateway to control. */
@@ -78,7 +80,12 @@ export type Downward =
     }
   | { readonly type: 'refused'; readonly code: string; readonly message: string }
 
-const logLine = z.object({ assignment: z.string(), timeMs: z.number(), text: z.string() })
+const logLine = z.object({
+  assignment: z.string(),
+  timeMs: z.number(),
+  text: z.string(),
+  by: z.literal('platform').exactOptional(),
+})
 
 /** Validates what control receives. */
 export const upwardSchema: z.ZodType<Upward> = z.discriminatedUnion('type', [

@@ -1,6 +1,6 @@
 /** What a node reports of each of its assignments. Never written durably: the node knows, and says it again. */
 import { z } from 'zod'
-import type { Endpoint } from '../network/index.ts'
+import type { Endpoint, Refusal } from '../network/index.ts'
 import { endpointSchema } from './plan.ts'
 
 /**
@@ -35,7 +35,24 @@ export interface AssignmentStatus {
   readonly endpoint: Endpoint | null
   readonly pid: number | null
   readonly memoryBytes: number | null
+  /** What it was refused outside, the newest first; absent when nothing was. At most `statusRefusalsMax`. */
+  readonly refused?: readonly Refusal[]
 }
+
+/** Refusals that travel with a status. */
+export const statusRefusalsMax = 8
+
+const text = z.string().max(300)
+
+const refusal: z.ZodType<Refusal> = z.object({
+  act: z.enum(['tried', 'looked-up']),
+  what: text,
+  why: text,
+  declare: text.nullable(),
+  count: z.int(),
+  firstMs: z.number(),
+  lastMs: z.number(),
+})
 
 export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
   id: z.string(),
@@ -46,4 +63,5 @@ export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
   endpoint: endpointSchema.nullable(),
   pid: z.int().nullable(),
   memoryBytes: z.number().nullable(),
+  refused: z.array(refusal).max(statusRefusalsMax).exactOptional(),
 })

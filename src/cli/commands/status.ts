@@ -1,6 +1,7 @@
 /** `stead status`: what runs, and how it is. */
 import { SteadError } from '../../base/index.ts'
 import { operatorClient, type PartStatus, type PlatformInfo, type Status } from '../../operator/index.ts'
+import { describeRefusal, hintForRefusal } from '../../network/index.ts'
 import type { Command } from '../command.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
 import { daemonSocket } from '../home.ts'
@@ -82,5 +83,19 @@ function printStatus(found: Status): void {
     part.reason?.split('\n')[0] ?? '',
   ])
   print(`\n${table([['PART', 'KIND', 'STATE', 'SINCE', 'MEMORY', '', ''].map((head) => paint('dim', head)), ...rows])}`)
+  printRefused(found.parts)
   for (const line of found.weaker) print(`\n${paint('yellow', 'weaker')} ${line}`)
+}
+
+/** What the parts tried outside and were refused, and what would allow it. */
+function printRefused(parts: readonly PartStatus[]): void {
+  for (const { part, refused } of parts) {
+    for (const refusal of refused) {
+      const last = new Date(refusal.lastMs).toTimeString().slice(0, 8)
+      const times = refusal.count === 1 ? `at ${last}` : `${refusal.count} times, last ${last}`
+      print(`\n${paint('yellow', 'refused')} ${describeRefusal(part, refusal)} (${times})`)
+      const hint = hintForRefusal(part, refusal)
+      if (hint !== null) print(paint('dim', `  ${hint}`))
+    }
+  }
 }

@@ -42,6 +42,8 @@ export interface EgressOptions {
   /** Called for each refusal that is a new one. */
   readonly onRefused: (refusal: Pick<Refusal, 'act' | 'what' | 'why' | 'declare'>) => void
   readonly onNotice: (text: string) => void
+  /** Where refusals are kept when they are to outlive this. */
+  readonly refusals?: Refusals
   /** How the outside is really reached. The tests lead it to servers of their own; nothing else does. */
   readonly way?: {
     readonly dial: (address: string, port: number) => Socket
@@ -78,7 +80,7 @@ class OpenEgress implements Egress {
   readonly #options: EgressOptions
   readonly #way: NonNullable<EgressOptions['way']>
   readonly #allowed = new AllowedAddresses()
-  readonly #refusals = new Refusals()
+  readonly #refusals: Refusals
   readonly #listeners = new Map<string, Server>()
   readonly #streams = new Set<Socket>()
   /** The name that last led to an address. */
@@ -94,6 +96,7 @@ class OpenEgress implements Egress {
   constructor(options: EgressOptions) {
     this.#options = options
     this.#way = options.way ?? directWay
+    this.#refusals = options.refusals ?? new Refusals()
     this.#rangePorts = new Set(options.rules.ranges.filter(({ range }) => range.bits < 32).map(({ port }) => port))
   }
 
