@@ -89,11 +89,12 @@ function printStatus(found: Status): void {
 
 /** What the parts tried outside and were refused, and what would allow it. */
 function printRefused(parts: readonly PartStatus[]): void {
+  if (parts.some(({ refused }) => refused.length > 0)) print('')
   for (const { part, refused } of parts) {
     for (const refusal of refused) {
       const last = new Date(refusal.lastMs).toTimeString().slice(0, 8)
       const times = refusal.count === 1 ? `at ${last}` : `${refusal.count} times, last ${last}`
-      print(`\n${paint('yellow', 'refused')} ${describeRefusal(part, refusal)} (${times})`)
+      print(`${paint('yellow', 'refused')} ${describeRefusal(part, refusal)} (${times})`)
       const hint = hintForRefusal(part, refusal)
       if (hint !== null) print(paint('dim', `  ${hint}`))
     }

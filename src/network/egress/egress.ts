@@ -11,7 +11,7 @@ import { createServer, Socket, type Server } from 'node:net'
 import { type Clock, messageOf } from '../../base/index.ts'
 import type { Attempt, Outside } from '../network.ts'
 import { carry } from '../streams.ts'
-import { whyClosed } from './addresses.ts'
+import { type Range, whyClosed } from './addresses.ts'
 import { AllowedAddresses, type Pair } from './allowed.ts'
 import { type Answer, answerCodes, type Question, recordTypes } from './dns.ts'
 import type { NameLookup } from './names.ts'
@@ -23,6 +23,11 @@ import { type EgressRules, isDeclared, portsOf } from './rules.ts'
 export const egressStreamsMax: number = 1000
 /** How long the other side may take to accept a stream. */
 const dialTimeoutMs = 10_000
+/**
+ * A range of no more addresses than 2 to the power of the missing bits gets a listener at each. Behind a wider one stands
+ * one for all addresses at its port, where a stream that is not allowed is accepted and reset at once.
+ */
+const listenersBitsMin = 27
 /** How often it is looked what was refused by the kernel, and which addresses have lived their life. */
 const lookMs = 250
 /**
@@ -97,7 +102,7 @@ class OpenEgress implements Egress {
     this.#options = options
     this.#way = options.way ?? directWay
     this.#refusals = options.refusals ?? new Refusals()
-    this.#rangePorts = new Set(options.rules.ranges.filter(({ range }) => range.bits < 32).map(({ port }) => port))
+    this.#rangePorts = new Set(options.rules.ranges.filter(({ range }) => isWide(range)).map(({ port }) => port))
   }
 
   async open(): Promise<void> {
@@ -105,8 +110,10 @@ class OpenEgress implements Egress {
     // The first look opens the view of what is refused.
     outside.attempts()
     for (const port of this.#rangePorts) await this.#listen({ address: '0.0.0.0', port })
-    for (const { range, port } of rules.ranges)
-      if (!this.#rangePorts.has(port)) await this.#listen({ address: dotted(range.base), port })
+    for (const { range, port } of rules.ranges.filter((rule) => !this.#rangePorts.has(rule.port))) {
+      for (let index = 0; index < 2 ** (32 - range.bits); index += 1)
+        await this.#listen({ address: dotted(range.base + index), port })
+    }
     this.#resolver = await openResolver({ outside, clock, answer: (question) => this.#answer(question) })
     this.#lookLater()
   }
@@ -287,6 +294,10 @@ class OpenEgress implements Egress {
     const closing = [...this.#listeners.values()].map((server) => new Promise((resolve) => server.close(resolve)))
     await Promise.all([...closing, this.#resolver?.[Symbol.asyncDispose]()])
   }
+}
+
+function isWide({ bits }: Range): boolean {
+  return bits < listenersBitsMin
 }
 
 function dotted(address: number): string {
