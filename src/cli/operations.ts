@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { SteadError } from '../base/index.ts'
 import { type Deployment, type Operations, unknownApp } from '../operator/index.ts'
 import { logsOf } from './log-streams.ts'
-import type { Machine } from './machine.ts'
+import type { MachineDescription } from './machine.ts'
 import type { Platform } from './platform.ts'
 import { statusOf, urlsOf } from './status.ts'
 import { version } from './version.ts'
@@ -11,7 +11,9 @@ import { version } from './version.ts'
 export interface Answering {
   readonly mode: 'up' | 'serve'
   readonly platform: Pick<Platform, 'port' | 'view' | 'logs' | 'onChange'>
-  readonly machine: Machine
+  readonly machine: () => MachineDescription
+  /** The processes of the platform, by what they do; null where one does not run. */
+  readonly processes: () => readonly { readonly role: string; readonly pid: number | null }[]
   readonly apps: () => readonly { readonly app: string; readonly origin: string | null }[]
   readonly deploy: (deployment: Deployment) => Promise<number>
   readonly down: (app: string) => Promise<void>
@@ -27,7 +29,7 @@ export function operationsOf(answering: Answering): Operations {
       apps().map((candidate) => candidate.app),
     )
   }
-  const status = (app: string): ReturnType<typeof statusOf> => statusOf(platform, machine, known(app))
+  const status = (app: string): ReturnType<typeof statusOf> => statusOf(platform, machine(), known(app))
   return {
     platform: () => ({
       version,
@@ -37,8 +39,8 @@ export function operationsOf(answering: Answering): Operations {
         const view = platform.view(app)?.app
         return { app, origin, release: view?.release ?? 0, wanted: view?.wanted ?? true, urls: urlsOf(platform, app) }
       }),
-      weaker: machine.weaker,
-      drivers: { sandbox: machine.sandbox.name, network: machine.network.name, domain: machine.domain.name },
+      processes: answering.processes(),
+      ...machine(),
     }),
     status,
     graph(app) {

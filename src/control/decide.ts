@@ -9,11 +9,18 @@
  *   over, or the drain time has passed.
  * - With nothing to change there is no decision.
  */
-import { jsonEqual } from '../base/index.ts'
 import type { JobPart, Part, ServicePart } from '../model/index.ts'
 import type { Phase } from '../protocol/index.ts'
 import { nextDueMs } from './schedule.ts'
-import { type ControlState, type DesiredApp, type InstanceRecord, isOver, type JobRun, partKey } from './state.ts'
+import {
+  type ControlState,
+  type DesiredApp,
+  type InstanceRecord,
+  isCurrent,
+  isOver,
+  type JobRun,
+  partKey,
+} from './state.ts'
 
 /** Changes to the durable records; applied as one transaction. */
 export interface Decision {
@@ -88,14 +95,6 @@ function newInstance(
     sinceMs: nowMs,
     retiredAtRevision: 0,
   }
-}
-
-/** Whether an instance runs what its part is now. */
-function isCurrent(app: DesiredApp, part: Part, instance: InstanceRecord): boolean {
-  // A record of before there were tripwires has none.
-  const { replicas: _a, ...was } = { replicas: 0, ...Object.assign({ tripwire: 'off' }, instance.part) }
-  const { replicas: _b, ...is } = { replicas: 0, ...part }
-  return instance.bundle === (app.bundles[part.name] ?? '') && jsonEqual(was, is)
 }
 
 function isReady(state: ControlState, instance: InstanceRecord): boolean {

@@ -1,11 +1,16 @@
 /** What is known of an app, put together for people and commands. Pure. */
 import type { AssignmentStatus, Route } from '../protocol/index.ts'
-import { type ControlState, type DesiredApp, type InstanceRecord, isOver, resourceId } from './state.ts'
+import { type ControlState, type DesiredApp, type InstanceRecord, isCurrent, isOver, resourceId } from './state.ts'
 
 /** What is known of an app now, for people and commands. */
 export interface AppView {
   readonly app: DesiredApp
-  readonly instances: readonly { readonly record: InstanceRecord; readonly status: AssignmentStatus | null }[]
+  readonly instances: readonly {
+    readonly record: InstanceRecord
+    /** Serves or will serve the release in force: nothing replaces it. */
+    readonly current: boolean
+    readonly status: AssignmentStatus | null
+  }[]
   readonly resources: readonly {
     readonly part: string
     readonly type: string
@@ -25,9 +30,13 @@ export function viewOf(state: ControlState, routes: readonly Route[], name: stri
   const resources = app.graph.parts
     .filter((part) => part.kind === 'resource')
     .map((part) => ({ part: part.name, type: part.type, status: statusOf(resourceId(name, part.name)) }))
+  const isNow = (record: InstanceRecord): boolean => {
+    const part = app.graph.parts.find((candidate) => candidate.name === record.part.name)
+    return part !== undefined && record.phase === 'active' && isCurrent(app, part, record)
+  }
   return {
     app,
-    instances: records.map((record) => ({ record, status: statusOf(record.id) })),
+    instances: records.map((record) => ({ record, current: isNow(record), status: statusOf(record.id) })),
     resources,
     running:
       records.some((record) => !isOver(state, record)) ||
