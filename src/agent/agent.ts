@@ -10,20 +10,26 @@ import { assert, jsonEqual, messageOf, sleep, SteadError } from '../base/index.t
 import type { Domain } from '../domain/index.ts'
 import { type Endpoint, NameLookup, type Target } from '../network/index.ts'
 import {
+  type Ask,
   type Assignment,
   type AssignmentStatus,
   type Downward,
   downwardSchema,
   type Edge,
+  type Incident,
   type Plan,
   protocolVersion,
   type Upward,
 } from '../protocol/index.ts'
+import { syscallName } from '../sandbox/index.ts'
 import { type Channel, dialForever, type TransportAddress } from '../transport/index.ts'
 import { Answers } from './answers.ts'
 import { Attempts } from './attempts.ts'
 import { Exposures } from './expose.ts'
+import { notFrozen } from './containment.ts'
 import { BundleFetcher } from './fetch.ts'
+import { Incidents } from './incidents.ts'
+import { type EndedBySystemCall, followKernelLog } from './kernel-log.ts'
 import { InstanceRunner, type Surroundings } from './instance.ts'
 import type { AgentOptions } from './options.ts'
 import { readPlan, writePlan } from './plan-file.ts'
@@ -67,7 +73,10 @@ class RunningAgent implements Agent {
   readonly #domains = new Map<string, Promise<Domain>>()
   readonly #answers: Answers
   readonly #fetcher: BundleFetcher
+  readonly #incidents: Incidents
   readonly #surroundings: Surroundings
+  /** Open while instances with tripwires are here. */
+  #kernelLog: Disposable | null = null
   /** The ways in from other nodes; null where there are none. */
   readonly #exposures: Exposures | null
   readonly #looking: Promise<void>[] = []
@@ -89,15 +98,18 @@ class RunningAgent implements Agent {
       ...options,
       openBundle: async (digest) => (await options.openBundle(digest)) ?? this.#fetcher.fetch(digest),
     }
+    this.#incidents = new Incidents(join(options.stateDir, 'incidents'), options.clock, options.random)
     this.#surroundings = {
       targets: (edge) => this.#targets(edge),
       missing: (edge, consumer) => this.#missing(edge, consumer),
       changed: () => this.#changed(),
       names: new NameLookup({ clock: options.clock }),
+      incidents: this.#incidents,
     }
     this.#answers = new Answers({
       attempts: (id) => (this.#instances.get(id) ?? this.#resources.get(id))?.attempts ?? null,
       deleteData: (app) => this.#deleteData(app),
+      incidents: (ask) => this.#incidentsOf(ask),
     })
     this.#planPath = join(options.stateDir, 'plan.json')
     this.#plan = readPlan(this.#planPath) ?? { epoch: 0, revision: 0, assignments: [] }
@@ -228,6 +240,8 @@ class RunningAgent implements Agent {
     const runner = new InstanceRunner(assignment, this.#options, this.#surroundings)
     this.#instances.set(assignment.id, runner)
     if (assignment.http !== null || assignment.ready.kind === 'tcp') this.#expose(assignment.id)
+    if (runner.containment.isOn)
+      this.#kernelLog ??= followKernelLog(this.#options.clock, (ended) => this.#endedBySystemCall(ended))
     this.#look(this.#servers().then(() => runner.begin()))
   }
 
@@ -359,6 +373,25 @@ class RunningAgent implements Agent {
     this.#channel?.send({ type: 'applied', revision: this.#plan.revision, busy: [...busy] })
   }
 
+  /** All instances of a part on this node have one user: which of them it was is not known, so each is contained. */
+  #endedBySystemCall({ hostUid, pid, call }: EndedBySystemCall): void {
+    const name = syscallName(call, process.arch === 'arm64' ? 'arm64' : 'x64') ?? `number ${call}`
+    for (const { assignment, containment } of this.#instances.values())
+      if (assignment.hostUid === hostUid)
+        containment.trip('system-call', `its process ${pid} was ended for the system call ${name}`)
+  }
+
+  /** Throws `agent.not-frozen`. */
+  async #incidentsOf({ app, act, incident }: Extract<Ask, { kind: 'incidents' }>): Promise<readonly Incident[]> {
+    const found = this.#incidents.list(app).filter(({ id }) => incident === null || id === incident)
+    if (act === 'list') return found
+    const containment = this.#instances.get(found[0]?.instance ?? '')?.containment
+    if (incident === null || containment === undefined) throw notFrozen(incident ?? 'that was not named')
+    if (act === 'release') await containment.release(incident)
+    else containment.end(incident)
+    return this.#incidents.list(app).filter(({ id }) => id === incident)
+  }
+
   /** Deletes what an app has stored here. Throws `agent.in-use` while anything of it is there. */
   async #deleteData(app: string): Promise<void> {
     const { domain, stateDir } = this.#options
@@ -381,6 +414,7 @@ class RunningAgent implements Agent {
   async #disconnect(): Promise<void> {
     this.#leaving = true
     this.#timer?.[Symbol.dispose]()
+    this.#kernelLog?.[Symbol.dispose]()
     this.#answers.abort()
     await this.#link?.[Symbol.asyncDispose]()
     this.#channel = null

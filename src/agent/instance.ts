@@ -18,8 +18,10 @@ import {
 import type { AssignmentStatus, Edge, InstanceAssignment } from '../protocol/index.ts'
 import { limitsWithin, type Sandbox, type SandboxSpec } from '../sandbox/index.ts'
 import { Attempts } from './attempts.ts'
+import { Containment } from './containment.ts'
 import { hostsFile, instanceEnvironment, type OpenEdge } from './environment.ts'
-import { layoutOf } from './layout.ts'
+import { isolatedSecretsDir, layoutOf } from './layout.ts'
+import type { Incidents } from './incidents.ts'
 import { jobPolicy, type LifeEvent, newLife, servicePolicy, step } from './lifecycle.ts'
 import type { AgentOptions } from './options.ts'
 import { InstanceOutside, resolverFile } from './outside.ts'
@@ -45,12 +47,14 @@ export interface Surroundings {
   changed(): void
   /** Looks up names outside, for all instances of the node. */
   readonly names: NameLookup
+  readonly incidents: Incidents
 }
 
 export class InstanceRunner {
   readonly #options: AgentOptions
   readonly #surroundings: Surroundings
   readonly attempts: Attempts
+  readonly containment: Containment
   #assignment: InstanceAssignment
   #life = newLife
   #sinceMs: number
@@ -77,6 +81,16 @@ export class InstanceRunner {
     this.#sinceMs = options.clock.nowMs()
     this.attempts = new Attempts(join(options.stateDir, 'instances', assignment.id), options.sandbox, options.clock)
     this.#outside = new InstanceOutside(options, surroundings.names, (text) => this.attempts.notes.add(text))
+    this.containment = new Containment(options, surroundings.incidents, {
+      assignment: () => this.#assignment,
+      sandbox: () => this.#sandbox,
+      refused: () => this.#outside.refused() ?? [],
+      different: () => this.#outside.different,
+      attempts: this.attempts,
+      event: (event) => this.#event(event),
+      enqueue: (work) => this.#enqueue(work),
+      changed: () => surroundings.changed(),
+    })
   }
 
   get assignment(): InstanceAssignment {
@@ -118,7 +132,8 @@ export class InstanceRunner {
       pid,
       memoryBytes: this.#memoryBytes,
     }
-    return refused === undefined ? status : { ...status, refused }
+    const incident = this.containment.summary()
+    return { ...status, ...(refused && { refused }), ...(incident && { incident }) }
   }
 
   /** What this instance's edges have open streams to, on this node or another. */
@@ -140,6 +155,7 @@ export class InstanceRunner {
   async leave(handOver: HandOver | null): Promise<void> {
     this.#left = true
     this.#clearTimers()
+    this.containment.unwatch()
     // Its outside is made anew by the next agent: what is open there is told so now.
     this.#outside.close()
     if (handOver !== null) await Promise.all(this.#forwarders.map((forwarder) => forwarder.handOver(handOver)))
@@ -217,6 +233,7 @@ export class InstanceRunner {
       this.#servePort = await this.#portToServe(place)
       const { number, recordDir } = await this.attempts.next()
       const layout = layoutOf(sandbox, bundle, recordDir)
+      const isolated = layout.hostsPath !== null
       const base = { PATH: layout.path, HOME: layout.home, ...program.env }
       const { env, files } = instanceEnvironment(
         this.#assignment,
@@ -238,10 +255,10 @@ export class InstanceRunner {
         env,
         cwd: layout.codeDir,
         mounts: [{ source: bundle.path, target: layout.codeDir, access: 'read-only' }, ...program.mounts],
-        files: [...files, ...hosts, ...resolver],
+        files: [...files, ...hosts, ...resolver, ...(isolated ? this.containment.decoy(isolatedSecretsDir) : [])],
         hostUid: this.#assignment.hostUid,
         limits: limitsWithin(sandbox.capabilities, { ...this.#assignment.limits, tmpBytes }).limits,
-        syscalls: layout.syscalls,
+        syscalls: this.containment.isOn && layout.syscalls === 'strict' ? 'guarded' : layout.syscalls,
         network: network.capabilities.isolation === 'native' ? place : null,
         recordDir,
         outputBytesMax,
@@ -284,11 +301,16 @@ export class InstanceRunner {
 
   #running(sandbox: Sandbox): void {
     this.#sandbox = sandbox
+    const isolated = this.#options.sandbox.capabilities.isolation !== 'refused'
+    this.containment.watch(sandbox, isolated ? isolatedSecretsDir : null)
     this.#surroundings.changed()
     void sandbox.exited.then((exit) => {
       this.#sandbox = null
       this.#memoryBytes = null
       if (this.#left) return
+      this.containment.unwatch()
+      if (exit.signal === 'SIGSYS') this.containment.trip('system-call', 'it made a system call to escape with')
+      this.containment.ended()
       this.#clearTimers()
       this.#closeNetwork()
       this.#event({ kind: 'exited', exit })
@@ -311,6 +333,14 @@ export class InstanceRunner {
     // What served is not taken out of the routes for the time of a probe: whoever asked it meanwhile was answered.
     const phase = service && this.attempts.hasServed() ? 'ready' : 'starting'
     this.#life = { ...newLife, phase, everReady: service, restarts, failures: service ? 0 : restarts }
+    const frozen = this.containment.wasFrozen()
+    if (frozen !== null)
+      this.#life = {
+        ...this.#life,
+        phase: 'unready',
+        held: true,
+        reason: `frozen: ${frozen.what}; see \`stead incidents ${frozen.id}\``,
+      }
     try {
       const place = network.capabilities.isolation === 'native' ? await this.#placeOf(sandbox) : null
       if (place !== null) {

@@ -21,6 +21,9 @@ const events: readonly LifeEvent[] = [
   { kind: 'exited', exit: bad },
   { kind: 'timer' },
   { kind: 'stop' },
+  { kind: 'frozen', reason: 'it touched a decoy' },
+  { kind: 'thawed' },
+  { kind: 'discard', reason: 'ended by a person' },
 ]
 
 /** Plays events and answers the phases passed through, with the commands given. */

@@ -68,6 +68,11 @@ export class InstanceOutside {
     return list.length === 0 ? undefined : list.slice(0, statusRefusalsMax)
   }
 
+  /** How many different things it was refused, ever. */
+  get different(): number {
+    return this.#refusals.different
+  }
+
   close(): void {
     void this.#egress?.[Symbol.asyncDispose]()
     this.#egress = null

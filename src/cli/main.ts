@@ -16,6 +16,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   down: async () => (await import('./commands/down.ts')).downCommand,
   serve: async () => (await import('./commands/serve.ts')).serveCommand,
   deploy: async () => (await import('./commands/deploy.ts')).deployCommand,
+  incidents: async () => (await import('./commands/incidents.ts')).incidentsCommand,
   doctor: async () => (await import('./commands/doctor.ts')).doctorCommand,
 }
 

@@ -37,6 +37,7 @@ export interface Platform extends AsyncDisposable {
   apps(): readonly string[]
   onChange(run: () => void): Disposable
   logs: Control['logs']
+  incidents: Control['incidents']
 }
 
 /** Starts everything, in the order that a failure leaves nothing behind: the port and the store are taken first. */
@@ -60,6 +61,7 @@ export async function startPlatform({ home, machine, port, onNotice, onFatal }: 
     apps: () => control.apps(),
     onChange: (run) => control.onChange(run),
     logs: (assignment, options): AsyncIterable<LogLine> => control.logs(assignment, options),
+    incidents: (app, act) => control.incidents(app, act),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   }
 }

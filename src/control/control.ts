@@ -10,6 +10,8 @@ import {
   askSince,
   type AssignmentStatus,
   type Downward,
+  type Incident,
+  incidentSchema,
   type LogLine,
   type Route,
   type Upward,
@@ -20,6 +22,7 @@ import { Asks } from './asks.ts'
 import { type Apply, applyChange, chooseHome, removeChange, stillRuns } from './changes.ts'
 import { decide } from './decide.ts'
 import { assignmentsOf, needsBundle, nodeOf, nodesIn, type ResourceType, routesFor, routesOf } from './derive.ts'
+import { type IncidentRecord, newIncidents, tooMany, unknownIncident } from './incidents.ts'
 import { AgentPeer, GatewayPeer, refusalOf, refuse } from './peers.ts'
 import { controlLease, countStart, keys, loadRecords, put, type Records, write, writeAll } from './records.ts'
 import type { ControlState, GatewayView, NodeView } from './state.ts'
@@ -45,6 +48,11 @@ export interface ControlOptions {
   readonly onFatal: (error: unknown) => void
   /** Gives the bytes of a bundle to a node that lacks it. */
   readonly readBundle: (digest: string) => AsyncIterable<Uint8Array>
+  /**
+   * Called once an instance has tripped a wire, and perhaps again when control is restarted at that moment. This is where
+   * its secrets are rotated. Must not throw.
+   */
+  readonly onTripped?: (incident: IncidentRecord) => void
 }
 
 export interface Control extends AsyncDisposable {
@@ -65,6 +73,11 @@ export interface Control extends AsyncDisposable {
   nodes(): readonly { readonly name: string; readonly connected: boolean }[]
   /** Calls `run` soon after something may have changed. */
   onChange(run: () => void): Disposable
+  /**
+   * The incidents of an app, from the nodes that are connected, the newest first. With `act` the frozen instance of one is
+   * let go on, or ended for good, first. Throws `control.unknown-incident`, `control.node-away`, `control.ask-failed`.
+   */
+  incidents(app: string, act?: { readonly kind: 'release' | 'end'; readonly incident: string }): Promise<Incident[]>
   /** Output of an assignment, from the node that has it. Throws `control.node-away`, `control.ask-failed`. */
   logs(
     assignment: string,
@@ -195,6 +208,7 @@ class RunningControl implements Control {
     }
     // What was not heard of yet looks as if it did not run; acting on that would replace what serves.
     if (this.#expected.size > 0 && clock.monotonicMs() < this.#settleUntilMs) return
+    await this.#takeIncidents()
     const decision = decide(this.#state(), clock.nowMs(), (app, part) => `${app}.${part}.${randomId(random)}`)
     await writeAll(store, this.#lease, [
       ...decision.jobs.map(({ key, run }) => put(keys.job(key), run)),
@@ -391,6 +405,44 @@ class RunningControl implements Control {
   ): AsyncIterable<LogLine> {
     const node = nodeOf(this.#records, assignment) ?? ''
     return this.#ask(node, { kind: 'logs', assignment, tail, follow }, signal)
+  }
+
+  async incidents(
+    app: string,
+    act?: { readonly kind: 'release' | 'end'; readonly incident: string },
+  ): Promise<Incident[]> {
+    const known = [...this.#records.incidents.values()].filter((one) => one.app === app)
+    const named = known.filter(({ id }) => id === act?.incident)
+    if (act !== undefined && named.length === 0) throw unknownIncident(app, act.incident)
+    const nodes = new Set((act === undefined ? known : named).map(({ node }) => node))
+    const found: Incident[] = []
+    for (const node of nodes) {
+      if (act === undefined && !this.#agents.has(node)) continue
+      const ask = { kind: 'incidents', app, act: act?.kind ?? 'list', incident: act?.incident ?? null } as const
+      for await (const { text } of this.#ask(node, ask, new AbortController().signal))
+        found.push(incidentSchema.parse(JSON.parse(text)))
+    }
+    return found.toSorted((a, b) => b.timeMs - a.timeMs)
+  }
+
+  /** Acts on incidents that are new, then writes them down: one that is told twice is better than one that is not. */
+  async #takeIncidents(): Promise<void> {
+    const fresh = newIncidents(this.#state(), this.#records.incidents)
+    if (fresh.length === 0) return
+    for (const incident of fresh) this.#options.onTripped?.(incident)
+    await writeAll(
+      this.#options.store,
+      this.#lease,
+      fresh.map((incident) => put(keys.incident(incident.id), incident)),
+    )
+    for (const incident of fresh) this.#records.incidents.set(incident.id, incident)
+    const old = tooMany(this.#records.incidents)
+    await writeAll(
+      this.#options.store,
+      this.#lease,
+      old.map((id): Operation => ({ kind: 'delete', key: keys.incident(id) })),
+    )
+    for (const id of old) this.#records.incidents.delete(id)
   }
 
   /** Asks a node. Throws `control.node-away`, `control.ask-failed`. */

@@ -112,6 +112,12 @@ function isLost(state: ControlState, instance: InstanceRecord, nowMs: number): b
   return node !== undefined && !node.connected && nowMs - node.sinceMs >= nodeLostMs
 }
 
+/** Frozen after an incident, or ended after that: it serves nobody and others take its place, but it is not taken away while a person may look at it. */
+function isSetAside(state: ControlState, instance: InstanceRecord): boolean {
+  const incident = state.statuses.get(instance.id)?.incident?.state
+  return incident === 'frozen' || incident === 'ended'
+}
+
 function serviceChanges(
   state: ControlState,
   app: DesiredApp,
@@ -127,7 +133,11 @@ function serviceChanges(
     return
   }
   // What is lost stays a record: its node is told what to do with it when it comes back.
-  const active = own.filter((instance) => instance.phase === 'active' && !isLost(state, instance, nowMs))
+  const active = own.filter(
+    (instance) => instance.phase === 'active' && !isLost(state, instance, nowMs) && !isSetAside(state, instance),
+  )
+  for (const instance of own)
+    if (isSetAside(state, instance) && isOver(state, instance)) retire(state, instance, nowMs, put)
   const current = active.filter((instance) => isCurrent(app, part, instance))
   const old = active.filter((instance) => !isCurrent(app, part, instance))
 

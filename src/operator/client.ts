@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import { SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
-import type { LogLine } from '../protocol/index.ts'
+import type { Incident, LogLine } from '../protocol/index.ts'
 import type { Deployment, LogOptions, PlatformInfo, Status } from './operations.ts'
 
 /** One platform. Everything throws what it refused with, and `operator.not-running` when it is gone. */
@@ -16,6 +16,8 @@ export interface OperatorClient {
   watch(app: string, signal: AbortSignal): AsyncIterable<Status>
   graph(app: string): Promise<Graph>
   logs(app: string, part: string | null, options: LogOptions): AsyncIterable<LogLine>
+  incidents(app: string): Promise<readonly Incident[]>
+  settle(app: string, incident: string, how: 'release' | 'end'): Promise<Incident>
   deploy(deployment: Deployment): Promise<{ release: number }>
   down(app: string): Promise<void>
   remove(app: string): Promise<void>
@@ -42,6 +44,9 @@ export async function operatorClient(socketPath: string): Promise<OperatorClient
       if (part !== null) query.set('part', part)
       return lines<LogLine>(socketPath, app(name, `/logs?${query.toString()}`), signal)
     },
+    incidents: (name) => value<readonly Incident[]>(socketPath, 'GET', app(name, '/incidents')),
+    settle: (name, incident, how) =>
+      value<Incident>(socketPath, 'POST', app(name, `/incidents/${encodeURIComponent(incident)}/${how}`)),
     deploy: (deployment) => value<{ release: number }>(socketPath, 'PUT', app(deployment.graph.app), deployment),
     async down(name) {
       await value(socketPath, 'POST', app(name, '/down'))

@@ -71,6 +71,12 @@ const numbers: ReadonlyMap<string, Readonly<Record<Architecture, number | null>>
   }),
 )
 
+/** The name of a call on this architecture; null for one that the profiles do not name. */
+export function syscallName(number: number, architecture: Architecture): string | null {
+  for (const [name, found] of numbers) if (found[architecture] === number) return name
+  return null
+}
+
 /** The number of a call, or null where the architecture lacks it. Throws for a name that no architecture has. */
 export function syscallNumber(name: string, architecture: Architecture): number | null {
   const found = numbers.get(name)

@@ -24,6 +24,7 @@ export function daemonOperations({ home, control, port, machine }: DaemonOptions
     port,
     view: (app: string) => control.view(app),
     logs: control.logs.bind(control),
+    incidents: control.incidents.bind(control),
     onChange: (run: () => void) => control.onChange(run),
   }
   return operationsOf({

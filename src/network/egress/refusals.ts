@@ -29,6 +29,7 @@ export const notDeclared: string = 'not in its egress'
 export class Refusals {
   readonly #kept = new Map<string, Refusal>()
   #total = 0
+  #different = 0
 
   /** Takes one in. Answers whether it is a new one. */
   add(refused: Pick<Refusal, 'act' | 'what' | 'why' | 'declare'>, nowMs: number): boolean {
@@ -36,6 +37,7 @@ export class Refusals {
     const what = plain(refused.what)
     const key = `${refused.act} ${what} ${refused.why}`
     const before = this.#kept.get(key)
+    if (before === undefined) this.#different += 1
     // Put in anew, so that the order is that of the last time.
     this.#kept.delete(key)
     const first = { ...refused, what, why: plain(refused.why), count: 0, firstMs: nowMs }
@@ -48,6 +50,11 @@ export class Refusals {
   /** The newest first. */
   list(): readonly Refusal[] {
     return [...this.#kept.values()].reverse()
+  }
+
+  /** How many different ones there were; one that comes again after it was no longer kept counts anew. */
+  get different(): number {
+    return this.#different
   }
 
   /** How many there were, those that are no longer kept included. */
