@@ -151,7 +151,10 @@ suite('egress of parts', { skip }, () => {
     assert.deepEqual([...new Set(world.asked)].sort(), questions)
 
     const { stdout: shown } = await bench.stead('status', '.')
-    assert.match(shown, /refused node looked up evil\.test: not in its egress \((?:at|\d+ times, last) \d\d:\d\d:\d\d\)/)
+    assert.match(
+      shown,
+      /refused node looked up evil\.test: not in its egress \((?:at|\d+ times, last) \d\d:\d\d:\d\d\)/,
+    )
     assert.match(shown, /add to node in the app file: egress: \['evil\.test:443'\]/)
     const status = JSON.parse((await bench.stead('status', '.', '--json')).stdout) as Status
     const python = status.parts.find(({ part }) => part === 'python')?.refused.map(({ what }) => what) ?? []

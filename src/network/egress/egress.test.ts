@@ -204,6 +204,39 @@ suite('egress by name', { skip }, () => {
     assert.deepEqual(JSON.parse(said), ['hello', 'ECONNREFUSED', 'itself'])
   })
 
+  test('a program that runs on finds its outside again with another supervisor', async () => {
+    assert.ok(!('reason' in libc))
+    await using it = await rig([], {})
+    const child = it.place.enter(() =>
+      spawn(process.execPath, [
+        '-e',
+        `process.stdin.on('data', () => { const socket = require('net').connect(5432, '203.0.113.5', () => { console.log('connected'); socket.destroy() }); socket.on('error', (error) => console.log(error.code)) })`,
+      ]),
+    )
+    const tries = async (): Promise<string> => {
+      child.stdin.write('go')
+      return String((await once(child.stdout, 'data'))[0]).trim()
+    }
+    try {
+      assert.equal(await tries(), 'ECONNREFUSED')
+      await using network = createNetnsDriver({ libc, poolSize: 1 })
+      using again = await network.adopt('caller', child.pid ?? 0)
+      assert.ok(again !== null && again.outside !== null)
+      await using _egress = await openEgress({
+        outside: again.outside,
+        rules: parseEgress(['203.0.113.5:5432']),
+        names: new NameLookup({ clock }),
+        clock,
+        onRefused: () => {},
+        onNotice: (notice) => assert.fail(notice),
+      })
+      assert.equal(await tries(), 'connected')
+    } finally {
+      child.kill('SIGKILL')
+      await once(child, 'close')
+    }
+  })
+
   test('a flood of questions, of names and of streams stays bounded', async () => {
     await using it = await rig(['*.example.com:443'], {})
     const said = await inside(
