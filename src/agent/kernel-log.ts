@@ -17,6 +17,18 @@ export interface EndedBySystemCall {
   readonly call: number
 }
 
+const path = '/dev/kmsg'
+
+/** Whether this machine lets us. */
+export function canReadKernelLog(): boolean {
+  try {
+    closeSync(openSync(path, constants.O_RDONLY | constants.O_NONBLOCK))
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** Reads one record of the log; null for all others. Ids and numbers only: names in it are the program's to choose. */
 export function readRecordLine(line: string): EndedBySystemCall | null {
   const found =
@@ -30,7 +42,7 @@ export function readRecordLine(line: string): EndedBySystemCall | null {
 export function followKernelLog(clock: Clock, onEnded: (ended: EndedBySystemCall) => void): Disposable | null {
   let fd: number
   try {
-    fd = openSync('/dev/kmsg', constants.O_RDONLY | constants.O_NONBLOCK)
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
   } catch {
     return null
   }

@@ -11,7 +11,7 @@ import { existsSync, lstatSync, mkdirSync, readFileSync, realpathSync, statfsSyn
 import { homedir, tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { messageOf, SteadError, systemCodeOf } from '../base/index.ts'
-import { formatBytes } from '../model/index.ts'
+import { megabytes } from './terminal.ts'
 
 /** Version of everything under the state directory. */
 const formatVersion = 1
@@ -20,6 +20,8 @@ const formatVersion = 1
 const freeBytesMin = 256 * 1024 ** 2
 
 export interface Home {
+  /** Names this platform on the machine, where several may be. */
+  readonly key: string
   readonly stateRoot: string
   /** Bundles and runtimes, shared by all apps. */
   readonly bundlesDir: string
@@ -35,19 +37,24 @@ export interface Home {
 /** The places for the app in `directory` (which must exist). Makes nothing. */
 export function homeOf(directory: string): Home {
   const real = realpathSync(directory)
-  const digest = createHash('sha256').update(real).digest('hex').slice(0, 8)
-  const key = `${basename(real)
+  const name = basename(real)
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, '-')
-    .slice(0, 24)}-${digest}`
-  return homeNamed(join('apps', key), key)
+    .slice(0, 24)
+  const key = `${name}-${digestOf(real)}`
+  return homeNamed({ key, place: join('apps', key), run: key })
 }
 
-function homeNamed(place: string, key: string): Home {
-  const stateRoot = process.env['STEAD_STATE'] ?? defaultState()
+function digestOf(path: string): string {
+  return createHash('sha256').update(path).digest('hex').slice(0, 8)
+}
+
+function homeNamed({ key, place, run }: { key: string; place: string; run: string }): Home {
+  const stateRoot = stateRootHere()
   const appDir = join(stateRoot, place)
-  const runDir = join(process.env['STEAD_RUN'] ?? defaultRun(), key)
+  const runDir = join(process.env['STEAD_RUN'] ?? defaultRun(), run)
   return {
+    key,
     stateRoot,
     bundlesDir: join(stateRoot, 'bundles'),
     appDir,
@@ -61,7 +68,7 @@ function homeNamed(place: string, key: string): Home {
 
 /** The places of `stead serve` on this machine, which runs any number of apps. */
 export function daemonHome(): Home {
-  return homeNamed('serve', 'serve')
+  return homeNamed({ key: `serve-${digestOf(stateRootHere())}`, place: 'serve', run: 'serve' })
 }
 
 /** Where `stead serve` of this machine is asked. */
@@ -71,6 +78,10 @@ export function daemonSocket(): string {
 
 function isRoot(): boolean {
   return process.getuid?.() === 0
+}
+
+function stateRootHere(): string {
+  return process.env['STEAD_STATE'] ?? defaultState()
 }
 
 function defaultState(): string {
@@ -95,7 +106,7 @@ export function checkSpace(home: Home): void {
   if (freeBytes >= freeBytesMin) return
   throw new SteadError({
     code: 'cli.disk-full',
-    message: `the disk of ${home.stateRoot} has ${formatBytes(freeBytes)} free, and an app needs ${formatBytes(freeBytesMin)} to start`,
+    message: `the disk of ${home.stateRoot} has ${megabytes(freeBytes)} free, and an app needs ${megabytes(freeBytesMin)} to start`,
     hint: 'Make room, or set STEAD_STATE to a directory on a larger disk. Nothing was started.',
     retry: 'later',
   })

@@ -5,6 +5,7 @@
  * back fails the process ends at once, because everything it opened afterwards would be in the wrong network.
  */
 import { closeSync, fstatSync, openSync } from 'node:fs'
+import { getSystemErrorMessage } from 'node:util'
 import { SteadError, systemCodeOf } from '../../base/index.ts'
 import { readAnswers } from './netlink.ts'
 
@@ -73,7 +74,7 @@ export function openLibc(): Libc | { readonly reason: string } {
   const refuse = (what: string, errno: number): never => {
     throw new SteadError({
       code: 'network.system-call',
-      message: `${what} failed with errno ${errno}`,
+      message: `${what} failed: ${getSystemErrorMessage(-errno)}`,
       hint: 'The machine may forbid network namespaces: see `stead doctor`.',
       cause: errno,
     })
