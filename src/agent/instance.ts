@@ -229,7 +229,7 @@ export class InstanceRunner {
       const place = await network.place(this.#assignment.id)
       this.#place = place
       const edges = await this.#openEdges(place)
-      const hasOutside = await this.#outside.open(this.#assignment, place)
+      const hasOutside = await this.#outside.open(this.#assignment, place, 'new')
       this.#servePort = await this.#portToServe(place)
       const { number, recordDir } = await this.attempts.next()
       const layout = layoutOf(sandbox, bundle, recordDir)
@@ -346,7 +346,7 @@ export class InstanceRunner {
       if (place !== null) {
         this.#place = place
         await this.#openEdges(place)
-        await this.#outside.open(this.#assignment, place)
+        await this.#outside.open(this.#assignment, place, 'found')
         this.#servePort = await this.#portToServe(place)
       }
     } catch (error) {

@@ -39,7 +39,7 @@ export class InstanceOutside {
   }
 
   /** Opens it in the place of a new or found program; false when this machine has none. Throws `agent.no-egress` when the part is to have some all the same. */
-  async open({ part, egress = [] }: InstanceAssignment, place: Place): Promise<boolean> {
+  async open({ part, egress = [] }: InstanceAssignment, place: Place, program: 'new' | 'found'): Promise<boolean> {
     const { clock, network, onNotice } = this.#options
     if (place.outside === null) {
       if (network.capabilities.isolation === 'native' && egress.length > 0) throw noEgress(part, network.name)
@@ -51,6 +51,7 @@ export class InstanceOutside {
       names: this.#names,
       clock,
       refusals: this.#refusals,
+      ahead: program === 'found',
       onRefused: (refusal) => this.#tell(part, refusal),
       onNotice,
     })

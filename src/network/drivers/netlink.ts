@@ -37,8 +37,11 @@ const headerBytes = 16
 /** The number of every namespace's loopback. */
 export const loopbackIndex = 1
 
-/** The number that both ends of a pair get, each in its own namespace: far from those the kernel counts up from. */
-export const pairIndex = 1000
+/**
+ * The numbers of the ends of a pair, each in its own namespace: far from those the kernel counts up from. They differ: of an
+ * end with the number of its other the kernel takes a second to notice that it is up.
+ */
+export const pairIndex = { here: 1000, there: 1001 } as const
 
 /** Both ends have this hardware address: then neither has to be asked for, and no answer can be late. */
 const pairAddress = Uint8Array.of(2, 0, 0, 0, 0, 1)
@@ -103,9 +106,10 @@ export function newAddress(index: number, address: string, prefixBits: number): 
 /** A pair of links, one end here, the other in the namespace behind a descriptor; both are still down. */
 export function newPair(name: string, peerName: string, peerNamespace: number): Uint8Array {
   const text = (value: string): Uint8Array => Buffer.from(`${value}\0`)
-  const own = [linkHead(pairIndex, IFF_NOARP), attribute(IFLA_ADDRESS, pairAddress)]
+  const address = attribute(IFLA_ADDRESS, pairAddress)
   const peer = Buffer.concat([
-    ...own,
+    linkHead(pairIndex.there, IFF_NOARP),
+    address,
     attribute(IFLA_IFNAME, text(peerName)),
     attribute(IFLA_NET_NS_FD, number32(peerNamespace)),
   ])
@@ -113,7 +117,8 @@ export function newPair(name: string, peerName: string, peerNamespace: number): 
   return message(
     RTM_NEWLINK,
     NLM_F_CREATE | NLM_F_EXCL,
-    ...own,
+    linkHead(pairIndex.here, IFF_NOARP),
+    address,
     attribute(IFLA_IFNAME, text(name)),
     attribute(IFLA_LINKINFO, Buffer.concat(kind)),
   )

@@ -41,13 +41,13 @@ export function createOutsideNamespace(libc: Libc, insideFd: number): number {
     libc.inside(insideFd, () => {
       withoutIpv6()
       libc.route('making a pair of links', [newPair('outside', 'inside', fd)])
-      const route = newRoute({ destination: null, index: pairIndex, kind: 'unicast', source: edgeNetwork.address })
-      libc.route('opening the way to the outside', [linkUp(pairIndex), route])
+      const route = newRoute({ destination: null, index: pairIndex.here, kind: 'unicast', source: edgeNetwork.address })
+      libc.route('opening the way to the outside', [linkUp(pairIndex.here), route])
     })
     libc.inside(fd, () => {
       const everything = newRoute({ destination: null, index: loopbackIndex, kind: 'local' })
-      const back = newRoute({ destination: edgeNetwork.address, index: pairIndex, kind: 'unicast' })
-      libc.route('making the outside', [linkUp(pairIndex), everything, back])
+      const back = newRoute({ destination: edgeNetwork.address, index: pairIndex.there, kind: 'unicast' })
+      libc.route('making the outside', [linkUp(pairIndex.there), everything, back])
     })
     return fd
   } catch (error) {
@@ -59,7 +59,7 @@ export function createOutsideNamespace(libc: Libc, insideFd: number): number {
 /** Takes away what an earlier supervisor left of an outside, if the kernel has not done so yet. */
 export function removeOutside(libc: Libc, insideFd: number): void {
   try {
-    libc.inside(insideFd, () => libc.route('taking a pair of links away', [linkGone(pairIndex)]))
+    libc.inside(insideFd, () => libc.route('taking a pair of links away', [linkGone(pairIndex.here)]))
   } catch (error) {
     if (!isSteadError(error) || error.cause !== ENODEV) throw error
   }

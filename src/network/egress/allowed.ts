@@ -57,6 +57,11 @@ export class AllowedAddresses {
     return this.#pairs.has(keyOf(pair))
   }
 
+  /** Names with a pair whose life ends within a time from now. */
+  namesEndingBy(byMs: number): ReadonlySet<string> {
+    return new Set([...this.#pairs.values()].filter((pair) => pair.untilMs <= byMs).map((pair) => pair.name))
+  }
+
   /** Takes out what has lived its life, and answers it. */
   expire(nowMs: number): readonly Pair[] {
     const over = [...this.#pairs.values()].filter((pair) => pair.untilMs <= nowMs)

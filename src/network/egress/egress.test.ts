@@ -6,7 +6,7 @@ import { once } from 'node:events'
 import { createServer, Socket, type AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { suite, test } from 'node:test'
-import { systemClock as clock } from '../../base/index.ts'
+import { type Clock, ManualClock, systemClock } from '../../base/index.ts'
 import { openLibc } from '../drivers/libc.ts'
 import { createNetnsDriver } from '../drivers/netns.ts'
 import type { Place } from '../network.ts'
@@ -43,7 +43,11 @@ async function nameServer(zone: Readonly<Record<string, readonly string[]>>, ttl
 }
 
 /** A place with an egress, whose outside leads to an echo that first says what was really dialled. */
-async function rig(declared: readonly string[], zone: Readonly<Record<string, readonly string[]>>) {
+async function rig(
+  declared: readonly string[],
+  zone: Readonly<Record<string, readonly string[]>>,
+  { clock = systemClock, ahead = false }: { clock?: Clock; ahead?: boolean } = {},
+) {
   assert.ok(!('reason' in libc))
   const stack = new AsyncDisposableStack()
   const echo = createServer({ allowHalfOpen: true }, (socket) => {
@@ -64,6 +68,7 @@ async function rig(declared: readonly string[], zone: Readonly<Record<string, re
       rules: parseEgress(declared),
       names: new NameLookup({ clock, servers: [names.address] }),
       clock,
+      ahead,
       onRefused: (refusal) => void told.push(describeRefusal('web', refusal)),
       onNotice: (notice) => assert.fail(notice),
       way: {
@@ -103,11 +108,17 @@ async function inside(place: Place, script: string): Promise<string> {
 }
 
 async function untilRefused(egress: Egress, what: RegExp): Promise<void> {
-  for (const endMs = clock.monotonicMs() + 20_000; clock.monotonicMs() < endMs;) {
-    if (egress.refusals().some((refusal) => what.test(describeRefusal('web', refusal)))) return
+  const seen = (): boolean => egress.refusals().some((refusal) => what.test(describeRefusal('web', refusal)))
+  await until(`${what}; ${JSON.stringify(egress.refusals())}`, seen)
+}
+
+async function until(what: string, holds: () => boolean): Promise<void> {
+  for (
+    const endMs = systemClock.monotonicMs() + 20_000;
+    !holds();
     await new Promise((resolve) => setTimeout(resolve, 10))
-  }
-  assert.fail(`never refused: ${what}; ${JSON.stringify(egress.refusals())}`)
+  )
+    if (systemClock.monotonicMs() > endMs) assert.fail(`never: ${what}`)
 }
 
 suite('egress by name', { skip }, () => {
@@ -194,6 +205,47 @@ suite('egress by name', { skip }, () => {
     assert.equal(it.egress.refusals().find(({ what }) => what.endsWith('UDP'))?.count, 5)
   })
 
+  test('an address stays open for as long as its name leads there, also for a program that looks up once', async () => {
+    const clock = new ManualClock()
+    const zone: Record<string, readonly string[]> = { 'api.example.com': ['203.0.113.7'] }
+    await using it = await rig(['api.example.com:443', '*.wide.example.com:443'], zone, { clock })
+    const dials = async (wanted: string): Promise<void> => {
+      for (let tries = 1; ; tries += 1) {
+        const said = await inside(it.place, `say(await dial('203.0.113.7', 443))`)
+        if (said === wanted) return
+        assert.ok(tries < 50, `${said}, not ${wanted}`)
+      }
+    }
+    assert.equal(await inside(it.place, `say(await lookup('api.example.com'))`), '"203.0.113.7"')
+    for (let minutes = 1; minutes <= 3; minutes += 1) {
+      const before = it.names.asked.length
+      clock.advance(55_000)
+      await until('it is asked for again', () => it.names.asked.length > before)
+      clock.advance(10_000)
+      await dials('"hello"')
+    }
+    zone['api.example.com'] = ['203.0.113.8']
+    const before = it.names.asked.length
+    clock.advance(50_000)
+    await until('it is asked for again', () => it.names.asked.length > before)
+    clock.advance(60_000)
+    await dials('"ECONNREFUSED"')
+    await untilRefused(
+      it.egress,
+      /^web tried api\.example\.com:443: 203\.0\.113\.7 was not looked up, or too long ago$/,
+    )
+  })
+
+  test('for a program that was found running, declared names are open without being asked for', async () => {
+    await using it = await rig(['api.example.com:443'], { 'api.example.com': ['203.0.113.7'] }, { ahead: true })
+    await until('it is asked for', () => it.names.asked.length === 1)
+    const said = await inside(
+      it.place,
+      `let said; for (let tries = 0; tries < 200 && said !== 'hello'; tries++) said = await dial('203.0.113.7', 443); say(said)`,
+    )
+    assert.equal(said, '"hello"')
+  })
+
   test('a program may serve on the port that it dials outside, and does not meet itself there', async () => {
     await using it = await rig(['api.example.com:4433'], { 'api.example.com': ['203.0.113.7'] })
     const said = await inside(
@@ -225,8 +277,8 @@ suite('egress by name', { skip }, () => {
       await using _egress = await openEgress({
         outside: again.outside,
         rules: parseEgress(['203.0.113.5:5432']),
-        names: new NameLookup({ clock }),
-        clock,
+        names: new NameLookup({ clock: systemClock }),
+        clock: systemClock,
         onRefused: () => {},
         onNotice: (notice) => assert.fail(notice),
       })

@@ -36,6 +36,10 @@ const lookMs = 250
  */
 export const belowDomainsMax: number = 120
 const belowDomainsMs = 60_000
+/** How long before the end of its life an address is asked for again. */
+const renewMs = 10_000
+/** Names that are opened ahead for a program that has looked them up before. */
+const aheadMax = 100
 /** Answered names are remembered, so that what is refused can be told by name. */
 const namesMax = 512
 
@@ -47,6 +51,8 @@ export interface EgressOptions {
   /** Called for each refusal that is a new one. */
   readonly onRefused: (refusal: Pick<Refusal, 'act' | 'what' | 'why' | 'declare'>) => void
   readonly onNotice: (text: string) => void
+  /** The program runs already, and has looked up names before: those that are declared are opened without being asked for. */
+  readonly ahead?: boolean
   /** Where refusals are kept when they are to outlive this. */
   readonly refusals?: Refusals
   /** How the outside is really reached. The tests lead it to servers of their own; nothing else does. */
@@ -94,6 +100,8 @@ class OpenEgress implements Egress {
   readonly #rangePorts: ReadonlySet<number>
   readonly #belowDomains = new Set<string>()
   #belowSinceMs = 0
+  /** Names that are being looked up without having been asked for. */
+  readonly #opening = new Set<string>()
   #resolver: AsyncDisposable | null = null
   #timer: Disposable | null = null
   #closed = false
@@ -116,6 +124,7 @@ class OpenEgress implements Egress {
     }
     this.#resolver = await openResolver({ outside, clock, answer: (question) => this.#answer(question) })
     this.#lookLater()
+    if (this.#options.ahead === true) for (const { name } of rules.names.slice(0, aheadMax)) this.#open(name)
   }
 
   refusals(): readonly Refusal[] {
@@ -132,7 +141,7 @@ class OpenEgress implements Egress {
   }
 
   async #answer(question: Question): Promise<Answer> {
-    const { rules, names, clock } = this.#options
+    const { rules } = this.#options
     const { ports, by } = portsOf(rules, question.kind === 'ordinary' ? question.name : '')
     if (ports.length === 0) {
       if (question.name !== '') this.#refuseName(question.name, notDeclared, `${question.name}:443`)
@@ -146,7 +155,13 @@ class OpenEgress implements Egress {
       this.#refuseName(question.name, why, `${question.name}:${ports[0]}`)
       return { code: answerCodes.refused, addresses: [], reason: why }
     }
-    const found = await names.find(question.name)
+    return this.#admit(question.name, ports)
+  }
+
+  /** Opens the addresses of an allowed name, and answers them. */
+  async #admit(name: string, ports: readonly number[]): Promise<Answer> {
+    const { names, clock } = this.#options
+    const found = await names.find(name)
     if (found.kind === 'no-name') return { code: answerCodes.noSuchName, addresses: [] }
     if (found.kind === 'no-address') return { code: answerCodes.ok, addresses: [] }
     if (found.kind === 'failed') return { code: answerCodes.failed, addresses: [], reason: found.why }
@@ -156,21 +171,41 @@ class OpenEgress implements Egress {
     const [closed] = found.addresses
     if (open.length === 0 && closed !== undefined) {
       const why = `it leads to ${closed.address}, ${this.#way.whyClosed(closed.address)}, which must be declared itself`
-      this.#refuseName(question.name, why, `${closed.address}:${ports[0]}`)
+      this.#refuseName(name, why, `${closed.address}:${ports[0]}`)
       return { code: answerCodes.noSuchName, addresses: [], reason: why }
     }
     // What was tried before is told as it was then.
     this.#look()
-    const fresh = this.#allowed.admit(question.name, open, ports, clock.monotonicMs())
+    const fresh = this.#allowed.admit(name, open, ports, clock.monotonicMs())
     if (fresh === null) {
       const why = 'it has too many addresses open at once'
-      this.#refuseName(question.name, why, null)
+      this.#refuseName(name, why, null)
       return { code: answerCodes.refused, addresses: [], reason: why }
     }
-    for (const { address } of open) this.#remember(address, question.name)
+    for (const { address } of open) this.#remember(address, name)
     // Before it is told: the program may dial at once.
     for (const pair of fresh) if (this.#whyNot(pair.address, pair.port, 'named') === null) await this.#listen(pair)
     return { code: answerCodes.ok, addresses: open }
+  }
+
+  /**
+   * Looks up names again before their addresses go: programs that look up once, when they start, go on reaching what the
+   * name still leads to. Only names that are declared as such: there are few, and they tell nobody anything.
+   */
+  #renew(): void {
+    for (const name of this.#allowed.namesEndingBy(this.#options.clock.monotonicMs() + renewMs)) this.#open(name)
+  }
+
+  /** Looks up a declared name and opens its addresses, in the background. */
+  #open(name: string): void {
+    const { ports, by } = portsOf(this.#options.rules, name)
+    if (by !== 'name' || this.#opening.has(name)) return
+    this.#opening.add(name)
+    void this.#admit(name, ports)
+      .catch((error: unknown) =>
+        this.#options.onNotice(`${name} could not be opened to the outside: ${messageOf(error)}`),
+      )
+      .finally(() => this.#opening.delete(name))
   }
 
   #isFewBelow(name: string): boolean {
@@ -234,6 +269,7 @@ class OpenEgress implements Egress {
 
   #look(): void {
     if (this.#closed) return
+    this.#renew()
     for (const attempt of this.#options.outside.attempts()) this.#seen(attempt)
     for (const { address, port } of this.#allowed.expire(this.#options.clock.monotonicMs())) {
       const key = `${address}:${port}`
