@@ -6,7 +6,8 @@
  */
 import { closeSync, fstatSync, openSync } from 'node:fs'
 import { getSystemErrorMessage } from 'node:util'
-import { SteadError, systemCodeOf } from '../../base/index.ts'
+import { isSteadError, SteadError, systemCodeOf } from '../../base/index.ts'
+import { breakOff, families, listStreams, readStreams, type Stream } from './diagnose.ts'
 import { readAnswers } from './netlink.ts'
 
 const CLONE_NEWNET = 0x40000000
@@ -14,6 +15,7 @@ const AF_INET = 2
 const AF_INET6 = 10
 const AF_NETLINK = 16
 const NETLINK_ROUTE = 0
+const NETLINK_SOCK_DIAG = 4
 const SOCK_STREAM = 1
 const SOCK_DGRAM = 2
 const SOCK_RAW = 3
@@ -39,6 +41,8 @@ export interface Libc {
   createNamespace(prepare: () => void): number
   /** Sends messages (see netlink.ts) to the kernel's routing socket of the calling thread's namespace. Throws for the first that is refused. */
   route(what: string, messages: readonly Uint8Array[]): void
+  /** Breaks off the TCP streams of the calling thread's namespace that `which` picks. Does nothing where the kernel cannot. */
+  breakOff(which: (stream: Stream) => boolean): void
   /** A listening TCP socket in the calling thread's namespace, as a descriptor. `::` takes IPv4 too where the machine allows it. `foreign`: the address need not be its own. */
   listeningSocket(address: string, port: number, foreign?: 'foreign'): number
   /** A UDP socket in the calling thread's namespace at an address that need not be its own, as a descriptor. */
@@ -122,6 +126,19 @@ export function openLibc(): Libc | { readonly reason: string } {
     }
   }
 
+  const streamsOf = (fd: number, family: number): Stream[] => {
+    const question = Uint8Array.from(listStreams(family))
+    check('asking for streams', Number(c.send(fd, question.buffer, BigInt(question.length), 0)))
+    const piece = new Uint8Array(32_768)
+    const found: Stream[] = []
+    for (;;) {
+      const length = check('listing streams', Number(c.recv(fd, piece.buffer, BigInt(piece.length), MSG_DONTWAIT)))
+      const { streams, done } = readStreams(piece.subarray(0, length))
+      found.push(...streams)
+      if (done) return found
+    }
+  }
+
   return {
     inside(netnsFd, run) {
       check('entering a network namespace', c.setns(netnsFd, CLONE_NEWNET))
@@ -142,6 +159,21 @@ export function openLibc(): Libc | { readonly reason: string } {
     },
     route(what, messages) {
       closeSync(withSocket(SOCK_RAW, (fd) => exchange(fd, what, messages), AF_NETLINK, NETLINK_ROUTE))
+    },
+    breakOff(which) {
+      // Not built into every kernel, and a stream may have ended by itself meanwhile.
+      const attempt = (work: () => void): void => {
+        try {
+          work()
+        } catch (error) {
+          if (!isSteadError(error)) throw error
+        }
+      }
+      const work = (fd: number): void => {
+        const found = [families.ip4, families.ip6].flatMap((family) => streamsOf(fd, family)).filter(which)
+        for (const stream of found) attempt(() => exchange(fd, 'breaking a stream off', [breakOff(stream)]))
+      }
+      attempt(() => closeSync(withSocket(SOCK_RAW, work, AF_NETLINK, NETLINK_SOCK_DIAG)))
     },
     listeningSocket(address, port, foreign) {
       const prepare = (fd: number): void => {

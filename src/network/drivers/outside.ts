@@ -56,8 +56,12 @@ export function createOutsideNamespace(libc: Libc, insideFd: number): number {
   }
 }
 
-/** Takes away what an earlier supervisor left of an outside, if the kernel has not done so yet. */
+/**
+ * Takes away what an earlier supervisor left of an outside, if the kernel has not done so yet, and breaks off the streams
+ * that led there.
+ */
 export function removeOutside(libc: Libc, insideFd: number): void {
+  libc.inside(insideFd, () => libc.breakOff(({ remote }) => remote !== null && !isInside(remote)))
   try {
     libc.inside(insideFd, () => libc.route('taking a pair of links away', [linkGone(pairIndex.here)]))
   } catch (error) {
@@ -114,6 +118,12 @@ export class OutsideNamespace implements Outside, Disposable {
     this.#open = false
     for (const fd of [this.#fd, ...(this.#watchers ?? [])]) closeSync(fd)
   }
+}
+
+/** Whether an address is the instance's own: of its loopback, or of an edge. */
+function isInside(address: string): boolean {
+  const edges = edgeNetwork.address.split('.').slice(0, 2).join('.')
+  return address.startsWith('127.') || address.startsWith(`${edges}.`)
 }
 
 /** Only IPv4 is spoken with the outside: links made from now on in this namespace get no IPv6 address. */

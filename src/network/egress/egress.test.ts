@@ -258,11 +258,12 @@ suite('egress by name', { skip }, () => {
 
   test('a program that runs on finds its outside again with another supervisor', async () => {
     assert.ok(!('reason' in libc))
-    await using it = await rig([], {})
+    await using it = await rig(['203.0.113.9:5432'], {})
     const child = it.place.enter(() =>
       spawn(process.execPath, [
         '-e',
-        `process.stdin.on('data', () => { const socket = require('net').connect(5432, '203.0.113.5', () => { console.log('connected'); socket.destroy() }); socket.on('error', (error) => console.log(error.code)) })`,
+        `require('net').connect(5432, '203.0.113.9').on('error', (error) => console.log('waiting one: ' + error.code))
+         process.stdin.on('data', () => { const socket = require('net').connect(5432, '203.0.113.5', () => { console.log('connected'); socket.destroy() }); socket.on('error', (error) => console.log(error.code)) })`,
       ]),
     )
     const tries = async (): Promise<string> => {
@@ -271,9 +272,13 @@ suite('egress by name', { skip }, () => {
     }
     try {
       assert.equal(await tries(), 'ECONNREFUSED')
+      await until('a stream waits', () => it.egress.streams === 1)
       await using network = createNetnsDriver({ libc, poolSize: 1 })
+      const told = once(child.stdout, 'data')
       using again = await network.adopt('caller', child.pid ?? 0)
       assert.ok(again !== null && again.outside !== null)
+      // A stream that only waits to read is told that it leads nowhere any more.
+      assert.match(String((await told)[0]), /waiting one: E/)
       await using _egress = await openEgress({
         outside: again.outside,
         rules: parseEgress(['203.0.113.5:5432']),
