@@ -32,11 +32,11 @@ const { readdirSync, readFileSync, writeFileSync } = require('node:fs')
 const net = require('node:net')
 const dial = (host) => new Promise((resolve) => net.connect(80, host).on('error', resolve).on('connect', resolve))
 createServer(async (question, answer) => {
-  const secrets = process.env.STEAD_SECRETS
+  for (const name of readdirSync(process.env.STEAD_SECRETS)) readFileSync(process.env.STEAD_SECRETS + '/' + name)
   answer.end(process.env.STEAD_INSTANCE)
   // As an intruder would: after the answer, so that the request is not the one that is caught.
-  if (question.url === '/steal') for (const name of readdirSync(secrets)) readFileSync(secrets + '/' + name)
-  if (question.url === '/plant') writeFileSync(secrets + '/root-credentials', 'mine')
+  if (question.url === '/steal') for (const name of readdirSync('/run/credentials')) readFileSync('/run/credentials/' + name)
+  if (question.url === '/plant') writeFileSync('/run/credentials/root', 'mine')
   if (question.url === '/scan') for (let i = 1; i <= 30; i++) await dial('203.0.113.' + i)
 }).listen(process.env.PORT)
 `
@@ -86,7 +86,7 @@ suite('tripwires', { skip }, () => {
     assert.ok(theft !== undefined)
     assert.deepEqual(
       [theft.instance, theft.wire, theft.state, theft.what],
-      [thief, 'decoy', 'frozen', 'it read the decoy root-credentials'],
+      [thief, 'decoy', 'frozen', 'it read the decoy /run/credentials/root'],
     )
     await eventually('another one answers', () => get('web', '/'), otherThan(thief))
     const shown = await status()
@@ -95,9 +95,9 @@ suite('tripwires', { skip }, () => {
       await eventually(
         'the evidence',
         async () => (await incidents())[0]?.timeline.map(({ text }) => text).join('\n') ?? '',
-        (text) => text.includes('evidence'),
+        (text) => text.includes('evidence') && text.includes('rotat'),
       ),
-      /^tripped: it read the decoy root-credentials\nfrozen\nevidence kept: .*processes\.txt/,
+      /^tripped: it read the decoy \/run\/credentials\/root\nfrozen\n(?=[^]*evidence kept: .*processes\.txt)(?=[^]*rotating key)/,
     )
     assert.equal(statSync(theft.evidence).mode & 0o777, 0o700)
     for (const name of readdirSync(theft.evidence))
@@ -142,7 +142,7 @@ suite('tripwires', { skip }, () => {
       incidents,
       (found) => found[0]?.wire === 'decoy' && found.length === 3,
     )
-    assert.deepEqual([plants[0]?.state, plants[0]?.what], ['recorded', 'it wrote to the decoy root-credentials'])
+    assert.deepEqual([plants[0]?.state, plants[0]?.what], ['recorded', 'it wrote to the decoy /run/credentials/root'])
     assert.equal(await get('watched', '/'), planter)
 
     // A child that tries to mount is ended by the kernel, whose log tells of it.

@@ -22,15 +22,19 @@ import {
   type Upward,
 } from '../protocol/index.ts'
 import { syscallName } from '../sandbox/index.ts'
+import { type Box, openBox } from '../secrets/index.ts'
 import { type Channel, dialForever, type TransportAddress } from '../transport/index.ts'
 import { Answers } from './answers.ts'
 import { Attempts } from './attempts.ts'
 import { Exposures } from './expose.ts'
 import { notFrozen } from './containment.ts'
+import { Delivery } from './delivery.ts'
 import { BundleFetcher } from './fetch.ts'
 import { Incidents } from './incidents.ts'
 import { type EndedBySystemCall, followKernelLog } from './kernel-log.ts'
 import { InstanceRunner, type Surroundings } from './instance.ts'
+import { KnownValues } from './known-values.ts'
+import { MemoryFiles } from './memory-files.ts'
 import type { AgentOptions } from './options.ts'
 import { readPlan, writePlan } from './plan-file.ts'
 import { ResourceRunner } from './resource.ts'
@@ -60,7 +64,7 @@ export interface Agent extends AsyncDisposable {
 export async function startAgent(options: AgentOptions, control: TransportAddress): Promise<Agent> {
   for (const name of ['instances', 'tasks']) mkdirSync(join(options.stateDir, name), { recursive: true, mode: 0o711 })
   mkdirSync(options.runDir, { recursive: true, mode: 0o711 })
-  const agent = new RunningAgent(options)
+  const agent = new RunningAgent(options, await openBox(options.keys, options.random))
   await agent.start(control)
   return agent
 }
@@ -68,6 +72,10 @@ export async function startAgent(options: AgentOptions, control: TransportAddres
 class RunningAgent implements Agent {
   readonly #options: AgentOptions
   readonly #planPath: string
+  readonly #box: Box
+  readonly #known = new KnownValues()
+  readonly #memory: MemoryFiles
+  readonly #delivery: Delivery
   readonly #instances = new Map<string, InstanceRunner>()
   readonly #resources = new Map<string, ResourceRunner>()
   readonly #domains = new Map<string, Promise<Domain>>()
@@ -93,9 +101,15 @@ class RunningAgent implements Agent {
   #reportSoon = false
   #leaving = false
 
-  constructor(options: AgentOptions) {
+  constructor(options: AgentOptions, box: Box) {
+    this.#box = box
+    this.#memory = new MemoryFiles(options.runDir)
+    if (!this.#memory.inMemory)
+      options.onNotice('secrets of running programs lie on the disk: this machine has no file system in memory')
+    this.#delivery = new Delivery(this.#memory, options.providers, options.sandbox.capabilities)
     this.#options = {
       ...options,
+      sandbox: this.#known.hiddenFrom(options.sandbox),
       openBundle: async (digest) => (await options.openBundle(digest)) ?? this.#fetcher.fetch(digest),
     }
     this.#incidents = new Incidents(join(options.stateDir, 'incidents'), options.clock, options.random)
@@ -105,6 +119,7 @@ class RunningAgent implements Agent {
       changed: () => this.#changed(),
       names: new NameLookup({ clock: options.clock }),
       incidents: this.#incidents,
+      redact: (text) => this.#known.redact(text),
     }
     this.#answers = new Answers({
       attempts: (id) => (this.#instances.get(id) ?? this.#resources.get(id))?.attempts ?? null,
@@ -112,7 +127,7 @@ class RunningAgent implements Agent {
       incidents: (ask) => this.#incidentsOf(ask),
     })
     this.#planPath = join(options.stateDir, 'plan.json')
-    this.#plan = readPlan(this.#planPath) ?? { epoch: 0, revision: 0, assignments: [] }
+    this.#plan = readPlan(this.#planPath, box) ?? { epoch: 0, revision: 0, assignments: [] }
     this.#fetcher = new BundleFetcher(options.importBundle, (request) => {
       this.#channel?.send({ type: 'fetch-bundle', ...request })
       return this.#channel !== null
@@ -195,7 +210,7 @@ class RunningAgent implements Agent {
   }
 
   #take(plan: Plan): void {
-    writePlan(this.#planPath, plan)
+    writePlan(this.#planPath, plan, this.#box)
     this.#plan = plan
     this.#carryOut()
     this.#sendApplied()
@@ -203,6 +218,7 @@ class RunningAgent implements Agent {
 
   /** Makes runners for what is new, tells the others, and ends what the plan names no more. */
   #carryOut(): void {
+    this.#known.learn(this.#plan.assignments)
     const planned = new Set(this.#plan.assignments.map((assignment) => assignment.id))
     // Servers first: an instance that is found is connected to them at once.
     const servers = this.#plan.assignments.filter((assignment) => assignment.kind === 'resource')
@@ -237,7 +253,7 @@ class RunningAgent implements Agent {
     }
     const known = this.#instances.get(assignment.id)
     if (known !== undefined) return known.update(assignment)
-    const runner = new InstanceRunner(assignment, this.#options, this.#surroundings)
+    const runner = new InstanceRunner(assignment, this.#options, this.#surroundings, this.#delivery)
     this.#instances.set(assignment.id, runner)
     if (assignment.http !== null || assignment.ready.kind === 'tcp') this.#expose(assignment.id)
     if (runner.containment.isOn)
@@ -278,6 +294,7 @@ class RunningAgent implements Agent {
     runner.update({ ...runner.assignment, wanted: false })
     await runner.ended
     await runner.attempts.remove()
+    this.#delivery.remove(runner.assignment.id)
   }
 
   async #endResource(runner: ResourceRunner): Promise<void> {
@@ -288,6 +305,7 @@ class RunningAgent implements Agent {
   /** Ends what earlier agents left behind that no plan names: instances whose plan was lost, and all tasks. */
   async #sweep(): Promise<void> {
     const { stateDir, sandbox, clock } = this.#options
+    this.#memory.sweep(new Set(this.#instances.keys()))
     for (const name of readdirSync(join(stateDir, 'instances'))) {
       if (this.#instances.has(name) || this.#resources.has(name)) continue
       const left = new Attempts(join(stateDir, 'instances', name), sandbox, clock)
@@ -332,9 +350,11 @@ class RunningAgent implements Agent {
   }
 
   #missing(edge: Edge, consumer: string): string | null {
+    const waits = `waits for ${edge.part}`
+    if (edge.type === 'secret' && edge.grant === null) return `${edge.part} has no value: stead secret set ${edge.part}`
     const resource = edge.resource === null ? undefined : this.#resources.get(edge.resource)
-    if (resource !== undefined) return resource.settled(consumer) ? null : edge.part
-    return edge.port === 0 || this.#targets(edge).length > 0 ? null : edge.part
+    if (resource !== undefined) return resource.settled(consumer) ? null : waits
+    return edge.port === 0 || this.#targets(edge).length > 0 ? null : waits
   }
 
   #changed(): void {
@@ -439,5 +459,7 @@ class RunningAgent implements Agent {
     await Promise.all(this.#removing.values())
     await this.#exposures?.[Symbol.asyncDispose]()
     for (const domain of this.#domains.values()) await (await domain.catch(() => null))?.close()
+    for (const id of this.#instances.keys()) this.#delivery.remove(id)
+    this.#memory.close()
   }
 }

@@ -5,7 +5,6 @@
  * Invariants: freezing comes first, so that nothing changes what is looked at; an incident is on disk before it is told; a
  * frozen instance stays so over a restart of the agent, until a person lets it go or ends it.
  */
-import { join } from 'node:path'
 import { messageOf, randomId, SteadError } from '../base/index.ts'
 import { describeRefusal, type Refusal } from '../network/index.ts'
 import type { IncidentSummary, InstanceAssignment, Wire } from '../protocol/index.ts'
@@ -15,7 +14,7 @@ import { keepEvidence } from './evidence.ts'
 import type { Incidents } from './incidents.ts'
 import type { LifeEvent } from './lifecycle.ts'
 import type { AgentOptions } from './options.ts'
-import { decoyContent, decoyName, setTripwire } from './tripwire.ts'
+import { decoyContent, decoyPath, setTripwire } from './tripwire.ts'
 
 const outputLines = 200
 
@@ -27,6 +26,8 @@ export interface Contained {
   /** How many different things it was refused, ever. */
   different(): number
   readonly attempts: Attempts
+  /** A text without the values of secrets. */
+  redact(text: string): string
   event(event: LifeEvent): void
   /** Runs work after what is under way. */
   enqueue(work: () => Promise<void>): void
@@ -60,19 +61,19 @@ export class Containment {
   }
 
   /** The decoy for a new run; none without tripwires. */
-  decoy(secretsDir: string): readonly InlineFile[] {
+  decoy(): readonly InlineFile[] {
     if (!this.isOn) return []
     const content = decoyContent(randomId(this.#options.random, 16))
-    return [{ path: join(secretsDir, decoyName), content, mode: 0o600, writable: true }]
+    return [{ path: decoyPath, content, mode: 0o600, writable: true }]
   }
 
-  /** Sets the wires around a run of the program. `secretsDir` is where the decoy lies inside; null when there is none. */
-  watch(sandbox: Sandbox, secretsDir: string | null): void {
+  /** Sets the wires around a run of the program. `hasDecoy`: the sandbox isolates, so that there is one. */
+  watch(sandbox: Sandbox, hasDecoy: boolean): void {
     this.#tripped.clear()
     if (!this.isOn) return
     this.#wires = setTripwire({
       clock: this.#options.clock,
-      decoy: secretsDir === null ? null : `/proc/${sandbox.pid}/root${join(secretsDir, decoyName)}`,
+      decoy: hasDecoy ? `/proc/${sandbox.pid}/root${decoyPath}` : null,
       different: () => this.#instance.different(),
       onTrip: (wire, what) => this.trip(wire, what),
     })
@@ -115,6 +116,7 @@ export class Containment {
     const files = keepEvidence(incident.evidence, {
       pids: sandbox?.members() ?? [],
       output: output.map(({ timeMs, text }) => `${new Date(timeMs).toISOString()} ${text}`),
+      redact: (text) => this.#instance.redact(text),
       refused: this.#instance.refused().map((one) => `${describeRefusal(part, one)} (${one.count} times)`),
     })
     this.#incidents.note(incident.id, `evidence kept: ${files.join(', ')}`)

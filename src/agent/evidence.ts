@@ -17,10 +17,12 @@ export interface Evidence {
   /** Lines of text. */
   readonly output: readonly string[]
   readonly refused: readonly string[]
+  /** A text without the values of secrets: programs may have got some as arguments. */
+  readonly redact: (text: string) => string
 }
 
 /** Keeps it in a directory. Answers the names of the files. */
-export function keepEvidence(directory: string, { pids, output, refused }: Evidence): string[] {
+export function keepEvidence(directory: string, { pids, output, refused, redact }: Evidence): string[] {
   const seen = pids.slice(0, processesMax)
   const texts: Readonly<Record<string, string>> = {
     'processes.txt': seen.map(describeProcess).join('\n'),
@@ -32,7 +34,7 @@ export function keepEvidence(directory: string, { pids, output, refused }: Evide
   }
   const kept = Object.entries(texts).filter(([, text]) => text !== '')
   for (const [name, text] of kept) {
-    const bytes = Buffer.from(`${text}\n`)
+    const bytes = Buffer.from(`${redact(text)}\n`)
     writeFileSync(join(directory, name), bytes.subarray(0, fileBytesMax), { mode: 0o600 })
   }
   return kept.map(([name]) => name)

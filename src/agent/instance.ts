@@ -19,8 +19,9 @@ import type { AssignmentStatus, Edge, InstanceAssignment } from '../protocol/ind
 import { limitsWithin, type Sandbox, type SandboxSpec } from '../sandbox/index.ts'
 import { Attempts } from './attempts.ts'
 import { Containment } from './containment.ts'
+import type { Delivery } from './delivery.ts'
 import { hostsFile, instanceEnvironment, type OpenEdge } from './environment.ts'
-import { isolatedSecretsDir, layoutOf } from './layout.ts'
+import { layoutOf } from './layout.ts'
 import type { Incidents } from './incidents.ts'
 import { jobPolicy, type LifeEvent, newLife, servicePolicy, step } from './lifecycle.ts'
 import type { AgentOptions } from './options.ts'
@@ -42,17 +43,20 @@ const tmpBytes = 256 * 1024 * 1024
 export interface Surroundings {
   /** Where an edge leads now. */
   targets(edge: Edge): readonly Target[]
-  /** Null when an instance with this edge may start; else what it waits for. */
+  /** Null when an instance with this edge may start; else why not, in a sentence. */
   missing(edge: Edge, consumer: string): string | null
   changed(): void
   /** Looks up names outside, for all instances of the node. */
   readonly names: NameLookup
   readonly incidents: Incidents
+  /** A text without the values of secrets that this node knows. */
+  redact(text: string): string
 }
 
 export class InstanceRunner {
   readonly #options: AgentOptions
   readonly #surroundings: Surroundings
+  readonly #delivery: Delivery
   readonly attempts: Attempts
   readonly containment: Containment
   #assignment: InstanceAssignment
@@ -67,6 +71,8 @@ export class InstanceRunner {
   readonly #used = new Set<string>()
   #servePort: number | null = null
   #memoryBytes: number | null = null
+  /** What the running program was handed: by part, the version of its credential. */
+  #handed: ReadonlyMap<string, number> = new Map()
   #timers = new Set<Disposable>()
   #nextCheck: Disposable | null = null
   /** It is another agent's now: nothing that happens is acted on. */
@@ -74,7 +80,8 @@ export class InstanceRunner {
   #queue: Promise<void> = Promise.resolve()
   readonly #ended = Promise.withResolvers<void>()
 
-  constructor(assignment: InstanceAssignment, options: AgentOptions, surroundings: Surroundings) {
+  constructor(assignment: InstanceAssignment, options: AgentOptions, surroundings: Surroundings, delivery: Delivery) {
+    this.#delivery = delivery
     this.#assignment = assignment
     this.#options = options
     this.#surroundings = surroundings
@@ -87,6 +94,7 @@ export class InstanceRunner {
       refused: () => this.#outside.refused() ?? [],
       different: () => this.#outside.different,
       attempts: this.attempts,
+      redact: (text) => surroundings.redact(text),
       event: (event) => this.#event(event),
       enqueue: (work) => this.#enqueue(work),
       changed: () => surroundings.changed(),
@@ -113,6 +121,7 @@ export class InstanceRunner {
     this.#assignment = assignment
     if (!assignment.wanted) this.#event({ kind: 'stop' })
     else if (this.#life.phase === 'waiting') this.#check()
+    else this.#enqueue(() => this.#renew())
   }
 
   status(): AssignmentStatus {
@@ -122,17 +131,10 @@ export class InstanceRunner {
     const port = this.#servePort
     const endpoint = pid !== null && port !== null && this.#place !== null ? this.#place.endpoint(pid, port) : null
     const refused = this.#outside.refused()
-    const status = {
-      id,
-      phase,
-      reason,
-      restarts,
-      sinceMs: this.#sinceMs,
-      endpoint,
-      pid,
-      memoryBytes: this.#memoryBytes,
-    }
     const incident = this.containment.summary()
+    const credentials = [...this.#handed].map(([part, version]) => `${part}@${version}`)
+    const { memoryBytes, sinceMs } = { memoryBytes: this.#memoryBytes, sinceMs: this.#sinceMs }
+    const status = { id, phase, reason, restarts, sinceMs, endpoint, pid, memoryBytes, credentials }
     return { ...status, ...(refused && { refused }), ...(incident && { incident }) }
   }
 
@@ -208,9 +210,9 @@ export class InstanceRunner {
     if (this.#life.phase !== 'waiting') return
     const { edges, part, wanted } = this.#assignment
     if (!wanted) return this.#event({ kind: 'stop' })
-    const on = edges.map((edge) => this.#surroundings.missing(edge, part)).find((missing) => missing !== null)
-    if (on === undefined) return this.#event({ kind: 'possible' })
-    this.#event({ kind: 'blocked', on })
+    const reason = edges.map((edge) => this.#surroundings.missing(edge, part)).find((missing) => missing !== null)
+    if (reason === undefined) return this.#event({ kind: 'possible' })
+    this.#event({ kind: 'blocked', reason })
     this.#nextCheck = this.#options.clock.after(waitMs, () => this.#check())
   }
 
@@ -235,14 +237,11 @@ export class InstanceRunner {
       const layout = layoutOf(sandbox, bundle, recordDir)
       const isolated = layout.hostsPath !== null
       const base = { PATH: layout.path, HOME: layout.home, ...program.env }
-      const { env, files } = instanceEnvironment(
-        this.#assignment,
-        edges,
-        this.#options.providers,
-        base,
-        this.#servePort,
-        layout.secretsDir,
-      )
+      const assignment = this.#assignment
+      const { providers } = this.#options
+      const secretsDir = this.#delivery.dirFor(assignment, layout)
+      const told = instanceEnvironment(assignment, edges, providers, base, this.#servePort, secretsDir)
+      const { files, mounts, ...filter } = this.#delivery.prepare(assignment, told.files, secretsDir)
       const hosts =
         layout.hostsPath === null ? [] : [{ path: layout.hostsPath, content: hostsFile(edges), mode: 0o444 }]
       const resolver =
@@ -252,18 +251,20 @@ export class InstanceRunner {
       const spec: SandboxSpec = {
         id: `${this.#assignment.id}.${number}`,
         argv: program.argv,
-        env,
+        env: told.env,
         cwd: layout.codeDir,
-        mounts: [{ source: bundle.path, target: layout.codeDir, access: 'read-only' }, ...program.mounts],
-        files: [...files, ...hosts, ...resolver, ...(isolated ? this.containment.decoy(isolatedSecretsDir) : [])],
+        mounts: [{ source: bundle.path, target: layout.codeDir, access: 'read-only' }, ...program.mounts, ...mounts],
+        files: [...files, ...hosts, ...resolver, ...(isolated ? this.containment.decoy() : [])],
         hostUid: this.#assignment.hostUid,
         limits: limitsWithin(sandbox.capabilities, { ...this.#assignment.limits, tmpBytes }).limits,
         syscalls: this.containment.isOn && layout.syscalls === 'strict' ? 'guarded' : layout.syscalls,
         network: network.capabilities.isolation === 'native' ? place : null,
         recordDir,
         outputBytesMax,
+        ...filter,
       }
       this.#spec = spec
+      this.#handed = grantsOf(assignment)
       this.#running(await sandbox.start(spec))
     } catch (error) {
       this.#closeNetwork()
@@ -299,10 +300,19 @@ export class InstanceRunner {
     return wanted === null ? null : place.servePort(wanted)
   }
 
+  /** Gives the running program newer versions of its secrets, if it takes them as it runs. */
+  #renew(): void {
+    const sandbox = this.#sandbox
+    if (sandbox === null || sameGrants(this.#handed, grantsOf(this.#assignment))) return
+    if (!this.#delivery.renew(this.#assignment, sandbox)) return
+    this.#handed = grantsOf(this.#assignment)
+    this.#surroundings.changed()
+  }
+
   #running(sandbox: Sandbox): void {
     this.#sandbox = sandbox
     const isolated = this.#options.sandbox.capabilities.isolation !== 'refused'
-    this.containment.watch(sandbox, isolated ? isolatedSecretsDir : null)
+    this.containment.watch(sandbox, isolated)
     this.#surroundings.changed()
     void sandbox.exited.then((exit) => {
       this.#sandbox = null
@@ -353,6 +363,9 @@ export class InstanceRunner {
       onNotice(`${this.#assignment.id} is started again, its edges could not be: ${messageOf(error)}`)
       this.#closeNetwork()
     }
+    // What came while nobody looked is handed over now; the same again changes nothing.
+    this.#delivery.renew(this.#assignment, sandbox)
+    this.#handed = grantsOf(this.#assignment)
     this.#running(sandbox)
     // Without its edges it is of no use; they can only be given to a new one.
     if (this.#place === null) this.#kill(sandbox)
@@ -407,4 +420,13 @@ export class InstanceRunner {
     this.#place?.[Symbol.dispose]()
     this.#place = null
   }
+}
+
+/** The versions of the credentials in an assignment, by the part they are for. */
+function grantsOf({ edges }: InstanceAssignment): ReadonlyMap<string, number> {
+  return new Map(edges.flatMap(({ part, grant }) => (grant === null ? [] : [[part, grant.version] as const])))
+}
+
+function sameGrants(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): boolean {
+  return a.size === b.size && [...a].every(([part, version]) => b.get(part) === version)
 }

@@ -18,16 +18,13 @@ export interface Layout {
   readonly syscalls: SyscallProfile
 }
 
-/** Where secrets lie in a sandbox that isolates. */
-export const isolatedSecretsDir = '/run/secrets'
-
 /** The layout for a driver. */
 export function layoutOf(sandbox: SandboxDriver, bundle: Pick<Bundle, 'path'>, recordDir: string): Layout {
   if (sandbox.capabilities.isolation !== 'refused') {
     const syscalls = sandbox.capabilities.syscallFilter === 'native' ? 'strict' : 'none'
     return {
       codeDir: '/app',
-      secretsDir: isolatedSecretsDir,
+      secretsDir: '/run/secrets',
       hostsPath: '/etc/hosts',
       resolverPath: '/etc/resolv.conf',
       path: '/usr/bin:/bin',

@@ -18,8 +18,8 @@ export function decoyContent(random: string): string {
   return `[default]\naws_access_key_id = AKIA${random.toUpperCase()}\naws_secret_access_key = ${random}${random}${random}\n`
 }
 
-/** Its name in the directory of secrets. */
-export const decoyName = 'root-credentials'
+/** Where it lies inside. Not among the secrets: there are programs that read all of those, whatever their names. */
+export const decoyPath = '/run/credentials/root'
 
 export interface TripwireOptions {
   readonly clock: Clock
@@ -43,8 +43,8 @@ export function setTripwire({ clock, decoy, different, onTrip }: TripwireOptions
   const check = (): void => {
     const now = first === null || decoy === null ? null : look(decoy)
     if (now !== null && first !== null) {
-      if (now.mtimeNs !== first.mtimeNs || now.size !== first.size) trip('decoy', `it wrote to the decoy ${decoyName}`)
-      else if (now.atimeNs !== first.atimeNs) trip('decoy', `it read the decoy ${decoyName}`)
+      if (now.mtimeNs !== first.mtimeNs || now.size !== first.size) trip('decoy', `it wrote to the decoy ${decoyPath}`)
+      else if (now.atimeNs !== first.atimeNs) trip('decoy', `it read the decoy ${decoyPath}`)
     }
     const nowMs = clock.monotonicMs()
     const refused = different()

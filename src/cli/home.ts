@@ -2,19 +2,30 @@
  * Where the platform keeps things on this machine, for `up` of the app in a directory and for the daemon:
  *
  *   state  /var/lib/stead (root) or ~/.local/state/stead   bundles/  apps/<name>-<digest of the directory>/  serve/
+ *                                                          keys/<the same>/, apart from what they open
  *   run    /run/stead (root) or the user's runtime directory         sockets; paths stay short enough for them
  *
  * STEAD_STATE and STEAD_RUN override them. Invariant: data of another format version is never touched.
  */
 import { createHash } from 'node:crypto'
-import { existsSync, lstatSync, mkdirSync, readFileSync, realpathSync, statfsSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { messageOf, SteadError, systemCodeOf } from '../base/index.ts'
 import { megabytes } from './terminal.ts'
 
-/** Version of everything under the state directory. */
-const formatVersion = 1
+/** Version of everything under the state directory. 1: secrets in plain text in the records; they are moved when control starts. */
+const formatVersion = 2
+const formatVersionOldest = 1
 
 /** Free space below which an app is not started: room for the programs of a database and for what it writes at first. */
 const freeBytesMin = 256 * 1024 ** 2
@@ -29,6 +40,12 @@ export interface Home {
   readonly appDir: string
   readonly storePath: string
   readonly agentDir: string
+  /** The keys of this app's secrets: apart from what they open, so that a copy of the one is not a copy of the other. */
+  readonly keysDir: string
+  readonly vaultKeyPath: string
+  readonly nodeKeyPath: string
+  /** The record of who opened which secret. */
+  readonly secretLogPath: string
   readonly runDir: string
   readonly controlSocket: string
   readonly operatorSocket: string
@@ -52,6 +69,7 @@ function digestOf(path: string): string {
 function homeNamed({ key, place, run }: { key: string; place: string; run: string }): Home {
   const stateRoot = stateRootHere()
   const appDir = join(stateRoot, place)
+  const keysDir = join(stateRoot, 'keys', key)
   const runDir = join(process.env['STEAD_RUN'] ?? defaultRun(), run)
   return {
     key,
@@ -60,6 +78,10 @@ function homeNamed({ key, place, run }: { key: string; place: string; run: strin
     appDir,
     storePath: join(appDir, 'store.sqlite'),
     agentDir: join(appDir, 'agent'),
+    keysDir,
+    vaultKeyPath: join(keysDir, 'vault.key'),
+    nodeKeyPath: join(keysDir, 'node.key'),
+    secretLogPath: join(appDir, 'secrets.log'),
     runDir,
     controlSocket: join(runDir, 'control.sock'),
     operatorSocket: join(runDir, 'operator.sock'),
@@ -130,13 +152,16 @@ export function prepareHome(home: Home): void {
   for (const directory of [dirname(home.runDir), home.runDir]) refuseForeign(directory)
   const path = join(home.appDir, 'format.json')
   const found = readVersion(path)
-  if (found === null) writeFileSync(path, `${JSON.stringify({ version: formatVersion })}\n`)
+  if (found === null) writeVersion(path)
   else if (Number.isNaN(found)) {
     throw new SteadError({
       code: 'cli.damaged-state',
       message: `${path} is damaged: it does not say which version of Stead wrote the directory`,
       hint: `When it was this one, write {"version":${formatVersion}} into it; its data lies beside it.`,
     })
+  } else if (found >= formatVersionOldest && found < formatVersion) {
+    // From here on an older release refuses it by name.
+    writeVersion(path)
   } else if (found !== formatVersion) {
     throw new SteadError({
       code: 'cli.newer-state',
@@ -156,6 +181,13 @@ function refuseForeign(directory: string): void {
     message: `${directory} belongs to another user or may be written by others, and sockets lie there`,
     hint: 'Set STEAD_RUN to a directory of your own that only you may write.',
   })
+}
+
+/** Replaced whole: several processes of the daemon may come here at once. */
+function writeVersion(path: string): void {
+  const fresh = `${path}.${process.pid}`
+  writeFileSync(fresh, `${JSON.stringify({ version: formatVersion })}\n`)
+  renameSync(fresh, path)
 }
 
 function readVersion(path: string): number | null {

@@ -10,7 +10,7 @@ import { version } from './version.ts'
 
 export interface Answering {
   readonly mode: 'up' | 'serve'
-  readonly platform: Pick<Platform, 'port' | 'view' | 'logs' | 'onChange' | 'incidents'>
+  readonly platform: Pick<Platform, 'port' | 'view' | 'logs' | 'onChange' | 'secrets' | 'incidents'>
   readonly machine: () => MachineDescription
   /** The processes of the platform, by what they do; null where one does not run. */
   readonly processes: () => readonly { readonly role: string; readonly pid: number | null }[]
@@ -59,6 +59,7 @@ export function operationsOf(answering: Answering): Operations {
     deploy,
     down: (app) => answering.down(known(app)),
     remove: (app) => answering.remove(known(app)),
+    secrets: platform.secrets,
   }
 }
 

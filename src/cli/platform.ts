@@ -38,6 +38,7 @@ export interface Platform extends AsyncDisposable {
   onChange(run: () => void): Disposable
   logs: Control['logs']
   incidents: Control['incidents']
+  readonly secrets: Control['secrets']
 }
 
 /** Starts everything, in the order that a failure leaves nothing behind: the port and the store are taken first. */
@@ -60,6 +61,7 @@ export async function startPlatform({ home, machine, port, onNotice, onFatal }: 
     view: (app) => control.view(app),
     apps: () => control.apps(),
     onChange: (run) => control.onChange(run),
+    secrets: control.secrets,
     logs: (assignment, options): AsyncIterable<LogLine> => control.logs(assignment, options),
     incidents: (app, act) => control.incidents(app, act),
     [Symbol.asyncDispose]: () => running.disposeAsync(),

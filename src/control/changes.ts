@@ -2,7 +2,7 @@
  * What people ask for, as changes of the records: which operations to write, and what to take over in memory once they are
  * durable. Pure but for `take`, which the caller runs after the write.
  */
-import { jsonEqual, type Random, SteadError } from '../base/index.ts'
+import { jsonEqual, SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
 import type { Operation } from '../store/index.ts'
 import { keys, newIdentities, put, type Records } from './records.ts'
@@ -30,7 +30,6 @@ export function applyChange(
   records: Records,
   { graph, bundles, home, origin = null }: Apply,
   choose: () => string,
-  random: Random,
 ): (Change & { readonly app: DesiredApp }) | null {
   const before = records.apps.get(graph.app)
   refuseTakenRoutes(records, graph)
@@ -44,7 +43,7 @@ export function applyChange(
     origin,
     wanted: true,
   }
-  const { identities, counters } = newIdentities(graph, records, random)
+  const { identities, counters } = newIdentities(graph, records)
   return {
     app,
     operations: [

@@ -11,20 +11,23 @@ import {
   type AssignmentStatus,
   type Downward,
   type Incident,
-  incidentSchema,
   type LogLine,
   type Route,
   type Upward,
 } from '../protocol/index.ts'
-import type { Lease, Operation, Store } from '../store/index.ts'
+import { type KeySource, openVault, type SecretRead, type Vault } from '../secrets/index.ts'
+import type { Condition, Lease, Operation, Store } from '../store/index.ts'
 import type { Channel } from '../transport/index.ts'
 import { Asks } from './asks.ts'
 import { type Apply, applyChange, chooseHome, removeChange, stillRuns } from './changes.ts'
 import { decide } from './decide.ts'
 import { assignmentsOf, needsBundle, nodeOf, nodesIn, type ResourceType, routesFor, routesOf } from './derive.ts'
-import { type IncidentRecord, newIncidents, tooMany, unknownIncident } from './incidents.ts'
+import { type IncidentAct, IncidentLog } from './incident-log.ts'
+import { moveSecrets } from './move-secrets.ts'
 import { AgentPeer, GatewayPeer, refusalOf, refuse } from './peers.ts'
+import type { Credential } from './credentials.ts'
 import { controlLease, countStart, keys, loadRecords, put, type Records, write, writeAll } from './records.ts'
+import { openCredentials, Secrets } from './secrets.ts'
 import type { ControlState, GatewayView, NodeView } from './state.ts'
 import { type AppView, viewOf } from './view.ts'
 
@@ -48,11 +51,10 @@ export interface ControlOptions {
   readonly onFatal: (error: unknown) => void
   /** Gives the bytes of a bundle to a node that lacks it. */
   readonly readBundle: (digest: string) => AsyncIterable<Uint8Array>
-  /**
-   * Called once an instance has tripped a wire, and perhaps again when control is restarted at that moment. This is where
-   * its secrets are rotated. Must not throw.
-   */
-  readonly onTripped?: (incident: IncidentRecord) => void
+  /** Where the key of the secrets is; outside the store. */
+  readonly keys: KeySource
+  /** Told of every opening of a secret. */
+  readonly onSecretRead: (read: SecretRead) => void
 }
 
 export interface Control extends AsyncDisposable {
@@ -68,6 +70,8 @@ export interface Control extends AsyncDisposable {
   /** Forgets an app that has stopped, and deletes its data. Throws `control.still-runs`, `control.node-away`, `control.ask-failed`. */
   remove(app: string): Promise<void>
   view(app: string): AppView | null
+  /** Setting, rotating, sharing secrets. */
+  readonly secrets: Secrets
   apps(): readonly string[]
   /** The nodes that control knows, and whether it hears them now. */
   nodes(): readonly { readonly name: string; readonly connected: boolean }[]
@@ -77,7 +81,7 @@ export interface Control extends AsyncDisposable {
    * The incidents of an app, from the nodes that are connected, the newest first. With `act` the frozen instance of one is
    * let go on, or ended for good, first. Throws `control.unknown-incident`, `control.node-away`, `control.ask-failed`.
    */
-  incidents(app: string, act?: { readonly kind: 'release' | 'end'; readonly incident: string }): Promise<Incident[]>
+  incidents(app: string, act?: IncidentAct): Promise<Incident[]>
   /** Output of an assignment, from the node that has it. Throws `control.node-away`, `control.ask-failed`. */
   logs(
     assignment: string,
@@ -96,21 +100,38 @@ export async function startControl(options: ControlOptions): Promise<Control> {
       retry: 'later',
     })
   }
-  const start = await countStart(options.store, lease)
-  const control = new RunningControl(options, lease, await loadRecords(options.store), start)
-  control.start()
-  return control
+  try {
+    const { store, keys: source, clock, random, onSecretRead: onRead } = options
+    const guard = (): Condition[] => [{ kind: 'lease', name: lease.name, epoch: lease.epoch }]
+    const vault = await openVault({ store, keys: source, clock, random, guard, onRead })
+    await moveSecrets(store, lease, vault, options.types)
+    const start = await countStart(store, lease)
+    const opened = { vault, credentials: await openCredentials(vault) }
+    const control = new RunningControl(options, lease, await loadRecords(store), start, opened)
+    control.start()
+    return control
+  } catch (error) {
+    // The next try, with the right key in its place, need not wait for the lease to run out.
+    await options.store.releaseLease(lease.name, lease.epoch).catch(() => {})
+    throw error
+  }
 }
+
+/** After these what is in memory is not to be trusted. */
+const fatal: readonly string[] = ['control.replaced', 'secrets.replaced', 'store.outcome-unknown']
 
 class RunningControl implements Control {
   readonly #options: ControlOptions
   readonly #records: Records
+  readonly #credentials: ReadonlyMap<string, Credential>
+  readonly secrets: Secrets
   readonly #nodes = new Map<string, NodeView>()
   readonly #gateways = new Map<string, GatewayView>()
   readonly #statuses = new Map<string, AssignmentStatus>()
   readonly #agents = new Map<string, AgentPeer>()
   readonly #gatewayPeers = new Map<string, GatewayPeer>()
   readonly #listeners = new Set<() => void>()
+  readonly #incidentLog: IncidentLog
   readonly #asks: Asks
   readonly #startedMs: number
   /** Nodes that have something to run and were not heard of yet, and until when they are waited for. */
@@ -126,11 +147,30 @@ class RunningControl implements Control {
   #timer: Disposable | null = null
   #stopped = false
 
-  constructor(options: ControlOptions, lease: Lease, records: Records, start: number) {
+  constructor(
+    options: ControlOptions,
+    lease: Lease,
+    records: Records,
+    start: number,
+    { vault, credentials }: { readonly vault: Vault; readonly credentials: Map<string, Credential> },
+  ) {
     const { clock, random } = options
     this.#options = options
     this.#lease = lease
     this.#records = records
+    this.#credentials = credentials
+    const exclusive = <T>(work: () => Promise<T>): Promise<T> => this.#exclusive(work)
+    const own = { vault, random, types: options.types, state: () => this.#state(), exclusive, wake: () => this.#wake() }
+    this.secrets = new Secrets(own, credentials)
+    this.#incidentLog = new IncidentLog({
+      known: records.incidents,
+      clock,
+      write: (operations) => writeAll(options.store, this.#lease, operations),
+      exclusive: (work) => this.#exclusive(work),
+      rotateAll: (app, part) => this.secrets.rotateAll(app, part),
+      isConnected: (node) => this.#agents.has(node),
+      askNode: (node, ask) => this.#ask(node, ask, new AbortController().signal),
+    })
     this.#asks = new Asks(random)
     this.#routeRevision = start * routeRevisionsPerStart
     this.#renewAtMs = clock.monotonicMs() + leaseTtlMs / 3
@@ -152,6 +192,7 @@ class RunningControl implements Control {
   #state(): ControlState {
     return {
       ...this.#records,
+      credentials: this.#credentials,
       nodes: this.#nodes,
       gateways: this.#gateways,
       statuses: this.#statuses,
@@ -170,7 +211,7 @@ class RunningControl implements Control {
       return work()
     })
     this.#last = result.catch((error: unknown) => {
-      if (isSteadError(error) && ['control.replaced', 'store.outcome-unknown'].includes(error.code)) this.#fail(error)
+      if (isSteadError(error) && fatal.includes(error.code)) this.#fail(error)
     })
     return result
   }
@@ -208,7 +249,8 @@ class RunningControl implements Control {
     }
     // What was not heard of yet looks as if it did not run; acting on that would replace what serves.
     if (this.#expected.size > 0 && clock.monotonicMs() < this.#settleUntilMs) return
-    await this.#takeIncidents()
+    await this.#incidentLog.take(this.#state())
+    if (await this.secrets.turn(clock.nowMs())) this.#wake()
     const decision = decide(this.#state(), clock.nowMs(), (app, part) => `${app}.${part}.${randomId(random)}`)
     await writeAll(store, this.#lease, [
       ...decision.jobs.map(({ key, run }) => put(keys.job(key), run)),
@@ -347,8 +389,9 @@ class RunningControl implements Control {
   apply(wanted: Apply): Promise<number> {
     return this.#exclusive(async () => {
       const choose = (): string => chooseHome(this.#records, this.#nodes, wanted.graph.app)
-      const change = applyChange(this.#records, wanted, choose, this.#options.random)
+      const change = applyChange(this.#records, wanted, choose)
       if (change === null) return this.#records.apps.get(wanted.graph.app)?.release ?? 0
+      await this.secrets.ensure(wanted.graph)
       await write(this.#options.store, this.#lease, change.operations)
       change.take()
       this.#wake()
@@ -376,6 +419,7 @@ class RunningControl implements Control {
     for await (const _ of this.#ask(app.home, { kind: 'delete-data', app: name }, signal));
     return this.#exclusive(async () => {
       const change = removeChange(this.#records, name)
+      await this.secrets.forget(name)
       await writeAll(this.#options.store, this.#lease, change.operations)
       change.take()
       this.#wake()
@@ -407,42 +451,8 @@ class RunningControl implements Control {
     return this.#ask(node, { kind: 'logs', assignment, tail, follow }, signal)
   }
 
-  async incidents(
-    app: string,
-    act?: { readonly kind: 'release' | 'end'; readonly incident: string },
-  ): Promise<Incident[]> {
-    const known = [...this.#records.incidents.values()].filter((one) => one.app === app)
-    const named = known.filter(({ id }) => id === act?.incident)
-    if (act !== undefined && named.length === 0) throw unknownIncident(app, act.incident)
-    const nodes = new Set((act === undefined ? known : named).map(({ node }) => node))
-    const found: Incident[] = []
-    for (const node of nodes) {
-      if (act === undefined && !this.#agents.has(node)) continue
-      const ask = { kind: 'incidents', app, act: act?.kind ?? 'list', incident: act?.incident ?? null } as const
-      for await (const { text } of this.#ask(node, ask, new AbortController().signal))
-        found.push(incidentSchema.parse(JSON.parse(text)))
-    }
-    return found.toSorted((a, b) => b.timeMs - a.timeMs)
-  }
-
-  /** Acts on incidents that are new, then writes them down: one that is told twice is better than one that is not. */
-  async #takeIncidents(): Promise<void> {
-    const fresh = newIncidents(this.#state(), this.#records.incidents)
-    if (fresh.length === 0) return
-    for (const incident of fresh) this.#options.onTripped?.(incident)
-    await writeAll(
-      this.#options.store,
-      this.#lease,
-      fresh.map((incident) => put(keys.incident(incident.id), incident)),
-    )
-    for (const incident of fresh) this.#records.incidents.set(incident.id, incident)
-    const old = tooMany(this.#records.incidents)
-    await writeAll(
-      this.#options.store,
-      this.#lease,
-      old.map((id): Operation => ({ kind: 'delete', key: keys.incident(id) })),
-    )
-    for (const id of old) this.#records.incidents.delete(id)
+  incidents(app: string, act?: IncidentAct): Promise<Incident[]> {
+    return this.#incidentLog.ask(app, act)
   }
 
   /** Asks a node. Throws `control.node-away`, `control.ask-failed`. */

@@ -11,6 +11,7 @@
  */
 import type { JobPart, Part, ServicePart } from '../model/index.ts'
 import type { Phase } from '../protocol/index.ts'
+import { currentPins, type Pins, pinsDiffer, refreshedPins } from './credentials.ts'
 import { nextDueMs } from './schedule.ts'
 import {
   type ControlState,
@@ -18,6 +19,7 @@ import {
   type InstanceRecord,
   isCurrent,
   isOver,
+  isSetAside,
   type JobRun,
   partKey,
 } from './state.ts'
@@ -55,12 +57,13 @@ export function decide(state: ControlState, nowMs: number, newId: (app: string, 
       const key = partKey(appName, part.name)
       const own = byPart.get(key) ?? []
       byPart.delete(key)
+      const pins = currentPins(state.credentials, appName, app.graph.parts, part)
       const create = (): void => {
         const node = nodeFor(state, app, part, put)
-        if (node !== null) put.push(newInstance(newId(appName, part.name), appName, app, part, node, nowMs))
+        if (node !== null) put.push(newInstance(newId(appName, part.name), appName, app, part, node, pins, nowMs))
       }
-      if (part.kind === 'service') serviceChanges(state, app, part, own, nowMs, put, create)
-      else jobChanges(state, app, part, own, nowMs, put, remove, jobs, create)
+      if (part.kind === 'service') serviceChanges(state, app, part, own, pins, nowMs, put, create)
+      else jobChanges(state, app, part, own, pins, nowMs, put, remove, jobs, create)
     }
   }
   // What is left belongs to no part any more.
@@ -82,6 +85,7 @@ function newInstance(
   app: DesiredApp,
   part: ServicePart | JobPart,
   node: string,
+  secrets: Pins,
   nowMs: number,
 ): InstanceRecord {
   return {
@@ -94,7 +98,21 @@ function newInstance(
     phase: 'active',
     sinceMs: nowMs,
     retiredAtRevision: 0,
+    secrets,
   }
+}
+
+/** Gives an instance the versions that it can take without being replaced. Answers what it has then. */
+function refresh(
+  state: ControlState,
+  app: DesiredApp,
+  instance: InstanceRecord,
+  now: Pins,
+  put: InstanceRecord[],
+): Pins {
+  const secrets = refreshedPins(state.credentials, app.graph.app, instance.part, instance.secrets, now)
+  if (secrets !== instance.secrets) put.push({ ...instance, secrets })
+  return secrets
 }
 
 function isReady(state: ControlState, instance: InstanceRecord): boolean {
@@ -112,17 +130,12 @@ function isLost(state: ControlState, instance: InstanceRecord, nowMs: number): b
   return node !== undefined && !node.connected && nowMs - node.sinceMs >= nodeLostMs
 }
 
-/** Frozen after an incident, or ended after that: it serves nobody and others take its place, but it is not taken away while a person may look at it. */
-function isSetAside(state: ControlState, instance: InstanceRecord): boolean {
-  const incident = state.statuses.get(instance.id)?.incident?.state
-  return incident === 'frozen' || incident === 'ended'
-}
-
 function serviceChanges(
   state: ControlState,
   app: DesiredApp,
   part: ServicePart,
   own: readonly InstanceRecord[],
+  pins: Pins,
   nowMs: number,
   put: InstanceRecord[],
   create: () => void,
@@ -138,8 +151,12 @@ function serviceChanges(
   )
   for (const instance of own)
     if (isSetAside(state, instance) && isOver(state, instance)) retire(state, instance, nowMs, put)
-  const current = active.filter((instance) => isCurrent(app, part, instance))
-  const old = active.filter((instance) => !isCurrent(app, part, instance))
+  // What takes a new secret as it runs does so; everything else is replaced for it.
+  const refreshed = new Map(active.map((instance) => [instance.id, refresh(state, app, instance, pins, put)]))
+  const isFresh = (instance: InstanceRecord): boolean =>
+    isCurrent(app, part, instance) && !pinsDiffer(refreshed.get(instance.id) ?? instance.secrets, pins)
+  const current = active.filter(isFresh)
+  const old = active.filter((instance) => !isFresh(instance))
 
   if (old.length === 0) {
     for (let missing = wanted - current.length; missing > 0; missing -= 1) create()
@@ -160,6 +177,7 @@ function jobChanges(
   app: DesiredApp,
   part: JobPart,
   own: readonly InstanceRecord[],
+  pins: Pins,
   nowMs: number,
   put: InstanceRecord[],
   remove: string[],
@@ -180,6 +198,8 @@ function jobChanges(
     for (const run of running) retire(state, run, nowMs, put)
     return
   }
+  // A run goes on with what it has; the next one gets what is new.
+  for (const run of running) refresh(state, app, run, pins, put)
   if (part.schedule === null) {
     const latest = runs.at(-1)
     if (latest === undefined || !isCurrent(app, part, latest)) create()

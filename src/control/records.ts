@@ -2,10 +2,10 @@
  * Control's records in the store: their keys, how they are read at start, and the identities that a part gets once and
  * keeps. Every write is guarded by control's lease, so that a control that has been replaced can change nothing.
  */
-import { type Json, type Random, randomPassword, SteadError } from '../base/index.ts'
-import { type Graph, parseGraph } from '../model/index.ts'
+import { type Json, SteadError } from '../base/index.ts'
+import { type Graph, type JobPart, parseGraph, type ServicePart } from '../model/index.ts'
 import { type Lease, type Operation, operationsMax, type Store } from '../store/index.ts'
-import { consumersOf } from './derive.ts'
+import type { Pins } from './credentials.ts'
 import type { IncidentRecord } from './incidents.ts'
 import { type DesiredApp, type InstanceRecord, type JobRun, type PartIdentity, partKey } from './state.ts'
 
@@ -52,14 +52,25 @@ export async function loadRecords(store: Store): Promise<Records> {
   const apps = await read<DesiredApp>('app/')
   for (const [name, app] of apps) apps.set(name, { ...app, graph: await parseGraph(app.graph) })
   const counters = await store.get(keys.counters)
+  const kept = await read<KeptInstance>('instance/')
   return {
     apps,
-    instances: await read<InstanceRecord>('instance/'),
+    instances: new Map([...kept].map(([id, instance]) => [id, completed(instance)])),
     identities: await read<PartIdentity>('identity/'),
     jobs: await read<JobRun>('job/'),
     incidents: await read<IncidentRecord>('incident/'),
     counters: (counters?.value as Counters | undefined) ?? { hostUid: hostUidMin, edges: {} },
   }
+}
+
+/** An instance as any release may have written it: the first said nothing of secrets. */
+interface KeptInstance extends Omit<InstanceRecord, 'secrets' | 'part'> {
+  readonly secrets?: Pins
+  readonly part: JobPart | (Omit<ServicePart, 'onSecretChange'> & Partial<Pick<ServicePart, 'onSecretChange'>>)
+}
+
+function completed({ part, secrets = {}, ...kept }: KeptInstance): InstanceRecord {
+  return { ...kept, secrets, part: part.kind === 'service' ? { onSecretChange: 'restart', ...part } : part }
 }
 
 /** Counts this start of control. The number is higher than that of every start before. */
@@ -99,31 +110,21 @@ export async function write(store: Store, lease: Lease, operations: readonly Ope
 export function newIdentities(
   graph: Graph,
   records: Pick<Records, 'identities' | 'counters'>,
-  random: Random,
 ): { identities: Map<string, PartIdentity>; counters: Counters } {
   let { hostUid } = records.counters
   let edge = records.counters.edges[graph.app] ?? 0
   const identities = new Map<string, PartIdentity>()
   for (const part of graph.parts) {
     const key = partKey(graph.app, part.name)
-    const known = records.identities.get(key)
-    const consumers = part.kind === 'resource' ? consumersOf(graph, part.name) : []
-    const missing = consumers.filter((consumer) => known?.passwords[consumer] === undefined)
-    if (known !== undefined && missing.length === 0) continue
-    if (known === undefined && hostUid >= hostUidMax) {
+    if (records.identities.has(key)) continue
+    if (hostUid >= hostUidMax) {
       throw new SteadError({
         code: 'control.no-more-users',
         message: `no host user is left for ${key}`,
         hint: 'A hundred million were given out: this state directory is not healthy.',
       })
     }
-    const passwords = Object.fromEntries(missing.map((consumer) => [consumer, randomPassword(random)]))
-    identities.set(key, {
-      hostUid: known?.hostUid ?? ++hostUid,
-      edge: known?.edge ?? ++edge,
-      adminPassword: known?.adminPassword ?? randomPassword(random),
-      passwords: { ...known?.passwords, ...passwords },
-    })
+    identities.set(key, { hostUid: ++hostUid, edge: ++edge })
   }
   return { identities, counters: { hostUid, edges: { ...records.counters.edges, [graph.app]: edge } } }
 }

@@ -5,6 +5,7 @@
 import { jsonEqual } from '../base/index.ts'
 import type { Graph, JobPart, Part, ServicePart } from '../model/index.ts'
 import type { AssignmentStatus, Phase } from '../protocol/index.ts'
+import type { Credentials, Pins } from './credentials.ts'
 
 /** An app as it should be: its graph and the bundle of every part that has code or files. */
 export interface DesiredApp {
@@ -38,6 +39,8 @@ export interface InstanceRecord {
   readonly sinceMs: number
   /** Route revision from which on it is in no table; 0 while it serves. */
   readonly retiredAtRevision: number
+  /** The versions of its credentials. */
+  readonly secrets: Pins
 }
 
 /** What a part keeps for as long as its app lives. */
@@ -45,10 +48,6 @@ export interface PartIdentity {
   readonly hostUid: number
   /** Number of its edge address. */
   readonly edge: number
-  /** Administrator's password, for resources; the value itself where all consumers share one (a secret). */
-  readonly adminPassword: string
-  /** By consumer: its password for this resource. */
-  readonly passwords: Readonly<Record<string, string>>
 }
 
 export interface JobRun {
@@ -82,6 +81,7 @@ export interface ControlState {
   readonly instances: ReadonlyMap<string, InstanceRecord>
   /** By `app/part`. */
   readonly identities: ReadonlyMap<string, PartIdentity>
+  readonly credentials: Credentials
   /** By `app/part`. */
   readonly jobs: ReadonlyMap<string, JobRun>
   readonly nodes: ReadonlyMap<string, NodeView>
@@ -119,4 +119,10 @@ export function isCurrent(app: DesiredApp, part: Part, instance: InstanceRecord)
   const { replicas: _a, ...was } = { replicas: 0, ...Object.assign({ tripwire: 'off' }, instance.part) }
   const { replicas: _b, ...is } = { replicas: 0, ...part }
   return instance.bundle === (app.bundles[part.name] ?? '') && jsonEqual(was, is)
+}
+
+/** Frozen after an incident, or ended after that: it serves nobody and others take its place, but it is not taken away while a person may look at it. */
+export function isSetAside(state: Pick<ControlState, 'statuses'>, instance: InstanceRecord): boolean {
+  const incident = state.statuses.get(instance.id)?.incident?.state
+  return incident === 'frozen' || incident === 'ended'
 }

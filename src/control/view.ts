@@ -1,5 +1,6 @@
 /** What is known of an app, put together for people and commands. Pure. */
 import type { AssignmentStatus, Route } from '../protocol/index.ts'
+import { currentPins, pinsDiffer } from './credentials.ts'
 import { type ControlState, type DesiredApp, type InstanceRecord, isCurrent, isOver, resourceId } from './state.ts'
 
 /** What is known of an app now, for people and commands. */
@@ -32,7 +33,9 @@ export function viewOf(state: ControlState, routes: readonly Route[], name: stri
     .map((part) => ({ part: part.name, type: part.type, status: statusOf(resourceId(name, part.name)) }))
   const isNow = (record: InstanceRecord): boolean => {
     const part = app.graph.parts.find((candidate) => candidate.name === record.part.name)
-    return part !== undefined && record.phase === 'active' && isCurrent(app, part, record)
+    if (part === undefined || part.kind === 'resource' || record.phase !== 'active') return false
+    const pins = currentPins(state.credentials, name, app.graph.parts, part)
+    return isCurrent(app, part, record) && (part.kind === 'job' || !pinsDiffer(record.secrets, pins))
   }
   return {
     app,

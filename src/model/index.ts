@@ -19,7 +19,7 @@ export { toGraph } from './app.ts'
 export { parseGraph } from './parse.ts'
 export { describeDiff, diffGraphs } from './diff.ts'
 export type { Change, FieldChange } from './diff.ts'
-export { graphVersion } from './graph.ts'
+export { graphVersion, secretChanges } from './graph.ts'
 export type {
   Graph,
   JobPart,
@@ -29,6 +29,7 @@ export type {
   ResourcePart,
   Route,
   Runnable,
+  SecretChange,
   ServicePart,
   Tripwire,
   Use,

@@ -6,6 +6,7 @@ import { SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
 import type { Incident, LogLine } from '../protocol/index.ts'
 import type { Deployment, LogOptions, PlatformInfo, Status } from './operations.ts'
+import type { SecretOperations } from './secrets.ts'
 
 /** One platform. Everything throws what it refused with, and `operator.not-running` when it is gone. */
 export interface OperatorClient {
@@ -21,6 +22,9 @@ export interface OperatorClient {
   deploy(deployment: Deployment): Promise<{ release: number }>
   down(app: string): Promise<void>
   remove(app: string): Promise<void>
+  readonly secrets: Omit<SecretOperations, 'export'> & {
+    export(app: string, name: string, recipients: readonly string[]): Promise<string>
+  }
 }
 
 /** The platform behind a socket; null when nobody answers there. */
@@ -54,7 +58,29 @@ export async function operatorClient(socketPath: string): Promise<OperatorClient
     async remove(name) {
       await value(socketPath, 'DELETE', app(name))
     },
+    secrets: {
+      list: (name) => value(socketPath, 'GET', app(name, '/secrets')),
+      async set(name, secret, bytes, source) {
+        const body = { value: Buffer.from(bytes).toString('base64'), source }
+        return (await value<{ version: number }>(socketPath, 'PUT', app(name, secretPath(secret)), body)).version
+      },
+      async remove(name, secret) {
+        await value(socketPath, 'DELETE', app(name, secretPath(secret)))
+      },
+      rotate: (name, secret) => value(socketPath, 'POST', app(name, `${secretPath(secret)}/rotate`)),
+      async export(name, secret, recipients) {
+        const path = app(name, `${secretPath(secret)}/export`)
+        return (await value<{ text: string }>(socketPath, 'POST', path, { recipients })).text
+      },
+      async changeKey() {
+        await value(socketPath, 'POST', '/v1/secrets/rekey')
+      },
+    },
   }
+}
+
+function secretPath(name: string): string {
+  return `/secrets/${encodeURIComponent(name)}`
 }
 
 /** Asks for one JSON value. */

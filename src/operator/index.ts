@@ -1,5 +1,6 @@
 /** The face of `operator`: what people, commands and the dashboard ask of a running platform, and how it is carried. */
 export type { AppSummary, Deployment, LogOptions, Operations, PartStatus, PlatformInfo, Status } from './operations.ts'
+export type { RotateAnswer, SecretOperations, SecretStatus } from './secrets.ts'
 export { unknownApp } from './operations.ts'
 export type { Caller, Right } from './caller.ts'
 export { owner, rights } from './caller.ts'

@@ -2,6 +2,7 @@
 import { SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
 import type { AssignmentStatus, Incident, LogLine, Phase } from '../protocol/index.ts'
+import type { SecretOperations } from './secrets.ts'
 
 /** The platform itself. */
 export interface PlatformInfo {
@@ -94,6 +95,7 @@ export interface Operations {
   down(app: string): Promise<void>
   /** Forgets an app that is down, and deletes its data for good. */
   remove(app: string): Promise<void>
+  readonly secrets: SecretOperations
 }
 
 /** For an app that is not there; `apps` are those that are. */

@@ -3,34 +3,11 @@
  * `Operations` and a call in the client. Paths are versioned; within a version they only gain.
  */
 import { z } from 'zod'
-import { SteadError } from '../base/index.ts'
 import { parseGraph } from '../model/index.ts'
-import type { Right } from './caller.ts'
+import { badRequest } from './bad-request.ts'
 import type { Operations } from './operations.ts'
-
-/** A question, taken apart. */
-export interface Question {
-  /** Values of the names in the path. */
-  readonly path: Readonly<Record<string, string>>
-  readonly query: URLSearchParams
-  /** The body as JSON; null when there is none. Throws `operator.bad-request`. */
-  readonly body: () => Promise<unknown>
-  /** Aborts when the asker goes away. */
-  readonly signal: AbortSignal
-}
-
-/** Answers with one JSON value, or with one a line for as long as there are any. */
-export type Answer =
-  | { readonly kind: 'value'; readonly value: unknown }
-  | { readonly kind: 'lines'; readonly lines: AsyncIterable<unknown> }
-
-export interface Route {
-  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE'
-  /** `:name` takes one segment. */
-  readonly path: string
-  readonly right: Right
-  answer(operations: Operations, question: Question): Promise<Answer> | Answer
-}
+import type { Answer, Route } from './route.ts'
+import { secretRoutes } from './secret-routes.ts'
 
 const value = (found: unknown): Answer => ({ kind: 'value', value: found })
 
@@ -128,6 +105,7 @@ export const routes: readonly Route[] = [
       return value({ removed: true })
     },
   },
+  ...secretRoutes,
 ]
 
 /** The route of a request and the values in its path; null when there is none. */
@@ -171,8 +149,4 @@ function number(query: URLSearchParams, name: string): number | null {
   const found = Number(text)
   if (!Number.isInteger(found) || found < 0) throw badRequest(`${name} must be a whole number, not ${text}`)
   return found
-}
-
-export function badRequest(message: string, cause?: unknown): SteadError {
-  return new SteadError({ code: 'operator.bad-request', message: `the request is wrong: ${message}`, cause })
 }

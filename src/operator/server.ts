@@ -9,7 +9,9 @@ import { isSteadError, messageOf, SteadError } from '../base/index.ts'
 import { listenAsOwnerOnly } from '../transport/index.ts'
 import { type Caller, owner } from './caller.ts'
 import type { Operations } from './operations.ts'
-import { type Answer, badRequest, routeOf } from './routes.ts'
+import { badRequest } from './bad-request.ts'
+import type { Answer } from './route.ts'
+import { routeOf } from './routes.ts'
 
 const bodyBytesMax = 16 * 1024 * 1024
 
@@ -61,6 +63,7 @@ async function handle(
     query: url.searchParams,
     body: () => bodyOf(question),
     signal: abort.signal,
+    caller: caller.name,
   })
   await send(answer, result)
 }

@@ -39,6 +39,11 @@ export interface AssignmentStatus {
   readonly refused?: readonly Refusal[]
   /** The newest incident of this instance; absent when there was none. */
   readonly incident?: IncidentSummary
+  /**
+   * The credentials in force, as `name@version`: of a resource who is let in, by consumer; of an instance what it was handed,
+   * by the part that the credential is for. Left out by nodes of an earlier release.
+   */
+  readonly credentials?: readonly string[]
 }
 
 /** What an instance did that no honest program does, and where that stands. */
@@ -110,4 +115,5 @@ export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
   memoryBytes: z.number().nullable(),
   refused: z.array(refusal).max(statusRefusalsMax).exactOptional(),
   incident: summary.exactOptional(),
+  credentials: z.array(z.string()).exactOptional(),
 })

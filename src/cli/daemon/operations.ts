@@ -25,6 +25,7 @@ export function daemonOperations({ home, control, port, machine }: DaemonOptions
     view: (app: string) => control.view(app),
     logs: control.logs.bind(control),
     incidents: control.incidents.bind(control),
+    secrets: control.secrets,
     onChange: (run: () => void) => control.onChange(run),
   }
   return operationsOf({

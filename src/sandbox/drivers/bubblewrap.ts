@@ -32,7 +32,7 @@ import type { Architecture } from '../syscalls.ts'
 import { adoptSandbox, outputOf, removeRecords } from './found.ts'
 import { launch } from './launch.ts'
 import { isAlive, processes, signalProcess, treeOf } from './processes.ts'
-import { findLogger, needProgram } from './programs.ts'
+import { findLogger, findProgram, needProgram, withoutPerl } from './programs.ts'
 import type { Logger } from './programs.ts'
 import { readIfThere } from './records.ts'
 import { RunningSandbox } from './running.ts'
@@ -63,6 +63,7 @@ class BubblewrapDriver implements SandboxDriver {
   readonly #groups: LimitGroups | null
   readonly #logger: Logger
   readonly #mkfifo: string
+  readonly #perl: string | null = findProgram('perl')
   readonly #bwrap: string
   /** Null when this process is not root: then everything runs under its own user. */
   readonly #setpriv: string | null
@@ -77,7 +78,7 @@ class BubblewrapDriver implements SandboxDriver {
     this.#setpriv = process.getuid?.() === 0 ? needProgram('setpriv', 'Install util-linux.') : null
     this.#host = lookAtHost()
     probe(this.#bwrap)
-    this.capabilities = capabilitiesWith(groups, logger, this.#setpriv !== null)
+    this.capabilities = capabilitiesWith(groups, logger, this.#setpriv !== null, this.#perl)
   }
 
   async start(spec: SandboxSpec): Promise<Sandbox> {
@@ -104,6 +105,7 @@ class BubblewrapDriver implements SandboxDriver {
       clock: this.#clock,
       mkfifo: this.#mkfifo,
       logger: this.#logger,
+      perl: this.#perl,
       groups: this.#groups,
       groupLimits: { ...spec.limits, pidsMax: pidsMax === null ? null : pidsMax + keeperProcesses },
       last: this.#lastOf(spec),
@@ -225,7 +227,12 @@ function probe(bwrap: string): void {
   })
 }
 
-function capabilitiesWith(groups: LimitGroups | null, logger: Logger, ownUser: boolean): SandboxCapabilities {
+function capabilitiesWith(
+  groups: LimitGroups | null,
+  logger: Logger,
+  ownUser: boolean,
+  perl: string | null,
+): SandboxCapabilities {
   const held = (can: boolean | undefined): 'native' | 'refused' => (can === true ? 'native' : 'refused')
   return {
     isolation: 'native',
@@ -236,6 +243,7 @@ function capabilitiesWith(groups: LimitGroups | null, logger: Logger, ownUser: b
     tmpLimit: 'native',
     freeze: groups?.holds.freeze === true ? 'native' : 'emulated',
     syscallFilter: thisArchitecture() === null ? 'refused' : 'native',
+    outputFilter: perl === null ? 'refused' : 'native',
     survivesSupervisor: 'native',
     weaker: [
       ...(ownUser
@@ -244,6 +252,7 @@ function capabilitiesWith(groups: LimitGroups | null, logger: Logger, ownUser: b
       ...(groups === null
         ? ['no limit groups: memory, CPU and processes are not limited, and freezing is SIGSTOP: run as root']
         : []),
+      ...(perl === null ? [withoutPerl] : []),
       ...logger.weaker,
     ],
   }

@@ -19,7 +19,7 @@ import { adoptSandbox, outputOf, removeRecords } from './found.ts'
 import { launch } from './launch.ts'
 import { isAlive, processes, signalProcess, treeOf } from './processes.ts'
 import type { ProcessInfo } from './processes.ts'
-import { findLogger, findProgram, needProgram } from './programs.ts'
+import { findLogger, findProgram, needProgram, withoutPerl } from './programs.ts'
 import type { Logger } from './programs.ts'
 import { readIfThere } from './records.ts'
 import { RunningSandbox } from './running.ts'
@@ -51,6 +51,7 @@ class ProcessDriver implements SandboxDriver {
   readonly #groups: LimitGroups | null
   readonly #logger: Logger
   readonly #mkfifo: string
+  readonly #perl: string | null = findProgram('perl')
   readonly #mv: string
   readonly #newSession: readonly string[]
 
@@ -70,7 +71,7 @@ class ProcessDriver implements SandboxDriver {
             'POSIX::setsid(); exec @ARGV or exit 127',
           ]
         : [setsid]
-    this.capabilities = capabilitiesWith(groups, logger)
+    this.capabilities = capabilitiesWith(groups, logger, this.#perl)
   }
 
   async start(spec: SandboxSpec): Promise<Sandbox> {
@@ -86,6 +87,7 @@ class ProcessDriver implements SandboxDriver {
       clock: this.#clock,
       mkfifo: this.#mkfifo,
       logger: this.#logger,
+      perl: this.#perl,
       groups: this.#groups,
       groupLimits: { ...spec.limits, pidsMax: pidsMax === null ? null : pidsMax + keeperProcesses },
       last: keepExitScript(this.#newSession, exitFile, this.#mv),
@@ -173,7 +175,7 @@ function layFiles(spec: SandboxSpec): void {
   }
 }
 
-function capabilitiesWith(groups: LimitGroups | null, logger: Logger): SandboxCapabilities {
+function capabilitiesWith(groups: LimitGroups | null, logger: Logger, perl: string | null): SandboxCapabilities {
   const held = (can: boolean | undefined): 'native' | 'refused' => (can === true ? 'native' : 'refused')
   return {
     isolation: 'refused',
@@ -184,6 +186,7 @@ function capabilitiesWith(groups: LimitGroups | null, logger: Logger): SandboxCa
     tmpLimit: 'refused',
     freeze: groups?.holds.freeze === true ? 'native' : 'emulated',
     syscallFilter: 'refused',
+    outputFilter: perl === null ? 'refused' : 'native',
     survivesSupervisor: 'native',
     weaker: [
       'programs see and may touch whatever their user can: install bubblewrap on Linux (apt-get install bubblewrap)',
@@ -194,6 +197,7 @@ function capabilitiesWith(groups: LimitGroups | null, logger: Logger): SandboxCa
             'no limit groups: memory, CPU and processes are not limited, freezing is SIGSTOP, and a program that leaves its session and clears its environment outlives its sandbox: run as root on Linux',
           ]
         : []),
+      ...(perl === null ? [withoutPerl] : []),
       ...logger.weaker,
     ],
   }
