@@ -28,11 +28,12 @@ export default app('trap', () => {
 
 const server = `
 const { createServer } = require('node:http')
-const { readdirSync, readFileSync, writeFileSync } = require('node:fs')
+const { existsSync, readdirSync, readFileSync, writeFileSync } = require('node:fs')
 const net = require('node:net')
 const dial = (host) => new Promise((resolve) => net.connect(80, host).on('error', resolve).on('connect', resolve))
 createServer(async (question, answer) => {
-  for (const name of readdirSync(process.env.STEAD_SECRETS)) readFileSync(process.env.STEAD_SECRETS + '/' + name)
+  // Reading all of one's own secrets is no offence.
+  if (existsSync(process.env.STEAD_SECRETS)) readdirSync(process.env.STEAD_SECRETS).forEach((name) => readFileSync(process.env.STEAD_SECRETS + '/' + name))
   answer.end(process.env.STEAD_INSTANCE)
   // As an intruder would: after the answer, so that the request is not the one that is caught.
   if (question.url === '/steal') for (const name of readdirSync('/run/credentials')) readFileSync('/run/credentials/' + name)
