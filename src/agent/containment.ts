@@ -17,6 +17,8 @@ import type { AgentOptions } from './options.ts'
 import { decoyContent, decoyPath, setTripwire } from './tripwire.ts'
 
 const outputLines = 200
+/** Instances of a part that stand frozen on a node: each keeps its memory. */
+const frozenMax = 3
 
 /** What it needs to know of its instance, and may do to it. */
 export interface Contained {
@@ -120,6 +122,10 @@ export class Containment {
       refused: this.#instance.refused().map((one) => `${describeRefusal(part, one)} (${one.count} times)`),
     })
     this.#incidents.note(incident.id, `evidence kept: ${files.join(', ')}`)
+    if (frozen && this.#incidents.frozenOf(app, part) > frozenMax) {
+      this.#incidents.note(incident.id, `ended: ${frozenMax} others of the part stand frozen already`, 'ended')
+      this.#instance.event({ kind: 'discard', reason: `ended after the incident ${incident.id}` })
+    }
     this.#instance.changed()
   }
 

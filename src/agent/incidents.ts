@@ -54,6 +54,11 @@ export class Incidents {
     return [...this.#all().values()].filter((one) => one.app === app).toSorted((a, b) => b.timeMs - a.timeMs)
   }
 
+  /** How many instances of a part stand frozen. */
+  frozenOf(app: string, part: string): number {
+    return this.list(app).filter((one) => one.part === part && one.state === 'frozen').length
+  }
+
   /** The newest one of an instance. */
   ofInstance(instance: string): Incident | null {
     const own = [...this.#all().values()].filter((one) => one.instance === instance)

@@ -87,7 +87,12 @@ export class InstanceRunner {
     this.#surroundings = surroundings
     this.#sinceMs = options.clock.nowMs()
     this.attempts = new Attempts(join(options.stateDir, 'instances', assignment.id), options.sandbox, options.clock)
-    this.#outside = new InstanceOutside(options, surroundings.names, (text) => this.attempts.notes.add(text))
+    this.#outside = new InstanceOutside(
+      options,
+      surroundings.names,
+      (text) => this.attempts.notes.add(text),
+      (text) => surroundings.redact(text),
+    )
     this.containment = new Containment(options, surroundings.incidents, {
       assignment: () => this.#assignment,
       sandbox: () => this.#sandbox,
@@ -234,6 +239,8 @@ export class InstanceRunner {
       const hasOutside = await this.#outside.open(this.#assignment, place, 'new')
       this.#servePort = await this.#portToServe(place)
       const { number, recordDir } = await this.attempts.next()
+      // Also its host name inside.
+      const id = `${this.#assignment.id}.${number}`
       const layout = layoutOf(sandbox, bundle, recordDir)
       const isolated = layout.hostsPath !== null
       const base = { PATH: layout.path, HOME: layout.home, ...program.env }
@@ -243,13 +250,13 @@ export class InstanceRunner {
       const told = instanceEnvironment(assignment, edges, providers, base, this.#servePort, secretsDir)
       const { files, mounts, ...filter } = this.#delivery.prepare(assignment, told.files, secretsDir)
       const hosts =
-        layout.hostsPath === null ? [] : [{ path: layout.hostsPath, content: hostsFile(edges), mode: 0o444 }]
+        layout.hostsPath === null ? [] : [{ path: layout.hostsPath, content: hostsFile(edges, id), mode: 0o444 }]
       const resolver =
         layout.resolverPath === null || !hasOutside
           ? []
           : [{ path: layout.resolverPath, content: resolverFile, mode: 0o444 }]
       const spec: SandboxSpec = {
-        id: `${this.#assignment.id}.${number}`,
+        id,
         argv: program.argv,
         env: told.env,
         cwd: layout.codeDir,

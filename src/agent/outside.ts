@@ -25,6 +25,7 @@ export class InstanceOutside {
   readonly #options: Pick<AgentOptions, 'clock' | 'network' | 'onNotice'>
   readonly #names: NameLookup
   readonly #say: (text: string) => void
+  readonly #redact: (text: string) => string
   readonly #refusals = new Refusals()
   #egress: Egress | null = null
 
@@ -32,10 +33,12 @@ export class InstanceOutside {
     options: Pick<AgentOptions, 'clock' | 'network' | 'onNotice'>,
     names: NameLookup,
     say: (text: string) => void,
+    redact: (text: string) => string,
   ) {
     this.#options = options
     this.#names = names
     this.#say = say
+    this.#redact = redact
   }
 
   /** Opens it in the place of a new or found program; false when this machine has none. Throws `agent.no-egress` when the part is to have some all the same. */
@@ -60,13 +63,19 @@ export class InstanceOutside {
 
   #tell(part: string, refusal: Pick<Refusal, 'act' | 'what' | 'why' | 'declare'>): void {
     const hint = hintForRefusal(part, refusal)
-    this.#say(describeRefusal(part, refusal) + (hint === null ? '' : ` (${hint})`))
+    // A name may carry out what the program knows.
+    this.#say(this.#redact(describeRefusal(part, refusal) + (hint === null ? '' : ` (${hint})`)))
   }
 
   /** The newest first, as many as a status takes; undefined when there are none. */
   refused(): readonly Refusal[] | undefined {
     const list = this.#egress?.refusals() ?? this.#refusals.list()
-    return list.length === 0 ? undefined : list.slice(0, statusRefusalsMax)
+    const shown = list.slice(0, statusRefusalsMax).map((refusal) => ({
+      ...refusal,
+      what: this.#redact(refusal.what),
+      declare: refusal.declare === null ? null : this.#redact(refusal.declare),
+    }))
+    return shown.length === 0 ? undefined : shown
   }
 
   /** How many different things it was refused, ever. */

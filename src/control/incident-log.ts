@@ -19,6 +19,9 @@ import {
 import { keys, put } from './records.ts'
 import type { ControlState } from './state.ts'
 
+/** Whoever can trip a wire at will is not to keep an app busy with new secrets. */
+const rotateAgainMs = 5 * 60_000
+
 /** What a person decides of a frozen instance. */
 export interface IncidentAct {
   readonly kind: 'release' | 'end'
@@ -81,18 +84,34 @@ export class IncidentLog {
     return found.toSorted((a, b) => b.timeMs - a.timeMs)
   }
 
+  #wasRotated(app: string, part: string): boolean {
+    const { known, clock } = this.#options
+    const sinceMs = clock.nowMs() - rotateAgainMs
+    return [...known.values()].some(
+      (one) =>
+        one.app === app &&
+        one.part === part &&
+        one.secrets !== null &&
+        one.secrets.rotated &&
+        one.secrets.timeMs > sinceMs,
+    )
+  }
+
   /** Comes after this turn, as a change of its own. */
   async #rotate({ id, app, part }: IncidentRecord): Promise<void> {
     const { known, clock, write, exclusive, rotateAll } = this.#options
     this.#rotating.add(id)
-    const text = await rotateAll(app, part).then(
-      describeRotated,
-      (error: unknown) => `its secrets could not be rotated: ${messageOf(error)}`,
-    )
+    const rotated = !this.#wasRotated(app, part)
+    const text = !rotated
+      ? 'its secrets were rotated a moment ago'
+      : await rotateAll(app, part).then(
+          describeRotated,
+          (error: unknown) => `its secrets could not be rotated: ${messageOf(error)}`,
+        )
     const note = async (): Promise<void> => {
       const incident = known.get(id)
       if (incident === undefined) return
-      const told = { ...incident, secrets: { timeMs: clock.nowMs(), text } }
+      const told = { ...incident, secrets: { timeMs: clock.nowMs(), text, rotated } }
       await write([put(keys.incident(id), told)])
       known.set(id, told)
     }

@@ -15,7 +15,7 @@ export interface IncidentRecord extends Pick<IncidentSummary, 'id' | 'wire' | 'w
   /** Whether the instance was frozen when it was reported. */
   readonly frozen: boolean
   /** What became of the secrets of its part, in a sentence, and when; null while they are being rotated. */
-  readonly secrets: { readonly timeMs: number; readonly text: string } | null
+  readonly secrets: { readonly timeMs: number; readonly text: string; readonly rotated: boolean } | null
 }
 
 const recordsMax = 500
@@ -57,7 +57,8 @@ export function describeRotated({
 export function withSecrets(incident: Incident, known: ReadonlyMap<string, IncidentRecord>): Incident {
   const secrets = known.get(incident.id)?.secrets ?? null
   if (secrets === null) return incident
-  const timeline = [...incident.timeline, secrets].toSorted((a, b) => a.timeMs - b.timeMs)
+  const { timeMs, text } = secrets
+  const timeline = [...incident.timeline, { timeMs, text }].toSorted((a, b) => a.timeMs - b.timeMs)
   return { ...incident, timeline }
 }
 

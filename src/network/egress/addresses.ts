@@ -37,16 +37,19 @@ export function isIn({ base, bits }: Range, address: number): boolean {
   return prefixOf(address, bits) === base
 }
 
+/** Why a private address is closed: the one reason that a person may well answer by declaring it. */
+export const privateAddress = 'a private address'
+
 const closed: readonly (readonly [string, string])[] = [
   ['0.0.0.0/8', 'no address of another machine'],
-  ['10.0.0.0/8', 'a private address'],
-  ['100.64.0.0/10', 'a private address'],
+  ['10.0.0.0/8', privateAddress],
+  ['100.64.0.0/10', privateAddress],
   ['127.0.0.0/8', "the host's loopback"],
   ['169.254.0.0/16', 'a link-local address, where clouds keep their metadata'],
   ['168.63.129.16/32', "a cloud's own address"],
-  ['172.16.0.0/12', 'a private address'],
+  ['172.16.0.0/12', privateAddress],
   ['192.0.0.0/24', 'a reserved address'],
-  ['192.168.0.0/16', 'a private address'],
+  ['192.168.0.0/16', privateAddress],
   ['198.18.0.0/15', 'a reserved address'],
   ['224.0.0.0/3', 'a multicast or reserved address'],
 ]

@@ -11,7 +11,7 @@ import { createServer, Socket, type Server } from 'node:net'
 import { type Clock, messageOf } from '../../base/index.ts'
 import type { Attempt, Outside } from '../network.ts'
 import { carry } from '../streams.ts'
-import { type Range, whyClosed } from './addresses.ts'
+import { privateAddress, type Range, whyClosed } from './addresses.ts'
 import { AllowedAddresses, type Pair } from './allowed.ts'
 import { type Answer, answerCodes, type Question, recordTypes } from './dns.ts'
 import type { NameLookup } from './names.ts'
@@ -144,7 +144,9 @@ class OpenEgress implements Egress {
     const { rules } = this.#options
     const { ports, by } = portsOf(rules, question.kind === 'ordinary' ? question.name : '')
     if (ports.length === 0) {
-      if (question.name !== '') this.#refuseName(question.name, notDeclared, `${question.name}:443`)
+      // Servers ask for the names of those who call them: of an instance all are near, and none is told.
+      const isReverse = question.name.endsWith('.arpa')
+      if (question.name !== '' && !isReverse) this.#refuseName(question.name, notDeclared, `${question.name}:443`)
       const code = question.bytes.length === 0 ? answerCodes.malformed : answerCodes.noSuchName
       return { code, addresses: [], reason: notDeclared }
     }
@@ -171,7 +173,7 @@ class OpenEgress implements Egress {
     const [closed] = found.addresses
     if (open.length === 0 && closed !== undefined) {
       const why = `it leads to ${closed.address}, ${this.#way.whyClosed(closed.address)}, which must be declared itself`
-      this.#refuseName(name, why, `${closed.address}:${ports[0]}`)
+      this.#refuseName(name, why, this.#mayDeclare(closed.address) ? `${closed.address}:${ports[0]}` : null)
       return { code: answerCodes.noSuchName, addresses: [], reason: why }
     }
     // What was tried before is told as it was then.
@@ -303,7 +305,14 @@ class OpenEgress implements Egress {
     const isStale = why === notDeclared && name !== undefined && portsOf(this.#options.rules, name).ports.includes(port)
     if (isStale)
       this.#refuse({ act: 'tried', what, why: `${address} was not looked up, or too long ago`, declare: null })
-    else this.#refuse({ act: 'tried', what, why, declare: why === notDeclared ? what : null })
+    else
+      this.#refuse({ act: 'tried', what, why, declare: why === notDeclared && this.#mayDeclare(address) ? what : null })
+  }
+
+  /** Nobody is told to open the host itself or a cloud's metadata. */
+  #mayDeclare(address: string): boolean {
+    const why = this.#way.whyClosed(address)
+    return why === null || why === privateAddress
   }
 
   #refuseName(name: string, why: string, declare: string | null): void {
