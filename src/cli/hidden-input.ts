@@ -31,8 +31,9 @@ export async function readHidden(prompt: string, exact: boolean): Promise<Buffer
 /** Raw mode: the terminal shows nothing, so line end, erasing and Ctrl-C are seen to here. */
 async function readTyped(prompt: string): Promise<Buffer> {
   const { stdin, stderr } = process
-  stderr.write(prompt)
+  // First the mode, then the prompt: whoever types at once is not shown either.
   stdin.setRawMode(true)
+  stderr.write(prompt)
   const typed: string[] = []
   try {
     stdin.setEncoding('utf8')

@@ -92,7 +92,7 @@ class World {
         this.statuses.delete(id)
       }
       for (const { key, run } of decision.jobs) this.jobs.set(key, run)
-      const routes = JSON.stringify(routesOf(this.state()))
+      const routes = JSON.stringify(routesOf(this.state(), []))
       const retired = decision.put.some((record) => record.phase === 'retiring')
       if (retired || routes !== this.#routes) this.routeRevision += 1
       this.#routes = routes
@@ -145,7 +145,7 @@ suite('control decides', () => {
     world.report(second.id, 'ready')
     world.settle()
     assert.deepEqual(
-      routesOf(world.state())[0]?.targets.map(({ instance }) => instance),
+      routesOf(world.state(), [])[0]?.targets.map(({ instance }) => instance),
       [second.id],
     )
     assert.deepEqual(
