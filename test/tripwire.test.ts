@@ -136,6 +136,18 @@ suite('tripwires', { skip }, () => {
     assert.equal((await bench.stead('incidents', 'release', scan[0]?.id ?? '')).code, 0)
     assert.equal((await incidents())[0]?.state, 'released')
 
+    // What cannot be done is said.
+    for (const [words, code, says] of [
+      [['release'], 2, /needs the id of an incident/],
+      [['a', 'b'], 2, /too many arguments/],
+      [['web-none'], 1, /trap has no incident web-none/],
+      [['kill', 'web-none'], 1, /trap has no incident web-none/],
+    ] as const) {
+      const refused = await bench.stead('incidents', ...words)
+      assert.equal(refused.code, code, refused.stderr)
+      assert.match(refused.stderr, says)
+    }
+
     // With `record` it goes on.
     const planter = await get('watched', '/plant')
     const plants = await eventually(
