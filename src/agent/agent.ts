@@ -8,24 +8,30 @@ import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { assert, jsonEqual, messageOf, sleep, SteadError } from '../base/index.ts'
 import type { Domain } from '../domain/index.ts'
-import type { Endpoint, Target } from '../network/index.ts'
+import { type Endpoint, NameLookup, type Target } from '../network/index.ts'
 import {
+  type Ask,
   type Assignment,
   type AssignmentStatus,
   type Downward,
   downwardSchema,
   type Edge,
+  type Incident,
   type Plan,
   protocolVersion,
   type Upward,
 } from '../protocol/index.ts'
+import { syscallName } from '../sandbox/index.ts'
 import { type Box, openBox } from '../secrets/index.ts'
 import { type Channel, dialForever, type TransportAddress } from '../transport/index.ts'
 import { Answers } from './answers.ts'
 import { Attempts } from './attempts.ts'
 import { Exposures } from './expose.ts'
+import { notFrozen } from './containment.ts'
 import { Delivery } from './delivery.ts'
 import { BundleFetcher } from './fetch.ts'
+import { Incidents } from './incidents.ts'
+import { type EndedBySystemCall, followKernelLog } from './kernel-log.ts'
 import { InstanceRunner, type Surroundings } from './instance.ts'
 import { KnownValues } from './known-values.ts'
 import { MemoryFiles } from './memory-files.ts'
@@ -75,6 +81,10 @@ class RunningAgent implements Agent {
   readonly #domains = new Map<string, Promise<Domain>>()
   readonly #answers: Answers
   readonly #fetcher: BundleFetcher
+  readonly #incidents: Incidents
+  readonly #surroundings: Surroundings
+  /** Open while instances with tripwires are here. */
+  #kernelLog: Disposable | null = null
   /** The ways in from other nodes; null where there are none. */
   readonly #exposures: Exposures | null
   readonly #looking: Promise<void>[] = []
@@ -102,9 +112,19 @@ class RunningAgent implements Agent {
       sandbox: this.#known.hiddenFrom(options.sandbox),
       openBundle: async (digest) => (await options.openBundle(digest)) ?? this.#fetcher.fetch(digest),
     }
+    this.#incidents = new Incidents(join(options.stateDir, 'incidents'), options.clock, options.random)
+    this.#surroundings = {
+      targets: (edge) => this.#targets(edge),
+      missing: (edge, consumer) => this.#missing(edge, consumer),
+      changed: () => this.#changed(),
+      names: new NameLookup({ clock: options.clock }),
+      incidents: this.#incidents,
+      redact: (text) => this.#known.redact(text),
+    }
     this.#answers = new Answers({
       attempts: (id) => (this.#instances.get(id) ?? this.#resources.get(id))?.attempts ?? null,
       deleteData: (app) => this.#deleteData(app),
+      incidents: (ask) => this.#incidentsOf(ask),
     })
     this.#planPath = join(options.stateDir, 'plan.json')
     this.#plan = readPlan(this.#planPath, box) ?? { epoch: 0, revision: 0, assignments: [] }
@@ -236,6 +256,8 @@ class RunningAgent implements Agent {
     const runner = new InstanceRunner(assignment, this.#options, this.#surroundings, this.#delivery)
     this.#instances.set(assignment.id, runner)
     if (assignment.http !== null || assignment.ready.kind === 'tcp') this.#expose(assignment.id)
+    if (runner.containment.isOn)
+      this.#kernelLog ??= followKernelLog(this.#options.clock, (ended) => this.#endedBySystemCall(ended))
     this.#look(this.#servers().then(() => runner.begin()))
   }
 
@@ -308,12 +330,6 @@ class RunningAgent implements Agent {
     return opening
   }
 
-  readonly #surroundings: Surroundings = {
-    targets: (edge) => this.#targets(edge),
-    missing: (edge, consumer) => this.#missing(edge, consumer),
-    changed: () => this.#changed(),
-  }
-
   /** Where an assignment listens on this node; null when it is not here, or not ready. */
   #local(id: string): Endpoint | null {
     const resource = this.#resources.get(id)
@@ -377,6 +393,25 @@ class RunningAgent implements Agent {
     this.#channel?.send({ type: 'applied', revision: this.#plan.revision, busy: [...busy] })
   }
 
+  /** All instances of a part on this node have one user: which of them it was is not known, so each is contained. */
+  #endedBySystemCall({ hostUid, pid, call }: EndedBySystemCall): void {
+    const name = syscallName(call, process.arch === 'arm64' ? 'arm64' : 'x64') ?? `number ${call}`
+    for (const { assignment, containment } of this.#instances.values())
+      if (assignment.hostUid === hostUid)
+        containment.trip('system-call', `its process ${pid} was ended for the system call ${name}`)
+  }
+
+  /** Throws `agent.not-frozen`. */
+  async #incidentsOf({ app, act, incident }: Extract<Ask, { kind: 'incidents' }>): Promise<readonly Incident[]> {
+    const found = this.#incidents.list(app).filter(({ id }) => incident === null || id === incident)
+    if (act === 'list') return found
+    const containment = this.#instances.get(found[0]?.instance ?? '')?.containment
+    if (incident === null || containment === undefined) throw notFrozen(incident ?? 'that was not named')
+    if (act === 'release') await containment.release(incident)
+    else containment.end(incident)
+    return this.#incidents.list(app).filter(({ id }) => id === incident)
+  }
+
   /** Deletes what an app has stored here. Throws `agent.in-use` while anything of it is there. */
   async #deleteData(app: string): Promise<void> {
     const { domain, stateDir } = this.#options
@@ -399,6 +434,7 @@ class RunningAgent implements Agent {
   async #disconnect(): Promise<void> {
     this.#leaving = true
     this.#timer?.[Symbol.dispose]()
+    this.#kernelLog?.[Symbol.dispose]()
     this.#answers.abort()
     await this.#link?.[Symbol.asyncDispose]()
     this.#channel = null

@@ -6,6 +6,7 @@
  * what existing programs read.
  */
 import { envPrefix } from '../model/index.ts'
+import { edgeNetwork } from '../network/index.ts'
 import type { Edge, InstanceAssignment } from '../protocol/index.ts'
 import type { Binding, Provider } from '../provider/index.ts'
 import type { InlineFile } from '../sandbox/index.ts'
@@ -85,9 +86,13 @@ function bindingOf(assignment: InstanceAssignment, open: OpenEdge, providers: Re
   return provider.bind(resource, edge.grant, { host: open.host, address: open.address, port: open.port })
 }
 
-/** The hosts file of an instance: loopback, itself, and the names it may dial. */
-export function hostsFile(edges: readonly OpenEdge[]): string {
-  return ['127.0.0.1 localhost', ...edges.map((open) => `${open.address} ${open.edge.part}`)]
+/** The hosts file of an instance: loopback, itself under its own host name, and the names it may dial. */
+export function hostsFile(edges: readonly OpenEdge[], hostName: string): string {
+  return [
+    '127.0.0.1 localhost',
+    `${edgeNetwork.address} ${hostName}`,
+    ...edges.map((open) => `${open.address} ${open.edge.part}`),
+  ]
     .map((line) => `${line}\n`)
     .join('')
 }

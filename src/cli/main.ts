@@ -17,6 +17,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   down: async () => (await import('./commands/down.ts')).downCommand,
   serve: async () => (await import('./commands/serve.ts')).serveCommand,
   deploy: async () => (await import('./commands/deploy.ts')).deployCommand,
+  incidents: async () => (await import('./commands/incidents.ts')).incidentsCommand,
   access: async () => (await import('./commands/access.ts')).accessCommand,
   audit: async () => (await import('./commands/audit.ts')).auditCommand,
   doctor: async () => (await import('./commands/doctor.ts')).doctorCommand,

@@ -42,6 +42,7 @@ export interface Platform extends AsyncDisposable {
   apps(): readonly string[]
   onChange(run: () => void): Disposable
   logs: Control['logs']
+  incidents: Control['incidents']
   readonly secrets: Control['secrets']
 }
 
@@ -70,6 +71,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     onChange: (run) => control.onChange(run),
     secrets: control.secrets,
     logs: (assignment, options): AsyncIterable<LogLine> => control.logs(assignment, options),
+    incidents: (app, act) => control.incidents(app, act),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   }
 }

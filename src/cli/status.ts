@@ -70,5 +70,6 @@ function shown(
     pid: status?.pid ?? null,
     sinceMs: status?.sinceMs ?? null,
     memoryBytes: status?.memoryBytes ?? null,
+    refused: status?.refused ?? [],
   }
 }

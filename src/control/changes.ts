@@ -67,11 +67,13 @@ export function removeChange(records: Records, name: string): Change {
   const gone = {
     identities: under(records.identities),
     jobs: under(records.jobs),
+    incidents: [...records.incidents.values()].filter(({ app }) => app === name).map(({ id }) => id),
   }
   const stored = [
     ...gone.identities.map((key) => keys.identity(key)),
     ...gone.jobs.map((key) => keys.job(key)),
     ...instances.map((id) => keys.instance(id)),
+    ...gone.incidents.map((id) => keys.incident(id)),
     // Last: as long as the app is there, removing it can be asked for again.
     keys.app(name),
   ]
@@ -80,6 +82,7 @@ export function removeChange(records: Records, name: string): Change {
     take() {
       for (const key of gone.identities) records.identities.delete(key)
       for (const key of gone.jobs) records.jobs.delete(key)
+      for (const id of gone.incidents) records.incidents.delete(id)
       for (const id of instances) records.instances.delete(id)
       records.apps.delete(name)
     },

@@ -10,6 +10,7 @@ import {
   askSince,
   type AssignmentStatus,
   type Downward,
+  type Incident,
   type LogLine,
   type Route,
   type StreamRoute,
@@ -22,6 +23,7 @@ import { Asks } from './asks.ts'
 import { type Apply, applyChange, chooseHome, removeChange, stillRuns } from './changes.ts'
 import { decide } from './decide.ts'
 import { assignmentsOf, needsBundle, nodeOf, nodesIn, type ResourceType, routesFor, routesOf } from './derive.ts'
+import { type IncidentAct, IncidentLog } from './incident-log.ts'
 import { moveSecrets } from './move-secrets.ts'
 import { AgentPeer, GatewayPeer, refusalOf, refuse } from './peers.ts'
 import type { Credential } from './credentials.ts'
@@ -78,6 +80,11 @@ export interface Control extends AsyncDisposable {
   nodes(): readonly { readonly name: string; readonly connected: boolean }[]
   /** Calls `run` soon after something may have changed. */
   onChange(run: () => void): Disposable
+  /**
+   * The incidents of an app, from the nodes that are connected, the newest first. With `act` the frozen instance of one is
+   * let go on, or ended for good, first. Throws `control.unknown-incident`, `control.node-away`, `control.ask-failed`.
+   */
+  incidents(app: string, act?: IncidentAct): Promise<Incident[]>
   /** Output of an assignment, from the node that has it. Throws `control.node-away`, `control.ask-failed`. */
   logs(
     assignment: string,
@@ -128,6 +135,7 @@ class RunningControl implements Control {
   readonly #gatewayPeers = new Map<string, GatewayPeer>()
   readonly #traffic = new TrafficBook()
   readonly #listeners = new Set<() => void>()
+  readonly #incidentLog: IncidentLog
   readonly #asks: Asks
   readonly #startedMs: number
   /** Nodes that have something to run and were not heard of yet, and until when they are waited for. */
@@ -159,6 +167,15 @@ class RunningControl implements Control {
     const exclusive = <T>(work: () => Promise<T>): Promise<T> => this.#exclusive(work)
     const own = { vault, random, types: options.types, state: () => this.#state(), exclusive, wake: () => this.#wake() }
     this.secrets = new Secrets(own, credentials)
+    this.#incidentLog = new IncidentLog({
+      known: records.incidents,
+      clock,
+      write: (operations) => writeAll(options.store, this.#lease, operations),
+      exclusive: (work) => this.#exclusive(work),
+      rotateAll: (app, part) => this.secrets.rotateAll(app, part),
+      isConnected: (node) => this.#agents.has(node),
+      askNode: (node, ask) => this.#ask(node, ask, new AbortController().signal),
+    })
     this.#asks = new Asks(random)
     this.#routeRevision = start * routeRevisionsPerStart
     this.#renewAtMs = clock.monotonicMs() + leaseTtlMs / 3
@@ -237,6 +254,7 @@ class RunningControl implements Control {
     }
     // What was not heard of yet looks as if it did not run; acting on that would replace what serves.
     if (this.#expected.size > 0 && clock.monotonicMs() < this.#settleUntilMs) return
+    await this.#incidentLog.take(this.#state())
     if (await this.secrets.turn(clock.nowMs())) this.#wake()
     const decision = decide(this.#state(), clock.nowMs(), (app, part) => `${app}.${part}.${randomId(random)}`)
     await writeAll(store, this.#lease, [
@@ -443,6 +461,10 @@ class RunningControl implements Control {
   ): AsyncIterable<LogLine> {
     const node = nodeOf(this.#records, assignment) ?? ''
     return this.#ask(node, { kind: 'logs', assignment, tail, follow }, signal)
+  }
+
+  incidents(app: string, act?: IncidentAct): Promise<Incident[]> {
+    return this.#incidentLog.ask(app, act)
   }
 
   /** Asks a node. Throws `control.node-away`, `control.ask-failed`. */

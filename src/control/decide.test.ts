@@ -25,6 +25,7 @@ function service(name: string, replicas: number): ServicePart {
     uses: [],
     limits,
     egress: [],
+    tripwire: 'off',
     http: 80,
     ready,
     replicas,
@@ -42,6 +43,7 @@ function job(name: string, schedule: string | null): JobPart {
     uses: [],
     limits,
     egress: [],
+    tripwire: 'off',
     schedule,
     timeoutMs: 60_000,
   }
@@ -123,6 +125,46 @@ class World {
 }
 
 suite('control decides', () => {
+  test('a frozen instance serves nobody, is replaced and stays; ended, it goes; released, one of both does', () => {
+    const world = new World()
+    world.want(graphOf(service('web', 1)), 'b1')
+    world.settle()
+    const [first] = world.of('web')
+    assert.ok(first !== undefined)
+    const stand = (state: 'frozen' | 'ended' | 'released', phase: Phase): void => {
+      world.report(first.id, phase)
+      const status = world.statuses.get(first.id)
+      assert.ok(status !== undefined)
+      const incident = { id: 'web-1', wire: 'decoy', what: 'it read', timeMs: 1, state } as const
+      world.statuses.set(first.id, { ...status, incident })
+      world.settle()
+    }
+    stand('frozen', 'unready')
+    const [second] = world.of('web').filter(({ id }) => id !== first.id)
+    assert.ok(second !== undefined)
+    world.report(second.id, 'ready')
+    world.settle()
+    assert.deepEqual(
+      routesOf(world.state(), [])[0]?.targets.map(({ instance }) => instance),
+      [second.id],
+    )
+    assert.deepEqual(
+      world
+        .of('web', 'active')
+        .map(({ id }) => id)
+        .sort(),
+      [first.id, second.id].sort(),
+    )
+    stand('ended', 'gave-up')
+    assert.deepEqual(
+      world.of('web', 'active').map(({ id }) => id),
+      [second.id],
+    )
+    world.instances.set(first.id, { ...first, phase: 'active' })
+    stand('released', 'ready')
+    assert.equal(world.of('web', 'active').length, 1)
+  })
+
   test('makes what is wanted, and then nothing', () => {
     const world = new World()
     world.want(graphOf(service('web', 3)), 'one')

@@ -19,6 +19,7 @@ import {
   type InstanceRecord,
   isCurrent,
   isOver,
+  isSetAside,
   type JobRun,
   partKey,
 } from './state.ts'
@@ -145,7 +146,11 @@ function serviceChanges(
     return
   }
   // What is lost stays a record: its node is told what to do with it when it comes back.
-  const active = own.filter((instance) => instance.phase === 'active' && !isLost(state, instance, nowMs))
+  const active = own.filter(
+    (instance) => instance.phase === 'active' && !isLost(state, instance, nowMs) && !isSetAside(state, instance),
+  )
+  for (const instance of own)
+    if (isSetAside(state, instance) && isOver(state, instance)) retire(state, instance, nowMs, put)
   // What takes a new secret as it runs does so; everything else is replaced for it.
   const refreshed = new Map(active.map((instance) => [instance.id, refresh(state, app, instance, pins, put)]))
   const isFresh = (instance: InstanceRecord): boolean =>

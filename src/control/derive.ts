@@ -107,6 +107,8 @@ function instanceAssignment(
     ready: part.kind === 'service' ? part.ready : { kind: 'started', timeoutMs: part.timeoutMs },
     hostUid: identityOf(state, app, part.name).hostUid,
     edges: part.uses.flatMap((use) => edge(state, instance, use, types)),
+    egress: part.egress,
+    tripwire: part.tripwire,
     wanted: instance.phase !== 'stopping',
     timeoutMs: part.kind === 'job' ? part.timeoutMs : null,
     onSecretChange: part.kind === 'service' ? part.onSecretChange : 'restart',

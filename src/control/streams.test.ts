@@ -21,6 +21,7 @@ function service(name: string, more: Partial<ServicePart>): ServicePart {
     ready: { kind: 'started', timeoutMs: 1000 },
     replicas: 1,
     onSecretChange: 'restart',
+    tripwire: 'off',
     ...more,
   }
 }

@@ -132,6 +132,7 @@ test('a change of every field is reported with its path', () => {
     uses: [],
     limits: { memoryBytes: 1, cpuCores: 2, pidsMax: 3 },
     egress: ['a.example.com:1'],
+    tripwire: 'freeze',
     http: 3001,
     ready: { kind: 'started', timeoutMs: 1000 },
     replicas: 2,

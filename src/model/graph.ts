@@ -37,8 +37,9 @@ export interface Runnable {
   /** Sorted by `as`. */
   readonly uses: readonly Use[]
   readonly limits: Limits
-  /** What it may dial outside the app, as `host:port`, sorted. Declared only: this release keeps everything outside closed. */
+  /** What it may dial outside the app, sorted: `host:port`, `*.domain:port`, `address:port`, `address/bits:port`. Everything else is refused. */
   readonly egress: readonly string[]
+  readonly tripwire: Tripwire
 }
 
 export interface ServicePart extends Runnable {
@@ -93,6 +94,12 @@ export type Ready =
   | { readonly kind: 'tcp'; readonly port: number; readonly timeoutMs: number }
   | { readonly kind: 'command'; readonly run: readonly string[]; readonly timeoutMs: number }
   | { readonly kind: 'started'; readonly timeoutMs: number }
+
+/**
+ * What follows when an instance does what no honest program does: off: nothing is watched. record: evidence is kept.
+ * freeze: also, it is stopped where it stands, kept for inspection, and replaced.
+ */
+export type Tripwire = 'off' | 'record' | 'freeze'
 
 /** What one instance may take. */
 export interface Limits {

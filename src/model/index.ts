@@ -47,6 +47,7 @@ export type {
   ServicePart,
   StreamRoute,
   StreamWay,
+  Tripwire,
   Use,
 } from './graph.ts'
 export { portOf } from './invariants.ts'

@@ -48,7 +48,9 @@ const runnable = {
     cpuCores: z.number().positive(),
     pidsMax: z.int().min(1),
   }),
-  egress: z.array(z.string().regex(egressPattern)).max(entriesMax),
+  egress: z.array(z.string().max(259).regex(egressPattern)).max(entriesMax),
+  // Graphs of before there were any have none.
+  tripwire: z.enum(['off', 'record', 'freeze']).default('off'),
 }
 
 const part = z.discriminatedUnion('kind', [

@@ -56,6 +56,8 @@ function fakeOperations(done: string[]): Operations {
       await once(signal, 'abort').catch(() => {})
     },
     async *changes() {},
+    incidents: () => Promise.resolve([]),
+    settle: () => Promise.reject(new Error('nothing is frozen')),
     intake: null,
     secrets: noSecrets,
     deploy: () => Promise.resolve(1),

@@ -28,6 +28,7 @@ export function daemonOperations({ home, control, bundles, port, machine }: Daem
     tls: false,
     view: (app: string) => control.view(app),
     logs: control.logs.bind(control),
+    incidents: control.incidents.bind(control),
     secrets: control.secrets,
     onChange: (run: () => void) => control.onChange(run),
   }
