@@ -22,21 +22,24 @@ export class DaemonBench implements AsyncDisposable {
   readonly bench: Workbench = new Workbench()
   readonly port: number
   readonly #apps = new Set<string>()
+  readonly #more: readonly string[]
   #serve: Running | null = null
 
-  private constructor(port: number) {
+  private constructor(port: number, more: readonly string[]) {
     this.port = port
+    this.#more = more
   }
 
-  static async start(): Promise<DaemonBench> {
-    const daemon = new DaemonBench(await freePort())
+  /** `more`: further words for `stead serve`. */
+  static async start(...more: readonly string[]): Promise<DaemonBench> {
+    const daemon = new DaemonBench(await freePort(), more)
     await daemon.serve()
     return daemon
   }
 
   /** Starts `stead serve` and waits until it answers. */
   async serve(): Promise<Running> {
-    const running = this.bench.start('serve', '--host', '127.0.0.1', '--port', String(this.port))
+    const running = this.bench.start('serve', '--host', '127.0.0.1', '--port', String(this.port), ...this.#more)
     this.#serve = running
     const up = async (): Promise<boolean> =>
       (await this.bench.stead('status', '--all')).code === 0 && (await this.answer('nobody.localhost')) !== null

@@ -10,7 +10,7 @@ import { readDescription } from './description.ts'
 import { daemonOperations } from './operations.ts'
 import { graceMs, type RoleContext } from './role.ts'
 
-export async function runControl({ home, port, stopped, say }: RoleContext): Promise<void> {
+export async function runControl({ home, port, tls, stopped, say }: RoleContext): Promise<void> {
   const path = claimPath(home, 'control')
   await takeOver(path, graceMs)
   claim(path, version)
@@ -18,7 +18,13 @@ export async function runControl({ home, port, stopped, say }: RoleContext): Pro
   const bundles = await createBundleStore({ root: home.bundlesDir, clock: systemClock })
   {
     await using running = await startControlRole(home, resourceTypes(), bundles, failed.resolve)
-    const operations = daemonOperations({ home, control: running.control, port, machine: () => readDescription(home) })
+    const operations = daemonOperations({
+      home,
+      control: running.control,
+      port,
+      tls: tls !== null,
+      machine: () => readDescription(home),
+    })
     await using _operator = await serveOperator(home.operatorSocket, operations)
     const fatal = await Promise.race([stopped.then(() => null), failed.promise])
     if (fatal !== null) {

@@ -16,13 +16,14 @@ export interface DaemonOptions {
   readonly home: Home
   readonly control: Control
   readonly port: number
+  readonly tls: boolean
   readonly machine: () => MachineDescription
 }
 
-export function daemonOperations({ home, control, port, machine }: DaemonOptions): Operations {
+export function daemonOperations({ home, control, port, tls, machine }: DaemonOptions): Operations {
   const platform = {
     port,
-    tls: false,
+    tls,
     view: (app: string) => control.view(app),
     logs: control.logs.bind(control),
     secrets: control.secrets,
