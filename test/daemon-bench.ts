@@ -19,20 +19,21 @@ export interface PartSeen {
 }
 
 export class DaemonBench implements AsyncDisposable {
-  readonly bench: Workbench = new Workbench()
+  readonly bench: Workbench
   readonly port: number
   readonly #apps = new Set<string>()
   readonly #more: readonly string[]
   #serve: Running | null = null
 
-  private constructor(port: number, more: readonly string[]) {
+  private constructor(port: number, more: readonly string[], env: NodeJS.ProcessEnv) {
+    this.bench = new Workbench({ env })
     this.port = port
     this.#more = more
   }
 
-  /** `more`: further words for `stead serve`. */
-  static async start(...more: readonly string[]): Promise<DaemonBench> {
-    const daemon = new DaemonBench(await freePort(), more)
+  /** `more`: further words for `stead serve`; `env`: further variables for every command. */
+  static async start(more: readonly string[] = [], env: NodeJS.ProcessEnv = {}): Promise<DaemonBench> {
+    const daemon = new DaemonBench(await freePort(), more, env)
     await daemon.serve()
     return daemon
   }
