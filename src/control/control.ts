@@ -29,6 +29,7 @@ import { controlLease, countStart, keys, loadRecords, put, type Records, write, 
 import { openCredentials, Secrets } from './secrets.ts'
 import type { ControlState, GatewayView, NodeView } from './state.ts'
 import { streamsFor, streamsOf } from './streams.ts'
+import { TrafficBook } from './traffic.ts'
 import { type AppView, viewOf } from './view.ts'
 
 const leaseTtlMs = 15_000
@@ -125,6 +126,7 @@ class RunningControl implements Control {
   readonly #statuses = new Map<string, AssignmentStatus>()
   readonly #agents = new Map<string, AgentPeer>()
   readonly #gatewayPeers = new Map<string, GatewayPeer>()
+  readonly #traffic = new TrafficBook()
   readonly #listeners = new Set<() => void>()
   readonly #asks: Asks
   readonly #startedMs: number
@@ -256,7 +258,7 @@ class RunningControl implements Control {
   /** Brings every connected peer up to date. `retired`: the gateways are to acknowledge, also when no route has changed. */
   #tell(retired: boolean): void {
     const state = this.#state()
-    const routes = routesOf(state)
+    const routes = routesOf(state, this.#options.types)
     const streams = streamsOf(state)
     if (retired || !jsonEqual(routes, this.#routes) || !jsonEqual(streams, this.#streams)) {
       this.#routes = routes
@@ -292,14 +294,7 @@ class RunningControl implements Control {
         if (role === 'agent') this.#agentCame(message, channel)
         else this.#gatewayCame(name, channel)
       } else if (role === 'agent') this.#fromAgent(name, channel, message)
-      else if (message.type === 'applied' && this.#gatewayPeers.get(name)?.channel === channel) {
-        this.#gateways.set(name, {
-          connected: true,
-          appliedRevision: message.revision,
-          busy: message.busy,
-          leaseUntilMs: 0,
-        })
-      }
+      else if (this.#gatewayPeers.get(name)?.channel === channel) this.#fromGateway(name, message)
       this.#wake()
     }
   }
@@ -337,10 +332,18 @@ class RunningControl implements Control {
 
   #gatewayGone(name: string): void {
     this.#gatewayPeers.delete(name)
+    this.#traffic.forget(name)
     const view = this.#gateways.get(name)
     assert(view !== undefined, 'a gateway that goes had come')
     this.#gateways.set(name, { ...view, connected: false, leaseUntilMs: this.#options.clock.nowMs() + gatewayLeaseMs })
     this.#wake()
+  }
+
+  #fromGateway(name: string, message: Upward): void {
+    if (message.type === 'traffic') return this.#traffic.receive(name, message.report)
+    if (message.type !== 'applied') return
+    const { revision, busy } = message
+    this.#gateways.set(name, { connected: true, appliedRevision: revision, busy, leaseUntilMs: 0 })
   }
 
   /** What a node says counts for what is its own, and for nothing else. */
@@ -366,6 +369,8 @@ class RunningControl implements Control {
         return this.#asks.receive(name, message)
       case 'fetch-bundle':
         return peer.bundles.send(message)
+      case 'traffic':
+        return
     }
   }
 
@@ -424,7 +429,7 @@ class RunningControl implements Control {
   }
 
   view(name: string): AppView | null {
-    return viewOf(this.#state(), this.#routes ?? [], name)
+    return viewOf(this.#state(), this.#routes ?? [], this.#traffic, name)
   }
 
   onChange(run: () => void): Disposable {

@@ -100,7 +100,7 @@ test('streams lead to the resource and to ready instances, and for a gateway to 
 })
 
 test('a route says what it was given, and each target speaks what its own instance was made with', () => {
-  const [old, talk] = routesOf(state)
+  const [old, talk] = routesOf(state, [])
   assert.deepEqual([old?.plain, old?.hstsS], ['serve', undefined])
   assert.deepEqual([talk?.plain, talk?.hstsS], [undefined, 60])
   assert.deepEqual(talk?.targets, [

@@ -37,6 +37,8 @@ export interface ClientResponse {
   readonly destroyed: boolean
   readonly writableEnded: boolean
   readonly writableFinished: boolean
+  /** Bytes that wait to be sent. */
+  readonly writableLength: number
   writeContinue(): void
   writeHead(status: number, headers: string[]): unknown
   writeHead(status: number, reason: string, headers: string[]): unknown

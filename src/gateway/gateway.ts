@@ -10,9 +10,10 @@ import type { Duplex } from 'node:stream'
 import { assert, systemClock, systemCodeOf, systemRandom } from '../base/index.ts'
 import type { Clock, Random } from '../base/index.ts'
 import type { Endpoint } from '../network/index.ts'
-import type { RouteTable } from '../protocol/index.ts'
+import type { RouteTable, TrafficReport } from '../protocol/index.ts'
 import type { ClientConnection, ClientRequest, ClientResponse } from './client-side.ts'
 import type { Core } from './core.ts'
+import { Doorman } from './doorman.ts'
 import { Doors } from './doors.ts'
 import { Exchange } from './exchange.ts'
 import { grpcPatience } from './grpc.ts'
@@ -21,7 +22,8 @@ import { IdSource, requestIds } from './ids.ts'
 import { defaultLimits } from './limits.ts'
 import type { GatewayLimits } from './limits.ts'
 import { listenError } from './listen-error.ts'
-import type { RouteMetrics } from './metrics.ts'
+import { countRejected, outcomeOf } from './metrics.ts'
+import type { RouteMetrics, TargetMetrics } from './metrics.ts'
 import { challengeAnswer, hstsHeaders, redirectAnswer } from './own-answers.ts'
 import { Passage } from './passage.ts'
 import { renderProblem } from './problem.ts'
@@ -29,11 +31,17 @@ import type { Cause, RenderedProblem } from './problem.ts'
 import type { RouteState } from './route-state.ts'
 import { hostOf, originForm, routablePath } from './routes.ts'
 import type { CertificateFinder } from './secure.ts'
+import { admits } from './shed.ts'
+import { stickyKeyLength, stickySetCookie, takeStickyKey } from './sticky.ts'
 import { StreamPorts } from './stream-ports.ts'
 import { LiveTable } from './table.ts'
 import type { Acknowledgement } from './table.ts'
+import { TrafficMeter } from './traffic.ts'
 import { Tunnel, answerRaw } from './tunnel.ts'
 import type { TunnelFlight } from './upstream.ts'
+
+/** Of the connections above the limit, how many at least are told so; the rest is dropped. */
+const toldMin = 16
 
 export interface GatewayOptions {
   /** Opens a stream to an instance; a network driver's `connect`. */
@@ -69,6 +77,10 @@ interface Found {
   readonly headers: string[]
   readonly requestId: string
   readonly answerHeaders: readonly string[]
+  readonly traceId: string
+  readonly key: string
+  readonly setCookie: string | null
+  readonly closes: boolean
   /** What answers it in place of an instance. */
   readonly instead: Cause | RenderedProblem | null
 }
@@ -84,6 +96,10 @@ export class Gateway implements AsyncDisposable {
   readonly #certificates: CertificateFinder | null
   readonly #doors: Doors
   readonly #streamPorts: StreamPorts
+  readonly #meter = new TrafficMeter()
+  readonly #doorman: Doorman
+  /** Connections that came when there was no place: their first request is told so. */
+  readonly #turnedAway = new WeakSet<object>()
   readonly #servers = new Set<Server>()
   readonly #exchanges = new Set<Exchange>()
   readonly #tunnels = new Set<TunnelFlight>()
@@ -94,8 +110,11 @@ export class Gateway implements AsyncDisposable {
       clock: options.clock ?? systemClock,
       limits: { ...defaultLimits, ...options.limits },
       ids: new IdSource(options.random ?? systemRandom),
+      staleSinceMs: null,
+      compressions: 0,
       closing: false,
     }
+    this.#doorman = new Doorman(this.#core.limits)
     const onDrained = (instance: string): void => options.onDrained?.(instance)
     this.#table = new LiveTable(this.#core, { connect: options.connect, onDrained })
     this.#certificates = options.certificates ?? null
@@ -106,6 +125,7 @@ export class Gateway implements AsyncDisposable {
         const state = this.#table.matchName(host)
         return state === undefined ? null : (socket, begun) => this.#pass(socket, begun, state)
       },
+      admit: (socket) => this.#admit(socket),
       onHttp2: (request, response, connection) => {
         const expectsContinue = request.headers.expect?.toLowerCase() === '100-continue'
         this.#serve(request, response, expectsContinue, connection)
@@ -155,10 +175,16 @@ export class Gateway implements AsyncDisposable {
    * Throws `gateway.duplicate-route`, and then keeps the table it has.
    */
   apply(table: RouteTable): Acknowledgement {
+    this.#core.staleSinceMs = null
     const answer = this.#table.apply(table)
     if (!this.#core.closing) this.#streamPorts.set(this.#table.ports)
     this.#certificates?.want(this.#table.hosts)
     return answer
+  }
+
+  /** Control is not heard any more: what is known of the parts' health grows old. Until the next `apply`. */
+  lostControl(): void {
+    this.#core.staleSinceMs ??= this.#core.clock.nowMs()
   }
 
   /** Requests and WebSockets in flight to an instance, also after it has left the table. */
@@ -174,6 +200,20 @@ export class Gateway implements AsyncDisposable {
   /** A copy of all counters, one entry for each route and one (with empty labels) for requests that found none. */
   metrics(): RouteMetrics[] {
     return this.#table.metrics()
+  }
+
+  /** A copy of the counters of every instance in the table. */
+  targetMetrics(): TargetMetrics[] {
+    return structuredClone([...this.#table.liveTargets()])
+  }
+
+  /**
+   * Looks at the counters, for rates over the last few looks: what has changed since the last look, or everything (`full`);
+   * null when there is nothing to tell. Meant to be called about once a second, by one caller.
+   */
+  traffic(full: boolean): TrafficReport | null {
+    const nowMs = this.#core.clock.monotonicMs()
+    return this.#meter.look(nowMs, this.#table.liveMetrics(), this.#table.liveTargets(), full)
   }
 
   /**
@@ -215,7 +255,9 @@ export class Gateway implements AsyncDisposable {
       shouldUpgradeCallback: ({ method, headers }) =>
         method === 'GET' && headers.upgrade?.toLowerCase() === 'websocket',
     })
-    server.maxConnections = limits.connectionsMax
+    server.maxConnections = limits.connectionsMax + Math.max(toldMin, limits.connectionsMax / 10)
+    // Their sum is bounded; a header that is left out silently is one that an instance could have read.
+    server.maxHeadersCount = 0
     server.on('request', (request: IncomingMessage, response: ServerResponse) => this.#serve(request, response, false))
     server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) =>
       this.#serve(request, response, true),
@@ -228,14 +270,24 @@ export class Gateway implements AsyncDisposable {
     return server
   }
 
+  /** Counts a new connection; false when there is no place for it. */
+  #admit(socket: Socket): boolean {
+    const place = this.#doorman.take(socket.remoteAddress ?? '')
+    if (place === null) this.#turnedAway.add(socket)
+    else socket.once('close', () => place[Symbol.dispose]())
+    return place !== null
+  }
+
   #serve(
     request: ClientRequest,
     response: ClientResponse,
     expectsContinue: boolean,
     connection: ClientConnection = request.socket,
   ): void {
-    const full = this.#exchanges.size >= this.#core.limits.requestsMax
-    const { instead, ...found } = this.#find(request, connection, full)
+    const { requestsMax } = this.#core.limits
+    const { instead, ...found } = this.#find(request, connection, ({ open, priority }) =>
+      admits({ all: this.#exchanges.size, ofRoute: open }, requestsMax, priority),
+    )
     const patience = grpcPatience(request.headers, this.#core.limits)
     const onOver = (exchange: Exchange): void => {
       this.#exchanges.delete(exchange)
@@ -247,8 +299,8 @@ export class Gateway implements AsyncDisposable {
   }
 
   #tunnel(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const full = this.#tunnels.size >= this.#core.limits.tunnelsMax
-    const { instead, ...found } = this.#find(request, request.socket, full)
+    const admitted = (): boolean => this.#tunnels.size < this.#core.limits.tunnelsMax
+    const { instead, ...found } = this.#find(request, request.socket, admitted)
     const onOver = (tunnel: Tunnel): void => {
       this.#tunnels.delete(tunnel)
       this.#checkQuiet()
@@ -270,14 +322,16 @@ export class Gateway implements AsyncDisposable {
   }
 
   /** The route of a request and what goes on to its instance, or why it is refused. */
-  #find(request: ClientRequest, connection: ClientConnection, full: boolean): Found {
+  #find(request: ClientRequest, connection: ClientConnection, admitted: (state: RouteState) => boolean): Found {
     const head = readHead(request.rawHeaders)
     const ids = requestIds(this.#core.ids, head.requestId, head.traceparent)
     const host = head.host === null ? null : hostOf(head.host)
     const target = originForm(request.url ?? '', head.host)
     const path = target === null ? null : routablePath(target)
-    const { requestId } = ids
-    const nowhere = { state: this.#table.nowhere, target: '/', headers: [], answerHeaders: [], requestId }
+    const { requestId, traceId } = ids
+    const turnedAway = this.#turnedAway.has(connection)
+    const common = { requestId, traceId, answerHeaders: [], key: '', setCookie: null, closes: turnedAway }
+    const nowhere = { ...common, state: this.#table.nowhere, target: '/', headers: [] }
     if (request.httpVersion === '2.0' && headerBytes(request.rawHeaders) > this.#core.limits.headerBytesMax) {
       return { ...nowhere, instead: 'header-too-large' }
     }
@@ -292,26 +346,35 @@ export class Gateway implements AsyncDisposable {
     const challenge = challengeAnswer(asked, this.#certificates)
     if (challenge !== null) return { ...nowhere, instead: challenge }
     const state = this.#table.match(host, path)
-    if (state === undefined) return { ...nowhere, instead: 'no-route' }
+    if (state === undefined) return { ...nowhere, target, instead: 'no-route' }
     const headers = head.forward
     if (ids.continued && head.tracestate !== null) headers.push('tracestate', head.tracestate)
-    const facts = {
-      address: request.socket.remoteAddress ?? '',
-      proto: secure ? 'https' : 'http',
-      host: head.host,
-    } as const
+    const { remoteAddress = '', localPort } = request.socket
+    const facts = { address: remoteAddress, proto: secure ? 'https' : 'http', host: head.host } as const
     addGatewayHeaders(headers, facts, ids)
-    const found = { state, target, headers, requestId, answerHeaders: hstsHeaders(state.route, secure) }
-    if (full) return { ...found, instead: 'overloaded' }
-    const redirect = redirectAnswer(asked, state.route, this.#doors.tlsPortFor(request.socket.localPort))
-    return { ...found, instead: redirect }
+    const found = { ...common, state, target, headers, answerHeaders: hstsHeaders(state.route, secure) }
+    if (turnedAway || !admitted(state)) return { ...found, instead: 'overloaded' }
+    const redirect = redirectAnswer(asked, state.route, this.#doors.tlsPortFor(localPort))
+    if (redirect !== null) return { ...found, instead: redirect }
+    return { ...found, ...this.#stickiness(state, headers, secure), instead: null }
+  }
+
+  /** What decides about the group and the instance: the client's own key on a sticky route, else a new one each time. */
+  #stickiness({ route, keyed }: RouteState, headers: string[], secure: boolean): Pick<Found, 'key' | 'setCookie'> {
+    if (!keyed) return { key: '', setCookie: null }
+    const known = route.sticky === undefined ? null : takeStickyKey(headers)
+    if (known !== null) return { key: known, setCookie: null }
+    const key = this.#core.ids.hex(stickyKeyLength)
+    return { key, setCookie: route.sticky === undefined ? null : stickySetCookie(key, route.sticky, secure) }
   }
 
   #clientError(error: Error, socket: Duplex): void {
     const code = systemCodeOf(error)
-    const answering = [...this.#exchanges].some((exchange) => exchange.socket === socket)
+    const answering = [...this.#exchanges].filter((exchange) => exchange.socket === socket)
+    const [only, ...more] = answering
     // Never into an answer that is under way: the client would take it for a part of that.
-    if (answering || code === 'ECONNRESET' || !socket.writable) socket.destroy()
+    if (code === 'ECONNRESET' || !socket.writable || more.length > 0) socket.destroy()
+    else if (only !== undefined) only.garbled()
     else if (code === 'HPE_HEADER_OVERFLOW') this.#refuseRaw('header-too-large', socket)
     else this.#refuseRaw(code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'client-timed-out' : 'bad-request', socket)
   }
@@ -319,9 +382,10 @@ export class Gateway implements AsyncDisposable {
   /** Answers on a connection that node:http has given up. */
   #refuseRaw(cause: Cause, socket: Duplex): void {
     const { metrics } = this.#table.nowhere
-    const rendered = renderProblem({ cause, requestId: this.#core.ids.hex(32), app: '', part: '' }, undefined)
-    metrics.requests['4xx'] += 1
-    metrics.rejected += 1
+    const requestId = this.#core.ids.hex(32)
+    const rendered = renderProblem(this.#table.nowhere.problem(cause, { requestId, traceId: requestId }), undefined)
+    metrics.requests[outcomeOf(rendered.status)] += 1
+    countRejected(metrics, cause)
     metrics.bytesOut += Buffer.byteLength(rendered.body)
     socket.on('error', () => undefined)
     const timer = this.#core.clock.after(this.#core.limits.lingerMs, () => socket.destroy())

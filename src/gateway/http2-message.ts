@@ -133,6 +133,10 @@ export class Http2Response implements ClientResponse {
     return this.writableEnded && this.#stream.writableFinished
   }
 
+  get writableLength(): number {
+    return this.#stream.writableLength
+  }
+
   writeContinue(): void {
     quietly(() => this.#stream.additionalHeaders({ ':status': 100 }))
   }

@@ -5,10 +5,13 @@
  */
 import { Client } from 'undici'
 import type { RouteTarget } from '../protocol/index.ts'
+import { Breaker } from './breaker.ts'
 import { dial } from './dial.ts'
 import type { DialContext } from './dial.ts'
 import { H2cPool } from './h2c.ts'
 import type { H2cConnection } from './h2c.ts'
+import { emptyAttempts } from './metrics.ts'
+import type { AttemptCounters } from './metrics.ts'
 
 /** A request in flight to an instance. */
 export interface Flight {
@@ -36,6 +39,8 @@ export class Upstream {
   readonly target: RouteTarget
   readonly requests: Set<Flight> = new Set()
   readonly tunnels: Set<TunnelFlight> = new Set()
+  readonly breaker: Breaker
+  readonly counters: AttemptCounters = emptyAttempts()
   /** It refused a connection: pass it over until then (monotonic). */
   restUntilMs = 0
   readonly #context: UpstreamContext
@@ -49,6 +54,7 @@ export class Upstream {
     this.target = target
     this.#context = context
     this.#h2c = target.protocol === 'h2c' ? new H2cPool(context, target) : null
+    this.breaker = new Breaker(context.limits)
   }
 
   /** Requests and WebSockets in flight. */
