@@ -20,7 +20,12 @@ test('https by ACME from the first deploy on', { skip: needsGo() }, async () => 
     const trusted = join(dir, 'roots.pem')
     writeFileSync(trusted, pebble.serverRoots)
     const env = { STEAD_ACME_URL: pebble.directoryUrl, NODE_EXTRA_CA_CERTS: trusted }
-    await using daemon = await DaemonBench.start(['--tls', 'acme:ops@small.test', '--plain-port', String(plain)], env)
+    await using daemon = await DaemonBench.start({ env }, [
+      '--tls',
+      'acme:ops@small.test',
+      '--plain-port',
+      String(plain),
+    ])
     daemon.bench.write({ 'app.ts': appFile(web()), 'web/server.js': server })
     await daemon.deploy('small')
     const way = { port: daemon.port, roots: await pebble.roots() }

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { Agent, request } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { eventually, freePort, type Running, Workbench } from './command-line.ts'
+import { eventually, freePort, type Running, Workbench, type WorkbenchOptions } from './command-line.ts'
 
 export type Role = 'supervisor' | 'control' | 'agent' | 'gateway'
 
@@ -25,15 +25,15 @@ export class DaemonBench implements AsyncDisposable {
   readonly #more: readonly string[]
   #serve: Running | null = null
 
-  private constructor(port: number, more: readonly string[], env: NodeJS.ProcessEnv) {
-    this.bench = new Workbench({ env })
+  private constructor(port: number, options: WorkbenchOptions, more: readonly string[]) {
     this.port = port
+    this.bench = new Workbench(options)
     this.#more = more
   }
 
-  /** `more`: further words for `stead serve`; `env`: further variables for every command. */
-  static async start(more: readonly string[] = [], env: NodeJS.ProcessEnv = {}): Promise<DaemonBench> {
-    const daemon = new DaemonBench(await freePort(), more, env)
+  /** `more`: further words for `stead serve`. */
+  static async start(options: WorkbenchOptions = {}, more: readonly string[] = []): Promise<DaemonBench> {
+    const daemon = new DaemonBench(await freePort(), options, more)
     await daemon.serve()
     return daemon
   }

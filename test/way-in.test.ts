@@ -94,7 +94,7 @@ suite('the way in', () => {
       }
       put()
       const plain = await freePort()
-      await using daemon = await DaemonBench.start(['--tls', `files:${dir}`, '--plain-port', String(plain)])
+      await using daemon = await DaemonBench.start({}, ['--tls', `files:${dir}`, '--plain-port', String(plain)])
       daemon.bench.write({ 'app.ts': appFile(web()), 'web/server.js': server })
       await daemon.deploy('small')
       const way = { port: daemon.port, roots }

@@ -149,8 +149,11 @@ function drip(
   let closed = 0
   let text = ''
   for (let i = 0; i < count; i += 1) {
-    const socket = connect(port, '127.0.0.1', () => socket.write(first))
-    const timer = setInterval(() => socket.writable && socket.write(piece), 20)
+    let timer: NodeJS.Timeout | undefined
+    const socket = connect(port, '127.0.0.1', () => {
+      socket.write(first)
+      timer = setInterval(() => socket.writable && socket.write(piece), 20)
+    })
     t.after(() => socket.destroy())
     socket.on('data', (chunk) => (text += chunk.toString('latin1')))
     socket.on('error', () => undefined)

@@ -2,6 +2,7 @@
 import { createBundleStore } from '../../artifact/index.ts'
 import { messageOf, systemClock } from '../../base/index.ts'
 import { serveOperator } from '../../operator/index.ts'
+import { openEntrance } from '../entrance.ts'
 import { resourceTypes } from '../resource-types.ts'
 import { startControlRole } from '../roles/control.ts'
 import { version } from '../version.ts'
@@ -21,11 +22,13 @@ export async function runControl({ home, port, tls, stopped, say }: RoleContext)
     const operations = daemonOperations({
       home,
       control: running.control,
+      bundles,
       port,
       tls: tls !== null,
       machine: () => readDescription(home),
     })
-    await using _operator = await serveOperator(home.operatorSocket, operations)
+    await using entrance = await openEntrance(home, say)
+    await using _operator = await serveOperator(home.operatorSocket, operations, entrance)
     const fatal = await Promise.race([stopped.then(() => null), failed.promise])
     if (fatal !== null) {
       say(messageOf(fatal))

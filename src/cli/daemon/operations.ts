@@ -1,8 +1,10 @@
 /** Answers what is asked of the daemon, in the process of control. */
+import type { BundleStore } from '../../artifact/index.ts'
 import { SteadError } from '../../base/index.ts'
 import type { Control } from '../../control/index.ts'
 import type { Deployment, Operations } from '../../operator/index.ts'
 import type { Home } from '../home.ts'
+import { intakeOf } from '../intake.ts'
 import type { MachineDescription } from '../machine.ts'
 import { operationsOf } from '../operations.ts'
 import { localNode } from '../roles/local.ts'
@@ -15,12 +17,13 @@ const stopMs = 60_000
 export interface DaemonOptions {
   readonly home: Home
   readonly control: Control
+  readonly bundles: BundleStore
   readonly port: number
   readonly tls: boolean
   readonly machine: () => MachineDescription
 }
 
-export function daemonOperations({ home, control, port, tls, machine }: DaemonOptions): Operations {
+export function daemonOperations({ home, control, bundles, port, tls, machine }: DaemonOptions): Operations {
   const platform = {
     port,
     tls,
@@ -36,6 +39,7 @@ export function daemonOperations({ home, control, port, tls, machine }: DaemonOp
     processes: () =>
       (['supervisor', ...roles] as const).map((role) => ({ role, pid: holderOf(claimPath(home, role))?.pid ?? null })),
     apps: () => control.apps().map((app) => ({ app, origin: control.view(app)?.app.origin ?? null })),
+    intake: intakeOf(bundles),
     deploy: ({ graph, bundles, origin }: Deployment) => control.apply({ graph, bundles, origin, home: localNode }),
     async down(app) {
       if (await stopApp(control, app, stopMs)) return
