@@ -302,6 +302,21 @@ suite('clouds', () => {
     assert.equal(report.findings.find(({ rule }) => rule.id === 'availability.unprotected-deletion')?.position.line, 8)
   })
 
+  test('a plan of changes only leaves what they leave; the source of a plan is none', () => {
+    const change = (address: string, actions: readonly string[], after: object | null): object => ({
+      address,
+      mode: 'managed',
+      type: 'aws_db_instance',
+      change: { actions, after, after_unknown: {} },
+    })
+    const changes = [change('a', ['create'], { publicly_accessible: true }), change('b', ['delete'], null)]
+    const text = JSON.stringify({ format_version: '1.2', resource_changes: changes })
+    assert.deepEqual(findings('plan.json', text, 'security.public-database'), [
+      'plan.json:1:45 aws_db_instance a: it can be reached from the internet',
+    ])
+    assert.deepEqual(problems('main.tf', 'resource "a" "b" {}'), ['main.tf:1:1 check.unknown-input'])
+  })
+
   test('a wrapper around a plan is looked through', () => {
     const text = `[command]/usr/bin/terraform show -json plan\n${plan([{ address: 'a.b', mode: 'managed', type: 'aws_eip', values: {} }])}\n::set-output name=x`
     assert.equal(read('plan.json', text).resources.length, 1)
