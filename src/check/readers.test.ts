@@ -74,6 +74,14 @@ suite('kubernetes', () => {
     assert.deepEqual(problems('a.yaml', pod('"true!"')), ['a.yaml:5:3 check.wrong-type'])
   })
 
+  test('routes of the Gateway API lead to services', () => {
+    const text =
+      'apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: { name: r }\nspec:\n  hostnames: [a.example.com]\n  rules:\n    - backendRefs: [{ name: web, port: 80 }]\n---\napiVersion: v1\nkind: Service\nmetadata: { name: other }\nspec: { selector: { app: x }, ports: [{ port: 80 }] }\n'
+    assert.deepEqual(findings('r.yaml', text, 'availability.missing-service', 'security.no-tls'), [
+      'r.yaml:4:1 HTTPRoute r: there is no service web',
+    ])
+  })
+
   test('what is not known is said to be unknown, not passed by', () => {
     const inventory = read('a.yaml', 'apiVersion: example.com/v1\nkind: Thing\nmetadata: { name: t }')
     assert.deepEqual(
