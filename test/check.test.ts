@@ -55,6 +55,7 @@ suite('stead check', () => {
         ['open'],
         ['broken'],
         ['nowhere.yaml'],
+        ['empty'],
         ['--format', 'xml'],
         ['pod.yaml', '--fail-on', 'medium'],
         ['--standard', 'strict'],
@@ -62,7 +63,7 @@ suite('stead check', () => {
     )
     assert.deepEqual(
       codes.map(({ code }) => code),
-      [0, 4, 1, 1, 2, 4, 2],
+      [0, 4, 1, 1, 1, 2, 4, 2],
       codes.map(({ stdout, stderr }) => stdout + stderr).join('\n'),
     )
     assert.match(codes[2]?.stdout ?? '', /broken\/pod\.yaml:10:\d+ {2}this is not YAML/)

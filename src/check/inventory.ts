@@ -61,7 +61,8 @@ export interface WayIn extends Subject {
 export interface Route extends Subject {
   readonly hosts: readonly string[]
   readonly services: readonly string[]
-  readonly tls: boolean
+  /** Null when it is said elsewhere. */
+  readonly tls: boolean | null
 }
 
 export interface NetworkPolicy extends Subject {

@@ -74,6 +74,14 @@ suite('kubernetes', () => {
     assert.deepEqual(problems('a.yaml', pod('"true!"')), ['a.yaml:5:3 check.wrong-type'])
   })
 
+  test('routes of the Gateway API lead to services', () => {
+    const text =
+      'apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: { name: r }\nspec:\n  hostnames: [a.example.com]\n  rules:\n    - backendRefs: [{ name: web, port: 80 }]\n---\napiVersion: v1\nkind: Service\nmetadata: { name: other }\nspec: { selector: { app: x }, ports: [{ port: 80 }] }\n'
+    assert.deepEqual(findings('r.yaml', text, 'availability.missing-service', 'security.no-tls'), [
+      'r.yaml:4:1 HTTPRoute r: there is no service web',
+    ])
+  })
+
   test('what is not known is said to be unknown, not passed by', () => {
     const inventory = read('a.yaml', 'apiVersion: example.com/v1\nkind: Thing\nmetadata: { name: t }')
     assert.deepEqual(
@@ -300,6 +308,21 @@ suite('clouds', () => {
     assert.ok(unknown.includes('security.public-database') && unknown.includes('security.unencrypted-storage'))
     assert.ok(report.passed.has('availability.single-zone-database'))
     assert.equal(report.findings.find(({ rule }) => rule.id === 'availability.unprotected-deletion')?.position.line, 8)
+  })
+
+  test('a plan of changes only leaves what they leave; the source of a plan is none', () => {
+    const change = (address: string, actions: readonly string[], after: object | null): object => ({
+      address,
+      mode: 'managed',
+      type: 'aws_db_instance',
+      change: { actions, after, after_unknown: {} },
+    })
+    const changes = [change('a', ['create'], { publicly_accessible: true }), change('b', ['delete'], null)]
+    const text = JSON.stringify({ format_version: '1.2', resource_changes: changes })
+    assert.deepEqual(findings('plan.json', text, 'security.public-database'), [
+      'plan.json:1:45 aws_db_instance a: it can be reached from the internet',
+    ])
+    assert.deepEqual(problems('main.tf', 'resource "a" "b" {}'), ['main.tf:1:1 check.unknown-input'])
   })
 
   test('a wrapper around a plan is looked through', () => {

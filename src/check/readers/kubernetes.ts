@@ -5,7 +5,7 @@
 import { placeOf } from '../inventory.ts'
 import type { Inventory, Namespace, Subject, WayIn, Workload } from '../inventory.ts'
 import type { SourceFile } from '../source.ts'
-import { at, entriesOf, itemsOf, numberOf, recordOf, textOf } from '../tree.ts'
+import { at, entriesOf, itemsOf, numberOf, recordOf, textOf, textsOf } from '../tree.ts'
 import type { Path, Tree } from '../tree.ts'
 import { readKubernetesPolicy } from './kubernetes-policy.ts'
 import { readPod } from './pod.ts'
@@ -54,6 +54,10 @@ function visit(source: SourceFile, tree: Tree, path: Path, inventory: Inventory,
     return
   }
   const group = groupOf(tree)
+  if (group === 'gateway.networking.k8s.io' && /^(?:HTTP|GRPC)Route$/.test(kind)) {
+    inventory.routes.push(readGatewayRoute(subject))
+    return
+  }
   const known = ownGroups.test(group) && !foreignGroups.test(group)
   if (!known || !readKnown(subject, inventory)) (known ? inventory.others : inventory.unknowns).push(subject)
 }
@@ -68,6 +72,19 @@ function subjectOf(source: SourceFile, tree: Tree, path: Path, documentStart: nu
     tree,
     path,
     documentStart,
+  }
+}
+
+/** A route of the Gateway API. Whether its gateway ends TLS is said by the gateway. */
+function readGatewayRoute(subject: Subject): Inventory['routes'][number] {
+  const backends = itemsOf(at(subject.tree, 'spec', 'rules')).flatMap((rule) => itemsOf(at(rule, 'backendRefs')))
+  const services = backends.filter((backend) => (textOf(at(backend, 'kind')) ?? 'Service') === 'Service')
+  const hosts = textsOf(at(subject.tree, 'spec', 'hostnames'))
+  return {
+    ...subject,
+    hosts: hosts.length === 0 ? ['*'] : hosts,
+    services: services.map((backend) => textOf(at(backend, 'name'))).filter((name) => name !== undefined),
+    tls: null,
   }
 }
 

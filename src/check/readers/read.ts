@@ -39,6 +39,13 @@ export function readSource(source: SourceFile, options: ReadOptions, inventory: 
     readPackageFile(source, inventory)
     return true
   }
+  if (/\.(?:tf|tofu|hcl)$/.test(source.path)) {
+    const hint = 'Check the plan that it makes: terraform plan -out plan && terraform show -json plan | stead check -'
+    const message = 'this is the source of a plan, whose values are not known before it is made'
+    if (options.named)
+      inventory.problems.push({ code: 'check.unknown-input', message, hint, place: { source, offset: 0 } })
+    return false
+  }
   if (!options.named && !hasMarks(source)) return false
   const documents = looksLikeJson(source) ? [{ ...readJson(source), start: 0 }] : readYaml(source)
   const template = documents

@@ -35,7 +35,8 @@ export function readTerraformPlan(source: SourceFile, tree: Tree, inventory: Inv
   )
   const regions = providerRegions(tree)
   const root: Path = before ? ['prior_state', 'values', 'root_module'] : ['planned_values', 'root_module']
-  for (const [resource, path] of resourcesOf(tree, root)) {
+  const listed = !before && at(tree, 'planned_values') === undefined ? changedResources(tree) : resourcesOf(tree, root)
+  for (const { resource, path, values } of listed) {
     const type = textOf(at(resource, 'type')) ?? ''
     if (textOf(at(resource, 'mode')) === 'data' || type === '') continue
     const address = textOf(at(resource, 'address')) ?? type
@@ -44,12 +45,12 @@ export function readTerraformPlan(source: SourceFile, tree: Tree, inventory: Inv
       {
         subject: { ...planSubject(source, resource, address, type), path },
         type,
-        region: regionOf(at(resource, 'values'), regions.get(type.split('_')[0] ?? '') ?? null),
-        path: ['values'],
+        region: regionOf(at(resource, ...values), regions.get(type.split('_')[0] ?? '') ?? null),
+        path: values,
         count: 1,
         nameOf: (attribute) => attribute,
         attribute: (...attribute) => {
-          const found = at(resource, 'values', ...attribute)
+          const found = at(resource, ...values, ...attribute)
           if (found !== undefined) return found
           return isUnknown(unknown, attribute) ? null : undefined
         },
@@ -71,15 +72,33 @@ function planSubject(source: SourceFile, tree: Tree, name: string, kind: string)
   return { platform: 'terraform', kind, name, namespace: '', source, tree, path: [], documentStart: 0 }
 }
 
-/** All resources of a module and its children, each with its path. */
-function resourcesOf(tree: Tree, module: Path): readonly (readonly [Tree, Path])[] {
-  const own = itemsOf(at(tree, ...module, 'resources')).map(
-    (item, index) => [item, [...module, 'resources', index]] as const,
-  )
+/** A resource, the path to it, and the one from there to its attributes. */
+interface Listed {
+  readonly resource: Tree
+  readonly path: Path
+  readonly values: Path
+}
+
+/** All resources of a module and its children. */
+function resourcesOf(tree: Tree, module: Path): readonly Listed[] {
+  const own = itemsOf(at(tree, ...module, 'resources')).map((resource, index): Listed => ({
+    resource,
+    path: [...module, 'resources', index],
+    values: ['values'],
+  }))
   const children = itemsOf(at(tree, ...module, 'child_modules')).flatMap((_, index) =>
     resourcesOf(tree, [...module, 'child_modules', index]),
   )
   return [...own, ...children]
+}
+
+/** Of a plan that lists changes only: what they leave. What is deleted leaves nothing. */
+function changedResources(tree: Tree): readonly Listed[] {
+  return itemsOf(at(tree, 'resource_changes')).flatMap((resource, index): readonly Listed[] =>
+    at(resource, 'change', 'after') === undefined
+      ? []
+      : [{ resource, path: ['resource_changes', index], values: ['change', 'after'] }],
+  )
 }
 
 /** Whether the attribute, or something it is part of, is known only after the plan was applied. */

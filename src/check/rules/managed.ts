@@ -228,18 +228,23 @@ export const managedRules: readonly Rule[] = [
       root_block_device: [{ volume_type: 'gp3', volume_size: 100 }],
     }),
     check: function* (inventory) {
-      for (const resource of inventory.resources) {
-        const disks = resource.facts.disks ?? []
-        if (resource.vendor !== 'AWS' || disks.length === 0) continue
-        const old = disks.filter(({ type }) => type === 'gp2')
-        const sizeGb = old.reduce((sum, disk) => sum + disk.sizeGb, 0)
-        if (old.length === 0) yield pass(resource)
-        else
+      // One answer for each plan: it is one change, and one sum.
+      const withDisks = inventory.resources.filter(
+        ({ vendor, facts }) => vendor === 'AWS' && (facts.disks ?? []).length > 0,
+      )
+      for (const members of Map.groupBy(withDisks, ({ source }) => source).values()) {
+        const old = members.filter(({ facts }) => (facts.disks ?? []).some(({ type }) => type === 'gp2'))
+        const disks = old.flatMap(({ facts }) => (facts.disks ?? []).filter(({ type }) => type === 'gp2'))
+        const sizeGb = disks.reduce((sum, disk) => sum + disk.sizeGb, 0)
+        const [first] = members
+        const [worst] = old
+        if (worst !== undefined)
           yield failing(
-            resource,
-            `${sizeGb} GB of gp2`,
+            worst,
+            `${sizeGb} GB of gp2${old.length > 1 ? ` in ${old.length} machines` : ''}`,
             'Set volume_type to gp3: it can be changed while the disk is in use.',
           )
+        else if (first !== undefined) yield pass(first)
       }
     },
   },

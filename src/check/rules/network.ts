@@ -226,7 +226,8 @@ export const networkRules: readonly Rule[] = [
     ),
     check: function* (inventory) {
       for (const route of inventory.routes) {
-        if (route.tls) yield pass(route)
+        if (route.tls === null) yield unknown(route, 'whether its gateway ends TLS is said by the gateway', 'spec')
+        else if (route.tls) yield pass(route)
         else
           yield fail(route, `${listed(route.hosts)} is served without TLS`, ['spec'], {
             left: 'Which certificate it gets is not said here, nor whether something before it ends TLS.',

@@ -35,7 +35,7 @@ const help = `  PATHS                    files and directories, or - for standar
   --registry HOST          a host that packages may come from (may be repeated)
   --sbom FILE              write what it is made of, as CycloneDX
   --explain RULE           what a rule asks for, why, and an example
-  Exit code 0: nothing that counts; 4: findings that count; 1: something could not be read; 2: wrong command line.
+  Exit code 0: nothing that counts; 4: findings that count; 1: something could not be read, or nothing was there; 2: wrong command line.
   Never uses the network. Example: helm template shop ./chart | stead check -`
 
 export const checkCommand: Command = {
