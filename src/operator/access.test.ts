@@ -316,6 +316,27 @@ suite('people', () => {
   })
 })
 
+test('a platform that is asked to end answers that before it does', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'op-'))
+  const path = join(dir, 'own.sock')
+  const done: string[] = []
+  const operations = fakeOperations(done)
+  const closing: Promise<void>[] = []
+  const serving = await serveOperator(path, {
+    ...operations,
+    down() {
+      closing.push(Promise.resolve(serving[Symbol.asyncDispose]()))
+      return Promise.resolve()
+    },
+  })
+  const client = await operatorClient(path)
+  await client?.down('shop')
+  assert.equal(closing.length, 1)
+  await Promise.all(closing)
+  assert.equal(await operatorClient(path), null)
+  rmSync(dir, { recursive: true, force: true })
+})
+
 /** Asks as the entrance of SSH does: a connection that becomes a person's. */
 async function become(path: string, person: string): Promise<{ socket: Socket; first: string; all: string }> {
   const socket = connect(path)
