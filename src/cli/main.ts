@@ -17,6 +17,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   down: async () => (await import('./commands/down.ts')).downCommand,
   serve: async () => (await import('./commands/serve.ts')).serveCommand,
   deploy: async () => (await import('./commands/deploy.ts')).deployCommand,
+  access: async () => (await import('./commands/access.ts')).accessCommand,
+  audit: async () => (await import('./commands/audit.ts')).auditCommand,
   doctor: async () => (await import('./commands/doctor.ts')).doctorCommand,
 }
 

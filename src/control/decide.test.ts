@@ -90,7 +90,7 @@ class World {
         this.statuses.delete(id)
       }
       for (const { key, run } of decision.jobs) this.jobs.set(key, run)
-      const routes = JSON.stringify(routesOf(this.state()))
+      const routes = JSON.stringify(routesOf(this.state(), []))
       const retired = decision.put.some((record) => record.phase === 'retiring')
       if (retired || routes !== this.#routes) this.routeRevision += 1
       this.#routes = routes

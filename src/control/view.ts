@@ -11,6 +11,7 @@ import {
   partKey,
   resourceId,
 } from './state.ts'
+import type { AppTraffic, TrafficBook } from './traffic.ts'
 
 /** What is known of an app now, for people and commands. */
 export interface AppView {
@@ -27,6 +28,8 @@ export interface AppView {
     readonly status: AssignmentStatus | null
   }[]
   readonly routes: readonly Route[]
+  /** What has gone through the gateways, as they last told. */
+  readonly traffic: AppTraffic
   /** Whether anything of it runs, or will. */
   readonly running: boolean
 }
@@ -43,7 +46,12 @@ function resourceStatus(state: ControlState, app: string, part: ResourcePart): A
 }
 
 /** Everything of an app, as records say and nodes report; null when there is no such app. */
-export function viewOf(state: ControlState, routes: readonly Route[], name: string): AppView | null {
+export function viewOf(
+  state: ControlState,
+  routes: readonly Route[],
+  traffic: TrafficBook,
+  name: string,
+): AppView | null {
   const app = state.apps.get(name)
   if (app === undefined) return null
   const statusOf = (id: string): AssignmentStatus | null => state.statuses.get(id) ?? null
@@ -65,5 +73,6 @@ export function viewOf(state: ControlState, routes: readonly Route[], name: stri
       records.some((record) => !isOver(state, record)) ||
       resources.some(({ status }) => status !== null && status.phase !== 'stopped'),
     routes: routes.filter((route) => route.app === name),
+    traffic: traffic.of(name),
   }
 }

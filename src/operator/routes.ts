@@ -5,11 +5,11 @@
 import { z } from 'zod'
 import { parseGraph } from '../model/index.ts'
 import { badRequest } from './bad-request.ts'
-import type { Operations } from './operations.ts'
-import type { Answer, Route } from './route.ts'
 import { secretRoutes } from './secret-routes.ts'
-
-const value = (found: unknown): Answer => ({ kind: 'value', value: found })
+import { accessRoutes } from './access-routes.ts'
+import { intakeRoutes, needBundles } from './intake-routes.ts'
+import type { Operations } from './operations.ts'
+import { number, type Route, value } from './route.ts'
 
 /** Shortest and usual pause between two looks of somebody who watches. */
 const watchMs = { min: 100, usual: 500 } as const
@@ -20,12 +20,16 @@ const deployment = z.object({
   origin: z.string().nullable(),
 })
 
-export const routes: readonly Route[] = [
+const platformRoutes: readonly Route[] = [
   {
     method: 'GET',
     path: '/v1/platform',
     right: 'read',
-    answer: (operations) => value(operations.platform()),
+    filtered: true,
+    answer(operations, { caller }) {
+      const platform = operations.platform()
+      return value({ ...platform, apps: platform.apps.filter(({ app }) => caller.may('read', app)) })
+    },
   },
   {
     method: 'GET',
@@ -71,6 +75,7 @@ export const routes: readonly Route[] = [
       if (!parsed.success) throw badRequest(parsed.error.issues[0]?.message ?? 'not a deployment')
       const graph = await parseGraph(parsed.data.graph)
       if (graph.app !== path['app']) throw badRequest(`the graph is of ${graph.app}, the path says ${path['app']}`)
+      await needBundles(operations, Object.values(parsed.data.bundles))
       return value({ release: await operations.deploy({ ...parsed.data, graph }) })
     },
   },
@@ -92,8 +97,9 @@ export const routes: readonly Route[] = [
       return value({ removed: true })
     },
   },
-  ...secretRoutes,
 ]
+
+const routes: readonly Route[] = [...platformRoutes, ...intakeRoutes, ...secretRoutes, ...accessRoutes]
 
 /** The route of a request and the values in its path; null when there is none. */
 export function routeOf(method: string, pathname: string): { route: Route; path: Record<string, string> } | null {
@@ -128,12 +134,4 @@ async function* watched(
 ): AsyncIterable<unknown> {
   yield operations.status(app)
   for await (const _ of operations.changes(intervalMs, signal)) yield operations.status(app)
-}
-
-function number(query: URLSearchParams, name: string): number | null {
-  const text = query.get(name)
-  if (text === null) return null
-  const found = Number(text)
-  if (!Number.isInteger(found) || found < 0) throw badRequest(`${name} must be a whole number, not ${text}`)
-  return found
 }

@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { type Assignment, assignmentSchema, type Plan, planSchema } from './plan.ts'
 import { type RouteTable, routeTableSchema } from './routes.ts'
 import { type AssignmentStatus, statusSchema } from './status.ts'
+import { type TrafficReport, trafficReportSchema } from './traffic.ts'
 
 /**
  * Version of these messages, and the oldest that control still speaks with: an upgrade goes node by node, so control is a
@@ -53,6 +54,8 @@ export type Upward =
    * for more as it takes them in, so that no more are under way than it can hold.
    */
   | { readonly type: 'fetch-bundle'; readonly digest: string; readonly from: number; readonly pieces: number }
+  /** From a gateway, once a second while there is something to tell. Since protocol 2. */
+  | { readonly type: 'traffic'; readonly report: TrafficReport }
 
 /** From control to an agent or gateway. */
 export type Downward =
@@ -103,6 +106,7 @@ export const upwardSchema: z.ZodType<Upward> = z.discriminatedUnion('type', [
     from: z.int().min(0),
     pieces: z.int().min(1).max(bundlePiecesMax),
   }),
+  z.object({ type: z.literal('traffic'), report: trafficReportSchema }),
 ])
 
 const ask: z.ZodType<Ask> = z.discriminatedUnion('kind', [
