@@ -445,6 +445,7 @@ class RunningAgent implements Agent {
     await this.#disconnect()
     for (const runner of this.#resources.values()) runner.leave()
     for (const domain of this.#domains.values()) await (await domain.catch(() => null))?.leave()
+    this.#memory.close()
     const handOver = { clock: this.#options.clock, ...handOverMs }
     const edges = Promise.all([...this.#instances.values()].map((runner) => runner.leave(handOver)))
     return { handedOver: edges.then(() => this.#exposures?.[Symbol.asyncDispose]()) }

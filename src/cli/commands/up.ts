@@ -127,7 +127,8 @@ async function run(
     processes: () => [{ role: 'platform', pid: process.pid }],
     apps: () => [{ app: graph.app, origin: dirname(appFile) }],
     down: () => {
-      stop.abort(new Error('stead down'))
+      // Not before the answer is out: the end closes the connection that it goes over.
+      setImmediate(() => stop.abort(new Error('stead down')))
       return Promise.resolve()
     },
     intake: null,
