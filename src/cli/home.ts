@@ -21,7 +21,6 @@ import {
 import { homedir, tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { messageOf, SteadError, systemCodeOf } from '../base/index.ts'
-import { megabytes } from './terminal.ts'
 
 /** Version of everything under the state directory. 1: secrets in plain text in the records; they are moved when control starts. */
 const formatVersion = 2
@@ -29,6 +28,10 @@ const formatVersionOldest = 1
 
 /** Free space below which an app is not started: room for the programs of a database and for what it writes at first. */
 const freeBytesMin = 256 * 1024 ** 2
+
+function mebibytes(bytes: number): string {
+  return `${Math.floor(bytes / 1024 ** 2)}MiB`
+}
 
 export interface Home {
   /** Names this platform on the machine, where several may be. */
@@ -141,7 +144,7 @@ export function checkSpace(home: Home): void {
   if (freeBytes >= freeBytesMin) return
   throw new SteadError({
     code: 'cli.disk-full',
-    message: `the disk of ${home.stateRoot} has ${megabytes(freeBytes)} free, and an app needs ${megabytes(freeBytesMin)} to start`,
+    message: `the disk of ${home.stateRoot} has ${mebibytes(freeBytes)} free, and an app needs ${mebibytes(freeBytesMin)} to start`,
     hint: 'Make room, or set STEAD_STATE to a directory on a larger disk. Nothing was started.',
     retry: 'later',
   })
