@@ -8,25 +8,32 @@ import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { assert, jsonEqual, messageOf, sleep, SteadError } from '../base/index.ts'
 import type { Domain } from '../domain/index.ts'
-import type { Endpoint, Target } from '../network/index.ts'
+import { type Endpoint, NameLookup, type Target } from '../network/index.ts'
 import {
+  type Ask,
   type Assignment,
   type AssignmentStatus,
   type Downward,
   downwardSchema,
   type Edge,
+  type Incident,
   type Plan,
   protocolVersion,
   type Upward,
 } from '../protocol/index.ts'
+import { syscallName } from '../sandbox/index.ts'
 import { type Box, openBox } from '../secrets/index.ts'
 import { type Channel, dialForever, type TransportAddress } from '../transport/index.ts'
 import { Answers } from './answers.ts'
 import { Attempts } from './attempts.ts'
+import { breakableOf } from './breakable.ts'
 import { Breaking } from './breaking.ts'
 import { Exposures } from './expose.ts'
+import { notFrozen } from './containment.ts'
 import { Delivery } from './delivery.ts'
 import { BundleFetcher } from './fetch.ts'
+import { Incidents } from './incidents.ts'
+import { type EndedBySystemCall, followKernelLog } from './kernel-log.ts'
 import { InstanceRunner, type Surroundings } from './instance.ts'
 import { KnownValues } from './known-values.ts'
 import { MemoryFiles } from './memory-files.ts'
@@ -78,6 +85,10 @@ class RunningAgent implements Agent {
   readonly #domains = new Map<string, Promise<Domain>>()
   readonly #answers: Answers
   readonly #fetcher: BundleFetcher
+  readonly #incidents: Incidents
+  readonly #surroundings: Surroundings
+  /** Open while instances with tripwires are here. */
+  #kernelLog: Disposable | null = null
   /** The ways in from other nodes; null where there are none. */
   readonly #exposures: Exposures | null
   readonly #breaking: Breaking
@@ -93,7 +104,6 @@ class RunningAgent implements Agent {
   #timer: Disposable | null = null
   #reported = new Map<string, AssignmentStatus>()
   #reportSoon = false
-  #toldFaults = ''
   #reports = 0
   #leaving = false
 
@@ -108,18 +118,25 @@ class RunningAgent implements Agent {
       sandbox: this.#known.hiddenFrom(options.sandbox),
       openBundle: async (digest) => (await options.openBundle(digest)) ?? this.#fetcher.fetch(digest),
     }
-    const breakable = {
-      kill: (app: string, part: string) => this.#kill(app, part),
-      reset: (app: string, part: string, uses: string) =>
-        this.#instancesOf(app, part).reduce((sum, runner) => sum + runner.reset(uses), 0),
-      domain: (app: string) => this.#domain(app),
-      changed: () => this.#changed(),
-    }
+    const domain = (app: string): Promise<Domain> => this.#domain(app)
+    const breakable = breakableOf(this.#instances, this.#resources, domain, () => this.#changed())
     this.#breaking = new Breaking(join(options.stateDir, 'faults.json'), options.clock, breakable, options.onNotice)
+    this.#incidents = new Incidents(join(options.stateDir, 'incidents'), options.clock, options.random)
+    this.#surroundings = {
+      targets: (edge) => this.#targets(edge),
+      missing: (edge, consumer) => this.#missing(edge, consumer),
+      held: ({ app, part }) => this.#breaking.held(app, part),
+      refuses: ({ app, part }, edge) => this.#breaking.refuses(app, part, edge.part),
+      changed: () => this.#changed(),
+      names: new NameLookup({ clock: options.clock }),
+      incidents: this.#incidents,
+      redact: (text) => this.#known.redact(text),
+    }
     this.#answers = new Answers({
       breaking: this.#breaking,
       attempts: (id) => (this.#instances.get(id) ?? this.#resources.get(id))?.attempts ?? null,
       deleteData: (app) => this.#deleteData(app),
+      incidents: (ask) => this.#incidentsOf(ask),
     })
     this.#planPath = join(options.stateDir, 'plan.json')
     this.#plan = readPlan(this.#planPath, box) ?? { epoch: 0, revision: 0, assignments: [] }
@@ -147,7 +164,7 @@ class RunningAgent implements Agent {
         this.#channel = channel
         this.#told = false
         channel.send({ type: 'hello', protocol: protocolVersion, role: 'agent', name })
-        this.#toldFaults = ''
+        this.#breaking.tellAgain()
         this.#report(true)
         this.#reportFaults()
       },
@@ -163,7 +180,8 @@ class RunningAgent implements Agent {
     })
     const tick = (): void => {
       this.#reports += 1
-      if (this.#reports % reportsPerMeasure === 1) void this.#measure()
+      if (this.#reports % reportsPerMeasure === 1)
+        for (const runner of [...this.#instances.values(), ...this.#resources.values()]) void runner.measure()
       this.#report(false)
       this.#sendApplied()
       this.#timer = clock.after(reportMs, tick)
@@ -225,22 +243,7 @@ class RunningAgent implements Agent {
     for (const assignment of [...servers, ...instances]) this.#assign(assignment)
     for (const [id, runner] of this.#instances) if (!planned.has(id)) this.#remove(id, () => this.#endInstance(runner))
     for (const [id, runner] of this.#resources) if (!planned.has(id)) this.#remove(id, () => this.#endResource(runner))
-    const wanted = this.#plan.assignments.filter((assignment) => assignment.wanted)
-    void this.#breaking.keepOnly(new Set(wanted.map(({ app }) => app)))
-  }
-
-  #instancesOf(app: string, part: string): InstanceRunner[] {
-    return [...this.#instances.values()].filter(({ assignment }) => assignment.app === app && assignment.part === part)
-  }
-
-  #kill(app: string, part: string): number {
-    const server = this.#resources.get(`${app}.${part}`)
-    const runners = [...this.#instancesOf(app, part), ...(server === undefined ? [] : [server])]
-    return runners.filter((runner) => runner.killNow()).length
-  }
-
-  async #measure(): Promise<void> {
-    await Promise.all([...this.#instances.values(), ...this.#resources.values()].map((runner) => runner.measure()))
+    void this.#breaking.keepOnly(this.#plan.assignments)
   }
 
   #assign(assignment: Assignment): void {
@@ -272,6 +275,8 @@ class RunningAgent implements Agent {
     const runner = new InstanceRunner(assignment, this.#options, this.#surroundings, this.#delivery)
     this.#instances.set(assignment.id, runner)
     if (assignment.http !== null || assignment.ready.kind === 'tcp') this.#expose(assignment.id)
+    if (runner.containment.isOn)
+      this.#kernelLog ??= followKernelLog(this.#options.clock, (ended) => this.#endedBySystemCall(ended))
     this.#look(this.#servers().then(() => runner.begin()))
   }
 
@@ -348,14 +353,6 @@ class RunningAgent implements Agent {
     return swept
   }
 
-  readonly #surroundings: Surroundings = {
-    targets: (edge) => this.#targets(edge),
-    missing: (edge, consumer) => this.#missing(edge, consumer),
-    held: ({ app, part }) => this.#breaking.held(app, part),
-    refuses: ({ app, part }, edge) => this.#breaking.refuses(app, part, edge.part),
-    changed: () => this.#changed(),
-  }
-
   /** Where an assignment listens on this node; null when it is not here, or not ready. */
   #local(id: string): Endpoint | null {
     const resource = this.#resources.get(id)
@@ -414,11 +411,8 @@ class RunningAgent implements Agent {
   }
 
   #reportFaults(): void {
-    const faults = this.#breaking.statuses()
-    const text = JSON.stringify(faults)
-    if (this.#channel === null || text === this.#toldFaults || (faults.length === 0 && this.#toldFaults === '')) return
-    this.#channel.send({ type: 'faults', faults })
-    this.#toldFaults = text
+    const faults = this.#channel === null ? null : this.#breaking.news()
+    if (faults !== null) this.#channel?.send({ type: 'faults', faults })
   }
 
   #sendApplied(): void {
@@ -426,6 +420,25 @@ class RunningAgent implements Agent {
     if (!this.#told) return
     const busy = new Set([...this.#instances.values()].flatMap((runner) => runner.busy()))
     this.#channel?.send({ type: 'applied', revision: this.#plan.revision, busy: [...busy] })
+  }
+
+  /** All instances of a part on this node have one user: which of them it was is not known, so each is contained. */
+  #endedBySystemCall({ hostUid, pid, call }: EndedBySystemCall): void {
+    const name = syscallName(call, process.arch === 'arm64' ? 'arm64' : 'x64') ?? `number ${call}`
+    for (const { assignment, containment } of this.#instances.values())
+      if (assignment.hostUid === hostUid)
+        containment.trip('system-call', `its process ${pid} was ended for the system call ${name}`)
+  }
+
+  /** Throws `agent.not-frozen`. */
+  async #incidentsOf({ app, act, incident }: Extract<Ask, { kind: 'incidents' }>): Promise<readonly Incident[]> {
+    const found = this.#incidents.list(app).filter(({ id }) => incident === null || id === incident)
+    if (act === 'list') return found
+    const containment = this.#instances.get(found[0]?.instance ?? '')?.containment
+    if (incident === null || containment === undefined) throw notFrozen(incident ?? 'that was not named')
+    if (act === 'release') await containment.release(incident)
+    else containment.end(incident)
+    return this.#incidents.list(app).filter(({ id }) => id === incident)
   }
 
   /** Deletes what an app has stored here. Throws `agent.in-use` while anything of it is there. */
@@ -451,6 +464,7 @@ class RunningAgent implements Agent {
     this.#leaving = true
     this.#timer?.[Symbol.dispose]()
     this.#breaking.leave()
+    this.#kernelLog?.[Symbol.dispose]()
     this.#answers.abort()
     await this.#link?.[Symbol.asyncDispose]()
     this.#channel = null
@@ -461,6 +475,7 @@ class RunningAgent implements Agent {
     await this.#disconnect()
     for (const runner of this.#resources.values()) runner.leave()
     for (const domain of this.#domains.values()) await (await domain.catch(() => null))?.leave()
+    this.#memory.close()
     const handOver = { clock: this.#options.clock, ...handOverMs }
     const edges = Promise.all([...this.#instances.values()].map((runner) => runner.leave(handOver)))
     return { handedOver: edges.then(() => this.#exposures?.[Symbol.asyncDispose]()) }

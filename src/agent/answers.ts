@@ -3,7 +3,7 @@
  * Invariant: at most `asksMax` are open; one more is refused.
  */
 import { messageOf } from '../base/index.ts'
-import type { Ask, LogLine, Upward } from '../protocol/index.ts'
+import type { Ask, Incident, LogLine, Upward } from '../protocol/index.ts'
 import type { Attempts } from './attempts.ts'
 import type { Breaking } from './breaking.ts'
 
@@ -15,6 +15,8 @@ export interface AnswerSources {
   readonly attempts: (assignment: string) => Attempts | null
   readonly deleteData: (app: string) => Promise<void>
   readonly breaking: Pick<Breaking, 'take' | 'heal'>
+  /** The incidents of an app, after what was asked has been done to the instance of one. */
+  readonly incidents: (ask: Extract<Ask, { kind: 'incidents' }>) => Promise<readonly Incident[]>
 }
 
 export class Answers {
@@ -37,7 +39,10 @@ export class Answers {
       if (ask.kind === 'delete-data') await this.#sources.deleteData(ask.app)
       else if (ask.kind === 'break') await this.#sources.breaking.take(ask.lease)
       else if (ask.kind === 'heal') await this.#sources.breaking.heal(ask.fault)
-      else for await (const line of this.#output(ask, abort.signal)) piece([line], false)
+      else if (ask.kind === 'incidents') {
+        for (const one of await this.#sources.incidents(ask))
+          piece([{ assignment: one.instance, timeMs: one.timeMs, text: JSON.stringify(one) }], false)
+      } else for await (const line of this.#output(ask, abort.signal)) piece([line], false)
       piece([], true)
     } catch (error) {
       piece([], true, messageOf(error))
@@ -50,7 +55,7 @@ export class Answers {
     const attempts = this.#sources.attempts(ask.assignment)
     if (attempts === null) throw new Error(`${ask.assignment} is not on this node`)
     const options = { follow: ask.follow, signal, ...(ask.tail === null ? {} : { tail: ask.tail }) }
-    for await (const { timeMs, text } of attempts.output(options)) yield { assignment: ask.assignment, timeMs, text }
+    for await (const line of attempts.output(options)) yield { assignment: ask.assignment, ...line }
   }
 
   /** Ends all that is open: control is gone, or this agent goes. */

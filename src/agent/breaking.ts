@@ -45,6 +45,7 @@ export class Breaking {
   readonly #breakable: Breakable
   readonly #onNotice: (text: string) => void
   #faults: Faults = noFaults
+  #told = ''
   #timer: Disposable | null = null
 
   constructor(path: string, clock: Clock, breakable: Breakable, onNotice: (text: string) => void) {
@@ -58,6 +59,20 @@ export class Breaking {
 
   statuses(): readonly FaultStatus[] {
     return statusesOf(this.#faults)
+  }
+
+  /** All of them, when there is something that was not told yet; else null. */
+  news(): readonly FaultStatus[] | null {
+    const statuses = this.statuses()
+    const text = JSON.stringify(statuses)
+    if (text === this.#told || (statuses.length === 0 && this.#told === '')) return null
+    this.#told = text
+    return statuses
+  }
+
+  /** Whoever was told is gone. */
+  tellAgain(): void {
+    this.#told = ''
   }
 
   /** Whether a part is kept from running. */
@@ -95,9 +110,10 @@ export class Breaking {
     await this.#end(this.#faults.lasting.map(({ status }) => status).filter((status) => status.id === id))
   }
 
-  /** Heals everything of the apps that are not wanted any more. */
-  async keepOnly(apps: ReadonlySet<string>): Promise<void> {
-    await this.#end(this.#faults.lasting.map(({ status }) => status).filter(({ app }) => !apps.has(app)))
+  /** Heals everything of apps of which nothing is wanted any more. */
+  async keepOnly(assignments: readonly { readonly app: string; readonly wanted: boolean }[]): Promise<void> {
+    const wanted = (app: string): boolean => assignments.some((one) => one.wanted && one.app === app)
+    await this.#end(this.#faults.lasting.map(({ status }) => status).filter(({ app }) => !wanted(app)))
   }
 
   leave(): void {

@@ -139,9 +139,12 @@ suite('breaking', () => {
     await breaking.heal('a')
     assert.ok(!breaking.held('shop', 'web'))
     await breaking.take(lease('b', kill))
-    await breaking.keepOnly(new Set(['shop']))
+    await breaking.keepOnly([{ app: 'shop', wanted: true }])
     assert.ok(breaking.held('shop', 'web'))
-    await breaking.keepOnly(new Set(['other']))
+    await breaking.keepOnly([
+      { app: 'shop', wanted: false },
+      { app: 'other', wanted: true },
+    ])
     assert.ok(!breaking.held('shop', 'web'))
   })
 

@@ -10,7 +10,12 @@ import { note, print, type Steps } from './terminal.ts'
 
 /** Starts the same command again in the background and waits until it is ready or has failed. Throws `cli.start-failed`. */
 export async function startDetached(
-  options: { readonly directory: string; readonly port: number; readonly dashboardPort: number | null },
+  options: {
+    readonly directory: string
+    readonly port: number
+    readonly tls: boolean
+    readonly dashboardPort: number | null
+  },
   home: Home,
   steps: Steps,
 ): Promise<ExitCode> {
@@ -26,6 +31,7 @@ export async function startDetached(
     options.directory,
     '--port',
     String(options.port),
+    ...(options.tls ? ['--tls'] : []),
     ...(options.dashboardPort === null ? [] : ['--dashboard-port', String(options.dashboardPort)]),
   ]
   const child = spawn(process.execPath, argv, { detached: true, stdio: ['ignore', log, log] })

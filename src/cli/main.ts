@@ -18,9 +18,14 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   down: async () => (await import('./commands/down.ts')).downCommand,
   serve: async () => (await import('./commands/serve.ts')).serveCommand,
   deploy: async () => (await import('./commands/deploy.ts')).deployCommand,
+  incidents: async () => (await import('./commands/incidents.ts')).incidentsCommand,
   access: async () => (await import('./commands/access.ts')).accessCommand,
   audit: async () => (await import('./commands/audit.ts')).auditCommand,
   doctor: async () => (await import('./commands/doctor.ts')).doctorCommand,
+  check: async () => (await import('./commands/check.ts')).checkCommand,
+  uptime: async () => (await import('./commands/uptime.ts')).uptimeCommand,
+  versions: async () => (await import('./commands/versions.ts')).versionsCommand,
+  prices: async () => (await import('./commands/prices.ts')).pricesCommand,
 }
 
 /** The commands, one a line. */
@@ -74,6 +79,12 @@ function explain(thrown: unknown, json: boolean): ExitCode {
       ? exitCodes.notRunning
       : exitCodes.failed
 }
+
+// Who reads the output may have seen enough, as `head` has: that is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit()
+  throw error
+})
 
 const argv = process.argv.slice(2)
 process.exitCode = await main(argv).catch((error: unknown) => explain(error, argv.includes('--json')))

@@ -1,6 +1,6 @@
 /** Answers what is asked of the platform in this process, for `up` and for the daemon alike. */
 import { setTimeout as pause } from 'node:timers/promises'
-import { SteadError } from '../base/index.ts'
+import { assert, SteadError } from '../base/index.ts'
 import type { Dashboard } from '../dashboard/index.ts'
 import { type Deployment, type Intake, type Operations, unknownApp } from '../operator/index.ts'
 import { logsOf } from './log-streams.ts'
@@ -11,7 +11,7 @@ import { version } from './version.ts'
 
 export interface Answering {
   readonly mode: 'up' | 'serve'
-  readonly platform: Pick<Platform, 'port' | 'view' | 'logs' | 'onChange' | 'secrets' | 'breakPart' | 'heal'>
+  readonly platform: Pick<Platform, 'port' | 'tls' | 'view' | 'logs' | 'onChange' | 'secrets' | 'incidents' | 'faults'>
   readonly machine: () => MachineDescription
   /** The processes of the platform, by what they do; null where one does not run. */
   readonly processes: () => readonly { readonly role: string; readonly pid: number | null }[]
@@ -54,12 +54,18 @@ export function operationsOf(answering: Answering): Operations {
     },
     logs: (app, part, options) => logsOf(platform, known(app), part, options),
     changes: (intervalMs, signal) => changes(platform, intervalMs, signal),
+    incidents: async (app) => platform.incidents(known(app)),
+    async settle(app, incident, how) {
+      const [settled] = await platform.incidents(known(app), { kind: how, incident })
+      assert(settled !== undefined, 'a node answers with the incident that it has settled')
+      return settled
+    },
     intake: answering.intake,
     deploy,
     down: (app) => answering.down(known(app)),
     remove: (app) => answering.remove(known(app)),
-    breakPart: async (app, { fault, leaseMs }) => platform.breakPart(known(app), fault, leaseMs),
-    heal: async (app, fault) => platform.heal(known(app), fault),
+    breakPart: async (app, { fault, leaseMs }) => platform.faults.break(known(app), fault, leaseMs),
+    heal: async (app, fault) => platform.faults.heal(known(app), fault),
     dashboardLogin(caller) {
       const dashboard = answering.dashboard()
       if (dashboard !== null) return dashboard.login(caller)

@@ -3,7 +3,7 @@
  * durable. Pure but for `take`, which the caller runs after the write.
  */
 import { jsonEqual, SteadError } from '../base/index.ts'
-import type { Graph } from '../model/index.ts'
+import { type Graph, showWay } from '../model/index.ts'
 import type { Operation } from '../store/index.ts'
 import { keys, newIdentities, put, type Records } from './records.ts'
 import type { DesiredApp, NodeView } from './state.ts'
@@ -67,11 +67,13 @@ export function removeChange(records: Records, name: string): Change {
   const gone = {
     identities: under(records.identities),
     jobs: under(records.jobs),
+    incidents: [...records.incidents.values()].filter(({ app }) => app === name).map(({ id }) => id),
   }
   const stored = [
     ...gone.identities.map((key) => keys.identity(key)),
     ...gone.jobs.map((key) => keys.job(key)),
     ...instances.map((id) => keys.instance(id)),
+    ...gone.incidents.map((id) => keys.incident(id)),
     // Last: as long as the app is there, removing it can be asked for again.
     keys.app(name),
   ]
@@ -80,6 +82,7 @@ export function removeChange(records: Records, name: string): Change {
     take() {
       for (const key of gone.identities) records.identities.delete(key)
       for (const key of gone.jobs) records.jobs.delete(key)
+      for (const id of gone.incidents) records.incidents.delete(id)
       for (const id of instances) records.instances.delete(id)
       records.apps.delete(name)
     },
@@ -99,16 +102,19 @@ export function stillRuns(app: string): SteadError {
 function refuseTakenRoutes(records: Records, graph: Graph): void {
   for (const other of records.apps.values()) {
     if (other.graph.app === graph.app || !other.wanted) continue
-    const taken = graph.routes.find((route) =>
-      other.graph.routes.some(({ host, path }) => host === route.host && path === route.path),
-    )
+    const theirs = new Set(waysOf(other.graph))
+    const taken = waysOf(graph).find((way) => theirs.has(way))
     if (taken === undefined) continue
     throw new SteadError({
       code: 'control.route-taken',
-      message: `${taken.host}${taken.path} leads to the app ${other.graph.app} already`,
-      hint: 'Stop that app, or give one of them another host.',
+      message: `${taken} leads to the app ${other.graph.app} already`,
+      hint: 'Stop that app, or give one of them another host or port.',
     })
   }
+}
+
+function waysOf({ routes, streams = [] }: Graph): string[] {
+  return [...routes.map(({ host, path }) => `${host}${path}`), ...streams.map(({ way }) => showWay(way))]
 }
 
 /** The connected node that is home to the fewest apps. Throws `control.no-node`. */

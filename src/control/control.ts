@@ -5,15 +5,15 @@
  * Invariant: what is told follows from records that are already durable; a turn that cannot write tells nothing.
  */
 import { assert, type Clock, isSteadError, jsonEqual, type Random, randomId, SteadError } from '../base/index.ts'
-import {
-  type Ask,
-  askSince,
-  type AssignmentStatus,
-  type Downward,
-  type Fault,
-  type LogLine,
-  type Route,
-  type Upward,
+import type {
+  Ask,
+  AssignmentStatus,
+  Downward,
+  Incident,
+  LogLine,
+  Route,
+  StreamRoute,
+  Upward,
 } from '../protocol/index.ts'
 import { type KeySource, openVault, type SecretRead, type Vault } from '../secrets/index.ts'
 import type { Condition, Lease, Operation, Store } from '../store/index.ts'
@@ -22,13 +22,15 @@ import { Asks } from './asks.ts'
 import { type Apply, applyChange, chooseHome, removeChange, stillRuns } from './changes.ts'
 import { decide } from './decide.ts'
 import { assignmentsOf, needsBundle, nodeOf, nodesIn, type ResourceType, routesFor, routesOf } from './derive.ts'
+import { type IncidentAct, IncidentLog } from './incident-log.ts'
 import { moveSecrets } from './move-secrets.ts'
 import { NodeFaults } from './faults.ts'
-import { AgentPeer, GatewayPeer, refusalOf, refuse } from './peers.ts'
+import { ableTo, AgentPeer, GatewayPeer, refusalOf, refuse } from './peers.ts'
 import type { Credential } from './credentials.ts'
 import { controlLease, countStart, keys, loadRecords, put, type Records, write, writeAll } from './records.ts'
 import { openCredentials, Secrets } from './secrets.ts'
 import type { ControlState, GatewayView, NodeView } from './state.ts'
+import { streamsFor, streamsOf } from './streams.ts'
 import { TrafficBook } from './traffic.ts'
 import { type AppView, viewOf } from './view.ts'
 
@@ -71,13 +73,8 @@ export interface Control extends AsyncDisposable {
   /** Forgets an app that has stopped, and deletes its data. Throws `control.still-runs`, `control.node-away`, `control.ask-failed`. */
   remove(app: string): Promise<void>
   view(app: string): AppView | null
-  /**
-   * Breaks something of an app on purpose, on every node where it has a place; answers the fault's id. It heals by itself.
-   * Throws `control.unknown-part`, `control.fault-refused`, `control.node-away`, `control.ask-failed` in the node's words.
-   */
-  breakPart(app: string, fault: Fault, leaseMs: number): Promise<string>
-  /** Heals a fault before its time, wherever it lasts. */
-  heal(app: string, id: string): Promise<void>
+  /** Breaking things of apps on purpose. */
+  readonly faults: NodeFaults
   /** Setting, rotating, sharing secrets. */
   readonly secrets: Secrets
   apps(): readonly string[]
@@ -85,6 +82,11 @@ export interface Control extends AsyncDisposable {
   nodes(): readonly { readonly name: string; readonly connected: boolean }[]
   /** Calls `run` soon after something may have changed. */
   onChange(run: () => void): Disposable
+  /**
+   * The incidents of an app, from the nodes that are connected, the newest first. With `act` the frozen instance of one is
+   * let go on, or ended for good, first. Throws `control.unknown-incident`, `control.node-away`, `control.ask-failed`.
+   */
+  incidents(app: string, act?: IncidentAct): Promise<Incident[]>
   /** Output of an assignment, from the node that has it. Throws `control.node-away`, `control.ask-failed`. */
   logs(
     assignment: string,
@@ -135,8 +137,9 @@ class RunningControl implements Control {
   readonly #gatewayPeers = new Map<string, GatewayPeer>()
   readonly #traffic = new TrafficBook()
   readonly #listeners = new Set<() => void>()
+  readonly #incidentLog: IncidentLog
   readonly #asks: Asks
-  readonly #faults: NodeFaults
+  readonly faults: NodeFaults
   readonly #startedMs: number
   /** Nodes that have something to run and were not heard of yet, and until when they are waited for. */
   readonly #expected: Set<string>
@@ -144,6 +147,7 @@ class RunningControl implements Control {
   #lease: Lease
   #renewAtMs: number
   #routes: readonly Route[] | null = null
+  #streams: readonly StreamRoute[] = []
   #routeRevision: number
   #dirty = false
   /** The last change of the records that was asked for. */
@@ -166,8 +170,17 @@ class RunningControl implements Control {
     const exclusive = <T>(work: () => Promise<T>): Promise<T> => this.#exclusive(work)
     const own = { vault, random, types: options.types, state: () => this.#state(), exclusive, wake: () => this.#wake() }
     this.secrets = new Secrets(own, credentials)
+    this.#incidentLog = new IncidentLog({
+      known: records.incidents,
+      clock,
+      write: (operations) => writeAll(options.store, this.#lease, operations),
+      exclusive: (work) => this.#exclusive(work),
+      rotateAll: (app, part) => this.secrets.rotateAll(app, part),
+      isConnected: (node) => this.#agents.has(node),
+      askNode: (node, ask) => this.#ask(node, ask, new AbortController().signal),
+    })
     this.#asks = new Asks(random)
-    this.#faults = new NodeFaults(random, async (node, what) => {
+    this.faults = new NodeFaults(records, random, async (node, what) => {
       for await (const _ of this.#ask(node, what, new AbortController().signal));
     })
     this.#routeRevision = start * routeRevisionsPerStart
@@ -247,6 +260,7 @@ class RunningControl implements Control {
     }
     // What was not heard of yet looks as if it did not run; acting on that would replace what serves.
     if (this.#expected.size > 0 && clock.monotonicMs() < this.#settleUntilMs) return
+    await this.#incidentLog.take(this.#state())
     if (await this.secrets.turn(clock.nowMs())) this.#wake()
     const decision = decide(this.#state(), clock.nowMs(), (app, part) => `${app}.${part}.${randomId(random)}`)
     await writeAll(store, this.#lease, [
@@ -269,8 +283,10 @@ class RunningControl implements Control {
   #tell(retired: boolean): void {
     const state = this.#state()
     const routes = routesOf(state, this.#options.types)
-    if (retired || !jsonEqual(routes, this.#routes)) {
+    const streams = streamsOf(state)
+    if (retired || !jsonEqual(routes, this.#routes) || !jsonEqual(streams, this.#streams)) {
       this.#routes = routes
+      this.#streams = streams
       this.#routeRevision += 1
     }
     for (const [name, peer] of this.#agents) {
@@ -279,8 +295,10 @@ class RunningControl implements Control {
       peer.tell(this.#lease.epoch, assignmentsOf(state, name, this.#options.types))
       this.#nodes.set(name, { ...view, toldRevision: peer.revision })
     }
-    for (const peer of this.#gatewayPeers.values())
-      peer.tell(this.#lease.epoch, this.#routeRevision, routesFor(routes, state, peer.name))
+    for (const peer of this.#gatewayPeers.values()) {
+      const own = { routes: routesFor(routes, state, peer.name), streams: streamsFor(streams, state, peer.name) }
+      peer.tell(this.#lease.epoch, { revision: this.#routeRevision, ...own })
+    }
   }
 
   accept(channel: Channel<Downward>): (message: Upward) => void {
@@ -374,7 +392,7 @@ class RunningControl implements Control {
       case 'answer':
         return this.#asks.receive(name, message)
       case 'faults':
-        return this.#faults.hear(name, message.faults)
+        return this.faults.hear(name, message.faults)
       case 'fetch-bundle':
         return peer.bundles.send(message)
       case 'traffic':
@@ -437,18 +455,7 @@ class RunningControl implements Control {
   }
 
   view(name: string): AppView | null {
-    return viewOf(this.#state(), this.#routes ?? [], { traffic: this.#traffic, faults: this.#faults }, name)
-  }
-
-  async breakPart(name: string, fault: Fault, leaseMs: number): Promise<string> {
-    const app = this.#records.apps.get(name)
-    assert(app !== undefined, 'what is broken is of an app that is there')
-    const instances = [...this.#records.instances.values()].filter((record) => record.app === name)
-    return this.#faults.break(app, instances, fault, leaseMs)
-  }
-
-  heal(name: string, id: string): Promise<void> {
-    return this.#faults.heal(name, id)
+    return viewOf(this.#state(), this.#routes ?? [], { traffic: this.#traffic, faults: this.faults }, name)
   }
 
   onChange(run: () => void): Disposable {
@@ -464,24 +471,13 @@ class RunningControl implements Control {
     return this.#ask(node, { kind: 'logs', assignment, tail, follow }, signal)
   }
 
+  incidents(app: string, act?: IncidentAct): Promise<Incident[]> {
+    return this.#incidentLog.ask(app, act)
+  }
+
   /** Asks a node. Throws `control.node-away`, `control.ask-failed`. */
   async *#ask(node: string, what: Exclude<Ask, { kind: 'cancel' }>, signal: AbortSignal): AsyncIterable<LogLine> {
-    const peer = this.#agents.get(node)
-    if (peer === undefined) {
-      throw new SteadError({
-        code: 'control.node-away',
-        message: `node ${node} is not connected, and only it can answer`,
-        hint: 'It is asked again when it has come back; see `stead status`.',
-        retry: 'later',
-      })
-    }
-    if (peer.protocol < askSince[what.kind]) {
-      throw new SteadError({
-        code: 'control.older-node',
-        message: `node ${node} runs an older Stead that cannot do this`,
-        hint: 'Upgrade it, then try again.',
-      })
-    }
+    const peer = ableTo(what.kind, node, this.#agents.get(node))
     yield* this.#asks.ask(peer.name, (id, ask) => peer.channel.send({ type: 'ask', id, ask }), what, signal)
   }
 

@@ -19,6 +19,7 @@ import {
   type InstanceRecord,
   isCurrent,
   isOver,
+  isSetAside,
   type JobRun,
   partKey,
 } from './state.ts'
@@ -58,7 +59,7 @@ export function decide(state: ControlState, nowMs: number, newId: (app: string, 
       byPart.delete(key)
       const pins = currentPins(state.credentials, appName, app.graph.parts, part)
       const create = (): void => {
-        const node = nodeFor(state, app, part, put)
+        const node = nodeFor(state, app, part, pins, put)
         if (node !== null) put.push(newInstance(newId(appName, part.name), appName, app, part, node, pins, nowMs))
       }
       if (part.kind === 'service') serviceChanges(state, app, part, own, pins, nowMs, put, create)
@@ -145,7 +146,11 @@ function serviceChanges(
     return
   }
   // What is lost stays a record: its node is told what to do with it when it comes back.
-  const active = own.filter((instance) => instance.phase === 'active' && !isLost(state, instance, nowMs))
+  const active = own.filter(
+    (instance) => instance.phase === 'active' && !isLost(state, instance, nowMs) && !isSetAside(state, instance),
+  )
+  for (const instance of own)
+    if (isSetAside(state, instance) && isOver(state, instance)) retire(state, instance, nowMs, put)
   // What takes a new secret as it runs does so; everything else is replaced for it.
   const refreshed = new Map(active.map((instance) => [instance.id, refresh(state, app, instance, pins, put)]))
   const isFresh = (instance: InstanceRecord): boolean =>
@@ -236,12 +241,22 @@ function isUnused(state: ControlState, instance: InstanceRecord, nowMs: number):
 }
 
 /** The connected node with the fewest instances of the part as it is now, then with the fewest at all; null without one. */
-function nodeFor(state: ControlState, app: DesiredApp, part: Part, put: readonly InstanceRecord[]): string | null {
+function nodeFor(
+  state: ControlState,
+  app: DesiredApp,
+  part: Part,
+  pins: Pins,
+  put: readonly InstanceRecord[],
+): string | null {
   const active = [...state.instances.values(), ...put].filter((instance) => instance.phase === 'active')
   const count = (node: string, which: readonly InstanceRecord[]): number =>
     which.filter((instance) => instance.node === node).length
   const alike = active.filter(
-    (instance) => instance.app === app.graph.app && instance.part.name === part.name && isCurrent(app, part, instance),
+    (instance) =>
+      instance.app === app.graph.app &&
+      instance.part.name === part.name &&
+      isCurrent(app, part, instance) &&
+      !pinsDiffer(instance.secrets, pins),
   )
   const nodes = [...state.nodes].filter(([, view]) => view.connected).map(([name]) => name)
   const order = (a: string, b: string): number =>

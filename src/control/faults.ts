@@ -5,7 +5,8 @@
 import { type Random, randomId, SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
 import type { Ask, Fault, FaultCounts, FaultStatus } from '../protocol/index.ts'
-import type { DesiredApp, InstanceRecord } from './state.ts'
+import type { Records } from './records.ts'
+import type { InstanceRecord } from './state.ts'
 
 /** Has a node do something; resolves when it has. */
 export type Order = (node: string, what: Extract<Ask, { kind: 'break' | 'heal' }>) => Promise<void>
@@ -13,10 +14,12 @@ export type Order = (node: string, what: Extract<Ask, { kind: 'break' | 'heal' }
 export class NodeFaults {
   /** By node, as it said last. */
   readonly #told = new Map<string, readonly FaultStatus[]>()
+  readonly #records: Pick<Records, 'apps' | 'instances'>
   readonly #random: Random
   readonly #order: Order
 
-  constructor(random: Random, order: Order) {
+  constructor(records: Pick<Records, 'apps' | 'instances'>, random: Random, order: Order) {
+    this.#records = records
     this.#random = random
     this.#order = order
   }
@@ -29,10 +32,15 @@ export class NodeFaults {
     return merged(app, this.#told.values())
   }
 
-  /** Breaks something on every node where it has a place; answers the fault's id. `instances` are the app's. */
-  async break(app: DesiredApp, instances: readonly InstanceRecord[], fault: Fault, leaseMs: number): Promise<string> {
-    const { graph, home, wanted } = app
-    if (!wanted) throw refused(`${graph.app} does not run`)
+  /**
+   * Breaks something of an app on every node where it has a place; answers the fault's id. It heals by itself. Throws
+   * `control.unknown-part`, `control.fault-refused`, `control.node-away`, `control.ask-failed` in the node's words.
+   */
+  async break(name: string, fault: Fault, leaseMs: number): Promise<string> {
+    const app = this.#records.apps.get(name)
+    if (app?.wanted !== true) throw refused(`${name} does not run`)
+    const { graph, home } = app
+    const instances = [...this.#records.instances.values()].filter((record) => record.app === name)
     const lease = { id: randomId(this.#random), app: graph.app, fault, leaseMs }
     const nodes = nodesOf(fault, graph, home, instances)
     await Promise.all(nodes.map((node) => this.#order(node, { kind: 'break', lease })))

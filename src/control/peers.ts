@@ -2,13 +2,15 @@
  * The peers of control: for each connected agent and gateway, what it was told last, and the smallest message that brings
  * it up to date: a snapshot first, deltas then.
  */
-import { jsonEqual } from '../base/index.ts'
+import { jsonEqual, SteadError } from '../base/index.ts'
 import {
+  type Ask,
+  askSince,
   type Assignment,
   type Downward,
   protocolVersion,
   protocolVersionMin,
-  type Route,
+  type RouteTable,
   type Upward,
 } from '../protocol/index.ts'
 import type { Channel } from '../transport/index.ts'
@@ -71,11 +73,30 @@ export class GatewayPeer {
   }
 
   /** Tells the gateway the table, unless it has it. */
-  tell(epoch: number, revision: number, routes: readonly Route[]): void {
+  tell(epoch: number, { revision, routes, streams = [] }: RouteTable): void {
     if (this.#toldRevision === revision) return
     this.#toldRevision = revision
-    this.channel.send({ type: 'routes', epoch, table: { revision, routes } })
+    const more = streams.length === 0 ? {} : { streams }
+    this.channel.send({ type: 'routes', epoch, table: { revision, routes, ...more } })
   }
+}
+
+/** The agent of a node, when it can be asked this. Throws `control.node-away`, `control.older-node`. */
+export function ableTo(kind: Ask['kind'], node: string, peer: AgentPeer | undefined): AgentPeer {
+  if (peer === undefined) {
+    throw new SteadError({
+      code: 'control.node-away',
+      message: `node ${node} is not connected, and only it can answer`,
+      hint: 'It is asked again when it has come back; see `stead status`.',
+      retry: 'later',
+    })
+  }
+  if (peer.protocol >= askSince[kind]) return peer
+  throw new SteadError({
+    code: 'control.older-node',
+    message: `node ${node} runs an older Stead that cannot do this`,
+    hint: 'Upgrade it, then try again.',
+  })
 }
 
 /** What a peer is told that is not taken on, or no more. */

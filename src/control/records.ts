@@ -6,6 +6,7 @@ import { type Json, SteadError } from '../base/index.ts'
 import { type Graph, type JobPart, parseGraph, type ServicePart } from '../model/index.ts'
 import { type Lease, type Operation, operationsMax, type Store } from '../store/index.ts'
 import type { Pins } from './credentials.ts'
+import type { IncidentRecord } from './incidents.ts'
 import { type DesiredApp, type InstanceRecord, type JobRun, type PartIdentity, partKey } from './state.ts'
 
 /** Name of the lease that makes a control the only one. */
@@ -19,6 +20,7 @@ export const keys = {
   app: (app: string): string => `app/${app}`,
   instance: (id: string): string => `instance/${id}`,
   identity: (key: string): string => `identity/${key}`,
+  incident: (id: string): string => `incident/${id}`,
   job: (key: string): string => `job/${key}`,
   counters: 'counters',
   starts: 'starts',
@@ -36,6 +38,8 @@ export interface Records {
   readonly instances: Map<string, InstanceRecord>
   readonly identities: Map<string, PartIdentity>
   readonly jobs: Map<string, JobRun>
+  /** Incidents that have been acted on, by id. */
+  readonly incidents: Map<string, IncidentRecord>
   counters: Counters
 }
 
@@ -54,6 +58,7 @@ export async function loadRecords(store: Store): Promise<Records> {
     instances: new Map([...kept].map(([id, instance]) => [id, completed(instance)])),
     identities: await read<PartIdentity>('identity/'),
     jobs: await read<JobRun>('job/'),
+    incidents: await read<IncidentRecord>('incident/'),
     counters: (counters?.value as Counters | undefined) ?? { hostUid: hostUidMin, edges: {} },
   }
 }

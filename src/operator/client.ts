@@ -5,7 +5,7 @@ import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
-import type { LogLine } from '../protocol/index.ts'
+import type { Incident, LogLine } from '../protocol/index.ts'
 import type { PersonSummary } from './access-routes.ts'
 import type { LineFilter } from './audit-file.ts'
 import type { Line, Verdict } from './audit.ts'
@@ -30,6 +30,8 @@ export interface OperatorClient {
   watch(app: string, signal: AbortSignal): AsyncIterable<Status>
   graph(app: string): Promise<Graph>
   logs(app: string, part: string | null, options: LogOptions): AsyncIterable<LogLine>
+  incidents(app: string): Promise<readonly Incident[]>
+  settle(app: string, incident: string, how: 'release' | 'end'): Promise<Incident>
   deploy(deployment: Deployment): Promise<{ release: number }>
   down(app: string): Promise<void>
   remove(app: string): Promise<void>
@@ -90,6 +92,9 @@ export async function operatorClient(socketPath: string, token: string | null = 
       if (part !== null) query.set('part', part)
       return lines<LogLine>(at, app(name, `/logs?${query.toString()}`), signal)
     },
+    incidents: (name) => value<readonly Incident[]>(at, 'GET', app(name, '/incidents')),
+    settle: (name, incident, how) =>
+      value<Incident>(at, 'POST', app(name, `/incidents/${encodeURIComponent(incident)}/${how}`)),
     deploy: (deployment) => value<{ release: number }>(at, 'PUT', app(deployment.graph.app), deployment),
     async down(name) {
       await value(at, 'POST', app(name, '/down'))
@@ -170,6 +175,8 @@ async function value<T>(at: Address, method: string, path: string, body?: unknow
 /** Asks for JSON values, one a line. */
 async function* lines<T>(at: Address, path: string, signal: AbortSignal): AsyncIterable<T> {
   const answer = await ask(at, 'GET', path)
+  // A reader that was closed before it is read from never ends.
+  if (signal.aborted) return void answer.destroy()
   const reader = createInterface({ input: answer })
   // The reader does not end by itself with a stream that is cut off.
   const abort = (): void => {
@@ -177,7 +184,6 @@ async function* lines<T>(at: Address, path: string, signal: AbortSignal): AsyncI
     reader.close()
   }
   answer.once('close', () => reader.close())
-  if (signal.aborted) abort()
   signal.addEventListener('abort', abort, { once: true })
   try {
     for await (const line of reader) yield JSON.parse(line) as T

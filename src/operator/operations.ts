@@ -1,7 +1,7 @@
 /** What can be asked of a running platform, whoever asks and however it is carried. Data and one interface, no I/O. */
 import { SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
-import type { Fault, FaultStatus, LogLine, Phase } from '../protocol/index.ts'
+import type { AssignmentStatus, Fault, FaultStatus, Incident, LogLine, Phase } from '../protocol/index.ts'
 import type { Caller } from './caller.ts'
 import type { SecretOperations } from './secrets.ts'
 
@@ -80,6 +80,8 @@ export interface PartStatus {
   readonly memoryBytes: number | null
   /** Processor time used since it was started, seconds; null where nobody can tell. */
   readonly cpuSeconds: number | null
+  /** What it was refused outside, the newest first. */
+  readonly refused: NonNullable<AssignmentStatus['refused']>
 }
 
 export interface LogOptions {
@@ -151,6 +153,10 @@ export interface Operations {
   logs(app: string, part: string | null, options: LogOptions): AsyncIterable<LogLine>
   /** Yields whenever something may have changed, at most every `intervalMs`; ends with the signal. */
   changes(intervalMs: number, signal: AbortSignal): AsyncIterable<void>
+  /** What tripped the wires of an app's parts, the newest first. */
+  incidents(app: string): Promise<readonly Incident[]>
+  /** Lets the frozen instance of an incident go on, or ends it for good; answers the incident. Throws `control.unknown-incident`. */
+  settle(app: string, incident: string, how: 'release' | 'end'): Promise<Incident>
   /** Null: bundles are made by whoever runs it, and not brought. */
   readonly intake: Intake | null
   /** Takes on a deployment; answers the number of the release. */

@@ -14,7 +14,7 @@ import { type TrafficReport, trafficReportSchema } from './traffic.ts'
  * version ahead for a while. A peer outside these is refused by name. What is new in a version is a message or a field
  * that an older peer can do without, and control sends a new message only to a peer that knows it.
  */
-export const protocolVersion = 2
+export const protocolVersion = 3
 export const protocolVersionMin = 1
 
 /** Most faults that a node tells of, those that are over included. */
@@ -28,10 +28,20 @@ export type Ask =
   | { readonly kind: 'logs'; readonly assignment: string; readonly tail: number | null; readonly follow: boolean }
   /** Delete what an app has stored here, once nothing of it runs. Since protocol 2. */
   | { readonly kind: 'delete-data'; readonly app: string }
+  /**
+   * The incidents of an app on this node, each as a line with the whole of it as JSON; `release` lets the frozen instance of
+   * one go on first, `end` ends it for good. Since protocol 3.
+   */
+  | {
+      readonly kind: 'incidents'
+      readonly app: string
+      readonly act: 'list' | 'release' | 'end'
+      readonly incident: string | null
+    }
   | { readonly kind: 'cancel'; readonly ask: string }
-  /** Break something; answered once it is broken. It heals by itself. Since protocol 2. */
+  /** Break something; answered once it is broken. It heals by itself. Since protocol 3. */
   | { readonly kind: 'break'; readonly lease: FaultLease }
-  /** Heal a fault before its time. Since protocol 2. */
+  /** Heal a fault before its time. Since protocol 3. */
   | { readonly kind: 'heal'; readonly fault: string }
 
 /** The version of the protocol in which a node learned to answer each kind of ask. */
@@ -39,8 +49,9 @@ export const askSince: Readonly<Record<Ask['kind'], number>> = {
   logs: 1,
   cancel: 1,
   'delete-data': 2,
-  break: 2,
-  heal: 2,
+  incidents: 3,
+  break: 3,
+  heal: 3,
 }
 
 /** A line of an instance's output. */
@@ -48,6 +59,8 @@ export interface LogLine {
   readonly assignment: string
   readonly timeMs: number
   readonly text: string
+  /** The platform's own words about it, not what it printed: nothing that a program prints can have this. */
+  readonly by?: 'platform'
 }
 
 /** From an agent or gateway to control. */
@@ -97,7 +110,12 @@ export type Downward =
     }
   | { readonly type: 'refused'; readonly code: string; readonly message: string }
 
-const logLine = z.object({ assignment: z.string(), timeMs: z.number(), text: z.string() })
+const logLine = z.object({
+  assignment: z.string(),
+  timeMs: z.number(),
+  text: z.string(),
+  by: z.literal('platform').exactOptional(),
+})
 
 /** Validates what control receives. */
 export const upwardSchema: z.ZodType<Upward> = z.discriminatedUnion('type', [
@@ -129,6 +147,12 @@ export const upwardSchema: z.ZodType<Upward> = z.discriminatedUnion('type', [
 const ask: z.ZodType<Ask> = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('logs'), assignment: z.string(), tail: z.int().nullable(), follow: z.boolean() }),
   z.object({ kind: z.literal('delete-data'), app: z.string() }),
+  z.object({
+    kind: z.literal('incidents'),
+    app: z.string(),
+    act: z.enum(['list', 'release', 'end']),
+    incident: z.string().nullable(),
+  }),
   z.object({ kind: z.literal('cancel'), ask: z.string() }),
   z.object({ kind: z.literal('break'), lease: faultLeaseSchema }),
   z.object({ kind: z.literal('heal'), fault: z.string() }),

@@ -1,4 +1,5 @@
 /** `stead status`: what runs, and how it is. */
+import { describeRefusal, hintForRefusal } from '../../network/index.ts'
 import type { PartStatus, PlatformInfo, Status } from '../../operator/index.ts'
 import type { Command } from '../command.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
@@ -73,5 +74,20 @@ function printStatus(found: Status): void {
     part.reason?.split('\n')[0] ?? '',
   ])
   print(`\n${table([['PART', 'KIND', 'STATE', 'SINCE', 'MEMORY', '', ''].map((head) => paint('dim', head)), ...rows])}`)
+  printRefused(found.parts)
   for (const line of found.weaker) print(`\n${paint('yellow', 'weaker')} ${line}`)
+}
+
+/** What the parts tried outside and were refused, and what would allow it. */
+function printRefused(parts: readonly PartStatus[]): void {
+  if (parts.some(({ refused }) => refused.length > 0)) print('')
+  for (const { part, refused } of parts) {
+    for (const refusal of refused) {
+      const last = new Date(refusal.lastMs).toTimeString().slice(0, 8)
+      const times = refusal.count === 1 ? `at ${last}` : `${refusal.count} times, last ${last}`
+      print(`${paint('yellow', 'refused')} ${describeRefusal(part, refusal)} (${times})`)
+      const hint = hintForRefusal(part, refusal)
+      if (hint !== null) print(paint('dim', `  ${hint}`))
+    }
+  }
 }

@@ -1,5 +1,5 @@
 /** `stead up`: runs the app in a directory until Ctrl-C or `stead down`, and again from fresh bundles whenever it changes. */
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { messageOf, SteadError, systemClock, systemRandom } from '../../base/index.ts'
 import { type Dashboard, serveDashboard } from '../../dashboard/index.ts'
 import { findAppFile } from '../../evaluate/index.ts'
@@ -17,12 +17,14 @@ import { watchForChanges } from '../rollout.ts'
 import { announce, followStart, showLastLines } from '../starting.ts'
 import { urlsOf } from '../status.ts'
 import { duration, note, paint, print, Steps } from '../terminal.ts'
+import { localAuthorityDir, openWayInCertificates } from '../way-in-certificates.ts'
 
 export const upCommand: Command = {
   name: 'up',
   usage: '[DIR]',
   summary: 'run the app in DIR and keep it running',
   help: `  --port N             port of the way in (default 8080)
+  --tls                serve https, with certificates of this machine's own authority (plain http is sent on to it)
   --dashboard-port N   port of the dashboard (default 8090, or the next that is free)
   --detach             run in the background; stop it with \`stead down\`
   --json               one JSON object a line instead of text
@@ -30,13 +32,19 @@ export const upCommand: Command = {
   DIR is here when it is left out. Ctrl-C stops everything; the data stays. Changed files are bundled and rolled
   out by themselves.
   Example: stead up examples/shop --port 8081`,
-  options: { port: { type: 'string' }, 'dashboard-port': { type: 'string' }, detach: { type: 'boolean' } },
+  options: {
+    port: { type: 'string' },
+    tls: { type: 'boolean' },
+    'dashboard-port': { type: 'string' },
+    detach: { type: 'boolean' },
+  },
   argumentsMax: 1,
   run: (input) =>
     up({
       directory: input.arguments[0] ?? '.',
       port: input.number('port', 0, 65_535) ?? 8080,
       dashboardPort: input.number('dashboard-port', 0, 65_535),
+      tls: input.flag('tls'),
       json: input.json,
       detach: input.flag('detach'),
     }),
@@ -47,6 +55,7 @@ interface UpOptions {
   readonly port: number
   /** Null: the usual one, or the next that is free. */
   readonly dashboardPort: number | null
+  readonly tls: boolean
   readonly json: boolean
   readonly detach: boolean
 }
@@ -111,8 +120,15 @@ async function run(
     fatal = error
     stop.abort(error)
   }
+  const certificates = options.tls
+    ? await steps.run('open the local authority', (detail) => {
+        // Browsers and programs that do not trust it refuse: said each time.
+        detail(`trust ${join(localAuthorityDir(home), 'ca.pem')}`)
+        return openWayInCertificates('local', home, (text) => steps.say(text))
+      })
+    : null
   const platform = await steps.run(`take port ${options.port}`, () =>
-    startPlatform({ home, machine, port: options.port, onNotice: (text) => steps.say(text), onFatal }),
+    startPlatform({ home, machine, port: options.port, certificates, onNotice: (text) => steps.say(text), onFatal }),
   )
   let dashboard: Dashboard | null = null
   const operations = operationsOf({

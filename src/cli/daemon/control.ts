@@ -12,7 +12,7 @@ import { readDescription } from './description.ts'
 import { daemonOperations } from './operations.ts'
 import { graceMs, type RoleContext } from './role.ts'
 
-export async function runControl({ home, port, dashboardPort, stopped, say }: RoleContext): Promise<void> {
+export async function runControl({ home, port, tls, dashboardPort, stopped, say }: RoleContext): Promise<void> {
   const path = claimPath(home, 'control')
   await takeOver(path, graceMs)
   claim(path, version)
@@ -27,6 +27,7 @@ export async function runControl({ home, port, dashboardPort, stopped, say }: Ro
       control: running.control,
       bundles,
       port,
+      tls: tls !== null,
       machine: () => readDescription(home),
       dashboard: () => dashboard,
     })

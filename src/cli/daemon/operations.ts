@@ -20,20 +20,23 @@ export interface DaemonOptions {
   readonly control: Control
   readonly bundles: BundleStore
   readonly port: number
+  readonly tls: boolean
   readonly machine: () => MachineDescription
   /** Null while none is served. */
   readonly dashboard: () => Dashboard | null
 }
 
-export function daemonOperations({ home, control, bundles, port, machine, dashboard }: DaemonOptions): Operations {
+export function daemonOperations(options: DaemonOptions): Operations {
+  const { home, control, bundles, port, tls, machine, dashboard } = options
   const platform = {
     port,
+    tls,
     view: (app: string) => control.view(app),
     logs: control.logs.bind(control),
+    incidents: control.incidents.bind(control),
     secrets: control.secrets,
     onChange: (run: () => void) => control.onChange(run),
-    breakPart: control.breakPart.bind(control),
-    heal: control.heal.bind(control),
+    faults: control.faults,
   }
   return operationsOf({
     mode: 'serve',

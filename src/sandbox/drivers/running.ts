@@ -63,7 +63,8 @@ export class RunningSandbox implements Sandbox {
 
   async kill(): Promise<void> {
     if (this.#over) return
-    // A frozen process does not see its SIGKILL.
+    // A frozen process does not see its SIGKILL; it is there already when it goes on, so that it does nothing else first.
+    this.#killMembers()
     this.#continue()
     this.#killMembers()
     const late = Promise.withResolvers<never>()
@@ -92,6 +93,10 @@ export class RunningSandbox implements Sandbox {
       cpuSeconds: members.reduce((sum, member) => sum + member.cpuSeconds, 0),
       pids: members.length,
     }
+  }
+
+  members(): readonly number[] {
+    return this.#over ? [] : this.#members().map(({ pid }) => pid)
   }
 
   async #follow(): Promise<Exit> {
