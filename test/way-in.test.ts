@@ -1,14 +1,21 @@
-/** `stead up --tls`, whole: https and HTTP/2 by the local authority, gRPC's protocol to a part, and a port for TCP. */
+/**
+ * The way in as its users start it: `stead up --tls` (https and HTTP/2 by the local authority, gRPC's protocol to a part, a port
+ * for TCP), and `stead serve --tls` with certificates from files.
+ */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { readFileSync, statSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
-import { freePort, Workbench } from './command-line.ts'
+import { systemClock, systemRandom } from '../src/base/index.ts'
+import { localCertificates } from '../src/certificates/index.ts'
+import { eventually, freePort, Workbench } from './command-line.ts'
+import { DaemonBench } from './daemon-bench.ts'
 import { ask } from './gateway-rig.ts'
 import { appFile, server, web } from './small-app.ts'
-import { askHttp2, askTls, openHttp2 } from './tls-rig.ts'
+import { askHttp2, askTls, openHttp2, openTls } from './tls-rig.ts'
 
 const talk = `
   require('node:http2').createServer().on('stream', (stream, headers) => {
@@ -71,5 +78,67 @@ suite('the way in', () => {
     const next = Number(/https:\/\/small\.localhost:(\d+)/.exec(again.output())?.[1])
     assert.equal((await askTls({ port: next, roots }, { host: 'small.localhost' })).status, 200)
     assert.equal((await again.stop()).code, 0)
+  })
+
+  test('stead serve takes certificates from files, new ones too, and keeps its ports when its gateway dies', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'st-certificates-'))
+    try {
+      const authority = await localCertificates({ dir: join(dir, 'ca'), clock: systemClock, random: systemRandom })
+      const roots = readFileSync(authority.authorityFile, 'utf8')
+      const put = (): void => {
+        authority.want([])
+        authority.want(['small.localhost'])
+        const made = authority.find('small.localhost')
+        writeFileSync(join(dir, 'small.crt'), made?.chain ?? '')
+        writeFileSync(join(dir, 'small.key'), made?.key ?? '', { mode: 0o600 })
+      }
+      put()
+      const plain = await freePort()
+      await using daemon = await DaemonBench.start({}, ['--tls', `files:${dir}`, '--plain-port', String(plain)])
+      daemon.bench.write({ 'app.ts': appFile(web()), 'web/server.js': server })
+      await daemon.deploy('small')
+      const way = { port: daemon.port, roots }
+      const host = 'small.localhost'
+      const asked = (): Promise<number> =>
+        askTls(way, { host }).then(
+          ({ status }) => status,
+          () => 0,
+        )
+      await eventually('https answers', asked, (status) => status === 200)
+      const redirect = (): Promise<string> =>
+        ask(plain, { headers: { host } }).then(
+          ({ headers }) => String(headers.location),
+          () => '',
+        )
+      const location = `https://${host}:${daemon.port}/`
+      await eventually('plain http is sent on', redirect, (text) => text === location)
+      const status = await daemon.bench.stead('status', 'small', '--json')
+      assert.ok(status.stdout.includes(`https://${host}:${daemon.port}`), status.stdout)
+
+      const serial = async (): Promise<string> => {
+        const socket = await openTls(way, host)
+        const { serialNumber } = socket.getPeerCertificate()
+        socket.destroy()
+        return serialNumber
+      }
+      const [before, gateway] = [await serial(), daemon.pidOf('gateway')]
+      put()
+      await eventually('the new certificate', serial, (now) => now !== before)
+      assert.equal(daemon.pidOf('gateway'), gateway)
+      await daemon.kill('gateway')
+      await eventually('https answers again', asked, (answer) => answer === 200)
+      await eventually('and plain http too', redirect, (text) => text === location)
+    } finally {
+      rmSync(dir, { recursive: true })
+    }
+  })
+
+  test('words for --tls that mean nothing are refused', async () => {
+    await using bench = new Workbench()
+    for (const word of ['yes', 'files:', 'acme', 'acme:nobody', 'local:x']) {
+      const { code, stderr } = await bench.stead('serve', '--tls', word)
+      assert.equal(code, 2, stderr)
+      assert.match(stderr, /--tls must be local, files:DIR or acme:EMAIL, not '/)
+    }
   })
 })

@@ -50,7 +50,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
   const { home, machine, port, certificates = null, onNotice, onFatal } = options
   await using stack = new AsyncDisposableStack()
   if (certificates !== null) stack.use(certificates)
-  const gateway = stack.use(makeGateway(machine.network, { closeMs, certificates, onNotice }))
+  const gateway = stack.use(makeGateway(machine.network, { closeMs, host: '127.0.0.1', certificates, onNotice }))
   const bound = port === null ? null : await gateway.listen(port)
   const { control } = stack.use(await startControlRole(home, machine.providers.values(), machine.bundles, onFatal))
   stack.use(await startAgentRole(home, machine, onNotice))

@@ -18,6 +18,8 @@ export interface DoorsOptions {
   /** What takes TLS for a server name as it is; null when nothing does. */
   readonly passage: (host: string) => ((socket: Socket, begun: Buffer) => void) | null
   readonly onHttp2: Http2Serve
+  /** Counts a new connection; false when there is no place for it. */
+  readonly admit: (socket: Socket) => boolean
   /** A client that has not said in time what it speaks. */
   readonly onSilent: (socket: Socket) => void
   /** What somebody should know. */
@@ -40,10 +42,11 @@ export class Doors {
 
   /** Stands before a server of node:http that is about to listen. */
   guard(server: Server, tls: boolean): void {
-    const { certificates, serves, passage, onSilent, onNotice } = this.#options
+    const { certificates, serves, passage, admit, onSilent, onNotice } = this.#options
     const front = new Front(this.#core, {
       server,
       http2: this.#http2,
+      admit,
       onSilent,
       onNotice,
       onSecure: (socket, name) => this.#names.set(socket, name),

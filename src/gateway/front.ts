@@ -29,6 +29,8 @@ export interface FrontOptions {
   readonly http2: Http2Front
   /** Null: this port does not speak TLS. */
   readonly nameOf: ((serverName: string | null, socket: Socket) => NameAnswer) | null
+  /** Counts a new connection; false when there is no place for it. Only HTTP/1.1 can be told so in words, by its server. */
+  readonly admit: (socket: Socket) => boolean
   /** A connection has become one of TLS. */
   readonly onSecure: (socket: Socket, name: SecureName) => void
   /** A client that has not said in time what it speaks. */
@@ -77,12 +79,13 @@ export class Front {
 
   #look(socket: Socket): void {
     const { limits, clock } = this.#core
+    const admitted = this.#options.admit(socket)
     let seen: Buffer = Buffer.alloc(0)
     let wanted = 1
     const onData = (chunk: Buffer): void => {
       seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk])
       if (seen.length < wanted) return
-      wanted = this.#decide(socket, seen, settle)
+      wanted = this.#decide(socket, seen, settle, admitted)
       if (wanted > limits.helloBytesMax) this.#alert(socket, 'decode-error', settle)
     }
     const onGone = (): void => void settle().destroy()
@@ -98,13 +101,16 @@ export class Front {
   }
 
   /** Hands the connection on, or answers how many bytes it takes to know more. */
-  #decide(socket: Socket, seen: Buffer, settle: () => Socket): number {
-    if (this.#options.nameOf !== null && seen[0] === handshakeRecord) return this.#decideTls(socket, seen, settle)
+  #decide(socket: Socket, seen: Buffer, settle: () => Socket, admitted: boolean): number {
+    if (this.#options.nameOf !== null && seen[0] === handshakeRecord) {
+      return admitted ? this.#decideTls(socket, seen, settle) : this.#alert(socket, 'internal-error', settle)
+    }
     const length = Math.min(seen.length, preface.length)
     const prefixed = seen.compare(preface, 0, length, 0, length) === 0
     if (prefixed && seen.length < preface.length) return seen.length + 1
     settle().unshift(seen)
-    if (prefixed) this.#options.http2.take(socket)
+    if (prefixed && admitted) this.#options.http2.take(socket)
+    else if (prefixed) socket.destroy()
     else {
       this.#accept(socket)
       socket.resume()

@@ -72,11 +72,11 @@ interface Found {
   readonly target: string
   readonly headers: string[]
   readonly requestId: string
+  readonly answerHeaders: readonly string[]
   readonly traceId: string
   readonly key: string
   readonly setCookie: string | null
   readonly closes: boolean
-  readonly answerHeaders: readonly string[]
   /** What answers it in place of an instance. */
   readonly instead: Cause | RenderedProblem | null
 }
@@ -107,13 +107,13 @@ export class Gateway implements GatewayEngine {
   }
   readonly #core: Core
   readonly #table: LiveTable
-  readonly #meter = new TrafficMeter()
-  readonly #doorman: Doorman
-  /** Connections that came when there was no place: their first request is told so. */
-  readonly #turnedAway = new Set<string>()
   readonly #certificates: CertificateFinder | null
   readonly #doors: Doors
   readonly #streamPorts: StreamPorts
+  readonly #meter = new TrafficMeter()
+  readonly #doorman: Doorman
+  /** Connections that came when there was no place: their first request is told so. */
+  readonly #turnedAway = new WeakSet<object>()
   readonly #servers = new Set<Server>()
   readonly #exchanges = new Set<Exchange>()
   readonly #tunnels = new Set<TunnelFlight>()
@@ -139,6 +139,7 @@ export class Gateway implements GatewayEngine {
         const state = this.#table.matchName(host)
         return state === undefined ? null : (socket, begun) => this.#pass(socket, begun, state)
       },
+      admit: (socket) => this.#admit(socket),
       onHttp2: (request, response, connection) => {
         const expectsContinue = request.headers.expect?.toLowerCase() === '100-continue'
         this.#serve(request, response, expectsContinue, connection)
@@ -167,7 +168,6 @@ export class Gateway implements GatewayEngine {
     assert(!tls || this.#certificates !== null, 'a gateway that speaks TLS has certificates')
     const server = this.#createServer()
     this.#doors.guard(server, tls)
-    server.on('connection', (socket: Socket) => this.#admit(socket))
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     server.once('error', reject)
     server.listen(options.fd === undefined ? { port, host } : { fd: options.fd }, resolve)
@@ -284,15 +284,12 @@ export class Gateway implements GatewayEngine {
     return server
   }
 
-  /** Counts a connection, whatever is spoken on it. */
-  #admit(socket: Socket): void {
+  /** Counts a new connection; false when there is no place for it. */
+  #admit(socket: Socket): boolean {
     const place = this.#doorman.take(socket.remoteAddress ?? '')
-    const client = clientOf(socket)
-    if (place === null) this.#turnedAway.add(client)
-    socket.once('close', () => {
-      place?.[Symbol.dispose]()
-      this.#turnedAway.delete(client)
-    })
+    if (place === null) this.#turnedAway.add(socket)
+    else socket.once('close', () => place[Symbol.dispose]())
+    return place !== null
   }
 
   #serve(
@@ -316,8 +313,8 @@ export class Gateway implements GatewayEngine {
   }
 
   #tunnel(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const { tunnelsMax } = this.#core.limits
-    const { instead, ...found } = this.#find(request, request.socket, () => this.#tunnels.size < tunnelsMax)
+    const admitted = (): boolean => this.#tunnels.size < this.#core.limits.tunnelsMax
+    const { instead, ...found } = this.#find(request, request.socket, admitted)
     const onOver = (tunnel: Tunnel): void => {
       this.#tunnels.delete(tunnel)
       this.#checkQuiet()
@@ -346,9 +343,9 @@ export class Gateway implements GatewayEngine {
     const target = originForm(request.url ?? '', head.host)
     const path = target === null ? null : routablePath(target)
     const { requestId, traceId } = ids
-    const turnedAway = this.#turnedAway.size > 0 && this.#turnedAway.has(clientOf(connection))
-    const common = { requestId, traceId, key: '', setCookie: null, closes: turnedAway }
-    const nowhere = { state: this.#table.nowhere, target: '/', headers: [], answerHeaders: [], ...common }
+    const turnedAway = this.#turnedAway.has(connection)
+    const common = { requestId, traceId, answerHeaders: [], key: '', setCookie: null, closes: turnedAway }
+    const nowhere = { ...common, state: this.#table.nowhere, target: '/', headers: [] }
     if (request.httpVersion === '2.0' && headerBytes(request.rawHeaders) > this.#core.limits.headerBytesMax) {
       return { ...nowhere, instead: 'header-too-large' }
     }
@@ -363,19 +360,17 @@ export class Gateway implements GatewayEngine {
     const challenge = challengeAnswer(asked, this.#certificates)
     if (challenge !== null) return { ...nowhere, instead: challenge }
     const state = this.#table.match(host, path)
-    if (state === undefined) return { ...nowhere, instead: 'no-route' }
+    if (state === undefined) return { ...nowhere, target, instead: 'no-route' }
     const headers = head.forward
     if (ids.continued && head.tracestate !== null) headers.push('tracestate', head.tracestate)
-    const facts = {
-      address: request.socket.remoteAddress ?? '',
-      proto: secure ? 'https' : 'http',
-      host: head.host,
-    } as const
+    const { remoteAddress = '', localPort } = request.socket
+    const facts = { address: remoteAddress, proto: secure ? 'https' : 'http', host: head.host } as const
     addGatewayHeaders(headers, facts, ids)
-    const found = { state, target, headers, ...common, answerHeaders: hstsHeaders(state.route, secure) }
+    const found = { ...common, state, target, headers, answerHeaders: hstsHeaders(state.route, secure) }
     if (turnedAway || !admitted(state)) return { ...found, instead: 'overloaded' }
-    const redirect = redirectAnswer(asked, state.route, this.#doors.tlsPortFor(request.socket.localPort))
-    return { ...found, ...this.#stickiness(state, headers, secure), instead: redirect }
+    const redirect = redirectAnswer(asked, state.route, this.#doors.tlsPortFor(localPort))
+    if (redirect !== null) return { ...found, instead: redirect }
+    return { ...found, ...this.#stickiness(state, headers, secure), instead: null }
   }
 
   /** What decides about the group and the instance: the client's own key on a sticky route, else a new one each time. */
@@ -424,11 +419,6 @@ export class Gateway implements GatewayEngine {
   #checkQuiet(): void {
     if (this.#exchanges.size + this.#tunnels.size === 0) this.#onQuiet?.()
   }
-}
-
-/** Names a connection, also when TLS stands between. */
-function clientOf({ remoteAddress, remotePort }: ClientConnection): string {
-  return `${remoteAddress ?? ''} ${remotePort ?? ''}`
 }
 
 function isAddressInfo(address: string | AddressInfo | null): address is AddressInfo {

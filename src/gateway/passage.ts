@@ -5,6 +5,8 @@
  */
 import type { Socket } from 'node:net'
 import type { Core } from './core.ts'
+import { countRejected } from './metrics.ts'
+import type { Cause } from './problem.ts'
 import type { RouteState } from './route-state.ts'
 import type { TunnelFlight, Upstream } from './upstream.ts'
 
@@ -43,7 +45,7 @@ export class Passage implements TunnelFlight {
     socket.setKeepAlive(true, keepAliveProbeMs)
     socket.pause()
     if (begun.length > 0) socket.unshift(begun)
-    if (full) return this.#refuse()
+    if (full) return this.#refuse('overloaded')
     this.#place(null)
   }
 
@@ -60,7 +62,7 @@ export class Passage implements TunnelFlight {
   #place(avoid: Upstream | null): void {
     const { state } = this.#routed
     const upstream = state.pick({ key: '', avoid, tunnel: true })
-    if (upstream === null) return this.#refuse()
+    if (upstream === null) return this.#refuse('no-instance')
     this.#attempts += 1
     this.#upstream = upstream
     upstream.takeStream(this, (error, far) => {
@@ -69,7 +71,7 @@ export class Passage implements TunnelFlight {
       upstream.rest()
       this.#upstream = null
       upstream.giveStream(this)
-      if (this.#attempts > 1 || !state.upstreams.some((other) => other !== upstream)) return this.#refuse()
+      if (this.#attempts > 1 || !state.upstreams.some((other) => other !== upstream)) return this.#refuse('refused')
       state.metrics.retries += 1
       this.#place(upstream)
     })
@@ -96,8 +98,8 @@ export class Passage implements TunnelFlight {
     this.#timer ??= this.#core.clock.after(this.#core.limits.stallMs, () => this.cut())
   }
 
-  #refuse(): void {
-    this.#routed.state.metrics.rejected += 1
+  #refuse(cause: Cause): void {
+    countRejected(this.#routed.state.metrics, cause)
     this.cut()
   }
 

@@ -1,7 +1,6 @@
 /** `stead up`: runs the app in a directory until Ctrl-C or `stead down`, and again from fresh bundles whenever it changes. */
 import { dirname, join } from 'node:path'
-import { SteadError, systemClock, systemRandom } from '../../base/index.ts'
-import { type CertificateDriver, localCertificates } from '../../certificates/index.ts'
+import { SteadError } from '../../base/index.ts'
 import { findAppFile } from '../../evaluate/index.ts'
 import { operatorClient, serveOperator } from '../../operator/index.ts'
 import { bundleParts, readGraph } from '../bundling.ts'
@@ -17,6 +16,7 @@ import { watchForChanges } from '../rollout.ts'
 import { announce, followStart, showLastLines } from '../starting.ts'
 import { urlsOf } from '../status.ts'
 import { duration, note, paint, print, Steps } from '../terminal.ts'
+import { localAuthorityDir, openWayInCertificates } from '../way-in-certificates.ts'
 
 export const upCommand: Command = {
   name: 'up',
@@ -111,7 +111,11 @@ async function run(
     stop.abort(error)
   }
   const certificates = options.tls
-    ? await steps.run('open the local authority', (detail) => openLocalAuthority(home, detail))
+    ? await steps.run('open the local authority', (detail) => {
+        // Browsers and programs that do not trust it refuse: said each time.
+        detail(`trust ${join(localAuthorityDir(home), 'ca.pem')}`)
+        return openWayInCertificates('local', home, (text) => steps.say(text))
+      })
     : null
   const platform = await steps.run(`take port ${options.port}`, () =>
     startPlatform({ home, machine, port: options.port, certificates, onNotice: (text) => steps.say(text), onFatal }),
@@ -157,14 +161,6 @@ async function run(
       }
     })
   }
-}
-
-/** What browsers and programs must be told to trust is said each time: without it they refuse. */
-async function openLocalAuthority(home: Home, detail: (text: string) => void): Promise<CertificateDriver> {
-  const dir = join(home.certificatesDir, 'local')
-  const local = await localCertificates({ dir, clock: systemClock, random: systemRandom })
-  detail(`trust ${local.authorityFile}`)
-  return local
 }
 
 function drivenByFiles(app: string): SteadError {
