@@ -7,13 +7,14 @@
  */
 import { join } from 'node:path'
 import { isSteadError, messageOf, sleep, SteadError } from '../base/index.ts'
+import { formatDuration } from '../model/index.ts'
 import { type Forwarder, openForwarder, type Place, type Target } from '../network/index.ts'
 import type { AssignmentStatus, Edge, InstanceAssignment } from '../protocol/index.ts'
 import { limitsWithin, type Sandbox, type SandboxSpec } from '../sandbox/index.ts'
 import { Attempts } from './attempts.ts'
 import { hostsFile, instanceEnvironment, type OpenEdge } from './environment.ts'
 import { layoutOf } from './layout.ts'
-import { jobPolicy, type LifeEvent, newLife, servicePolicy, step } from './lifecycle.ts'
+import { jobPolicy, type LifeEvent, type LifePolicy, newLife, servicePolicy, step } from './lifecycle.ts'
 import type { AgentOptions } from './options.ts'
 import { probeCommand, probeHttp, type ProbeResult, probeTcp } from './probe.ts'
 
@@ -27,6 +28,11 @@ const probeReadyMs = 5000
 const waitMs = 250
 const outputBytesMax = 16 * 1024 * 1024
 const tmpBytes = 256 * 1024 * 1024
+
+function policyOf({ kind, retry }: InstanceAssignment): LifePolicy {
+  if (kind === 'service') return servicePolicy
+  return retry === undefined ? jobPolicy : { ...jobPolicy, failuresMax: retry.attempts, pauseMinMs: retry.pauseMs }
+}
 
 /** What an instance asks its agent. */
 export interface Surroundings {
@@ -52,6 +58,7 @@ export class InstanceRunner {
   readonly #used = new Set<string>()
   #servePort: number | null = null
   #memoryBytes: number | null = null
+  #exitCode: number | null = null
   #timers = new Set<Disposable>()
   #nextCheck: Disposable | null = null
   #queue: Promise<void> = Promise.resolve()
@@ -92,7 +99,18 @@ export class InstanceRunner {
     const pid = this.#sandbox?.pid ?? null
     const port = this.#servePort
     const endpoint = pid !== null && port !== null && this.#place !== null ? this.#place.endpoint(pid, port) : null
-    return { id, phase, reason, restarts, sinceMs: this.#sinceMs, endpoint, pid, memoryBytes: this.#memoryBytes }
+    const exitCode = phase === 'succeeded' || phase === 'failed' ? this.#exitCode : null
+    return {
+      id,
+      phase,
+      reason,
+      restarts,
+      sinceMs: this.#sinceMs,
+      endpoint,
+      pid,
+      memoryBytes: this.#memoryBytes,
+      ...(exitCode === null ? {} : { exitCode }),
+    }
   }
 
   /** What this instance's edges have open streams to, on this node or another. */
@@ -122,7 +140,7 @@ export class InstanceRunner {
   #event(event: LifeEvent): void {
     this.#enqueue(async () => {
       const before = this.#life
-      const { life, commands } = step(before, event, this.#assignment.kind === 'job' ? jobPolicy : servicePolicy)
+      const { life, commands } = step(before, event, policyOf(this.#assignment))
       this.#life = life
       if (life.phase !== before.phase) this.#sinceMs = this.#options.clock.nowMs()
       if (life.phase !== before.phase || life.reason !== before.reason) this.#surroundings.changed()
@@ -243,19 +261,27 @@ export class InstanceRunner {
   }
 
   #running(sandbox: Sandbox): void {
+    const { timeoutMs } = this.#assignment
     this.#sandbox = sandbox
     this.#surroundings.changed()
-    void sandbox.exited.then((exit) => {
+    let timedOut = false
+    void sandbox.exited.then((ended) => {
+      const exit = timedOut
+        ? { ...ended, sentence: `was ended after its time limit of ${formatDuration(timeoutMs ?? 0)}` }
+        : ended
+      this.#exitCode = exit.code
       this.#sandbox = null
       this.#memoryBytes = null
       this.#clearTimers()
       this.#closeNetwork()
       this.#event({ kind: 'exited', exit })
     })
-    const { timeoutMs } = this.#assignment
     if (this.#assignment.kind === 'job') {
-      if (timeoutMs !== null) this.#later(timeoutMs, () => this.#kill(sandbox))
-      return
+      if (timeoutMs === null) return
+      return this.#later(timeoutMs, () => {
+        timedOut = true
+        this.#kill(sandbox)
+      })
     }
     this.#later(this.#assignment.ready.timeoutMs, () => this.#event({ kind: 'ready-timeout' }))
     this.#probeLoop(sandbox)

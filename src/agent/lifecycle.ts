@@ -71,7 +71,8 @@ export const servicePolicy: LifePolicy = {
   pauseMaxMs: 30_000,
   missesMax: 3,
 }
-export const jobPolicy: LifePolicy = { ...servicePolicy, kind: 'job', failuresMax: 3 }
+/** A job that nothing was said of. */
+export const jobPolicy: LifePolicy = { ...servicePolicy, kind: 'job', failuresMax: 3, pauseMaxMs: 600_000 }
 
 export const newLife: Life = { phase: 'waiting', reason: null, restarts: 0, failures: 0, everReady: false, misses: 0 }
 

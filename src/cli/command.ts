@@ -4,7 +4,6 @@
  */
 import { parseArgs } from 'node:util'
 import { SteadError } from '../base/index.ts'
-import type { ExitCode } from './exit-codes.ts'
 
 export interface Option {
   readonly type: 'boolean' | 'string'
@@ -24,7 +23,8 @@ export interface Command {
   /** Beside --help and --json, which every command has. */
   readonly options: Readonly<Record<string, Option>>
   readonly argumentsMax: number
-  run(input: Input): Promise<ExitCode>
+  /** Answers the exit code: one of `exitCodes`, or that of the program it ran. */
+  run(input: Input): Promise<number>
 }
 
 /** The words after the command's name, read as it declared them. */

@@ -6,14 +6,29 @@ import { type Command, helpOf, readInput, usage } from './command.ts'
 import { doctorCommand } from './commands/doctor.ts'
 import { downCommand } from './commands/down.ts'
 import { graphCommand } from './commands/graph.ts'
+import { jobsCommand } from './commands/jobs.ts'
 import { logsCommand } from './commands/logs.ts'
+import { restartCommand, startCommand, stopCommand } from './commands/order.ts'
+import { runCommand } from './commands/run.ts'
 import { statusCommand } from './commands/status.ts'
 import { upCommand } from './commands/up.ts'
 import { type ExitCode, exitCodes } from './exit-codes.ts'
 import { asForeseen } from './failure.ts'
 import { note, paint, print } from './terminal.ts'
 
-const commands: readonly Command[] = [upCommand, statusCommand, logsCommand, graphCommand, downCommand, doctorCommand]
+const commands: readonly Command[] = [
+  upCommand,
+  statusCommand,
+  logsCommand,
+  graphCommand,
+  stopCommand,
+  startCommand,
+  restartCommand,
+  jobsCommand,
+  runCommand,
+  downCommand,
+  doctorCommand,
+]
 
 /** The commands, one a line. */
 function help(): string {
@@ -28,7 +43,7 @@ Every command takes --json and --help. Example: stead up examples/shop
 Exit codes: 0 done; 1 tried and failed; 2 wrong command line; 3 the app does not run; 4 it runs, but not all is well.`
 }
 
-async function main(argv: readonly string[]): Promise<ExitCode> {
+async function main(argv: readonly string[]): Promise<number> {
   const at = argv.findIndex((word) => !word.startsWith('-'))
   const name = at === -1 ? undefined : argv[at]
   const wantsHelp = argv.includes('--help') || argv.includes('-h')

@@ -2,15 +2,17 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { SteadError } from '../base/index.ts'
 import { type Deployment, type Operations, unknownApp } from '../operator/index.ts'
+import { jobsOf, runJob } from './jobs.ts'
 import { logsOf } from './log-streams.ts'
 import type { Machine } from './machine.ts'
+import { orderPart } from './orders.ts'
 import type { Platform } from './platform.ts'
 import { statusOf, urlsOf } from './status.ts'
 import { version } from './version.ts'
 
 export interface Answering {
   readonly mode: 'up' | 'serve'
-  readonly platform: Pick<Platform, 'port' | 'view' | 'logs' | 'onChange'>
+  readonly platform: Pick<Platform, 'port' | 'view' | 'logs' | 'onChange' | 'operate'>
   readonly machine: Machine
   readonly apps: () => readonly { readonly app: string; readonly origin: string | null }[]
   readonly deploy: (deployment: Deployment) => Promise<number>
@@ -47,6 +49,9 @@ export function operationsOf(answering: Answering): Operations {
       throw new SteadError({ code: 'cli.only-starting', message: `${app} is only starting`, retry: 'later' })
     },
     logs: (app, part, options) => logsOf(platform, known(app), part, options),
+    order: (app, part, kind, by) => orderPart(platform, { app: known(app), part, kind, by }),
+    jobs: (app, part) => jobsOf(platform, known(app), part),
+    run: (app, part, by, signal) => runJob(platform, { app: known(app), part, by }, signal),
     changes: (intervalMs, signal) => changes(platform, intervalMs, signal),
     deploy,
     down: (app) => answering.down(known(app)),

@@ -44,6 +44,7 @@ export interface Platform extends AsyncDisposable {
   apps(): readonly string[]
   onChange(run: () => void): Disposable
   logs: Control['logs']
+  operate: Control['operate']
 }
 
 /** Starts everything, in the order that a failure leaves nothing behind: the port and the store are taken first. */
@@ -98,6 +99,7 @@ export async function startPlatform({ home, machine, port, onNotice, onFatal }: 
     apps: () => control.apps(),
     onChange: (run) => control.onChange(run),
     logs: (assignment, options): AsyncIterable<LogLine> => control.logs(assignment, options),
+    operate: (order) => control.operate(order),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   }
 }

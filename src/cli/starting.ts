@@ -63,7 +63,10 @@ export async function followStart(
       }
       told.add(part.name)
       const what = part.kind === 'resource' ? part.type : part.kind
-      steps.done(`${part.name} (${what}) ${readyWord(part)}`, performance.now() - startMs)
+      const word = isKeptStopped(view, part.name)
+        ? `is kept stopped, see \`stead start ${part.name}\``
+        : readyWord(part)
+      steps.done(`${part.name} (${what}) ${word}`, performance.now() - startMs)
     }
     if (told.size === graph.parts.length) resolve(null)
   }
@@ -94,7 +97,7 @@ export async function followChange(platform: Platform, built: Built, signal: Abo
           : fresh.map(({ status }) => status)
       const failed = statuses.find((status) => status?.phase === 'gave-up')
       if (failed) return resolve({ part, reason: failed.reason ?? 'it ended' })
-      if (part.kind !== 'service') continue
+      if (part.kind !== 'service' || isKeptStopped(view, part.name)) continue
       const ready = statuses.filter((status) => status?.phase === 'ready').length
       if (own.length > fresh.length || ready < part.replicas) done = false
     }
@@ -125,6 +128,8 @@ function stateOf(view: AppView, part: string): 'ready' | 'failed' | 'coming' {
   const resource = view.resources.find((candidate) => candidate.part === part)
   const own = view.instances.filter(({ record }) => record.part.name === part && record.phase === 'active')
   const phases = declared?.kind === 'resource' ? [resource?.status?.phase] : own.map(({ status }) => status?.phase)
+  // As somebody has asked for.
+  if (isKeptStopped(view, part)) return 'ready'
   // A scheduled job is in order whatever became of its last run.
   if (declared?.kind === 'job' && declared.schedule !== null) return 'ready'
   if (phases.some((phase) => phase === 'gave-up' || phase === 'failed')) return 'failed'
@@ -143,6 +148,10 @@ export async function showLastLines(platform: Platform, app: string, part: Part,
   if (lines.length === 0) return steps.say(`  ${part.name} printed nothing.`)
   steps.say(`  The last lines of ${part.name}:`)
   for (const line of lines.slice(-tailLines)) steps.say(`    ${line}`)
+}
+
+function isKeptStopped(view: AppView, part: string): boolean {
+  return (view.orders.get(part)?.stopped ?? null) !== null
 }
 
 function readyWord(part: Part): string {

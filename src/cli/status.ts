@@ -27,7 +27,8 @@ export function statusOf(platform: Pick<Platform, 'port' | 'view'>, machine: Mac
 
 function partsOf(view: AppView): PartStatus[] {
   return view.app.graph.parts.flatMap((part): PartStatus[] => {
-    const common = { part: part.name, kind: part.kind }
+    const stopped = view.orders.get(part.name)?.stopped ?? null
+    const common = { part: part.name, kind: part.kind, stoppedBy: stopped?.by ?? null }
     if (part.kind === 'resource') {
       const status = view.resources.find((resource) => resource.part === part.name)?.status ?? null
       return [{ ...common, instance: null, ...shown(status) }]
@@ -36,23 +37,22 @@ function partsOf(view: AppView): PartStatus[] {
       .filter(({ record }) => record.part.name === part.name)
       .toSorted((a, b) => a.record.sinceMs - b.record.sinceMs)
     const latest = part.kind === 'job' ? own.slice(-1) : own
+    if (stopped !== null && latest.length === 0) {
+      const reason = `stopped by ${stopped.by}`
+      return [{ ...common, instance: null, ...shown(null), phase: 'stopped', reason, sinceMs: stopped.sinceMs }]
+    }
     if (latest.length === 0) {
       const phase = part.kind === 'job' ? 'scheduled' : 'waiting'
-      return [
-        {
-          ...common,
-          instance: null,
-          ...shown(null),
-          phase,
-          reason: part.kind === 'job' ? `due at "${part.schedule}" UTC` : null,
-        },
-      ]
+      const reason = part.kind === 'job' ? `due at "${part.schedule}" ${part.timeZone}` : null
+      return [{ ...common, instance: null, ...shown(null), phase, reason }]
     }
     return latest.map(({ record, status }) => ({ ...common, instance: record.id, ...shown(status) }))
   })
 }
 
-function shown(status: AppView['resources'][number]['status']): Omit<PartStatus, 'part' | 'kind' | 'instance'> {
+function shown(
+  status: AppView['resources'][number]['status'],
+): Omit<PartStatus, 'part' | 'kind' | 'instance' | 'stoppedBy'> {
   return {
     phase: status?.phase ?? 'waiting',
     reason: status?.reason ?? null,

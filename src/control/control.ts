@@ -12,6 +12,7 @@ import type { Channel } from '../transport/index.ts'
 import { Asks } from './asks.ts'
 import { decide } from './decide.ts'
 import { assignmentsOf, needsBundle, nodeOf, nodesIn, type ResourceType, routesFor, routesOf } from './derive.ts'
+import { carryOut, type Order } from './operate.ts'
 import { AgentPeer, GatewayPeer, refusalOf, refuse } from './peers.ts'
 import {
   controlLease,
@@ -20,19 +21,14 @@ import {
   loadRecords,
   newIdentities,
   put,
+  putsOf,
   type Records,
+  takeIn,
   write,
   writeAll,
 } from './records.ts'
-import {
-  type ControlState,
-  type DesiredApp,
-  type GatewayView,
-  type InstanceRecord,
-  isOver,
-  type NodeView,
-  resourceId,
-} from './state.ts'
+import { type ControlState, type DesiredApp, type GatewayView, type NodeView } from './state.ts'
+import { type AppView, viewOf } from './view.ts'
 
 const leaseTtlMs = 15_000
 const tickMs = 1000
@@ -56,20 +52,6 @@ export interface ControlOptions {
   readonly readBundle: (digest: string) => AsyncIterable<Uint8Array>
 }
 
-/** What is known of an app now, for people and commands. */
-export interface AppView {
-  readonly app: DesiredApp
-  readonly instances: readonly { readonly record: InstanceRecord; readonly status: AssignmentStatus | null }[]
-  readonly resources: readonly {
-    readonly part: string
-    readonly type: string
-    readonly status: AssignmentStatus | null
-  }[]
-  readonly routes: readonly Route[]
-  /** Whether anything of it runs, or will. */
-  readonly running: boolean
-}
-
 /** What an app should be. */
 export interface Apply {
   readonly graph: Graph
@@ -88,6 +70,8 @@ export interface Control extends AsyncDisposable {
   apply(apply: Apply): Promise<number>
   /** Everything of the app is to stop; its data stays. */
   stop(app: string): Promise<void>
+  /** Carries out what a person asks of a part; answers the instance that was made, if any. Throws what `carryOut` does. */
+  operate(order: Order): Promise<string | null>
   view(app: string): AppView | null
   apps(): readonly string[]
   /** The nodes that control knows, and whether it hears them now. */
@@ -209,7 +193,7 @@ class RunningControl implements Control {
   }
 
   async #turn(): Promise<void> {
-    const { clock, store, random } = this.#options
+    const { clock, store } = this.#options
     if (clock.monotonicMs() >= this.#renewAtMs) {
       const renewed = await store.acquireLease(controlLease, this.#options.holder, leaseTtlMs)
       if (renewed?.epoch !== this.#lease.epoch) {
@@ -224,9 +208,9 @@ class RunningControl implements Control {
     }
     // What was not heard of yet looks as if it did not run; acting on that would replace what serves.
     if (this.#expected.size > 0 && clock.monotonicMs() < this.#settleUntilMs) return
-    const decision = decide(this.#state(), clock.nowMs(), (app, part) => `${app}.${part}.${randomId(random)}`)
+    const decision = decide(this.#state(), clock.nowMs(), this.#newId)
     await writeAll(store, this.#lease, [
-      ...decision.jobs.map(({ key, run }) => put(keys.job(key), run)),
+      ...decision.jobs.map(({ key, record }) => put(keys.job(key), record)),
       ...decision.put.map((record) => put(keys.instance(record.id), record)),
       ...decision.remove.map((id): Operation => ({ kind: 'delete', key: keys.instance(id) })),
     ])
@@ -235,7 +219,7 @@ class RunningControl implements Control {
       this.#records.instances.delete(id)
       this.#statuses.delete(id)
     }
-    for (const { key, run } of decision.jobs) this.#records.jobs.set(key, run)
+    for (const { key, record } of decision.jobs) this.#records.jobs.set(key, record)
     if (decision.put.length + decision.remove.length > 0) this.#wake()
     this.#tell(decision.put.some((record) => record.phase === 'retiring'))
     for (const listener of this.#listeners) listener()
@@ -427,6 +411,19 @@ class RunningControl implements Control {
     })
   }
 
+  operate(order: Order): Promise<string | null> {
+    return this.#exclusive(async () => {
+      const { clock, random, store } = this.#options
+      const done = carryOut(order, this.#state(), clock.nowMs(), random, this.#newId)
+      await write(store, this.#lease, putsOf(done))
+      takeIn(this.#records, done)
+      this.#wake()
+      return done.instance
+    })
+  }
+
+  readonly #newId = (app: string, part: string): string => `${app}.${part}.${randomId(this.#options.random)}`
+
   apps(): readonly string[] {
     return [...this.#records.apps.keys()]
   }
@@ -436,23 +433,7 @@ class RunningControl implements Control {
   }
 
   view(name: string): AppView | null {
-    const app = this.#records.apps.get(name)
-    if (app === undefined) return null
-    const state = this.#state()
-    const statusOf = (id: string): AssignmentStatus | null => this.#statuses.get(id) ?? null
-    const records = [...this.#records.instances.values()].filter((record) => record.app === name)
-    const resources = app.graph.parts
-      .filter((part) => part.kind === 'resource')
-      .map((part) => ({ part: part.name, type: part.type, status: statusOf(resourceId(name, part.name)) }))
-    return {
-      app,
-      instances: records.map((record) => ({ record, status: statusOf(record.id) })),
-      resources,
-      running:
-        records.some((record) => !isOver(state, record)) ||
-        resources.some(({ status }) => status !== null && status.phase !== 'stopped'),
-      routes: (this.#routes ?? []).filter((route) => route.app === name),
-    }
+    return viewOf(this.#state(), name, this.#routes ?? [], this.#options.clock.nowMs())
   }
 
   onChange(run: () => void): Disposable {

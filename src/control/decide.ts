@@ -12,14 +12,23 @@
 import { jsonEqual } from '../base/index.ts'
 import type { JobPart, Part, ServicePart } from '../model/index.ts'
 import type { Phase } from '../protocol/index.ts'
-import { nextDueMs } from './schedule.ts'
-import { type ControlState, type DesiredApp, type InstanceRecord, isOver, type JobRun, partKey } from './state.ts'
+import { jobTurn } from './jobs.ts'
+import {
+  type ControlState,
+  type DesiredApp,
+  type InstanceRecord,
+  isOver,
+  type JobRecord,
+  noOrder,
+  partKey,
+  type PartOrder,
+} from './state.ts'
 
 /** Changes to the durable records; applied as one transaction. */
 export interface Decision {
   readonly put: readonly InstanceRecord[]
   readonly remove: readonly string[]
-  readonly jobs: readonly { readonly key: string; readonly run: JobRun }[]
+  readonly jobs: readonly { readonly key: string; readonly record: JobRecord }[]
 }
 
 /** An old instance is stopped after this long even when something still uses it. */
@@ -33,13 +42,14 @@ const nodeLeaseMs = 15_000
 /** Finished runs of a job that are kept to look at. */
 export const finishedRunsKept: number = 3
 
-const finished: ReadonlySet<Phase> = new Set(['succeeded', 'failed'])
+/** Phases of a job's run that has ended. */
+export const finished: ReadonlySet<Phase> = new Set(['succeeded', 'failed'])
 
 /** What to change now. `newId` makes a fresh id for an instance of a part. */
 export function decide(state: ControlState, nowMs: number, newId: (app: string, part: string) => string): Decision {
   const put: InstanceRecord[] = []
   const remove: string[] = []
-  const jobs: { key: string; run: JobRun }[] = []
+  const jobs: { key: string; record: JobRecord }[] = []
 
   const byPart = Map.groupBy(state.instances.values(), (instance) => partKey(instance.app, instance.part.name))
   for (const [appName, app] of state.apps) {
@@ -48,12 +58,14 @@ export function decide(state: ControlState, nowMs: number, newId: (app: string, 
       const key = partKey(appName, part.name)
       const own = byPart.get(key) ?? []
       byPart.delete(key)
-      const create = (): void => {
-        const node = nodeFor(state, app, part, put)
-        if (node !== null) put.push(newInstance(newId(appName, part.name), appName, app, part, node, nowMs))
+      const order = state.orders.get(key) ?? noOrder
+      const create = (): InstanceRecord | null => {
+        const made = newInstance(state, app, part, put, nowMs, newId)
+        if (made !== null) put.push(made)
+        return made
       }
-      if (part.kind === 'service') serviceChanges(state, app, part, own, nowMs, put, create)
-      else jobChanges(state, app, part, own, nowMs, put, remove, jobs, create)
+      if (part.kind === 'service') serviceChanges(state, app, part, order, own, nowMs, put, create)
+      else jobChanges(state, app, part, order, own, nowMs, put, remove, jobs, create)
     }
   }
   // What is left belongs to no part any more.
@@ -69,32 +81,38 @@ export function decide(state: ControlState, nowMs: number, newId: (app: string, 
   return { put, remove, jobs }
 }
 
-function newInstance(
-  id: string,
-  appName: string,
+/** An instance of a part as it is now, on the node that has the least to do; null without a node. `put` is being made beside it. */
+export function newInstance(
+  state: ControlState,
   app: DesiredApp,
   part: ServicePart | JobPart,
-  node: string,
+  put: readonly InstanceRecord[],
   nowMs: number,
-): InstanceRecord {
+  newId: (app: string, part: string) => string,
+): InstanceRecord | null {
+  const { generation } = state.orders.get(partKey(app.graph.app, part.name)) ?? noOrder
+  const node = nodeFor(state, app, part, generation, put)
+  if (node === null) return null
   return {
-    id,
-    app: appName,
+    id: newId(app.graph.app, part.name),
+    app: app.graph.app,
     node,
     part,
     bundle: app.bundles[part.name] ?? '',
     release: app.release,
+    generation,
     phase: 'active',
     sinceMs: nowMs,
     retiredAtRevision: 0,
   }
 }
 
-/** Whether an instance runs what its part is now. */
-function isCurrent(app: DesiredApp, part: Part, instance: InstanceRecord): boolean {
+/** Whether an instance runs what its part is now, and was made after the last restart that was asked for. */
+function isCurrent(app: DesiredApp, part: Part, generation: number, instance: InstanceRecord): boolean {
   const { replicas: _a, ...was } = { replicas: 0, ...instance.part }
   const { replicas: _b, ...is } = { replicas: 0, ...part }
-  return instance.bundle === (app.bundles[part.name] ?? '') && jsonEqual(was, is)
+  const made = instance.bundle === (app.bundles[part.name] ?? '') && instance.generation === generation
+  return made && jsonEqual(was, is)
 }
 
 function isReady(state: ControlState, instance: InstanceRecord): boolean {
@@ -116,20 +134,21 @@ function serviceChanges(
   state: ControlState,
   app: DesiredApp,
   part: ServicePart,
+  order: PartOrder,
   own: readonly InstanceRecord[],
   nowMs: number,
   put: InstanceRecord[],
-  create: () => void,
+  create: () => InstanceRecord | null,
 ): void {
-  const wanted = app.wanted ? part.replicas : 0
+  const wanted = app.wanted && order.stopped === null ? part.replicas : 0
   if (wanted === 0) {
     for (const instance of own) retire(state, instance, nowMs, put)
     return
   }
   // What is lost stays a record: its node is told what to do with it when it comes back.
   const active = own.filter((instance) => instance.phase === 'active' && !isLost(state, instance, nowMs))
-  const current = active.filter((instance) => isCurrent(app, part, instance))
-  const old = active.filter((instance) => !isCurrent(app, part, instance))
+  const current = active.filter((instance) => isCurrent(app, part, order.generation, instance))
+  const old = active.filter((instance) => !current.includes(instance))
 
   if (old.length === 0) {
     for (let missing = wanted - current.length; missing > 0; missing -= 1) create()
@@ -149,43 +168,43 @@ function jobChanges(
   state: ControlState,
   app: DesiredApp,
   part: JobPart,
+  order: PartOrder,
   own: readonly InstanceRecord[],
   nowMs: number,
   put: InstanceRecord[],
   remove: string[],
-  jobs: { key: string; run: JobRun }[],
-  create: () => void,
+  jobs: { key: string; record: JobRecord }[],
+  create: () => InstanceRecord | null,
 ): void {
+  const key = partKey(app.graph.app, part.name)
+  const wanted = app.wanted && order.stopped === null
   const runs = own.filter((instance) => instance.phase === 'active').toSorted((a, b) => a.sinceMs - b.sinceMs)
-  const done = runs.filter(
-    (run) => finished.has(state.statuses.get(run.id)?.phase ?? 'waiting') || (!app.wanted && isOver(state, run)),
-  )
-  const running = runs.filter((run) => !done.includes(run))
   const phaseOf = (run: InstanceRecord): Phase | undefined => state.statuses.get(run.id)?.phase
+  const done = runs.filter((run) => finished.has(phaseOf(run) ?? 'waiting') || (!wanted && isOver(state, run)))
+  const open = runs.filter((run) => !done.includes(run))
+  // Should its node come back, it is told to end it: the schedule does not wait for that.
+  const lost = open.filter((run) => isLost(state, run, nowMs))
+  const running = open.filter((run) => !lost.includes(run))
+  const latest = runs.at(-1)
+  const record = jobTurn({
+    part,
+    record: state.jobs.get(key),
+    running,
+    latestIsCurrent: latest === undefined ? null : isCurrent(app, part, order.generation, latest),
+    statusOf: (id) => state.statuses.get(id),
+    known: new Map(own.filter((run) => !lost.includes(run)).map((run) => [run.id, run])),
+    lost,
+    wanted,
+    nowMs,
+    create,
+  })
+  if (record !== null) jobs.push({ key, record })
+  for (const run of lost) retire(state, run, nowMs, put)
+  if (!wanted) for (const run of running) retire(state, run, nowMs, put)
   // What failed is tried again when the app is started again.
-  const kept = app.wanted ? done : done.filter((run) => phaseOf(run) !== 'failed')
+  const kept = wanted ? done : done.filter((run) => phaseOf(run) !== 'failed')
   for (const run of done) if (!kept.includes(run)) remove.push(run.id)
   for (const run of kept.slice(0, Math.max(0, kept.length - finishedRunsKept))) remove.push(run.id)
-  if (!app.wanted) {
-    for (const run of running) retire(state, run, nowMs, put)
-    return
-  }
-  if (part.schedule === null) {
-    const latest = runs.at(-1)
-    if (latest === undefined || !isCurrent(app, part, latest)) create()
-    return
-  }
-  const key = partKey(app.graph.app, part.name)
-  const last = state.jobs.get(key)
-  if (last === undefined) {
-    jobs.push({ key, run: { lastDueMs: nowMs } })
-    return
-  }
-  const dueMs = nextDueMs(part.schedule, last.lastDueMs)
-  if (dueMs === null || dueMs > nowMs) return
-  // A run that comes due while the last one still runs is left out; so are all but one of those missed while nothing ran.
-  jobs.push({ key, run: { lastDueMs: nowMs } })
-  if (running.length === 0) create()
 }
 
 function retire(state: ControlState, instance: InstanceRecord | undefined, nowMs: number, put: InstanceRecord[]): void {
@@ -211,12 +230,19 @@ function isUnused(state: ControlState, instance: InstanceRecord, nowMs: number):
 }
 
 /** The connected node with the fewest instances of the part as it is now, then with the fewest at all; null without one. */
-function nodeFor(state: ControlState, app: DesiredApp, part: Part, put: readonly InstanceRecord[]): string | null {
+function nodeFor(
+  state: ControlState,
+  app: DesiredApp,
+  part: Part,
+  generation: number,
+  put: readonly InstanceRecord[],
+): string | null {
   const active = [...state.instances.values(), ...put].filter((instance) => instance.phase === 'active')
   const count = (node: string, which: readonly InstanceRecord[]): number =>
     which.filter((instance) => instance.node === node).length
   const alike = active.filter(
-    (instance) => instance.app === app.graph.app && instance.part.name === part.name && isCurrent(app, part, instance),
+    (instance) =>
+      instance.app === app.graph.app && instance.part.name === part.name && isCurrent(app, part, generation, instance),
   )
   const nodes = [...state.nodes].filter(([, view]) => view.connected).map(([name]) => name)
   const order = (a: string, b: string): number =>

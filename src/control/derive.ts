@@ -11,6 +11,7 @@ import {
   type ControlState,
   type DesiredApp,
   type InstanceRecord,
+  operatorConsumer,
   type PartIdentity,
   partKey,
   resourceId,
@@ -99,6 +100,7 @@ function instanceAssignment(
     edges: part.uses.flatMap((use) => edge(state, instance, use, types)),
     wanted: instance.phase !== 'stopping',
     timeoutMs: part.kind === 'job' ? part.timeoutMs : null,
+    ...(part.kind === 'job' ? { retry: part.retry } : {}),
   }
 }
 
@@ -202,13 +204,25 @@ function resourceAssignment(
     config: part.config,
     hostUid: identity.hostUid,
     adminPassword: identity.adminPassword,
-    grants: consumersOf(app.graph, part.name).flatMap((consumer) => grantFor(identity, consumer, type) ?? []),
+    grants: grantsOf(app, part, identity, type),
     bundle: app.bundles[part.name] ?? null,
     // A database stops after everything that uses it.
     wanted:
       app.wanted ||
       [...state.instances.values()].some((instance) => instance.app === app.graph.app && !isOver(state, instance)),
   }
+}
+
+/** Everyone who is let in: the parts that use it, and the operator once he has asked. */
+function grantsOf(
+  app: DesiredApp,
+  part: ResourcePart,
+  identity: PartIdentity,
+  type: ResourceType | undefined,
+): Grant[] {
+  const operator = identity.passwords[operatorConsumer] === undefined ? [] : [operatorConsumer]
+  const consumers = [...consumersOf(app.graph, part.name), ...operator]
+  return consumers.flatMap((consumer) => grantFor(identity, consumer, type) ?? [])
 }
 
 /** Names of the parts that use a part, sorted. */
@@ -256,6 +270,8 @@ function whyUnavailable(state: ControlState, app: string, part: string): string 
   const statuses = [...state.instances.values()]
     .filter((instance) => instance.app === app && instance.part.name === part)
     .flatMap((instance) => state.statuses.get(instance.id) ?? [])
+  const order = state.orders.get(partKey(app, part))?.stopped ?? null
+  if (order !== null) return `${part} was stopped by ${order.by}`
   const gaveUp = statuses.find((status) => status.phase === 'gave-up')
   if (gaveUp !== undefined) return `${part} does not run`
   if (statuses.some((status) => status.phase === 'backing-off' || status.phase === 'unready'))

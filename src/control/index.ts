@@ -1,5 +1,8 @@
 /** The face of `control`: desired state in, plans out. */
 export { startControl } from './control.ts'
-export type { Apply, AppView, Control, ControlOptions } from './control.ts'
+export type { Apply, Control, ControlOptions } from './control.ts'
+export type { Order } from './operate.ts'
+export type { AppView, JobView } from './view.ts'
 export type { ResourceType } from './derive.ts'
-export type { DesiredApp, InstanceRecord } from './state.ts'
+export { operatorConsumer } from './state.ts'
+export type { DesiredApp, InstanceRecord, JobRun } from './state.ts'

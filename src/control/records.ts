@@ -3,10 +3,18 @@
  * keeps. Every write is guarded by control's lease, so that a control that has been replaced can change nothing.
  */
 import { type Json, type Random, randomPassword, SteadError } from '../base/index.ts'
-import { type Graph, parseGraph } from '../model/index.ts'
+import { type Graph, jobDefaults, parseGraph } from '../model/index.ts'
 import { type Lease, type Operation, operationsMax, type Store } from '../store/index.ts'
 import { consumersOf } from './derive.ts'
-import { type DesiredApp, type InstanceRecord, type JobRun, type PartIdentity, partKey } from './state.ts'
+import type { Ordered } from './operate.ts'
+import {
+  type DesiredApp,
+  type InstanceRecord,
+  type JobRecord,
+  type PartIdentity,
+  partKey,
+  type PartOrder,
+} from './state.ts'
 
 /** Name of the lease that makes a control the only one. */
 export const controlLease = 'control'
@@ -20,6 +28,7 @@ export const keys = {
   instance: (id: string): string => `instance/${id}`,
   identity: (key: string): string => `identity/${key}`,
   job: (key: string): string => `job/${key}`,
+  order: (key: string): string => `order/${key}`,
   counters: 'counters',
   starts: 'starts',
 } as const
@@ -35,9 +44,14 @@ export interface Records {
   readonly apps: Map<string, DesiredApp>
   readonly instances: Map<string, InstanceRecord>
   readonly identities: Map<string, PartIdentity>
-  readonly jobs: Map<string, JobRun>
+  readonly jobs: Map<string, JobRecord>
+  readonly orders: Map<string, PartOrder>
   counters: Counters
 }
+
+/** What records have that were written before there were these fields. */
+const jobBefore = { of: '', waiting: [], runs: [] }
+const instanceBefore = { generation: 0 }
 
 /** Reads all records. They were written by this code, guarded by the format version of the state directory. */
 export async function loadRecords(store: Store): Promise<Records> {
@@ -48,13 +62,23 @@ export async function loadRecords(store: Store): Promise<Records> {
   const apps = await read<DesiredApp>('app/')
   for (const [name, app] of apps) apps.set(name, { ...app, graph: await parseGraph(app.graph) })
   const counters = await store.get(keys.counters)
+  const instances = await read<InstanceRecord>('instance/')
+  for (const [id, record] of instances) instances.set(id, withDefaults(record))
+  const jobs = await read<JobRecord>('job/')
+  for (const [key, record] of jobs) jobs.set(key, { ...jobBefore, ...record })
   return {
     apps,
-    instances: await read<InstanceRecord>('instance/'),
+    instances,
     identities: await read<PartIdentity>('identity/'),
-    jobs: await read<JobRun>('job/'),
+    jobs,
+    orders: await read<PartOrder>('order/'),
     counters: (counters?.value as Counters | undefined) ?? { hostUid: hostUidMin, edges: {} },
   }
+}
+
+function withDefaults(record: InstanceRecord): InstanceRecord {
+  const part = record.part.kind === 'job' ? { ...jobDefaults, ...record.part } : record.part
+  return { ...instanceBefore, ...record, part }
 }
 
 /** Counts this start of control. The number is higher than that of every start before. */
@@ -68,6 +92,24 @@ export async function countStart(store: Store, lease: Lease): Promise<number> {
 /** A put of any record. */
 export function put(key: string, value: unknown): Operation {
   return { kind: 'put', key, value: value as Json }
+}
+
+/** An order's changes as operations. */
+export function putsOf({ orders, jobs, instances, identities }: Ordered): Operation[] {
+  return [
+    ...[...orders].map(([key, order]) => put(keys.order(key), order)),
+    ...[...jobs].map(([key, record]) => put(keys.job(key), record)),
+    ...[...instances].map(([id, record]) => put(keys.instance(id), record)),
+    ...[...identities].map(([key, identity]) => put(keys.identity(key), identity)),
+  ]
+}
+
+/** Takes an order's changes into memory, once they are durable. */
+export function takeIn(records: Records, { orders, jobs, instances, identities }: Ordered): void {
+  for (const [key, order] of orders) records.orders.set(key, order)
+  for (const [key, record] of jobs) records.jobs.set(key, record)
+  for (const [id, record] of instances) records.instances.set(id, record)
+  for (const [key, identity] of identities) records.identities.set(key, identity)
 }
 
 /** Applies operations that do not depend on one another, in as many commits as the store's limits ask for. */

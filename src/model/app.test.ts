@@ -74,6 +74,10 @@ test('every field is there, and nothing that was said is lost', () => {
         uses: [{ as: 'db', part: 'db' }],
         limits,
         schedule: '30 3 * * *',
+        timeZone: 'UTC',
+        overlap: { runsMax: 1, queueMax: 0 },
+        missed: { runsMax: 1, withinMs: 86_400_000 },
+        retry: { attempts: 3, pauseMs: 500 },
         timeoutMs: 3_600_000,
       },
       {
@@ -238,7 +242,43 @@ test('schedules that are none, or never come, are refused', () => {
   bad('x * * * *', /is no cron expression/)
   bad('0 0 30 2 *', /schedule '0 0 30 2 \*' never falls due\./)
   bad(5, /schedule 5 is no text/)
+  bad(
+    { cron: '0 3 * * *', timeZone: 'Europe/Atlantis' },
+    /is in the time zone 'Europe\/Atlantis', which does not exist/,
+  )
+  bad({ timeZone: 'UTC' }, /schedule undefined is no text/)
   for (const schedule of ['* * * * *', '*/5 0-6 1,15 JAN MON-FRI', '0 0 29 2 *']) job('tidy', { run, schedule })
+})
+
+test('what a schedule says of runs that meet and of runs that are missed, and how a run is tried again', () => {
+  const times = (options: object): unknown => {
+    const { schedule, timeZone, overlap, missed, retry } = job('tidy', Object.assign({ run }, options)).part
+    return { schedule, timeZone, overlap, missed, retry }
+  }
+  assert.deepEqual(
+    times({
+      schedule: { cron: '0 3 * * *', timeZone: 'Europe/Berlin', overlap: { atMost: 3 }, missed: { last: 10 } },
+      retry: { attempts: 5, pause: '10s' },
+    }),
+    {
+      schedule: '0 3 * * *',
+      timeZone: 'Europe/Berlin',
+      overlap: { runsMax: 3, queueMax: 0 },
+      missed: { runsMax: 10, withinMs: 366 * 86_400_000 },
+      retry: { attempts: 5, pauseMs: 10_000 },
+    },
+  )
+  const bad = (options: object, message: RegExp, code = 'model.bad-option'): void =>
+    refuses(() => job('tidy', Object.assign({ run }, options)), code, message)
+  const cron = '0 3 * * *'
+  bad({ schedule: { cron, overlap: 'wait' } }, /schedule.overlap must be 'skip', 'queue' or \{ atMost \}, not 'wait'/)
+  bad({ schedule: { cron, overlap: { atMost: 0 } } }, /schedule.overlap.atMost must be a whole number from 1 to 100/)
+  bad({ schedule: { cron, missed: { once: 'soon' } } }, /schedule.missed.once must be a duration/)
+  bad({ schedule: { cron, missed: { last: 101 } } }, /schedule.missed.last must be a whole number from 1 to 100/)
+  bad({ schedule: { cron, timeZone: 5 } }, /schedule.timeZone must be the name of a time zone, not 5/)
+  bad({ schedule: { cron, zone: 'UTC' } }, /schedule has no option 'zone'/, 'model.unknown-option')
+  bad({ retry: { attempts: 0 } }, /retry.attempts must be a whole number from 1 to 20, not 0/)
+  bad({ retry: { attempts: 2, pause: '1h' } }, /retry.pause must be a duration from 100ms to 10m/)
 })
 
 test('what a use is called and what its variables are called never clash', () => {

@@ -69,7 +69,10 @@ function diffRoute(before: Route | undefined, after: Route | undefined): Change[
 function fieldsOf(part: Part): Json {
   if (part.kind === 'resource') return { ...part }
   const uses = Object.fromEntries(part.uses.map((use) => [use.as, use.part]))
-  return { ...part, limits: { ...part.limits }, ...('ready' in part ? { ready: { ...part.ready } } : {}), uses }
+  const common = { limits: { ...part.limits }, uses }
+  if (part.kind === 'service') return { ...part, ...common, ready: { ...part.ready } }
+  const { overlap, missed, retry } = part
+  return { ...part, ...common, overlap: { ...overlap }, missed: { ...missed }, retry: { ...retry } }
 }
 
 type JsonObject = { readonly [key: string]: Json }

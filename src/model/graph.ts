@@ -49,9 +49,39 @@ export interface ServicePart extends Runnable {
 
 export interface JobPart extends Runnable {
   readonly kind: 'job'
-  /** Cron expression of five fields, UTC; null: runs once for every release. */
+  /** Cron expression of five fields, in `timeZone`; null: runs once for every release. */
   readonly schedule: string | null
+  /** IANA name, such as Europe/Berlin. */
+  readonly timeZone: string
+  readonly overlap: Overlap
+  readonly missed: Missed
+  readonly retry: RetryPolicy
+  /** Longest time of one attempt. */
   readonly timeoutMs: number
+}
+
+/** What becomes of a run that falls due while others still run. Beyond both numbers it is left out. */
+export interface Overlap {
+  /** Runs at the same time, 1 to 100. */
+  readonly runsMax: number
+  /** Runs that wait for one of them to end: 0 or 1. */
+  readonly queueMax: number
+}
+
+/** What becomes of runs that fell due while nothing could run. */
+export interface Missed {
+  /** The last so many of them are made up for, 0 to 100. */
+  readonly runsMax: number
+  /** Those that were due longer ago than this are not. */
+  readonly withinMs: number
+}
+
+/** A run that fails is tried again, after a pause that doubles each time. */
+export interface RetryPolicy {
+  /** Attempts in all, 1 to 20. */
+  readonly attempts: number
+  /** Before the second attempt. */
+  readonly pauseMs: number
 }
 
 /** A database, queue, bucket, secret: `type` names the provider that stands behind it, `config` is that provider's own. */

@@ -7,6 +7,7 @@
 export { app } from './app.ts'
 export { job, service } from './service.ts'
 export type { JobOptions, ServiceOptions } from './service.ts'
+export type { RetryOptions, ScheduleOptions } from './schedule.ts'
 export type { LimitOptions, ProgramOptions } from './program.ts'
 export { postgres, resource, secret } from './resource.ts'
 export type { PostgresOptions, SecretOptions } from './resource.ts'
@@ -20,7 +21,22 @@ export { parseGraph } from './parse.ts'
 export { describeDiff, diffGraphs } from './diff.ts'
 export type { Change, FieldChange } from './diff.ts'
 export { graphVersion } from './graph.ts'
-export type { Graph, JobPart, Limits, Part, Ready, ResourcePart, Route, Runnable, ServicePart, Use } from './graph.ts'
+export type {
+  Graph,
+  JobPart,
+  Limits,
+  Missed,
+  Overlap,
+  Part,
+  Ready,
+  ResourcePart,
+  RetryPolicy,
+  Route,
+  Runnable,
+  ServicePart,
+  Use,
+} from './graph.ts'
+export { jobDefaults } from './schedule.ts'
 export { envPrefix } from './patterns.ts'
 export { formatBytes, formatDuration, parseBytes, parseDuration } from './units.ts'
 export { describePart } from './values.ts'

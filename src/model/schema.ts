@@ -17,6 +17,7 @@ import {
   routePathPattern,
   typePattern,
 } from './patterns.ts'
+import { jobDefaults } from './schedule.ts'
 
 const name = z.string().regex(namePattern)
 const port = z.int().min(1).max(65_535)
@@ -59,7 +60,19 @@ const part = z.discriminatedUnion('kind', [
     ready,
     replicas: z.int().min(1).max(100),
   }),
-  z.strictObject({ kind: z.literal('job'), ...runnable, schedule: z.string().nullable(), timeoutMs }),
+  z.strictObject({
+    kind: z.literal('job'),
+    ...runnable,
+    schedule: z.string().nullable(),
+    // Fields with a default came later: graphs that were written before have none of them.
+    timeZone: z.string().max(64).default(jobDefaults.timeZone),
+    overlap: z
+      .strictObject({ runsMax: z.int().min(1).max(100), queueMax: z.int().min(0).max(1) })
+      .default(jobDefaults.overlap),
+    missed: z.strictObject({ runsMax: z.int().min(0).max(100), withinMs: z.int().min(0) }).default(jobDefaults.missed),
+    retry: z.strictObject({ attempts: z.int().min(1).max(20), pauseMs: z.int().min(100) }).default(jobDefaults.retry),
+    timeoutMs,
+  }),
   z.strictObject({
     kind: z.literal('resource'),
     name,

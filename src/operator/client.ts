@@ -5,7 +5,7 @@ import { text } from 'node:stream/consumers'
 import { SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
 import type { LogLine } from '../protocol/index.ts'
-import type { Deployment, LogOptions, PlatformInfo, Status } from './operations.ts'
+import type { Deployment, JobStatus, LogOptions, PartOrderKind, PlatformInfo, RunEvent, Status } from './operations.ts'
 
 /** One platform. Everything throws what it refused with, and `operator.not-running` when it is gone. */
 export interface OperatorClient {
@@ -16,6 +16,9 @@ export interface OperatorClient {
   watch(app: string, signal: AbortSignal): AsyncIterable<Status>
   graph(app: string): Promise<Graph>
   logs(app: string, part: string | null, options: LogOptions): AsyncIterable<LogLine>
+  order(app: string, part: string, kind: PartOrderKind): Promise<void>
+  jobs(app: string, part: string | null): Promise<readonly JobStatus[]>
+  run(app: string, part: string, signal: AbortSignal): AsyncIterable<RunEvent>
   deploy(deployment: Deployment): Promise<{ release: number }>
   down(app: string): Promise<void>
   remove(app: string): Promise<void>
@@ -42,6 +45,15 @@ export async function operatorClient(socketPath: string): Promise<OperatorClient
       if (part !== null) query.set('part', part)
       return lines<LogLine>(socketPath, app(name, `/logs?${query.toString()}`), signal)
     },
+    async order(name, part, kind) {
+      await value(socketPath, 'POST', app(name, `/parts/${encodeURIComponent(part)}/${kind}`))
+    },
+    jobs(name, part) {
+      const query = part === null ? '' : `?${new URLSearchParams({ part }).toString()}`
+      return value<readonly JobStatus[]>(socketPath, 'GET', app(name, `/jobs${query}`))
+    },
+    run: (name, part, signal) =>
+      lines<RunEvent>(socketPath, app(name, `/parts/${encodeURIComponent(part)}/run`), signal, 'POST'),
     deploy: (deployment) => value<{ release: number }>(socketPath, 'PUT', app(deployment.graph.app), deployment),
     async down(name) {
       await value(socketPath, 'POST', app(name, '/down'))
@@ -58,8 +70,8 @@ async function value<T>(socketPath: string, method: string, path: string, body?:
 }
 
 /** Asks for JSON values, one a line. */
-async function* lines<T>(socketPath: string, path: string, signal: AbortSignal): AsyncIterable<T> {
-  const answer = await ask(socketPath, 'GET', path)
+async function* lines<T>(socketPath: string, path: string, signal: AbortSignal, method = 'GET'): AsyncIterable<T> {
+  const answer = await ask(socketPath, method, path)
   const abort = (): void => void answer.destroy()
   if (signal.aborted) abort()
   signal.addEventListener('abort', abort, { once: true })

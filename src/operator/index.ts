@@ -1,5 +1,17 @@
 /** The face of `operator`: what people, commands and the dashboard ask of a running platform, and how it is carried. */
-export type { AppSummary, Deployment, LogOptions, Operations, PartStatus, PlatformInfo, Status } from './operations.ts'
+export type {
+  AppSummary,
+  Deployment,
+  JobRunStatus,
+  JobStatus,
+  LogOptions,
+  Operations,
+  PartOrderKind,
+  PartStatus,
+  PlatformInfo,
+  RunEvent,
+  Status,
+} from './operations.ts'
 export { unknownApp } from './operations.ts'
 export type { Caller, Right } from './caller.ts'
 export { owner, rights } from './caller.ts'

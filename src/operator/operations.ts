@@ -48,11 +48,56 @@ export interface PartStatus {
   readonly phase: Phase | 'scheduled'
   readonly reason: string | null
   readonly restarts: number
+  /** Who keeps it stopped; null when nobody does. */
+  readonly stoppedBy: string | null
   /** Process id on this machine, for tools. */
   readonly pid: number | null
   readonly sinceMs: number | null
   readonly memoryBytes: number | null
 }
+
+/** A job and the runs that are remembered of it. Times are milliseconds since 1970. */
+export interface JobStatus {
+  readonly part: string
+  /** Null: it runs once for every release. */
+  readonly schedule: string | null
+  readonly timeZone: string
+  /** Null without a schedule, and while it is stopped. */
+  readonly nextMs: number | null
+  readonly stoppedBy: string | null
+  /** Runs that are due and wait for their turn. */
+  readonly waiting: number
+  /** Newest first. */
+  readonly runs: readonly JobRunStatus[]
+}
+
+export interface JobRunStatus {
+  readonly cause: 'schedule' | 'missed' | 'release' | 'person'
+  readonly by: string | null
+  readonly instance: string | null
+  readonly dueMs: number
+  readonly lastDueMs: number
+  readonly startMs: number | null
+  readonly endMs: number | null
+  readonly outcome: 'running' | 'succeeded' | 'failed' | 'stopped' | 'left-out'
+  readonly exitCode: number | null
+  readonly sentence: string | null
+  readonly times: number
+}
+
+/** What a run that somebody asked for tells of itself. */
+export type RunEvent =
+  | { readonly kind: 'started'; readonly instance: string }
+  | { readonly kind: 'line'; readonly timeMs: number; readonly text: string }
+  | {
+      readonly kind: 'ended'
+      readonly outcome: JobRunStatus['outcome']
+      readonly exitCode: number | null
+      readonly sentence: string | null
+    }
+
+/** What a person may ask of a part that runs. */
+export type PartOrderKind = 'stop' | 'start' | 'restart'
 
 export interface LogOptions {
   /** Only the last so many lines of what is kept; null for all. */
@@ -76,6 +121,12 @@ export interface Operations {
   graph(app: string): Graph
   /** What the parts print: of one part, or of all when `part` is null. Throws `cli.unknown-part`. */
   logs(app: string, part: string | null, options: LogOptions): AsyncIterable<LogLine>
+  /** Resolves when it is so, or throws why it is not. `by` is who asks. Throws `control.*`, `cli.order-failed`. */
+  order(app: string, part: string, kind: PartOrderKind, by: string): Promise<void>
+  /** The jobs of an app, or the one that is named. Throws `cli.unknown-part`. */
+  jobs(app: string, part: string | null): readonly JobStatus[]
+  /** Starts a job now and tells of it until its end. It goes on when nobody listens any more. Throws `control.*`. */
+  run(app: string, part: string, by: string, signal: AbortSignal): Promise<AsyncIterable<RunEvent>>
   /** Yields whenever something may have changed, at most every `intervalMs`; ends with the signal. */
   changes(intervalMs: number, signal: AbortSignal): AsyncIterable<void>
   /** Takes on a deployment; answers the number of the release. */

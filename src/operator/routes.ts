@@ -5,13 +5,15 @@
 import { z } from 'zod'
 import { SteadError } from '../base/index.ts'
 import { parseGraph } from '../model/index.ts'
-import type { Right } from './caller.ts'
-import type { Operations } from './operations.ts'
+import type { Caller, Right } from './caller.ts'
+import type { Operations, PartOrderKind } from './operations.ts'
 
 /** A question, taken apart. */
 export interface Question {
   /** Values of the names in the path. */
   readonly path: Readonly<Record<string, string>>
+  /** Who asks; has the route's right. */
+  readonly caller: Caller
   readonly query: URLSearchParams
   /** The body as JSON; null when there is none. Throws `operator.bad-request`. */
   readonly body: () => Promise<unknown>
@@ -106,6 +108,22 @@ export const routes: readonly Route[] = [
       return value({ stopped: true })
     },
   },
+  ...(['stop', 'start', 'restart'] as const).map(orderRoute),
+  {
+    method: 'GET',
+    path: '/v1/apps/:app/jobs',
+    right: 'read',
+    answer: (operations, { path, query }) => value(operations.jobs(path['app'] ?? '', query.get('part'))),
+  },
+  {
+    method: 'POST',
+    path: '/v1/apps/:app/parts/:part/run',
+    right: 'operate',
+    answer: async (operations, { path, caller, signal }) => ({
+      kind: 'lines',
+      lines: await operations.run(path['app'] ?? '', path['part'] ?? '', caller.name, signal),
+    }),
+  },
   {
     method: 'DELETE',
     path: '/v1/apps/:app',
@@ -116,6 +134,18 @@ export const routes: readonly Route[] = [
     },
   },
 ]
+
+function orderRoute(kind: PartOrderKind): Route {
+  return {
+    method: 'POST',
+    path: `/v1/apps/:app/parts/:part/${kind}`,
+    right: 'operate',
+    answer: async (operations, { path, caller }) => {
+      await operations.order(path['app'] ?? '', path['part'] ?? '', kind, caller.name)
+      return value({ done: kind })
+    },
+  }
+}
 
 /** The route of a request and the values in its path; null when there is none. */
 export function routeOf(method: string, pathname: string): { route: Route; path: Record<string, string> } | null {

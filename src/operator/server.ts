@@ -58,6 +58,7 @@ async function handle(
   answer.on('close', () => abort.abort())
   const result = await found.route.answer(operations, {
     path: found.path,
+    caller,
     query: url.searchParams,
     body: () => bodyOf(question),
     signal: abort.signal,

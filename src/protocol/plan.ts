@@ -6,7 +6,7 @@
  */
 import { z } from 'zod'
 import type { Json } from '../base/index.ts'
-import type { Limits, Ready } from '../model/index.ts'
+import type { Limits, Ready, RetryPolicy } from '../model/index.ts'
 import type { Endpoint } from '../network/index.ts'
 import type { Grant } from '../provider/index.ts'
 
@@ -31,6 +31,8 @@ export interface InstanceAssignment {
   readonly wanted: boolean
   /** Jobs: longest run; null for services. */
   readonly timeoutMs: number | null
+  /** Jobs: how a failed attempt is tried again; absent in plans that were written before it was told. */
+  readonly retry?: RetryPolicy
 }
 
 /** A resource served on this node, which is the home of its domain. */
@@ -120,6 +122,7 @@ const instance = z.object({
   edges: z.array(edge),
   wanted: z.boolean(),
   timeoutMs: timeoutMs.nullable(),
+  retry: z.object({ attempts: z.int().positive(), pauseMs: z.int().positive() }).exactOptional(),
 })
 
 const resource = z.object({

@@ -35,6 +35,8 @@ export interface AssignmentStatus {
   readonly endpoint: Endpoint | null
   readonly pid: number | null
   readonly memoryBytes: number | null
+  /** Of a job that has ended, when its last attempt ended by itself. */
+  readonly exitCode?: number
 }
 
 export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
@@ -46,4 +48,5 @@ export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
   endpoint: endpointSchema.nullable(),
   pid: z.int().nullable(),
   memoryBytes: z.number().nullable(),
+  exitCode: z.int().exactOptional(),
 })

@@ -63,7 +63,7 @@ function printPlatform(platform: PlatformInfo, statuses: readonly Status[]): voi
 }
 
 function isWell(part: PartStatus): boolean {
-  return ['ready', 'scheduled', 'succeeded'].includes(part.phase)
+  return ['ready', 'scheduled', 'succeeded'].includes(part.phase) || part.stoppedBy !== null
 }
 
 function printStatus(found: Status): void {

@@ -1,0 +1,166 @@
+/**
+ * What a person may ask of one part, and what it changes in the records: stop, start, restart, run a job now, a credential
+ * of one's own. Pure: control writes what is answered and takes a turn.
+ *
+ * Invariant: an order is durable before anything follows from it, and stays in force over restarts and releases.
+ */
+import { type Random, randomPassword, SteadError } from '../base/index.ts'
+import type { JobPart, Part } from '../model/index.ts'
+import { finished, newInstance } from './decide.ts'
+import { begun, emptyRecord, noRoom } from './jobs.ts'
+import {
+  type ControlState,
+  type DesiredApp,
+  type InstanceRecord,
+  type JobRecord,
+  noOrder,
+  operatorConsumer,
+  partKey,
+  type PartIdentity,
+  type PartOrder,
+} from './state.ts'
+
+/** `by` is who asks. */
+export type Order = { readonly app: string; readonly part: string; readonly by: string } & (
+  | { readonly kind: 'stop' | 'start' | 'restart' | 'run' }
+  /** A name and password for a resource, of the operator's own. */
+  | { readonly kind: 'let-in' }
+)
+
+/** Changes to the records, to be applied as one. */
+export interface Ordered {
+  readonly orders: ReadonlyMap<string, PartOrder>
+  readonly jobs: ReadonlyMap<string, JobRecord>
+  readonly instances: ReadonlyMap<string, InstanceRecord>
+  readonly identities: ReadonlyMap<string, PartIdentity>
+  /** The instance that was made; null when the order makes none. */
+  readonly instance: string | null
+}
+
+const nothing: Ordered = {
+  orders: new Map(),
+  jobs: new Map(),
+  instances: new Map(),
+  identities: new Map(),
+  instance: null,
+}
+
+/** Throws `control.unknown-part`, `control.not-for-this-part`, `control.part-stopped`, `control.job-running`, `control.no-node`. */
+export function carryOut(
+  order: Order,
+  state: ControlState,
+  nowMs: number,
+  random: Random,
+  newId: (app: string, part: string) => string,
+): Ordered {
+  const app = state.apps.get(order.app)
+  const part = app?.graph.parts.find(({ name }) => name === order.part)
+  if (app === undefined || part === undefined) throw unknownPart(order, app)
+  const key = partKey(order.app, order.part)
+  const before = state.orders.get(key) ?? noOrder
+  if (order.kind === 'let-in') return { ...nothing, identities: letIn(order, part, key, state, random) }
+  if (part.kind === 'resource') throw notFor(order, part, 'Stop what uses it, or the app: `stead down`.')
+  switch (order.kind) {
+    case 'stop':
+      if (before.stopped !== null) return nothing
+      return { ...nothing, orders: new Map([[key, { ...before, stopped: { by: order.by, sinceMs: nowMs } }]]) }
+    case 'start': {
+      if (before.stopped === null) return nothing
+      const orders = new Map([[key, { ...before, stopped: null }]])
+      const record = state.jobs.get(key)
+      if (record === undefined) return { ...nothing, orders }
+      // What a job would have run while it was stopped on purpose was not missed.
+      return { ...nothing, orders, jobs: new Map([[key, { ...record, lastDueMs: nowMs, waiting: [] }]]) }
+    }
+    case 'restart':
+      if (part.kind === 'job') throw notFor(order, part, `\`stead run ${part.name}\` runs it now.`)
+      if (before.stopped !== null) throw stopped(order, before.stopped.by)
+      return { ...nothing, orders: new Map([[key, { ...before, generation: before.generation + 1 }]]) }
+    case 'run':
+      if (part.kind === 'service') throw notFor(order, part, 'Only a job is run; a service is started.')
+      if (before.stopped !== null) throw stopped(order, before.stopped.by)
+      return run(order, app, part, key, state, nowMs, newId)
+  }
+}
+
+function run(
+  order: Order,
+  app: DesiredApp,
+  part: JobPart,
+  key: string,
+  state: ControlState,
+  nowMs: number,
+  newId: (app: string, part: string) => string,
+): Ordered {
+  const own = [...state.instances.values()].filter(
+    (instance) => instance.app === order.app && instance.part.name === part.name && instance.phase === 'active',
+  )
+  const running = own.filter(({ id }) => !finished.has(state.statuses.get(id)?.phase ?? 'waiting'))
+  const full = noRoom(part, running.length)
+  if (full !== null) {
+    throw new SteadError({
+      code: 'control.job-running',
+      message: `${part.name} was not started: ${full}`,
+      hint: 'Wait for its end, stop it with `stead stop`, or let more of it run at once: `overlap: { atMost: 2 }`.',
+      retry: 'later',
+    })
+  }
+  const instance = newInstance(state, app, part, [], nowMs, newId)
+  if (!app.wanted || instance === null) {
+    throw new SteadError({
+      code: 'control.no-node',
+      message: app.wanted ? `no node is connected that could run ${part.name}` : `${order.app} is down`,
+      hint: 'Start it first.',
+      retry: 'later',
+    })
+  }
+  const record = state.jobs.get(key) ?? emptyRecord(part, nowMs)
+  const runs = [...record.runs, begun(instance.id, 'person', nowMs, nowMs, order.by)]
+  return {
+    ...nothing,
+    jobs: new Map([[key, { ...record, runs }]]),
+    instances: new Map([[instance.id, instance]]),
+    instance: instance.id,
+  }
+}
+
+/** The resource's identity with a password for the operator; as it is when there is one. */
+function letIn(
+  order: Order,
+  part: Part,
+  key: string,
+  state: ControlState,
+  random: Random,
+): ReadonlyMap<string, PartIdentity> {
+  const identity = state.identities.get(key)
+  if (part.kind !== 'resource' || identity === undefined) throw notFor(order, part, 'Only a resource has credentials.')
+  if (identity.passwords[operatorConsumer] !== undefined) return new Map()
+  const passwords = { ...identity.passwords, [operatorConsumer]: randomPassword(random) }
+  return new Map([[key, { ...identity, passwords }]])
+}
+
+function unknownPart(order: Order, app: DesiredApp | undefined): SteadError {
+  const names = app?.graph.parts.map(({ name }) => name) ?? []
+  return new SteadError({
+    code: 'control.unknown-part',
+    message: `${order.app} has no part called ${order.part}`,
+    hint: names.length === 0 ? 'It has none yet.' : `It has: ${names.join(', ')}.`,
+  })
+}
+
+function notFor({ kind, part }: Order, { kind: what }: Part, hint: string): SteadError {
+  const doing = kind === 'let-in' ? 'open' : kind
+  return new SteadError({
+    code: 'control.not-for-this-part',
+    message: `${part} is a ${what}, which you cannot ${doing}`,
+    hint,
+  })
+}
+
+function stopped({ part, kind }: Order, by: string): SteadError {
+  return new SteadError({
+    code: 'control.part-stopped',
+    message: `${part} was stopped by ${by}, so you cannot ${kind} it`,
+    hint: `\`stead start ${part}\` starts it again.`,
+  })
+}

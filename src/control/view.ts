@@ -1,0 +1,81 @@
+/** What control knows of an app now, for people and commands. Pure. */
+import type { AssignmentStatus, Route } from '../protocol/index.ts'
+import { nextRunMs } from './jobs.ts'
+import {
+  type ControlState,
+  type DesiredApp,
+  type InstanceRecord,
+  isOver,
+  type JobRun,
+  noOrder,
+  partKey,
+  type PartOrder,
+  resourceId,
+} from './state.ts'
+
+export interface AppView {
+  readonly app: DesiredApp
+  readonly instances: readonly { readonly record: InstanceRecord; readonly status: AssignmentStatus | null }[]
+  readonly resources: readonly {
+    readonly part: string
+    readonly type: string
+    readonly status: AssignmentStatus | null
+  }[]
+  readonly jobs: readonly JobView[]
+  /** By part: what a person has ordered. */
+  readonly orders: ReadonlyMap<string, PartOrder>
+  readonly routes: readonly Route[]
+  /** Whether anything of it runs, or will. */
+  readonly running: boolean
+}
+
+export interface JobView {
+  readonly part: string
+  readonly schedule: string | null
+  readonly timeZone: string
+  /** Milliseconds since 1970; null without a schedule, and while it is stopped. */
+  readonly nextMs: number | null
+  /** Runs that are due and wait for their turn. */
+  readonly waiting: number
+  /** Oldest first. */
+  readonly runs: readonly JobRun[]
+}
+
+/** An app as it is now; null when there is none of that name. */
+export function viewOf(state: ControlState, name: string, routes: readonly Route[], nowMs: number): AppView | null {
+  const app = state.apps.get(name)
+  if (app === undefined) return null
+  const statusOf = (id: string): AssignmentStatus | null => state.statuses.get(id) ?? null
+  const records = [...state.instances.values()].filter((record) => record.app === name)
+  const resources = app.graph.parts
+    .filter((part) => part.kind === 'resource')
+    .map((part) => ({ part: part.name, type: part.type, status: statusOf(resourceId(name, part.name)) }))
+  const orders = new Map(
+    app.graph.parts.map((part) => [part.name, state.orders.get(partKey(name, part.name)) ?? noOrder] as const),
+  )
+  const jobs = app.graph.parts
+    .filter((part) => part.kind === 'job')
+    .map((part): JobView => {
+      const record = state.jobs.get(partKey(name, part.name))
+      const inForce = app.wanted && (orders.get(part.name)?.stopped ?? null) === null
+      return {
+        part: part.name,
+        schedule: part.schedule,
+        timeZone: part.timeZone,
+        nextMs: inForce ? nextRunMs(part, record, nowMs) : null,
+        waiting: record?.waiting.length ?? 0,
+        runs: record?.runs ?? [],
+      }
+    })
+  return {
+    app,
+    instances: records.map((record) => ({ record, status: statusOf(record.id) })),
+    resources,
+    jobs,
+    orders,
+    running:
+      records.some((record) => !isOver(state, record)) ||
+      resources.some(({ status }) => status !== null && status.phase !== 'stopped'),
+    routes: routes.filter((route) => route.app === name),
+  }
+}
