@@ -6,11 +6,10 @@
  */
 import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { assert, jsonEqual, messageOf } from '../base/index.ts'
+import { assert, jsonEqual, messageOf, SteadError } from '../base/index.ts'
 import type { Domain } from '../domain/index.ts'
 import type { Endpoint, Target } from '../network/index.ts'
 import {
-  type Ask,
   type Assignment,
   type AssignmentStatus,
   type Downward,
@@ -21,6 +20,7 @@ import {
   type Upward,
 } from '../protocol/index.ts'
 import { type Channel, dialForever, type TransportAddress } from '../transport/index.ts'
+import { Answers } from './answers.ts'
 import { Attempts } from './attempts.ts'
 import { Exposures } from './expose.ts'
 import { BundleFetcher } from './fetch.ts'
@@ -32,11 +32,20 @@ import { ResourceRunner } from './resource.ts'
 /** How often everything is reported again, changed or not, and streams are counted. */
 const reportMs = 1000
 
+/**
+ * How the edges go when a successor comes: it may not listen yet for a moment; a stream at rest is cut without harm, and
+ * its program dials again.
+ */
+const handOverMs = { acceptMs: 4000, idleMs: 2000, endMs: 60_000 } as const
+
 export interface Agent extends AsyncDisposable {
   /** Where everything stands, as the agent sees it. */
   statuses(): AssignmentStatus[]
-  /** Lets go of everything without stopping it. Instances go on; the next agent on this directory finds them. */
-  leave(): Promise<void>
+  /**
+   * Lets go of everything without stopping it: instances and servers go on, and the next agent on this directory finds
+   * them. Resolves when nothing is acted on any more; `handedOver` when also the last stream of an edge has ended.
+   */
+  leave(): Promise<{ readonly handedOver: Promise<void> }>
 }
 
 /** Starts the agent: first what the plan on disk says, then what control says at `control`. */
@@ -54,7 +63,7 @@ class RunningAgent implements Agent {
   readonly #instances = new Map<string, InstanceRunner>()
   readonly #resources = new Map<string, ResourceRunner>()
   readonly #domains = new Map<string, Promise<Domain>>()
-  readonly #asks = new Map<string, AbortController>()
+  readonly #answers: Answers
   readonly #fetcher: BundleFetcher
   /** The ways in from other nodes; null where there are none. */
   readonly #exposures: Exposures | null
@@ -76,6 +85,10 @@ class RunningAgent implements Agent {
       ...options,
       openBundle: async (digest) => (await options.openBundle(digest)) ?? this.#fetcher.fetch(digest),
     }
+    this.#answers = new Answers({
+      attempts: (id) => (this.#instances.get(id) ?? this.#resources.get(id))?.attempts ?? null,
+      deleteData: (app) => this.#deleteData(app),
+    })
     this.#planPath = join(options.stateDir, 'plan.json')
     this.#plan = readPlan(this.#planPath) ?? { epoch: 0, revision: 0, assignments: [] }
     this.#fetcher = new BundleFetcher(options.importBundle, (request) => {
@@ -132,9 +145,12 @@ class RunningAgent implements Agent {
         const kept = this.#plan.assignments.filter((assignment) => !gone.has(assignment.id))
         return this.#take({ epoch: message.epoch, revision: message.revision, assignments: [...kept, ...message.put] })
       }
-      case 'ask':
-        void this.#answer(message.id, message.ask)
+      case 'ask': {
+        const channel = this.#channel
+        assert(channel !== null, 'an ask came over a channel')
+        void this.#answers.answer(message.id, message.ask, (answer) => channel.send(answer))
         return
+      }
       case 'bundle':
         return this.#fetcher.receive(message)
       case 'refused':
@@ -322,54 +338,41 @@ class RunningAgent implements Agent {
     this.#channel?.send({ type: 'applied', revision: this.#plan.revision, busy: [...busy] })
   }
 
-  async #answer(id: string, ask: Ask): Promise<void> {
-    if (ask.kind === 'cancel') return this.#asks.get(ask.ask)?.abort()
-    const channel = this.#channel
-    assert(channel !== null, 'an ask came over a channel')
-    const runner = this.#instances.get(ask.assignment) ?? this.#resources.get(ask.assignment)
-    if (runner === undefined) {
-      return channel.send({
-        type: 'answer',
-        ask: id,
-        lines: [],
-        done: true,
-        error: `${ask.assignment} is not on this node`,
+  /** Deletes what an app has stored here. Throws `agent.in-use` while anything of it is there. */
+  async #deleteData(app: string): Promise<void> {
+    const { domain, stateDir } = this.#options
+    const running = [...this.#instances.values(), ...this.#resources.values()].filter(
+      (runner) => runner.assignment.app === app && !['stopped', 'succeeded', 'failed'].includes(runner.status().phase),
+    )
+    if (running.length > 0) {
+      throw new SteadError({
+        code: 'agent.in-use',
+        message: `${running.map((runner) => runner.assignment.part).join(', ')} of ${app} still runs on this node`,
+        retry: 'later',
       })
     }
-    const abort = new AbortController()
-    this.#asks.set(id, abort)
-    const options = { follow: ask.follow, signal: abort.signal, ...(ask.tail === null ? {} : { tail: ask.tail }) }
-    try {
-      for await (const { timeMs, text } of runner.attempts.output(options)) {
-        channel.send({
-          type: 'answer',
-          ask: id,
-          lines: [{ assignment: ask.assignment, timeMs, text }],
-          done: false,
-          error: null,
-        })
-      }
-      channel.send({ type: 'answer', ask: id, lines: [], done: true, error: null })
-    } catch (error) {
-      channel.send({ type: 'answer', ask: id, lines: [], done: true, error: messageOf(error) })
-    } finally {
-      this.#asks.delete(id)
-    }
+    const opened = this.#domains.get(app)
+    this.#domains.delete(app)
+    await (await opened?.catch(() => null))?.close()
+    await domain.destroy(join(stateDir, 'domains', app))
   }
 
   async #disconnect(): Promise<void> {
     this.#leaving = true
     this.#timer?.[Symbol.dispose]()
-    for (const abort of this.#asks.values()) abort.abort()
+    this.#answers.abort()
     await this.#link?.[Symbol.asyncDispose]()
     this.#channel = null
     this.#fetcher.disconnected()
   }
 
-  async leave(): Promise<void> {
+  async leave(): Promise<{ readonly handedOver: Promise<void> }> {
     await this.#disconnect()
-    for (const runner of this.#instances.values()) runner.leave()
-    await this.#exposures?.[Symbol.asyncDispose]()
+    for (const runner of this.#resources.values()) runner.leave()
+    for (const domain of this.#domains.values()) await (await domain.catch(() => null))?.leave()
+    const handOver = { clock: this.#options.clock, ...handOverMs }
+    const edges = Promise.all([...this.#instances.values()].map((runner) => runner.leave(handOver)))
+    return { handedOver: edges.then(() => this.#exposures?.[Symbol.asyncDispose]()) }
   }
 
   /** Stops everything on this node: instances first, then what they use, then the domains. */

@@ -8,7 +8,7 @@
 import { join } from 'node:path'
 import { isSteadError, messageOf, sleep, SteadError } from '../base/index.ts'
 import { formatDuration } from '../model/index.ts'
-import { type Forwarder, openForwarder, type Place, type Target } from '../network/index.ts'
+import { type Forwarder, type HandOver, openForwarder, type Place, type Target } from '../network/index.ts'
 import type { AssignmentStatus, Edge, InstanceAssignment } from '../protocol/index.ts'
 import { limitsWithin, type Sandbox, type SandboxSpec } from '../sandbox/index.ts'
 import { Attempts } from './attempts.ts'
@@ -61,6 +61,8 @@ export class InstanceRunner {
   #exitCode: number | null = null
   #timers = new Set<Disposable>()
   #nextCheck: Disposable | null = null
+  /** It is another agent's now: nothing that happens is acted on. */
+  #left = false
   #queue: Promise<void> = Promise.resolve()
   readonly #ended = Promise.withResolvers<void>()
 
@@ -125,9 +127,14 @@ export class InstanceRunner {
     return this.#ended.promise
   }
 
-  /** Lets go without ending the program: it goes on, and the next agent finds it. */
-  leave(): void {
+  /**
+   * Lets go without ending the program: it goes on, and the next agent finds it. Resolves when its edges are the next
+   * agent's alone.
+   */
+  async leave(handOver: HandOver | null): Promise<void> {
+    this.#left = true
     this.#clearTimers()
+    if (handOver !== null) await Promise.all(this.#forwarders.map((forwarder) => forwarder.handOver(handOver)))
     this.#closeNetwork()
   }
 
@@ -139,6 +146,7 @@ export class InstanceRunner {
 
   #event(event: LifeEvent): void {
     this.#enqueue(async () => {
+      if (this.#left) return
       const before = this.#life
       const { life, commands } = step(before, event, policyOf(this.#assignment))
       this.#life = life
@@ -272,6 +280,7 @@ export class InstanceRunner {
       this.#exitCode = exit.code
       this.#sandbox = null
       this.#memoryBytes = null
+      if (this.#left) return
       this.#clearTimers()
       this.#closeNetwork()
       this.#event({ kind: 'exited', exit })

@@ -37,6 +37,7 @@ export class ResourceRunner {
   #server: ProviderServer | null = null
   /** The assignment that is in force, once all its steps are done. */
   #applied: ResourceAssignment | null = null
+  #left = false
   #news = Promise.withResolvers<void>()
   readonly #done: Promise<void>
 
@@ -95,6 +96,12 @@ export class ResourceRunner {
     return this.#applied !== null && inForce && this.#applied.grants.some((grant) => grant.consumer === consumer)
   }
 
+  /** Lets go of the server without ending it: it goes on, and the next agent finds it. */
+  leave(): void {
+    this.#left = true
+    this.#stop.abort(new Error('left'))
+  }
+
   /** Stops the server and resolves when it is gone. */
   async stop(): Promise<void> {
     this.#stop.abort(new Error('stopped'))
@@ -134,6 +141,8 @@ export class ResourceRunner {
         this.#restarts += 1
       }
     }
+    // The next agent's now, with its edges still open here for a while.
+    if (this.#left) return
     this.#applied = null
     this.#to('stopping', null)
     await this.#stopServer()

@@ -23,11 +23,11 @@ export class Asks {
     this.#random = random
   }
 
-  /** Asks a node for output and yields it. Throws `control.logs-failed` with the node's words. */
-  async *logs(
+  /** Asks a node and yields what it answers. Throws `control.ask-failed` with the node's words. */
+  async *ask(
     node: string,
     send: (id: string, ask: Ask) => void,
-    what: Extract<Ask, { kind: 'logs' }>,
+    what: Exclude<Ask, { kind: 'cancel' }>,
     signal: AbortSignal,
   ): AsyncIterable<LogLine> {
     const id = randomId(this.#random)
@@ -42,8 +42,7 @@ export class Asks {
       send(id, what)
       for (;;) {
         yield* ask.lines.splice(0)
-        if (ask.error !== null)
-          throw new SteadError({ code: 'control.logs-failed', message: ask.error, retry: 'later' })
+        if (ask.error !== null) throw new SteadError({ code: 'control.ask-failed', message: ask.error, retry: 'later' })
         if (ask.done) return
         await new Promise<void>((resolve) => (ask.wake = resolve))
       }

@@ -5,29 +5,25 @@
  * Invariant: what is told follows from records that are already durable; a turn that cannot write tells nothing.
  */
 import { assert, type Clock, isSteadError, jsonEqual, type Random, randomId, SteadError } from '../base/index.ts'
-import type { Graph } from '../model/index.ts'
-import { type AssignmentStatus, type Downward, type LogLine, type Route, type Upward } from '../protocol/index.ts'
+import {
+  type Ask,
+  askSince,
+  type AssignmentStatus,
+  type Downward,
+  type LogLine,
+  type Route,
+  type Upward,
+} from '../protocol/index.ts'
 import type { Lease, Operation, Store } from '../store/index.ts'
 import type { Channel } from '../transport/index.ts'
 import { Asks } from './asks.ts'
+import { type Apply, applyChange, chooseHome, removeChange, stillRuns } from './changes.ts'
 import { decide } from './decide.ts'
 import { assignmentsOf, needsBundle, nodeOf, nodesIn, type ResourceType, routesFor, routesOf } from './derive.ts'
-import { carryOut, type Order } from './operate.ts'
+import { type Order, orderChange } from './operate.ts'
 import { AgentPeer, GatewayPeer, refusalOf, refuse } from './peers.ts'
-import {
-  controlLease,
-  countStart,
-  keys,
-  loadRecords,
-  newIdentities,
-  put,
-  putsOf,
-  type Records,
-  takeIn,
-  write,
-  writeAll,
-} from './records.ts'
-import { type ControlState, type DesiredApp, type GatewayView, type NodeView } from './state.ts'
+import { controlLease, countStart, keys, loadRecords, put, type Records, write, writeAll } from './records.ts'
+import type { ControlState, GatewayView, NodeView } from './state.ts'
 import { type AppView, viewOf } from './view.ts'
 
 const leaseTtlMs = 15_000
@@ -52,14 +48,6 @@ export interface ControlOptions {
   readonly readBundle: (digest: string) => AsyncIterable<Uint8Array>
 }
 
-/** What an app should be. */
-export interface Apply {
-  readonly graph: Graph
-  readonly bundles: Readonly<Record<string, string>>
-  /** Node that holds the app's data from now on. Without it control chooses; an app that has a home keeps it. */
-  readonly home?: string
-}
-
 export interface Control extends AsyncDisposable {
   /** Takes on a peer that has just connected; answers what to do with its messages. */
   accept(channel: Channel<Downward>): (message: Upward) => void
@@ -70,15 +58,17 @@ export interface Control extends AsyncDisposable {
   apply(apply: Apply): Promise<number>
   /** Everything of the app is to stop; its data stays. */
   stop(app: string): Promise<void>
-  /** Carries out what a person asks of a part; answers the instance that was made, if any. Throws what `carryOut` does. */
+  /** Carries out what a person asks of a part; answers the instance that was made, if any. Throws what `orderChange` does. */
   operate(order: Order): Promise<string | null>
+  /** Forgets an app that has stopped, and deletes its data. Throws `control.still-runs`, `control.node-away`, `control.ask-failed`. */
+  remove(app: string): Promise<void>
   view(app: string): AppView | null
   apps(): readonly string[]
   /** The nodes that control knows, and whether it hears them now. */
   nodes(): readonly { readonly name: string; readonly connected: boolean }[]
   /** Calls `run` soon after something may have changed. */
   onChange(run: () => void): Disposable
-  /** Output of an assignment, from the node that has it. Throws `control.node-away`, `control.logs-failed`. */
+  /** Output of an assignment, from the node that has it. Throws `control.node-away`, `control.ask-failed`. */
   logs(
     assignment: string,
     options: { tail: number | null; follow: boolean; signal: AbortSignal },
@@ -257,7 +247,7 @@ class RunningControl implements Control {
         if (role !== null) return channel.close()
         role = message.role
         name = message.name
-        if (role === 'agent') this.#agentCame(name, channel)
+        if (role === 'agent') this.#agentCame(message, channel)
         else this.#gatewayCame(name, channel)
       } else if (role === 'agent') this.#fromAgent(name, channel, message)
       else if (message.type === 'applied' && this.#gatewayPeers.get(name)?.channel === channel) {
@@ -272,12 +262,13 @@ class RunningControl implements Control {
     }
   }
 
-  #agentCame(name: string, channel: Channel<Downward>): void {
+  #agentCame(hello: Extract<Upward, { type: 'hello' }>, channel: Channel<Downward>): void {
+    const { name } = hello
     const before = this.#agents.get(name)?.channel
     if (before !== undefined)
       refuse(before, { code: 'control.name-taken', message: `another agent has come as ${name}` })
     const readBundle = (digest: string): AsyncIterable<Uint8Array> => this.#bundleFor(name, digest)
-    this.#agents.set(name, new AgentPeer(name, channel, readBundle))
+    this.#agents.set(name, new AgentPeer(hello, channel, readBundle))
     this.#nodeAway(name)
   }
 
@@ -342,61 +333,15 @@ class RunningControl implements Control {
     yield* this.#options.readBundle(digest)
   }
 
-  /** Two apps cannot have one way in: the gateway would have to refuse every table. */
-  #refuseTakenRoutes(graph: Graph): void {
-    for (const other of this.#records.apps.values()) {
-      if (other.graph.app === graph.app || !other.wanted) continue
-      const taken = graph.routes.find((route) =>
-        other.graph.routes.some(({ host, path }) => host === route.host && path === route.path),
-      )
-      if (taken === undefined) continue
-      throw new SteadError({
-        code: 'control.route-taken',
-        message: `${taken.host}${taken.path} leads to the app ${other.graph.app} already`,
-        hint: 'Stop that app, or give one of them another host.',
-      })
-    }
-  }
-
-  apply({ graph, bundles, home }: Apply): Promise<number> {
+  apply(wanted: Apply): Promise<number> {
     return this.#exclusive(async () => {
-      const before = this.#records.apps.get(graph.app)
-      this.#refuseTakenRoutes(graph)
-      const same = before !== undefined && jsonEqual([before.graph, before.bundles], [graph, bundles])
-      if (same && before.wanted) return before.release
-      const app: DesiredApp = {
-        graph,
-        bundles,
-        release: same ? before.release : (before?.release ?? 0) + 1,
-        home: before?.home ?? home ?? this.#chooseHome(graph.app),
-        wanted: true,
-      }
-      const { identities, counters } = newIdentities(graph, this.#records, this.#options.random)
-      await write(this.#options.store, this.#lease, [
-        put(keys.app(graph.app), app),
-        put(keys.counters, counters),
-        ...[...identities].map(([key, identity]) => put(keys.identity(key), identity)),
-      ])
-      for (const [key, identity] of identities) this.#records.identities.set(key, identity)
-      this.#records.counters = counters
-      this.#records.apps.set(graph.app, app)
+      const choose = (): string => chooseHome(this.#records, this.#nodes, wanted.graph.app)
+      const change = applyChange(this.#records, wanted, choose, this.#options.random)
+      if (change === null) return this.#records.apps.get(wanted.graph.app)?.release ?? 0
+      await write(this.#options.store, this.#lease, change.operations)
+      change.take()
       this.#wake()
-      return app.release
-    })
-  }
-
-  /** The connected node that is home to the fewest apps. */
-  #chooseHome(app: string): string {
-    const apps = [...this.#records.apps.values()]
-    const load = (node: string): number => apps.filter((other) => other.home === node).length
-    const nodes = [...this.#nodes].filter(([, view]) => view.connected).map(([name]) => name)
-    const [home] = nodes.toSorted((a, b) => load(a) - load(b) || (a < b ? -1 : 1))
-    if (home !== undefined) return home
-    throw new SteadError({
-      code: 'control.no-node',
-      message: `no node is connected that could be the home of ${app}`,
-      hint: 'Start an agent, or name the node.',
-      retry: 'later',
+      return change.app.release
     })
   }
 
@@ -414,15 +359,30 @@ class RunningControl implements Control {
   operate(order: Order): Promise<string | null> {
     return this.#exclusive(async () => {
       const { clock, random, store } = this.#options
-      const done = carryOut(order, this.#state(), clock.nowMs(), random, this.#newId)
-      await write(store, this.#lease, putsOf(done))
-      takeIn(this.#records, done)
+      const change = orderChange(order, this.#records, this.#state(), clock.nowMs(), random, this.#newId)
+      await write(store, this.#lease, change.operations)
+      change.take()
       this.#wake()
-      return done.instance
+      return change.instance
     })
   }
 
   readonly #newId = (app: string, part: string): string => `${app}.${part}.${randomId(this.#options.random)}`
+
+  async remove(name: string): Promise<void> {
+    const app = this.#records.apps.get(name)
+    if (app === undefined) return
+    if (app.wanted || this.view(name)?.running === true) throw stillRuns(name)
+    // First the data, then what is known of it: a crash between the two leaves an app that can be removed again.
+    const signal = new AbortController().signal
+    for await (const _ of this.#ask(app.home, { kind: 'delete-data', app: name }, signal));
+    return this.#exclusive(async () => {
+      const change = removeChange(this.#records, name)
+      await writeAll(this.#options.store, this.#lease, change.operations)
+      change.take()
+      this.#wake()
+    })
+  }
 
   apps(): readonly string[] {
     return [...this.#records.apps.keys()]
@@ -441,20 +401,33 @@ class RunningControl implements Control {
     return { [Symbol.dispose]: () => void this.#listeners.delete(run) }
   }
 
-  async *logs(
+  logs(
     assignment: string,
     { tail, follow, signal }: { tail: number | null; follow: boolean; signal: AbortSignal },
   ): AsyncIterable<LogLine> {
-    const peer = this.#agents.get(nodeOf(this.#records, assignment) ?? '')
+    const node = nodeOf(this.#records, assignment) ?? ''
+    return this.#ask(node, { kind: 'logs', assignment, tail, follow }, signal)
+  }
+
+  /** Asks a node. Throws `control.node-away`, `control.ask-failed`. */
+  async *#ask(node: string, what: Exclude<Ask, { kind: 'cancel' }>, signal: AbortSignal): AsyncIterable<LogLine> {
+    const peer = this.#agents.get(node)
     if (peer === undefined) {
       throw new SteadError({
         code: 'control.node-away',
-        message: `the node of ${assignment} is not connected`,
+        message: `node ${node} is not connected, and only it can answer`,
+        hint: 'It is asked again when it has come back; see `stead status`.',
         retry: 'later',
       })
     }
-    const what = { kind: 'logs', assignment, tail, follow } as const
-    yield* this.#asks.logs(peer.name, (id, ask) => peer.channel.send({ type: 'ask', id, ask }), what, signal)
+    if (peer.protocol < askSince[what.kind]) {
+      throw new SteadError({
+        code: 'control.older-node',
+        message: `node ${node} runs an older Stead that cannot do this`,
+        hint: 'Upgrade it, then try again.',
+      })
+    }
+    yield* this.#asks.ask(peer.name, (id, ask) => peer.channel.send({ type: 'ask', id, ask }), what, signal)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,6 +1,7 @@
 /** The face of `control`: desired state in, plans out. */
 export { startControl } from './control.ts'
-export type { Apply, Control, ControlOptions } from './control.ts'
+export type { Control, ControlOptions } from './control.ts'
+export type { Apply } from './changes.ts'
 export type { Order } from './operate.ts'
 export type { AppView, JobView } from './view.ts'
 export type { ResourceType } from './derive.ts'

@@ -6,7 +6,7 @@ import { app, job, type JobOptions, type JobPart, toGraph } from '../model/index
 import type { Phase } from '../protocol/index.ts'
 import { decide, nodeLostMs } from './decide.ts'
 import { clockBackMaxMs, historyMax } from './jobs.ts'
-import { carryOut, type Order } from './operate.ts'
+import { type Order, orderChange } from './operate.ts'
 import { dueBetween, nextDueMs } from './schedule.ts'
 import type { ControlState, DesiredApp, InstanceRecord, JobRecord, JobRun, NodeView, PartOrder } from './state.ts'
 
@@ -92,10 +92,16 @@ class World {
 
   order(kind: 'stop' | 'start' | 'run'): string | null {
     const order: Order = { kind, app: 'shop', part: 'tidy', by: 'ada' }
-    const done = carryOut(order, this.state(), this.nowMs, seededRandom(1), this.newId)
-    for (const [name, record] of done.orders) this.#orders.set(name, record)
-    for (const [name, record] of done.jobs) this.#jobs.set(name, record)
-    for (const [id, record] of done.instances) this.#instances.set(id, record)
+    const records = {
+      apps: new Map(),
+      identities: new Map(),
+      counters: { hostUid: 1, edges: {} },
+      instances: this.#instances,
+      jobs: this.#jobs,
+      orders: this.#orders,
+    }
+    const done = orderChange(order, records, this.state(), this.nowMs, seededRandom(1), this.newId)
+    done.take()
     this.turn()
     return done.instance
   }

@@ -6,8 +6,10 @@
  */
 import { type Random, randomPassword, SteadError } from '../base/index.ts'
 import type { JobPart, Part } from '../model/index.ts'
+import type { Change } from './changes.ts'
 import { finished, newInstance } from './decide.ts'
 import { begun, emptyRecord, noRoom } from './jobs.ts'
+import { keys, put, type Records } from './records.ts'
 import {
   type ControlState,
   type DesiredApp,
@@ -27,26 +29,62 @@ export type Order = { readonly app: string; readonly part: string; readonly by: 
   | { readonly kind: 'let-in' }
 )
 
-/** Changes to the records, to be applied as one. */
-export interface Ordered {
-  readonly orders: ReadonlyMap<string, PartOrder>
-  readonly jobs: ReadonlyMap<string, JobRecord>
-  readonly instances: ReadonlyMap<string, InstanceRecord>
-  readonly identities: ReadonlyMap<string, PartIdentity>
-  /** The instance that was made; null when the order makes none. */
-  readonly instance: string | null
+/** What is to be as it is said here; all of it is written as one. */
+interface Ordered {
+  readonly orders?: ReadonlyMap<string, PartOrder>
+  readonly jobs?: ReadonlyMap<string, JobRecord>
+  readonly instances?: ReadonlyMap<string, InstanceRecord>
+  readonly identities?: ReadonlyMap<string, PartIdentity>
+  /** The instance that was made. */
+  readonly instance?: string
 }
 
-const nothing: Ordered = {
-  orders: new Map(),
-  jobs: new Map(),
-  instances: new Map(),
-  identities: new Map(),
-  instance: null,
+/**
+ * The change that an order makes, with the instance that was made, if any. `state` is of these records.
+ *
+ * Throws `control.unknown-part`, `control.not-for-this-part`, `control.part-stopped`, `control.job-running`, `control.no-node`.
+ */
+export function orderChange(
+  order: Order,
+  records: Records,
+  state: ControlState,
+  nowMs: number,
+  random: Random,
+  newId: (app: string, part: string) => string,
+): Change & { readonly instance: string | null } {
+  const { orders, jobs, instances, identities, instance = null } = carryOut(order, state, nowMs, random, newId)
+  const changed = [
+    ...[...(orders ?? [])].map(([key, value]) => ({
+      key: keys.order(key),
+      value,
+      take: () => records.orders.set(key, value),
+    })),
+    ...[...(jobs ?? [])].map(([key, value]) => ({
+      key: keys.job(key),
+      value,
+      take: () => records.jobs.set(key, value),
+    })),
+    ...[...(instances ?? [])].map(([key, value]) => ({
+      key: keys.instance(key),
+      value,
+      take: () => records.instances.set(key, value),
+    })),
+    ...[...(identities ?? [])].map(([key, value]) => ({
+      key: keys.identity(key),
+      value,
+      take: () => records.identities.set(key, value),
+    })),
+  ]
+  return {
+    instance,
+    operations: changed.map(({ key, value }) => put(key, value)),
+    take() {
+      for (const { take } of changed) take()
+    },
+  }
 }
 
-/** Throws `control.unknown-part`, `control.not-for-this-part`, `control.part-stopped`, `control.job-running`, `control.no-node`. */
-export function carryOut(
+function carryOut(
   order: Order,
   state: ControlState,
   nowMs: number,
@@ -58,24 +96,24 @@ export function carryOut(
   if (app === undefined || part === undefined) throw unknownPart(order, app)
   const key = partKey(order.app, order.part)
   const before = state.orders.get(key) ?? noOrder
-  if (order.kind === 'let-in') return { ...nothing, identities: letIn(order, part, key, state, random) }
+  if (order.kind === 'let-in') return letIn(order, part, key, state, random)
   if (part.kind === 'resource') throw notFor(order, part, 'Stop what uses it, or the app: `stead down`.')
   switch (order.kind) {
     case 'stop':
-      if (before.stopped !== null) return nothing
-      return { ...nothing, orders: new Map([[key, { ...before, stopped: { by: order.by, sinceMs: nowMs } }]]) }
+      if (before.stopped !== null) return {}
+      return { orders: new Map([[key, { ...before, stopped: { by: order.by, sinceMs: nowMs } }]]) }
     case 'start': {
-      if (before.stopped === null) return nothing
+      if (before.stopped === null) return {}
       const orders = new Map([[key, { ...before, stopped: null }]])
       const record = state.jobs.get(key)
-      if (record === undefined) return { ...nothing, orders }
+      if (record === undefined) return { orders }
       // What a job would have run while it was stopped on purpose was not missed.
-      return { ...nothing, orders, jobs: new Map([[key, { ...record, lastDueMs: nowMs, waiting: [] }]]) }
+      return { orders, jobs: new Map([[key, { ...record, lastDueMs: nowMs, waiting: [] }]]) }
     }
     case 'restart':
       if (part.kind === 'job') throw notFor(order, part, `\`stead run ${part.name}\` runs it now.`)
       if (before.stopped !== null) throw stopped(order, before.stopped.by)
-      return { ...nothing, orders: new Map([[key, { ...before, generation: before.generation + 1 }]]) }
+      return { orders: new Map([[key, { ...before, generation: before.generation + 1 }]]) }
     case 'run':
       if (part.kind === 'service') throw notFor(order, part, 'Only a job is run; a service is started.')
       if (before.stopped !== null) throw stopped(order, before.stopped.by)
@@ -117,7 +155,6 @@ function run(
   const record = state.jobs.get(key) ?? emptyRecord(part, nowMs)
   const runs = [...record.runs, begun(instance.id, 'person', nowMs, nowMs, order.by)]
   return {
-    ...nothing,
     jobs: new Map([[key, { ...record, runs }]]),
     instances: new Map([[instance.id, instance]]),
     instance: instance.id,
@@ -125,18 +162,12 @@ function run(
 }
 
 /** The resource's identity with a password for the operator; as it is when there is one. */
-function letIn(
-  order: Order,
-  part: Part,
-  key: string,
-  state: ControlState,
-  random: Random,
-): ReadonlyMap<string, PartIdentity> {
+function letIn(order: Order, part: Part, key: string, state: ControlState, random: Random): Ordered {
   const identity = state.identities.get(key)
   if (part.kind !== 'resource' || identity === undefined) throw notFor(order, part, 'Only a resource has credentials.')
-  if (identity.passwords[operatorConsumer] !== undefined) return new Map()
+  if (identity.passwords[operatorConsumer] !== undefined) return {}
   const passwords = { ...identity.passwords, [operatorConsumer]: randomPassword(random) }
-  return new Map([[key, { ...identity, passwords }]])
+  return { identities: new Map([[key, { ...identity, passwords }]]) }
 }
 
 function unknownPart(order: Order, app: DesiredApp | undefined): SteadError {

@@ -3,20 +3,34 @@
  * it up to date: a snapshot first, deltas then.
  */
 import { jsonEqual } from '../base/index.ts'
-import { type Assignment, type Downward, protocolVersion, type Route, type Upward } from '../protocol/index.ts'
+import {
+  type Assignment,
+  type Downward,
+  protocolVersion,
+  protocolVersionMin,
+  type Route,
+  type Upward,
+} from '../protocol/index.ts'
 import type { Channel } from '../transport/index.ts'
 import { BundleSender } from './bundles.ts'
 
 /** A connected agent. */
 export class AgentPeer {
   readonly name: string
+  /** Version of the protocol it speaks. */
+  readonly protocol: number
   readonly channel: Channel<Downward>
   readonly bundles: BundleSender
   #told: Map<string, Assignment> | null = null
   #revision = 0
 
-  constructor(name: string, channel: Channel<Downward>, readBundle: (digest: string) => AsyncIterable<Uint8Array>) {
+  constructor(
+    { name, protocol }: { readonly name: string; readonly protocol: number },
+    channel: Channel<Downward>,
+    readBundle: (digest: string) => AsyncIterable<Uint8Array>,
+  ) {
     this.name = name
+    this.protocol = protocol
     this.channel = channel
     this.bundles = new BundleSender(channel, readBundle)
   }
@@ -73,8 +87,8 @@ export interface Refusal {
 /** Why a peer is not taken on; null when it is. */
 export function refusalOf(hello: Extract<Upward, { type: 'hello' }>, identity: string | null): Refusal | null {
   const { name, protocol } = hello
-  if (protocol !== protocolVersion) {
-    const message = `control speaks protocol ${protocolVersion}, ${name} speaks ${protocol}`
+  if (protocol < protocolVersionMin || protocol > protocolVersion) {
+    const message = `control speaks protocols ${protocolVersionMin} to ${protocolVersion}, ${name} speaks ${protocol}`
     return { code: 'control.other-protocol', message }
   }
   if (identity !== null && identity !== name)

@@ -6,7 +6,6 @@ import { type Json, type Random, randomPassword, SteadError } from '../base/inde
 import { type Graph, jobDefaults, parseGraph } from '../model/index.ts'
 import { type Lease, type Operation, operationsMax, type Store } from '../store/index.ts'
 import { consumersOf } from './derive.ts'
-import type { Ordered } from './operate.ts'
 import {
   type DesiredApp,
   type InstanceRecord,
@@ -92,24 +91,6 @@ export async function countStart(store: Store, lease: Lease): Promise<number> {
 /** A put of any record. */
 export function put(key: string, value: unknown): Operation {
   return { kind: 'put', key, value: value as Json }
-}
-
-/** An order's changes as operations. */
-export function putsOf({ orders, jobs, instances, identities }: Ordered): Operation[] {
-  return [
-    ...[...orders].map(([key, order]) => put(keys.order(key), order)),
-    ...[...jobs].map(([key, record]) => put(keys.job(key), record)),
-    ...[...instances].map(([id, record]) => put(keys.instance(id), record)),
-    ...[...identities].map(([key, identity]) => put(keys.identity(key), identity)),
-  ]
-}
-
-/** Takes an order's changes into memory, once they are durable. */
-export function takeIn(records: Records, { orders, jobs, instances, identities }: Ordered): void {
-  for (const [key, order] of orders) records.orders.set(key, order)
-  for (const [key, record] of jobs) records.jobs.set(key, record)
-  for (const [id, record] of instances) records.instances.set(id, record)
-  for (const [key, identity] of identities) records.identities.set(key, identity)
 }
 
 /** Applies operations that do not depend on one another, in as many commits as the store's limits ask for. */

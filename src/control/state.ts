@@ -14,6 +14,8 @@ export interface DesiredApp {
   readonly release: number
   /** Node that holds the app's data. Chosen once: the data does not move by itself. */
   readonly home: string
+  /** Directory it was last deployed from, where that is on this machine. */
+  readonly origin?: string | null
   /** False: everything is to stop, data stays. */
   readonly wanted: boolean
 }

@@ -167,6 +167,17 @@ function opening(given: DomainConformance): void {
       await open()
     }))
 
+  test('a domain that is left is open to another, and whoever works on its data goes on', () =>
+    withPlace(given, async ({ open }) => {
+      const domain = await open()
+      await put(domain.path, 'data', 'one')
+      await domain.leave()
+      await put(domain.path, 'data', 'two')
+      await assert.rejects(domain.checkpoint('first'), code('domain.closed'))
+      const again = await open()
+      assert.deepEqual([again.path, await get(again.path, 'data')], [domain.path, 'two'])
+    }))
+
   test('a domain that is destroyed leaves nothing, and can be made anew', () =>
     withPlace(given, async ({ options, open }) => {
       const domain = await open()

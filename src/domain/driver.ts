@@ -77,6 +77,11 @@ export interface Domain {
    * A process that ends without it leaves the mount, and whoever works on it undisturbed; the next open finds it.
    */
   close(): Promise<void>
+  /**
+   * Lets another process open the domain, and leaves everything where it is: whoever works on the live data goes on.
+   * Throws `domain.busy` as `close` does.
+   */
+  leave(): Promise<void>
 }
 
 /** Where a replica goes: a sink for the driver's own stream of one checkpoint. */

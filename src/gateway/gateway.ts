@@ -75,14 +75,15 @@ export class Gateway implements AsyncDisposable {
   }
 
   /**
-   * Starts to listen; port 0 chooses a free one. May be called for several addresses. Throws `gateway.port-taken` (with the
-   * holder, where the machine tells) and `gateway.port-refused`.
+   * Starts to listen; port 0 chooses a free one. May be called for several addresses. With `fd` it accepts from a socket
+   * that listens there already, which outlives this gateway. Throws `gateway.port-taken` (with the holder, where the
+   * machine tells) and `gateway.port-refused`.
    */
-  async listen(port: number, host = '127.0.0.1'): Promise<BoundAddress> {
+  async listen(port: number, host = '127.0.0.1', fd: number | null = null): Promise<BoundAddress> {
     const server = this.#createServer()
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     server.once('error', reject)
-    server.listen(port, host, resolve)
+    server.listen(fd === null ? { port, host } : { fd }, resolve)
     try {
       await promise
     } catch (error) {

@@ -2,10 +2,11 @@
  * The gateway's line to control: says hello, takes every route table it is sent, and says which one is in force and which
  * instances that left it still have requests in flight. With control away it goes on with the table it has.
  */
-import type { Clock, Random } from '../base/index.ts'
+import { type Clock, messageOf, type Random } from '../base/index.ts'
 import { type Downward, downwardSchema, protocolVersion, type RouteTable, type Upward } from '../protocol/index.ts'
 import { type Channel, dialForever, type TransportAddress } from '../transport/index.ts'
 import type { Gateway } from './gateway.ts'
+import { readTable, writeTable } from './saved-table.ts'
 
 /** How often control is told again while instances drain. */
 const drainReportMs = 200
@@ -14,6 +15,8 @@ export interface GatewayLinkOptions {
   /** Name of this gateway. */
   readonly name: string
   readonly gateway: Pick<Gateway, 'apply' | 'inUse'>
+  /** File in which the last table is kept for the next start; null to keep none. */
+  readonly tablePath?: string | null
   readonly clock: Clock
   readonly random: Random
   readonly onNotice: (text: string) => void
@@ -21,7 +24,7 @@ export interface GatewayLinkOptions {
 
 /** Keeps the gateway in step with control until disposed. */
 export function connectGateway(
-  { name, gateway, clock, random, onNotice }: GatewayLinkOptions,
+  { name, gateway, tablePath = null, clock, random, onNotice }: GatewayLinkOptions,
   control: TransportAddress,
 ): AsyncDisposable {
   let channel: Channel<Upward> | null = null
@@ -48,6 +51,20 @@ export function connectGateway(
     report()
   }
 
+  const saved = tablePath === null ? null : readTable(tablePath)
+  if (saved !== null) {
+    epoch = saved.epoch
+    take(saved.table)
+  }
+  /** The disk is no reason to route by an older table. */
+  const save = (table: RouteTable): void => {
+    try {
+      if (tablePath !== null) writeTable(tablePath, { epoch, table })
+    } catch (error) {
+      onNotice(`the gateway could not keep its table: ${messageOf(error)}`)
+    }
+  }
+
   const link = dialForever<Upward, Downward>(control, {
     clock,
     random,
@@ -61,6 +78,7 @@ export function connectGateway(
       if (message.type !== 'routes' || message.epoch < epoch) return
       epoch = message.epoch
       take(message.table)
+      save(message.table)
     },
     onDown: (reason) => {
       channel = null

@@ -4,6 +4,7 @@
  * they are and are counted, so that a target can be stopped when its last stream has ended.
  */
 import { createServer, type Server, type Socket } from 'node:net'
+import { type Clock, sleep } from '../base/index.ts'
 import type { Endpoint, NetworkDriver, Place } from './network.ts'
 
 /** One thing that an edge may lead to. `id` is the instance or resource, for counting. */
@@ -21,6 +22,11 @@ export interface Forwarder extends AsyncDisposable {
   readonly port: number
   /** Open streams to a target. */
   streamsTo(id: string): number
+  /**
+   * Lets a successor take over: accepts for `acceptMs` more, because the successor may not listen yet, then ends each
+   * stream once it has carried nothing for `idleMs`, and what is left after `endMs`. Resolves when all have ended.
+   */
+  handOver(times: HandOver): Promise<void>
   /** Totals since it was opened. */
   readonly counts: {
     readonly opened: number
@@ -28,6 +34,14 @@ export interface Forwarder extends AsyncDisposable {
     readonly bytesIn: number
     readonly bytesOut: number
   }
+}
+
+/** How a forwarder goes when a successor comes. */
+export interface HandOver {
+  readonly clock: Clock
+  readonly acceptMs: number
+  readonly idleMs: number
+  readonly endMs: number
 }
 
 export interface ForwarderOptions {
@@ -93,6 +107,22 @@ export async function openForwarder({ network, place, address, port, targets }: 
     ...bound,
     streamsTo,
     counts,
+    async handOver({ clock, acceptMs, idleMs, endMs }) {
+      const untilMs = clock.monotonicMs() + endMs
+      await sleep(clock, acceptMs)
+      const closed = new Promise((resolve) => server.close(resolve))
+      const carried = new Map<Socket, number>()
+      while (open.size > 0 && clock.monotonicMs() < untilMs) {
+        for (const caller of open.keys()) {
+          const bytes = caller.bytesRead + caller.bytesWritten
+          if (carried.get(caller) === bytes) caller.destroy()
+          carried.set(caller, bytes)
+        }
+        await sleep(clock, idleMs)
+      }
+      for (const caller of open.keys()) caller.destroy()
+      await closed
+    },
     async [Symbol.asyncDispose]() {
       const closed = new Promise((resolve) => server.close(resolve))
       for (const caller of open.keys()) caller.destroy()

@@ -7,8 +7,13 @@ import { type Assignment, assignmentSchema, type Plan, planSchema } from './plan
 import { type RouteTable, routeTableSchema } from './routes.ts'
 import { type AssignmentStatus, statusSchema } from './status.ts'
 
-/** Version of these messages. A peer of another version is refused by name. */
-export const protocolVersion = 1 as const
+/**
+ * Version of these messages, and the oldest that control still speaks with: an upgrade goes node by node, so control is a
+ * version ahead for a while. A peer outside these is refused by name. What is new in a version is a message or a field
+ * that an older peer can do without, and control sends a new message only to a peer that knows it.
+ */
+export const protocolVersion = 2
+export const protocolVersionMin = 1
 
 /** Most pieces of a bundle that are asked for at once. */
 const bundlePiecesMax = 256
@@ -16,7 +21,12 @@ const bundlePiecesMax = 256
 /** A question from control to a node, answered in pieces under its id. */
 export type Ask =
   | { readonly kind: 'logs'; readonly assignment: string; readonly tail: number | null; readonly follow: boolean }
+  /** Delete what an app has stored here, once nothing of it runs. Since protocol 2. */
+  | { readonly kind: 'delete-data'; readonly app: string }
   | { readonly kind: 'cancel'; readonly ask: string }
+
+/** The version of the protocol in which a node learned to answer each kind of ask. */
+export const askSince: Readonly<Record<Ask['kind'], number>> = { logs: 1, cancel: 1, 'delete-data': 2 }
 
 /** A line of an instance's output. */
 export interface LogLine {
@@ -97,6 +107,7 @@ export const upwardSchema: z.ZodType<Upward> = z.discriminatedUnion('type', [
 
 const ask: z.ZodType<Ask> = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('logs'), assignment: z.string(), tail: z.int().nullable(), follow: z.boolean() }),
+  z.object({ kind: z.literal('delete-data'), app: z.string() }),
   z.object({ kind: z.literal('cancel'), ask: z.string() }),
 ])
 

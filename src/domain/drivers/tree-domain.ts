@@ -245,10 +245,18 @@ class TreeDomain implements Domain {
   }
 
   close(): Promise<void> {
+    return this.#letGo(() => this.#trees.close())
+  }
+
+  leave(): Promise<void> {
+    return this.#letGo(() => Promise.resolve())
+  }
+
+  #letGo(first: () => Promise<void>): Promise<void> {
     if (this.#closed) return Promise.resolve()
     return this.#turn(async () => {
       if (this.#transfers.size > 0) throw busy(`Copies of the domain ${this.id} are being replicated.`)
-      await this.#trees.close()
+      await first()
       this.#closed = true
       this.#lock[Symbol.dispose]()
     })

@@ -9,11 +9,13 @@ import { SteadError, systemCodeOf } from '../../base/index.ts'
 
 const CLONE_NEWNET = 0x40000000
 const AF_INET = 2
+const AF_INET6 = 10
 const SOCK_STREAM = 1
 const SOCK_CLOEXEC = 0o2000000
 const SOCK_NONBLOCK = 0o4000
 const SOL_SOCKET = 1
 const SO_REUSEADDR = 2
+const SO_REUSEPORT = 15
 const SIOCSIFFLAGS = 0x8914n
 const SIOCSIFADDR = 0x8916n
 const SIOCSIFNETMASK = 0x891cn
@@ -29,7 +31,7 @@ export interface Libc {
   inside<T>(netnsFd: number, run: () => T): T
   /** A new namespace whose loopback is up and owns `prefix` (an address with its mask, such as 10.64.0.1/16). Answers an open descriptor. */
   createNamespace(address: string, mask: string): number
-  /** A listening TCP socket in the calling thread's namespace, as a descriptor. */
+  /** A listening TCP socket in the calling thread's namespace, as a descriptor. `::` takes IPv4 too where the machine allows it. */
   listeningSocket(address: string, port: number): number
   /** An unconnected TCP socket in the calling thread's namespace, as a descriptor. */
   plainSocket(): number
@@ -70,8 +72,8 @@ export function openLibc(): Libc | { readonly reason: string } {
   }
 
   /** Makes a socket and gives it to `prepare`; closes it when that fails. */
-  const withSocket = (flags: number, prepare: (fd: number) => void): number => {
-    const fd = check('socket', c.socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0))
+  const withSocket = (flags: number, prepare: (fd: number) => void, family = AF_INET): number => {
+    const fd = check('socket', c.socket(family, SOCK_STREAM | SOCK_CLOEXEC | flags, 0))
     try {
       prepare(fd)
       return fd
@@ -121,11 +123,17 @@ export function openLibc(): Libc | { readonly reason: string } {
       }
     },
     listeningSocket(address, port) {
-      return withSocket(SOCK_NONBLOCK, (fd) => {
-        check('setsockopt', c.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, new Int32Array([1]).buffer, 4))
-        check(`binding ${address}:${port}`, c.bind(fd, socketAddress(address, port), 16))
+      const six = address.includes(':')
+      const where = six ? socketAddress6(address, port) : socketAddress(address, port)
+      const prepare = (fd: number): void => {
+        const on = new Int32Array([1]).buffer
+        check('setsockopt', c.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, on, 4))
+        // A successor listens beside us before we let go.
+        check('setsockopt', c.setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, on, 4))
+        check(`binding ${address} port ${port}`, c.bind(fd, where, where.byteLength))
         check('listen', c.listen(fd, LISTEN_BACKLOG))
-      })
+      }
+      return withSocket(SOCK_NONBLOCK, prepare, six ? AF_INET6 : AF_INET)
     },
     plainSocket() {
       return withSocket(SOCK_NONBLOCK, () => {})
@@ -156,5 +164,15 @@ function socketAddress(address: string, port: number): ArrayBuffer {
   view.setUint16(0, AF_INET, true)
   view.setUint16(2, port, false)
   bytes.set(address.split('.').map(Number), 4)
+  return bytes.buffer
+}
+
+/** struct sockaddr_in6. Takes `::` and `::1`, all that is listened on. */
+function socketAddress6(address: string, port: number): ArrayBuffer {
+  const bytes = new Uint8Array(28)
+  const view = new DataView(bytes.buffer)
+  view.setUint16(0, AF_INET6, true)
+  view.setUint16(2, port, false)
+  if (address === '::1') bytes[23] = 1
   return bytes.buffer
 }

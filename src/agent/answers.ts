@@ -1,0 +1,56 @@
+/**
+ * What the agent answers when control asks. Every ask ends with one piece that is `done`; a cancelled one ends early.
+ * Invariant: at most `asksMax` are open; one more is refused.
+ */
+import { messageOf } from '../base/index.ts'
+import type { Ask, LogLine, Upward } from '../protocol/index.ts'
+import type { Attempts } from './attempts.ts'
+
+const asksMax = 1000
+
+/** What answers are made from. */
+export interface AnswerSources {
+  /** The kept output of an assignment; null when it is not on this node. */
+  readonly attempts: (assignment: string) => Attempts | null
+  readonly deleteData: (app: string) => Promise<void>
+}
+
+export class Answers {
+  readonly #sources: AnswerSources
+  readonly #open = new Map<string, AbortController>()
+
+  constructor(sources: AnswerSources) {
+    this.#sources = sources
+  }
+
+  /** Answers an ask over the channel it came by. */
+  async answer(id: string, ask: Ask, send: (message: Upward) => void): Promise<void> {
+    if (ask.kind === 'cancel') return this.#open.get(ask.ask)?.abort()
+    const piece = (lines: readonly LogLine[], done: boolean, error: string | null = null): void =>
+      send({ type: 'answer', ask: id, lines, done, error })
+    if (this.#open.size >= asksMax) return piece([], true, 'this node is asked too much at once')
+    const abort = new AbortController()
+    this.#open.set(id, abort)
+    try {
+      if (ask.kind === 'delete-data') await this.#sources.deleteData(ask.app)
+      else for await (const line of this.#output(ask, abort.signal)) piece([line], false)
+      piece([], true)
+    } catch (error) {
+      piece([], true, messageOf(error))
+    } finally {
+      this.#open.delete(id)
+    }
+  }
+
+  async *#output(ask: Extract<Ask, { kind: 'logs' }>, signal: AbortSignal): AsyncIterable<LogLine> {
+    const attempts = this.#sources.attempts(ask.assignment)
+    if (attempts === null) throw new Error(`${ask.assignment} is not on this node`)
+    const options = { follow: ask.follow, signal, ...(ask.tail === null ? {} : { tail: ask.tail }) }
+    for await (const { timeMs, text } of attempts.output(options)) yield { assignment: ask.assignment, timeMs, text }
+  }
+
+  /** Ends all that is open: control is gone, or this agent goes. */
+  abort(): void {
+    for (const abort of this.#open.values()) abort.abort()
+  }
+}

@@ -1,0 +1,131 @@
+/**
+ * What people ask for, as changes of the records: which operations to write, and what to take over in memory once they are
+ * durable. Pure but for `take`, which the caller runs after the write.
+ */
+import { jsonEqual, type Random, SteadError } from '../base/index.ts'
+import type { Graph } from '../model/index.ts'
+import type { Operation } from '../store/index.ts'
+import { keys, newIdentities, put, type Records } from './records.ts'
+import type { DesiredApp, NodeView } from './state.ts'
+
+/** What an app should be. */
+export interface Apply {
+  readonly graph: Graph
+  readonly bundles: Readonly<Record<string, string>>
+  /** Node that holds the app's data from now on. Without it control chooses; an app that has a home keeps it. */
+  readonly home?: string
+  /** Directory it comes from, where that is on this machine. */
+  readonly origin?: string | null
+}
+
+/** A change that is not written yet. */
+export interface Change {
+  readonly operations: readonly Operation[]
+  /** Takes it over into the records in memory. */
+  readonly take: () => void
+}
+
+/** The change that makes an app what it should be; null when it is that already. Throws `control.route-taken`, `control.no-more-users`. */
+export function applyChange(
+  records: Records,
+  { graph, bundles, home, origin = null }: Apply,
+  choose: () => string,
+  random: Random,
+): (Change & { readonly app: DesiredApp }) | null {
+  const before = records.apps.get(graph.app)
+  refuseTakenRoutes(records, graph)
+  const same = before !== undefined && jsonEqual([before.graph, before.bundles], [graph, bundles])
+  if (same && before.wanted) return null
+  const app: DesiredApp = {
+    graph,
+    bundles,
+    release: same ? before.release : (before?.release ?? 0) + 1,
+    home: before?.home ?? home ?? choose(),
+    origin,
+    wanted: true,
+  }
+  const { identities, counters } = newIdentities(graph, records, random)
+  return {
+    app,
+    operations: [
+      put(keys.app(graph.app), app),
+      put(keys.counters, counters),
+      ...[...identities].map(([key, identity]) => put(keys.identity(key), identity)),
+    ],
+    take() {
+      for (const [key, identity] of identities) records.identities.set(key, identity)
+      records.counters = counters
+      records.apps.set(graph.app, app)
+    },
+  }
+}
+
+/** The change that forgets an app. What was given out once (users, numbers) is not given out again. */
+export function removeChange(records: Records, name: string): Change {
+  const under = (known: ReadonlyMap<string, unknown>): string[] =>
+    [...known.keys()].filter((key) => key.startsWith(`${name}/`))
+  const instances = [...records.instances.values()].filter(({ app }) => app === name).map(({ id }) => id)
+  const gone = {
+    identities: under(records.identities),
+    jobs: under(records.jobs),
+    orders: under(records.orders),
+  }
+  const stored = [
+    ...gone.identities.map((key) => keys.identity(key)),
+    ...gone.jobs.map((key) => keys.job(key)),
+    ...gone.orders.map((key) => keys.order(key)),
+    ...instances.map((id) => keys.instance(id)),
+    // Last: as long as the app is there, removing it can be asked for again.
+    keys.app(name),
+  ]
+  return {
+    operations: stored.map((key): Operation => ({ kind: 'delete', key })),
+    take() {
+      for (const key of gone.identities) records.identities.delete(key)
+      for (const key of gone.jobs) records.jobs.delete(key)
+      for (const key of gone.orders) records.orders.delete(key)
+      for (const id of instances) records.instances.delete(id)
+      records.apps.delete(name)
+    },
+  }
+}
+
+export function stillRuns(app: string): SteadError {
+  return new SteadError({
+    code: 'control.still-runs',
+    message: `${app} has not stopped, so its data is not deleted`,
+    hint: `Stop it with \`stead down ${app}\` first.`,
+    retry: 'later',
+  })
+}
+
+/** Two apps cannot have one way in: the gateway would have to refuse every table. */
+function refuseTakenRoutes(records: Records, graph: Graph): void {
+  for (const other of records.apps.values()) {
+    if (other.graph.app === graph.app || !other.wanted) continue
+    const taken = graph.routes.find((route) =>
+      other.graph.routes.some(({ host, path }) => host === route.host && path === route.path),
+    )
+    if (taken === undefined) continue
+    throw new SteadError({
+      code: 'control.route-taken',
+      message: `${taken.host}${taken.path} leads to the app ${other.graph.app} already`,
+      hint: 'Stop that app, or give one of them another host.',
+    })
+  }
+}
+
+/** The connected node that is home to the fewest apps. Throws `control.no-node`. */
+export function chooseHome(records: Records, known: ReadonlyMap<string, NodeView>, app: string): string {
+  const apps = [...records.apps.values()]
+  const load = (node: string): number => apps.filter((other) => other.home === node).length
+  const nodes = [...known].filter(([, view]) => view.connected).map(([name]) => name)
+  const [home] = nodes.toSorted((a, b) => load(a) - load(b) || (a < b ? -1 : 1))
+  if (home !== undefined) return home
+  throw new SteadError({
+    code: 'control.no-node',
+    message: `no node is connected that could be the home of ${app}`,
+    hint: 'Start an agent, or name the node.',
+    retry: 'later',
+  })
+}
