@@ -7,6 +7,7 @@
  * - What a driver cannot do is declared in its capabilities and refused at start, never silently left out.
  * - An exit is explained: what ended the program, in a sentence.
  */
+import type { Readable, Writable } from 'node:stream'
 
 /**
  * A directory or file of the host that the program may see. With a driver that does not isolate, paths inside are those
@@ -101,6 +102,36 @@ export interface SandboxUsage {
   readonly pids: number | null
 }
 
+export interface TerminalSize {
+  readonly columns: number
+  readonly rows: number
+}
+
+/** A program to be run inside a sandbox that runs. */
+export interface ExecOptions {
+  /** The program is an absolute path inside, or a name found on PATH inside. */
+  readonly argv: readonly string[]
+  /** Beside the environment of the sandbox's own program. */
+  readonly env: Readonly<Record<string, string>>
+  /** Null: without a terminal, with three streams of its own. */
+  readonly terminal: TerminalSize | null
+}
+
+/** A program that runs inside a sandbox beside the sandbox's own. It does not outlive its supervisor. */
+export interface Executed {
+  readonly input: Writable
+  /** What it prints; with a terminal, on both of its outputs. */
+  readonly output: Readable
+  /** Null with a terminal. */
+  readonly errors: Readable | null
+  /** Nothing happens without a terminal. */
+  resize(size: TerminalSize): void
+  /** Settles once, when it is gone. Never rejects. What it left behind in the background is ended then. */
+  readonly exited: Promise<Exit>
+  /** Ends it and what it started, but for what has cleared its environment: that goes with the sandbox. */
+  kill(): Promise<void>
+}
+
 /** One started program. */
 export interface Sandbox {
   readonly id: string
@@ -116,6 +147,11 @@ export interface Sandbox {
   freeze(): Promise<void>
   thaw(): Promise<void>
   usage(): Promise<SandboxUsage>
+  /**
+   * Runs a program inside: in the namespaces, under the user, the limits and the filter of the sandbox. Throws
+   * `sandbox.refused` where unsupported, `sandbox.ended`, `sandbox.exec-failed`.
+   */
+  exec(options: ExecOptions): Promise<Executed>
 }
 
 /** native: the mechanism itself; emulated: something weaker under the named guarantee; refused: asking for it is an error. */
@@ -131,6 +167,8 @@ export interface SandboxCapabilities {
   readonly tmpLimit: Support
   readonly freeze: Support
   readonly syscallFilter: Support
+  /** Whether another program can be run inside one that runs. */
+  readonly exec: Support
   /** Whether the program, its output and its exit survive the supervisor. */
   readonly survivesSupervisor: Support
   /** For each thing that is weaker than it could be: one line saying what, and how to mend it. */

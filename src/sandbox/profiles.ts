@@ -119,6 +119,14 @@ const strict: Profile = { allow: ordinary, rules: ordinaryRules }
 const debugging = `ptrace process_vm_readv process_vm_writev process_madvise pidfd_getfd kcmp name_to_handle_at`
 const asynchronousFiles = `io_setup io_destroy io_submit io_cancel io_getevents io_pgetevents`
 
+/**
+ * A profile for what enters a sandbox that runs: the filter is put on before the namespaces are entered, so it answers that
+ * as well. To the program it is worth nothing: without capabilities there is no namespace that it could enter.
+ */
+export function withEntry(profile: Profile): Profile {
+  return { ...profile, allow: [...profile.allow, 'setns'] }
+}
+
 /** The profiles by name. */
 export const profiles: Readonly<Record<'strict' | 'default', Profile>> = {
   strict,

@@ -126,6 +126,7 @@ class ProcessDriver implements SandboxDriver {
       recordDir,
       clock: this.#clock,
       ...own,
+      exec: null,
       readStatus() {
         const kept = readIfThere(exitFileOf(recordDir))
         return kept === null ? null : Number(kept)
@@ -184,6 +185,7 @@ function capabilitiesWith(groups: LimitGroups | null, logger: Logger): SandboxCa
     tmpLimit: 'refused',
     freeze: groups?.holds.freeze === true ? 'native' : 'emulated',
     syscallFilter: 'refused',
+    exec: 'refused',
     survivesSupervisor: 'native',
     weaker: [
       'programs see and may touch whatever their user can: install bubblewrap on Linux (apt-get install bubblewrap)',
