@@ -28,6 +28,7 @@ import { InstanceRunner, type Surroundings } from './instance.ts'
 import type { AgentOptions } from './options.ts'
 import { readPlan, writePlan } from './plan-file.ts'
 import { ResourceRunner } from './resource.ts'
+import { Streams } from './streams.ts'
 
 /** How often everything is reported again, changed or not, and streams are counted. */
 const reportMs = 1000
@@ -85,10 +86,18 @@ class RunningAgent implements Agent {
       ...options,
       openBundle: async (digest) => (await options.openBundle(digest)) ?? this.#fetcher.fetch(digest),
     }
-    this.#answers = new Answers({
-      attempts: (id) => (this.#instances.get(id) ?? this.#resources.get(id))?.attempts ?? null,
-      deleteData: (app) => this.#deleteData(app),
+    const runnerOf = (id: string): InstanceRunner | ResourceRunner | null =>
+      this.#instances.get(id) ?? this.#resources.get(id) ?? null
+    const streams = new Streams({
+      sandbox: (id) => runnerOf(id)?.sandbox ?? null,
+      connect: (id, port) => {
+        const endpoint = runnerOf(id)?.endpointAt(port) ?? null
+        return endpoint === null ? null : options.network.connect(endpoint)
+      },
+      onNotice: options.onNotice,
     })
+    const deleteData = (app: string): Promise<void> => this.#deleteData(app)
+    this.#answers = new Answers({ attempts: (id) => runnerOf(id)?.attempts ?? null, deleteData }, streams)
     this.#planPath = join(options.stateDir, 'plan.json')
     this.#plan = readPlan(this.#planPath) ?? { epoch: 0, revision: 0, assignments: [] }
     this.#fetcher = new BundleFetcher(options.importBundle, (request) => {
@@ -117,6 +126,7 @@ class RunningAgent implements Agent {
       onMessage: (message) => this.#hear(message),
       onDown: (reason) => {
         this.#channel = null
+        this.#answers.abort()
         const own = reason.code === 'transport.closed-here'
         if (!own && reason.message !== this.#lastReason)
           this.#options.onNotice(`${name} lost control: ${reason.message}`)

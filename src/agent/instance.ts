@@ -8,7 +8,14 @@
 import { join } from 'node:path'
 import { isSteadError, messageOf, sleep, SteadError } from '../base/index.ts'
 import { formatDuration } from '../model/index.ts'
-import { type Forwarder, type HandOver, openForwarder, type Place, type Target } from '../network/index.ts'
+import {
+  type Endpoint,
+  type Forwarder,
+  type HandOver,
+  openForwarder,
+  type Place,
+  type Target,
+} from '../network/index.ts'
 import type { AssignmentStatus, Edge, InstanceAssignment } from '../protocol/index.ts'
 import { limitsWithin, type Sandbox, type SandboxSpec } from '../sandbox/index.ts'
 import { Attempts } from './attempts.ts'
@@ -113,6 +120,18 @@ export class InstanceRunner {
       memoryBytes: this.#memoryBytes,
       ...(exitCode === null ? {} : { exitCode }),
     }
+  }
+
+  /** The program, while it runs. */
+  get sandbox(): Sandbox | null {
+    return this.#sandbox
+  }
+
+  /** Where a port of it is reached from this node, null for the one it serves on; null while it cannot be. */
+  endpointAt(port: number | null): Endpoint | null {
+    const pid = this.#sandbox?.pid
+    const wanted = port ?? this.#servePort
+    return pid === undefined || wanted === null || this.#place === null ? null : this.#place.endpoint(pid, wanted)
   }
 
   /** What this instance's edges have open streams to, on this node or another. */

@@ -79,12 +79,23 @@ export class ResourceRunner {
       endpoint: this.endpoint(),
       pid: this.#sandbox?.pid ?? null,
       memoryBytes: null,
+      ...(this.#applied === null ? {} : { consumers: this.#applied.grants.map((grant) => grant.consumer) }),
     }
   }
 
   /** Where its edges lead; null while nothing answers, and for a resource without a server. */
   endpoint(): Endpoint | null {
     return this.#applied === null || this.#server === null ? null : { kind: 'unix', path: this.#server.socketPath }
+  }
+
+  /** The server, while it runs. */
+  get sandbox(): Sandbox | null {
+    return this.#sandbox
+  }
+
+  /** As `endpoint`; a server has no other ports. */
+  endpointAt(port: number | null): Endpoint | null {
+    return port === null ? this.endpoint() : null
   }
 
   /**

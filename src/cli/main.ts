@@ -5,6 +5,8 @@
 import { type Command, helpOf, readInput, usage } from './command.ts'
 import { doctorCommand } from './commands/doctor.ts'
 import { downCommand } from './commands/down.ts'
+import { execCommand } from './commands/exec.ts'
+import { forwardCommand } from './commands/forward.ts'
 import { graphCommand } from './commands/graph.ts'
 import { jobsCommand } from './commands/jobs.ts'
 import { logsCommand } from './commands/logs.ts'
@@ -26,6 +28,8 @@ const commands: readonly Command[] = [
   restartCommand,
   jobsCommand,
   runCommand,
+  execCommand,
+  forwardCommand,
   downCommand,
   doctorCommand,
 ]

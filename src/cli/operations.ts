@@ -8,11 +8,12 @@ import type { Machine } from './machine.ts'
 import { orderPart } from './orders.ts'
 import type { Platform } from './platform.ts'
 import { statusOf, urlsOf } from './status.ts'
+import { bindOperator, openStream } from './streams.ts'
 import { version } from './version.ts'
 
 export interface Answering {
   readonly mode: 'up' | 'serve'
-  readonly platform: Pick<Platform, 'port' | 'view' | 'logs' | 'onChange' | 'operate'>
+  readonly platform: Pick<Platform, 'port' | 'view' | 'logs' | 'onChange' | 'operate' | 'open'>
   readonly machine: Machine
   readonly apps: () => readonly { readonly app: string; readonly origin: string | null }[]
   readonly deploy: (deployment: Deployment) => Promise<number>
@@ -52,6 +53,8 @@ export function operationsOf(answering: Answering): Operations {
     order: (app, part, kind, by) => orderPart(platform, { app: known(app), part, kind, by }),
     jobs: (app, part) => jobsOf(platform, known(app), part),
     run: (app, part, by, signal) => runJob(platform, { app: known(app), part, by }, signal),
+    open: (app, part, order) => openStream(platform, known(app), part, order),
+    bind: (app, part, by, host, port) => bindOperator(platform, machine, { app: known(app), part, by, host, port }),
     changes: (intervalMs, signal) => changes(platform, intervalMs, signal),
     deploy,
     down: (app) => answering.down(known(app)),

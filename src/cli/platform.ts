@@ -45,6 +45,7 @@ export interface Platform extends AsyncDisposable {
   onChange(run: () => void): Disposable
   logs: Control['logs']
   operate: Control['operate']
+  open: Control['open']
 }
 
 /** Starts everything, in the order that a failure leaves nothing behind: the port and the store are taken first. */
@@ -100,6 +101,7 @@ export async function startPlatform({ home, machine, port, onNotice, onFatal }: 
     onChange: (run) => control.onChange(run),
     logs: (assignment, options): AsyncIterable<LogLine> => control.logs(assignment, options),
     operate: (order) => control.operate(order),
+    open: (target) => control.open(target),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   }
 }

@@ -11,7 +11,9 @@ import {
   type AssignmentStatus,
   type Downward,
   type LogLine,
+  type RemoteStream,
   type Route,
+  type StreamTarget,
   type Upward,
 } from '../protocol/index.ts'
 import type { Lease, Operation, Store } from '../store/index.ts'
@@ -20,10 +22,11 @@ import { Asks } from './asks.ts'
 import { type Apply, applyChange, chooseHome, removeChange, stillRuns } from './changes.ts'
 import { decide } from './decide.ts'
 import { assignmentsOf, needsBundle, nodeOf, nodesIn, type ResourceType, routesFor, routesOf } from './derive.ts'
-import { type Order, orderChange } from './operate.ts'
+import { type Made, type Order, orderChange } from './operate.ts'
 import { AgentPeer, GatewayPeer, refusalOf, refuse } from './peers.ts'
 import { controlLease, countStart, keys, loadRecords, put, type Records, write, writeAll } from './records.ts'
 import type { ControlState, GatewayView, NodeView } from './state.ts'
+import { Streams } from './streams.ts'
 import { type AppView, viewOf } from './view.ts'
 
 const leaseTtlMs = 15_000
@@ -58,8 +61,8 @@ export interface Control extends AsyncDisposable {
   apply(apply: Apply): Promise<number>
   /** Everything of the app is to stop; its data stays. */
   stop(app: string): Promise<void>
-  /** Carries out what a person asks of a part; answers the instance that was made, if any. Throws what `orderChange` does. */
-  operate(order: Order): Promise<string | null>
+  /** Carries out what a person asks of a part; answers what was made for it. Throws what `orderChange` does. */
+  operate(order: Order): Promise<Made>
   /** Forgets an app that has stopped, and deletes its data. Throws `control.still-runs`, `control.node-away`, `control.ask-failed`. */
   remove(app: string): Promise<void>
   view(app: string): AppView | null
@@ -68,6 +71,8 @@ export interface Control extends AsyncDisposable {
   nodes(): readonly { readonly name: string; readonly connected: boolean }[]
   /** Calls `run` soon after something may have changed. */
   onChange(run: () => void): Disposable
+  /** Opens a stream to what runs on a node. Throws `control.node-away`, `control.older-node`, `control.too-many-streams`. */
+  open(target: StreamTarget): RemoteStream
   /** Output of an assignment, from the node that has it. Throws `control.node-away`, `control.ask-failed`. */
   logs(
     assignment: string,
@@ -102,6 +107,7 @@ class RunningControl implements Control {
   readonly #gatewayPeers = new Map<string, GatewayPeer>()
   readonly #listeners = new Set<() => void>()
   readonly #asks: Asks
+  readonly #streams: Streams
   readonly #startedMs: number
   /** Nodes that have something to run and were not heard of yet, and until when they are waited for. */
   readonly #expected: Set<string>
@@ -122,6 +128,7 @@ class RunningControl implements Control {
     this.#lease = lease
     this.#records = records
     this.#asks = new Asks(random)
+    this.#streams = new Streams(random)
     this.#routeRevision = start * routeRevisionsPerStart
     this.#renewAtMs = clock.monotonicMs() + leaseTtlMs / 3
     this.#startedMs = clock.nowMs()
@@ -277,6 +284,7 @@ class RunningControl implements Control {
     // What it last said stands: its instances go on without us.
     this.#nodeAway(name)
     this.#asks.nodeGone(name)
+    this.#streams.nodeGone(name)
     this.#wake()
   }
 
@@ -322,6 +330,10 @@ class RunningControl implements Control {
         return
       case 'answer':
         return this.#asks.receive(name, message)
+      case 'output':
+      case 'taken':
+      case 'ended':
+        return this.#streams.receive(name, message)
       case 'fetch-bundle':
         return peer.bundles.send(message)
     }
@@ -356,14 +368,14 @@ class RunningControl implements Control {
     })
   }
 
-  operate(order: Order): Promise<string | null> {
+  operate(order: Order): Promise<Made> {
     return this.#exclusive(async () => {
       const { clock, random, store } = this.#options
       const change = orderChange(order, this.#records, this.#state(), clock.nowMs(), random, this.#newId)
       await write(store, this.#lease, change.operations)
       change.take()
       this.#wake()
-      return change.instance
+      return change.made
     })
   }
 
@@ -409,8 +421,13 @@ class RunningControl implements Control {
     return this.#ask(node, { kind: 'logs', assignment, tail, follow }, signal)
   }
 
-  /** Asks a node. Throws `control.node-away`, `control.ask-failed`. */
-  async *#ask(node: string, what: Exclude<Ask, { kind: 'cancel' }>, signal: AbortSignal): AsyncIterable<LogLine> {
+  open(target: StreamTarget): RemoteStream {
+    const peer = this.#peerFor(nodeOf(this.#records, target.assignment) ?? '', target.kind)
+    return this.#streams.open(peer.name, (id, ask) => peer.channel.send({ type: 'ask', id, ask }), target)
+  }
+
+  /** The node that is asked. Throws `control.node-away`, `control.older-node`. */
+  #peerFor(node: string, kind: Ask['kind']): AgentPeer {
     const peer = this.#agents.get(node)
     if (peer === undefined) {
       throw new SteadError({
@@ -420,13 +437,19 @@ class RunningControl implements Control {
         retry: 'later',
       })
     }
-    if (peer.protocol < askSince[what.kind]) {
+    if (peer.protocol < askSince[kind]) {
       throw new SteadError({
         code: 'control.older-node',
         message: `node ${node} runs an older Stead that cannot do this`,
         hint: 'Upgrade it, then try again.',
       })
     }
+    return peer
+  }
+
+  /** Asks a node. Throws `control.node-away`, `control.ask-failed`. */
+  async *#ask(node: string, what: Exclude<Ask, { kind: 'cancel' }>, signal: AbortSignal): AsyncIterable<LogLine> {
+    const peer = this.#peerFor(node, what.kind)
     yield* this.#asks.ask(peer.name, (id, ask) => peer.channel.send({ type: 'ask', id, ask }), what, signal)
   }
 

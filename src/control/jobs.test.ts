@@ -103,7 +103,7 @@ class World {
     const done = orderChange(order, records, this.state(), this.nowMs, seededRandom(1), this.newId)
     done.take()
     this.turn()
-    return done.instance
+    return done.made.instance
   }
 
   runs(): readonly JobRun[] {

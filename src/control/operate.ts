@@ -6,6 +6,7 @@
  */
 import { type Random, randomPassword, SteadError } from '../base/index.ts'
 import type { JobPart, Part } from '../model/index.ts'
+import type { Grant } from '../provider/index.ts'
 import type { Change } from './changes.ts'
 import { finished, newInstance } from './decide.ts'
 import { begun, emptyRecord, noRoom } from './jobs.ts'
@@ -29,18 +30,25 @@ export type Order = { readonly app: string; readonly part: string; readonly by: 
   | { readonly kind: 'let-in' }
 )
 
+/** What an order has made. */
+export interface Made {
+  /** The run of a job. */
+  readonly instance: string | null
+  /** The operator's own, for a resource. */
+  readonly grant: Grant | null
+}
+
 /** What is to be as it is said here; all of it is written as one. */
 interface Ordered {
   readonly orders?: ReadonlyMap<string, PartOrder>
   readonly jobs?: ReadonlyMap<string, JobRecord>
   readonly instances?: ReadonlyMap<string, InstanceRecord>
   readonly identities?: ReadonlyMap<string, PartIdentity>
-  /** The instance that was made. */
-  readonly instance?: string
+  readonly made?: Partial<Made>
 }
 
 /**
- * The change that an order makes, with the instance that was made, if any. `state` is of these records.
+ * The change that an order makes, and what it makes. `state` is of these records.
  *
  * Throws `control.unknown-part`, `control.not-for-this-part`, `control.part-stopped`, `control.job-running`, `control.no-node`.
  */
@@ -51,8 +59,8 @@ export function orderChange(
   nowMs: number,
   random: Random,
   newId: (app: string, part: string) => string,
-): Change & { readonly instance: string | null } {
-  const { orders, jobs, instances, identities, instance = null } = carryOut(order, state, nowMs, random, newId)
+): Change & { readonly made: Made } {
+  const { orders, jobs, instances, identities, made } = carryOut(order, state, nowMs, random, newId)
   const changed = [
     ...[...(orders ?? [])].map(([key, value]) => ({
       key: keys.order(key),
@@ -76,7 +84,7 @@ export function orderChange(
     })),
   ]
   return {
-    instance,
+    made: { instance: null, grant: null, ...made },
     operations: changed.map(({ key, value }) => put(key, value)),
     take() {
       for (const { take } of changed) take()
@@ -157,7 +165,7 @@ function run(
   return {
     jobs: new Map([[key, { ...record, runs }]]),
     instances: new Map([[instance.id, instance]]),
-    instance: instance.id,
+    made: { instance: instance.id },
   }
 }
 
@@ -165,9 +173,12 @@ function run(
 function letIn(order: Order, part: Part, key: string, state: ControlState, random: Random): Ordered {
   const identity = state.identities.get(key)
   if (part.kind !== 'resource' || identity === undefined) throw notFor(order, part, 'Only a resource has credentials.')
-  if (identity.passwords[operatorConsumer] !== undefined) return {}
-  const passwords = { ...identity.passwords, [operatorConsumer]: randomPassword(random) }
-  return { identities: new Map([[key, { ...identity, passwords }]]) }
+  const known = identity.passwords[operatorConsumer]
+  const password = known ?? randomPassword(random)
+  const made = { grant: { consumer: operatorConsumer, user: operatorConsumer, password } }
+  if (known !== undefined) return { made }
+  const passwords = { ...identity.passwords, [operatorConsumer]: password }
+  return { made, identities: new Map([[key, { ...identity, passwords }]]) }
 }
 
 function unknownPart(order: Order, app: DesiredApp | undefined): SteadError {

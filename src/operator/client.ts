@@ -4,8 +4,19 @@ import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import { SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
-import type { LogLine } from '../protocol/index.ts'
-import type { Deployment, JobStatus, LogOptions, PartOrderKind, PlatformInfo, RunEvent, Status } from './operations.ts'
+import type { LogLine, RemoteStream } from '../protocol/index.ts'
+import type {
+  Deployment,
+  JobStatus,
+  LogOptions,
+  OperatorBinding,
+  PartOrderKind,
+  PlatformInfo,
+  RunEvent,
+  Status,
+  StreamOrder,
+} from './operations.ts'
+import { openStream } from './streams.ts'
 
 /** One platform. Everything throws what it refused with, and `operator.not-running` when it is gone. */
 export interface OperatorClient {
@@ -19,6 +30,9 @@ export interface OperatorClient {
   order(app: string, part: string, kind: PartOrderKind): Promise<void>
   jobs(app: string, part: string | null): Promise<readonly JobStatus[]>
   run(app: string, part: string, signal: AbortSignal): AsyncIterable<RunEvent>
+  /** Throws once the stream is read, when it is refused then. */
+  open(app: string, part: string, order: StreamOrder): Promise<RemoteStream>
+  bind(app: string, part: string, host: string, port: number): Promise<OperatorBinding | null>
   deploy(deployment: Deployment): Promise<{ release: number }>
   down(app: string): Promise<void>
   remove(app: string): Promise<void>
@@ -54,6 +68,14 @@ export async function operatorClient(socketPath: string): Promise<OperatorClient
     },
     run: (name, part, signal) =>
       lines<RunEvent>(socketPath, app(name, `/parts/${encodeURIComponent(part)}/run`), signal, 'POST'),
+    open: (name, part, order) =>
+      openStream(socketPath, app(name, `/parts/${encodeURIComponent(part)}/stream`), order, (cause) =>
+        failureOf(socketPath, cause),
+      ),
+    async bind(name, part, host, port) {
+      const path = app(name, `/parts/${encodeURIComponent(part)}/bind`)
+      return (await value<{ binding: OperatorBinding | null }>(socketPath, 'POST', path, { host, port })).binding
+    },
     deploy: (deployment) => value<{ release: number }>(socketPath, 'PUT', app(deployment.graph.app), deployment),
     async down(name) {
       await value(socketPath, 'POST', app(name, '/down'))
@@ -91,15 +113,17 @@ async function ask(socketPath: string, method: string, path: string, body?: unkn
   const headers = body === undefined ? {} : { 'content-type': 'application/json' }
   const question = request({ socketPath, method, path, headers })
   question.on('response', resolve)
-  question.on('error', (cause: NodeJS.ErrnoException) => {
-    const gone = ['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE'].includes(cause.code ?? '')
-    reject(gone ? notRunning(socketPath, cause) : cause)
-  })
+  question.on('error', (cause: NodeJS.ErrnoException) => reject(failureOf(socketPath, cause)))
   question.end(content)
   const answer = await promise
   if (answer.statusCode === 200) return answer
   const refusal = JSON.parse(await text(answer)) as { code: string; message: string; hint?: string }
   throw new SteadError(refusal)
+}
+
+function failureOf(socketPath: string, cause: NodeJS.ErrnoException): Error {
+  const gone = ['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE'].includes(cause.code ?? '')
+  return gone ? notRunning(socketPath, cause) : cause
 }
 
 function notRunning(socketPath: string, cause: Error): SteadError {

@@ -5,12 +5,14 @@ export type {
   JobRunStatus,
   JobStatus,
   LogOptions,
+  OperatorBinding,
   Operations,
   PartOrderKind,
   PartStatus,
   PlatformInfo,
   RunEvent,
   Status,
+  StreamOrder,
 } from './operations.ts'
 export { unknownApp } from './operations.ts'
 export type { Caller, Right } from './caller.ts'

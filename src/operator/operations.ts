@@ -1,7 +1,7 @@
 /** What can be asked of a running platform, whoever asks and however it is carried. Data and one interface, no I/O. */
 import { SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
-import type { LogLine, Phase } from '../protocol/index.ts'
+import type { LogLine, Phase, RemoteStream, TerminalSize } from '../protocol/index.ts'
 
 /** The platform itself. */
 export interface PlatformInfo {
@@ -99,6 +99,24 @@ export type RunEvent =
 /** What a person may ask of a part that runs. */
 export type PartOrderKind = 'stop' | 'start' | 'restart'
 
+/** What a stream is opened to. */
+export type StreamOrder =
+  | {
+      readonly kind: 'exec'
+      readonly argv: readonly string[]
+      readonly env: Readonly<Record<string, string>>
+      readonly terminal: TerminalSize | null
+    }
+  /** Null: the port that the part serves on. */
+  | { readonly kind: 'connect'; readonly port: number | null }
+
+/** How an operator reaches a resource: what a program is told, for an address of his own. */
+export interface OperatorBinding {
+  readonly type: string
+  /** Environment variables, for the host and port that were asked for. */
+  readonly env: Readonly<Record<string, string>>
+}
+
 export interface LogOptions {
   /** Only the last so many lines of what is kept; null for all. */
   readonly tail: number | null
@@ -127,6 +145,13 @@ export interface Operations {
   jobs(app: string, part: string | null): readonly JobStatus[]
   /** Starts a job now and tells of it until its end. It goes on when nobody listens any more. Throws `control.*`. */
   run(app: string, part: string, by: string, signal: AbortSignal): Promise<AsyncIterable<RunEvent>>
+  /**
+   * Opens a stream to an instance of a part: a program that is run inside, or a connection. Throws `cli.unknown-part`,
+   * `cli.not-ready`, `control.*`.
+   */
+  open(app: string, part: string, order: StreamOrder): RemoteStream
+  /** Lets the operator into a resource, by name and password; null for a service. Throws `cli.unknown-part`, `control.*`. */
+  bind(app: string, part: string, by: string, host: string, port: number): Promise<OperatorBinding | null>
   /** Yields whenever something may have changed, at most every `intervalMs`; ends with the signal. */
   changes(intervalMs: number, signal: AbortSignal): AsyncIterable<void>
   /** Takes on a deployment; answers the number of the release. */

@@ -6,7 +6,8 @@ import { z } from 'zod'
 import { SteadError } from '../base/index.ts'
 import { parseGraph } from '../model/index.ts'
 import type { Caller, Right } from './caller.ts'
-import type { Operations, PartOrderKind } from './operations.ts'
+import type { RemoteStream } from '../protocol/index.ts'
+import type { Operations, PartOrderKind, StreamOrder } from './operations.ts'
 
 /** A question, taken apart. */
 export interface Question {
@@ -21,10 +22,12 @@ export interface Question {
   readonly signal: AbortSignal
 }
 
-/** Answers with one JSON value, or with one a line for as long as there are any. */
+/** Answers with one JSON value, with one a line for as long as there are any, or with a stream of bytes both ways. */
 export type Answer =
   | { readonly kind: 'value'; readonly value: unknown }
   | { readonly kind: 'lines'; readonly lines: AsyncIterable<unknown> }
+  /** Only for a request that asks for an upgrade. */
+  | { readonly kind: 'stream'; readonly open: (order: StreamOrder) => RemoteStream }
 
 export interface Route {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE'
@@ -44,6 +47,8 @@ const deployment = z.object({
   bundles: z.record(z.string(), z.string()),
   origin: z.string().nullable(),
 })
+
+const bindTo = z.object({ host: z.string().max(253), port: z.int().min(1).max(65_535) })
 
 export const routes: readonly Route[] = [
   {
@@ -122,6 +127,27 @@ export const routes: readonly Route[] = [
     answer: async (operations, { path, caller, signal }) => ({
       kind: 'lines',
       lines: await operations.run(path['app'] ?? '', path['part'] ?? '', caller.name, signal),
+    }),
+  },
+  {
+    method: 'POST',
+    path: '/v1/apps/:app/parts/:part/bind',
+    right: 'exec',
+    answer: async (operations, { path, caller, body }) => {
+      const parsed = bindTo.safeParse(await body())
+      if (!parsed.success) throw badRequest(parsed.error.issues[0]?.message ?? 'no address')
+      const { host, port } = parsed.data
+      const binding = await operations.bind(path['app'] ?? '', path['part'] ?? '', caller.name, host, port)
+      return value({ binding })
+    },
+  },
+  {
+    method: 'POST',
+    path: '/v1/apps/:app/parts/:part/stream',
+    right: 'exec',
+    answer: (operations, { path }) => ({
+      kind: 'stream',
+      open: (order) => operations.open(path['app'] ?? '', path['part'] ?? '', order),
     }),
   },
   {

@@ -5,11 +5,13 @@
  */
 import { rmSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { isSteadError, messageOf, SteadError } from '../base/index.ts'
 import { listenAsOwnerOnly } from '../transport/index.ts'
 import { type Caller, owner } from './caller.ts'
 import type { Operations } from './operations.ts'
-import { type Answer, badRequest, routeOf } from './routes.ts'
+import { type Answer, badRequest, type Route, routeOf } from './routes.ts'
+import { serveStream, streamProtocol } from './streams.ts'
 
 const bodyBytesMax = 16 * 1024 * 1024
 
@@ -18,6 +20,9 @@ export async function serveOperator(socketPath: string, operations: Operations):
   rmSync(socketPath, { force: true })
   const server = createServer((question, answer) => {
     handle(operations, owner, question, answer).catch((error: unknown) => refuse(answer, error))
+  })
+  server.on('upgrade', (question: IncomingMessage, socket: Socket, head: Buffer) => {
+    upgrade(operations, owner, question, socket, head).catch((error: unknown) => refuseUpgrade(socket, error))
   })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
@@ -31,13 +36,8 @@ export async function serveOperator(socketPath: string, operations: Operations):
   }
 }
 
-/** Answers one request of a caller. */
-async function handle(
-  operations: Operations,
-  caller: Caller,
-  question: IncomingMessage,
-  answer: ServerResponse,
-): Promise<void> {
+/** The route of a request that the caller may take. Throws `operator.unknown-operation`, `operator.forbidden`. */
+function allowed(caller: Caller, question: IncomingMessage): { route: Route; path: Record<string, string>; url: URL } {
   const url = new URL(question.url ?? '/', 'http://stead')
   const found = routeOf(question.method ?? '', url.pathname)
   if (found === null) {
@@ -54,10 +54,45 @@ async function handle(
       hint: 'Ask whoever runs the platform for it.',
     })
   }
+  return { ...found, url }
+}
+
+/** Carries a stream of a caller to its end. */
+async function upgrade(
+  operations: Operations,
+  caller: Caller,
+  question: IncomingMessage,
+  socket: Socket,
+  head: Buffer,
+): Promise<void> {
+  const { route, path, url } = allowed(caller, question)
+  const body = (): Promise<null> => Promise.resolve(null)
+  const { signal } = new AbortController()
+  const answer = await route.answer(operations, { path, caller, query: url.searchParams, body, signal })
+  if (answer.kind !== 'stream' || question.headers.upgrade !== streamProtocol)
+    throw badRequest('this operation is no stream')
+  await serveStream(socket, head, answer.open)
+}
+
+function refuseUpgrade(socket: Socket, error: unknown): void {
+  const { status, body } = refusalOf(error)
+  const text = JSON.stringify(body)
+  const head = `HTTP/1.1 ${status} Refused\r\ncontent-type: application/json\r\nconnection: close\r\n`
+  socket.end(`${head}content-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`)
+}
+
+/** Answers one request of a caller. */
+async function handle(
+  operations: Operations,
+  caller: Caller,
+  question: IncomingMessage,
+  answer: ServerResponse,
+): Promise<void> {
+  const { route, path, url } = allowed(caller, question)
   const abort = new AbortController()
   answer.on('close', () => abort.abort())
-  const result = await found.route.answer(operations, {
-    path: found.path,
+  const result = await route.answer(operations, {
+    path,
     caller,
     query: url.searchParams,
     body: () => bodyOf(question),
@@ -71,6 +106,7 @@ async function send(answer: ServerResponse, result: Answer): Promise<void> {
     answer.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(result.value))
     return
   }
+  if (result.kind === 'stream') throw badRequest('this operation is a stream: ask for an upgrade')
   answer.writeHead(200, { 'content-type': 'application/x-ndjson' })
   answer.flushHeaders()
   for await (const line of result.lines) {
@@ -81,18 +117,15 @@ async function send(answer: ServerResponse, result: Answer): Promise<void> {
 
 function refuse(answer: ServerResponse, error: unknown): void {
   if (answer.headersSent) return void answer.destroy()
-  const known = isSteadError(error)
-  const body = known
-    ? { code: error.code, message: error.message, hint: error.hint, retry: error.retry }
-    : { code: 'operator.internal', message: messageOf(error) }
-  const status = !known
-    ? 500
-    : error.code === 'operator.forbidden'
-      ? 403
-      : error.code.startsWith('operator.unknown-')
-        ? 404
-        : 400
+  const { status, body } = refusalOf(error)
   answer.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+}
+
+function refusalOf(error: unknown): { status: number; body: object } {
+  if (!isSteadError(error)) return { status: 500, body: { code: 'operator.internal', message: messageOf(error) } }
+  const { code, message, hint, retry } = error
+  const status = code === 'operator.forbidden' ? 403 : code.startsWith('operator.unknown-') ? 404 : 400
+  return { status, body: { code, message, hint, retry } }
 }
 
 async function bodyOf(question: IncomingMessage): Promise<unknown> {

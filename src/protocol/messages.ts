@@ -6,6 +6,15 @@ import { z } from 'zod'
 import { type Assignment, assignmentSchema, type Plan, planSchema } from './plan.ts'
 import { type RouteTable, routeTableSchema } from './routes.ts'
 import { type AssignmentStatus, statusSchema } from './status.ts'
+import {
+  type StreamEnd,
+  streamEndSchema,
+  type StreamTarget,
+  streamTargetSchema,
+  streamWindowBytes,
+  type TerminalSize,
+  terminalSizeSchema,
+} from './stream.ts'
 
 /**
  * Version of these messages, and the oldest that control still speaks with: an upgrade goes node by node, so control is a
@@ -23,10 +32,26 @@ export type Ask =
   | { readonly kind: 'logs'; readonly assignment: string; readonly tail: number | null; readonly follow: boolean }
   /** Delete what an app has stored here, once nothing of it runs. Since protocol 2. */
   | { readonly kind: 'delete-data'; readonly app: string }
+  /** A stream of bytes both ways. It goes on until `ended`, or a cancel. Since protocol 2, with what belongs to it. */
+  | StreamTarget
+  /** More input for a stream, in base 64; `end`: there will be no more. */
+  | { readonly kind: 'input'; readonly ask: string; readonly data: string; readonly end: boolean }
+  | { readonly kind: 'resize'; readonly ask: string; readonly size: TerminalSize }
+  /** So many bytes of a stream's output have been taken: as many more may be sent. */
+  | { readonly kind: 'taken'; readonly ask: string; readonly bytes: number }
   | { readonly kind: 'cancel'; readonly ask: string }
 
 /** The version of the protocol in which a node learned to answer each kind of ask. */
-export const askSince: Readonly<Record<Ask['kind'], number>> = { logs: 1, cancel: 1, 'delete-data': 2 }
+export const askSince: Readonly<Record<Ask['kind'], number>> = {
+  logs: 1,
+  cancel: 1,
+  'delete-data': 2,
+  exec: 2,
+  connect: 2,
+  input: 2,
+  resize: 2,
+  taken: 2,
+}
 
 /** A line of an instance's output. */
 export interface LogLine {
@@ -54,6 +79,13 @@ export type Upward =
    */
   | { readonly type: 'fetch-bundle'; readonly digest: string; readonly from: number; readonly pieces: number }
 
+  /** What a stream gives, in base 64. */
+  | { readonly type: 'output'; readonly ask: string; readonly to: 'out' | 'err'; readonly data: string }
+  /** So many bytes of a stream's input have been taken. */
+  | { readonly type: 'taken'; readonly ask: string; readonly bytes: number }
+  /** A stream has ended, or (`end` is null) could not be opened or went wrong. */
+  | { readonly type: 'ended'; readonly ask: string; readonly end: StreamEnd | null; readonly error: string | null }
+
 /** From control to an agent or gateway. */
 export type Downward =
   | { readonly type: 'plan'; readonly plan: Plan }
@@ -77,6 +109,8 @@ export type Downward =
       readonly error: string | null
     }
   | { readonly type: 'refused'; readonly code: string; readonly message: string }
+
+const bytes = z.int().min(0).max(streamWindowBytes)
 
 const logLine = z.object({ assignment: z.string(), timeMs: z.number(), text: z.string() })
 
@@ -103,12 +137,26 @@ export const upwardSchema: z.ZodType<Upward> = z.discriminatedUnion('type', [
     from: z.int().min(0),
     pieces: z.int().min(1).max(bundlePiecesMax),
   }),
+  z.object({ type: z.literal('output'), ask: z.string(), to: z.enum(['out', 'err']), data: z.string() }),
+  z.object({ type: z.literal('taken'), ask: z.string(), bytes }),
+  z.object({
+    type: z.literal('ended'),
+    ask: z.string(),
+    end: streamEndSchema.nullable(),
+    error: z.string().nullable(),
+  }),
 ])
 
-const ask: z.ZodType<Ask> = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('logs'), assignment: z.string(), tail: z.int().nullable(), follow: z.boolean() }),
-  z.object({ kind: z.literal('delete-data'), app: z.string() }),
-  z.object({ kind: z.literal('cancel'), ask: z.string() }),
+const ask: z.ZodType<Ask> = z.union([
+  streamTargetSchema,
+  z.discriminatedUnion('kind', [
+    z.object({ kind: z.literal('logs'), assignment: z.string(), tail: z.int().nullable(), follow: z.boolean() }),
+    z.object({ kind: z.literal('delete-data'), app: z.string() }),
+    z.object({ kind: z.literal('input'), ask: z.string(), data: z.string(), end: z.boolean() }),
+    z.object({ kind: z.literal('resize'), ask: z.string(), size: terminalSizeSchema }),
+    z.object({ kind: z.literal('taken'), ask: z.string(), bytes }),
+    z.object({ kind: z.literal('cancel'), ask: z.string() }),
+  ]),
 ])
 
 /** Validates what an agent or gateway receives. */

@@ -37,6 +37,8 @@ export interface AssignmentStatus {
   readonly memoryBytes: number | null
   /** Of a job that has ended, when its last attempt ended by itself. */
   readonly exitCode?: number
+  /** Of a resource: who has been let in. */
+  readonly consumers?: readonly string[]
 }
 
 export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
@@ -49,4 +51,5 @@ export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
   pid: z.int().nullable(),
   memoryBytes: z.number().nullable(),
   exitCode: z.int().exactOptional(),
+  consumers: z.array(z.string()).exactOptional(),
 })

@@ -40,8 +40,6 @@ export interface Entered {
   readonly clock: Clock
 }
 
-let count = 0
-
 /** Throws `sandbox.exec-failed`, `sandbox.ended`. */
 export async function enter(into: Entered, options: ExecOptions): Promise<Executed> {
   const { init, sandbox } = into
@@ -49,11 +47,11 @@ export async function enter(into: Entered, options: ExecOptions): Promise<Execut
   const hostUid = userOf(init.pid)
   // The supervisor's own user is never that of a program.
   if (hostUid === null || hostUid === 0) throw failed(into, 'its user is not known')
-  const mark = `${sandbox}.${process.pid}.${(count += 1)}`
   const terminal = options.terminal === null ? null : makeTerminal(init.pid, hostUid, options.terminal)
   const pipes = terminal === null ? (['reads', 'writes', 'writes'] as const).map((how) => makePipe(how, hostUid)) : null
   const child = spawnEntry(pipes?.map(({ end }) => end) ?? Array.from({ length: 3 }, () => terminal?.slave ?? -1))
   for (const end of pipes?.map((pipe) => pipe.end) ?? [terminal?.slave ?? -1]) closeSync(end)
+  const mark = `${sandbox}.${child.pid}`
   try {
     const order = {
       nsenter: into.nsenter,
