@@ -10,7 +10,7 @@ interface Rig {
   readonly stream: RemoteStream
   readonly sent: Ask[]
   readonly id: () => string
-  output(bytes: number): void
+  readonly output: (bytes: number) => void
 }
 
 function rig(): Rig {
