@@ -6,7 +6,7 @@
  */
 import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { assert, jsonEqual, messageOf, SteadError } from '../base/index.ts'
+import { assert, jsonEqual, messageOf, sleep, SteadError } from '../base/index.ts'
 import type { Domain } from '../domain/index.ts'
 import type { Endpoint, Target } from '../network/index.ts'
 import {
@@ -30,6 +30,8 @@ import { readPlan, writePlan } from './plan-file.ts'
 import { ResourceRunner } from './resource.ts'
 import { Streams } from './streams.ts'
 
+/** How long a start looks for what runs already before it speaks with control. */
+const lookMs = 5000
 /** How often everything is reported again, changed or not, and streams are counted. */
 const reportMs = 1000
 
@@ -68,6 +70,7 @@ class RunningAgent implements Agent {
   readonly #fetcher: BundleFetcher
   /** The ways in from other nodes; null where there are none. */
   readonly #exposures: Exposures | null
+  readonly #looking: Promise<void>[] = []
   /** Assignments that are being ended and taken away. */
   readonly #removing = new Map<string, Promise<void>>()
   #plan: Plan
@@ -111,6 +114,9 @@ class RunningAgent implements Agent {
   async start(control: TransportAddress): Promise<void> {
     this.#carryOut()
     await this.#sweep()
+    // Until everything was looked for, a report would say that what serves does not run.
+    await Promise.race([Promise.allSettled(this.#looking), sleep(this.#options.clock, lookMs)])
+    this.#looking.length = 0
     this.#exposures?.sweep()
     const { clock, random, name } = this.#options
     this.#link = dialForever<Upward, Downward>(control, {
@@ -189,7 +195,10 @@ class RunningAgent implements Agent {
   /** Makes runners for what is new, tells the others, and ends what the plan names no more. */
   #carryOut(): void {
     const planned = new Set(this.#plan.assignments.map((assignment) => assignment.id))
-    for (const assignment of this.#plan.assignments) this.#assign(assignment)
+    // Servers first: an instance that is found is connected to them at once.
+    const servers = this.#plan.assignments.filter((assignment) => assignment.kind === 'resource')
+    const instances = this.#plan.assignments.filter((assignment) => assignment.kind !== 'resource')
+    for (const assignment of [...servers, ...instances]) this.#assign(assignment)
     for (const [id, runner] of this.#instances) if (!planned.has(id)) this.#remove(id, () => this.#endInstance(runner))
     for (const [id, runner] of this.#resources) if (!planned.has(id)) this.#remove(id, () => this.#endResource(runner))
   }
@@ -209,6 +218,7 @@ class RunningAgent implements Agent {
         () => this.#changed(),
       )
       this.#resources.set(assignment.id, runner)
+      this.#look(runner.looked)
       // Wanted again while it stopped: the plan says so, and no later message will.
       void runner.done.then(() => {
         if (!this.#leaving) this.#carryOut()
@@ -221,7 +231,17 @@ class RunningAgent implements Agent {
     const runner = new InstanceRunner(assignment, this.#options, this.#surroundings)
     this.#instances.set(assignment.id, runner)
     if (assignment.http !== null || assignment.ready.kind === 'tcp') this.#expose(assignment.id)
-    runner.begin()
+    this.#look(this.#servers().then(() => runner.begin()))
+  }
+
+  /** While the agent starts: what it waits for before it says where things stand. */
+  #look(looking: Promise<void>): void {
+    if (this.#link === null) this.#looking.push(looking)
+  }
+
+  /** Resolves when the servers that instances may be connected to have been looked for, while the agent starts. */
+  async #servers(): Promise<void> {
+    if (this.#link === null) await Promise.all([...this.#resources.values()].map((runner) => runner.looked))
   }
 
   #expose(id: string): void {

@@ -3,12 +3,14 @@
  * output of the run that crashed is still there when the next one runs.
  * Invariant: at most the newest attempt has a running program; only the last `attemptsKept` are kept.
  */
-import { mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Clock, sleep } from '../base/index.ts'
 import type { OutputLine, OutputOptions, Sandbox, SandboxDriver } from '../sandbox/index.ts'
 
 const attemptsKept = 3
+/** In the record of an attempt: it was ready once. */
+const servingFile = 'served'
 /** How often a follower looks for the next attempt after one has ended. */
 const followMs = 200
 
@@ -43,6 +45,18 @@ export class Attempts {
   async adopt(): Promise<Sandbox | null> {
     const newest = this.#numbers().at(-1)
     return newest === undefined ? null : this.#driver.adopt(this.#dir(newest))
+  }
+
+  /** Notes that the newest attempt serves, for an agent that finds it later. */
+  noteServing(): void {
+    const newest = this.#numbers().at(-1)
+    if (newest !== undefined) writeFileSync(join(this.#dir(newest), servingFile), '')
+  }
+
+  /** Whether the newest attempt has served. */
+  hasServed(): boolean {
+    const newest = this.#numbers().at(-1)
+    return newest !== undefined && existsSync(join(this.#dir(newest), servingFile))
   }
 
   /** How many starts there have been, those whose records are gone included. */

@@ -85,14 +85,15 @@ export class InstanceRunner {
     return this.#assignment
   }
 
-  /** Takes it into care: finds a running one from before, or starts it when it may. */
-  begin(): void {
+  /** Takes it into care: finds a running one from before, or starts it when it may. Resolves when it has looked. */
+  begin(): Promise<void> {
     this.#enqueue(async () => {
       const found = await this.attempts.adopt()
       if (found === null) return this.#check()
       await this.#adopted(found)
       if (!this.#assignment.wanted) this.#event({ kind: 'stop' })
     })
+    return this.#queue
   }
 
   /** Takes the newest assignment: targets of edges change often, and whether it is wanted. */
@@ -171,6 +172,7 @@ export class InstanceRunner {
       this.#life = life
       if (life.phase !== before.phase) this.#sinceMs = this.#options.clock.nowMs()
       if (life.phase !== before.phase || life.reason !== before.reason) this.#surroundings.changed()
+      if (life.phase === 'ready' && before.phase === 'starting') this.attempts.noteServing()
       if (['stopped', 'succeeded', 'failed'].includes(life.phase)) this.#ended.resolve()
       for (const command of commands) {
         if (command.kind === 'start') await this.#start()
@@ -321,7 +323,9 @@ export class InstanceRunner {
     const service = this.#assignment.kind === 'service'
     // Each attempt before this one has ended; those of a job have failed, or there would be no later one.
     const restarts = this.attempts.count() - 1
-    this.#life = { ...newLife, phase: 'starting', everReady: service, restarts, failures: service ? 0 : restarts }
+    // What served is not taken out of the routes for the time of a probe: whoever asked it meanwhile was answered.
+    const phase = service && this.attempts.hasServed() ? 'ready' : 'starting'
+    this.#life = { ...newLife, phase, everReady: service, restarts, failures: service ? 0 : restarts }
     try {
       const place = network.capabilities.isolation === 'native' ? await this.#placeOf(sandbox) : null
       if (place !== null) {

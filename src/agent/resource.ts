@@ -38,6 +38,9 @@ export class ResourceRunner {
   /** The assignment that is in force, once all its steps are done. */
   #applied: ResourceAssignment | null = null
   #left = false
+  /** Its server was found running: it answers before everything that was declared has been looked at again. */
+  #found = false
+  readonly #looked = Promise.withResolvers<void>()
   #news = Promise.withResolvers<void>()
   readonly #done: Promise<void>
 
@@ -85,7 +88,8 @@ export class ResourceRunner {
 
   /** Where its edges lead; null while nothing answers, and for a resource without a server. */
   endpoint(): Endpoint | null {
-    return this.#applied === null || this.#server === null ? null : { kind: 'unix', path: this.#server.socketPath }
+    const answers = this.#applied !== null || this.#found
+    return answers && this.#server !== null ? { kind: 'unix', path: this.#server.socketPath } : null
   }
 
   /** The server, while it runs. */
@@ -119,6 +123,11 @@ export class ResourceRunner {
     await this.#done
   }
 
+  /** Resolves when it is known whether its server runs already, or cannot be known now. */
+  get looked(): Promise<void> {
+    return this.#looked.promise
+  }
+
   /** Resolves when it has stopped. */
   get done(): Promise<void> {
     return this.#done
@@ -139,6 +148,7 @@ export class ResourceRunner {
       try {
         await this.#serve(assignment, () => (pauseMs = pauseMinMs))
       } catch (error) {
+        this.#looked.resolve()
         if (this.#stop.signal.aborted) break
         const final = isSteadError(error) && error.retry === 'never'
         const words =
@@ -173,9 +183,11 @@ export class ResourceRunner {
     this.#to('starting', null)
     const context = await this.#context(first)
     await this.#startServer(await provider.provision(context), context)
+    this.#looked.resolve()
     const sandbox = this.#sandbox
     const ended = sandbox?.exited.then(async (exit) => {
       if (this.#sandbox === sandbox) this.#sandbox = null
+      this.#found = false
       throw new SteadError({
         code: 'agent.server-ended',
         message: `the server ${exit.sentence}`,
@@ -229,7 +241,11 @@ export class ResourceRunner {
       // A turn of the event loop: what ended before it was adopted has said so by then.
       const turn = sleep(this.#options.clock, 0).then(() => false)
       const ended = await Promise.race([this.#sandbox.exited.then(() => true), turn])
-      if (!ended) return
+      if (!ended) {
+        this.#found = true
+        this.#changed()
+        return
+      }
     }
     await this.#stopServer()
     const { number, recordDir } = await this.attempts.next()
@@ -244,6 +260,7 @@ export class ResourceRunner {
 
   async #stopServer(): Promise<void> {
     const sandbox = this.#sandbox
+    this.#found = false
     if (sandbox !== null && this.#server !== null) await endServer(this.#options, sandbox, this.#server)
     this.#sandbox = null
   }

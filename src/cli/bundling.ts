@@ -22,9 +22,13 @@ export function sourcesOf(graph: Graph, appFile: string): Map<string, { from: st
   return sources
 }
 
-/** Runs the app file. */
-export function readGraph(appFile: string, onOutput: (text: string) => void): Promise<Graph> {
-  return evaluateAppFile(appFile, { environment: { name: 'local', production: false }, onOutput })
+/** Runs the app file, for an environment. */
+export function readGraph(
+  appFile: string,
+  onOutput: (text: string) => void,
+  environment: { readonly name: string; readonly production: boolean } = { name: 'local', production: false },
+): Promise<Graph> {
+  return evaluateAppFile(appFile, { environment, onOutput })
 }
 
 /** Bundles every part; what has not changed costs only the looking. Throws what bundling throws, with the name of the part. */

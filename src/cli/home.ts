@@ -1,7 +1,7 @@
 /**
- * Where the platform keeps things on this machine, for the app in a directory:
+ * Where the platform keeps things on this machine, for `up` of the app in a directory and for the daemon:
  *
- *   state  /var/lib/stead (root) or ~/.local/state/stead   bundles/  apps/<name>-<digest of the directory>/
+ *   state  /var/lib/stead (root) or ~/.local/state/stead   bundles/  apps/<name>-<digest of the directory>/  serve/
  *   run    /run/stead (root) or the user's runtime directory         sockets; paths stay short enough for them
  *
  * STEAD_STATE and STEAD_RUN override them. Invariant: data of another format version is never touched.
@@ -23,7 +23,7 @@ export interface Home {
   readonly stateRoot: string
   /** Bundles and runtimes, shared by all apps. */
   readonly bundlesDir: string
-  /** This app's own state. */
+  /** State of this platform: of the one app, or of the daemon. */
   readonly appDir: string
   readonly storePath: string
   readonly agentDir: string
@@ -40,8 +40,12 @@ export function homeOf(directory: string): Home {
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, '-')
     .slice(0, 24)}-${digest}`
+  return homeNamed(join('apps', key), key)
+}
+
+function homeNamed(place: string, key: string): Home {
   const stateRoot = process.env['STEAD_STATE'] ?? defaultState()
-  const appDir = join(stateRoot, 'apps', key)
+  const appDir = join(stateRoot, place)
   const runDir = join(process.env['STEAD_RUN'] ?? defaultRun(), key)
   return {
     stateRoot,
@@ -55,9 +59,14 @@ export function homeOf(directory: string): Home {
   }
 }
 
+/** The places of `stead serve` on this machine, which runs any number of apps. */
+export function daemonHome(): Home {
+  return homeNamed('serve', 'serve')
+}
+
 /** Where `stead serve` of this machine is asked. */
 export function daemonSocket(): string {
-  return join(process.env['STEAD_RUN'] ?? defaultRun(), 'serve', 'operator.sock')
+  return daemonHome().operatorSocket
 }
 
 function isRoot(): boolean {
@@ -96,7 +105,7 @@ export function checkSpace(home: Home): void {
 export function prepareHome(home: Home): void {
   try {
     // Others may pass through, to what a sandbox is given by name, but not look around.
-    for (const directory of [home.stateRoot, join(home.stateRoot, 'apps'), home.appDir, home.agentDir, home.runDir]) {
+    for (const directory of [home.stateRoot, dirname(home.appDir), home.appDir, home.agentDir, home.runDir]) {
       mkdirSync(directory, { recursive: true, mode: 0o711 })
     }
   } catch (cause) {

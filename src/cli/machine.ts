@@ -22,6 +22,16 @@ export interface Machine {
   readonly weaker: readonly string[]
 }
 
+/** What people are told of a machine. */
+export interface MachineDescription {
+  readonly drivers: { readonly sandbox: string; readonly network: string; readonly domain: string }
+  readonly weaker: readonly string[]
+}
+
+export function describe({ sandbox, network, domain, weaker }: Machine): MachineDescription {
+  return { drivers: { sandbox: sandbox.name, network: network.name, domain: domain.name }, weaker }
+}
+
 /** Looks at the machine once. */
 export async function lookAtMachine(home: Home): Promise<Machine> {
   const network = chooseNetworkDriver()

@@ -3,42 +3,35 @@
  * sentence and a hint; anything else is a bug and prints its stack.
  */
 import { type Command, helpOf, readInput, usage } from './command.ts'
-import { doctorCommand } from './commands/doctor.ts'
-import { downCommand } from './commands/down.ts'
-import { execCommand } from './commands/exec.ts'
-import { forwardCommand } from './commands/forward.ts'
-import { graphCommand } from './commands/graph.ts'
-import { jobsCommand } from './commands/jobs.ts'
-import { logsCommand } from './commands/logs.ts'
-import { restartCommand, startCommand, stopCommand } from './commands/order.ts'
-import { runCommand } from './commands/run.ts'
-import { statusCommand } from './commands/status.ts'
-import { upCommand } from './commands/up.ts'
 import { type ExitCode, exitCodes } from './exit-codes.ts'
 import { asForeseen } from './failure.ts'
 import { note, paint, print } from './terminal.ts'
 
-const commands: readonly Command[] = [
-  upCommand,
-  statusCommand,
-  logsCommand,
-  graphCommand,
-  stopCommand,
-  startCommand,
-  restartCommand,
-  jobsCommand,
-  runCommand,
-  execCommand,
-  forwardCommand,
-  downCommand,
-  doctorCommand,
-]
+/** Loaded when used: a command needs a few of the rooms, and processes that stay should hold no more. */
+const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  up: async () => (await import('./commands/up.ts')).upCommand,
+  status: async () => (await import('./commands/status.ts')).statusCommand,
+  logs: async () => (await import('./commands/logs.ts')).logsCommand,
+  graph: async () => (await import('./commands/graph.ts')).graphCommand,
+  stop: async () => (await import('./commands/order.ts')).stopCommand,
+  start: async () => (await import('./commands/order.ts')).startCommand,
+  restart: async () => (await import('./commands/order.ts')).restartCommand,
+  jobs: async () => (await import('./commands/jobs.ts')).jobsCommand,
+  run: async () => (await import('./commands/run.ts')).runCommand,
+  exec: async () => (await import('./commands/exec.ts')).execCommand,
+  forward: async () => (await import('./commands/forward.ts')).forwardCommand,
+  down: async () => (await import('./commands/down.ts')).downCommand,
+  serve: async () => (await import('./commands/serve.ts')).serveCommand,
+  deploy: async () => (await import('./commands/deploy.ts')).deployCommand,
+  doctor: async () => (await import('./commands/doctor.ts')).doctorCommand,
+}
 
 /** The commands, one a line. */
-function help(): string {
-  const words = commands.map(({ name, usage: more }) => `stead ${name} ${more}`.trimEnd())
+async function help(): Promise<string> {
+  const all = await Promise.all(Object.values(commands).map((load) => load()))
+  const words = all.map(({ name, usage: more }) => `stead ${name} ${more}`.trimEnd())
   const width = Math.max(...words.map((text) => text.length))
-  const lines = commands.map(({ summary }, index) => `  ${(words[index] ?? '').padEnd(width)}   ${summary}`)
+  const lines = all.map(({ summary }, index) => `  ${(words[index] ?? '').padEnd(width)}   ${summary}`)
   return `stead: runs applications that have state
 
 ${lines.join('\n')}
@@ -52,13 +45,14 @@ async function main(argv: readonly string[]): Promise<number> {
   const name = at === -1 ? undefined : argv[at]
   const wantsHelp = argv.includes('--help') || argv.includes('-h')
   if (name === undefined || name === 'help') {
-    const about = commands.find((command) => command.name === argv[at + 1])
-    print(name === 'help' && about !== undefined ? helpOf(about) : help())
+    const about = name === 'help' ? commands[argv[at + 1] ?? ''] : undefined
+    print(about === undefined ? await help() : helpOf(await about()))
     return name === undefined && !wantsHelp ? exitCodes.usage : exitCodes.ok
   }
-  const command = commands.find((candidate) => candidate.name === name)
-  if (command === undefined)
-    throw usage(`there is no command ${name}`, `The commands are: ${commands.map((known) => known.name).join(', ')}.`)
+  const load = Object.hasOwn(commands, name) ? commands[name] : undefined
+  if (load === undefined)
+    throw usage(`there is no command ${name}`, `The commands are: ${Object.keys(commands).join(', ')}.`)
+  const command = await load()
   const input = readInput(command, argv.toSpliced(at, 1))
   if (input !== null) return command.run(input)
   print(helpOf(command))

@@ -4,7 +4,7 @@ import { SteadError } from '../base/index.ts'
 import { type Deployment, type Operations, unknownApp } from '../operator/index.ts'
 import { jobsOf, runJob } from './jobs.ts'
 import { logsOf } from './log-streams.ts'
-import type { Machine } from './machine.ts'
+import type { MachineDescription } from './machine.ts'
 import { orderPart } from './orders.ts'
 import type { Platform } from './platform.ts'
 import { statusOf, urlsOf } from './status.ts'
@@ -14,7 +14,9 @@ import { version } from './version.ts'
 export interface Answering {
   readonly mode: 'up' | 'serve'
   readonly platform: Pick<Platform, 'port' | 'view' | 'logs' | 'onChange' | 'operate' | 'open'>
-  readonly machine: Machine
+  readonly machine: () => MachineDescription
+  /** The processes of the platform, by what they do; null where one does not run. */
+  readonly processes: () => readonly { readonly role: string; readonly pid: number | null }[]
   readonly apps: () => readonly { readonly app: string; readonly origin: string | null }[]
   readonly deploy: (deployment: Deployment) => Promise<number>
   readonly down: (app: string) => Promise<void>
@@ -30,7 +32,7 @@ export function operationsOf(answering: Answering): Operations {
       apps().map((candidate) => candidate.app),
     )
   }
-  const status = (app: string): ReturnType<typeof statusOf> => statusOf(platform, machine, known(app))
+  const status = (app: string): ReturnType<typeof statusOf> => statusOf(platform, machine(), known(app))
   return {
     platform: () => ({
       version,
@@ -40,8 +42,8 @@ export function operationsOf(answering: Answering): Operations {
         const view = platform.view(app)?.app
         return { app, origin, release: view?.release ?? 0, wanted: view?.wanted ?? true, urls: urlsOf(platform, app) }
       }),
-      weaker: machine.weaker,
-      drivers: { sandbox: machine.sandbox.name, network: machine.network.name, domain: machine.domain.name },
+      processes: answering.processes(),
+      ...machine(),
     }),
     status,
     graph(app) {
@@ -54,7 +56,7 @@ export function operationsOf(answering: Answering): Operations {
     jobs: (app, part) => jobsOf(platform, known(app), part),
     run: (app, part, by, signal) => runJob(platform, { app: known(app), part, by }, signal),
     open: (app, part, order) => openStream(platform, known(app), part, order),
-    bind: (app, part, by, host, port) => bindOperator(platform, machine, { app: known(app), part, by, host, port }),
+    bind: (app, part, by, host, port) => bindOperator(platform, { app: known(app), part, by, host, port }),
     changes: (intervalMs, signal) => changes(platform, intervalMs, signal),
     deploy,
     down: (app) => answering.down(known(app)),

@@ -1,7 +1,7 @@
 /** What the platform knows of an app, in the form that people and scripts are shown. */
 import type { AppView } from '../control/index.ts'
 import type { PartStatus, Status } from '../operator/index.ts'
-import type { Machine } from './machine.ts'
+import type { MachineDescription } from './machine.ts'
 import type { Platform } from './platform.ts'
 
 /** The URLs under which the app answers on this machine. */
@@ -11,7 +11,7 @@ export function urlsOf(platform: Pick<Platform, 'port' | 'view'>, app: string): 
 }
 
 /** Everything of an app at this moment. */
-export function statusOf(platform: Pick<Platform, 'port' | 'view'>, machine: Machine, app: string): Status {
+export function statusOf(platform: Pick<Platform, 'port' | 'view'>, machine: MachineDescription, app: string): Status {
   const view = platform.view(app)
   return {
     app,
@@ -20,8 +20,7 @@ export function statusOf(platform: Pick<Platform, 'port' | 'view'>, machine: Mac
     urls: urlsOf(platform, app),
     pid: process.pid,
     parts: view === null ? [] : partsOf(view),
-    weaker: machine.weaker,
-    drivers: { sandbox: machine.sandbox.name, network: machine.network.name, domain: machine.domain.name },
+    ...machine,
   }
 }
 
@@ -31,7 +30,7 @@ function partsOf(view: AppView): PartStatus[] {
     const common = { part: part.name, kind: part.kind, stoppedBy: stopped?.by ?? null }
     if (part.kind === 'resource') {
       const status = view.resources.find((resource) => resource.part === part.name)?.status ?? null
-      return [{ ...common, instance: null, ...shown(status) }]
+      return [{ ...common, instance: null, current: true, ...shown(status) }]
     }
     const own = view.instances
       .filter(({ record }) => record.part.name === part.name)
@@ -39,20 +38,30 @@ function partsOf(view: AppView): PartStatus[] {
     const latest = part.kind === 'job' ? own.slice(-1) : own
     if (stopped !== null && latest.length === 0) {
       const reason = `stopped by ${stopped.by}`
-      return [{ ...common, instance: null, ...shown(null), phase: 'stopped', reason, sinceMs: stopped.sinceMs }]
+      return [
+        {
+          ...common,
+          instance: null,
+          current: true,
+          ...shown(null),
+          phase: 'stopped',
+          reason,
+          sinceMs: stopped.sinceMs,
+        },
+      ]
     }
     if (latest.length === 0) {
       const phase = part.kind === 'job' ? 'scheduled' : 'waiting'
       const reason = part.kind === 'job' ? `due at "${part.schedule}" ${part.timeZone}` : null
-      return [{ ...common, instance: null, ...shown(null), phase, reason }]
+      return [{ ...common, instance: null, current: true, ...shown(null), phase, reason }]
     }
-    return latest.map(({ record, status }) => ({ ...common, instance: record.id, ...shown(status) }))
+    return latest.map(({ record, current, status }) => ({ ...common, instance: record.id, current, ...shown(status) }))
   })
 }
 
 function shown(
   status: AppView['resources'][number]['status'],
-): Omit<PartStatus, 'part' | 'kind' | 'instance' | 'stoppedBy'> {
+): Omit<PartStatus, 'part' | 'kind' | 'instance' | 'stoppedBy' | 'current'> {
   return {
     phase: status?.phase ?? 'waiting',
     reason: status?.reason ?? null,

@@ -4,8 +4,8 @@ import type { Grant } from '../provider/index.ts'
 import { type AppView, operatorConsumer } from '../control/index.ts'
 import type { OperatorBinding, StreamOrder } from '../operator/index.ts'
 import type { RemoteStream } from '../protocol/index.ts'
-import type { Machine } from './machine.ts'
 import type { Platform } from './platform.ts'
+import { resourceTypes } from './resource-types.ts'
 
 /** Longest wait until the operator has been let into a resource. */
 const bindTimeoutMs = 30_000
@@ -55,7 +55,6 @@ function partOf(view: AppView, app: string, name: string): AppView['app']['graph
 /** Lets the operator in and answers what programs are told; null for a part that is no resource. */
 export async function bindOperator(
   platform: Pick<Platform, 'view' | 'operate' | 'onChange'>,
-  machine: Pick<Machine, 'providers'>,
   asked: {
     readonly app: string
     readonly part: string
@@ -68,7 +67,7 @@ export async function bindOperator(
   const view = platform.view(app)
   const declared = view === null ? null : partOf(view, app, part)
   if (declared?.kind !== 'resource') return null
-  const provider = machine.providers.get(declared.type)
+  const provider = resourceTypes().find(({ type }) => type === declared.type)
   if (provider === undefined || provider.port === null) {
     throw new SteadError({
       code: 'cli.nothing-to-reach',

@@ -9,7 +9,6 @@
  *   over, or the drain time has passed.
  * - With nothing to change there is no decision.
  */
-import { jsonEqual } from '../base/index.ts'
 import type { JobPart, Part, ServicePart } from '../model/index.ts'
 import type { Phase } from '../protocol/index.ts'
 import { jobTurn } from './jobs.ts'
@@ -17,6 +16,7 @@ import {
   type ControlState,
   type DesiredApp,
   type InstanceRecord,
+  isCurrent,
   isOver,
   type JobRecord,
   noOrder,
@@ -105,14 +105,6 @@ export function newInstance(
     sinceMs: nowMs,
     retiredAtRevision: 0,
   }
-}
-
-/** Whether an instance runs what its part is now, and was made after the last restart that was asked for. */
-function isCurrent(app: DesiredApp, part: Part, generation: number, instance: InstanceRecord): boolean {
-  const { replicas: _a, ...was } = { replicas: 0, ...instance.part }
-  const { replicas: _b, ...is } = { replicas: 0, ...part }
-  const made = instance.bundle === (app.bundles[part.name] ?? '') && instance.generation === generation
-  return made && jsonEqual(was, is)
 }
 
 function isReady(state: ControlState, instance: InstanceRecord): boolean {

@@ -2,7 +2,8 @@
  * What control knows, as plain data. Durable: apps, instances, identities, job runs (each a record in the store). Observed:
  * nodes, statuses, gateways (told again by whoever connects, never written).
  */
-import type { Graph, JobPart, ServicePart } from '../model/index.ts'
+import { jsonEqual } from '../base/index.ts'
+import type { Graph, JobPart, Part, ServicePart } from '../model/index.ts'
 import type { AssignmentStatus, Phase } from '../protocol/index.ts'
 
 /** An app as it should be: its graph and the bundle of every part that has code or files. */
@@ -157,4 +158,12 @@ export function isOver(state: ControlState, instance: InstanceRecord): boolean {
   if (status !== undefined) return over.has(status.phase)
   // The node that had it does not know it any more: it is gone.
   return state.nodes.get(instance.node)?.connected === true
+}
+
+/** Whether an instance runs what its part is now, and was made after the last restart that was asked for. */
+export function isCurrent(app: DesiredApp, part: Part, generation: number, instance: InstanceRecord): boolean {
+  const { replicas: _a, ...was } = { replicas: 0, ...instance.part }
+  const { replicas: _b, ...is } = { replicas: 0, ...part }
+  const made = instance.bundle === (app.bundles[part.name] ?? '') && instance.generation === generation
+  return made && jsonEqual(was, is)
 }

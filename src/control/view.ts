@@ -5,6 +5,7 @@ import {
   type ControlState,
   type DesiredApp,
   type InstanceRecord,
+  isCurrent,
   isOver,
   type JobRun,
   noOrder,
@@ -15,7 +16,12 @@ import {
 
 export interface AppView {
   readonly app: DesiredApp
-  readonly instances: readonly { readonly record: InstanceRecord; readonly status: AssignmentStatus | null }[]
+  readonly instances: readonly {
+    readonly record: InstanceRecord
+    /** Serves or will serve the release in force: nothing replaces it. */
+    readonly current: boolean
+    readonly status: AssignmentStatus | null
+  }[]
   readonly resources: readonly {
     readonly part: string
     readonly type: string
@@ -67,9 +73,17 @@ export function viewOf(state: ControlState, name: string, routes: readonly Route
         runs: record?.runs ?? [],
       }
     })
+  const isNow = (record: InstanceRecord): boolean => {
+    const part = app.graph.parts.find((candidate) => candidate.name === record.part.name)
+    return (
+      part !== undefined &&
+      record.phase === 'active' &&
+      isCurrent(app, part, orders.get(part.name)?.generation ?? 0, record)
+    )
+  }
   return {
     app,
-    instances: records.map((record) => ({ record, status: statusOf(record.id) })),
+    instances: records.map((record) => ({ record, current: isNow(record), status: statusOf(record.id) })),
     resources,
     jobs,
     orders,

@@ -10,6 +10,8 @@ export interface PlatformInfo {
   readonly mode: 'up' | 'serve'
   /** Process id of the process that answers. */
   readonly pid: number
+  /** Its processes by what they do (supervisor, control, agent, gateway); null where one does not run at this moment. */
+  readonly processes: readonly { readonly role: string; readonly pid: number | null }[]
   readonly apps: readonly AppSummary[]
   /** What is weaker than it could be on this machine, and how to mend it. */
   readonly weaker: readonly string[]
@@ -45,6 +47,8 @@ export interface PartStatus {
   readonly kind: 'service' | 'job' | 'resource'
   /** Null when the part has no instance now (a job that is not due). */
   readonly instance: string | null
+  /** Whether it is of the release in force, and not one that is being replaced. */
+  readonly current: boolean
   readonly phase: Phase | 'scheduled'
   readonly reason: string | null
   readonly restarts: number

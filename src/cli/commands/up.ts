@@ -9,7 +9,7 @@ import { startDetached } from '../detach.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
 import { partFailure } from '../failure.ts'
 import { checkSpace, type Home, homeOf, prepareHome } from '../home.ts'
-import { lookAtMachine } from '../machine.ts'
+import { describe, lookAtMachine } from '../machine.ts'
 import { operationsOf } from '../operations.ts'
 import { type Platform, startPlatform } from '../platform.ts'
 import { watchForChanges } from '../rollout.ts'
@@ -112,7 +112,8 @@ async function run(
   const operations = operationsOf({
     mode: 'up',
     platform,
-    machine,
+    machine: () => describe(machine),
+    processes: () => [{ role: 'platform', pid: process.pid }],
     apps: () => [{ app: graph.app, origin: dirname(appFile) }],
     down: () => {
       stop.abort(new Error('stead down'))

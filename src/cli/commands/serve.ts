@@ -1,0 +1,97 @@
+/** `stead serve`: the daemon. Runs any number of apps, and goes on without anybody watching. */
+import { existsSync, writeFileSync } from 'node:fs'
+import { SteadError } from '../../base/index.ts'
+import type { Command, Input } from '../command.ts'
+import { usage } from '../command.ts'
+import { type Role, roles } from '../daemon/claim.ts'
+import { runRole } from '../daemon/role.ts'
+import { entryOf, supervise, unitPath } from '../daemon/supervisor.ts'
+import { unitOf } from '../daemon/unit.ts'
+import { type ExitCode, exitCodes } from '../exit-codes.ts'
+import { checkSpace, daemonHome } from '../home.ts'
+import { note, print } from '../terminal.ts'
+
+const asRoot = process.getuid?.() === 0
+
+export const serveCommand: Command = {
+  name: 'serve',
+  usage: '',
+  summary: 'run as a daemon, for as many apps as deploy brings',
+  help: `  --port N      port of the way in (default ${asRoot ? 80 : 8080})
+  --host ADDR   address it listens on (default 0.0.0.0; :: for IPv6 and IPv4)
+  --install     write the systemd unit instead, and say how to start it
+  --print-unit  print the unit
+
+  Control, agent and gateway run as processes of their own. Ending this command, or a crash of any of them,
+  stops no app: \`stead down APP\` does that. SIGHUP takes up a new version of Stead without a lost request.
+  Example: stead serve --port 8080`,
+  options: {
+    port: { type: 'string' },
+    host: { type: 'string' },
+    install: { type: 'boolean' },
+    'print-unit': { type: 'boolean' },
+    role: { type: 'string' },
+    fd: { type: 'string' },
+  },
+  argumentsMax: 0,
+  run: serve,
+}
+
+async function serve(input: Input): Promise<ExitCode> {
+  const port = input.number('port', 1, 65_535) ?? (asRoot ? 80 : 8080)
+  const host = input.text('host') ?? '0.0.0.0'
+  const role = input.text('role')
+  if (role !== null) {
+    await runRole(roleNamed(role), { host, port, fd: input.number('fd', 3, 3) })
+    return exitCodes.ok
+  }
+  const args = ['serve', '--port', String(port), '--host', host]
+  if (input.flag('install') || input.flag('print-unit')) return install(args, input.flag('install'))
+  checkSpace(daemonHome())
+  note(`stead serves on ${host}, port ${port}. Bring an app with \`stead deploy DIR\`.`)
+  const end = await supervise({ host, port, onNotice: note })
+  if (end === 'renewed') return succeed(args)
+  return exitCodes.ok
+}
+
+function roleNamed(word: string): Role {
+  const found = roles.find((role) => role === word)
+  if (found === undefined) throw usage(`there is no role ${word}`, 'It is used by `stead serve` itself.')
+  return found
+}
+
+/**
+ * Becomes the new version, under the same process id, so that whoever started this process need not know. Where a process
+ * cannot do that, it ends, and whoever started it starts it again.
+ */
+function succeed(args: readonly string[]): ExitCode {
+  const { file, argv } = entryOf(args)
+  if (process.execve !== undefined) process.execve(file, [...argv], { ...process.env })
+  return exitCodes.ok
+}
+
+function install(args: readonly string[], write: boolean): ExitCode {
+  const { argv } = entryOf(args)
+  const environment = Object.fromEntries(
+    ['STEAD_STATE', 'STEAD_RUN'].flatMap((name) => {
+      const value = process.env[name]
+      return value === undefined ? [] : [[name, value]]
+    }),
+  )
+  const unit = unitOf(argv, environment)
+  if (!write) {
+    print(unit)
+    return exitCodes.ok
+  }
+  if (!existsSync('/run/systemd/system') || !asRoot) {
+    throw new SteadError({
+      code: 'cli.no-systemd',
+      message: asRoot ? 'systemd does not run on this machine' : 'only root may install a systemd unit',
+      hint: 'Start `stead serve` by what runs services here, or see the unit with `stead serve --print-unit`.',
+    })
+  }
+  writeFileSync(unitPath, unit)
+  print(unitPath)
+  note('Start it now and at every boot: systemctl daemon-reload && systemctl enable --now stead')
+  return exitCodes.ok
+}

@@ -1,0 +1,30 @@
+/** The process of control: keeps the records, decides, and answers what is asked of the daemon. */
+import { createBundleStore } from '../../artifact/index.ts'
+import { messageOf, systemClock } from '../../base/index.ts'
+import { serveOperator } from '../../operator/index.ts'
+import { resourceTypes } from '../resource-types.ts'
+import { startControlRole } from '../roles/control.ts'
+import { version } from '../version.ts'
+import { claim, claimPath, release, takeOver } from './claim.ts'
+import { readDescription } from './description.ts'
+import { daemonOperations } from './operations.ts'
+import { graceMs, type RoleContext } from './role.ts'
+
+export async function runControl({ home, port, stopped, say }: RoleContext): Promise<void> {
+  const path = claimPath(home, 'control')
+  await takeOver(path, graceMs)
+  claim(path, version)
+  const failed = Promise.withResolvers<unknown>()
+  const bundles = await createBundleStore({ root: home.bundlesDir, clock: systemClock })
+  {
+    await using running = await startControlRole(home, resourceTypes(), bundles, failed.resolve)
+    const operations = daemonOperations({ home, control: running.control, port, machine: () => readDescription(home) })
+    await using _operator = await serveOperator(home.operatorSocket, operations)
+    const fatal = await Promise.race([stopped.then(() => null), failed.promise])
+    if (fatal !== null) {
+      say(messageOf(fatal))
+      process.exitCode = 1
+    }
+  }
+  release(path)
+}

@@ -1,0 +1,50 @@
+/** Answers what is asked of the daemon, in the process of control. */
+import { SteadError } from '../../base/index.ts'
+import type { Control } from '../../control/index.ts'
+import type { Deployment, Operations } from '../../operator/index.ts'
+import type { Home } from '../home.ts'
+import type { MachineDescription } from '../machine.ts'
+import { operationsOf } from '../operations.ts'
+import { localNode } from '../roles/local.ts'
+import { stopApp } from '../stop-app.ts'
+import { claimPath, holderOf, roles } from './claim.ts'
+
+/** How long an app may take to stop before the asker is told that it still does. */
+const stopMs = 60_000
+
+export interface DaemonOptions {
+  readonly home: Home
+  readonly control: Control
+  readonly port: number
+  readonly machine: () => MachineDescription
+}
+
+export function daemonOperations({ home, control, port, machine }: DaemonOptions): Operations {
+  const platform = {
+    port,
+    view: (app: string) => control.view(app),
+    logs: control.logs.bind(control),
+    onChange: (run: () => void) => control.onChange(run),
+    operate: control.operate.bind(control),
+    open: control.open.bind(control),
+  }
+  return operationsOf({
+    mode: 'serve',
+    platform,
+    machine,
+    processes: () =>
+      (['supervisor', ...roles] as const).map((role) => ({ role, pid: holderOf(claimPath(home, role))?.pid ?? null })),
+    apps: () => control.apps().map((app) => ({ app, origin: control.view(app)?.app.origin ?? null })),
+    deploy: ({ graph, bundles, origin }: Deployment) => control.apply({ graph, bundles, origin, home: localNode }),
+    async down(app) {
+      if (await stopApp(control, app, stopMs)) return
+      throw new SteadError({
+        code: 'cli.does-not-stop',
+        message: `${app} has not stopped after ${stopMs / 1000} s, and still does`,
+        hint: `See \`stead status ${app}\`.`,
+        retry: 'later',
+      })
+    },
+    remove: (app) => control.remove(app),
+  })
+}
