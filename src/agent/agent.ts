@@ -22,6 +22,7 @@ import {
 import { type Channel, dialForever, type TransportAddress } from '../transport/index.ts'
 import { Answers } from './answers.ts'
 import { Attempts } from './attempts.ts'
+import { DiskWatch } from './disk.ts'
 import { Exposures } from './expose.ts'
 import { BundleFetcher } from './fetch.ts'
 import { InstanceRunner, type Surroundings } from './instance.ts'
@@ -79,6 +80,7 @@ class RunningAgent implements Agent {
   #channel: Channel<Upward> | null = null
   #lastReason = ''
   #link: AsyncDisposable | null = null
+  readonly #disk: DiskWatch
   #timer: Disposable | null = null
   #reported = new Map<string, AssignmentStatus>()
   #reportSoon = false
@@ -101,6 +103,7 @@ class RunningAgent implements Agent {
     })
     const deleteData = (app: string): Promise<void> => this.#deleteData(app)
     this.#answers = new Answers({ attempts: (id) => runnerOf(id)?.attempts ?? null, deleteData }, streams)
+    this.#disk = new DiskWatch({ ...options, onChange: (disk) => this.#channel?.send({ type: 'disk', disk }) })
     this.#planPath = join(options.stateDir, 'plan.json')
     this.#plan = readPlan(this.#planPath) ?? { epoch: 0, revision: 0, assignments: [] }
     this.#fetcher = new BundleFetcher(options.importBundle, (request) => {
@@ -128,6 +131,7 @@ class RunningAgent implements Agent {
         this.#told = false
         channel.send({ type: 'hello', protocol: protocolVersion, role: 'agent', name })
         this.#report(true)
+        channel.send({ type: 'disk', disk: this.#disk.state })
       },
       onMessage: (message) => this.#hear(message),
       onDown: (reason) => {
@@ -186,7 +190,9 @@ class RunningAgent implements Agent {
   }
 
   #take(plan: Plan): void {
-    writePlan(this.#planPath, plan)
+    // A full disk keeps no new plan from being followed that changes nothing: then the one that is kept will do.
+    if (!jsonEqual(plan.assignments, this.#plan.assignments) || plan.epoch !== this.#plan.epoch)
+      writePlan(this.#planPath, plan)
     this.#plan = plan
     this.#carryOut()
     this.#sendApplied()
@@ -295,7 +301,9 @@ class RunningAgent implements Agent {
     const known = this.#domains.get(app)
     if (known !== undefined) return known
     const { domain, stateDir, name, domainBytes } = this.#options
-    const opening = domain.open({ id: app, root: join(stateDir, 'domains', app), home: name, sizeBytes: domainBytes })
+    const declared = this.#plan.assignments.find((other) => other.kind === 'resource' && other.app === app)
+    const sizeBytes = declared?.kind === 'resource' ? (declared.dataBytes ?? domainBytes) : domainBytes
+    const opening = domain.open({ id: app, root: join(stateDir, 'domains', app), home: name, sizeBytes })
     this.#domains.set(app, opening)
     opening.catch(() => this.#domains.delete(app))
     return opening
@@ -390,6 +398,7 @@ class RunningAgent implements Agent {
   async #disconnect(): Promise<void> {
     this.#leaving = true
     this.#timer?.[Symbol.dispose]()
+    this.#disk[Symbol.dispose]()
     this.#answers.abort()
     await this.#link?.[Symbol.asyncDispose]()
     this.#channel = null

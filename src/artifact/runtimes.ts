@@ -43,7 +43,7 @@ export interface TreeLink {
 }
 
 export class Runtimes {
-  readonly #trees: TreeDirectory
+  readonly trees: TreeDirectory
   readonly #assembler: Assembler
   readonly #limits: BundleLimits
   readonly #clock: Clock
@@ -51,7 +51,7 @@ export class Runtimes {
   #python: { readonly stamp: string; readonly runtime: Runtime } | undefined
 
   constructor(trees: TreeDirectory, assembler: Assembler, limits: BundleLimits, clock: Clock) {
-    this.#trees = trees
+    this.trees = trees
     this.#assembler = assembler
     this.#limits = limits
     this.#clock = clock
@@ -71,7 +71,7 @@ export class Runtimes {
       const present = await this.python()
       return present.digest === runtime.digest ? { runtime, argv0: pythonPath, mounts: [] } : null
     }
-    return (await this.#trees.manifest(runtime.digest)) === null ? null : this.#placed(runtime)
+    return (await this.trees.manifest(runtime.digest)) === null ? null : this.#placed(runtime)
   }
 
   /** The system's Python. Throws `artifact.runtime-missing`. */
@@ -99,10 +99,10 @@ export class Runtimes {
       source,
       entries: [...entries.filter((entry) => !replaced.has(entry.path)), ...added],
       runtime: null,
-      into: this.#trees,
+      into: this.trees,
       nameOf: (manifest) => digestOf(encodeManifest(manifest)),
     })
-    return { digest: name, path: this.#trees.pathOf(name) }
+    return { digest: name, path: this.trees.pathOf(name) }
   }
 
   async #node(): Promise<ResolvedRuntime> {
@@ -112,14 +112,15 @@ export class Runtimes {
       source,
       entries: [file],
       runtime: null,
-      into: this.#trees,
+      into: this.trees,
       nameOf: digestOfOnlyFile,
     })
+    await this.trees.touch(name, this.#clock)
     return this.#placed({ name: 'node', version: process.version, digest: name })
   }
 
   #placed(runtime: Runtime): ResolvedRuntime {
-    const source = this.#trees.pathOf(runtime.digest)
+    const source = this.trees.pathOf(runtime.digest)
     return { runtime, argv0: `${runtimeRoot}/bin/${runtime.name}`, mounts: [{ source, target: runtimeRoot }] }
   }
 

@@ -7,7 +7,16 @@
  * STEAD_STATE and STEAD_RUN override them. Invariant: data of another format version is never touched.
  */
 import { createHash } from 'node:crypto'
-import { existsSync, lstatSync, mkdirSync, readFileSync, realpathSync, statfsSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  realpathSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { messageOf, SteadError, systemCodeOf } from '../base/index.ts'
@@ -57,6 +66,20 @@ function homeNamed(place: string, key: string): Home {
     controlSocket: join(runDir, 'control.sock'),
     operatorSocket: join(runDir, 'operator.sock'),
   }
+}
+
+/** Bundles and runtimes of this machine. */
+export function bundlesDir(): string {
+  return join(process.env['STEAD_STATE'] ?? defaultState(), 'bundles')
+}
+
+/** The places of every platform that has kept something here. */
+export function allHomes(): Home[] {
+  const stateRoot = process.env['STEAD_STATE'] ?? defaultState()
+  const apps = join(stateRoot, 'apps')
+  const keys = existsSync(apps) ? readdirSync(apps) : []
+  const homes = [...keys.map((key) => homeNamed(join('apps', key), key)), daemonHome()]
+  return homes.filter(({ appDir }) => existsSync(appDir))
 }
 
 /** The places of `stead serve` on this machine, which runs any number of apps. */

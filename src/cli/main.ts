@@ -20,6 +20,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   run: async () => (await import('./commands/run.ts')).runCommand,
   exec: async () => (await import('./commands/exec.ts')).execCommand,
   forward: async () => (await import('./commands/forward.ts')).forwardCommand,
+  disk: async () => (await import('./commands/disk.ts')).diskCommand,
+  prune: async () => (await import('./commands/prune.ts')).pruneCommand,
   down: async () => (await import('./commands/down.ts')).downCommand,
   serve: async () => (await import('./commands/serve.ts')).serveCommand,
   deploy: async () => (await import('./commands/deploy.ts')).deployCommand,

@@ -13,7 +13,7 @@ import { version } from './version.ts'
 
 export interface Answering {
   readonly mode: 'up' | 'serve'
-  readonly platform: Pick<Platform, 'port' | 'view' | 'logs' | 'onChange' | 'operate' | 'open'>
+  readonly platform: Pick<Platform, 'port' | 'view' | 'logs' | 'onChange' | 'operate' | 'open' | 'disks' | 'bundles'>
   readonly machine: () => MachineDescription
   /** The processes of the platform, by what they do; null where one does not run. */
   readonly processes: () => readonly { readonly role: string; readonly pid: number | null }[]
@@ -45,6 +45,7 @@ export function operationsOf(answering: Answering): Operations {
       processes: answering.processes(),
       ...machine(),
     }),
+    bundles: () => [...platform.bundles()],
     status,
     graph(app) {
       const graph = platform.view(known(app))?.app.graph

@@ -39,6 +39,8 @@ export interface Platform extends AsyncDisposable {
   logs: Control['logs']
   operate: Control['operate']
   open: Control['open']
+  disks: Control['disks']
+  bundles: Control['bundles']
 }
 
 /** Starts everything, in the order that a failure leaves nothing behind: the port and the store are taken first. */
@@ -64,6 +66,8 @@ export async function startPlatform({ home, machine, port, onNotice, onFatal }: 
     logs: (assignment, options): AsyncIterable<LogLine> => control.logs(assignment, options),
     operate: (order) => control.operate(order),
     open: (target) => control.open(target),
+    disks: () => control.disks(),
+    bundles: () => control.bundles(),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   }
 }

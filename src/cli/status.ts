@@ -11,7 +11,11 @@ export function urlsOf(platform: Pick<Platform, 'port' | 'view'>, app: string): 
 }
 
 /** Everything of an app at this moment. */
-export function statusOf(platform: Pick<Platform, 'port' | 'view'>, machine: MachineDescription, app: string): Status {
+export function statusOf(
+  platform: Pick<Platform, 'port' | 'view' | 'disks'>,
+  machine: MachineDescription,
+  app: string,
+): Status {
   const view = platform.view(app)
   return {
     app,
@@ -20,6 +24,7 @@ export function statusOf(platform: Pick<Platform, 'port' | 'view'>, machine: Mac
     urls: urlsOf(platform, app),
     pid: process.pid,
     parts: view === null ? [] : partsOf(view),
+    disks: [...platform.disks()].map(([node, disk]) => ({ node, ...disk })),
     ...machine,
   }
 }

@@ -4,6 +4,7 @@
  */
 import { jsonEqual, type Random, SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
+import type { DiskState } from '../protocol/index.ts'
 import type { Operation } from '../store/index.ts'
 import { keys, newIdentities, put, type Records } from './records.ts'
 import type { DesiredApp, NodeView } from './state.ts'
@@ -88,6 +89,19 @@ export function removeChange(records: Records, name: string): Change {
       records.apps.delete(name)
     },
   }
+}
+
+/** A node without room would only half start it, and what runs there needs the rest. Throws `control.disk-critical`. */
+export function refuseOnFullDisk(disks: ReadonlyMap<string, DiskState>, app: string): void {
+  const full = [...disks].find(([, { level }]) => level === 'critical')
+  if (full === undefined) return
+  const [node, { freeBytes }] = full
+  throw new SteadError({
+    code: 'control.disk-critical',
+    message: `${app} is not deployed: the disk of node ${node} has only ${Math.round(freeBytes / 1e6)} MB free`,
+    hint: '`stead disk` shows who uses what; `stead prune` removes what nothing needs. What runs goes on.',
+    retry: 'later',
+  })
 }
 
 export function stillRuns(app: string): SteadError {

@@ -9,6 +9,7 @@ import {
   type Ask,
   askSince,
   type AssignmentStatus,
+  type DiskState,
   type Downward,
   type LogLine,
   type RemoteStream,
@@ -19,9 +20,18 @@ import {
 import type { Lease, Operation, Store } from '../store/index.ts'
 import type { Channel } from '../transport/index.ts'
 import { Asks } from './asks.ts'
-import { type Apply, applyChange, chooseHome, removeChange, stillRuns } from './changes.ts'
+import { type Apply, applyChange, chooseHome, refuseOnFullDisk, removeChange, stillRuns } from './changes.ts'
 import { decide } from './decide.ts'
-import { assignmentsOf, needsBundle, nodeOf, nodesIn, type ResourceType, routesFor, routesOf } from './derive.ts'
+import {
+  assignmentsOf,
+  neededBundles,
+  needsBundle,
+  nodeOf,
+  nodesIn,
+  type ResourceType,
+  routesFor,
+  routesOf,
+} from './derive.ts'
 import { type Made, type Order, orderChange } from './operate.ts'
 import { AgentPeer, GatewayPeer, refusalOf, refuse } from './peers.ts'
 import { controlLease, countStart, keys, loadRecords, put, type Records, write, writeAll } from './records.ts'
@@ -56,7 +66,7 @@ export interface Control extends AsyncDisposable {
   accept(channel: Channel<Downward>): (message: Upward) => void
   /**
    * Makes this what the app should be. Answers the release number; the same again when nothing has changed. Throws
-   * `control.no-node` when it has to choose a home and no node is connected, `control.stopped`.
+   * `control.no-node` when it has to choose a home and no node is connected, `control.disk-critical`, `control.stopped`.
    */
   apply(apply: Apply): Promise<number>
   /** Everything of the app is to stop; its data stays. */
@@ -69,6 +79,10 @@ export interface Control extends AsyncDisposable {
   apps(): readonly string[]
   /** The nodes that control knows, and whether it hears them now. */
   nodes(): readonly { readonly name: string; readonly connected: boolean }[]
+  /** The disk of every node that was heard of. */
+  disks(): ReadonlyMap<string, DiskState>
+  /** Digests of the bundles that the records of apps and instances need. */
+  bundles(): ReadonlySet<string>
   /** Calls `run` soon after something may have changed. */
   onChange(run: () => void): Disposable
   /** Opens a stream to what runs on a node. Throws `control.node-away`, `control.older-node`, `control.too-many-streams`. */
@@ -108,6 +122,7 @@ class RunningControl implements Control {
   readonly #listeners = new Set<() => void>()
   readonly #asks: Asks
   readonly #streams: Streams
+  readonly #disks = new Map<string, DiskState>()
   readonly #startedMs: number
   /** Nodes that have something to run and were not heard of yet, and until when they are waited for. */
   readonly #expected: Set<string>
@@ -117,6 +132,8 @@ class RunningControl implements Control {
   #routes: readonly Route[] | null = null
   #routeRevision: number
   #dirty = false
+  /** The store had no room when it was asked last. */
+  #storeFull = false
   /** The last change of the records that was asked for. */
   #last: Promise<unknown> = Promise.resolve()
   #timer: Disposable | null = null
@@ -186,14 +203,21 @@ class RunningControl implements Control {
       this.#dirty = false
       await this.#turn()
     }
-    this.#exclusive(turn).catch((error: unknown) => this.#fail(error))
+    this.#exclusive(turn).catch((error: unknown) => {
+      if (!isSteadError(error) || error.code !== 'store.disk-full') return this.#fail(error)
+      // Nothing can be decided until there is room; what the records say already is told on.
+      this.#storeFull = true
+      this.#tell(false)
+    })
   }
 
   async #turn(): Promise<void> {
     const { clock, store } = this.#options
     if (clock.monotonicMs() >= this.#renewAtMs) {
       const renewed = await store.acquireLease(controlLease, this.#options.holder, leaseTtlMs)
-      if (renewed?.epoch !== this.#lease.epoch) {
+      // It runs out while a full disk keeps it from being renewed. The very next epoch says that nobody else has had it.
+      const ranOut = this.#storeFull && renewed?.epoch === this.#lease.epoch + 1
+      if (renewed === null || (renewed.epoch !== this.#lease.epoch && !ranOut)) {
         throw new SteadError({
           code: 'control.replaced',
           message: 'another control has taken over',
@@ -201,6 +225,7 @@ class RunningControl implements Control {
         })
       }
       this.#lease = renewed
+      this.#storeFull = false
       this.#renewAtMs = clock.monotonicMs() + leaseTtlMs / 3
     }
     // What was not heard of yet looks as if it did not run; acting on that would replace what serves.
@@ -330,6 +355,9 @@ class RunningControl implements Control {
         return
       case 'answer':
         return this.#asks.receive(name, message)
+      case 'disk':
+        this.#disks.set(name, message.disk)
+        return
       case 'output':
       case 'taken':
       case 'ended':
@@ -347,6 +375,7 @@ class RunningControl implements Control {
 
   apply(wanted: Apply): Promise<number> {
     return this.#exclusive(async () => {
+      refuseOnFullDisk(this.#disks, wanted.graph.app)
       const choose = (): string => chooseHome(this.#records, this.#nodes, wanted.graph.app)
       const change = applyChange(this.#records, wanted, choose, this.#options.random)
       if (change === null) return this.#records.apps.get(wanted.graph.app)?.release ?? 0
@@ -406,6 +435,14 @@ class RunningControl implements Control {
 
   view(name: string): AppView | null {
     return viewOf(this.#state(), name, this.#routes ?? [], this.#options.clock.nowMs())
+  }
+
+  disks(): ReadonlyMap<string, DiskState> {
+    return this.#disks
+  }
+
+  bundles(): ReadonlySet<string> {
+    return neededBundles(this.#records)
   }
 
   onChange(run: () => void): Disposable {

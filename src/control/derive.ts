@@ -45,6 +45,12 @@ export function nodesIn(state: Pick<ControlState, 'instances' | 'apps'>): Set<st
   return new Set([...homes, ...[...state.instances.values()].map((instance) => instance.node)])
 }
 
+/** Every bundle that the records name, also of apps that are down. */
+export function neededBundles(state: Pick<ControlState, 'instances' | 'apps'>): Set<string> {
+  const apps = [...state.apps.values()].flatMap((app) => Object.values(app.bundles))
+  return new Set([...apps, ...[...state.instances.values()].map((instance) => instance.bundle)])
+}
+
 /** Whether a node runs something from a bundle: what it does not run it is not given. */
 export function needsBundle(state: Pick<ControlState, 'instances' | 'apps'>, node: string, digest: string): boolean {
   return (
@@ -206,6 +212,7 @@ function resourceAssignment(
     adminPassword: identity.adminPassword,
     grants: grantsOf(app, part, identity, type),
     bundle: app.bundles[part.name] ?? null,
+    ...(app.graph.dataBytes === undefined ? {} : { dataBytes: app.graph.dataBytes }),
     // A database stops after everything that uses it.
     wanted:
       app.wanted ||

@@ -5,7 +5,7 @@
 import { type Json, type Random, randomPassword, SteadError } from '../base/index.ts'
 import { type Graph, jobDefaults, parseGraph } from '../model/index.ts'
 import { type Lease, type Operation, operationsMax, type Store } from '../store/index.ts'
-import { consumersOf } from './derive.ts'
+import { consumersOf, neededBundles } from './derive.ts'
 import {
   type DesiredApp,
   type InstanceRecord,
@@ -78,6 +78,11 @@ export async function loadRecords(store: Store): Promise<Records> {
 function withDefaults(record: InstanceRecord): InstanceRecord {
   const part = record.part.kind === 'job' ? { ...jobDefaults, ...record.part } : record.part
   return { ...instanceBefore, ...record, part }
+}
+
+/** Every bundle that the records of a store name: of a platform that does not run. */
+export async function neededBundlesIn(store: Store): Promise<Set<string>> {
+  return neededBundles(await loadRecords(store))
 }
 
 /** Counts this start of control. The number is higher than that of every start before. */

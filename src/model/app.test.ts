@@ -105,6 +105,17 @@ test('every field is there, and nothing that was said is lost', () => {
   })
 })
 
+test('what is set aside for data', () => {
+  const web = service('web', { run })
+  assert.equal(graphOf({ parts: { web }, data: '10GB' }).dataBytes, 10_000_000_000)
+  assert.ok(!('dataBytes' in graphOf({ parts: { web } })))
+  refuses(
+    () => graphOf({ parts: { web }, data: '1MB' }),
+    'model.bad-option',
+    /data must be an amount from 256MiB to 16TB/,
+  )
+})
+
 test('equal apps give equal bytes, whatever the order they are written in', () => {
   const db = postgres('db')
   const [a, b] = [service('a', { run, http: 1, use: { db } }), service('b', { run, http: 2, env: { X: '1', Y: '2' } })]

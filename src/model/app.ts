@@ -3,9 +3,9 @@
  * here depends on the order in which values were made, so equal apps give equal graphs.
  */
 import { SteadError } from '../base/index.ts'
-import { badOption, checkName, checkOptions, isRecord, show } from './check.ts'
+import { badOption, checkName, checkOptions, isRecord, readBytes, show } from './check.ts'
 import { checkGraph } from './invariants.ts'
-import { graphVersion } from './graph.ts'
+import { dataBytesMin, graphVersion } from './graph.ts'
 import type { Graph, Route } from './graph.ts'
 import { compareRoutes, readRouteKey } from './routes.ts'
 import { brand, describePart, isApp, isPart, isService, servesHttp } from './values.ts'
@@ -53,14 +53,15 @@ export function toGraph(value: unknown, environment: Environment): Graph {
   if (declaration instanceof Promise) {
     throw badOption(owner, 'its function', 'synchronous', declaration, 'Answer { parts, public } without async.')
   }
-  checkOptions(owner, declaration, ['parts', 'public'], 'what its function answers')
-  const { parts, public: ways = {} } = declaration as Partial<Declaration>
+  checkOptions(owner, declaration, ['parts', 'public', 'data'], 'what its function answers')
+  const { parts, public: ways = {}, data } = declaration as Partial<Declaration>
   const routes = readRoutes(owner, ways)
   const graph: Graph = {
     version: graphVersion,
     app: value.name,
     parts: collect([...readParts(owner, parts), ...routes.map(({ target }) => target)]).map(({ part }) => part),
     routes: routes.map(({ route }) => route).sort(compareRoutes),
+    ...(data === undefined ? {} : { dataBytes: readBytes(owner, 'data', data, dataBytesMin, 16 * 1000 ** 4) }),
   }
   checkGraph(graph)
   return graph

@@ -6,6 +6,7 @@
  */
 import { jsonEqual } from '../base/index.ts'
 import type { Json } from '../base/index.ts'
+import { dataBytesDefault } from './graph.ts'
 import type { Graph, Part, Route } from './graph.ts'
 import { formatBytes, formatDuration } from './units.ts'
 import { describePart } from './values.ts'
@@ -19,6 +20,7 @@ export interface FieldChange {
 
 export type Change =
   | { readonly kind: 'app-renamed'; readonly before: string; readonly after: string }
+  | { readonly kind: 'data-changed'; readonly before: number; readonly after: number }
   | { readonly kind: 'part-added'; readonly part: Part }
   | { readonly kind: 'part-removed'; readonly part: Part }
   | { readonly kind: 'part-changed'; readonly part: Part; readonly fields: readonly FieldChange[] }
@@ -32,7 +34,9 @@ export function diffGraphs(before: Graph, after: Graph): readonly Change[] {
     before.app === after.app ? [] : [{ kind: 'app-renamed', before: before.app, after: after.app }]
   const parts = pairs(before.parts, after.parts, (part) => part.name).flatMap(([old, part]) => diffPart(old, part))
   const ways = pairs(before.routes, after.routes, (route) => `${route.host}${route.path}`)
-  return [...renamed, ...parts, ...ways.flatMap(([old, route]) => diffRoute(old, route))]
+  const [old, young] = [before.dataBytes ?? dataBytesDefault, after.dataBytes ?? dataBytesDefault]
+  const data: Change[] = old === young ? [] : [{ kind: 'data-changed', before: old, after: young }]
+  return [...renamed, ...data, ...parts, ...ways.flatMap(([was, route]) => diffRoute(was, route))]
 }
 
 /** Items of two lists brought together by a key, sorted by it. */
@@ -112,6 +116,8 @@ function describeChange(change: Change): string[] {
   switch (change.kind) {
     case 'app-renamed':
       return [`~ app: ${change.before} -> ${change.after}`]
+    case 'data-changed':
+      return [`~ data: ${formatBytes(change.before)} -> ${formatBytes(change.after)}`]
     case 'part-added':
       return [`+ ${describePart(change.part)}`]
     case 'part-removed':

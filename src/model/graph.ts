@@ -20,7 +20,15 @@ export interface Graph {
   readonly parts: readonly Part[]
   /** The way in, sorted by host, then path. */
   readonly routes: readonly Route[]
+  /** Set aside for all of the app's data, where the machine can limit it; absent: `dataBytesDefault`. */
+  readonly dataBytes?: number
 }
+
+/** Less than this no driver can set aside. */
+export const dataBytesMin: number = 256 * 1024 ** 2
+
+/** Set aside for the data of an app that says nothing of it. */
+export const dataBytesDefault: number = 4 * 1024 ** 3
 
 export type Part = ServicePart | JobPart | ResourcePart
 

@@ -20,7 +20,7 @@ export { toGraph } from './app.ts'
 export { parseGraph } from './parse.ts'
 export { describeDiff, diffGraphs } from './diff.ts'
 export type { Change, FieldChange } from './diff.ts'
-export { graphVersion } from './graph.ts'
+export { dataBytesDefault, graphVersion } from './graph.ts'
 export type {
   Graph,
   JobPart,

@@ -5,7 +5,7 @@
 import * as z from 'zod'
 import type { Json } from '../base/index.ts'
 import type { Graph } from './graph.ts'
-import { entriesMax, graphVersion } from './graph.ts'
+import { dataBytesMin, entriesMax, graphVersion } from './graph.ts'
 import {
   aliasPattern,
   directoryPattern,
@@ -96,6 +96,7 @@ export const graphSchema: z.ZodType<Graph> = z.strictObject({
       }),
     )
     .max(entriesMax),
+  dataBytes: z.int().min(dataBytesMin).exactOptional(),
 })
 
 /** The same as a JSON Schema (draft 2020-12), for other languages and editors: graph.schema.json. */

@@ -5,6 +5,7 @@
  * walk. The brand is a registered symbol, not a class, so that values of two copies of this library fit together, and a
  * plain object never passes for one.
  */
+import type { Bytes } from './units.ts'
 import type { JobPart, ResourcePart, ServicePart } from './graph.ts'
 
 /** The key that only builders set. */
@@ -59,6 +60,10 @@ export interface Declaration {
   readonly parts: Readonly<Record<string, Service | Job | Resource>>
   /** The ways in: `host` or `host/path`, and the service that answers there. `*.host` stands for any one label. */
   readonly public?: Readonly<Record<string, Service<number>>>
+  /**
+   * What is set aside for all of the app's data, 256MiB to 16TB, where the machine can limit it. Default 4GiB. It can grow.
+   */
+  readonly data?: Bytes
 }
 
 /** An app, as its file exports it. */

@@ -22,6 +22,7 @@ import { openStream } from './streams.ts'
 export interface OperatorClient {
   readonly socketPath: string
   platform(): Promise<PlatformInfo>
+  bundles(): Promise<readonly string[]>
   status(app: string): Promise<Status>
   /** The status now and after every change, until the signal aborts or the platform ends. */
   watch(app: string, signal: AbortSignal): AsyncIterable<Status>
@@ -50,6 +51,7 @@ export async function operatorClient(socketPath: string): Promise<OperatorClient
   return {
     socketPath,
     platform: () => value<PlatformInfo>(socketPath, 'GET', '/v1/platform'),
+    bundles: () => value<readonly string[]>(socketPath, 'GET', '/v1/bundles'),
     status: (name) => value<Status>(socketPath, 'GET', app(name, '/status')),
     watch: (name, signal) => lines<Status>(socketPath, app(name, '/watch'), signal),
     graph: (name) => value<Graph>(socketPath, 'GET', app(name, '/graph')),

@@ -2,6 +2,7 @@
 export type {
   AppSummary,
   Deployment,
+  DiskStatus,
   JobRunStatus,
   JobStatus,
   LogOptions,

@@ -3,6 +3,14 @@ import { SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
 import type { LogLine, Phase, RemoteStream, TerminalSize } from '../protocol/index.ts'
 
+/** The disk of a node. low: make room soon. critical: nothing new is deployed. */
+export interface DiskStatus {
+  readonly node: string
+  readonly freeBytes: number
+  readonly totalBytes: number
+  readonly level: 'ok' | 'low' | 'critical'
+}
+
 /** The platform itself. */
 export interface PlatformInfo {
   readonly version: string
@@ -38,6 +46,7 @@ export interface Status {
   /** Process id of the process that answers. */
   readonly pid: number
   readonly parts: readonly PartStatus[]
+  readonly disks: readonly DiskStatus[]
   readonly weaker: readonly string[]
   readonly drivers: { readonly sandbox: string; readonly network: string; readonly domain: string }
 }
@@ -139,6 +148,8 @@ export interface Deployment {
 /** Everything that takes an app throws `operator.unknown-app` when there is none of that name. */
 export interface Operations {
   platform(): PlatformInfo
+  /** Digests of the bundles that are needed, also by apps that are down. */
+  bundles(): readonly string[]
   status(app: string): Status
   graph(app: string): Graph
   /** What the parts print: of one part, or of all when `part` is null. Throws `cli.unknown-part`. */

@@ -59,6 +59,12 @@ export const routes: readonly Route[] = [
   },
   {
     method: 'GET',
+    path: '/v1/bundles',
+    right: 'read',
+    answer: (operations) => value(operations.bundles()),
+  },
+  {
+    method: 'GET',
     path: '/v1/apps/:app/status',
     right: 'read',
     answer: (operations, { path }) => value(operations.status(path['app'] ?? '')),

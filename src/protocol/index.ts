@@ -2,7 +2,7 @@
 export { assignmentSchema, endpointSchema, planSchema } from './plan.ts'
 export type { Assignment, Edge, InstanceAssignment, Plan, ResourceAssignment } from './plan.ts'
 export { phases, statusSchema } from './status.ts'
-export type { AssignmentStatus, Phase } from './status.ts'
+export type { AssignmentStatus, DiskState, Phase } from './status.ts'
 export { routeTableSchema } from './routes.ts'
 export type { Route, RouteLimits, RouteTable, RouteTarget } from './routes.ts'
 export { askSince, downwardSchema, protocolVersion, protocolVersionMin, upwardSchema } from './messages.ts'

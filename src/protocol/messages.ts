@@ -5,7 +5,7 @@
 import { z } from 'zod'
 import { type Assignment, assignmentSchema, type Plan, planSchema } from './plan.ts'
 import { type RouteTable, routeTableSchema } from './routes.ts'
-import { type AssignmentStatus, statusSchema } from './status.ts'
+import { type AssignmentStatus, diskSchema, type DiskState, statusSchema } from './status.ts'
 import {
   type StreamEnd,
   streamEndSchema,
@@ -79,6 +79,8 @@ export type Upward =
    */
   | { readonly type: 'fetch-bundle'; readonly digest: string; readonly from: number; readonly pieces: number }
 
+  /** How full the node's disk is; told at first, and when that has changed. Control of protocol 2 listens to it. */
+  | { readonly type: 'disk'; readonly disk: DiskState }
   /** What a stream gives, in base 64. */
   | { readonly type: 'output'; readonly ask: string; readonly to: 'out' | 'err'; readonly data: string }
   /** So many bytes of a stream's input have been taken. */
@@ -137,6 +139,7 @@ export const upwardSchema: z.ZodType<Upward> = z.discriminatedUnion('type', [
     from: z.int().min(0),
     pieces: z.int().min(1).max(bundlePiecesMax),
   }),
+  z.object({ type: z.literal('disk'), disk: diskSchema }),
   z.object({ type: z.literal('output'), ask: z.string(), to: z.enum(['out', 'err']), data: z.string() }),
   z.object({ type: z.literal('taken'), ask: z.string(), bytes }),
   z.object({

@@ -50,6 +50,8 @@ export interface ResourceAssignment {
   /** Bundle with the files its config refers to (migrations); null when there are none. */
   readonly bundle: string | null
   readonly wanted: boolean
+  /** Set aside for the data of its app; absent: the node's own measure. */
+  readonly dataBytes?: number
 }
 
 export type Assignment = InstanceAssignment | ResourceAssignment
@@ -137,6 +139,7 @@ const resource = z.object({
   grants: z.array(grant),
   bundle: z.string().nullable(),
   wanted: z.boolean(),
+  dataBytes: z.int().positive().exactOptional(),
 })
 
 /** Validates one assignment that came over a wire or from a disk. */

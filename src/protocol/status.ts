@@ -41,6 +41,19 @@ export interface AssignmentStatus {
   readonly consumers?: readonly string[]
 }
 
+/** The disk that a node keeps everything on. low: said to people. critical: nothing new is taken on. */
+export interface DiskState {
+  readonly freeBytes: number
+  readonly totalBytes: number
+  readonly level: 'ok' | 'low' | 'critical'
+}
+
+export const diskSchema: z.ZodType<DiskState> = z.object({
+  freeBytes: z.number().min(0),
+  totalBytes: z.number().min(0),
+  level: z.enum(['ok', 'low', 'critical']),
+})
+
 export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
   id: z.string(),
   phase: z.enum(phases),

@@ -188,6 +188,8 @@ export interface SandboxDriver {
   adopt(recordDir: string): Promise<Sandbox | null>
   /** Kept output, oldest first, from the given time on; with `follow`, goes on until the signal aborts or the program is gone. */
   output(recordDir: string, options?: OutputOptions): AsyncIterable<OutputLine>
+  /** Deletes kept output but for the newest file, also while the program runs; answers the bytes that became free. */
+  dropOldOutput(recordDir: string): number
   /** Removes the records of a program that has ended, and its limit group if that is still there. */
   remove(recordDir: string): Promise<void>
 }

@@ -27,6 +27,8 @@ export function daemonOperations({ home, control, port, machine }: DaemonOptions
     onChange: (run: () => void) => control.onChange(run),
     operate: control.operate.bind(control),
     open: control.open.bind(control),
+    disks: () => control.disks(),
+    bundles: () => control.bundles(),
   }
   return operationsOf({
     mode: 'serve',

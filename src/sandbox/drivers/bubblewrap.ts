@@ -33,6 +33,7 @@ import type { Architecture } from '../syscalls.ts'
 import { endLeftovers, enter } from './exec.ts'
 import { adoptSandbox, outputOf, removeRecords } from './found.ts'
 import { launch } from './launch.ts'
+import { dropArchives } from './output-files.ts'
 import { isAlive, processes, signalProcess, treeOf } from './processes.ts'
 import { findLogger, findProgram, needProgram } from './programs.ts'
 import type { Logger } from './programs.ts'
@@ -133,6 +134,10 @@ class BubblewrapDriver implements SandboxDriver {
 
   output(recordDir: string, options: OutputOptions = {}): AsyncIterable<OutputLine> {
     return outputOf(recordDir, options, this.#clock)
+  }
+
+  dropOldOutput(recordDir: string): number {
+    return dropArchives(`${recordDir}/output`)
   }
 
   async remove(recordDir: string): Promise<void> {

@@ -17,6 +17,7 @@ import type { Processes, SandboxRecord } from '../record.ts'
 import { checkSpec } from '../spec.ts'
 import { adoptSandbox, outputOf, removeRecords } from './found.ts'
 import { launch } from './launch.ts'
+import { dropArchives } from './output-files.ts'
 import { isAlive, processes, signalProcess, treeOf } from './processes.ts'
 import type { ProcessInfo } from './processes.ts'
 import { findLogger, findProgram, needProgram } from './programs.ts'
@@ -114,6 +115,10 @@ class ProcessDriver implements SandboxDriver {
 
   output(recordDir: string, options: OutputOptions = {}): AsyncIterable<OutputLine> {
     return outputOf(recordDir, options, this.#clock)
+  }
+
+  dropOldOutput(recordDir: string): number {
+    return dropArchives(`${recordDir}/output`)
   }
 
   async remove(recordDir: string): Promise<void> {
