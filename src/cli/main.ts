@@ -2,35 +2,16 @@
  * The `stead` command: finds the command, runs it, and turns what it throws into a sentence. A foreseen failure prints one
  * sentence and a hint; anything else is a bug and prints its stack.
  */
-import { type Command, helpOf, readInput, usage } from './command.ts'
+import { helpOf, readInput, usage } from './command.ts'
 import { type ExitCode, exitCodes } from './exit-codes.ts'
 import { asForeseen } from './failure.ts'
+import { commands, unlisted } from './table.ts'
 import { note, paint, print } from './terminal.ts'
-
-/** Loaded when used: a command needs a few of the rooms, and processes that stay should hold no more. */
-const commands: Readonly<Record<string, () => Promise<Command>>> = {
-  up: async () => (await import('./commands/up.ts')).upCommand,
-  status: async () => (await import('./commands/status.ts')).statusCommand,
-  logs: async () => (await import('./commands/logs.ts')).logsCommand,
-  graph: async () => (await import('./commands/graph.ts')).graphCommand,
-  stop: async () => (await import('./commands/order.ts')).stopCommand,
-  start: async () => (await import('./commands/order.ts')).startCommand,
-  restart: async () => (await import('./commands/order.ts')).restartCommand,
-  jobs: async () => (await import('./commands/jobs.ts')).jobsCommand,
-  run: async () => (await import('./commands/run.ts')).runCommand,
-  exec: async () => (await import('./commands/exec.ts')).execCommand,
-  forward: async () => (await import('./commands/forward.ts')).forwardCommand,
-  disk: async () => (await import('./commands/disk.ts')).diskCommand,
-  prune: async () => (await import('./commands/prune.ts')).pruneCommand,
-  down: async () => (await import('./commands/down.ts')).downCommand,
-  serve: async () => (await import('./commands/serve.ts')).serveCommand,
-  deploy: async () => (await import('./commands/deploy.ts')).deployCommand,
-  doctor: async () => (await import('./commands/doctor.ts')).doctorCommand,
-}
 
 /** The commands, one a line. */
 async function help(): Promise<string> {
-  const all = await Promise.all(Object.values(commands).map((load) => load()))
+  const listed = Object.entries(commands).filter(([name]) => !unlisted.has(name))
+  const all = await Promise.all(listed.map(([, load]) => load()))
   const words = all.map(({ name, usage: more }) => `stead ${name} ${more}`.trimEnd())
   const width = Math.max(...words.map((text) => text.length))
   const lines = all.map(({ summary }, index) => `  ${(words[index] ?? '').padEnd(width)}   ${summary}`)
@@ -53,7 +34,12 @@ async function main(argv: readonly string[]): Promise<number> {
   }
   const load = Object.hasOwn(commands, name) ? commands[name] : undefined
   if (load === undefined)
-    throw usage(`there is no command ${name}`, `The commands are: ${Object.keys(commands).join(', ')}.`)
+    throw usage(
+      `there is no command ${name}`,
+      `The commands are: ${Object.keys(commands)
+        .filter((known) => !unlisted.has(known))
+        .join(', ')}.`,
+    )
   const command = await load()
   const input = readInput(command, argv.toSpliced(at, 1))
   if (input !== null) return command.run(input)

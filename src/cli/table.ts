@@ -1,0 +1,27 @@
+/** The commands, by name. Loaded when used: a command needs a few of the rooms, and processes that stay should hold no more. */
+import type { Command } from './command.ts'
+
+export const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  up: async () => (await import('./commands/up.ts')).upCommand,
+  status: async () => (await import('./commands/status.ts')).statusCommand,
+  logs: async () => (await import('./commands/logs.ts')).logsCommand,
+  graph: async () => (await import('./commands/graph.ts')).graphCommand,
+  stop: async () => (await import('./commands/order.ts')).stopCommand,
+  start: async () => (await import('./commands/order.ts')).startCommand,
+  restart: async () => (await import('./commands/order.ts')).restartCommand,
+  jobs: async () => (await import('./commands/jobs.ts')).jobsCommand,
+  run: async () => (await import('./commands/run.ts')).runCommand,
+  exec: async () => (await import('./commands/exec.ts')).execCommand,
+  forward: async () => (await import('./commands/forward.ts')).forwardCommand,
+  disk: async () => (await import('./commands/disk.ts')).diskCommand,
+  prune: async () => (await import('./commands/prune.ts')).pruneCommand,
+  down: async () => (await import('./commands/down.ts')).downCommand,
+  serve: async () => (await import('./commands/serve.ts')).serveCommand,
+  deploy: async () => (await import('./commands/deploy.ts')).deployCommand,
+  doctor: async () => (await import('./commands/doctor.ts')).doctorCommand,
+  completion: async () => (await import('./commands/completion.ts')).completionCommand,
+  complete: async () => (await import('./commands/complete.ts')).completeCommand,
+}
+
+/** Not for people: asked by what another command prints. */
+export const unlisted: ReadonlySet<string> = new Set(['complete'])
