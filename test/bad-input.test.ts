@@ -176,8 +176,8 @@ suite('what is wrong with the state directory', () => {
     }
     writeFileSync(format, '{"ver')
     const torn = await changingNothing(bench, () => failedUp(bench))
-    assertRefused(torn, { says: /format\.json is damaged/, hint: /write \{"version":1\}/ })
-    writeFileSync(format, '{"version":1}')
+    assertRefused(torn, { says: /format\.json is damaged/, hint: /write \{"version":2\}/ })
+    writeFileSync(format, '{"version":2}')
 
     const plan = stateFile(bench, 'agent/plan.json')
     writeFileSync(plan, '{"epoch":3,"rev')

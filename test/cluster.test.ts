@@ -34,6 +34,7 @@ function service(name: string, replicas: number, uses: readonly Use[]): ServiceP
     http: 8000,
     ready: { kind: 'http', path: '/', statusBelow: 500, timeoutMs: 30_000 },
     replicas,
+    onSecretChange: 'restart',
   }
 }
 

@@ -78,6 +78,11 @@ export class Workbench implements AsyncDisposable {
     }
   }
 
+  /** The words that run a command. */
+  command(args: readonly string[]): readonly string[] {
+    return [process.execPath, '--disable-warning=ExperimentalWarning', this.#main, ...args]
+  }
+
   /** Runs a command to its end. */
   stead(...args: readonly string[]): Promise<Result> {
     return new Promise((resolve) => {

@@ -12,7 +12,9 @@ export function inventory(bench: Workbench): Readonly<Record<string, number>> {
     .split('\n')
     .filter((line) => line.includes(bench.dir))
   const namespaces = new Set(own.map((pid) => linkOf(`/proc/${pid}/ns/net`)))
-  const groups = globSync('/sys/fs/cgroup/*/stead*/**/').length
+  // The parent of all limit groups of this platform, by the group of any of its instances.
+  const parents = own.flatMap((pid) => /^\d+:memory:\/(stead-[^/]+)\//m.exec(read(`/proc/${pid}/cgroup`))?.[1] ?? [])
+  const groups = globSync(`/sys/fs/cgroup/*/${parents[0] ?? 'none'}/*/`).length
   return {
     processes: own.length,
     mounts: mounts.length,

@@ -46,15 +46,17 @@ export function useLedger(bench: Workbench, mark = ''): void {
 export interface Books {
   /** Numbers that the app has acknowledged. */
   readonly kept: readonly number[]
+  /** The last number that was tried. */
+  readonly last: number
   /** Statuses and errors that came back, with how often. */
   readonly answers: ReadonlyMap<string, number>
 }
 
-/** Keeps numbers, one after another in each of `lanes`, until told to stop. */
-export function writeNumbers(port: number, lanes: number): { stop(): Promise<Books> } {
+/** Keeps numbers from `first` on, one after another in each of `lanes`, until told to stop. */
+export function writeNumbers(port: number, lanes: number, first = 1): { stop(): Promise<Books> } {
   const kept: number[] = []
   const answers = new Map<string, number>()
-  let next = 1
+  let next = first
   let going = true
   const lane = async (): Promise<void> => {
     while (going) {
@@ -69,7 +71,7 @@ export function writeNumbers(port: number, lanes: number): { stop(): Promise<Boo
     async stop() {
       going = false
       await Promise.all(running)
-      return { kept, answers }
+      return { kept, answers, last: next - 1 }
     },
   }
 }

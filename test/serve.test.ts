@@ -176,7 +176,7 @@ test('the daemon', { timeout: 600_000 }, async (t) => {
     try {
       const { code, stderr } = await bench.stead('serve', '--host', '127.0.0.1', '--port', '1')
       assert.equal(code, 1)
-      assert.match(stderr, /another version of Stead \(format 99, this one reads 1\)/)
+      assert.match(stderr, /another version of Stead \(format 99, this one reads 2\)/)
     } finally {
       writeFileSync(path, kept)
     }

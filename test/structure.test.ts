@@ -19,11 +19,11 @@ const layers: Record<string, readonly string[]> = {
   domain: ['base'],
   provider: ['base', 'model'],
   database: ['base', 'provider'],
-  secrets: ['base', 'provider'],
+  secrets: ['base', 'store', 'provider'],
   protocol: ['base', 'model', 'network', 'sandbox', 'provider'],
   transport: ['base', 'protocol'],
-  control: ['base', 'model', 'store', 'network', 'provider', 'protocol', 'transport'],
-  agent: ['base', 'model', 'artifact', 'sandbox', 'network', 'domain', 'provider', 'protocol', 'transport'],
+  control: ['base', 'model', 'store', 'network', 'provider', 'secrets', 'protocol', 'transport'],
+  agent: ['base', 'model', 'artifact', 'sandbox', 'network', 'domain', 'provider', 'secrets', 'protocol', 'transport'],
   gateway: ['base', 'model', 'network', 'protocol', 'transport'],
   operator: ['base', 'model', 'protocol', 'transport'],
 }
@@ -90,7 +90,7 @@ test('imports point down the layers', () => {
 })
 
 test('ARCHITECTURE.md shows the same table', () => {
-  const libraries = ['artifact', 'sandbox', 'network', 'domain', 'provider']
+  const libraries = ['artifact', 'sandbox', 'network', 'domain', 'provider', 'secrets']
   const page = readFileSync(join(root, 'ARCHITECTURE.md'), 'utf8')
   const rows = [...page.matchAll(/^\| ([a-z, ]+) \|[^|]+\| ([^|]*)\|$/gm)]
   const shown = rows.flatMap(([, rooms = '', imports = '']) =>

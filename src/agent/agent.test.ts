@@ -1,6 +1,6 @@
 /** An agent with a control that is played: whose plan it takes, and what it says of it. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
@@ -9,10 +9,13 @@ import { copyDriver } from '../domain/index.ts'
 import { createHostDriver } from '../network/index.ts'
 import { type Downward, type Upward, upwardSchema } from '../protocol/index.ts'
 import { processDriver } from '../sandbox/index.ts'
+import { memoryKeys, openBox } from '../secrets/index.ts'
 import { type Channel, listenForPeers } from '../transport/index.ts'
 import { type Agent, startAgent } from './agent.ts'
+import { readPlan } from './plan-file.ts'
 
 const waitMs = 10_000
+const keys = memoryKeys()
 
 /** Resolves when it holds; fails naming what did not happen. */
 async function until(what: string, holds: () => boolean): Promise<void> {
@@ -59,6 +62,7 @@ function start(dir: string, notices: string[]): Promise<Agent> {
       importBundle: none,
       program: none,
       advertise: null,
+      keys,
       onNotice: (notice) => void notices.push(notice),
     },
     { kind: 'unix', path: join(dir, 'c') },
@@ -70,7 +74,8 @@ suite('an agent and its control', () => {
     const dir = mkdtempSync(join(tmpdir(), 'st-'))
     const path = join(dir, 'c')
     const notices: string[] = []
-    const kept = (): unknown => JSON.parse(readFileSync(join(dir, 'agent', 'plan.json'), 'utf8'))
+    const box = await openBox(keys, random)
+    const kept = (): unknown => readPlan(join(dir, 'agent', 'plan.json'), box)
     try {
       {
         await using _agent = await start(dir, notices)

@@ -19,13 +19,17 @@ import {
   protocolVersion,
   type Upward,
 } from '../protocol/index.ts'
+import { type Box, openBox } from '../secrets/index.ts'
 import { type Channel, dialForever, type TransportAddress } from '../transport/index.ts'
 import { Answers } from './answers.ts'
 import { Attempts } from './attempts.ts'
 import { DiskWatch } from './disk.ts'
 import { Exposures } from './expose.ts'
+import { Delivery } from './delivery.ts'
 import { BundleFetcher } from './fetch.ts'
 import { InstanceRunner, type Surroundings } from './instance.ts'
+import { KnownValues } from './known-values.ts'
+import { MemoryFiles } from './memory-files.ts'
 import type { AgentOptions } from './options.ts'
 import { readPlan, writePlan } from './plan-file.ts'
 import { ResourceRunner } from './resource.ts'
@@ -56,7 +60,7 @@ export interface Agent extends AsyncDisposable {
 export async function startAgent(options: AgentOptions, control: TransportAddress): Promise<Agent> {
   for (const name of ['instances', 'tasks']) mkdirSync(join(options.stateDir, name), { recursive: true, mode: 0o711 })
   mkdirSync(options.runDir, { recursive: true, mode: 0o711 })
-  const agent = new RunningAgent(options)
+  const agent = new RunningAgent(options, await openBox(options.keys, options.random))
   await agent.start(control)
   return agent
 }
@@ -64,6 +68,10 @@ export async function startAgent(options: AgentOptions, control: TransportAddres
 class RunningAgent implements Agent {
   readonly #options: AgentOptions
   readonly #planPath: string
+  readonly #box: Box
+  readonly #known = new KnownValues()
+  readonly #memory: MemoryFiles
+  readonly #delivery: Delivery
   readonly #instances = new Map<string, InstanceRunner>()
   readonly #resources = new Map<string, ResourceRunner>()
   readonly #domains = new Map<string, Promise<Domain>>()
@@ -86,9 +94,15 @@ class RunningAgent implements Agent {
   #reportSoon = false
   #leaving = false
 
-  constructor(options: AgentOptions) {
+  constructor(options: AgentOptions, box: Box) {
+    this.#box = box
+    this.#memory = new MemoryFiles(options.runDir)
+    if (!this.#memory.inMemory)
+      options.onNotice('secrets of running programs lie on the disk: this machine has no file system in memory')
+    this.#delivery = new Delivery(this.#memory, options.providers, options.sandbox.capabilities)
     this.#options = {
       ...options,
+      sandbox: this.#known.hiddenFrom(options.sandbox),
       openBundle: async (digest) => (await options.openBundle(digest)) ?? this.#fetcher.fetch(digest),
     }
     const runnerOf = (id: string): InstanceRunner | ResourceRunner | null =>
@@ -105,7 +119,7 @@ class RunningAgent implements Agent {
     this.#answers = new Answers({ attempts: (id) => runnerOf(id)?.attempts ?? null, deleteData }, streams)
     this.#disk = new DiskWatch({ ...options, onChange: (disk) => this.#channel?.send({ type: 'disk', disk }) })
     this.#planPath = join(options.stateDir, 'plan.json')
-    this.#plan = readPlan(this.#planPath) ?? { epoch: 0, revision: 0, assignments: [] }
+    this.#plan = readPlan(this.#planPath, box) ?? { epoch: 0, revision: 0, assignments: [] }
     this.#fetcher = new BundleFetcher(options.importBundle, (request) => {
       this.#channel?.send({ type: 'fetch-bundle', ...request })
       return this.#channel !== null
@@ -192,7 +206,7 @@ class RunningAgent implements Agent {
   #take(plan: Plan): void {
     // A full disk keeps no new plan from being followed that changes nothing: then the one that is kept will do.
     if (!jsonEqual(plan.assignments, this.#plan.assignments) || plan.epoch !== this.#plan.epoch)
-      writePlan(this.#planPath, plan)
+      writePlan(this.#planPath, plan, this.#box)
     this.#plan = plan
     this.#carryOut()
     this.#sendApplied()
@@ -200,6 +214,7 @@ class RunningAgent implements Agent {
 
   /** Makes runners for what is new, tells the others, and ends what the plan names no more. */
   #carryOut(): void {
+    this.#known.learn(this.#plan.assignments)
     const planned = new Set(this.#plan.assignments.map((assignment) => assignment.id))
     // Servers first: an instance that is found is connected to them at once.
     const servers = this.#plan.assignments.filter((assignment) => assignment.kind === 'resource')
@@ -234,7 +249,7 @@ class RunningAgent implements Agent {
     }
     const known = this.#instances.get(assignment.id)
     if (known !== undefined) return known.update(assignment)
-    const runner = new InstanceRunner(assignment, this.#options, this.#surroundings)
+    const runner = new InstanceRunner(assignment, this.#options, this.#surroundings, this.#delivery)
     this.#instances.set(assignment.id, runner)
     if (assignment.http !== null || assignment.ready.kind === 'tcp') this.#expose(assignment.id)
     this.#look(this.#servers().then(() => runner.begin()))
@@ -273,6 +288,7 @@ class RunningAgent implements Agent {
     runner.update({ ...runner.assignment, wanted: false })
     await runner.ended
     await runner.attempts.remove()
+    this.#delivery.remove(runner.assignment.id)
   }
 
   async #endResource(runner: ResourceRunner): Promise<void> {
@@ -283,6 +299,7 @@ class RunningAgent implements Agent {
   /** Ends what earlier agents left behind that no plan names: instances whose plan was lost, and all tasks. */
   async #sweep(): Promise<void> {
     const { stateDir, sandbox, clock } = this.#options
+    this.#memory.sweep(new Set(this.#instances.keys()))
     for (const name of readdirSync(join(stateDir, 'instances'))) {
       if (this.#instances.has(name) || this.#resources.has(name)) continue
       const left = new Attempts(join(stateDir, 'instances', name), sandbox, clock)
@@ -335,9 +352,11 @@ class RunningAgent implements Agent {
   }
 
   #missing(edge: Edge, consumer: string): string | null {
+    const waits = `waits for ${edge.part}`
+    if (edge.type === 'secret' && edge.grant === null) return `${edge.part} has no value: stead secret set ${edge.part}`
     const resource = edge.resource === null ? undefined : this.#resources.get(edge.resource)
-    if (resource !== undefined) return resource.settled(consumer) ? null : edge.part
-    return edge.port === 0 || this.#targets(edge).length > 0 ? null : edge.part
+    if (resource !== undefined) return resource.settled(consumer) ? null : waits
+    return edge.port === 0 || this.#targets(edge).length > 0 ? null : waits
   }
 
   #changed(): void {
@@ -423,5 +442,7 @@ class RunningAgent implements Agent {
     await Promise.all(this.#removing.values())
     await this.#exposures?.[Symbol.asyncDispose]()
     for (const domain of this.#domains.values()) await (await domain.catch(() => null))?.close()
+    for (const id of this.#instances.keys()) this.#delivery.remove(id)
+    this.#memory.close()
   }
 }

@@ -58,6 +58,17 @@ export function instanceEnvironment(
   return { env: { ...env, ...assignment.env }, files }
 }
 
+/** The files of what is not dialled (secrets), which can be replaced while an instance runs. */
+export function secretFiles(
+  assignment: InstanceAssignment,
+  providers: ReadonlyMap<string, Provider>,
+): readonly { readonly name: string; readonly content: string }[] {
+  const nowhere = { host: '', address: '', port: 0 }
+  return assignment.edges
+    .filter((edge) => providers.get(edge.type)?.port === null)
+    .flatMap((edge) => bindingOf(assignment, { edge, ...nowhere }, providers).files)
+}
+
 function bindingOf(assignment: InstanceAssignment, open: OpenEdge, providers: ReadonlyMap<string, Provider>): Binding {
   const { edge } = open
   if (edge.type === 'service') {

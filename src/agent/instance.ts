@@ -19,6 +19,7 @@ import {
 import type { AssignmentStatus, Edge, InstanceAssignment } from '../protocol/index.ts'
 import { limitsWithin, type Sandbox, type SandboxSpec } from '../sandbox/index.ts'
 import { Attempts } from './attempts.ts'
+import type { Delivery } from './delivery.ts'
 import { hostsFile, instanceEnvironment, type OpenEdge } from './environment.ts'
 import { layoutOf } from './layout.ts'
 import { jobPolicy, type LifeEvent, type LifePolicy, newLife, servicePolicy, step } from './lifecycle.ts'
@@ -45,7 +46,7 @@ function policyOf({ kind, retry }: InstanceAssignment): LifePolicy {
 export interface Surroundings {
   /** Where an edge leads now. */
   targets(edge: Edge): readonly Target[]
-  /** Null when an instance with this edge may start; else what it waits for. */
+  /** Null when an instance with this edge may start; else why not, in a sentence. */
   missing(edge: Edge, consumer: string): string | null
   changed(): void
 }
@@ -53,6 +54,7 @@ export interface Surroundings {
 export class InstanceRunner {
   readonly #options: AgentOptions
   readonly #surroundings: Surroundings
+  readonly #delivery: Delivery
   readonly attempts: Attempts
   #assignment: InstanceAssignment
   #life = newLife
@@ -66,6 +68,8 @@ export class InstanceRunner {
   #servePort: number | null = null
   #memoryBytes: number | null = null
   #exitCode: number | null = null
+  /** What the running program was handed: by part, the version of its credential. */
+  #handed: ReadonlyMap<string, number> = new Map()
   #timers = new Set<Disposable>()
   #nextCheck: Disposable | null = null
   /** It is another agent's now: nothing that happens is acted on. */
@@ -73,7 +77,8 @@ export class InstanceRunner {
   #queue: Promise<void> = Promise.resolve()
   readonly #ended = Promise.withResolvers<void>()
 
-  constructor(assignment: InstanceAssignment, options: AgentOptions, surroundings: Surroundings) {
+  constructor(assignment: InstanceAssignment, options: AgentOptions, surroundings: Surroundings, delivery: Delivery) {
+    this.#delivery = delivery
     this.#assignment = assignment
     this.#options = options
     this.#surroundings = surroundings
@@ -101,6 +106,7 @@ export class InstanceRunner {
     this.#assignment = assignment
     if (!assignment.wanted) this.#event({ kind: 'stop' })
     else if (this.#life.phase === 'waiting') this.#check()
+    else this.#enqueue(() => this.#renew())
   }
 
   status(): AssignmentStatus {
@@ -110,6 +116,7 @@ export class InstanceRunner {
     const port = this.#servePort
     const endpoint = pid !== null && port !== null && this.#place !== null ? this.#place.endpoint(pid, port) : null
     const exitCode = phase === 'succeeded' || phase === 'failed' ? this.#exitCode : null
+    const credentials = [...this.#handed].map(([part, version]) => `${part}@${version}`)
     return {
       id,
       phase,
@@ -119,6 +126,7 @@ export class InstanceRunner {
       endpoint,
       pid,
       memoryBytes: this.#memoryBytes,
+      credentials,
       ...(exitCode === null ? {} : { exitCode }),
     }
   }
@@ -204,9 +212,9 @@ export class InstanceRunner {
     if (this.#life.phase !== 'waiting') return
     const { edges, part, wanted } = this.#assignment
     if (!wanted) return this.#event({ kind: 'stop' })
-    const on = edges.map((edge) => this.#surroundings.missing(edge, part)).find((missing) => missing !== null)
-    if (on === undefined) return this.#event({ kind: 'possible' })
-    this.#event({ kind: 'blocked', on })
+    const reason = edges.map((edge) => this.#surroundings.missing(edge, part)).find((missing) => missing !== null)
+    if (reason === undefined) return this.#event({ kind: 'possible' })
+    this.#event({ kind: 'blocked', reason })
     this.#nextCheck = this.#options.clock.after(waitMs, () => this.#check())
   }
 
@@ -229,22 +237,19 @@ export class InstanceRunner {
       const { number, recordDir } = await this.attempts.next()
       const layout = layoutOf(sandbox, bundle, recordDir)
       const base = { PATH: layout.path, HOME: layout.home, ...program.env }
-      const { env, files } = instanceEnvironment(
-        this.#assignment,
-        edges,
-        this.#options.providers,
-        base,
-        this.#servePort,
-        layout.secretsDir,
-      )
+      const assignment = this.#assignment
+      const { providers } = this.#options
+      const secretsDir = this.#delivery.dirFor(assignment, layout)
+      const told = instanceEnvironment(assignment, edges, providers, base, this.#servePort, secretsDir)
+      const { files, mounts, ...filter } = this.#delivery.prepare(assignment, told.files, secretsDir)
       const hosts =
         layout.hostsPath === null ? [] : [{ path: layout.hostsPath, content: hostsFile(edges), mode: 0o444 }]
       const spec: SandboxSpec = {
         id: `${this.#assignment.id}.${number}`,
         argv: program.argv,
-        env,
+        env: told.env,
         cwd: layout.codeDir,
-        mounts: [{ source: bundle.path, target: layout.codeDir, access: 'read-only' }, ...program.mounts],
+        mounts: [{ source: bundle.path, target: layout.codeDir, access: 'read-only' }, ...program.mounts, ...mounts],
         files: [...files, ...hosts],
         hostUid: this.#assignment.hostUid,
         limits: limitsWithin(sandbox.capabilities, { ...this.#assignment.limits, tmpBytes }).limits,
@@ -252,8 +257,10 @@ export class InstanceRunner {
         network: network.capabilities.isolation === 'native' ? place : null,
         recordDir,
         outputBytesMax,
+        ...filter,
       }
       this.#spec = spec
+      this.#handed = grantsOf(assignment)
       this.#running(await sandbox.start(spec))
     } catch (error) {
       this.#closeNetwork()
@@ -287,6 +294,15 @@ export class InstanceRunner {
     const { http, ready } = this.#assignment
     const wanted = http ?? (ready.kind === 'tcp' ? ready.port : null)
     return wanted === null ? null : place.servePort(wanted)
+  }
+
+  /** Gives the running program newer versions of its secrets, if it takes them as it runs. */
+  #renew(): void {
+    const sandbox = this.#sandbox
+    if (sandbox === null || sameGrants(this.#handed, grantsOf(this.#assignment))) return
+    if (!this.#delivery.renew(this.#assignment, sandbox)) return
+    this.#handed = grantsOf(this.#assignment)
+    this.#surroundings.changed()
   }
 
   #running(sandbox: Sandbox): void {
@@ -337,6 +353,9 @@ export class InstanceRunner {
       onNotice(`${this.#assignment.id} is started again, its edges could not be: ${messageOf(error)}`)
       this.#closeNetwork()
     }
+    // What came while nobody looked is handed over now; the same again changes nothing.
+    this.#delivery.renew(this.#assignment, sandbox)
+    this.#handed = grantsOf(this.#assignment)
     this.#running(sandbox)
     // Without its edges it is of no use; they can only be given to a new one.
     if (this.#place === null) this.#kill(sandbox)
@@ -390,4 +409,13 @@ export class InstanceRunner {
     this.#place?.[Symbol.dispose]()
     this.#place = null
   }
+}
+
+/** The versions of the credentials in an assignment, by the part they are for. */
+function grantsOf({ edges }: InstanceAssignment): ReadonlyMap<string, number> {
+  return new Map(edges.flatMap(({ part, grant }) => (grant === null ? [] : [[part, grant.version] as const])))
+}
+
+function sameGrants(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): boolean {
+  return a.size === b.size && [...a].every(([part, version]) => b.get(part) === version)
 }

@@ -10,7 +10,7 @@ const bad: Exit = { cause: 'code', code: 3, signal: null, sentence: 'ended with 
 
 const events: readonly LifeEvent[] = [
   { kind: 'possible' },
-  { kind: 'blocked', on: 'db' },
+  { kind: 'blocked', reason: 'waits for db' },
   { kind: 'start-failed', reason: 'no bundle', retry: 'later' },
   { kind: 'start-failed', reason: 'disk full', retry: 'now' },
   { kind: 'start-failed', reason: 'no program', retry: 'never' },
@@ -44,7 +44,7 @@ suite('life of an instance', () => {
   test('waits, starts, gets ready, ends, comes back', () => {
     const { story } = play(
       servicePolicy,
-      { kind: 'blocked', on: 'db' },
+      { kind: 'blocked', reason: 'waits for db' },
       { kind: 'possible' },
       { kind: 'probe-ok' },
       { kind: 'exited', exit: bad },

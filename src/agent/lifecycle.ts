@@ -33,7 +33,8 @@ export interface Life {
 export type LifeEvent =
   /** Everything it uses is there. */
   | { readonly kind: 'possible' }
-  | { readonly kind: 'blocked'; readonly on: string }
+  /** Something it uses is not; `reason` is a sentence. */
+  | { readonly kind: 'blocked'; readonly reason: string }
   /** `retry`: never, or later because of something outside (a bundle that cannot be fetched now); `now` is for all else. */
   | { readonly kind: 'start-failed'; readonly reason: string; readonly retry: Retry }
   | { readonly kind: 'probe-ok' }
@@ -101,7 +102,7 @@ export function step(life: Life, event: LifeEvent, policy: LifePolicy): LifeStep
     case 'possible':
       return life.phase === 'waiting' ? go('starting', null, { misses: 0 }, { kind: 'start' }) : stay()
     case 'blocked':
-      return life.phase === 'waiting' ? stay({ reason: `waits for ${event.on}` }) : stay()
+      return life.phase === 'waiting' ? stay({ reason: event.reason }) : stay()
     case 'timer':
       return life.phase === 'backing-off'
         ? go('waiting', life.reason, { restarts: life.restarts + 1 }, { kind: 'check' })

@@ -5,6 +5,7 @@ import type { DomainDriver } from '../domain/index.ts'
 import type { NetworkDriver } from '../network/index.ts'
 import type { Provider } from '../provider/index.ts'
 import type { Mount, SandboxDriver } from '../sandbox/index.ts'
+import type { KeySource } from '../secrets/index.ts'
 
 /** A program of a bundle, resolved for this machine. */
 export interface Program {
@@ -40,6 +41,8 @@ export interface AgentOptions {
    * the local way.
    */
   readonly advertise: string | null
+  /** Where the node's own key is, which its plan is sealed with. */
+  readonly keys: KeySource
   /** Told of what a person should hear. */
   readonly onNotice: (text: string) => void
 }

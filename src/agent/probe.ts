@@ -62,7 +62,9 @@ export async function probeCommand(
   const id = `${beside.id}.probe-${randomId(options.random)}`
   // Among the tasks: what a killed agent leaves there is ended by the next one.
   const recordDir = join(options.stateDir, 'tasks', id)
-  const sandbox = await options.sandbox.start({ ...beside, id, recordDir, argv: run, outputBytesMax: 1024 * 1024 })
+  // Its output is not kept, so nothing needs to be kept out of it.
+  const { filterFile: _filter, ...like } = beside
+  const sandbox = await options.sandbox.start({ ...like, id, recordDir, argv: run, outputBytesMax: 1024 * 1024 })
   using _timer = options.clock.after(probeTimeoutMs, () => void sandbox.kill())
   const exit = await sandbox.exited
   await options.sandbox.remove(recordDir)

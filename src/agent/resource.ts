@@ -82,7 +82,7 @@ export class ResourceRunner {
       endpoint: this.endpoint(),
       pid: this.#sandbox?.pid ?? null,
       memoryBytes: null,
-      ...(this.#applied === null ? {} : { consumers: this.#applied.grants.map((grant) => grant.consumer) }),
+      credentials: this.#applied?.grants.map(({ consumer, version }) => `${consumer}@${version}`) ?? [],
     }
   }
 
@@ -215,10 +215,9 @@ export class ResourceRunner {
       const current = await this.#context(assignment)
       await orEnded(provider.prepare(current))
       for (const grant of assignment.grants) await orEnded(provider.grant(current, grant))
-      for (const old of granted) {
-        if (!assignment.grants.some((grant) => grant.user === old.user))
-          await orEnded(provider.revoke(current, old.user))
-      }
+      const letIn = new Set(assignment.grants.map((grant) => grant.user))
+      const gone = new Set([...granted.map((grant) => grant.user), ...assignment.revoked])
+      for (const user of gone) if (!letIn.has(user)) await orEnded(provider.revoke(current, user))
       granted = assignment.grants
       this.#applied = assignment
       this.#to('ready', null)

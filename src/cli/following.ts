@@ -2,7 +2,7 @@
 import { SteadError } from '../base/index.ts'
 import type { Graph, Part } from '../model/index.ts'
 import type { OperatorClient, PartStatus, Status } from '../operator/index.ts'
-import type { Failed } from './starting.ts'
+import { type Failed, waitsForPerson } from './starting.ts'
 import { paint, type Steps } from './terminal.ts'
 
 /** A part that is neither ready nor has given up after this long is not waited for. */
@@ -33,10 +33,12 @@ export async function followDeployment(
         steps.done(`${part.name} ${doneWord(part)}`, performance.now() - startMs)
         continue
       }
-      const trouble = own.find(({ phase }) => phase === 'backing-off')?.reason?.split('\n')[0]
+      const inTrouble = own.find(({ phase, reason }) => phase === 'backing-off' || isForPerson(reason))
+      const trouble = inTrouble?.reason?.split('\n')[0]
       if (trouble === undefined || troubles.get(part.name) === trouble) continue
       troubles.set(part.name, trouble)
-      steps.say(`  ${paint('yellow', part.name, process.stderr)} ${trouble}; trying again`)
+      const again = isForPerson(trouble) ? '' : '; trying again'
+      steps.say(`  ${paint('yellow', part.name, process.stderr)} ${trouble}${again}`)
     }
     if (told.size === graph.parts.length) return null
   }
@@ -48,6 +50,11 @@ export async function followDeployment(
     hint: `The deployment goes on: see \`stead status ${graph.app}\`.`,
     retry: 'later',
   })
+}
+
+/** Whether it waits until somebody sets a secret. */
+function isForPerson(reason: string | null): boolean {
+  return reason?.includes(waitsForPerson) === true
 }
 
 function hasFailed(part: Part, phase: PartStatus['phase']): boolean {

@@ -2,6 +2,7 @@
  * Where the platform keeps things on this machine, for `up` of the app in a directory and for the daemon:
  *
  *   state  /var/lib/stead (root) or ~/.local/state/stead   bundles/  apps/<name>-<digest of the directory>/  serve/
+ *                                                          keys/<the same>/, apart from what they open
  *   run    /run/stead (root) or the user's runtime directory         sockets; paths stay short enough for them
  *
  * STEAD_STATE and STEAD_RUN override them. Invariant: data of another format version is never touched.
@@ -14,21 +15,25 @@ import {
   readFileSync,
   readdirSync,
   realpathSync,
+  renameSync,
   statfsSync,
   writeFileSync,
 } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { messageOf, SteadError, systemCodeOf } from '../base/index.ts'
-import { formatBytes } from '../model/index.ts'
+import { megabytes } from './terminal.ts'
 
-/** Version of everything under the state directory. */
-const formatVersion = 1
+/** Version of everything under the state directory. 1: secrets in plain text in the records; they are moved when control starts. */
+const formatVersion = 2
+const formatVersionOldest = 1
 
 /** Free space below which an app is not started: room for the programs of a database and for what it writes at first. */
 const freeBytesMin = 256 * 1024 ** 2
 
 export interface Home {
+  /** Names this platform on the machine, where several may be. */
+  readonly key: string
   readonly stateRoot: string
   /** Bundles and runtimes, shared by all apps. */
   readonly bundlesDir: string
@@ -36,6 +41,12 @@ export interface Home {
   readonly appDir: string
   readonly storePath: string
   readonly agentDir: string
+  /** The keys of this app's secrets: apart from what they open, so that a copy of the one is not a copy of the other. */
+  readonly keysDir: string
+  readonly vaultKeyPath: string
+  readonly nodeKeyPath: string
+  /** The record of who opened which secret. */
+  readonly secretLogPath: string
   readonly runDir: string
   readonly controlSocket: string
   readonly operatorSocket: string
@@ -44,24 +55,34 @@ export interface Home {
 /** The places for the app in `directory` (which must exist). Makes nothing. */
 export function homeOf(directory: string): Home {
   const real = realpathSync(directory)
-  const digest = createHash('sha256').update(real).digest('hex').slice(0, 8)
-  const key = `${basename(real)
+  const name = basename(real)
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, '-')
-    .slice(0, 24)}-${digest}`
-  return homeNamed(join('apps', key), key)
+    .slice(0, 24)
+  const key = `${name}-${digestOf(real)}`
+  return homeNamed({ key, place: join('apps', key), run: key })
 }
 
-function homeNamed(place: string, key: string): Home {
-  const stateRoot = process.env['STEAD_STATE'] ?? defaultState()
+function digestOf(path: string): string {
+  return createHash('sha256').update(path).digest('hex').slice(0, 8)
+}
+
+function homeNamed({ key, place, run }: { key: string; place: string; run: string }): Home {
+  const stateRoot = stateRootHere()
   const appDir = join(stateRoot, place)
-  const runDir = join(process.env['STEAD_RUN'] ?? defaultRun(), key)
+  const keysDir = join(stateRoot, 'keys', key)
+  const runDir = join(process.env['STEAD_RUN'] ?? defaultRun(), run)
   return {
+    key,
     stateRoot,
     bundlesDir: join(stateRoot, 'bundles'),
     appDir,
     storePath: join(appDir, 'store.sqlite'),
     agentDir: join(appDir, 'agent'),
+    keysDir,
+    vaultKeyPath: join(keysDir, 'vault.key'),
+    nodeKeyPath: join(keysDir, 'node.key'),
+    secretLogPath: join(appDir, 'secrets.log'),
     runDir,
     controlSocket: join(runDir, 'control.sock'),
     operatorSocket: join(runDir, 'operator.sock'),
@@ -70,21 +91,20 @@ function homeNamed(place: string, key: string): Home {
 
 /** Bundles and runtimes of this machine. */
 export function bundlesDir(): string {
-  return join(process.env['STEAD_STATE'] ?? defaultState(), 'bundles')
+  return join(stateRootHere(), 'bundles')
 }
 
 /** The places of every platform that has kept something here. */
 export function allHomes(): Home[] {
-  const stateRoot = process.env['STEAD_STATE'] ?? defaultState()
-  const apps = join(stateRoot, 'apps')
+  const apps = join(stateRootHere(), 'apps')
   const keys = existsSync(apps) ? readdirSync(apps) : []
-  const homes = [...keys.map((key) => homeNamed(join('apps', key), key)), daemonHome()]
+  const homes = [...keys.map((key) => homeNamed({ key, place: join('apps', key), run: key })), daemonHome()]
   return homes.filter(({ appDir }) => existsSync(appDir))
 }
 
 /** The places of `stead serve` on this machine, which runs any number of apps. */
 export function daemonHome(): Home {
-  return homeNamed('serve', 'serve')
+  return homeNamed({ key: `serve-${digestOf(stateRootHere())}`, place: 'serve', run: 'serve' })
 }
 
 /** Where `stead serve` of this machine is asked. */
@@ -94,6 +114,10 @@ export function daemonSocket(): string {
 
 function isRoot(): boolean {
   return process.getuid?.() === 0
+}
+
+function stateRootHere(): string {
+  return process.env['STEAD_STATE'] ?? defaultState()
 }
 
 function defaultState(): string {
@@ -118,7 +142,7 @@ export function checkSpace(home: Home): void {
   if (freeBytes >= freeBytesMin) return
   throw new SteadError({
     code: 'cli.disk-full',
-    message: `the disk of ${home.stateRoot} has ${formatBytes(freeBytes)} free, and an app needs ${formatBytes(freeBytesMin)} to start`,
+    message: `the disk of ${home.stateRoot} has ${megabytes(freeBytes)} free, and an app needs ${megabytes(freeBytesMin)} to start`,
     hint: 'Make room, or set STEAD_STATE to a directory on a larger disk. Nothing was started.',
     retry: 'later',
   })
@@ -142,13 +166,16 @@ export function prepareHome(home: Home): void {
   for (const directory of [dirname(home.runDir), home.runDir]) refuseForeign(directory)
   const path = join(home.appDir, 'format.json')
   const found = readVersion(path)
-  if (found === null) writeFileSync(path, `${JSON.stringify({ version: formatVersion })}\n`)
+  if (found === null) writeVersion(path)
   else if (Number.isNaN(found)) {
     throw new SteadError({
       code: 'cli.damaged-state',
       message: `${path} is damaged: it does not say which version of Stead wrote the directory`,
       hint: `When it was this one, write {"version":${formatVersion}} into it; its data lies beside it.`,
     })
+  } else if (found >= formatVersionOldest && found < formatVersion) {
+    // From here on an older release refuses it by name.
+    writeVersion(path)
   } else if (found !== formatVersion) {
     throw new SteadError({
       code: 'cli.newer-state',
@@ -168,6 +195,13 @@ function refuseForeign(directory: string): void {
     message: `${directory} belongs to another user or may be written by others, and sockets lie there`,
     hint: 'Set STEAD_RUN to a directory of your own that only you may write.',
   })
+}
+
+/** Replaced whole: several processes of the daemon may come here at once. */
+function writeVersion(path: string): void {
+  const fresh = `${path}.${process.pid}`
+  writeFileSync(fresh, `${JSON.stringify({ version: formatVersion })}\n`)
+  renameSync(fresh, path)
 }
 
 function readVersion(path: string): number | null {

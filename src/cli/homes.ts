@@ -2,8 +2,7 @@
  * All platforms that keep something under the state directory of this machine, running or not: bundles are shared between
  * them, so what nobody needs can only be told by asking all.
  */
-import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync } from 'node:fs'
 import { messageOf, SteadError, systemClock } from '../base/index.ts'
 import { neededBundlesIn } from '../control/index.ts'
 import { operatorClient } from '../operator/index.ts'
@@ -21,11 +20,11 @@ async function neededIn(home: Home): Promise<readonly string[]> {
   try {
     const operator = await operatorClient(home.operatorSocket)
     const told = operator === null ? null : await operator.bundles()
-    if (told !== null) return [...told, ...planned(home)]
-    if (!existsSync(home.storePath)) return planned(home)
+    if (told !== null) return told
+    if (!existsSync(home.storePath)) return []
     const store = await openSqliteStore({ path: home.storePath, clock: systemClock })
     try {
-      return [...(await neededBundlesIn(store)), ...planned(home)]
+      return [...(await neededBundlesIn(store))]
     } finally {
       await store.close()
     }
@@ -38,11 +37,4 @@ async function neededIn(home: Home): Promise<readonly string[]> {
       cause,
     })
   }
-}
-
-/** What an agent may go on running without its control. */
-function planned(home: Home): string[] {
-  const path = join(home.agentDir, 'plan.json')
-  if (!existsSync(path)) return []
-  return [...readFileSync(path, 'utf8').matchAll(/"bundle":"([0-9a-f]{64})"/g)].map((match) => match[1] ?? '')
 }

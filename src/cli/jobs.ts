@@ -33,7 +33,7 @@ export async function runJob(
   asked: { readonly app: string; readonly part: string; readonly by: string },
   signal: AbortSignal,
 ): Promise<AsyncIterable<RunEvent>> {
-  const { instance } = await platform.operate({ ...asked, kind: 'run' })
+  const instance = await platform.operate({ ...asked, kind: 'run' })
   assert(instance !== null, 'a run has an instance')
   return told(platform, asked, instance, signal)
 }

@@ -1,6 +1,6 @@
 /** The drivers of this machine, the strongest of each kind that it allows, and what is weaker than it could be. */
 import { existsSync, readdirSync } from 'node:fs'
-import { basename, join, posix } from 'node:path'
+import { join, posix } from 'node:path'
 import type { Program } from '../agent/index.ts'
 import { type Bundle, type BundleStore, createBundleStore, runtimeEnvironment } from '../artifact/index.ts'
 import { isSteadError, SteadError, systemClock } from '../base/index.ts'
@@ -35,7 +35,7 @@ export function describe({ sandbox, network, domain, weaker }: Machine): Machine
 /** Looks at the machine once. */
 export async function lookAtMachine(home: Home): Promise<Machine> {
   const network = chooseNetworkDriver()
-  const { sandbox, weaker: whyNoSandbox } = chooseSandboxDriver(`stead-${basename(home.appDir)}`)
+  const { sandbox, weaker: whyNoSandbox } = chooseSandboxDriver(`stead-${home.key}`)
   const [domain, bundles] = await Promise.all([
     chooseDomainDriver({ root: domainRoot(join(home.agentDir, 'domains')), clock: systemClock }),
     createBundleStore({ root: home.bundlesDir, clock: systemClock }),

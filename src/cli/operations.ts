@@ -13,7 +13,10 @@ import { version } from './version.ts'
 
 export interface Answering {
   readonly mode: 'up' | 'serve'
-  readonly platform: Pick<Platform, 'port' | 'view' | 'logs' | 'onChange' | 'operate' | 'open' | 'disks' | 'bundles'>
+  readonly platform: Pick<
+    Platform,
+    'port' | 'view' | 'logs' | 'onChange' | 'operate' | 'open' | 'disks' | 'bundles' | 'secrets'
+  >
   readonly machine: () => MachineDescription
   /** The processes of the platform, by what they do; null where one does not run. */
   readonly processes: () => readonly { readonly role: string; readonly pid: number | null }[]
@@ -57,11 +60,12 @@ export function operationsOf(answering: Answering): Operations {
     jobs: (app, part) => jobsOf(platform, known(app), part),
     run: (app, part, by, signal) => runJob(platform, { app: known(app), part, by }, signal),
     open: (app, part, order) => openStream(platform, known(app), part, order),
-    bind: (app, part, by, host, port) => bindOperator(platform, { app: known(app), part, by, host, port }),
+    bind: (app, part, host, port) => bindOperator(platform, { app: known(app), part, host, port }),
     changes: (intervalMs, signal) => changes(platform, intervalMs, signal),
     deploy,
     down: (app) => answering.down(known(app)),
     remove: (app) => answering.remove(known(app)),
+    secrets: platform.secrets,
   }
 }
 

@@ -41,6 +41,7 @@ export interface Platform extends AsyncDisposable {
   open: Control['open']
   disks: Control['disks']
   bundles: Control['bundles']
+  readonly secrets: Control['secrets']
 }
 
 /** Starts everything, in the order that a failure leaves nothing behind: the port and the store are taken first. */
@@ -63,6 +64,7 @@ export async function startPlatform({ home, machine, port, onNotice, onFatal }: 
     view: (app) => control.view(app),
     apps: () => control.apps(),
     onChange: (run) => control.onChange(run),
+    secrets: control.secrets,
     logs: (assignment, options): AsyncIterable<LogLine> => control.logs(assignment, options),
     operate: (order) => control.operate(order),
     open: (target) => control.open(target),

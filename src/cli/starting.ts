@@ -33,6 +33,9 @@ export interface Failed {
   readonly reason: string
 }
 
+/** In the reason of a part that waits until somebody sets a secret. */
+export const waitsForPerson = 'has no value'
+
 /** Prints a line for each part as it gets ready, and for what goes wrong meanwhile. Answers what failed, or null when all are ready. */
 export async function followStart(
   platform: Platform,
@@ -58,7 +61,8 @@ export async function followStart(
         const first = trouble?.split('\n')[0]
         if (first === undefined || troubles.get(part.name) === first) continue
         troubles.set(part.name, first)
-        steps.say(`  ${paint('yellow', part.name, process.stderr)} ${first}; trying again`)
+        const again = first.includes(waitsForPerson) ? '' : '; trying again'
+        steps.say(`  ${paint('yellow', part.name, process.stderr)} ${first}${again}`)
         continue
       }
       told.add(part.name)
@@ -120,7 +124,8 @@ function troubleOf(view: AppView, part: string): string | null {
     view.resources.find((resource) => resource.part === part)?.status ?? null,
   ]
   const phases: readonly (string | undefined)[] = ['backing-off', 'gave-up', 'failed']
-  return statuses.find((status) => phases.includes(status?.phase))?.reason ?? null
+  const waiting = statuses.find((status) => status?.reason?.includes(waitsForPerson) === true)
+  return (statuses.find((status) => phases.includes(status?.phase)) ?? waiting)?.reason ?? null
 }
 
 function stateOf(view: AppView, part: string): 'ready' | 'failed' | 'coming' {

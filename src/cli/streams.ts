@@ -1,6 +1,5 @@
 /** Where a stream to a part leads, and what an operator is told to reach a resource by himself. */
 import { SteadError, systemClock } from '../base/index.ts'
-import type { Grant } from '../provider/index.ts'
 import { type AppView, operatorConsumer } from '../control/index.ts'
 import type { OperatorBinding, StreamOrder } from '../operator/index.ts'
 import type { RemoteStream } from '../protocol/index.ts'
@@ -54,16 +53,15 @@ function partOf(view: AppView, app: string, name: string): AppView['app']['graph
 
 /** Lets the operator in and answers what programs are told; null for a part that is no resource. */
 export async function bindOperator(
-  platform: Pick<Platform, 'view' | 'operate' | 'onChange'>,
+  platform: Pick<Platform, 'view' | 'secrets' | 'onChange'>,
   asked: {
     readonly app: string
     readonly part: string
-    readonly by: string
     readonly host: string
     readonly port: number
   },
 ): Promise<OperatorBinding | null> {
-  const { app, part, by, host, port } = asked
+  const { app, part, host, port } = asked
   const view = platform.view(app)
   const declared = view === null ? null : partOf(view, app, part)
   if (declared?.kind !== 'resource') return null
@@ -75,10 +73,9 @@ export async function bindOperator(
       hint: 'A database can, and a service.',
     })
   }
-  const { grant } = await platform.operate({ kind: 'let-in', app, part, by })
+  const grant = await platform.secrets.letIn(app, part)
   await letIn(platform, app, part)
-  const held: Grant = grant ?? { consumer: operatorConsumer, user: operatorConsumer, password: '' }
-  const { env } = provider.bind({ app, name: part, config: declared.config }, held, { host, address: host, port })
+  const { env } = provider.bind({ app, name: part, config: declared.config }, grant, { host, address: host, port })
   return { type: declared.type, env }
 }
 
@@ -87,7 +84,7 @@ async function letIn(platform: Pick<Platform, 'view' | 'onChange'>, app: string,
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   const look = (): void => {
     const status = platform.view(app)?.resources.find((resource) => resource.part === part)?.status
-    if (status?.consumers?.includes(operatorConsumer) === true) resolve()
+    if (status?.credentials?.some((name) => name.startsWith(`${operatorConsumer}@`)) === true) resolve()
   }
   const late = (): void =>
     reject(

@@ -2,7 +2,7 @@
  * What people ask for, as changes of the records: which operations to write, and what to take over in memory once they are
  * durable. Pure but for `take`, which the caller runs after the write.
  */
-import { jsonEqual, type Random, SteadError } from '../base/index.ts'
+import { jsonEqual, SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
 import type { DiskState } from '../protocol/index.ts'
 import type { Operation } from '../store/index.ts'
@@ -31,7 +31,6 @@ export function applyChange(
   records: Records,
   { graph, bundles, home, origin = null }: Apply,
   choose: () => string,
-  random: Random,
 ): (Change & { readonly app: DesiredApp }) | null {
   const before = records.apps.get(graph.app)
   refuseTakenRoutes(records, graph)
@@ -45,7 +44,7 @@ export function applyChange(
     origin,
     wanted: true,
   }
-  const { identities, counters } = newIdentities(graph, records, random)
+  const { identities, counters } = newIdentities(graph, records)
   return {
     app,
     operations: [

@@ -5,9 +5,11 @@ import { ManualClock, seededRandom, SteadError } from '../base/index.ts'
 import type { Graph, ServicePart } from '../model/index.ts'
 import type { Endpoint } from '../network/index.ts'
 import { type Assignment, type Downward, protocolVersion, type RouteTable, type Upward } from '../protocol/index.ts'
+import { type KeySource, memoryKeys } from '../secrets/index.ts'
 import { openMemoryStore, type Store } from '../store/index.ts'
 import type { Channel } from '../transport/index.ts'
-import { type Control, startControl } from './control.ts'
+import { startControl } from './control.ts'
+import type { Control } from './face.ts'
 
 function service(name: string, replicas: number, use?: string): ServicePart {
   return {
@@ -22,6 +24,7 @@ function service(name: string, replicas: number, use?: string): ServicePart {
     http: 80,
     ready: { kind: 'http', path: '/', statusBelow: 500, timeoutMs: 1000 },
     replicas,
+    onSecretChange: 'restart',
   }
 }
 
@@ -100,6 +103,15 @@ interface Played extends AsyncDisposable {
   readonly fatal: unknown[]
 }
 
+const vaultKeys = new WeakMap<Store, KeySource>()
+
+/** The keys that belong to a store, over restarts of control. */
+function keysOf(store: Store): KeySource {
+  const keys = vaultKeys.get(store) ?? memoryKeys()
+  vaultKeys.set(store, keys)
+  return keys
+}
+
 async function play(store: Store, clock: ManualClock = new ManualClock(1e6), holder = 'a'): Promise<Played> {
   const fatal: unknown[] = []
   const types = [{ type: 'secret', port: null, credential: 'shared' as const }]
@@ -108,7 +120,17 @@ async function play(store: Store, clock: ManualClock = new ManualClock(1e6), hol
   }
   const onFatal = (error: unknown): void => void fatal.push(error)
   const random = seededRandom(clock.nowMs())
-  const control = await startControl({ store, clock, random, types, holder, onFatal, readBundle })
+  const control = await startControl({
+    store,
+    clock,
+    random,
+    types,
+    holder,
+    onFatal,
+    readBundle,
+    keys: keysOf(store),
+    onSecretRead: () => {},
+  })
   return { control, clock, fatal, [Symbol.asyncDispose]: () => control[Symbol.asyncDispose]() }
 }
 

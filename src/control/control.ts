@@ -4,7 +4,7 @@
  *
  * Invariant: what is told follows from records that are already durable; a turn that cannot write tells nothing.
  */
-import { assert, type Clock, isSteadError, jsonEqual, type Random, randomId, SteadError } from '../base/index.ts'
+import { assert, isSteadError, jsonEqual, randomId, SteadError } from '../base/index.ts'
 import {
   type Ask,
   askSince,
@@ -17,24 +17,20 @@ import {
   type StreamTarget,
   type Upward,
 } from '../protocol/index.ts'
-import type { Lease, Operation, Store } from '../store/index.ts'
+import { openVault, type Vault } from '../secrets/index.ts'
+import type { Condition, Lease, Operation } from '../store/index.ts'
 import type { Channel } from '../transport/index.ts'
 import { Asks } from './asks.ts'
 import { type Apply, applyChange, chooseHome, refuseOnFullDisk, removeChange, stillRuns } from './changes.ts'
 import { decide } from './decide.ts'
-import {
-  assignmentsOf,
-  neededBundles,
-  needsBundle,
-  nodeOf,
-  nodesIn,
-  type ResourceType,
-  routesFor,
-  routesOf,
-} from './derive.ts'
-import { type Made, type Order, orderChange } from './operate.ts'
+import type { Control, ControlOptions } from './face.ts'
+import { assignmentsOf, neededBundles, needsBundle, nodeOf, nodesIn, routesFor, routesOf } from './derive.ts'
+import { moveSecrets } from './move-secrets.ts'
+import { type Order, orderChange } from './operate.ts'
 import { AgentPeer, GatewayPeer, refusalOf, refuse } from './peers.ts'
+import type { Credential } from './credentials.ts'
 import { controlLease, countStart, keys, loadRecords, put, type Records, write, writeAll } from './records.ts'
+import { openCredentials, Secrets } from './secrets.ts'
 import type { ControlState, GatewayView, NodeView } from './state.ts'
 import { Streams } from './streams.ts'
 import { type AppView, viewOf } from './view.ts'
@@ -48,52 +44,6 @@ const settleMs = 10_000
 /** Route revisions of one start. The number of the start is in front, so that they grow over restarts. */
 const routeRevisionsPerStart = 2 ** 32
 
-export interface ControlOptions {
-  readonly store: Store
-  readonly clock: Clock
-  readonly random: Random
-  readonly types: readonly ResourceType[]
-  /** Name of this control; of two with different names only one works at a time. */
-  readonly holder: string
-  /** Called with what ends it: another control has taken over, or the store failed. */
-  readonly onFatal: (error: unknown) => void
-  /** Gives the bytes of a bundle to a node that lacks it. */
-  readonly readBundle: (digest: string) => AsyncIterable<Uint8Array>
-}
-
-export interface Control extends AsyncDisposable {
-  /** Takes on a peer that has just connected; answers what to do with its messages. */
-  accept(channel: Channel<Downward>): (message: Upward) => void
-  /**
-   * Makes this what the app should be. Answers the release number; the same again when nothing has changed. Throws
-   * `control.no-node` when it has to choose a home and no node is connected, `control.disk-critical`, `control.stopped`.
-   */
-  apply(apply: Apply): Promise<number>
-  /** Everything of the app is to stop; its data stays. */
-  stop(app: string): Promise<void>
-  /** Carries out what a person asks of a part; answers what was made for it. Throws what `orderChange` does. */
-  operate(order: Order): Promise<Made>
-  /** Forgets an app that has stopped, and deletes its data. Throws `control.still-runs`, `control.node-away`, `control.ask-failed`. */
-  remove(app: string): Promise<void>
-  view(app: string): AppView | null
-  apps(): readonly string[]
-  /** The nodes that control knows, and whether it hears them now. */
-  nodes(): readonly { readonly name: string; readonly connected: boolean }[]
-  /** The disk of every node that was heard of. */
-  disks(): ReadonlyMap<string, DiskState>
-  /** Digests of the bundles that the records of apps and instances need. */
-  bundles(): ReadonlySet<string>
-  /** Calls `run` soon after something may have changed. */
-  onChange(run: () => void): Disposable
-  /** Opens a stream to what runs on a node. Throws `control.node-away`, `control.older-node`, `control.too-many-streams`. */
-  open(target: StreamTarget): RemoteStream
-  /** Output of an assignment, from the node that has it. Throws `control.node-away`, `control.ask-failed`. */
-  logs(
-    assignment: string,
-    options: { tail: number | null; follow: boolean; signal: AbortSignal },
-  ): AsyncIterable<LogLine>
-}
-
 /** Starts control on a store. Throws `control.elsewhere` when another one holds the lease. */
 export async function startControl(options: ControlOptions): Promise<Control> {
   const lease = await options.store.acquireLease(controlLease, options.holder, leaseTtlMs)
@@ -105,15 +55,32 @@ export async function startControl(options: ControlOptions): Promise<Control> {
       retry: 'later',
     })
   }
-  const start = await countStart(options.store, lease)
-  const control = new RunningControl(options, lease, await loadRecords(options.store), start)
-  control.start()
-  return control
+  try {
+    const { store, keys: source, clock, random, onSecretRead: onRead } = options
+    const held = { lease }
+    const guard = (): Condition[] => [{ kind: 'lease', name: held.lease.name, epoch: held.lease.epoch }]
+    const vault = await openVault({ store, keys: source, clock, random, guard, onRead })
+    await moveSecrets(store, lease, vault, options.types)
+    const start = await countStart(store, lease)
+    const opened = { vault, credentials: await openCredentials(vault) }
+    const control = new RunningControl(options, held, await loadRecords(store), start, opened)
+    control.start()
+    return control
+  } catch (error) {
+    // The next try, with the right key in its place, need not wait for the lease to run out.
+    await options.store.releaseLease(lease.name, lease.epoch).catch(() => {})
+    throw error
+  }
 }
+
+/** After these what is in memory is not to be trusted. */
+const fatal: readonly string[] = ['control.replaced', 'secrets.replaced', 'store.outcome-unknown']
 
 class RunningControl implements Control {
   readonly #options: ControlOptions
   readonly #records: Records
+  readonly #credentials: ReadonlyMap<string, Credential>
+  readonly secrets: Secrets
   readonly #nodes = new Map<string, NodeView>()
   readonly #gateways = new Map<string, GatewayView>()
   readonly #statuses = new Map<string, AssignmentStatus>()
@@ -127,7 +94,8 @@ class RunningControl implements Control {
   /** Nodes that have something to run and were not heard of yet, and until when they are waited for. */
   readonly #expected: Set<string>
   readonly #settleUntilMs: number
-  #lease: Lease
+  /** The vault guards its writes by the same. */
+  readonly #held: { lease: Lease }
   #renewAtMs: number
   #routes: readonly Route[] | null = null
   #routeRevision: number
@@ -139,11 +107,21 @@ class RunningControl implements Control {
   #timer: Disposable | null = null
   #stopped = false
 
-  constructor(options: ControlOptions, lease: Lease, records: Records, start: number) {
+  constructor(
+    options: ControlOptions,
+    held: { lease: Lease },
+    records: Records,
+    start: number,
+    { vault, credentials }: { readonly vault: Vault; readonly credentials: Map<string, Credential> },
+  ) {
     const { clock, random } = options
     this.#options = options
-    this.#lease = lease
+    this.#held = held
     this.#records = records
+    this.#credentials = credentials
+    const exclusive = <T>(work: () => Promise<T>): Promise<T> => this.#exclusive(work)
+    const own = { vault, random, types: options.types, state: () => this.#state(), exclusive, wake: () => this.#wake() }
+    this.secrets = new Secrets(own, credentials)
     this.#asks = new Asks(random)
     this.#streams = new Streams(random)
     this.#routeRevision = start * routeRevisionsPerStart
@@ -166,6 +144,7 @@ class RunningControl implements Control {
   #state(): ControlState {
     return {
       ...this.#records,
+      credentials: this.#credentials,
       nodes: this.#nodes,
       gateways: this.#gateways,
       statuses: this.#statuses,
@@ -184,7 +163,7 @@ class RunningControl implements Control {
       return work()
     })
     this.#last = result.catch((error: unknown) => {
-      if (isSteadError(error) && ['control.replaced', 'store.outcome-unknown'].includes(error.code)) this.#fail(error)
+      if (isSteadError(error) && fatal.includes(error.code)) this.#fail(error)
     })
     return result
   }
@@ -216,22 +195,23 @@ class RunningControl implements Control {
     if (clock.monotonicMs() >= this.#renewAtMs) {
       const renewed = await store.acquireLease(controlLease, this.#options.holder, leaseTtlMs)
       // It runs out while a full disk keeps it from being renewed. The very next epoch says that nobody else has had it.
-      const ranOut = this.#storeFull && renewed?.epoch === this.#lease.epoch + 1
-      if (renewed === null || (renewed.epoch !== this.#lease.epoch && !ranOut)) {
+      const ranOut = this.#storeFull && renewed?.epoch === this.#held.lease.epoch + 1
+      if (renewed === null || (renewed.epoch !== this.#held.lease.epoch && !ranOut)) {
         throw new SteadError({
           code: 'control.replaced',
           message: 'another control has taken over',
           hint: 'This one stops and changes nothing.',
         })
       }
-      this.#lease = renewed
+      this.#held.lease = renewed
       this.#storeFull = false
       this.#renewAtMs = clock.monotonicMs() + leaseTtlMs / 3
     }
     // What was not heard of yet looks as if it did not run; acting on that would replace what serves.
     if (this.#expected.size > 0 && clock.monotonicMs() < this.#settleUntilMs) return
+    if (await this.secrets.turn(clock.nowMs())) this.#wake()
     const decision = decide(this.#state(), clock.nowMs(), this.#newId)
-    await writeAll(store, this.#lease, [
+    await writeAll(store, this.#held.lease, [
       ...decision.jobs.map(({ key, record }) => put(keys.job(key), record)),
       ...decision.put.map((record) => put(keys.instance(record.id), record)),
       ...decision.remove.map((id): Operation => ({ kind: 'delete', key: keys.instance(id) })),
@@ -258,11 +238,11 @@ class RunningControl implements Control {
     for (const [name, peer] of this.#agents) {
       const view = this.#nodes.get(name)
       if (view?.connected !== true) continue
-      peer.tell(this.#lease.epoch, assignmentsOf(state, name, this.#options.types))
+      peer.tell(this.#held.lease.epoch, assignmentsOf(state, name, this.#options.types))
       this.#nodes.set(name, { ...view, toldRevision: peer.revision })
     }
     for (const peer of this.#gatewayPeers.values())
-      peer.tell(this.#lease.epoch, this.#routeRevision, routesFor(routes, state, peer.name))
+      peer.tell(this.#held.lease.epoch, this.#routeRevision, routesFor(routes, state, peer.name))
   }
 
   accept(channel: Channel<Downward>): (message: Upward) => void {
@@ -377,9 +357,10 @@ class RunningControl implements Control {
     return this.#exclusive(async () => {
       refuseOnFullDisk(this.#disks, wanted.graph.app)
       const choose = (): string => chooseHome(this.#records, this.#nodes, wanted.graph.app)
-      const change = applyChange(this.#records, wanted, choose, this.#options.random)
+      const change = applyChange(this.#records, wanted, choose)
       if (change === null) return this.#records.apps.get(wanted.graph.app)?.release ?? 0
-      await write(this.#options.store, this.#lease, change.operations)
+      await this.secrets.ensure(wanted.graph)
+      await write(this.#options.store, this.#held.lease, change.operations)
       change.take()
       this.#wake()
       return change.app.release
@@ -391,20 +372,20 @@ class RunningControl implements Control {
       const app = this.#records.apps.get(name)
       if (app === undefined || !app.wanted) return
       const stopped = { ...app, wanted: false }
-      await write(this.#options.store, this.#lease, [put(keys.app(name), stopped)])
+      await write(this.#options.store, this.#held.lease, [put(keys.app(name), stopped)])
       this.#records.apps.set(name, stopped)
       this.#wake()
     })
   }
 
-  operate(order: Order): Promise<Made> {
+  operate(order: Order): Promise<string | null> {
     return this.#exclusive(async () => {
-      const { clock, random, store } = this.#options
-      const change = orderChange(order, this.#records, this.#state(), clock.nowMs(), random, this.#newId)
-      await write(store, this.#lease, change.operations)
+      const { clock, store } = this.#options
+      const change = orderChange(order, this.#records, this.#state(), clock.nowMs(), this.#newId)
+      await write(store, this.#held.lease, change.operations)
       change.take()
       this.#wake()
-      return change.made
+      return change.instance
     })
   }
 
@@ -419,7 +400,8 @@ class RunningControl implements Control {
     for await (const _ of this.#ask(app.home, { kind: 'delete-data', app: name }, signal));
     return this.#exclusive(async () => {
       const change = removeChange(this.#records, name)
-      await writeAll(this.#options.store, this.#lease, change.operations)
+      await this.secrets.forget(name)
+      await writeAll(this.#options.store, this.#held.lease, change.operations)
       change.take()
       this.#wake()
     })
@@ -494,6 +476,6 @@ class RunningControl implements Control {
     this.#stopped = true
     this.#timer?.[Symbol.dispose]()
     await this.#last
-    await this.#options.store.releaseLease(this.#lease.name, this.#lease.epoch)
+    await this.#options.store.releaseLease(this.#held.lease.name, this.#held.lease.epoch)
   }
 }

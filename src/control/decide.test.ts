@@ -7,6 +7,7 @@ import { suite, test } from 'node:test'
 import { seededRandom } from '../base/index.ts'
 import { type Graph, jobDefaults, type JobPart, type ServicePart } from '../model/index.ts'
 import type { AssignmentStatus, Phase } from '../protocol/index.ts'
+import type { Credential } from './credentials.ts'
 import { decide, drainMaxMs, nodeLostMs } from './decide.ts'
 import { routesOf } from './derive.ts'
 import type { ControlState, DesiredApp, GatewayView, InstanceRecord, JobRecord, NodeView, PartOrder } from './state.ts'
@@ -27,6 +28,7 @@ function service(name: string, replicas: number): ServicePart {
     http: 80,
     ready,
     replicas,
+    onSecretChange: 'restart',
   }
 }
 
@@ -62,6 +64,7 @@ class World {
   nodes = new Map<string, NodeView>([['n1', here]])
   gateways = new Map<string, GatewayView>()
   statuses = new Map<string, AssignmentStatus>()
+  credentials = new Map<string, Credential>()
   routeRevision = 1
   #routes = ''
   #ids = 0
@@ -69,7 +72,9 @@ class World {
   state(): ControlState {
     const { apps, instances, jobs, orders, nodes, gateways, statuses, routeRevision } = this
     const identities = new Map()
-    return { apps, instances, identities, jobs, orders, nodes, gateways, statuses, routeRevision, startedMs: 0 }
+    const credentials = this.credentials
+    const known = { apps, instances, identities, credentials, jobs, orders }
+    return { ...known, nodes, gateways, statuses, routeRevision, startedMs: 0 }
   }
 
   want(graph: Graph, bundle: string, wanted = true): void {

@@ -11,6 +11,7 @@
  */
 import type { JobPart, Part, ServicePart } from '../model/index.ts'
 import type { Phase } from '../protocol/index.ts'
+import { currentPins, type Pins, pinsDiffer, refreshedPins } from './credentials.ts'
 import { jobTurn } from './jobs.ts'
 import {
   type ControlState,
@@ -59,13 +60,14 @@ export function decide(state: ControlState, nowMs: number, newId: (app: string, 
       const own = byPart.get(key) ?? []
       byPart.delete(key)
       const order = state.orders.get(key) ?? noOrder
+      const pins = currentPins(state.credentials, appName, app.graph.parts, part)
       const create = (): InstanceRecord | null => {
         const made = newInstance(state, app, part, put, nowMs, newId)
         if (made !== null) put.push(made)
         return made
       }
-      if (part.kind === 'service') serviceChanges(state, app, part, order, own, nowMs, put, create)
-      else jobChanges(state, app, part, order, own, nowMs, put, remove, jobs, create)
+      if (part.kind === 'service') serviceChanges(state, app, part, order, own, pins, nowMs, put, create)
+      else jobChanges(state, app, part, order, own, pins, nowMs, put, remove, jobs, create)
     }
   }
   // What is left belongs to no part any more.
@@ -104,7 +106,21 @@ export function newInstance(
     phase: 'active',
     sinceMs: nowMs,
     retiredAtRevision: 0,
+    secrets: currentPins(state.credentials, app.graph.app, app.graph.parts, part),
   }
+}
+
+/** Gives an instance the versions that it can take without being replaced. Answers what it has then. */
+function refresh(
+  state: ControlState,
+  app: DesiredApp,
+  instance: InstanceRecord,
+  now: Pins,
+  put: InstanceRecord[],
+): Pins {
+  const secrets = refreshedPins(state.credentials, app.graph.app, instance.part, instance.secrets, now)
+  if (secrets !== instance.secrets) put.push({ ...instance, secrets })
+  return secrets
 }
 
 function isReady(state: ControlState, instance: InstanceRecord): boolean {
@@ -128,6 +144,7 @@ function serviceChanges(
   part: ServicePart,
   order: PartOrder,
   own: readonly InstanceRecord[],
+  pins: Pins,
   nowMs: number,
   put: InstanceRecord[],
   create: () => InstanceRecord | null,
@@ -139,8 +156,13 @@ function serviceChanges(
   }
   // What is lost stays a record: its node is told what to do with it when it comes back.
   const active = own.filter((instance) => instance.phase === 'active' && !isLost(state, instance, nowMs))
-  const current = active.filter((instance) => isCurrent(app, part, order.generation, instance))
-  const old = active.filter((instance) => !current.includes(instance))
+  // What takes a new secret as it runs does so; everything else is replaced for it.
+  const refreshed = new Map(active.map((instance) => [instance.id, refresh(state, app, instance, pins, put)]))
+  const isFresh = (instance: InstanceRecord): boolean =>
+    isCurrent(app, part, order.generation, instance) &&
+    !pinsDiffer(refreshed.get(instance.id) ?? instance.secrets, pins)
+  const current = active.filter(isFresh)
+  const old = active.filter((instance) => !isFresh(instance))
 
   if (old.length === 0) {
     for (let missing = wanted - current.length; missing > 0; missing -= 1) create()
@@ -162,6 +184,7 @@ function jobChanges(
   part: JobPart,
   order: PartOrder,
   own: readonly InstanceRecord[],
+  pins: Pins,
   nowMs: number,
   put: InstanceRecord[],
   remove: string[],
@@ -197,6 +220,8 @@ function jobChanges(
   const kept = wanted ? done : done.filter((run) => phaseOf(run) !== 'failed')
   for (const run of done) if (!kept.includes(run)) remove.push(run.id)
   for (const run of kept.slice(0, Math.max(0, kept.length - finishedRunsKept))) remove.push(run.id)
+  // A run goes on with what it has; the next one gets what is new.
+  if (wanted) for (const run of running) refresh(state, app, run, pins, put)
 }
 
 function retire(state: ControlState, instance: InstanceRecord | undefined, nowMs: number, put: InstanceRecord[]): void {

@@ -4,9 +4,17 @@
  */
 import { assert } from '../base/index.ts'
 import type { Graph, Part, ResourcePart, Use } from '../model/index.ts'
-import type { Grant } from '../provider/index.ts'
 import { edgeAddress, type Endpoint } from '../network/index.ts'
-import type { Assignment, Edge, InstanceAssignment, ResourceAssignment, Route } from '../protocol/index.ts'
+import type {
+  Assignment,
+  Edge,
+  InstanceAssignment,
+  ResourceAssignment,
+  Route,
+  VersionedGrant,
+} from '../protocol/index.ts'
+import { validVersions } from '../secrets/index.ts'
+import { adminName, type Credential, consumerName, credentialFor, otherUserOf, pinOf, userOf } from './credentials.ts'
 import {
   type ControlState,
   type DesiredApp,
@@ -107,12 +115,13 @@ function instanceAssignment(
     wanted: instance.phase !== 'stopping',
     timeoutMs: part.kind === 'job' ? part.timeoutMs : null,
     ...(part.kind === 'job' ? { retry: part.retry } : {}),
+    onSecretChange: part.kind === 'service' ? part.onSecretChange : 'restart',
   }
 }
 
 function edge(
   state: ControlState,
-  { app, node, part: consumer }: InstanceRecord,
+  { app, node, part: consumer, secrets }: InstanceRecord,
   use: Use,
   types: readonly ResourceType[],
 ): Edge[] {
@@ -132,10 +141,10 @@ function edge(
         config: target.config,
         resource: id,
         port: types.find((type) => type.type === target.type)?.port ?? 0,
-        grant: grantFor(
-          identity,
+        grant: grantOf(
+          credentialFor(state.credentials, app, target.name, consumer.name),
           consumer.name,
-          types.find((type) => type.type === target.type),
+          pinOf(secrets, target.name),
         ),
         targets: endpoint !== null && reaches(endpoint, nodeOf(state, id), node) ? [{ id, endpoint }] : [],
       },
@@ -188,9 +197,9 @@ function targetsOf(state: ControlState, app: string, part: string): { id: string
   return (near.length > 0 ? near : ready).map(({ id, endpoint }) => ({ id, endpoint }))
 }
 
-function grantFor(identity: PartIdentity, consumer: string, type: ResourceType | undefined): Grant | null {
-  const password = type?.credential === 'shared' ? identity.adminPassword : identity.passwords[consumer]
-  return password === undefined ? null : { consumer, user: consumer, password }
+function grantOf(credential: Credential | undefined, consumer: string, version: number): VersionedGrant | null {
+  const password = credential?.values.get(version)
+  return password === undefined ? null : { consumer, user: userOf(consumer, version), password, version }
 }
 
 function resourceAssignment(
@@ -199,37 +208,57 @@ function resourceAssignment(
   part: ResourcePart,
   types: readonly ResourceType[],
 ): ResourceAssignment {
-  const type = types.find((candidate) => candidate.type === part.type)
-  const identity = identityOf(state, app.graph.app, part.name)
+  const name = app.graph.app
+  const shared = types.find((candidate) => candidate.type === part.type)?.credential === 'shared'
+  const operator = state.credentials.has(partKey(name, consumerName(part.name, operatorConsumer)))
+  // The operator is let in once he has asked.
+  const consumers = [...consumersOf(app.graph, part.name), ...(operator ? [operatorConsumer] : [])]
+  const admin = state.credentials.get(partKey(name, adminName(part.name)))
   return {
     kind: 'resource',
-    id: resourceId(app.graph.app, part.name),
-    app: app.graph.app,
+    id: resourceId(name, part.name),
+    app: name,
     part: part.name,
     type: part.type,
     config: part.config,
-    hostUid: identity.hostUid,
-    adminPassword: identity.adminPassword,
-    grants: grantsOf(app, part, identity, type),
+    hostUid: identityOf(state, name, part.name).hostUid,
+    adminPassword: admin?.values.get(admin.current) ?? '',
+    ...(shared ? sharedGrants(state, name, part, consumers) : ownGrants(state, name, part, consumers)),
     bundle: app.bundles[part.name] ?? null,
     ...(app.graph.dataBytes === undefined ? {} : { dataBytes: app.graph.dataBytes }),
     // A database stops after everything that uses it.
     wanted:
-      app.wanted ||
-      [...state.instances.values()].some((instance) => instance.app === app.graph.app && !isOver(state, instance)),
+      app.wanted || [...state.instances.values()].some((instance) => instance.app === name && !isOver(state, instance)),
   }
 }
 
-/** Everyone who is let in: the parts that use it, and the operator once he has asked. */
-function grantsOf(
-  app: DesiredApp,
-  part: ResourcePart,
-  identity: PartIdentity,
-  type: ResourceType | undefined,
-): Grant[] {
-  const operator = identity.passwords[operatorConsumer] === undefined ? [] : [operatorConsumer]
-  const consumers = [...consumersOf(app.graph, part.name), ...operator]
-  return consumers.flatMap((consumer) => grantFor(identity, consumer, type) ?? [])
+type Grants = Pick<ResourceAssignment, 'grants' | 'revoked'>
+
+/** Who reads a shared value. The value itself goes to nobody but those who use it. */
+function sharedGrants(state: ControlState, app: string, part: ResourcePart, consumers: readonly string[]): Grants {
+  const version = state.credentials.get(partKey(app, part.name))?.current ?? 0
+  const grants = consumers.map((consumer) => ({ consumer, user: consumer, password: '', version }))
+  return { grants: version === 0 ? [] : grants, revoked: [] }
+}
+
+/** The logins that are valid, and those that were once: also of consumers that are gone from the app. */
+function ownGrants(state: ControlState, app: string, part: ResourcePart, consumers: readonly string[]): Grants {
+  const grants: VersionedGrant[] = []
+  const revoked: string[] = []
+  const prefix = partKey(app, consumerName(part.name, ''))
+  for (const [key, credential] of state.credentials) {
+    if (!key.startsWith(prefix)) continue
+    const consumer = key.slice(prefix.length)
+    const { rotation, current } = credential
+    if (!consumers.includes(consumer)) {
+      revoked.push(userOf(consumer, current), ...(current > 1 ? [otherUserOf(consumer, current)] : []))
+      continue
+    }
+    const valid = validVersions(rotation, current)
+    grants.push(...valid.flatMap((version) => grantOf(credential, consumer, version) ?? []))
+    if (valid.length === 1 && current > 1) revoked.push(otherUserOf(consumer, current))
+  }
+  return { grants, revoked: revoked.toSorted() }
 }
 
 /** Names of the parts that use a part, sorted. */

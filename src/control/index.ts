@@ -1,8 +1,8 @@
 /** The face of `control`: desired state in, plans out. */
 export { startControl } from './control.ts'
-export type { Control, ControlOptions } from './control.ts'
+export type { Control, ControlOptions } from './face.ts'
 export type { Apply } from './changes.ts'
-export type { Made, Order } from './operate.ts'
+export type { Order } from './operate.ts'
 export type { AppView, JobView } from './view.ts'
 export { neededBundlesIn } from './records.ts'
 export type { ResourceType } from './derive.ts'

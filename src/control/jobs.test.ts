@@ -47,6 +47,7 @@ class World {
       apps: new Map([['shop', desired]]),
       instances: this.#instances,
       identities: new Map(),
+      credentials: new Map(),
       jobs: this.#jobs,
       orders: this.#orders,
       nodes: this.nodes,
@@ -100,10 +101,10 @@ class World {
       jobs: this.#jobs,
       orders: this.#orders,
     }
-    const done = orderChange(order, records, this.state(), this.nowMs, seededRandom(1), this.newId)
+    const done = orderChange(order, records, this.state(), this.nowMs, this.newId)
     done.take()
     this.turn()
-    return done.made.instance
+    return done.instance
   }
 
   runs(): readonly JobRun[] {

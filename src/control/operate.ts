@@ -1,12 +1,11 @@
 /**
- * What a person may ask of one part, and what it changes in the records: stop, start, restart, run a job now, a credential
- * of one's own. Pure: control writes what is answered and takes a turn.
+ * What a person may ask of one part, and what it changes in the records: stop, start, restart, run a job
+ * now. Pure: control writes what is answered and takes a turn.
  *
  * Invariant: an order is durable before anything follows from it, and stays in force over restarts and releases.
  */
-import { type Random, randomPassword, SteadError } from '../base/index.ts'
+import { SteadError } from '../base/index.ts'
 import type { JobPart, Part } from '../model/index.ts'
-import type { Grant } from '../provider/index.ts'
 import type { Change } from './changes.ts'
 import { finished, newInstance } from './decide.ts'
 import { begun, emptyRecord, noRoom } from './jobs.ts'
@@ -17,25 +16,16 @@ import {
   type InstanceRecord,
   type JobRecord,
   noOrder,
-  operatorConsumer,
   partKey,
-  type PartIdentity,
   type PartOrder,
 } from './state.ts'
 
 /** `by` is who asks. */
-export type Order = { readonly app: string; readonly part: string; readonly by: string } & (
-  | { readonly kind: 'stop' | 'start' | 'restart' | 'run' }
-  /** A name and password for a resource, of the operator's own. */
-  | { readonly kind: 'let-in' }
-)
-
-/** What an order has made. */
-export interface Made {
-  /** The run of a job. */
-  readonly instance: string | null
-  /** The operator's own, for a resource. */
-  readonly grant: Grant | null
+export interface Order {
+  readonly kind: 'stop' | 'start' | 'restart' | 'run'
+  readonly app: string
+  readonly part: string
+  readonly by: string
 }
 
 /** What is to be as it is said here; all of it is written as one. */
@@ -43,12 +33,12 @@ interface Ordered {
   readonly orders?: ReadonlyMap<string, PartOrder>
   readonly jobs?: ReadonlyMap<string, JobRecord>
   readonly instances?: ReadonlyMap<string, InstanceRecord>
-  readonly identities?: ReadonlyMap<string, PartIdentity>
-  readonly made?: Partial<Made>
+  /** The instance that was made. */
+  readonly instance?: string
 }
 
 /**
- * The change that an order makes, and what it makes. `state` is of these records.
+ * The change that an order makes, with the instance that was made, if any. `state` is of these records.
  *
  * Throws `control.unknown-part`, `control.not-for-this-part`, `control.part-stopped`, `control.job-running`, `control.no-node`.
  */
@@ -57,10 +47,9 @@ export function orderChange(
   records: Records,
   state: ControlState,
   nowMs: number,
-  random: Random,
   newId: (app: string, part: string) => string,
-): Change & { readonly made: Made } {
-  const { orders, jobs, instances, identities, made } = carryOut(order, state, nowMs, random, newId)
+): Change & { readonly instance: string | null } {
+  const { orders, jobs, instances, instance = null } = carryOut(order, state, nowMs, newId)
   const changed = [
     ...[...(orders ?? [])].map(([key, value]) => ({
       key: keys.order(key),
@@ -77,14 +66,9 @@ export function orderChange(
       value,
       take: () => records.instances.set(key, value),
     })),
-    ...[...(identities ?? [])].map(([key, value]) => ({
-      key: keys.identity(key),
-      value,
-      take: () => records.identities.set(key, value),
-    })),
   ]
   return {
-    made: { instance: null, grant: null, ...made },
+    instance,
     operations: changed.map(({ key, value }) => put(key, value)),
     take() {
       for (const { take } of changed) take()
@@ -96,7 +80,6 @@ function carryOut(
   order: Order,
   state: ControlState,
   nowMs: number,
-  random: Random,
   newId: (app: string, part: string) => string,
 ): Ordered {
   const app = state.apps.get(order.app)
@@ -104,7 +87,6 @@ function carryOut(
   if (app === undefined || part === undefined) throw unknownPart(order, app)
   const key = partKey(order.app, order.part)
   const before = state.orders.get(key) ?? noOrder
-  if (order.kind === 'let-in') return letIn(order, part, key, state, random)
   if (part.kind === 'resource') throw notFor(order, part, 'Stop what uses it, or the app: `stead down`.')
   switch (order.kind) {
     case 'stop':
@@ -165,20 +147,8 @@ function run(
   return {
     jobs: new Map([[key, { ...record, runs }]]),
     instances: new Map([[instance.id, instance]]),
-    made: { instance: instance.id },
+    instance: instance.id,
   }
-}
-
-/** The resource's identity with a password for the operator; as it is when there is one. */
-function letIn(order: Order, part: Part, key: string, state: ControlState, random: Random): Ordered {
-  const identity = state.identities.get(key)
-  if (part.kind !== 'resource' || identity === undefined) throw notFor(order, part, 'Only a resource has credentials.')
-  const known = identity.passwords[operatorConsumer]
-  const password = known ?? randomPassword(random)
-  const made = { grant: { consumer: operatorConsumer, user: operatorConsumer, password } }
-  if (known !== undefined) return { made }
-  const passwords = { ...identity.passwords, [operatorConsumer]: password }
-  return { made, identities: new Map([[key, { ...identity, passwords }]]) }
 }
 
 function unknownPart(order: Order, app: DesiredApp | undefined): SteadError {
@@ -191,10 +161,9 @@ function unknownPart(order: Order, app: DesiredApp | undefined): SteadError {
 }
 
 function notFor({ kind, part }: Order, { kind: what }: Part, hint: string): SteadError {
-  const doing = kind === 'let-in' ? 'open' : kind
   return new SteadError({
     code: 'control.not-for-this-part',
-    message: `${part} is a ${what}, which you cannot ${doing}`,
+    message: `${part} is a ${what}, which you cannot ${kind}`,
     hint,
   })
 }

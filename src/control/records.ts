@@ -2,10 +2,11 @@
  * Control's records in the store: their keys, how they are read at start, and the identities that a part gets once and
  * keeps. Every write is guarded by control's lease, so that a control that has been replaced can change nothing.
  */
-import { type Json, type Random, randomPassword, SteadError } from '../base/index.ts'
-import { type Graph, jobDefaults, parseGraph } from '../model/index.ts'
+import { type Json, SteadError } from '../base/index.ts'
+import { type Graph, jobDefaults, type JobPart, parseGraph, type ServicePart } from '../model/index.ts'
 import { type Lease, type Operation, operationsMax, type Store } from '../store/index.ts'
-import { consumersOf, neededBundles } from './derive.ts'
+import type { Pins } from './credentials.ts'
+import { neededBundles } from './derive.ts'
 import {
   type DesiredApp,
   type InstanceRecord,
@@ -48,9 +49,8 @@ export interface Records {
   counters: Counters
 }
 
-/** What records have that were written before there were these fields. */
+/** What records of jobs have that were written before there were these fields. */
 const jobBefore = { of: '', waiting: [], runs: [] }
-const instanceBefore = { generation: 0 }
 
 /** Reads all records. They were written by this code, guarded by the format version of the state directory. */
 export async function loadRecords(store: Store): Promise<Records> {
@@ -61,13 +61,12 @@ export async function loadRecords(store: Store): Promise<Records> {
   const apps = await read<DesiredApp>('app/')
   for (const [name, app] of apps) apps.set(name, { ...app, graph: await parseGraph(app.graph) })
   const counters = await store.get(keys.counters)
-  const instances = await read<InstanceRecord>('instance/')
-  for (const [id, record] of instances) instances.set(id, withDefaults(record))
+  const kept = await read<KeptInstance>('instance/')
   const jobs = await read<JobRecord>('job/')
   for (const [key, record] of jobs) jobs.set(key, { ...jobBefore, ...record })
   return {
     apps,
-    instances,
+    instances: new Map([...kept].map(([id, instance]) => [id, completed(instance)])),
     identities: await read<PartIdentity>('identity/'),
     jobs,
     orders: await read<PartOrder>('order/'),
@@ -75,9 +74,18 @@ export async function loadRecords(store: Store): Promise<Records> {
   }
 }
 
-function withDefaults(record: InstanceRecord): InstanceRecord {
-  const part = record.part.kind === 'job' ? { ...jobDefaults, ...record.part } : record.part
-  return { ...instanceBefore, ...record, part }
+/** An instance as any release may have written it: the first said nothing of secrets and restarts. */
+interface KeptInstance extends Omit<InstanceRecord, 'secrets' | 'generation' | 'part'> {
+  readonly secrets?: Pins
+  readonly generation?: number
+  readonly part:
+    | (Omit<JobPart, keyof typeof jobDefaults> & Partial<typeof jobDefaults>)
+    | (Omit<ServicePart, 'onSecretChange'> & Partial<Pick<ServicePart, 'onSecretChange'>>)
+}
+
+function completed({ part, secrets = {}, generation = 0, ...kept }: KeptInstance): InstanceRecord {
+  const whole = part.kind === 'service' ? { onSecretChange: 'restart' as const, ...part } : { ...jobDefaults, ...part }
+  return { ...kept, secrets, generation, part: whole }
 }
 
 /** Every bundle that the records of a store name: of a platform that does not run. */
@@ -122,31 +130,21 @@ export async function write(store: Store, lease: Lease, operations: readonly Ope
 export function newIdentities(
   graph: Graph,
   records: Pick<Records, 'identities' | 'counters'>,
-  random: Random,
 ): { identities: Map<string, PartIdentity>; counters: Counters } {
   let { hostUid } = records.counters
   let edge = records.counters.edges[graph.app] ?? 0
   const identities = new Map<string, PartIdentity>()
   for (const part of graph.parts) {
     const key = partKey(graph.app, part.name)
-    const known = records.identities.get(key)
-    const consumers = part.kind === 'resource' ? consumersOf(graph, part.name) : []
-    const missing = consumers.filter((consumer) => known?.passwords[consumer] === undefined)
-    if (known !== undefined && missing.length === 0) continue
-    if (known === undefined && hostUid >= hostUidMax) {
+    if (records.identities.has(key)) continue
+    if (hostUid >= hostUidMax) {
       throw new SteadError({
         code: 'control.no-more-users',
         message: `no host user is left for ${key}`,
         hint: 'A hundred million were given out: this state directory is not healthy.',
       })
     }
-    const passwords = Object.fromEntries(missing.map((consumer) => [consumer, randomPassword(random)]))
-    identities.set(key, {
-      hostUid: known?.hostUid ?? ++hostUid,
-      edge: known?.edge ?? ++edge,
-      adminPassword: known?.adminPassword ?? randomPassword(random),
-      passwords: { ...known?.passwords, ...passwords },
-    })
+    identities.set(key, { hostUid: ++hostUid, edge: ++edge })
   }
   return { identities, counters: { hostUid, edges: { ...records.counters.edges, [graph.app]: edge } } }
 }

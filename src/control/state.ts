@@ -5,6 +5,7 @@
 import { jsonEqual } from '../base/index.ts'
 import type { Graph, JobPart, Part, ServicePart } from '../model/index.ts'
 import type { AssignmentStatus, Phase } from '../protocol/index.ts'
+import type { Credentials, Pins } from './credentials.ts'
 
 /** An app as it should be: its graph and the bundle of every part that has code or files. */
 export interface DesiredApp {
@@ -40,6 +41,8 @@ export interface InstanceRecord {
   readonly sinceMs: number
   /** Route revision from which on it is in no table; 0 while it serves. */
   readonly retiredAtRevision: number
+  /** The versions of its credentials. */
+  readonly secrets: Pins
 }
 
 /** What a part keeps for as long as its app lives. */
@@ -47,10 +50,6 @@ export interface PartIdentity {
   readonly hostUid: number
   /** Number of its edge address. */
   readonly edge: number
-  /** Administrator's password, for resources; the value itself where all consumers share one (a secret). */
-  readonly adminPassword: string
-  /** By consumer: its password for this resource. */
-  readonly passwords: Readonly<Record<string, string>>
 }
 
 /** What control remembers of a job over restarts. */
@@ -127,6 +126,7 @@ export interface ControlState {
   readonly instances: ReadonlyMap<string, InstanceRecord>
   /** By `app/part`. */
   readonly identities: ReadonlyMap<string, PartIdentity>
+  readonly credentials: Credentials
   /** By `app/part`. */
   readonly jobs: ReadonlyMap<string, JobRecord>
   /** By `app/part`; absent: `noOrder`. */

@@ -1,5 +1,6 @@
 /** What control knows of an app now, for people and commands. Pure. */
 import type { AssignmentStatus, Route } from '../protocol/index.ts'
+import { currentPins, pinsDiffer } from './credentials.ts'
 import { nextRunMs } from './jobs.ts'
 import {
   type ControlState,
@@ -75,11 +76,10 @@ export function viewOf(state: ControlState, name: string, routes: readonly Route
     })
   const isNow = (record: InstanceRecord): boolean => {
     const part = app.graph.parts.find((candidate) => candidate.name === record.part.name)
-    return (
-      part !== undefined &&
-      record.phase === 'active' &&
-      isCurrent(app, part, orders.get(part.name)?.generation ?? 0, record)
-    )
+    if (part === undefined || part.kind === 'resource' || record.phase !== 'active') return false
+    const pins = currentPins(state.credentials, name, app.graph.parts, part)
+    const generation = orders.get(part.name)?.generation ?? 0
+    return isCurrent(app, part, generation, record) && (part.kind === 'job' || !pinsDiffer(record.secrets, pins))
   }
   return {
     app,

@@ -57,6 +57,7 @@ test('every field is there, and nothing that was said is lost', () => {
         http: 4000,
         ready: { kind: 'http', path: '/', statusBelow: 500, timeoutMs: 30_000 },
         replicas: 1,
+        onSecretChange: 'restart',
       },
       {
         kind: 'resource',
@@ -65,7 +66,13 @@ test('every field is there, and nothing that was said is lost', () => {
         config: { version: '17', memoryBytes: 1_000_000_000, maxConnections: 100 },
         files: 'migrations',
       },
-      { kind: 'resource', name: 'session-key', type: 'secret', config: { generate: true }, files: null },
+      {
+        kind: 'resource',
+        name: 'session-key',
+        type: 'secret',
+        config: { from: 'generated', rotateMs: null },
+        files: null,
+      },
       {
         kind: 'job',
         name: 'tidy',
@@ -96,6 +103,7 @@ test('every field is there, and nothing that was said is lost', () => {
         http: 3000,
         ready: { kind: 'http', path: '/healthz?deep=1', statusBelow: 400, timeoutMs: 60_000 },
         replicas: 2,
+        onSecretChange: 'restart',
       },
     ],
     routes: [

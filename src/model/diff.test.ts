@@ -123,6 +123,7 @@ test('a change of every field is reported with its path', () => {
     http: 3001,
     ready: { kind: 'started', timeoutMs: 1000 },
     replicas: 2,
+    onSecretChange: 'SIGHUP',
   }
   const fields = Object.keys(before.parts.find((part) => part.name === 'web') ?? {})
   for (const field of fields.filter((key) => key !== 'kind' && key !== 'name')) {

@@ -53,7 +53,16 @@ export interface ServicePart extends Runnable {
   readonly ready: Ready
   /** Number of instances, 1 to 100. */
   readonly replicas: number
+  /** What is done when a secret that it reads from a file gets a new version. */
+  readonly onSecretChange: SecretChange
 }
+
+/**
+ * `restart`: its instances are replaced one by one. `watch`: the file is replaced under the running program, which looks
+ * for itself. A signal: the file is replaced, then the program gets the signal.
+ */
+export const secretChanges = ['restart', 'watch', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const
+export type SecretChange = (typeof secretChanges)[number]
 
 export interface JobPart extends Runnable {
   readonly kind: 'job'

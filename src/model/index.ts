@@ -20,7 +20,7 @@ export { toGraph } from './app.ts'
 export { parseGraph } from './parse.ts'
 export { describeDiff, diffGraphs } from './diff.ts'
 export type { Change, FieldChange } from './diff.ts'
-export { dataBytesDefault, graphVersion } from './graph.ts'
+export { dataBytesDefault, graphVersion, secretChanges } from './graph.ts'
 export type {
   Graph,
   JobPart,
@@ -33,6 +33,7 @@ export type {
   RetryPolicy,
   Route,
   Runnable,
+  SecretChange,
   ServicePart,
   Use,
 } from './graph.ts'

@@ -4,10 +4,10 @@
  */
 import { canonicalJson } from '../base/index.ts'
 import type { Json } from '../base/index.ts'
-import { badOption, checkName, checkNumber, checkOptions, readBytes } from './check.ts'
+import { badOption, checkName, checkNumber, checkOptions, readBytes, readDuration } from './check.ts'
 import { readDirectory } from './directory.ts'
 import { typePattern } from './patterns.ts'
-import type { Bytes } from './units.ts'
+import type { Bytes, Duration } from './units.ts'
 import { brand } from './values.ts'
 import type { Resource } from './values.ts'
 
@@ -27,10 +27,11 @@ export interface PostgresOptions {
 }
 
 /** A value nobody but its users reads. */
-export interface SecretOptions {
-  /** Whether the platform makes a random value where the operator has set none. Default true; false: it must be set. */
-  readonly generate?: boolean
-}
+export type SecretOptions =
+  /** The platform makes a random value, and a new one each time this long has passed (1h to 366d). Default: only when asked. */
+  | { readonly from?: 'generated'; readonly rotate?: Duration }
+  /** Only a person knows it: whoever uses it waits until it is set with `stead secret set`. */
+  | { readonly from: 'operator' }
 
 /**
  * A resource of any type. `files` is a directory beside the app file that its provider needs (migrations).
@@ -86,13 +87,22 @@ export function postgres(name: string, options: PostgresOptions = {}): Resource<
   return resource('postgres', name, { version, memoryBytes, maxConnections }, files)
 }
 
-/** A secret. The platform makes a random value unless the operator sets one. Throws `model.*` as `resource` does. */
+/** A secret. Users read it from a file named as it is. Throws `model.*` as `resource` does. */
 export function secret(name: string, options: SecretOptions = {}): Resource<'secret'> {
   checkName('secret', name)
   const owner = `secret '${name}'`
-  checkOptions(owner, options, ['generate'])
-  const { generate = true } = options
-  if (typeof generate !== 'boolean')
-    throw badOption(owner, 'generate', 'true or false', generate, 'The default is true.')
-  return resource('secret', name, { generate })
+  checkOptions(owner, options, ['from', 'rotate'])
+  const { from = 'generated', rotate }: { from?: string; rotate?: Duration } = options
+  if (from !== 'generated' && from !== 'operator') {
+    throw badOption(owner, 'from', "'generated' or 'operator'", from, "The default is 'generated'.")
+  }
+  if (rotate === undefined) return resource('secret', name, { from, rotateMs: null })
+  if (from === 'operator') {
+    const hint = 'The platform cannot make a value that only a person knows: set a new one with `stead secret set`.'
+    throw badOption(owner, 'rotate', "used with from: 'generated' only", rotate, hint)
+  }
+  return resource('secret', name, {
+    from,
+    rotateMs: readDuration(owner, 'rotate', rotate, 3_600_000, 366 * 86_400_000),
+  })
 }

@@ -5,7 +5,7 @@
 import * as z from 'zod'
 import type { Json } from '../base/index.ts'
 import type { Graph } from './graph.ts'
-import { dataBytesMin, entriesMax, graphVersion } from './graph.ts'
+import { dataBytesMin, entriesMax, graphVersion, secretChanges } from './graph.ts'
 import {
   aliasPattern,
   directoryPattern,
@@ -59,6 +59,8 @@ const part = z.discriminatedUnion('kind', [
     http: port.nullable(),
     ready,
     replicas: z.int().min(1).max(100),
+    // Graphs of an earlier release do not say it.
+    onSecretChange: z.enum(secretChanges).default('restart'),
   }),
   z.strictObject({
     kind: z.literal('job'),

@@ -1,5 +1,6 @@
 /** `service` and `job`: the builders of parts that run. */
-import { checkName, checkNumber, checkOptions, readDuration } from './check.ts'
+import { badOption, checkName, checkNumber, checkOptions, readDuration } from './check.ts'
+import { type SecretChange, secretChanges } from './graph.ts'
 import { programOptions, readProgram } from './program.ts'
 import type { ProgramOptions } from './program.ts'
 import { readReady } from './ready.ts'
@@ -18,6 +19,11 @@ export interface ServiceOptions<Http extends number | undefined = number | undef
   readonly ready?: ReadyOption
   /** Number of instances, 1 to 100. Default 1. */
   readonly replicas?: number
+  /**
+   * What to do when a secret it uses gets a new version. Default 'restart': instances are replaced one by one. 'watch': the
+   * file is replaced under the running program. A signal, as 'SIGHUP': that, and then the signal.
+   */
+  readonly onSecretChange?: SecretChange
 }
 
 /** Options of `job`. */
@@ -41,16 +47,20 @@ export function service<Http extends number | undefined = undefined>(
 ): Service<Http> {
   checkName('service', name)
   const owner = `service '${name}'`
-  checkOptions(owner, options, [...programOptions, 'http', 'ready', 'replicas'])
-  const { http, replicas = 1 } = options
+  checkOptions(owner, options, [...programOptions, 'http', 'ready', 'replicas', 'onSecretChange'])
+  const { http, replicas = 1, onSecretChange = 'restart' } = options
   if (http !== undefined) {
     const hint = 'The port the program listens on, as in http: 3000.'
     checkNumber(owner, 'http', http, { min: 1, max: 65_535, whole: true, hint })
   }
   checkNumber(owner, 'replicas', replicas, { min: 1, max: 100, whole: true, hint: 'The number of instances.' })
+  if (!secretChanges.includes(onSecretChange)) {
+    const hint = "As in onSecretChange: 'SIGHUP'. Without it its instances are replaced one by one."
+    throw badOption(owner, 'onSecretChange', `one of ${secretChanges.join(', ')}`, onSecretChange, hint)
+  }
   const { program, use } = readProgram(owner, name, options)
   const ready = readReady(owner, options.ready, http)
-  const part = { kind: 'service', ...program, http: http ?? null, ready, replicas } as const
+  const part = { kind: 'service', ...program, http: http ?? null, ready, replicas, onSecretChange } as const
   // `http` is absent exactly when its type is undefined, which the compiler cannot see for a type parameter.
   const value: Service<Http> = { [brand]: 'service', name, http: http as Http, part: Object.freeze(part), use }
   return Object.freeze(value)

@@ -33,7 +33,7 @@ function declared(value: App): () => unknown {
 
 test('right wiring compiles and keeps its types', () => {
   const bytes: Resource<'postgres'> = db
-  const token: Resource<'secret'> = secret('token', { generate: false })
+  const token: Resource<'secret'> = secret('token', { from: 'operator' })
   const queue: Resource<'queue'> = resource('queue', 'mail', { retries: 3 })
   const port: 3000 = service('typed', { run, http: 3000 }).http
   const program: Service = service('program', {
@@ -126,10 +126,31 @@ refused(
 )
 refused(
   'an unknown option of a secret',
-  // @ts-expect-error rotation is not there yet
-  () => secret('key', { rotate: '30d' }),
+  // @ts-expect-error misspelt
+  () => secret('key', { rotation: '30d' }),
   'model.unknown-option',
-  /secret 'key' has no option 'rotate'/,
+  /secret 'key' has no option 'rotation'/,
+)
+refused(
+  'the rotation of a value that only a person knows',
+  // @ts-expect-error the platform cannot make one
+  () => secret('key', { from: 'operator', rotate: '30d' }),
+  'model.bad-option',
+  /secret 'key': rotate must be used with from: 'generated' only/,
+)
+refused(
+  'a secret from nowhere',
+  // @ts-expect-error one of two
+  () => secret('key', { from: 'vault' }),
+  'model.bad-option',
+  /secret 'key': from must be 'generated' or 'operator', not 'vault'/,
+)
+refused(
+  'a change that is none',
+  // @ts-expect-error a signal that ends programs
+  () => service('web', { run: ['node'], onSecretChange: 'SIGKILL' }),
+  'model.bad-option',
+  /service 'web': onSecretChange must be one of restart, watch, SIGHUP/,
 )
 refused(
   'two kinds of ready check',

@@ -16,6 +16,7 @@ import type {
   Status,
   StreamOrder,
 } from './operations.ts'
+import type { SecretOperations } from './secrets.ts'
 import { openStream } from './streams.ts'
 
 /** One platform. Everything throws what it refused with, and `operator.not-running` when it is gone. */
@@ -37,6 +38,9 @@ export interface OperatorClient {
   deploy(deployment: Deployment): Promise<{ release: number }>
   down(app: string): Promise<void>
   remove(app: string): Promise<void>
+  readonly secrets: Omit<SecretOperations, 'export'> & {
+    export(app: string, name: string, recipients: readonly string[]): Promise<string>
+  }
 }
 
 /** The platform behind a socket; null when nobody answers there. */
@@ -85,7 +89,29 @@ export async function operatorClient(socketPath: string): Promise<OperatorClient
     async remove(name) {
       await value(socketPath, 'DELETE', app(name))
     },
+    secrets: {
+      list: (name) => value(socketPath, 'GET', app(name, '/secrets')),
+      async set(name, secret, bytes, source) {
+        const body = { value: Buffer.from(bytes).toString('base64'), source }
+        return (await value<{ version: number }>(socketPath, 'PUT', app(name, secretPath(secret)), body)).version
+      },
+      async remove(name, secret) {
+        await value(socketPath, 'DELETE', app(name, secretPath(secret)))
+      },
+      rotate: (name, secret) => value(socketPath, 'POST', app(name, `${secretPath(secret)}/rotate`)),
+      async export(name, secret, recipients) {
+        const path = app(name, `${secretPath(secret)}/export`)
+        return (await value<{ text: string }>(socketPath, 'POST', path, { recipients })).text
+      },
+      async changeKey() {
+        await value(socketPath, 'POST', '/v1/secrets/rekey')
+      },
+    },
   }
+}
+
+function secretPath(name: string): string {
+  return `/secrets/${encodeURIComponent(name)}`
 }
 
 /** Asks for one JSON value. */

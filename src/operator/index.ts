@@ -15,6 +15,7 @@ export type {
   Status,
   StreamOrder,
 } from './operations.ts'
+export type { RotateAnswer, SecretOperations, SecretStatus } from './secrets.ts'
 export { unknownApp } from './operations.ts'
 export type { Caller, Right } from './caller.ts'
 export { owner, rights } from './caller.ts'

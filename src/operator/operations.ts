@@ -2,6 +2,7 @@
 import { SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
 import type { LogLine, Phase, RemoteStream, TerminalSize } from '../protocol/index.ts'
+import type { SecretOperations } from './secrets.ts'
 
 /** The disk of a node. low: make room soon. critical: nothing new is deployed. */
 export interface DiskStatus {
@@ -166,7 +167,7 @@ export interface Operations {
    */
   open(app: string, part: string, order: StreamOrder): RemoteStream
   /** Lets the operator into a resource, by name and password; null for a service. Throws `cli.unknown-part`, `control.*`. */
-  bind(app: string, part: string, by: string, host: string, port: number): Promise<OperatorBinding | null>
+  bind(app: string, part: string, host: string, port: number): Promise<OperatorBinding | null>
   /** Yields whenever something may have changed, at most every `intervalMs`; ends with the signal. */
   changes(intervalMs: number, signal: AbortSignal): AsyncIterable<void>
   /** Takes on a deployment; answers the number of the release. */
@@ -175,6 +176,7 @@ export interface Operations {
   down(app: string): Promise<void>
   /** Forgets an app that is down, and deletes its data for good. */
   remove(app: string): Promise<void>
+  readonly secrets: SecretOperations
 }
 
 /** For an app that is not there; `apps` are those that are. */

@@ -3,39 +3,11 @@
  * `Operations` and a call in the client. Paths are versioned; within a version they only gain.
  */
 import { z } from 'zod'
-import { SteadError } from '../base/index.ts'
 import { parseGraph } from '../model/index.ts'
-import type { Caller, Right } from './caller.ts'
-import type { RemoteStream } from '../protocol/index.ts'
-import type { Operations, PartOrderKind, StreamOrder } from './operations.ts'
-
-/** A question, taken apart. */
-export interface Question {
-  /** Values of the names in the path. */
-  readonly path: Readonly<Record<string, string>>
-  /** Who asks; has the route's right. */
-  readonly caller: Caller
-  readonly query: URLSearchParams
-  /** The body as JSON; null when there is none. Throws `operator.bad-request`. */
-  readonly body: () => Promise<unknown>
-  /** Aborts when the asker goes away. */
-  readonly signal: AbortSignal
-}
-
-/** Answers with one JSON value, with one a line for as long as there are any, or with a stream of bytes both ways. */
-export type Answer =
-  | { readonly kind: 'value'; readonly value: unknown }
-  | { readonly kind: 'lines'; readonly lines: AsyncIterable<unknown> }
-  /** Only for a request that asks for an upgrade. */
-  | { readonly kind: 'stream'; readonly open: (order: StreamOrder) => RemoteStream }
-
-export interface Route {
-  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE'
-  /** `:name` takes one segment. */
-  readonly path: string
-  readonly right: Right
-  answer(operations: Operations, question: Question): Promise<Answer> | Answer
-}
+import { badRequest } from './bad-request.ts'
+import type { Operations, PartOrderKind } from './operations.ts'
+import type { Answer, Route } from './route.ts'
+import { secretRoutes } from './secret-routes.ts'
 
 const value = (found: unknown): Answer => ({ kind: 'value', value: found })
 
@@ -132,18 +104,18 @@ export const routes: readonly Route[] = [
     right: 'operate',
     answer: async (operations, { path, caller, signal }) => ({
       kind: 'lines',
-      lines: await operations.run(path['app'] ?? '', path['part'] ?? '', caller.name, signal),
+      lines: await operations.run(path['app'] ?? '', path['part'] ?? '', caller, signal),
     }),
   },
   {
     method: 'POST',
     path: '/v1/apps/:app/parts/:part/bind',
     right: 'exec',
-    answer: async (operations, { path, caller, body }) => {
+    answer: async (operations, { path, body }) => {
       const parsed = bindTo.safeParse(await body())
       if (!parsed.success) throw badRequest(parsed.error.issues[0]?.message ?? 'no address')
       const { host, port } = parsed.data
-      const binding = await operations.bind(path['app'] ?? '', path['part'] ?? '', caller.name, host, port)
+      const binding = await operations.bind(path['app'] ?? '', path['part'] ?? '', host, port)
       return value({ binding })
     },
   },
@@ -165,6 +137,7 @@ export const routes: readonly Route[] = [
       return value({ removed: true })
     },
   },
+  ...secretRoutes,
 ]
 
 function orderRoute(kind: PartOrderKind): Route {
@@ -173,7 +146,7 @@ function orderRoute(kind: PartOrderKind): Route {
     path: `/v1/apps/:app/parts/:part/${kind}`,
     right: 'operate',
     answer: async (operations, { path, caller }) => {
-      await operations.order(path['app'] ?? '', path['part'] ?? '', kind, caller.name)
+      await operations.order(path['app'] ?? '', path['part'] ?? '', kind, caller)
       return value({ done: kind })
     },
   }
@@ -220,8 +193,4 @@ function number(query: URLSearchParams, name: string): number | null {
   const found = Number(text)
   if (!Number.isInteger(found) || found < 0) throw badRequest(`${name} must be a whole number, not ${text}`)
   return found
-}
-
-export function badRequest(message: string, cause?: unknown): SteadError {
-  return new SteadError({ code: 'operator.bad-request', message: `the request is wrong: ${message}`, cause })
 }

@@ -10,7 +10,9 @@ import { isSteadError, messageOf, SteadError } from '../base/index.ts'
 import { listenAsOwnerOnly } from '../transport/index.ts'
 import { type Caller, owner } from './caller.ts'
 import type { Operations } from './operations.ts'
-import { type Answer, badRequest, type Route, routeOf } from './routes.ts'
+import { badRequest } from './bad-request.ts'
+import type { Answer, Route } from './route.ts'
+import { routeOf } from './routes.ts'
 import { serveStream, streamProtocol } from './streams.ts'
 
 const bodyBytesMax = 16 * 1024 * 1024
@@ -68,7 +70,7 @@ async function upgrade(
   const { route, path, url } = allowed(caller, question)
   const body = (): Promise<null> => Promise.resolve(null)
   const { signal } = new AbortController()
-  const answer = await route.answer(operations, { path, caller, query: url.searchParams, body, signal })
+  const answer = await route.answer(operations, { path, caller: caller.name, query: url.searchParams, body, signal })
   if (answer.kind !== 'stream' || question.headers.upgrade !== streamProtocol)
     throw badRequest('this operation is no stream')
   await serveStream(socket, head, answer.open)
@@ -93,10 +95,10 @@ async function handle(
   answer.on('close', () => abort.abort())
   const result = await route.answer(operations, {
     path,
-    caller,
     query: url.searchParams,
     body: () => bodyOf(question),
     signal: abort.signal,
+    caller: caller.name,
   })
   await send(answer, result)
 }

@@ -1,6 +1,6 @@
 /** The face of `protocol`: what control, agents and gateways say to each other. Data and validators, no I/O. */
 export { assignmentSchema, endpointSchema, planSchema } from './plan.ts'
-export type { Assignment, Edge, InstanceAssignment, Plan, ResourceAssignment } from './plan.ts'
+export type { Assignment, Edge, InstanceAssignment, Plan, ResourceAssignment, VersionedGrant } from './plan.ts'
 export { phases, statusSchema } from './status.ts'
 export type { AssignmentStatus, DiskState, Phase } from './status.ts'
 export { routeTableSchema } from './routes.ts'

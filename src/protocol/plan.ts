@@ -6,9 +6,14 @@
  */
 import { z } from 'zod'
 import type { Json } from '../base/index.ts'
-import type { Limits, Ready, RetryPolicy } from '../model/index.ts'
+import { type Limits, type Ready, type RetryPolicy, type SecretChange, secretChanges } from '../model/index.ts'
 import type { Endpoint } from '../network/index.ts'
 import type { Grant } from '../provider/index.ts'
+
+/** A credential, and which version of it that is. */
+export interface VersionedGrant extends Grant {
+  readonly version: number
+}
 
 /** One running copy of a service, or one run of a job. */
 export interface InstanceAssignment {
@@ -33,6 +38,8 @@ export interface InstanceAssignment {
   readonly timeoutMs: number | null
   /** Jobs: how a failed attempt is tried again; absent in plans that were written before it was told. */
   readonly retry?: RetryPolicy
+  /** What is done when a secret it uses gets a new version while it runs. */
+  readonly onSecretChange: SecretChange
 }
 
 /** A resource served on this node, which is the home of its domain. */
@@ -46,7 +53,10 @@ export interface ResourceAssignment {
   readonly config: Json
   readonly hostUid: number
   readonly adminPassword: string
-  readonly grants: readonly Grant[]
+  /** Who is let in. A consumer has two while its credential is being changed over. */
+  readonly grants: readonly VersionedGrant[]
+  /** Users that were let in once and are to be no more. */
+  readonly revoked: readonly string[]
   /** Bundle with the files its config refers to (migrations); null when there are none. */
   readonly bundle: string | null
   readonly wanted: boolean
@@ -70,7 +80,7 @@ export interface Edge {
   /** Id of the resource's assignment; null towards a service. */
   readonly resource: string | null
   /** The consumer's credential for a resource; null towards a service. */
-  readonly grant: Grant | null
+  readonly grant: VersionedGrant | null
   /** Where it leads now; for targets on the same node the agent knows better. Empty: not ready. */
   readonly targets: readonly { readonly id: string; readonly endpoint: Endpoint }[]
 }
@@ -87,7 +97,13 @@ const endpoint: z.ZodType<Endpoint> = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('unix'), path: z.string() }),
 ])
 
-const grant: z.ZodType<Grant> = z.object({ consumer: z.string(), user: z.string(), password: z.string() })
+const grant: z.ZodType<VersionedGrant> = z.object({
+  consumer: z.string(),
+  user: z.string(),
+  password: z.string(),
+  // Plans of an earlier release do not say it; there was one version then.
+  version: z.int().default(1),
+})
 
 const edge: z.ZodType<Edge> = z.object({
   as: z.string(),
@@ -125,6 +141,7 @@ const instance = z.object({
   wanted: z.boolean(),
   timeoutMs: timeoutMs.nullable(),
   retry: z.object({ attempts: z.int().positive(), pauseMs: z.int().positive() }).exactOptional(),
+  onSecretChange: z.enum(secretChanges).default('restart'),
 })
 
 const resource = z.object({
@@ -137,6 +154,7 @@ const resource = z.object({
   hostUid: z.int(),
   adminPassword: z.string(),
   grants: z.array(grant),
+  revoked: z.array(z.string()).default([]),
   bundle: z.string().nullable(),
   wanted: z.boolean(),
   dataBytes: z.int().positive().exactOptional(),

@@ -37,8 +37,11 @@ export interface AssignmentStatus {
   readonly memoryBytes: number | null
   /** Of a job that has ended, when its last attempt ended by itself. */
   readonly exitCode?: number
-  /** Of a resource: who has been let in. */
-  readonly consumers?: readonly string[]
+  /**
+   * The credentials in force, as `name@version`: of a resource who is let in, by consumer; of an instance what it was handed,
+   * by the part that the credential is for. Left out by nodes of an earlier release.
+   */
+  readonly credentials?: readonly string[]
 }
 
 /** The disk that a node keeps everything on. low: said to people. critical: nothing new is taken on. */
@@ -64,5 +67,5 @@ export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
   pid: z.int().nullable(),
   memoryBytes: z.number().nullable(),
   exitCode: z.int().exactOptional(),
-  consumers: z.array(z.string()).exactOptional(),
+  credentials: z.array(z.string()).exactOptional(),
 })

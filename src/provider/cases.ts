@@ -161,6 +161,33 @@ export const cases: Record<ProviderCase, { readonly title: string; readonly body
       await assert.rejects(async () => await connect(world, await resource.bind(old)))
     },
   },
+  'two-logins': {
+    title: 'two logins of one consumer hold side by side; taking one out is not felt by the other',
+    async body(world) {
+      await using resource = await world.resource()
+      await resource.start()
+      const [old, fresh] = [resource.grantFor('web'), resource.grantFor('web')].map((grant, index) =>
+        index === 0 ? grant : { ...grant, user: `${grant.user}_b` },
+      )
+      assert.ok(old !== undefined && fresh !== undefined)
+      await using before = await enter(world, resource, old)
+      await before.write(-1)
+      await using after = await enter(world, resource, fresh)
+      await before.write(-2)
+      const writing = keepWriting(after)
+      await waitFor('20 items to be written', () => writing.acknowledged() >= 20)
+      await world.provider.revoke(resource.context, old.user)
+      const revokedAt = writing.acknowledged()
+      await waitFor('20 items after it', () => writing.acknowledged() >= revokedAt + 20)
+      await writing.stop()
+      await assert.rejects(before.write(-3))
+      await assert.rejects(async () => await connect(world, await resource.bind(old)))
+      assert.deepEqual(await after.items(), [-2, -1, ...numbersTo(writing.acknowledged())])
+      // And back again: the names alternate.
+      await using again = await enter(world, resource, old)
+      assert.equal((await again.items()).length, writing.acknowledged() + 2)
+    },
+  },
   revoke: {
     title: 'revoking ends the connections and refuses new ones; the data stays',
     async body(world) {

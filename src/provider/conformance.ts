@@ -62,6 +62,7 @@ export type ProviderCase =
   | 'consumer'
   | 'isolation'
   | 'new-password'
+  | 'two-logins'
   | 'revoke'
   | 'crash'
   | 'checkpoint'

@@ -16,6 +16,7 @@ const rows: readonly (readonly [keyof Omit<SandboxCapabilities, 'weaker'>, strin
   ['freeze', 'freeze and thaw'],
   ['syscallFilter', 'system call filter'],
   ['exec', 'another program inside'],
+  ['outputFilter', 'texts kept out of the output'],
   ['survivesSupervisor', 'outlives its supervisor'],
 ]
 
@@ -73,6 +74,8 @@ export function refuseBeyond(name: string, capabilities: SandboxCapabilities, sp
   if (missing(capabilities.syscallFilter, spec.syscalls !== 'none')) {
     refuse(`the system call filter '${spec.syscalls}'`, "Ask for 'none', or use the bubblewrap driver.")
   }
+  if (missing(capabilities.outputFilter, spec.filterFile !== undefined))
+    refuse('an output without the texts of a file', 'Install perl, or take them out when the output is read.')
   if (missing(capabilities.ownNetwork, spec.network !== null))
     refuse('a network of its own', 'Pass null as its network.')
   if (capabilities.isolation === 'refused') {

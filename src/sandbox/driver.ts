@@ -75,6 +75,11 @@ export interface SandboxSpec {
   readonly recordDir: string
   /** Most bytes of output kept on disk; older output is dropped. */
   readonly outputBytesMax: number
+  /**
+   * A file of texts that are taken out of the output before it is kept, one a line in hexadecimal (`filterFile`). It may be
+   * replaced while the program runs. It holds secrets: it belongs into memory, not on a disk.
+   */
+  readonly filterFile?: string
 }
 
 /** How a program ended, in a form to branch on and a sentence to read. */
@@ -169,6 +174,7 @@ export interface SandboxCapabilities {
   readonly syscallFilter: Support
   /** Whether another program can be run inside one that runs. */
   readonly exec: Support
+  readonly outputFilter: Support
   /** Whether the program, its output and its exit survive the supervisor. */
   readonly survivesSupervisor: Support
   /** For each thing that is weaker than it could be: one line saying what, and how to mend it. */

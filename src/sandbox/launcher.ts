@@ -55,12 +55,22 @@ export interface LauncherParts {
   readonly recordDir: string
   /** Command line of the logger. */
   readonly logger: readonly string[]
+  /** Command line of what the output passes before it is logged; null when it passes nothing. */
+  readonly filter: readonly string[] | null
   /** Shell text that starts the program, given in `"$@"`, and keeps its exit. */
   readonly last: string
 }
 
 /** The launcher, run as `sh -c LAUNCHER sh PROGRAM ARGS`. */
-export function launcherScript({ mkfifo, recordDir, logger, last }: LauncherParts): string {
+export function launcherScript({ mkfifo, recordDir, logger, filter, last }: LauncherParts): string {
+  const words = (argv: readonly string[]): string => argv.map(quote).join(' ')
+  const closed = '3>&- 4>&- 5<&-'
+  const log = `TZ=UTC ${words(logger)}`
+  // The process id that the shell tells of a pipeline is that of its last command.
+  const keep =
+    filter === null
+      ? `${log} <&5 >/dev/null 2>&1 ${closed} &`
+      : `${words(filter)} <&5 2>/dev/null ${closed} | ${log} >/dev/null 2>&1 ${closed} &`
   const pipe = quote(`${recordDir}/output.pipe`)
   return [
     'umask 022',
@@ -69,7 +79,7 @@ export function launcherScript({ mkfifo, recordDir, logger, last }: LauncherPart
     // Opening one end of a pipe waits for the other. Held open both ways for a moment it waits for nobody, so that the
     // logger comes up while the sandbox is made.
     `exec 1<>${pipe} 5<${pipe} 1>${pipe} 2>&1`,
-    `TZ=UTC ${logger.map(quote).join(' ')} <&5 >/dev/null 2>&1 3>&- 4>&- 5<&- &`,
+    keep,
     `echo $! >${quote(`${recordDir}/logger.pid`)}`,
     'exec 5<&-',
     last,

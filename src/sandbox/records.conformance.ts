@@ -1,8 +1,9 @@
 /** Conformance cases about records: surviving the supervisor, adoption, refusals. */
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { assertBeats, assertStandsStill, beating, mountOf, pause, until, within } from './bench.conformance.ts'
 import type { ConformanceCase } from './bench.conformance.ts'
+import { filterFile as filterTexts } from './filter.ts'
 
 /** What outlives a supervisor, and what is refused. */
 export const recordCases: readonly ConformanceCase[] = [
@@ -25,6 +26,46 @@ export const recordCases: readonly ConformanceCase[] = [
       const exit = await within(adopted.exited, 'the end')
       assert.deepEqual([exit.cause, exit.code], ['code', 7])
       assert.deepEqual(await followed, ['before', 'gap', 'after'])
+    },
+  ],
+  [
+    'texts of a file are kept out of the output on the disk, without a supervisor and when the file is replaced, or it is refused',
+    async (bench) => {
+      const place = bench.shared()
+      const filterFile = `${place.host}/texts`
+      const put = (...texts: readonly string[]): void => {
+        writeFileSync(`${filterFile}.new`, filterTexts(texts.map((text) => Buffer.from(text))))
+        renameSync(`${filterFile}.new`, filterFile)
+      }
+      put('hunter2hunter2')
+      const script = [
+        'printf "a hunter2hun"; sleep 0.3; echo "ter2 b hunter2hunter2"',
+        `while ! [ -e ${place.inside}/go ]; do sleep 0.02; done; echo c second-value d`,
+        `while ! [ -e ${place.inside}/end ]; do sleep 0.02; done; printf "e second-value"; exit 4`,
+      ].join('; ')
+      const spec = bench.spec(script, { mounts: mountOf(place), filterFile })
+      if (bench.driver.capabilities.outputFilter === 'refused') {
+        await assert.rejects(bench.driver.start(spec), { code: 'sandbox.refused' })
+        return
+      }
+      const supervisor = await bench.supervise(spec)
+      await supervisor.end()
+      await until('the first line', async () => (await bench.lines(spec.recordDir)).length === 1)
+      put('hunter2hunter2', 'second-value')
+      writeFileSync(`${place.host}/go`, '')
+      await until('the second line', async () => (await bench.lines(spec.recordDir)).length === 2)
+      const adopted = await bench.adopt(spec.recordDir)
+      writeFileSync(`${place.host}/end`, '')
+      assert.equal((await within(adopted.exited, 'the end')).code, 4)
+      assert.deepEqual(await bench.lines(spec.recordDir, { follow: true }), [
+        'a [secret] b [secret]',
+        'c [secret] d',
+        'e [secret]',
+      ])
+      const kept = readdirSync(`${spec.recordDir}/output`).map((name) =>
+        readFileSync(`${spec.recordDir}/output/${name}`, 'utf8'),
+      )
+      assert.doesNotMatch(kept.join(''), /hunter2|second-value/)
     },
   ],
   [

@@ -64,6 +64,7 @@ const weak: SandboxCapabilities = {
   freeze: 'emulated',
   syscallFilter: 'refused',
   exec: 'refused',
+  outputFilter: 'refused',
   survivesSupervisor: 'native',
   weaker: ['no limits'],
 }

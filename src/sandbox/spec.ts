@@ -85,6 +85,7 @@ function pathProblemOf(spec: SandboxSpec): string | null {
   const paths = [
     spec.cwd,
     spec.recordDir,
+    ...(spec.filterFile === undefined ? [] : [spec.filterFile]),
     ...spec.mounts.flatMap((mount) => [mount.source, mount.target]),
     ...spec.files.map((file) => file.path),
   ]
@@ -96,7 +97,9 @@ function pathProblemOf(spec: SandboxSpec): string | null {
   if (spec.files.length > specLimits.filesMax) return `more than ${specLimits.filesMax} inline files`
   for (const { source, target } of spec.mounts) {
     if (reservedTargets.includes(target)) return `nothing can be mounted at ${target}`
-    if (source === '/' || forbiddenSources.some((root) => isWithin(source, root)))
+    // Shared memory is a file system like others.
+    const inShared = source.startsWith('/dev/shm/')
+    if (source === '/' || (!inShared && forbiddenSources.some((root) => isWithin(source, root))))
       return `${source} is never handed into a sandbox`
   }
   for (const file of spec.files) {

@@ -5,10 +5,8 @@
  * Invariant: the value is in no environment variable and in no directory of the app's data; it is handed over once, as
  * the file of a binding.
  */
-import { SteadError } from '../base/index.ts'
 import type { Provider } from '../provider/index.ts'
-
-const valueBytesMax = 65_536
+import { checkValue } from './vault.ts'
 
 /** Makes the provider for resources of type `secret`. The value is the grant's `password`. */
 export function secretProvider(): Provider {
@@ -23,15 +21,8 @@ export function secretProvider(): Provider {
     grant: nothing,
     revoke: nothing,
     bind(resource, grant) {
-      const bytes = Buffer.byteLength(grant.password)
-      if (bytes > 0 && bytes <= valueBytesMax) {
-        return { env: {}, files: [{ name: resource.name, content: grant.password }] }
-      }
-      throw new SteadError({
-        code: 'secrets.bad-value',
-        message: `secret ${resource.name} of ${resource.app} has ${bytes} bytes; it can have 1 to ${valueBytesMax}`,
-        hint: bytes === 0 ? 'Set its value.' : 'Keep large things in a file of the app or in a database.',
-      })
+      checkValue(resource, Buffer.from(grant.password))
+      return { env: {}, files: [{ name: resource.name, content: grant.password }] }
     },
     quiesce: () => Promise.resolve({ [Symbol.asyncDispose]: nothing }),
     recover: nothing,

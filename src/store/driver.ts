@@ -47,6 +47,7 @@ export interface StoreDriver {
   transact(commit: Commit): Promise<TransactionResult>
   acquireLease(name: string, holder: string, ttlMs: number): Promise<Lease | null>
   releaseLease(name: string, epoch: number): Promise<void>
+  scrub(): Promise<void>
   /** Waits for what was accepted, then lets go of everything. Called once. */
   close(): Promise<void>
 }
@@ -124,6 +125,7 @@ export function storeOn(driver: StoreDriver, hints: Hints): Store {
       limits.checkNumber('epoch', epoch, 0, Number.MAX_SAFE_INTEGER)
       return open().releaseLease(name, epoch)
     },
+    scrub: async () => open().scrub(),
     close,
     [Symbol.asyncDispose]: close,
   }

@@ -177,6 +177,18 @@ export const recordCases: readonly StoreCase[] = [
     },
   },
   {
+    name: 'scrubbing changes nothing that can be read',
+    async run(place) {
+      await using store = await place.open()
+      await apply(store, put('a', 'first'), put('b', 1))
+      await apply(store, put('a', 'second'), { kind: 'delete', key: 'b' })
+      const before = [await store.list(''), await store.listSince('', 0)]
+      await store.scrub()
+      assert.deepEqual([await store.list(''), await store.listSince('', 0)], before)
+      assert.equal(await store.putIf('c', 1, 0), 3)
+    },
+  },
+  {
     name: 'closing waits for what is under way, and then everything is refused',
     async run(place) {
       const store = await place.open()

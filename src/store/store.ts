@@ -125,6 +125,11 @@ export interface Store extends AsyncDisposable {
   acquireLease(name: string, holder: string, ttlMs: number): Promise<Lease | null>
   /** Gives the lease back; nothing happens when `epoch` is no longer current. */
   releaseLease(name: string, epoch: number): Promise<void>
+  /**
+   * Takes off the disk, as far as the driver can, what earlier values have left there after they were replaced or deleted:
+   * for what should not have been stored. Copies of the files, and what a database server keeps elsewhere, are not reached.
+   */
+  scrub(): Promise<void>
   /** Waits for what is under way, then closes; afterwards everything throws `store.closed`. Closing twice is fine. */
   close(): Promise<void>
 }

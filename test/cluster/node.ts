@@ -16,6 +16,7 @@ import { parseGraph } from '../../src/model/index.ts'
 import { chooseNetworkDriver } from '../../src/network/index.ts'
 import { type Downward, type Upward, upwardSchema } from '../../src/protocol/index.ts'
 import { bubblewrapDriver, detectLimitGroups, processDriver, type SandboxDriver } from '../../src/sandbox/index.ts'
+import { keyFile } from '../../src/secrets/index.ts'
 import { openSqliteStore } from '../../src/store/index.ts'
 import { listenForPeers } from '../../src/transport/index.ts'
 import { ledgerPort, ledgerProvider } from './ledger.ts'
@@ -75,6 +76,7 @@ async function runAgent(stack: AsyncDisposableStack): Promise<Answer> {
         importBundle: (bytes) => bundles.import(bytes),
         program: (bundle, run) => programOf({ bundles, sandbox }, bundle, run),
         advertise,
+        keys: keyFile(join(dir, 'node.key')),
         onNotice,
       },
       { kind: 'tls', host, port, identity: name, key },
@@ -105,7 +107,18 @@ async function runControl(stack: AsyncDisposableStack): Promise<Answer> {
     say({ fatal: messageOf(error) })
     process.exit(1)
   }
-  const options = { store, clock, random, types, holder: name, onFatal, readBundle }
+  const vaultKeys = keyFile(join(dir, 'vault.key'))
+  const options = {
+    store,
+    clock,
+    random,
+    types,
+    holder: name,
+    onFatal,
+    readBundle,
+    keys: vaultKeys,
+    onSecretRead: () => {},
+  }
   const control = stack.use(await takeOver(() => startControl(options)))
   const keyOf = (identity: string): Uint8Array | null => {
     const key = keys[identity]

@@ -62,15 +62,25 @@ async function downOnDaemon(
   return wanted || deleteData ? exitCodes.ok : exitCodes.notRunning
 }
 
+/** What keeps a platform from starting and does not matter when everything is deleted anyway. */
+const unreadable: readonly string[] = [
+  'cli.damaged-state',
+  'agent.corrupt-plan',
+  'secrets.no-key',
+  'secrets.wrong-key',
+  'secrets.key-exposed',
+  'secrets.bad-key-file',
+]
+
 /** Ends what a dead platform left running, and deletes the data if asked. Answers whether anything ran. */
 async function endWhatIsLeft(home: Home, deleteData: boolean, steps: Steps): Promise<boolean> {
   prepareHome(home)
   const machine = await lookAtMachine(home)
   const platform = await startToStop(home, machine, steps).catch((error: unknown) => {
-    const damaged = isSteadError(error) && ['cli.damaged-state', 'agent.corrupt-plan'].includes(error.code)
+    const damaged = isSteadError(error) && unreadable.includes(error.code)
     if (!deleteData || !damaged) throw error
-    for (const path of [home.storePath, `${home.storePath}-wal`, join(home.agentDir, 'plan.json')])
-      rmSync(path, { force: true })
+    for (const path of [home.storePath, `${home.storePath}-wal`, join(home.agentDir, 'plan.json'), home.keysDir])
+      rmSync(path, { recursive: true, force: true })
     return startToStop(home, machine, steps)
   })
   const left = platform.apps().filter((app) => platform.view(app)?.app.wanted === true)
@@ -81,7 +91,8 @@ async function endWhatIsLeft(home: Home, deleteData: boolean, steps: Steps): Pro
       const domains = join(home.agentDir, 'domains')
       for (const app of existsSync(domains) ? readdirSync(domains) : [])
         await machine.domain.destroy(join(domains, app))
-      for (const directory of [home.appDir, home.runDir]) rmSync(directory, { recursive: true, force: true })
+      for (const directory of [home.appDir, home.runDir, home.keysDir])
+        rmSync(directory, { recursive: true, force: true })
     })
   }
   return left.length > 0

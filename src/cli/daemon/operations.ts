@@ -24,6 +24,7 @@ export function daemonOperations({ home, control, port, machine }: DaemonOptions
     port,
     view: (app: string) => control.view(app),
     logs: control.logs.bind(control),
+    secrets: control.secrets,
     onChange: (run: () => void) => control.onChange(run),
     operate: control.operate.bind(control),
     open: control.open.bind(control),

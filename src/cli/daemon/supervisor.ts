@@ -8,7 +8,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { isSteadError } from '../../base/index.ts'
+import { messageOf, SteadError } from '../../base/index.ts'
 import { openLibc } from '../../network/index.ts'
 import { daemonHome, prepareHome } from '../home.ts'
 import { version } from '../version.ts'
@@ -49,10 +49,10 @@ export async function supervise({ host, port, onNotice }: SuperviseOptions): Pro
   const onStop = (): void => end.resolve('stopped')
   process.on('SIGTERM', onStop).on('SIGINT', onStop)
   process.on('SIGHUP', () => end.resolve('renewed')).on('SIGUSR2', () => end.resolve('replaced'))
+  const fd = openDoor(host, port)
   // One that is there leaves its processes to us.
   await takeOver(path, graceMs, 'SIGUSR2')
   claim(path, version)
-  const fd = openDoor(host, port, onNotice)
   const stop = new AbortController()
   const children = new Map<Role, ChildProcess>()
   const start = (role: Role): ChildProcess => {
@@ -90,17 +90,23 @@ export async function supervise({ host, port, onNotice }: SuperviseOptions): Pro
   return how
 }
 
-/** The socket of the way in, which outlives gateways; null where this machine cannot give it away, and the gateway listens itself. */
-function openDoor(host: string, port: number, onNotice: (text: string) => void): number | null {
+/**
+ * The socket of the way in, which outlives gateways; null where this machine cannot give it away, and the gateway listens
+ * itself. Throws `cli.port-refused`.
+ */
+function openDoor(host: string, port: number): number | null {
   const libc = openLibc()
   if ('reason' in libc) return null
   try {
     return libc.listeningSocket(host, port)
-  } catch (error) {
-    if (!isSteadError(error)) throw error
-    // The gateway will say who has the port.
-    onNotice(error.message)
-    return null
+  } catch (cause) {
+    throw new SteadError({
+      code: 'cli.port-refused',
+      message: `the way in cannot be opened at ${host}: ${messageOf(cause)}`,
+      hint: `When another program has port ${port}, stop it or choose another with --port: ss -ltnp "sport = ${port}" shows it.`,
+      retry: 'later',
+      cause,
+    })
   }
 }
 

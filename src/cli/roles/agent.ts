@@ -2,6 +2,7 @@
 import { type Agent, startAgent } from '../../agent/index.ts'
 import { systemClock as clock, systemRandom as random } from '../../base/index.ts'
 import { dataBytesDefault } from '../../model/index.ts'
+import { keyFile } from '../../secrets/index.ts'
 import type { Home } from '../home.ts'
 import { type Machine, programOf } from '../machine.ts'
 import { controlAddress, localNode } from './local.ts'
@@ -21,6 +22,7 @@ export function startAgentRole(home: Home, machine: Machine, onNotice: (text: st
       importBundle: (bytes) => machine.bundles.import(bytes),
       program: (bundle, run) => programOf(machine, bundle, run),
       advertise: null,
+      keys: keyFile(home.nodeKeyPath),
       onNotice,
     },
     controlAddress(home),

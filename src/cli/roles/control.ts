@@ -5,9 +5,11 @@ import { isSteadError, messageOf, SteadError, systemClock as clock, systemRandom
 import { type Control, type ResourceType, startControl } from '../../control/index.ts'
 import { type Downward, type Upward, upwardSchema } from '../../protocol/index.ts'
 import type { Provider } from '../../provider/index.ts'
+import { keyFile } from '../../secrets/index.ts'
 import { openSqliteStore, type Store } from '../../store/index.ts'
 import { listenForPeers } from '../../transport/index.ts'
 import type { Home } from '../home.ts'
+import { secretLog } from '../secret-log.ts'
 import { controlAddress, localNode } from './local.ts'
 
 export interface ControlRole extends AsyncDisposable {
@@ -27,7 +29,9 @@ export async function startControlRole(
     return { type, port, credential: port === null ? 'shared' : 'own' }
   })
   const readBundle = (digest: string): AsyncIterable<Uint8Array> => bundles.export(digest)
-  const control = stack.use(await startControl({ store, clock, random, types, holder: localNode, onFatal, readBundle }))
+  const keys = keyFile(home.vaultKeyPath)
+  const options = { store, clock, random, types, holder: localNode, onFatal, readBundle, keys }
+  const control = stack.use(await startControl({ ...options, onSecretRead: secretLog(home.secretLogPath) }))
   const listening = { clock, schema: upwardSchema, keyOf: () => null }
   stack.use(
     await listenForPeers<Downward, Upward>(controlAddress(home), listening, (channel) => control.accept(channel)),

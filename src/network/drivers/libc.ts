@@ -5,6 +5,7 @@
  * back fails the process ends at once, because everything it opened afterwards would be in the wrong network.
  */
 import { closeSync, fstatSync, openSync } from 'node:fs'
+import { getSystemErrorMessage } from 'node:util'
 import { SteadError, systemCodeOf } from '../../base/index.ts'
 
 const CLONE_NEWNET = 0x40000000
@@ -61,7 +62,7 @@ export function openLibc(): Libc | { readonly reason: string } {
     const errno = ffi.getInt32(c.__errno_location())
     throw new SteadError({
       code: 'network.system-call',
-      message: `${what} failed with errno ${errno}`,
+      message: `${what} failed: ${getSystemErrorMessage(-errno)}`,
       hint: 'The machine may forbid network namespaces: see `stead doctor`.',
       cause: errno,
     })

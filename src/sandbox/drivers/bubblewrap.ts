@@ -35,7 +35,7 @@ import { adoptSandbox, outputOf, removeRecords } from './found.ts'
 import { launch } from './launch.ts'
 import { dropArchives } from './output-files.ts'
 import { isAlive, processes, signalProcess, treeOf } from './processes.ts'
-import { findLogger, findProgram, needProgram } from './programs.ts'
+import { findLogger, findProgram, needProgram, withoutPerl } from './programs.ts'
 import type { Logger } from './programs.ts'
 import { readIfThere } from './records.ts'
 import { RunningSandbox } from './running.ts'
@@ -67,6 +67,7 @@ class BubblewrapDriver implements SandboxDriver {
   readonly #groups: LimitGroups | null
   readonly #logger: Logger
   readonly #mkfifo: string
+  readonly #perl: string | null = findProgram('perl')
   readonly #bwrap: string
   /** Null where no program can be run inside one that runs. */
   readonly #nsenter: string | null
@@ -84,7 +85,7 @@ class BubblewrapDriver implements SandboxDriver {
     this.#nsenter = this.#setpriv === null || !canMakeTerminals() ? null : findProgram('nsenter')
     this.#host = lookAtHost()
     probe(this.#bwrap)
-    this.capabilities = capabilitiesWith(groups, logger, this.#setpriv !== null, this.#nsenter !== null)
+    this.capabilities = capabilitiesWith(groups, logger, this.#setpriv !== null, this.#perl, this.#nsenter !== null)
   }
 
   async start(spec: SandboxSpec): Promise<Sandbox> {
@@ -106,6 +107,7 @@ class BubblewrapDriver implements SandboxDriver {
       clock: this.#clock,
       mkfifo: this.#mkfifo,
       logger: this.#logger,
+      perl: this.#perl,
       groups: this.#groups,
       groupLimits: { ...spec.limits, pidsMax: pidsMax === null ? null : pidsMax + keeperProcesses },
       last: this.#lastOf(spec),
@@ -250,6 +252,7 @@ function capabilitiesWith(
   groups: LimitGroups | null,
   logger: Logger,
   ownUser: boolean,
+  perl: string | null,
   exec: boolean,
 ): SandboxCapabilities {
   const held = (can: boolean | undefined): 'native' | 'refused' => (can === true ? 'native' : 'refused')
@@ -263,6 +266,7 @@ function capabilitiesWith(
     freeze: groups?.holds.freeze === true ? 'native' : 'emulated',
     syscallFilter: thisArchitecture() === null ? 'refused' : 'native',
     exec: exec ? 'native' : 'refused',
+    outputFilter: perl === null ? 'refused' : 'native',
     survivesSupervisor: 'native',
     weaker: [
       ...(ownUser
@@ -271,6 +275,7 @@ function capabilitiesWith(
       ...(groups === null
         ? ['no limit groups: memory, CPU and processes are not limited, and freezing is SIGSTOP: run as root']
         : []),
+      ...(perl === null ? [withoutPerl] : []),
       ...logger.weaker,
     ],
   }

@@ -12,6 +12,7 @@ import { SteadError, UndoStack, messageOf } from '../../base/index.ts'
 import type { Clock } from '../../base/index.ts'
 import type { GroupLimits, LimitGroup, LimitGroups } from '../cgroup.ts'
 import type { SandboxSpec } from '../driver.ts'
+import { filterProgram } from '../filter.ts'
 import { descriptors, launcherScript } from '../launcher.ts'
 import type { Processes, SandboxRecord } from '../record.ts'
 import { readOutput } from './output-files.ts'
@@ -30,6 +31,8 @@ export interface LaunchPlan {
   readonly clock: Clock
   readonly mkfifo: string
   readonly logger: Logger
+  /** Absolute, of perl, which filters output; null where there is none, and then no spec asks for it. */
+  readonly perl: string | null
   readonly groups: LimitGroups | null
   /** Limits of the group: those of the spec, and room for the processes of the driver. */
   readonly groupLimits: GroupLimits
@@ -143,6 +146,8 @@ function spawnLauncher(plan: LaunchPlan): Spawned {
     mkfifo: plan.mkfifo,
     recordDir: spec.recordDir,
     logger: plan.logger.command(`${spec.recordDir}/output`, spec.outputBytesMax),
+    filter:
+      plan.perl === null || spec.filterFile === undefined ? null : [plan.perl, '-e', filterProgram, spec.filterFile],
     last: plan.last,
   })
   const status = openSync(`${spec.recordDir}/status`, 'a', 0o600)

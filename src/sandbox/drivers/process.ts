@@ -20,7 +20,7 @@ import { launch } from './launch.ts'
 import { dropArchives } from './output-files.ts'
 import { isAlive, processes, signalProcess, treeOf } from './processes.ts'
 import type { ProcessInfo } from './processes.ts'
-import { findLogger, findProgram, needProgram } from './programs.ts'
+import { findLogger, findProgram, needProgram, withoutPerl } from './programs.ts'
 import type { Logger } from './programs.ts'
 import { readIfThere } from './records.ts'
 import { RunningSandbox } from './running.ts'
@@ -52,6 +52,7 @@ class ProcessDriver implements SandboxDriver {
   readonly #groups: LimitGroups | null
   readonly #logger: Logger
   readonly #mkfifo: string
+  readonly #perl: string | null = findProgram('perl')
   readonly #mv: string
   readonly #newSession: readonly string[]
 
@@ -71,7 +72,7 @@ class ProcessDriver implements SandboxDriver {
             'POSIX::setsid(); exec @ARGV or exit 127',
           ]
         : [setsid]
-    this.capabilities = capabilitiesWith(groups, logger)
+    this.capabilities = capabilitiesWith(groups, logger, this.#perl)
   }
 
   async start(spec: SandboxSpec): Promise<Sandbox> {
@@ -87,6 +88,7 @@ class ProcessDriver implements SandboxDriver {
       clock: this.#clock,
       mkfifo: this.#mkfifo,
       logger: this.#logger,
+      perl: this.#perl,
       groups: this.#groups,
       groupLimits: { ...spec.limits, pidsMax: pidsMax === null ? null : pidsMax + keeperProcesses },
       last: keepExitScript(this.#newSession, exitFile, this.#mv),
@@ -179,7 +181,7 @@ function layFiles(spec: SandboxSpec): void {
   }
 }
 
-function capabilitiesWith(groups: LimitGroups | null, logger: Logger): SandboxCapabilities {
+function capabilitiesWith(groups: LimitGroups | null, logger: Logger, perl: string | null): SandboxCapabilities {
   const held = (can: boolean | undefined): 'native' | 'refused' => (can === true ? 'native' : 'refused')
   return {
     isolation: 'refused',
@@ -191,6 +193,7 @@ function capabilitiesWith(groups: LimitGroups | null, logger: Logger): SandboxCa
     freeze: groups?.holds.freeze === true ? 'native' : 'emulated',
     syscallFilter: 'refused',
     exec: 'refused',
+    outputFilter: perl === null ? 'refused' : 'native',
     survivesSupervisor: 'native',
     weaker: [
       'programs see and may touch whatever their user can: install bubblewrap on Linux (apt-get install bubblewrap)',
@@ -201,6 +204,7 @@ function capabilitiesWith(groups: LimitGroups | null, logger: Logger): SandboxCa
             'no limit groups: memory, CPU and processes are not limited, freezing is SIGSTOP, and a program that leaves its session and clears its environment outlives its sandbox: run as root on Linux',
           ]
         : []),
+      ...(perl === null ? [withoutPerl] : []),
       ...logger.weaker,
     ],
   }

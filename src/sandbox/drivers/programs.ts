@@ -30,6 +30,10 @@ export function needProgram(name: string, install: string): string {
   })
 }
 
+/** What is weaker on a machine without Perl. */
+export const withoutPerl =
+  'output is kept with the secrets in it, which are taken out only when it is read: install perl (apt-get install perl)'
+
 /** What writes the output of sandboxes. */
 export interface Logger {
   /** Its command line for an output directory. */

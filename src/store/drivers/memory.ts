@@ -101,6 +101,7 @@ export function openMemoryStore(options: MemoryStoreOptions = {}): Store {
     async releaseLease(name, epoch) {
       if (held(name)?.epoch === epoch) leases.delete(name)
     },
+    async scrub() {},
     async close() {
       records.clear()
       leases.clear()

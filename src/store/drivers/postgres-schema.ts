@@ -23,6 +23,7 @@ export interface Statements {
   readonly findHorizon: string
   readonly forgetDeletions: string
   readonly saveHead: string
+  readonly scrub: string
   readonly get: string
   readonly list: string
   readonly listSince: string
@@ -68,6 +69,7 @@ export function statements(schema: string): Statements {
     saveHead: `
       WITH saved AS (UPDATE ${head} SET revision = $1, horizon = $2, tombstones = $3, epoch = $4)
       SELECT pg_notify('${channelOf(schema)}', $5)`,
+    scrub: `VACUUM (FULL) ${records}`,
     get: `SELECT key, value AS text, revision FROM ${records} WHERE key = $1 AND value IS NOT NULL`,
     // One statement is one snapshot: the rows and the revision they are of. Too much is counted and not sent.
     list: `

@@ -117,6 +117,12 @@ class PostgresDriver implements StoreDriver {
     return this.#queue.submit({ keys: [], leases: [name] }, 0, (draft) => draft.releaseLease(name, epoch))
   }
 
+  /** Writes the table anew, without what was replaced. */
+  async scrub(): Promise<void> {
+    await this.#queue.idle()
+    await this.#read(this.#sql.scrub, [])
+  }
+
   async close(): Promise<void> {
     await this.#queue.idle()
     await this.#listener.close()

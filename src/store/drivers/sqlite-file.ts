@@ -73,7 +73,9 @@ function refuseForeign(db: DatabaseSync, path: string): void {
 }
 
 function makeDurable(db: DatabaseSync, path: string): void {
-  db.exec('PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 67108864')
+  db.exec(
+    'PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 67108864; PRAGMA secure_delete = ON',
+  )
   const mode = db.prepare('PRAGMA journal_mode = WAL').get()?.journal_mode
   const synchronous = numberIn(db, 'PRAGMA synchronous')
   if (mode === 'wal' && synchronous === 2) return

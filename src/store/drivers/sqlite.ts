@@ -60,7 +60,11 @@ class SqliteDriver implements StoreDriver {
   }
 
   async get(key: string): Promise<Row | null> {
-    return this.#reading(() => this.#rows('WHERE key = ? AND value IS NOT NULL', key).next().value ?? null)
+    return this.#reading(() => {
+      // Taken apart, not stepped: a statement that is left in its middle would hold back the emptying of the log.
+      const [row] = this.#rows('WHERE key = ? AND value IS NOT NULL', key)
+      return row ?? null
+    })
   }
 
   async list(prefix: string): Promise<{ readonly rows: readonly Row[]; readonly revision: number }> {
@@ -90,6 +94,12 @@ class SqliteDriver implements StoreDriver {
 
   releaseLease(name: string, epoch: number): Promise<void> {
     return this.#queue.submit({ keys: [], leases: [name] }, 0, (draft) => draft.releaseLease(name, epoch))
+  }
+
+  /** Freed space is overwritten as it is freed (`secure_delete`); what is left lies in the log, which is emptied here. */
+  async scrub(): Promise<void> {
+    await this.#queue.idle()
+    this.#reading(() => this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)'))
   }
 
   async close(): Promise<void> {
