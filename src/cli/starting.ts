@@ -1,5 +1,6 @@
 /** The start of an app as a person follows it: what will start, each part as it gets ready, and why one does not. */
 import type { AppView } from '../control/index.ts'
+import { isHosted } from '../database/index.ts'
 import type { Graph, Part } from '../model/index.ts'
 import type { Built } from './bundling.ts'
 import { logsOf } from './log-streams.ts'
@@ -24,6 +25,11 @@ export function announce(graph: Graph, machine: Machine, steps: Steps): void {
     ['resources', resources.join(', ')],
   ].flatMap(([kind, list]) => (list === '' ? [] : [`${kind} ${list}`]))
   steps.say(`  ${paint('bold', graph.app, process.stderr)} will start: ${all.join('; ')}`)
+  for (const part of graph.parts) {
+    if (part.kind !== 'resource' || !isHosted(part.config)) continue
+    const what = `${part.name}: hosted elsewhere; it is in no checkpoint, and its data go back with no release`
+    steps.say(`  ${paint('yellow', 'weaker', process.stderr)} ${what}`)
+  }
   for (const line of machine.weaker) steps.say(`  ${paint('yellow', 'weaker', process.stderr)} ${line}`)
 }
 

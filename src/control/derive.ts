@@ -213,7 +213,9 @@ function resourceAssignment(
   const operator = state.credentials.has(partKey(name, consumerName(part.name, operatorConsumer)))
   // The operator is let in once he has asked.
   const consumers = [...consumersOf(app.graph, part.name), ...(operator ? [operatorConsumer] : [])]
-  const admin = state.credentials.get(partKey(name, adminName(part.name)))
+  const hosted = hostedBy(part)
+  // Of what somebody else runs the platform knows the URL, and no more.
+  const admin = state.credentials.get(partKey(name, hosted ?? adminName(part.name)))
   return {
     kind: 'resource',
     id: resourceId(name, part.name),
@@ -259,6 +261,12 @@ function ownGrants(state: ControlState, app: string, part: ResourcePart, consume
     if (valid.length === 1 && current > 1) revoked.push(otherUserOf(consumer, current))
   }
   return { grants, revoked: revoked.toSorted() }
+}
+
+/** The secret by which a resource is reached that somebody else runs; null for all others. */
+export function hostedBy({ config }: Pick<ResourcePart, 'config'>): string | null {
+  const named = typeof config === 'object' && config !== null && 'hosted' in config ? config.hosted : null
+  return typeof named === 'string' ? named : null
 }
 
 /** Names of the parts that use a part, sorted. */

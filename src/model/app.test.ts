@@ -320,3 +320,21 @@ test('values do not change after they are made', () => {
   )
   assert.throws(() => Object.assign(web, { name: 'other' }), TypeError)
 })
+
+test('a database that somebody else runs brings its secret along', () => {
+  const url = secret('db-url', { from: 'operator' })
+  const db = postgres('db', { hosted: url, database: 'shop', migrations: './migrations' })
+  const graph = graphOf({ parts: { web: service('web', { run, use: { db } }) } })
+  assert.deepEqual(
+    graph.parts.map(({ name }) => name),
+    ['db', 'db-url', 'web'],
+  )
+  assert.deepEqual(db.part.config, { hosted: 'db-url', database: 'shop', tls: 'required' })
+  const bad = (options: object, message: RegExp, code = 'model.bad-option'): void =>
+    refuses(() => postgres('db', Object.assign({ hosted: url, database: 'shop' }, options)), code, message)
+  bad({ hosted: 'postgresql://x' }, /hosted must be a secret with the URL/)
+  bad({ hosted: postgres('other') }, /hosted must be a secret with the URL, not postgres 'other'/)
+  bad({ database: '' }, /database must be the name of a database/)
+  bad({ tls: 'maybe' }, /tls must be 'required' or 'off', not 'maybe'/)
+  bad({ memory: '1GB' }, /postgres 'db' has no option 'memory'/, 'model.unknown-option')
+})

@@ -107,6 +107,7 @@ function collect(roots: readonly AnyPart[]): AnyPart[] {
     }
     found.set(value.name, value)
     if ('use' in value) open.push(...Object.values(value.use))
+    else if (value.hosted !== undefined) open.push(value.hosted)
   }
   return [...found.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
 }

@@ -34,6 +34,8 @@ export interface Resource<Type extends string = string> {
   readonly name: string
   readonly type: Type
   readonly part: ResourcePart
+  /** Where somebody else runs it: the secret by which it is reached. */
+  readonly hosted?: Resource<'secret'>
 }
 
 /** What a service or job can be given: any resource, or a service that serves HTTP. */
