@@ -154,7 +154,7 @@ suite('a cluster of two nodes', { skip }, () => {
       await n1.end('SIGKILL')
       assert.deepEqual(own(), [restarted], 'it outlives its agent')
       const plan = readFileSync(join(cluster.stateOf('n1'), 'agent', 'plan.json'), 'utf8')
-      assert.ok(plan.includes(web1.id), 'the plan is on disk')
+      assert.ok(plan.includes('sealed') && !plan.includes(web1.id), 'the plan is on disk, sealed')
       n1 = await cluster.agent('n1')
       await readyOnItsNode(restarted)
       assert.deepEqual(own(), [restarted], 'and is found again')

@@ -85,8 +85,19 @@ export class Workbench implements AsyncDisposable {
 
   /** Runs a command to its end. */
   stead(...args: readonly string[]): Promise<Result> {
+    return this.as({}, ...args)
+  }
+
+  /** Runs a command to its end, with more in its environment. */
+  as(env: NodeJS.ProcessEnv, ...args: readonly string[]): Promise<Result> {
     return new Promise((resolve) => {
-      const options = { env: this.env, cwd: this.appDir, timeout: 120_000, maxBuffer: 64 * 1024 * 1024, ...this.#user }
+      const options = {
+        env: { ...this.env, ...env },
+        cwd: this.appDir,
+        timeout: 120_000,
+        maxBuffer: 64 * 1024 * 1024,
+        ...this.#user,
+      }
       execFile(
         process.execPath,
         ['--disable-warning=ExperimentalWarning', this.#main, ...args],

@@ -40,7 +40,8 @@ const read = '{ allNotes(orderBy: ID_ASC) { nodes { title body } } }'
 async function notes(port: number): Promise<readonly Note[]> {
   const { data, errors } = await graphql(port, read)
   assert.equal(errors, undefined)
-  return (data?.['allNotes'] as { nodes: Note[] }).nodes
+  assert.ok(data !== undefined)
+  return (data['allNotes'] as { nodes: Note[] }).nodes
 }
 
 suite('the example foreign', () => {
@@ -65,7 +66,8 @@ suite('the example foreign', () => {
     for (const note of notesWritten) {
       const { data, errors } = await graphql(port, write, note)
       assert.equal(errors, undefined)
-      const { id: _id, ...kept } = (data?.['createNote'] as { note: Note & { id: string } }).note
+      assert.ok(data !== undefined)
+      const { id: _id, ...kept } = (data['createNote'] as { note: Note & { id: string } }).note
       assert.deepEqual(kept, note)
     }
     assert.deepEqual(await notes(port), notesWritten)

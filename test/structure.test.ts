@@ -26,10 +26,22 @@ const layers: Record<string, readonly string[]> = {
   agent: ['base', 'model', 'artifact', 'sandbox', 'network', 'domain', 'provider', 'secrets', 'protocol', 'transport'],
   gateway: ['base', 'model', 'network', 'protocol', 'transport'],
   operator: ['base', 'model', 'protocol', 'transport'],
+  remote: ['base'],
 }
 
 /** Folders that may touch files, network or processes; elsewhere only under drivers/ and in conformance suites. */
-const rim = ['artifact', 'evaluate', 'transport', 'agent', 'gateway', 'dashboard', 'operator', 'cli', 'network']
+const rim = [
+  'artifact',
+  'evaluate',
+  'transport',
+  'agent',
+  'gateway',
+  'dashboard',
+  'operator',
+  'remote',
+  'cli',
+  'network',
+]
 
 /** Files longer than 500 lines, each with its reason. */
 const longFiles: Record<string, string> = {}

@@ -65,7 +65,7 @@ export class Delivery {
   renew(assignment: InstanceAssignment, sandbox: Sandbox): boolean {
     if (!isLive(assignment)) return false
     if (this.#capabilities.outputFilter !== 'refused')
-      this.#memory.putTexts(assignment.id, patternsOfAll(valuesIn(assignment)))
+      this.#memory.addTexts(assignment.id, patternsOfAll(valuesIn(assignment)))
     const changed = this.#putSecrets(assignment)
     const { onSecretChange } = assignment
     if (changed && onSecretChange !== 'watch' && onSecretChange !== 'restart') sandbox.signal(onSecretChange)

@@ -71,10 +71,18 @@ export class MemoryFiles {
     return join(this.#root, id, 'texts')
   }
 
-  /** Replaces these texts. */
+  /** Makes these the texts. */
   putTexts(id: string, texts: readonly Uint8Array[]): void {
     this.#dirOf(id)
     replace(this.textsPath(id), filterFile(texts), 0o600, null)
+  }
+
+  /** Adds texts to those that are there: what a program once knew it may still print. */
+  addTexts(id: string, texts: readonly Uint8Array[]): void {
+    this.#dirOf(id)
+    const before = existsSync(this.textsPath(id)) ? readFileSync(this.textsPath(id), 'utf8') : ''
+    const lines = new Set([...before.split('\n'), ...filterFile(texts).split('\n')].filter((line) => line !== ''))
+    replace(this.textsPath(id), [...lines, ''].join('\n'), 0o600, null)
   }
 
   /** The directory of an instance's secrets; its user's. */

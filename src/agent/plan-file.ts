@@ -36,7 +36,9 @@ export function writePlan(path: string, plan: Plan, box: Box): void {
   const fresh = `${path}.new`
   const fd = openSync(fresh, 'w', 0o600)
   try {
-    writeSync(fd, JSON.stringify({ format, sealed: box.seal(what, JSON.stringify(plan)) }))
+    const { epoch, revision } = plan
+    // Epoch and revision are there to be looked at; what counts is what is sealed.
+    writeSync(fd, JSON.stringify({ format, epoch, revision, sealed: box.seal(what, JSON.stringify(plan)) }))
     fsyncSync(fd)
   } finally {
     closeSync(fd)

@@ -10,8 +10,8 @@ import { posix } from 'node:path'
 import { SteadError, systemCodeOf } from '../base/index.ts'
 import type { Clock } from '../base/index.ts'
 import type { Assembler } from './assemble.ts'
-import type { BundleLimits, BundleManifest, Digest, Runtime } from './bundle.ts'
-import { digestOf, encodeManifest } from './manifest.ts'
+import type { BundleFile, BundleLimits, BundleManifest, Digest, Runtime } from './bundle.ts'
+import { decodeManifest, digestOf, encodeManifest, makeManifest } from './manifest.ts'
 import { digestOfFile } from './pool.ts'
 import { runProgram } from './run.ts'
 import { checkDirectory, inspectFile, scan } from './scan.ts'
@@ -72,6 +72,32 @@ export class Runtimes {
       return present.digest === runtime.digest ? { runtime, argv0: pythonPath, mounts: [] } : null
     }
     return (await this.trees.manifest(runtime.digest)) === null ? null : this.#placed(runtime)
+  }
+
+  /** The tree of a runtime that was copied here; null for the system's, and for one that is not here. */
+  async treeOf(runtime: Runtime): Promise<{ readonly manifest: BundleManifest; readonly path: string } | null> {
+    const encoded = runtime.name === 'node' ? await this.trees.manifest(runtime.digest) : null
+    return encoded === null
+      ? null
+      : { manifest: decodeManifest(encoded, this.#limits), path: this.trees.pathOf(runtime.digest) }
+  }
+
+  /** The one file that a runtime of another machine is. Throws `artifact.runtime-missing` for one that does not travel. */
+  fileOf(runtime: Runtime, sizeBytes: number): BundleFile {
+    if (runtime.name === 'node')
+      return { kind: 'file', path: 'bin/node', executable: true, sizeBytes, sha256: runtime.digest }
+    throw new SteadError({
+      code: 'artifact.runtime-missing',
+      message: `${runtime.name} ${runtime.version} is the system's own, and cannot be brought from another machine`,
+      hint: 'Install the same version of it here.',
+    })
+  }
+
+  /** Builds the tree of a runtime whose file is in the pool. */
+  async build(runtime: Runtime, file: BundleFile): Promise<void> {
+    const manifest = makeManifest([file], null, this.#limits)
+    await using staging = await this.#assembler.pool.stage()
+    await this.#assembler.build(runtime.digest, manifest, staging, this.trees)
   }
 
   /** The system's Python. Throws `artifact.runtime-missing`. */

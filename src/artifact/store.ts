@@ -16,7 +16,8 @@ import type { Clock } from '../base/index.ts'
 import { Assembler } from './assemble.ts'
 import type { Bundle, BundleFile, BundleLimits, BundleManifest, Digest, Runtime } from './bundle.ts'
 import { bundleLimits } from './bundle.ts'
-import { Mutex } from './concurrency.ts'
+import { Mutex, mapLimited } from './concurrency.ts'
+import { contentKey, type ContentKey, readContentKey, readContents, writeContents } from './contents.ts'
 import { dependenciesOf } from './dependencies.ts'
 import type { InstallContext, Recipe } from './dependencies.ts'
 import { DigestCache } from './digests.ts'
@@ -26,7 +27,7 @@ import { FilePool } from './pool.ts'
 import { Runtimes } from './runtimes.ts'
 import type { ResolvedRuntime, TreeLink } from './runtimes.ts'
 import { checkDirectory, ignoreOf, scan } from './scan.ts'
-import { readBundle, writeBundle } from './transfer.ts'
+import { contentsOf, readBundle, refused, writeBundle } from './transfer.ts'
 import { TreeDirectory } from './trees.ts'
 import { findUnused, type Unused } from './unused.ts'
 import { watchDirectory } from './watch.ts'
@@ -55,6 +56,12 @@ export interface MakeRequest {
   readonly onProgress?: (line: string) => void
   /** Aborting ends a running installation. */
   readonly signal?: AbortSignal
+}
+
+/** One content of a bundle. */
+export interface BundleContent {
+  readonly key: ContentKey
+  readonly sizeBytes: number
 }
 
 /** Opens the store under `root`, makes it when missing, and removes what dead processes left there. */
@@ -172,6 +179,76 @@ export class BundleStore {
     }
   }
 
+  /** The contents of a bundle, each once, as `missing` is asked about them. Throws `artifact.not-found`. */
+  async contents(digest: Digest): Promise<readonly BundleContent[]> {
+    const { manifest } = await this.#mustOpen(digest)
+    return contentsOf(manifest.files).map((file) => ({ key: contentKey(file), sizeBytes: file.sizeBytes }))
+  }
+
+  /** Those of the contents that this store does not have. */
+  async missing(keys: readonly ContentKey[]): Promise<ContentKey[]> {
+    const has = await mapLimited(keys, 32, (key) => this.#assembler.pool.has(readContentKey(key)))
+    return keys.filter((_, index) => has[index] !== true)
+  }
+
+  /** Single contents of a bundle as a stream for `importContents`. Throws `artifact.not-found` when read. */
+  async *exportContents(digest: Digest, keys: ReadonlySet<ContentKey>): AsyncGenerator<Uint8Array> {
+    const { manifest, path } = await this.#mustOpen(digest)
+    const files = contentsOf(manifest.files).filter((file) => keys.has(contentKey(file)))
+    yield* writeContents(files, (file) => join(path, file.path))
+  }
+
+  /**
+   * Takes in single contents. What has arrived whole when the stream is cut off stays, until a sweep finds that no tree
+   * holds it. Throws as `import`.
+   */
+  async importContents(stream: AsyncIterable<Uint8Array>): Promise<number> {
+    try {
+      return await readContents(stream, this.#assembler.pool, this.#limits)
+    } catch (error) {
+      throw explainDisk(error, this.#root)
+    }
+  }
+
+  /** The manifest of a bundle as bytes, for `assemble` on another machine. Throws `artifact.not-found`. */
+  async encodedManifest(digest: Digest): Promise<Uint8Array> {
+    return encodeManifest((await this.#mustOpen(digest)).manifest)
+  }
+
+  /**
+   * Builds a bundle from contents that are here. Throws `artifact.import-refused` when the manifest is not that of
+   * `expected` or a content is missing, and what the manifest itself is refused with.
+   */
+  async assemble(encoded: Uint8Array, expected: Digest): Promise<Bundle> {
+    if (digestOf(encoded) !== expected) throw refused('the manifest does not have the digest that was given')
+    const manifest = decodeManifest(encoded, this.#limits)
+    await this.#needContents(manifest.files)
+    try {
+      await using staging = await this.#assembler.pool.stage()
+      await this.#assembler.build(expected, manifest, staging, this.#trees)
+      return this.#bundle(expected, manifest)
+    } catch (error) {
+      throw explainDisk(error, this.#root)
+    }
+  }
+
+  /** The executable of a runtime as the one content to send, and a stream of it. Null: it is the system's, and does not travel. */
+  async exportRuntime(runtime: Runtime): Promise<{ content: BundleContent; stream: AsyncIterable<Uint8Array> } | null> {
+    const tree = await this.#runtimes.treeOf(runtime)
+    if (tree === null) return null
+    const [file] = contentsOf(tree.manifest.files)
+    if (file === undefined) return null
+    const content = { key: contentKey(file), sizeBytes: file.sizeBytes }
+    return { content, stream: writeContents([file], () => join(tree.path, file.path)) }
+  }
+
+  /** Makes a runtime from its executable, which is here as a content. Throws `artifact.import-refused`, `artifact.runtime-missing`. */
+  async assembleRuntime(runtime: Runtime, sizeBytes: number): Promise<void> {
+    const file = this.#runtimes.fileOf(runtime, sizeBytes)
+    await this.#needContents([file])
+    await this.#runtimes.build(runtime, file)
+  }
+
   /**
    * Removes every bundle that is not in `keep`, layers that were not used lately, and files that nothing holds. A bundle
    * that was made and is not yet in `keep` is removed too: record it before sweeping. Runtimes stay.
@@ -215,8 +292,12 @@ export class BundleStore {
    * What runs `program`, the first word of a part's command: `node` is the Node that runs the platform, `python3` the
    * system's, everything else the bundle's own. Throws `artifact.runtime-missing`.
    */
-  resolveRuntime(program: string): Promise<ResolvedRuntime> {
-    return this.#runtimes.resolve(program)
+  async resolveRuntime(program: string): Promise<ResolvedRuntime> {
+    try {
+      return await this.#runtimes.resolve(program)
+    } catch (error) {
+      throw explainDisk(error, this.#root)
+    }
   }
 
   /** The very runtime that a bundle was made for, or null when this machine does not have it. */
@@ -276,6 +357,11 @@ export class BundleStore {
     } finally {
       await removeTree(work)
     }
+  }
+
+  async #needContents(files: readonly BundleFile[]): Promise<void> {
+    const missing = await this.missing(contentsOf(files).map(contentKey))
+    if (missing.length > 0) throw refused(`${missing.length} of its contents are not here`)
   }
 
   async #mustOpen(digest: Digest): Promise<Bundle> {

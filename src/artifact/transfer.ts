@@ -27,13 +27,18 @@ export async function* writeBundle(bundle: Bundle): AsyncGenerator<Uint8Array> {
   yield Buffer.from(`${magic} ${bundle.digest} ${manifest.length}\n`)
   yield manifest
   for (const file of contentsOf(bundle.manifest.files)) {
-    await using handle = await open(join(bundle.path, file.path), 'r')
-    for (let left = file.sizeBytes; left > 0;) {
-      const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(Math.min(left, chunkBytes)))
-      if (bytesRead === 0) throw refused(`the file ${file.path} is shorter than its manifest says`)
-      yield buffer.subarray(0, bytesRead)
-      left -= bytesRead
-    }
+    yield* readContent(file, join(bundle.path, file.path))
+  }
+}
+
+/** The bytes of one file. Throws `artifact.import-refused` when it is shorter than was said. */
+export async function* readContent(file: ContentFile, path: string): AsyncGenerator<Uint8Array> {
+  await using handle = await open(path, 'r')
+  for (let left = file.sizeBytes; left > 0;) {
+    const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(Math.min(left, chunkBytes)))
+    if (bytesRead === 0) throw refused(`the file ${file.path} is shorter than its manifest says`)
+    yield buffer.subarray(0, bytesRead)
+    left -= bytesRead
   }
 }
 
@@ -63,10 +68,10 @@ export async function readBundle(
   return { digest, manifest }
 }
 
-type ContentFile = Extract<BundleFile, { kind: 'file' }>
+export type ContentFile = Extract<BundleFile, { kind: 'file' }>
 
 /** One file for each different content. Whether it may be executed counts, because the pool keeps these apart. */
-function contentsOf(files: readonly BundleFile[]): ContentFile[] {
+export function contentsOf(files: readonly BundleFile[]): ContentFile[] {
   const contents = new Map<string, ContentFile>()
   for (const file of files) {
     if (file.kind !== 'file') continue
@@ -76,7 +81,7 @@ function contentsOf(files: readonly BundleFile[]): ContentFile[] {
   return [...contents.values()]
 }
 
-function receive(file: ContentFile, reader: ByteReader, staging: Staging): Promise<void> {
+export function receive(file: ContentFile, reader: ByteReader, staging: Staging): Promise<void> {
   return staging.receive(file, async (handle) => {
     const hash = createHash('sha256')
     for await (const chunk of reader.take(file.sizeBytes)) {
@@ -88,7 +93,7 @@ function receive(file: ContentFile, reader: ByteReader, staging: Staging): Promi
 }
 
 /** Cuts a stream of chunks into pieces of known length. Disposing tells the stream that no more is wanted. */
-class ByteReader implements AsyncDisposable {
+export class ByteReader implements AsyncDisposable {
   readonly #chunks: AsyncIterator<Uint8Array>
   #rest: Uint8Array = new Uint8Array()
 
@@ -133,7 +138,7 @@ class ByteReader implements AsyncDisposable {
   }
 }
 
-function refused(why: string): SteadError {
+export function refused(why: string): SteadError {
   return new SteadError({
     code: 'artifact.import-refused',
     message: `the stream is not a bundle that can be used: ${why}`,

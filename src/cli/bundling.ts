@@ -1,6 +1,6 @@
 /** From the app file to what is deployed: the graph, and a bundle for every part that has code or files. */
 import { dirname, join } from 'node:path'
-import type { BundleStore } from '../artifact/index.ts'
+import type { BundleStore, Runtime } from '../artifact/index.ts'
 import { evaluateAppFile } from '../evaluate/index.ts'
 import type { Graph } from '../model/index.ts'
 import { ofPart } from './failure.ts'
@@ -36,12 +36,18 @@ export async function bundleParts(
   bundles: BundleStore,
   graph: Graph,
   appFile: string,
-  options: { readonly onProgress: (line: string) => void; readonly signal: AbortSignal },
+  options: {
+    readonly onProgress: (line: string) => void
+    readonly signal: AbortSignal
+    /** What runs a program, when not what does here: on another machine. */
+    readonly runtimeOf?: (program: string) => Promise<Runtime | null>
+  },
 ): Promise<Record<string, string>> {
   const digests: Record<string, string> = {}
+  const runtimeOf = options.runtimeOf ?? (async (program) => (await bundles.resolveRuntime(program)).runtime)
   for (const [name, { from, program }] of sourcesOf(graph, appFile)) {
     try {
-      const runtime = program === null ? null : (await bundles.resolveRuntime(program)).runtime
+      const runtime = program === null ? null : await runtimeOf(program)
       const onProgress = (line: string): void => options.onProgress(`${name}: ${line}`)
       const bundle = await bundles.make({ from, runtime, onProgress, signal: options.signal })
       digests[name] = bundle.digest

@@ -112,6 +112,16 @@ export function daemonSocket(): string {
   return daemonHome().operatorSocket
 }
 
+/**
+ * Where `stead serve` is asked by who has a token: the daemon of this user, where there is one; else the one of the
+ * machine.
+ */
+export function peopleSocket(): string {
+  const own = join(dirname(daemonSocket()), 'people.sock')
+  const shared = '/run/stead/serve/people.sock'
+  return isRoot() || existsSync(own) || !existsSync(shared) ? own : shared
+}
+
 function isRoot(): boolean {
   return process.getuid?.() === 0
 }

@@ -1,7 +1,7 @@
 /** Answers what is asked of the platform in this process, for `up` and for the daemon alike. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { SteadError } from '../base/index.ts'
-import { type Deployment, type Operations, unknownApp } from '../operator/index.ts'
+import { type Deployment, type Intake, type Operations, unknownApp } from '../operator/index.ts'
 import { jobsOf, runJob } from './jobs.ts'
 import { logsOf } from './log-streams.ts'
 import type { MachineDescription } from './machine.ts'
@@ -21,6 +21,7 @@ export interface Answering {
   /** The processes of the platform, by what they do; null where one does not run. */
   readonly processes: () => readonly { readonly role: string; readonly pid: number | null }[]
   readonly apps: () => readonly { readonly app: string; readonly origin: string | null }[]
+  readonly intake: Intake | null
   readonly deploy: (deployment: Deployment) => Promise<number>
   readonly down: (app: string) => Promise<void>
   readonly remove: (app: string) => Promise<void>
@@ -62,6 +63,7 @@ export function operationsOf(answering: Answering): Operations {
     open: (app, part, order) => openStream(platform, known(app), part, order),
     bind: (app, part, host, port) => bindOperator(platform, { app: known(app), part, host, port }),
     changes: (intervalMs, signal) => changes(platform, intervalMs, signal),
+    intake: answering.intake,
     deploy,
     down: (app) => answering.down(known(app)),
     remove: (app) => answering.remove(known(app)),

@@ -7,7 +7,8 @@ import { dirname } from 'node:path'
 import { isSteadError, SteadError } from '../base/index.ts'
 import { findAppFile } from '../evaluate/index.ts'
 import { type OperatorClient, operatorClient } from '../operator/index.ts'
-import { daemonSocket, homeOf } from './home.ts'
+import { daemonSocket, homeOf, peopleSocket } from './home.ts'
+import { remoteOperator, remoteTarget } from './remote-target.ts'
 
 /** A running platform and the app on it that is meant. */
 export interface Target {
@@ -22,7 +23,9 @@ export function isDirectory(word: string): boolean {
 
 /** Finds the app that `word` names; null for the one here. Null when it does not run. Throws when there is no such app at all. */
 export async function findTarget(word: string | null): Promise<Target | null> {
-  const daemon = await operatorClient(daemonSocket())
+  const remote = word === null ? null : await remoteTarget(word)
+  if (remote !== null) return remote
+  const daemon = await daemonClient()
   const summaries = daemon === null ? [] : (await daemon.platform()).apps
   if (word !== null && daemon !== null && summaries.some(({ app }) => app === word))
     return { operator: daemon, app: word }
@@ -55,6 +58,23 @@ export async function needTarget(word: string | null): Promise<Target> {
     code: 'cli.not-running',
     message: `the app in ${word ?? '.'} does not run`,
     hint: `Start it with \`stead up ${word ?? '.'}\`.`,
+  })
+}
+
+/** The daemon of this machine; null when none runs. With STEAD_TOKEN in the environment it is asked as who holds it. */
+export function daemonClient(): Promise<OperatorClient | null> {
+  const token = process.env['STEAD_TOKEN'] ?? ''
+  return token === '' ? operatorClient(daemonSocket()) : operatorClient(peopleSocket(), token)
+}
+
+/** The daemon of this machine, or of the server `on`. Throws `cli.not-running` when none runs. */
+export async function needDaemon(on: string | null): Promise<OperatorClient> {
+  const daemon = on === null ? await daemonClient() : await remoteOperator(on)
+  if (daemon !== null) return daemon
+  throw new SteadError({
+    code: 'cli.not-running',
+    message: `\`stead serve\` does not run on ${on ?? 'this machine'}`,
+    hint: 'Start it there with `stead serve`, or bring it with `stead deploy ssh://HOST`.',
   })
 }
 

@@ -159,6 +159,28 @@ suite('control', () => {
     assert.equal(new Set(users).size, 3, users.join(' '))
   })
 
+  test('what a gateway tells of its traffic is seen while it is there, and never written', async () => {
+    await using store = openMemoryStore()
+    await using played = await play(store)
+    const { control } = played
+    await control.apply({ graph: graphOf('shop', service('web', 1)), ...nowhere })
+    await turns()
+    const { revision } = await store.list('')
+    const rates = { requestsPerSecond: 2, errorsPerSecond: 0, p50Ms: 1, p99Ms: 2 }
+    const traffic = { ...rates, requests: 9, errors: 0 }
+    const route = { route: 'shop:shop/', app: 'shop', part: 'web', inFlight: 0, traffic, groups: {} }
+    const report = { full: true, routes: [route], instances: [], gone: [] }
+    new Peer(control, 'n1').hello('agent', 'n1').say({ type: 'traffic', report })
+    assert.deepEqual(control.view('shop')?.traffic.edges, [], 'an agent counts no requests')
+    const gateway = new Peer(control, 'g1').hello('gateway', 'g1').say({ type: 'traffic', report })
+    await turns()
+    assert.deepEqual(control.view('shop')?.traffic.edges, [{ from: null, to: 'web', ...traffic }])
+    assert.equal((await store.list('')).revision, revision)
+    gateway.end()
+    await turns()
+    assert.deepEqual(control.view('shop')?.traffic.edges, [])
+  })
+
   test('a node speaks in its own name, for what is its own, and is given no more than it runs', async () => {
     await using store = openMemoryStore()
     await using played = await play(store)

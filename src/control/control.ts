@@ -33,6 +33,7 @@ import { controlLease, countStart, keys, loadRecords, put, type Records, write, 
 import { openCredentials, Secrets } from './secrets.ts'
 import type { ControlState, GatewayView, NodeView } from './state.ts'
 import { Streams } from './streams.ts'
+import { TrafficBook } from './traffic.ts'
 import { type AppView, viewOf } from './view.ts'
 
 const leaseTtlMs = 15_000
@@ -86,6 +87,7 @@ class RunningControl implements Control {
   readonly #statuses = new Map<string, AssignmentStatus>()
   readonly #agents = new Map<string, AgentPeer>()
   readonly #gatewayPeers = new Map<string, GatewayPeer>()
+  readonly #traffic = new TrafficBook()
   readonly #listeners = new Set<() => void>()
   readonly #asks: Asks
   readonly #streams: Streams
@@ -230,7 +232,7 @@ class RunningControl implements Control {
   /** Brings every connected peer up to date. `retired`: the gateways are to acknowledge, also when no route has changed. */
   #tell(retired: boolean): void {
     const state = this.#state()
-    const routes = routesOf(state)
+    const routes = routesOf(state, this.#options.types)
     if (retired || !jsonEqual(routes, this.#routes)) {
       this.#routes = routes
       this.#routeRevision += 1
@@ -262,14 +264,7 @@ class RunningControl implements Control {
         if (role === 'agent') this.#agentCame(message, channel)
         else this.#gatewayCame(name, channel)
       } else if (role === 'agent') this.#fromAgent(name, channel, message)
-      else if (message.type === 'applied' && this.#gatewayPeers.get(name)?.channel === channel) {
-        this.#gateways.set(name, {
-          connected: true,
-          appliedRevision: message.revision,
-          busy: message.busy,
-          leaseUntilMs: 0,
-        })
-      }
+      else if (this.#gatewayPeers.get(name)?.channel === channel) this.#fromGateway(name, message)
       this.#wake()
     }
   }
@@ -308,10 +303,18 @@ class RunningControl implements Control {
 
   #gatewayGone(name: string): void {
     this.#gatewayPeers.delete(name)
+    this.#traffic.forget(name)
     const view = this.#gateways.get(name)
     assert(view !== undefined, 'a gateway that goes had come')
     this.#gateways.set(name, { ...view, connected: false, leaseUntilMs: this.#options.clock.nowMs() + gatewayLeaseMs })
     this.#wake()
+  }
+
+  #fromGateway(name: string, message: Upward): void {
+    if (message.type === 'traffic') return this.#traffic.receive(name, message.report)
+    if (message.type !== 'applied') return
+    const { revision, busy } = message
+    this.#gateways.set(name, { connected: true, appliedRevision: revision, busy, leaseUntilMs: 0 })
   }
 
   /** What a node says counts for what is its own, and for nothing else. */
@@ -344,6 +347,8 @@ class RunningControl implements Control {
         return this.#streams.receive(name, message)
       case 'fetch-bundle':
         return peer.bundles.send(message)
+      case 'traffic':
+        return
     }
   }
 
@@ -416,7 +421,7 @@ class RunningControl implements Control {
   }
 
   view(name: string): AppView | null {
-    return viewOf(this.#state(), name, this.#routes ?? [], this.#options.clock.nowMs())
+    return viewOf(this.#state(), name, this.#routes ?? [], this.#traffic, this.#options.clock.nowMs())
   }
 
   disks(): ReadonlyMap<string, DiskState> {

@@ -93,7 +93,7 @@ class World {
         this.statuses.delete(id)
       }
       for (const { key, record } of decision.jobs) this.jobs.set(key, record)
-      const routes = JSON.stringify(routesOf(this.state()))
+      const routes = JSON.stringify(routesOf(this.state(), []))
       const retired = decision.put.some((record) => record.phase === 'retiring')
       if (retired || routes !== this.#routes) this.routeRevision += 1
       this.#routes = routes

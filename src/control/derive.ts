@@ -15,6 +15,7 @@ import type {
 } from '../protocol/index.ts'
 import { validVersions } from '../secrets/index.ts'
 import { adminName, type Credential, consumerName, credentialFor, otherUserOf, pinOf, userOf } from './credentials.ts'
+import { hopsOf } from './hops.ts'
 import {
   type ControlState,
   type DesiredApp,
@@ -279,7 +280,8 @@ export function consumersOf(graph: Graph, part: string): string[] {
 }
 
 /** All ways in, with the instances that serve them now. */
-export function routesOf(state: ControlState): Route[] {
+export function routesOf(state: ControlState, types: readonly ResourceType[]): Route[] {
+  const dialled = (type: string): boolean => types.some((known) => known.type === type && known.port !== null)
   return [...state.apps.values()]
     .filter((app) => app.wanted)
     .flatMap((app) =>
@@ -292,7 +294,8 @@ export function routesOf(state: ControlState): Route[] {
           app: app.graph.app,
           part: route.part,
           targets: targets.map(({ id, endpoint }) => ({ instance: id, endpoint })),
-          ...(targets.length > 0 ? {} : { unavailable: whyUnavailable(state, app.graph.app, route.part) }),
+          hops: hopsOf(state, app, route.part, dialled),
+          ...(targets.length > 0 ? {} : whyUnavailable(state, app.graph.app, route.part)),
         }
       }),
     )
@@ -305,20 +308,22 @@ export function routesFor(routes: readonly Route[], state: ControlState, gateway
       reaches(endpoint, nodeOf(state, instance), gateway),
     )
     if (targets.length === route.targets.length) return route
-    const unavailable = `${route.part} runs on other nodes, which do not say how to reach them`
+    const unavailable = `${route.part} runs on other nodes, which do not say how to reach them.`
     return { ...route, targets, ...(targets.length > 0 ? {} : { unavailable }) }
   })
 }
 
-function whyUnavailable(state: ControlState, app: string, part: string): string {
-  const statuses = [...state.instances.values()]
-    .filter((instance) => instance.app === app && instance.part.name === part)
-    .flatMap((instance) => state.statuses.get(instance.id) ?? [])
+/** Why nothing answers: whether that passes by itself, or a sentence. */
+function whyUnavailable(state: ControlState, app: string, part: string): Pick<Route, 'phase' | 'unavailable'> {
   const order = state.orders.get(partKey(app, part))?.stopped ?? null
-  if (order !== null) return `${part} was stopped by ${order.by}`
-  const gaveUp = statuses.find((status) => status.phase === 'gave-up')
-  if (gaveUp !== undefined) return `${part} does not run`
+  if (order !== null) return { unavailable: `${part} was stopped by ${order.by}.` }
+  const instances = [...state.instances.values()].filter(
+    (instance) => instance.app === app && instance.part.name === part,
+  )
+  const statuses = instances.flatMap((instance) => state.statuses.get(instance.id) ?? [])
+  if (statuses.some((status) => status.phase === 'gave-up'))
+    return { unavailable: `${part} failed too often and is not started again until something changes.` }
   if (statuses.some((status) => status.phase === 'backing-off' || status.phase === 'unready'))
-    return `${part} is failing`
-  return `${part} is starting`
+    return { unavailable: `${part} is failing.` }
+  return { phase: instances.some((instance) => instance.phase !== 'active') ? 'deploying' : 'starting' }
 }

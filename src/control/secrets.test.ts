@@ -286,6 +286,30 @@ suite('secrets in control', () => {
     assert.deepEqual(world.control.apps(), [])
   })
 
+  test('a damaged record keeps its own users waiting, and a new value mends it', async () => {
+    const store = openMemoryStore()
+    const keys = memoryKeys()
+    const graph = graphOf(key, mail, service('web', ['key']), service('worker', ['mail']))
+    {
+      await using world = await worldOf(store, keys)
+      await world.control.apply({ graph, bundles, home: 'n1' })
+      await world.control.secrets.set('shop', 'mail', Buffer.from('the mail password'))
+      await world.rest()
+    }
+    const entry = await store.get('secret/shop/mail')
+    const text = JSON.stringify(entry?.value).replace(/"value":"...../, '"value":"AAAAA')
+    await store.putIf('secret/shop/mail', JSON.parse(text) as Json, entry?.revision ?? 0)
+    await using world = await worldOf(store, keys)
+    await world.rest()
+    assert.ok(passwordOf(world.node.instances('web')[0], 'key').length > 10)
+    assert.equal(world.node.instances('worker')[0]?.edges[0]?.grant, null)
+    const views = await world.control.secrets.list('shop')
+    assert.match(views.find(({ name }) => name === 'mail')?.rotation ?? '', /cannot be opened/)
+    await world.control.secrets.set('shop', 'mail', Buffer.from('a new password'))
+    await world.rest()
+    assert.equal(passwordOf(world.node.instances('worker')[0], 'mail'), 'a new password')
+  })
+
   test('whoever uses a secret that was never set has no value for it, and gets it when it is set', async () => {
     await using world = await worldOf(openMemoryStore())
     await world.control.apply({ graph: graphOf(mail, service('web', ['mail'])), bundles, home: 'n1' })

@@ -4,7 +4,7 @@
  *
  * Invariants: memory follows the vault and never leads it; changes come one after another with all others of control.
  */
-import { assert, type Random, randomPassword, SteadError } from '../base/index.ts'
+import { assert, isSteadError, type Random, randomPassword, SteadError } from '../base/index.ts'
 import type { Graph, ResourcePart } from '../model/index.ts'
 import type { Grant } from '../provider/index.ts'
 import {
@@ -32,7 +32,7 @@ export interface SecretView {
   readonly versions: readonly { readonly version: number; readonly createdMs: number; readonly source: Source }[]
   /** Who was given which version. */
   readonly users: readonly { readonly instance: string; readonly version: number }[]
-  /** Where its rotation stands; null when none is under way. */
+  /** Where its rotation stands, or that its value cannot be opened; null when there is nothing to say. */
   readonly rotation: string | null
 }
 
@@ -55,6 +55,8 @@ export interface SecretsOptions {
   readonly wake: () => void
 }
 
+const unreadable = 'its value cannot be opened, the record was damaged: give it a new one'
+
 /** Opens everything there is. */
 export async function openCredentials(vault: Vault): Promise<Map<string, Credential>> {
   const credentials = new Map<string, Credential>()
@@ -64,8 +66,14 @@ export async function openCredentials(vault: Vault): Promise<Map<string, Credent
 
 async function openOne(vault: Vault, info: SecretInfo): Promise<Credential> {
   const values = new Map<number, string>()
-  for (const { version } of info.versions)
-    values.set(version, (await vault.read(info, 'control, for those who use it', version)).value.toString())
+  for (const { version } of info.versions) {
+    try {
+      values.set(version, (await vault.read(info, 'control, for those who use it', version)).value.toString())
+    } catch (error) {
+      // One record that was damaged keeps its own users waiting, not every app; `list` says so.
+      if (!isSteadError(error) || !['secrets.damaged', 'secrets.wrong-key'].includes(error.code)) throw error
+    }
+  }
   const current = info.versions.find(({ version }) => version === info.current)
   return {
     current: info.current,
@@ -181,9 +189,14 @@ export class Secrets {
         current: infos.get(name)?.current ?? 0,
         versions: infos.get(name)?.versions ?? [],
         users,
-        rotation: describeRotation(state, app, name),
+        rotation: this.#isUnreadable(app, name) ? unreadable : describeRotation(state, app, name),
       }
     })
+  }
+
+  #isUnreadable(app: string, name: string): boolean {
+    const credential = this.#credentials.get(partKey(app, name))
+    return credential !== undefined && credential.current > 0 && !credential.values.has(credential.current)
   }
 
   /** Gives a secret a new value. Answers its version. Throws `control.unknown-secret`, `control.not-text`, `secrets.*`. */

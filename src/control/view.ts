@@ -1,4 +1,5 @@
 /** What control knows of an app now, for people and commands. Pure. */
+import type { ResourcePart } from '../model/index.ts'
 import type { AssignmentStatus, Route } from '../protocol/index.ts'
 import { currentPins, pinsDiffer } from './credentials.ts'
 import { nextRunMs } from './jobs.ts'
@@ -14,6 +15,7 @@ import {
   type PartOrder,
   resourceId,
 } from './state.ts'
+import type { AppTraffic, TrafficBook } from './traffic.ts'
 
 export interface AppView {
   readonly app: DesiredApp
@@ -32,6 +34,8 @@ export interface AppView {
   /** By part: what a person has ordered. */
   readonly orders: ReadonlyMap<string, PartOrder>
   readonly routes: readonly Route[]
+  /** What has gone through the gateways, as they last told. */
+  readonly traffic: AppTraffic
   /** Whether anything of it runs, or will. */
   readonly running: boolean
 }
@@ -48,15 +52,32 @@ export interface JobView {
   readonly runs: readonly JobRun[]
 }
 
+/** What its node says; but a secret that is used and has no value waits for a person, whatever the node makes of it. */
+function resourceStatus(state: ControlState, app: string, part: ResourcePart): AssignmentStatus | null {
+  const status = state.statuses.get(resourceId(app, part.name)) ?? null
+  const used = [...state.instances.values()].some(
+    (instance) => instance.app === app && instance.part.uses.some((use) => use.part === part.name),
+  )
+  if (status?.phase !== 'ready' || part.type !== 'secret' || !used) return status
+  if (state.credentials.has(partKey(app, part.name))) return status
+  return { ...status, phase: 'waiting', reason: `${part.name} has no value: stead secret set ${part.name}` }
+}
+
 /** An app as it is now; null when there is none of that name. */
-export function viewOf(state: ControlState, name: string, routes: readonly Route[], nowMs: number): AppView | null {
+export function viewOf(
+  state: ControlState,
+  name: string,
+  routes: readonly Route[],
+  traffic: TrafficBook,
+  nowMs: number,
+): AppView | null {
   const app = state.apps.get(name)
   if (app === undefined) return null
   const statusOf = (id: string): AssignmentStatus | null => state.statuses.get(id) ?? null
   const records = [...state.instances.values()].filter((record) => record.app === name)
   const resources = app.graph.parts
     .filter((part) => part.kind === 'resource')
-    .map((part) => ({ part: part.name, type: part.type, status: statusOf(resourceId(name, part.name)) }))
+    .map((part) => ({ part: part.name, type: part.type, status: resourceStatus(state, name, part) }))
   const orders = new Map(
     app.graph.parts.map((part) => [part.name, state.orders.get(partKey(name, part.name)) ?? noOrder] as const),
   )
@@ -91,5 +112,6 @@ export function viewOf(state: ControlState, name: string, routes: readonly Route
       records.some((record) => !isOver(state, record)) ||
       resources.some(({ status }) => status !== null && status.phase !== 'stopped'),
     routes: routes.filter((route) => route.app === name),
+    traffic: traffic.of(name),
   }
 }

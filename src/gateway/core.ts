@@ -9,6 +9,10 @@ export interface Core {
   readonly clock: Clock
   readonly limits: GatewayLimits
   readonly ids: IdSource
+  /** Since when control has not been heard, milliseconds since 1970; null while it is. */
+  staleSinceMs: number | null
+  /** Answers being compressed now. */
+  compressions: number
   /** The gateway is closing: connections are not kept. */
   closing: boolean
 }

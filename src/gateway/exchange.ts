@@ -6,15 +6,20 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Client, Dispatcher } from 'undici'
 import { messageOf } from '../base/index.ts'
+import { Attempt } from './attempt.ts'
+import { negotiate } from './compress.ts'
+import type { Encoding } from './compress.ts'
+import { Compressor } from './compressor.ts'
 import { causeOf } from './core.ts'
 import type { Core } from './core.ts'
 import { headerPairs, readResponseHead } from './headers.ts'
 import { observe } from './histogram.ts'
-import { outcomeOf } from './metrics.ts'
+import { countRejected, outcomeOf } from './metrics.ts'
 import { renderProblem } from './problem.ts'
 import type { Cause } from './problem.ts'
-import { pickLeast } from './route-state.ts'
+import { repeatable } from './retry.ts'
 import type { RouteState } from './route-state.ts'
+import { mayCarryCookie } from './sticky.ts'
 import { Upload } from './upload.ts'
 import type { Flight, Upstream } from './upstream.ts'
 
@@ -27,6 +32,13 @@ export interface RoutedRequest {
   readonly target: string
   readonly headers: string[]
   readonly requestId: string
+  readonly traceId: string
+  /** Decides about the group, and on a sticky route about the instance. */
+  readonly key: string
+  /** A cookie that the client is to be given. */
+  readonly setCookie: string | null
+  /** The connection takes no further request. */
+  readonly closes: boolean
   /** The client waits for leave to send its body. */
   readonly expectsContinue: boolean
   /** Its response is over, whole or not. */
@@ -40,6 +52,7 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
   readonly #upload: Upload | null
   #upstream: Upstream | null = null
   #client: Client | null = null
+  #attempt: Attempt | null = null
   #avoid: Upstream | null = null
   #attempts = 0
   #sent = false
@@ -48,7 +61,10 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
   #received = 0
   #trailers = false
   #held: Buffer | null = null
+  #compressor: Compressor | null = null
   #timer: Disposable | null = null
+  #waitUntilMs = -1
+  #broken = false
   #wake: (() => void) | null = null
 
   constructor(core: Core, routed: RoutedRequest) {
@@ -76,10 +92,18 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
   start(refused: Cause | null): void {
     const { request, response, state } = this.#routed
     state.metrics.inFlight += 1
+    state.open += 1
+    state.retries.request(this.#startedMs)
     response.once('close', () => this.#closed())
     if (refused !== null) return this.#fail(refused)
     if (Number(request.headers['content-length'] ?? 0) > state.bodyBytesMax) return this.#fail('too-large')
     this.#place()
+  }
+
+  /** What the client sends cannot be read on. Answers that, unless an answer has begun; the connection ends with it. */
+  garbled(): void {
+    this.#broken = true
+    this.#fail('bad-request')
   }
 
   cut(): void {
@@ -87,19 +111,21 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
   }
 
   #place(): void {
-    const { state } = this.#routed
+    const { state, key } = this.#routed
     if (state.upstreams.length === 0) return this.#fail(state.absence, state.route.unavailable)
-    const { clock, ids } = this.#core
-    const upstream = pickLeast(state.upstreams, state.instanceRequestsMax, this.#avoid, clock.monotonicMs(), ids)
+    const { clock } = this.#core
+    const upstream = state.pick({ key, avoid: this.#avoid })
     if (upstream !== null) return this.#send(upstream)
-    if (state.waiting.size >= state.queueMax) return this.#fail('overloaded')
+    const nowMs = clock.monotonicMs()
+    if (this.#waitUntilMs < 0) this.#waitUntilMs = nowMs + state.queueMs
+    if (state.waiting.size >= state.queueMax || nowMs >= this.#waitUntilMs) return this.#fail('overloaded')
     const wake = (): void => {
       this.#stopWaiting()
       this.#place()
     }
     this.#wake = wake
     state.waiting.add(wake)
-    this.#timer = clock.after(state.queueMs, () => this.#fail('overloaded'))
+    this.#timer = clock.after(this.#waitUntilMs - nowMs, () => this.#fail('overloaded'))
   }
 
   #stopWaiting(): void {
@@ -114,6 +140,7 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
     this.#upstream = upstream
     this.#attempts += 1
     this.#sent = false
+    this.#attempt = new Attempt(this.#core, state, upstream)
     this.#client = upstream.take(this)
     this.#client.dispatch(
       {
@@ -147,6 +174,7 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
   ): void {
     if (this.#upstream === null || status < 200) return
     this.#stopWaiting()
+    this.#attempt?.answered(status)
     const raw = controller.rawHeaders
     const head = readResponseHead(Array.isArray(raw) ? raw : [], this.#routed.requestId)
     const { request, response } = this.#routed
@@ -154,11 +182,15 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
     // Only a chunked body can have trailers.
     const chunked = head.contentLength === -1 && request.httpVersionMinor > 0 && request.method !== 'HEAD'
     this.#trailers = chunked && status !== 204 && status !== 304
+    const encoding = this.#encodingFor(status, head.headers)
     if (this.#trailers && head.trailer !== null) head.headers.push('trailer', head.trailer)
-    if (this.#core.closing || this.#neverContinued()) head.headers.push('connection', 'close')
+    if (this.#closes) head.headers.push('connection', 'close')
+    const { setCookie } = this.#routed
+    if (setCookie !== null && mayCarryCookie(head.headers)) head.headers.push('set-cookie', setCookie)
     if (statusText === undefined || statusText === '') response.writeHead(status, head.headers)
     else response.writeHead(status, statusText, head.headers)
     this.#answered = true
+    if (encoding !== null && request.method !== 'HEAD') this.#compress(encoding)
     // When the body comes with the head they leave together; when it does not, the head leaves alone.
     process.nextTick(flushHead, this)
   }
@@ -166,20 +198,22 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#upstream === null) return
     this.#received += chunk.length
-    this.#routed.state.metrics.bytesOut += chunk.length
+    if (this.#compressor === null) this.#routed.state.metrics.bytesOut += chunk.length
     if (this.#received === this.#contentLength) {
       this.#held = chunk
       return
     }
     const { response } = this.#routed
     // Pieces can still come after a pause: the wait for the client is one.
-    if (response.write(chunk) || this.#timer !== null) return
+    if ((this.#compressor ?? response).write(chunk) || this.#timer !== null) return
     controller.pause()
     this.#timer = this.#core.clock.after(this.#core.limits.stallMs, () => response.destroy())
-    response.once('drain', () => {
+    const onDrained = (): void => {
       this.#stopWaiting()
       controller.resume()
-    })
+    }
+    if (this.#compressor === null) response.once('drain', onDrained)
+    else this.#compressor.onceDrained(onDrained)
   }
 
   onResponseEnd(controller: Dispatcher.DispatchController): void {
@@ -188,8 +222,10 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
     this.#release(true)
     const trailers = controller.rawTrailers
     if (this.#trailers && Array.isArray(trailers) && trailers.length > 0) response.addTrailers(headerPairs(trailers))
-    if (this.#held === null) response.end()
+    if (this.#compressor !== null) this.#compressor.end(this.#held)
+    else if (this.#held === null) response.end()
     else response.end(this.#held)
+    this.#watchReader()
     if (!this.#neverContinued()) this.#upload?.linger()
   }
 
@@ -197,14 +233,56 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
     const upstream = this.#upstream
     if (upstream === null) return
     const cause = causeOf(error, this.#sent)
+    if (cause !== 'bad-request') this.#attempt?.failed()
     this.#release(false)
     if (!this.#sent && cause !== 'bad-request') upstream.rest()
     if (this.#mayRepeat(cause, upstream)) {
-      this.#routed.state.metrics.retries += 1
       this.#avoid = upstream
       return this.#place()
     }
     this.#fail(cause, cause === 'bad-response' ? messageOf(error) : undefined)
+  }
+
+  /** How the answer is to be encoded; its headers are changed to fit. */
+  #encodingFor(status: number, headers: string[]): Encoding | null {
+    const { request, state } = this.#routed
+    if (state.route.compress === false) return null
+    const answer = {
+      method: request.method ?? '',
+      acceptEncoding: request.headers['accept-encoding'],
+      ifNoneMatch: request.headers['if-none-match'],
+      status,
+      contentLength: this.#contentLength,
+    }
+    return negotiate(answer, headers, this.#core.compressions < this.#core.limits.compressionsMax)
+  }
+
+  #compress(encoding: Encoding): void {
+    const { response, state } = this.#routed
+    const core = this.#core
+    core.compressions += 1
+    this.#compressor = new Compressor(encoding, {
+      clock: core.clock,
+      flushMs: core.limits.flushMs,
+      streamed: this.#contentLength === -1,
+      out: response,
+      onBytes: (bytes) => (state.metrics.bytesOut += bytes),
+      onEnd: () => response.end(),
+      onError: () => response.destroy(),
+      onFree: () => (core.compressions -= 1),
+    })
+  }
+
+  /** All has been written: cuts off a client that takes nothing of it for `stallMs`. */
+  #watchReader(): void {
+    const { response } = this.#routed
+    const left = response.writableLength
+    // Most often the system has taken it already.
+    if (left === 0 && this.#compressor === null) return
+    this.#timer = this.#core.clock.after(this.#core.limits.stallMs, () => {
+      if (response.writableLength >= left && left > 0) response.destroy()
+      else this.#watchReader()
+    })
   }
 
   /** Sends the head of the response when no body has come with it. */
@@ -213,35 +291,46 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
     if (this.#received === 0 && !response.writableEnded && !response.destroyed) response.flushHeaders()
   }
 
-  /** Sending it again is safe when it was never sent, or when it asks for nothing but an answer and none has begun. */
   #mayRepeat(cause: Cause, failed: Upstream): boolean {
-    if (this.#attempts > 1 || this.#answered || this.#routed.response.destroyed || cause === 'bad-request') return false
-    const { request, state } = this.#routed
-    if (!this.#sent) return this.#upload?.started !== true && state.upstreams.some((other) => other !== failed)
-    const { method } = request
-    return cause === 'reset' && this.#upload === null && (method === 'GET' || method === 'HEAD')
+    const { request, response, state } = this.#routed
+    const may = repeatable({
+      cause,
+      method: request.method ?? '',
+      attempts: this.#attempts,
+      sent: this.#sent,
+      answered: this.#answered || response.destroyed,
+      body: this.#upload === null ? 'none' : this.#upload.started ? 'taken' : 'untouched',
+      others: state.upstreams.some((other) => other !== failed),
+    })
+    if (may === 'no' || (may === 'budget' && !state.retries.spend(this.#core.clock.monotonicMs()))) return false
+    state.metrics.retries += 1
+    return true
   }
 
   /** Ends it with an answer of the gateway's own, or by cutting the connection when the answer has begun. */
   #fail(cause: Cause, detail?: string): void {
     this.#stopWaiting()
+    if (cause === 'timed-out') this.#attempt?.failed()
     this.#release(false)
-    const { request, response, state, requestId } = this.#routed
+    const { request, response, state } = this.#routed
     if (response.writableEnded || response.destroyed) return
     if (this.#answered) {
       response.destroy()
       return
     }
     this.#answered = true
-    state.metrics.rejected += 1
-    const { app, part } = state.route
-    const problem = { cause, requestId, app, part, ...(detail === undefined ? {} : { detail }) }
-    const rendered = renderProblem(problem, request.headers.accept)
-    if (this.#core.closing || this.#neverContinued()) rendered.headers.push('connection', 'close')
+    countRejected(state.metrics, cause)
+    const rendered = renderProblem(state.problem(cause, this.#routed, detail), request.headers.accept)
+    if (this.#closes) rendered.headers.push('connection', 'close')
     if (request.method !== 'HEAD') state.metrics.bytesOut += Buffer.byteLength(rendered.body)
     response.writeHead(rendered.status, rendered.reason, rendered.headers)
     response.end(rendered.body)
+    this.#watchReader()
     if (!this.#neverContinued()) this.#upload?.linger()
+  }
+
+  get #closes(): boolean {
+    return this.#core.closing || this.#broken || this.#routed.closes || this.#neverContinued()
   }
 
   /** The client still waits for leave to send its body, and will not get it: nothing of it may be read as a request. */
@@ -253,8 +342,10 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
     this.#stopWaiting()
     const upstream = this.#upstream
     const client = this.#client
+    this.#attempt?.end()
     this.#upstream = null
     this.#client = null
+    this.#attempt = null
     if (upstream !== null && client !== null) upstream.give(this, client, reusable)
   }
 
@@ -262,9 +353,11 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
   #closed(): void {
     const { response, state } = this.#routed
     this.#release(false)
+    this.#compressor?.destroy()
     if (!response.writableFinished) this.#upload?.stream.destroy()
     const { metrics } = state
     metrics.inFlight -= 1
+    state.open -= 1
     metrics.bytesIn += this.#upload?.bytes ?? 0
     metrics.requests[response.writableFinished ? outcomeOf(response.statusCode) : 'aborted'] += 1
     observe(metrics.latency, this.#core.clock.monotonicMs() - this.#startedMs)

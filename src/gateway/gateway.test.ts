@@ -189,7 +189,7 @@ test('failures have one cause each, in the form the client asks for', async (t) 
   }
   const page = await ask(port, { path: '/none', headers: { accept: 'text/html,*/*' } })
   assert.match(page.body, /It was stopped &lt;by&gt; hand\./)
-  assert.match(page.body, /<li class="bad">web</)
+  assert.match(page.body, /<li class="failed">(?:(?!<li).)*<b>web</)
   assert.doesNotMatch(page.body, /<script|https?:/)
   assert.equal(page.headers['retry-after'], '5')
   const text = await ask(port, { path: '/reset', method: 'HEAD' })

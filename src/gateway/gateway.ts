@@ -10,22 +10,30 @@ import type { Duplex } from 'node:stream'
 import { SteadError, systemClock, systemCodeOf, systemRandom } from '../base/index.ts'
 import type { Clock, Random } from '../base/index.ts'
 import type { Endpoint } from '../network/index.ts'
-import type { RouteTable } from '../protocol/index.ts'
+import type { RouteTable, TrafficReport } from '../protocol/index.ts'
 import type { Core } from './core.ts'
+import { Doorman } from './doorman.ts'
 import { Exchange } from './exchange.ts'
 import { addGatewayHeaders, readHead } from './headers.ts'
 import { IdSource, requestIds } from './ids.ts'
 import { defaultLimits } from './limits.ts'
 import type { GatewayLimits } from './limits.ts'
-import type { RouteMetrics } from './metrics.ts'
+import { countRejected, outcomeOf } from './metrics.ts'
+import type { RouteMetrics, TargetMetrics } from './metrics.ts'
 import { portHolder } from './port-holder.ts'
 import { renderProblem } from './problem.ts'
 import type { Cause } from './problem.ts'
 import type { RouteState } from './route-state.ts'
 import { hostOf, originForm, routablePath } from './routes.ts'
+import { admits } from './shed.ts'
+import { stickyKeyLength, stickySetCookie, takeStickyKey } from './sticky.ts'
 import { LiveTable } from './table.ts'
 import type { Acknowledgement } from './table.ts'
+import { TrafficMeter } from './traffic.ts'
 import { Tunnel, answerRaw } from './tunnel.ts'
+
+/** Of the connections above the limit, how many at least are told so; the rest is dropped. */
+const toldMin = 16
 
 export interface GatewayOptions {
   /** Opens a stream to an instance; a network driver's `connect`. */
@@ -47,6 +55,10 @@ interface Found {
   readonly target: string
   readonly headers: string[]
   readonly requestId: string
+  readonly traceId: string
+  readonly key: string
+  readonly setCookie: string | null
+  readonly closes: boolean
   readonly refused: Cause | null
 }
 
@@ -58,6 +70,10 @@ export function createGateway(options: GatewayOptions): Gateway {
 export class Gateway implements AsyncDisposable {
   readonly #core: Core
   readonly #table: LiveTable
+  readonly #meter = new TrafficMeter()
+  readonly #doorman: Doorman
+  /** Connections that came when there was no place: their first request is told so. */
+  readonly #turnedAway = new WeakSet<Socket>()
   readonly #servers = new Set<Server>()
   readonly #exchanges = new Set<Exchange>()
   readonly #tunnels = new Set<Tunnel>()
@@ -68,8 +84,11 @@ export class Gateway implements AsyncDisposable {
       clock: options.clock ?? systemClock,
       limits: { ...defaultLimits, ...options.limits },
       ids: new IdSource(options.random ?? systemRandom),
+      staleSinceMs: null,
+      compressions: 0,
       closing: false,
     }
+    this.#doorman = new Doorman(this.#core.limits)
     const onDrained = (instance: string): void => options.onDrained?.(instance)
     this.#table = new LiveTable(this.#core, { connect: options.connect, onDrained })
   }
@@ -100,7 +119,13 @@ export class Gateway implements AsyncDisposable {
    * Throws `gateway.duplicate-route`, and then keeps the table it has.
    */
   apply(table: RouteTable): Acknowledgement {
+    this.#core.staleSinceMs = null
     return this.#table.apply(table)
+  }
+
+  /** Control is not heard any more: what is known of the parts' health grows old. Until the next `apply`. */
+  lostControl(): void {
+    this.#core.staleSinceMs ??= this.#core.clock.nowMs()
   }
 
   /** Requests and WebSockets in flight to an instance, also after it has left the table. */
@@ -116,6 +141,20 @@ export class Gateway implements AsyncDisposable {
   /** A copy of all counters, one entry for each route and one (with empty labels) for requests that found none. */
   metrics(): RouteMetrics[] {
     return this.#table.metrics()
+  }
+
+  /** A copy of the counters of every instance in the table. */
+  targetMetrics(): TargetMetrics[] {
+    return structuredClone([...this.#table.liveTargets()])
+  }
+
+  /**
+   * Looks at the counters, for rates over the last few looks: what has changed since the last look, or everything (`full`);
+   * null when there is nothing to tell. Meant to be called about once a second, by one caller.
+   */
+  traffic(full: boolean): TrafficReport | null {
+    const nowMs = this.#core.clock.monotonicMs()
+    return this.#meter.look(nowMs, this.#table.liveMetrics(), this.#table.liveTargets(), full)
   }
 
   /**
@@ -154,7 +193,10 @@ export class Gateway implements AsyncDisposable {
       shouldUpgradeCallback: ({ method, headers }) =>
         method === 'GET' && headers.upgrade?.toLowerCase() === 'websocket',
     })
-    server.maxConnections = limits.connectionsMax
+    server.maxConnections = limits.connectionsMax + Math.max(toldMin, limits.connectionsMax / 10)
+    // Their sum is bounded; a header that is left out silently is one that an instance could have read.
+    server.maxHeadersCount = 0
+    server.on('connection', (socket: Socket) => this.#admit(socket))
     server.on('request', (request: IncomingMessage, response: ServerResponse) => this.#serve(request, response, false))
     server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) =>
       this.#serve(request, response, true),
@@ -167,9 +209,17 @@ export class Gateway implements AsyncDisposable {
     return server
   }
 
+  #admit(socket: Socket): void {
+    const place = this.#doorman.take(socket.remoteAddress ?? '')
+    if (place === null) this.#turnedAway.add(socket)
+    else socket.once('close', () => place[Symbol.dispose]())
+  }
+
   #serve(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
-    const full = this.#exchanges.size >= this.#core.limits.requestsMax
-    const { refused, ...found } = this.#find(request, full)
+    const { requestsMax } = this.#core.limits
+    const { refused, ...found } = this.#find(request, ({ open, priority }) =>
+      admits({ all: this.#exchanges.size, ofRoute: open }, requestsMax, priority),
+    )
     const onOver = (exchange: Exchange): void => {
       this.#exchanges.delete(exchange)
       this.#checkQuiet()
@@ -180,8 +230,7 @@ export class Gateway implements AsyncDisposable {
   }
 
   #tunnel(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const full = this.#tunnels.size >= this.#core.limits.tunnelsMax
-    const { refused, ...found } = this.#find(request, full)
+    const { refused, ...found } = this.#find(request, () => this.#tunnels.size < this.#core.limits.tunnelsMax)
     const onOver = (tunnel: Tunnel): void => {
       this.#tunnels.delete(tunnel)
       this.#checkQuiet()
@@ -192,31 +241,51 @@ export class Gateway implements AsyncDisposable {
   }
 
   /** The route of a request and what goes on to its instance, or why it is refused. */
-  #find(request: IncomingMessage, full: boolean): Found {
+  #find(request: IncomingMessage, admitted: (state: RouteState) => boolean): Found {
     const head = readHead(request.rawHeaders)
     const ids = requestIds(this.#core.ids, head.requestId, head.traceparent)
     const host = head.host === null ? null : hostOf(head.host)
     const target = originForm(request.url ?? '', head.host)
     const path = target === null ? null : routablePath(target)
-    const { requestId } = ids
+    const turnedAway = this.#turnedAway.has(request.socket)
+    const found = { requestId: ids.requestId, traceId: ids.traceId, key: '', setCookie: null, closes: turnedAway }
     if (host === null || head.host === null || target === null || path === null) {
-      return { state: this.#table.nowhere, target: '/', headers: [], requestId, refused: 'bad-request' }
+      return { state: this.#table.nowhere, target: '/', headers: [], ...found, refused: 'bad-request' }
     }
     const state = this.#table.match(host, path)
     if (state === undefined) {
-      return { state: this.#table.nowhere, target, headers: [], requestId, refused: 'no-route' }
+      return { state: this.#table.nowhere, target, headers: [], ...found, refused: 'no-route' }
     }
     const headers = head.forward
     if (ids.continued && head.tracestate !== null) headers.push('tracestate', head.tracestate)
     addGatewayHeaders(headers, { address: request.socket.remoteAddress ?? '', proto: 'http', host: head.host }, ids)
-    return { state, target, headers, requestId, refused: full ? 'overloaded' : null }
+    const sticky = this.#stickiness(state, headers, 'encrypted' in request.socket)
+    return {
+      state,
+      target,
+      headers,
+      ...found,
+      ...sticky,
+      refused: turnedAway || !admitted(state) ? 'overloaded' : null,
+    }
+  }
+
+  /** What decides about the group and the instance: the client's own key on a sticky route, else a new one each time. */
+  #stickiness({ route, keyed }: RouteState, headers: string[], secure: boolean): Pick<Found, 'key' | 'setCookie'> {
+    if (!keyed) return { key: '', setCookie: null }
+    const known = route.sticky === undefined ? null : takeStickyKey(headers)
+    if (known !== null) return { key: known, setCookie: null }
+    const key = this.#core.ids.hex(stickyKeyLength)
+    return { key, setCookie: route.sticky === undefined ? null : stickySetCookie(key, route.sticky, secure) }
   }
 
   #clientError(error: Error, socket: Duplex): void {
     const code = systemCodeOf(error)
-    const answering = [...this.#exchanges].some((exchange) => exchange.socket === socket)
+    const answering = [...this.#exchanges].filter((exchange) => exchange.socket === socket)
+    const [only, ...more] = answering
     // Never into an answer that is under way: the client would take it for a part of that.
-    if (answering || code === 'ECONNRESET' || !socket.writable) socket.destroy()
+    if (code === 'ECONNRESET' || !socket.writable || more.length > 0) socket.destroy()
+    else if (only !== undefined) only.garbled()
     else if (code === 'HPE_HEADER_OVERFLOW') this.#refuseRaw('header-too-large', socket)
     else this.#refuseRaw(code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'client-timed-out' : 'bad-request', socket)
   }
@@ -224,9 +293,10 @@ export class Gateway implements AsyncDisposable {
   /** Answers on a connection that node:http has given up. */
   #refuseRaw(cause: Cause, socket: Duplex): void {
     const { metrics } = this.#table.nowhere
-    const rendered = renderProblem({ cause, requestId: this.#core.ids.hex(32), app: '', part: '' }, undefined)
-    metrics.requests['4xx'] += 1
-    metrics.rejected += 1
+    const requestId = this.#core.ids.hex(32)
+    const rendered = renderProblem(this.#table.nowhere.problem(cause, { requestId, traceId: requestId }), undefined)
+    metrics.requests[outcomeOf(rendered.status)] += 1
+    countRejected(metrics, cause)
     metrics.bytesOut += Buffer.byteLength(rendered.body)
     socket.on('error', () => undefined)
     const timer = this.#core.clock.after(this.#core.limits.lingerMs, () => socket.destroy())

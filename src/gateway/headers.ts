@@ -58,8 +58,11 @@ export function readHead(raw: readonly string[]): RequestHead {
     const name = raw[i] ?? ''
     const value = raw[i + 1] ?? ''
     let key = name.toLowerCase()
-    // Servers that speak CGI's language take x_forwarded_for for x-forwarded-for.
-    if (key.includes('_')) key = key.replaceAll('_', '-')
+    // Servers that speak CGI's language take x_forwarded_for for x-forwarded-for, and content_length for what frames a body.
+    if (key.includes('_')) {
+      key = key.replaceAll('_', '-')
+      if (key === 'content-length') continue
+    }
     if (!notFromClient.has(key)) head.forward.push(name, value)
     else if (key === 'host' && ++hosts === 1) head.host = value
     else if (key === 'connection') connection += `,${value}`

@@ -11,10 +11,13 @@ import { readTable, writeTable } from './saved-table.ts'
 /** How often control is told again while instances drain. */
 const drainReportMs = 200
 
+/** How often control is told what went through, when something did. */
+const trafficMs = 1000
+
 export interface GatewayLinkOptions {
   /** Name of this gateway. */
   readonly name: string
-  readonly gateway: Pick<Gateway, 'apply' | 'inUse'>
+  readonly gateway: Pick<Gateway, 'apply' | 'inUse' | 'lostControl' | 'traffic'>
   /** File in which the last table is kept for the next start; null to keep none. */
   readonly tablePath?: string | null
   readonly clock: Clock
@@ -34,6 +37,17 @@ export function connectGateway(
   let revision = 0
   let timer: Disposable | null = null
   let lastReason = ''
+  /** Control has heard nothing of the traffic yet over this channel. */
+  let untold = true
+  let trafficTimer: Disposable | null = null
+
+  const tellTraffic = (): void => {
+    trafficTimer = clock.after(trafficMs, tellTraffic)
+    const report = gateway.traffic(untold)
+    if (channel === null || report === null) return
+    channel.send({ type: 'traffic', report })
+    untold = false
+  }
 
   const report = (): void => {
     timer?.[Symbol.dispose]()
@@ -55,6 +69,8 @@ export function connectGateway(
   if (saved !== null) {
     epoch = saved.epoch
     take(saved.table)
+    // Its health is that of the day it was written, until control is heard.
+    gateway.lostControl()
   }
   /** The disk is no reason to route by an older table. */
   const save = (table: RouteTable): void => {
@@ -72,6 +88,7 @@ export function connectGateway(
     onOpen: (opened) => {
       channel = opened
       opened.send({ type: 'hello', protocol: protocolVersion, role: 'gateway', name })
+      untold = true
     },
     onMessage: (message) => {
       if (message.type === 'refused') return onNotice(message.message)
@@ -83,14 +100,18 @@ export function connectGateway(
     onDown: (reason) => {
       channel = null
       const own = reason.code === 'transport.closed-here'
+      if (!own) gateway.lostControl()
       if (!own && reason.message !== lastReason) onNotice(`the gateway lost control: ${reason.message}`)
       lastReason = reason.message
     },
   })
 
+  tellTraffic()
+
   return {
     async [Symbol.asyncDispose]() {
       timer?.[Symbol.dispose]()
+      trafficTimer?.[Symbol.dispose]()
       await link[Symbol.asyncDispose]()
     },
   }

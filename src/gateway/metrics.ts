@@ -1,13 +1,27 @@
 /**
- * What the gateway counts, pure: for each route requests by status class, bytes, retries, refusals, and durations. Every
- * request is counted once, when it is over for the client; snapshots of several gateways merge by adding.
+ * What the gateway counts, pure: for each route requests by status class, bytes, retries, refusals by cause, and durations;
+ * for each group of instances and each instance what was sent to it. Every request is counted once, when it is over for the
+ * client, and every sending once; snapshots of several gateways merge by adding.
  */
-import { cumulativeByDoubling, emptyHistogram, mergeHistograms } from './histogram.ts'
+import { emptyHistogram, mergeHistograms, observe } from './histogram.ts'
 import type { Histogram } from './histogram.ts'
+import { causeNames } from './problem.ts'
+import type { Cause } from './problem.ts'
 
 /** `aborted`: the client left, or the response broke off, before it was whole. */
 export const outcomes = ['1xx', '2xx', '3xx', '4xx', '5xx', 'aborted'] as const
 export type Outcome = (typeof outcomes)[number]
+
+/** How one sending to an instance ended. `failed`: without an answer; `aborted`: given up before one came. */
+export const attemptOutcomes = ['1xx', '2xx', '3xx', '4xx', '5xx', 'aborted', 'failed'] as const
+export type AttemptOutcome = (typeof attemptOutcomes)[number]
+
+/** Counters of what was sent to an instance, or to the instances of a group. They only grow. */
+export interface AttemptCounters {
+  readonly requests: Record<AttemptOutcome, number>
+  /** From the sending to the head of the answer, or to the failure: nothing of a slow client is in it. */
+  latency: Histogram
+}
 
 /** All empty for requests that no route took. */
 export interface RouteLabels {
@@ -28,7 +42,44 @@ export interface RouteMetrics {
   retries: number
   /** Requests answered by the gateway itself. */
   rejected: number
+  /** Of those, how many for which cause. */
+  readonly rejectedBy: Partial<Record<Cause, number>>
   latency: Histogram
+  /** What was sent to each of the route's groups, by name. */
+  readonly groups: Record<string, AttemptCounters>
+}
+
+/** One instance as the gateway sees it now. */
+export interface TargetMetrics {
+  /** The group is empty when it has none. */
+  readonly labels: {
+    readonly app: string
+    readonly part: string
+    readonly group: string
+    readonly instance: string
+  }
+  /** Requests and WebSockets in flight. */
+  readonly inFlight: number
+  /** It gets no requests because those it had failed. */
+  readonly ejected: boolean
+  readonly attempts: AttemptCounters
+}
+
+export function emptyAttempts(): AttemptCounters {
+  const requests = { '1xx': 0, '2xx': 0, '3xx': 0, '4xx': 0, '5xx': 0, aborted: 0, failed: 0 }
+  return { requests, latency: emptyHistogram() }
+}
+
+/** Counts one sending. One that was given up says nothing about how long answers take. */
+export function countAttempt(counters: AttemptCounters, outcome: AttemptOutcome, durationMs: number): void {
+  counters.requests[outcome] += 1
+  if (outcome !== 'aborted') observe(counters.latency, durationMs)
+}
+
+/** Counts a request that the gateway answered itself. */
+export function countRejected(metrics: RouteMetrics, cause: Cause): void {
+  metrics.rejected += 1
+  metrics.rejectedBy[cause] = (metrics.rejectedBy[cause] ?? 0) + 1
 }
 
 export function emptyMetrics(labels: RouteLabels): RouteMetrics {
@@ -40,7 +91,9 @@ export function emptyMetrics(labels: RouteLabels): RouteMetrics {
     bytesOut: 0,
     retries: 0,
     rejected: 0,
+    rejectedBy: {},
     latency: emptyHistogram(),
+    groups: {},
   }
 }
 
@@ -62,47 +115,19 @@ export function mergeMetrics(a: RouteMetrics, b: RouteMetrics): RouteMetrics {
   merged.retries = a.retries + b.retries
   merged.rejected = a.rejected + b.rejected
   merged.latency = mergeHistograms(a.latency, b.latency)
+  for (const cause of causeNames) {
+    const sum = (a.rejectedBy[cause] ?? 0) + (b.rejectedBy[cause] ?? 0)
+    if (sum > 0) merged.rejectedBy[cause] = sum
+  }
+  for (const name of new Set([...Object.keys(a.groups), ...Object.keys(b.groups)])) {
+    merged.groups[name] = mergeAttempts(a.groups[name] ?? emptyAttempts(), b.groups[name] ?? emptyAttempts())
+  }
   return merged
 }
 
-const counters: readonly [string, string, (metrics: RouteMetrics) => number][] = [
-  ['request_bytes_total', 'Body bytes taken from clients.', (metrics) => metrics.bytesIn],
-  ['response_bytes_total', 'Body bytes given to clients.', (metrics) => metrics.bytesOut],
-  ['retries_total', 'Requests sent a second time to another instance.', (metrics) => metrics.retries],
-  ['rejected_total', 'Requests answered by the gateway itself.', (metrics) => metrics.rejected],
-]
-
-/** The text that Prometheus scrapes (format 0.0.4). */
-export function renderPrometheus(all: readonly RouteMetrics[]): string {
-  const lines: string[] = []
-  const family = (name: string, type: string, help: string, samples: (metrics: RouteMetrics) => string[]): void => {
-    lines.push(`# HELP stead_gateway_${name} ${help}`, `# TYPE stead_gateway_${name} ${type}`)
-    for (const metrics of all) lines.push(...samples(metrics).map((sample) => `stead_gateway_${name}${sample}`))
-  }
-  family('requests_total', 'counter', 'Requests that are over, by status class.', (metrics) =>
-    outcomes.map((outcome) => `${labelText(metrics.labels, { outcome })} ${metrics.requests[outcome]}`),
-  )
-  for (const [name, help, value] of counters) {
-    family(name, 'counter', help, (metrics) => [`${labelText(metrics.labels)} ${value(metrics)}`])
-  }
-  family('in_flight', 'gauge', 'Requests and WebSockets in flight.', (metrics) => [
-    `${labelText(metrics.labels)} ${metrics.inFlight}`,
-  ])
-  const latency = 'request_duration_seconds'
-  family(latency, 'histogram', 'From the head of a request to the end of its response.', ({ labels, latency }) => [
-    ...cumulativeByDoubling(latency).map(
-      ({ upToMs, count }) => `_bucket${labelText(labels, { le: String(upToMs / 1000) })} ${count}`,
-    ),
-    `_bucket${labelText(labels, { le: '+Inf' })} ${latency.count}`,
-    `_sum${labelText(labels)} ${latency.sumMs / 1000}`,
-    `_count${labelText(labels)} ${latency.count}`,
-  ])
-  return `${lines.join('\n')}\n`
-}
-
-function labelText(labels: RouteLabels, more: Readonly<Record<string, string>> = {}): string {
-  const escape = (value: string): string =>
-    value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')
-  const pairs = Object.entries({ ...labels, ...more }).map(([key, value]) => `${key}="${escape(value)}"`)
-  return `{${pairs.join(',')}}`
+function mergeAttempts(a: AttemptCounters, b: AttemptCounters): AttemptCounters {
+  const merged = emptyAttempts()
+  for (const outcome of attemptOutcomes) merged.requests[outcome] = a.requests[outcome] + b.requests[outcome]
+  merged.latency = mergeHistograms(a.latency, b.latency)
+  return merged
 }

@@ -3,23 +3,29 @@
  * blame, and what a person should know. Rendered as a page, as problem+json (RFC 9457) or as text, by what the client
  * accepts; from memory, with no script and no other file, so that it also works when nothing else does.
  */
+import type { RouteHop } from '../protocol/index.ts'
+import { wayOf } from './hops.ts'
+import type { Way } from './hops.ts'
+import { pageHeaders, renderPage } from './page.ts'
 
-export type Cause =
-  | 'bad-request'
-  | 'not-allowed'
-  | 'no-route'
-  | 'no-instance'
-  | 'starting'
-  | 'deploying'
-  | 'refused'
-  | 'connect-timed-out'
-  | 'timed-out'
-  | 'reset'
-  | 'bad-response'
-  | 'overloaded'
-  | 'too-large'
-  | 'header-too-large'
-  | 'client-timed-out'
+export const causeNames = [
+  'bad-request',
+  'not-allowed',
+  'no-route',
+  'no-instance',
+  'starting',
+  'deploying',
+  'refused',
+  'connect-timed-out',
+  'timed-out',
+  'reset',
+  'bad-response',
+  'overloaded',
+  'too-large',
+  'header-too-large',
+  'client-timed-out',
+] as const
+export type Cause = (typeof causeNames)[number]
 
 /** Where on the way the cause lies. */
 export type Hop = 'you' | 'gateway' | 'part'
@@ -156,13 +162,21 @@ export const causes: Readonly<Record<Cause, CauseFacts>> = {
 /** One failed request, for `renderProblem`. */
 export interface Problem {
   readonly cause: Cause
-  /** Names the request in logs and traces. */
+  /** Names the request in logs. */
   readonly requestId: string
+  /** Names it in traces; the request id when it is not said. */
+  readonly traceId?: string
   /** Empty when no route took the request. */
   readonly app: string
   readonly part: string
   /** One more sentence, about this case. */
   readonly detail?: string
+  /** The part and what it uses, as last told by control. */
+  readonly hops?: readonly RouteHop[]
+  /** When it happened, milliseconds since 1970. */
+  readonly timeMs?: number
+  /** Since when control has not been heard, milliseconds since 1970. */
+  readonly staleSinceMs?: number | null
 }
 
 /** A whole answer: flat headers with a content-length, and the body. */
@@ -177,13 +191,14 @@ export interface RenderedProblem {
 export function renderProblem(problem: Problem, accept: string | undefined): RenderedProblem {
   const facts = causes[problem.cause]
   const title = facts.title.replace('{part}', () => (problem.part === '' ? 'the app' : problem.part))
-  const text = { title, sentences: [...(problem.detail === undefined ? [] : [problem.detail]), facts.advice] }
+  const way = wayOf(problem.cause, facts.hop, problem.part, problem.hops ?? [])
+  const told = { title, sentences: [...(problem.detail === undefined ? [] : [problem.detail]), facts.advice], way }
   const kind = preferred(accept ?? '')
-  const body = { html: page, json: json, text: plain }[kind](problem, facts, text)
+  const body = { html: page, json: json, text: plain }[kind](problem, facts, told)
   const type = { html: 'text/html; charset=utf-8', json: 'application/problem+json', text: 'text/plain; charset=utf-8' }
   const headers = ['content-type', type[kind], 'content-length', String(Buffer.byteLength(body))]
-  headers.push('cache-control', 'no-store', 'x-request-id', problem.requestId)
-  if (kind === 'html') headers.push('content-security-policy', "default-src 'none'; style-src 'unsafe-inline'")
+  headers.push('cache-control', 'no-store', 'vary', 'accept', 'x-request-id', problem.requestId)
+  if (kind === 'html') headers.push(...pageHeaders)
   if (facts.retryAfterS !== undefined) headers.push('retry-after', String(facts.retryAfterS))
   return { status: facts.status, reason: facts.reason, headers, body }
 }
@@ -196,65 +211,62 @@ function preferred(accept: string): 'html' | 'json' | 'text' {
   return json === -1 || (html !== -1 && html < json) ? 'html' : 'json'
 }
 
-interface ProblemText {
+interface Told {
   readonly title: string
   readonly sentences: readonly string[]
+  readonly way: Way
 }
 
-function plain(problem: Problem, facts: CauseFacts, text: ProblemText): string {
-  const head = `${facts.status} ${facts.reason}: ${text.title}`
-  return `${[head, ...text.sentences, `Request ${problem.requestId} (${problem.cause}).`].join('\n')}\n`
+/** The trace's id when it is another than the request's. */
+function otherTrace({ requestId, traceId }: Problem): string | null {
+  return traceId === undefined || traceId === requestId ? null : traceId
 }
 
-function json(problem: Problem, facts: CauseFacts, text: ProblemText): string {
+function plain(problem: Problem, facts: CauseFacts, { title, sentences, way }: Told): string {
+  const said = [...way.line, ...way.used].map(({ name, said }) => `${name}: ${said}`)
+  const trace = otherTrace(problem)
+  const lines = [
+    `${facts.status} ${facts.reason}: ${title}`,
+    ...(way.finding === null ? [] : [way.finding]),
+    ...sentences,
+    ...(problem.part === ''
+      ? []
+      : [`${said.slice(0, 3).join(' -> ')}${said.length > 3 ? ` -> ${said.slice(3).join(', ')}` : ''}`]),
+    `Request ${problem.requestId} (${problem.cause})${trace === null ? '' : `, trace ${trace}`}.`,
+  ]
+  return `${lines.map((line) => line.replaceAll(/\p{Cc}|\p{Cf}/gu, '\u{fffd}')).join('\n')}\n`
+}
+
+function json(problem: Problem, facts: CauseFacts, { title, sentences, way }: Told): string {
   return JSON.stringify({
     type: 'about:blank',
-    title: text.title,
+    title,
     status: facts.status,
-    detail: text.sentences.join(' '),
+    detail: [...(way.finding === null ? [] : [way.finding]), ...sentences].join(' '),
     cause: problem.cause,
     hop: facts.hop,
     ...(problem.part === '' ? {} : { app: problem.app, part: problem.part }),
+    way: [...way.line, ...way.used].map(({ kind, name, mark, said }) => ({ kind, name, mark, said })),
     requestId: problem.requestId,
+    traceId: problem.traceId ?? problem.requestId,
   })
 }
 
-function escape(value: string): string {
-  return value
-    .replaceAll('&', '&amp;')
-    .replaceAll('<', '&lt;')
-    .replaceAll('>', '&gt;')
-    .replaceAll('"', '&quot;')
-    .replaceAll("'", '&#39;')
-}
-
-const style = `:root{color-scheme:light dark;--ink:#1d2733;--soft:#5c6b7a;--line:#c9d3dc;--paper:#f6f8f9;--bad:#b3261e;--good:#1b7f5c}
-@media(prefers-color-scheme:dark){:root{--ink:#e8edf1;--soft:#9fb0bf;--line:#3a4753;--paper:#141a20;--bad:#ff8a80;--good:#5fd0a5}}
-body{margin:0;min-height:100vh;display:grid;place-items:center;background:var(--paper);color:var(--ink);font:1rem/1.5 system-ui,sans-serif}
-main{max-width:36rem;padding:2rem}h1{font-size:1.5rem;line-height:1.25;margin:1.5rem 0 .5rem}p{margin:.5rem 0;overflow-wrap:anywhere}
-ol{display:flex;list-style:none;margin:0;padding:0;gap:.5rem}li{flex:1;border-top:.3rem solid var(--line);padding-top:.5rem;color:var(--soft)}
-li.good{border-color:var(--good)}li.bad{border-color:var(--bad);color:var(--bad);font-weight:600}small{color:var(--soft)}`
-
-function page(problem: Problem, facts: CauseFacts, text: ProblemText): string {
-  const hops: readonly [Hop, string][] = [
-    ['you', 'You'],
-    ['gateway', 'Gateway'],
-    ['part', problem.part === '' ? 'App' : problem.part],
-  ]
-  const guilty = hops.findIndex(([hop]) => hop === facts.hop)
-  const marks = hops.map(([, label], at) => {
-    const state = at === guilty ? 'bad' : at < guilty ? 'good' : ''
-    const said = at === guilty ? 'failed here' : at < guilty ? 'fine' : 'not reached'
-    return `<li class="${state}">${escape(label)}<br><small>${said}</small></li>`
+function page(problem: Problem, facts: CauseFacts, { title, sentences, way }: Told): string {
+  const { cause, requestId, part, timeMs, staleSinceMs } = problem
+  const broken = way.used.filter(({ mark }) => mark === 'failed').map(({ name }) => name)
+  return renderPage({
+    status: facts.status,
+    reason: facts.reason,
+    title,
+    sentences,
+    way,
+    cause,
+    commands: facts.hop === 'part' ? ['stead status', ...[part, ...broken].map((name) => `stead logs ${name}`)] : [],
+    requestId,
+    traceId: otherTrace(problem),
+    timeMs: timeMs ?? null,
+    staleSinceMs: (problem.hops ?? []).length === 0 ? null : (staleSinceMs ?? null),
+    reloadS: facts.reload === true ? (facts.retryAfterS ?? 2) : null,
   })
-  const reload = facts.reload === true ? `<meta http-equiv="refresh" content="${facts.retryAfterS ?? 2}">` : ''
-  return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">${reload}
-<title>${facts.status} ${escape(text.title)}</title><style>${style}</style></head>
-<body><main><ol>${marks.join('')}</ol>
-<h1>${escape(text.title)}</h1>
-${text.sentences.map((sentence) => `<p>${escape(sentence)}</p>`).join('\n')}
-<p><small>${facts.status} ${escape(facts.reason)} &middot; ${problem.cause} &middot; request ${escape(problem.requestId)}</small></p>
-</main></body></html>
-`
 }

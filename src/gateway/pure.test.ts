@@ -4,10 +4,10 @@ import { test } from 'node:test'
 import { seededRandom, systemRandom } from '../base/index.ts'
 import { bucketUpToMs, emptyHistogram, mergeHistograms, observe, quantileErrorMax, quantileMs } from './histogram.ts'
 import { IdSource, requestIds } from './ids.ts'
-import { emptyMetrics, mergeMetrics, renderPrometheus } from './metrics.ts'
+import { countAttempt, countRejected, emptyAttempts, emptyMetrics, mergeMetrics } from './metrics.ts'
 import { causes, renderProblem } from './problem.ts'
 import type { Cause } from './problem.ts'
-import { pickLeast } from './route-state.ts'
+import { renderPrometheus } from './prometheus.ts'
 import { FrameTracker, closeFrame } from './websocket.ts'
 
 const random = seededRandom(11)
@@ -49,11 +49,26 @@ test('Prometheus text: escaped labels, cumulative buckets, a count that agrees',
   const metrics = emptyMetrics({ route: 'a"b\\c\n', app: 'shop', part: 'web' })
   metrics.requests['2xx'] = 3
   for (const durationMs of [0.01, 2, 400_000_000]) observe(metrics.latency, durationMs)
-  const text = renderPrometheus([mergeMetrics(metrics, emptyMetrics(metrics.labels))])
+  metrics.groups['r2'] = emptyAttempts()
+  countAttempt(metrics.groups['r2'], '5xx', 3)
+  countRejected(metrics, 'overloaded')
+  const merged = mergeMetrics(metrics, metrics)
+  assert.deepEqual([merged.groups['r2']?.requests['5xx'], merged.rejectedBy.overloaded], [2, 2])
+  const labels = { app: 'shop', part: 'web', group: 'r2', instance: 'web-1' }
+  const target = { labels, inFlight: 1, ejected: true, attempts: metrics.groups['r2'] }
+  const text = renderPrometheus([mergeMetrics(metrics, emptyMetrics(metrics.labels))], [target])
+  const lines = text.split('\n')
+  assert.ok(lines.some((line) => /^stead_gateway_rejected_total\{.*cause="overloaded"\} 1$/.test(line)))
+  assert.ok(lines.some((line) => /^stead_gateway_group_attempts_total\{.*group="r2",outcome="5xx"\} 1$/.test(line)))
+  assert.ok(lines.some((line) => /^stead_gateway_instance_ejected\{.*instance="web-1"\} 1$/.test(line)))
+  assert.equal(
+    new Set(lines.filter((line) => line.startsWith('# TYPE'))).size,
+    lines.filter((line) => line.startsWith('# TYPE')).length,
+  )
   assert.ok(
     text.includes('stead_gateway_requests_total{route="a\\"b\\\\c\\n",app="shop",part="web",outcome="2xx"} 3\n'),
   )
-  const buckets = [...text.matchAll(/_bucket\{[^}]*le="([^"]+)"\} (\d+)/g)].map(
+  const buckets = [...text.matchAll(/request_duration_seconds_bucket\{[^}]*le="([^"]+)"\} (\d+)/g)].map(
     ([, le, count]) => [le, Number(count)] as const,
   )
   assert.deepEqual(buckets[0], ['0.00005', 1])
@@ -75,22 +90,6 @@ test('ids are unique across batches and dice are fair enough', () => {
     counts.every((count) => count > 800),
     counts.join(' '),
   )
-})
-
-test('the least loaded is picked, equals by lot, a resting or avoided one only when alone', () => {
-  const ids = new IdSource(random)
-  const one = (load: number, restUntilMs = 0): { load: number; requests: { size: number }; restUntilMs: number } => ({
-    load,
-    requests: { size: load },
-    restUntilMs,
-  })
-  const [a, b, c, resting] = [one(1), one(1), one(2), one(0, 100)]
-  const picked = new Set(Array.from({ length: 100 }, () => pickLeast([a, b, c, resting], 10, null, 50, ids)))
-  assert.deepEqual(picked, new Set([a, b]))
-  assert.equal(pickLeast([a, b, c], 10, a, 50, ids), b)
-  assert.equal(pickLeast([resting], 10, resting, 50, ids), resting)
-  assert.equal(pickLeast([resting, c], 10, null, 100, ids), resting)
-  assert.equal(pickLeast([a, b], 1, null, 50, ids), null)
 })
 
 test('frame boundaries are found however the bytes are cut', () => {

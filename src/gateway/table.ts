@@ -9,7 +9,7 @@ import type { Endpoint } from '../network/index.ts'
 import type { Route, RouteTable, RouteTarget } from '../protocol/index.ts'
 import type { Core } from './core.ts'
 import { emptyMetrics } from './metrics.ts'
-import type { RouteMetrics } from './metrics.ts'
+import type { RouteMetrics, TargetMetrics } from './metrics.ts'
 import { RouteState } from './route-state.ts'
 import { indexRoutes, matchRoute } from './routes.ts'
 import type { RouteIndex } from './routes.ts'
@@ -48,7 +48,7 @@ export class LiveTable {
   constructor(core: Core, options: LiveTableOptions) {
     this.#core = core
     this.#options = options
-    this.nowhere = new RouteState(nowhere, this.#metricsOf(nowhere), core.limits)
+    this.nowhere = new RouteState(nowhere, this.#metricsOf(nowhere), core)
   }
 
   /** The route for a host and a path, or undefined. */
@@ -62,7 +62,7 @@ export class LiveTable {
     const states = new Map<string, RouteState>()
     for (const route of table.routes) {
       const state = this.#states.get(route.id)
-      states.set(route.id, state ?? new RouteState(route, this.#metricsOf(route), this.#core.limits))
+      states.set(route.id, state ?? new RouteState(route, this.#metricsOf(route), this.#core))
     }
     this.#index = indexRoutes(table.routes.map((route) => ({ route, value: states.get(route.id) ?? this.nowhere })))
     this.#revision = table.revision
@@ -71,13 +71,14 @@ export class LiveTable {
     for (const route of table.routes) {
       const state = states.get(route.id)
       if (state === undefined) continue
-      state.route = route
-      state.metrics.labels = labelsOf(route)
-      state.upstreams = route.targets.map((target) => this.#upstreamOf(target, upstreams))
+      state.update(
+        route,
+        route.targets.map((target) => this.#upstreamOf(target, upstreams)),
+      )
       for (const upstream of state.upstreams) users.set(upstream, [...(users.get(upstream) ?? []), state])
     }
     const gone = [...this.#states.values()].filter((state) => states.get(state.route.id) !== state)
-    for (const state of gone) state.upstreams = []
+    for (const state of gone) state.update({ ...state.route, targets: [] }, [])
     const left = [...this.#upstreams].filter(([key]) => !upstreams.has(key)).map(([, upstream]) => upstream)
     this.#states = states
     this.#upstreams = upstreams
@@ -104,6 +105,23 @@ export class LiveTable {
   /** A copy of all counters, one entry for each route and one (with empty labels) for requests that found none. */
   metrics(): RouteMetrics[] {
     return structuredClone([...this.#metrics.values()])
+  }
+
+  /** The counters of all routes as they are now, to be read only. */
+  liveMetrics(): readonly RouteMetrics[] {
+    return [...this.#metrics.values()]
+  }
+
+  /** The counters of every instance in the table, each once, also when several routes lead to it. To be read only. */
+  liveTargets(): readonly TargetMetrics[] {
+    const nowMs = this.#core.clock.monotonicMs()
+    return [...this.#users].flatMap(([upstream, [state]]) => {
+      if (state === undefined) return []
+      const { app, part } = state.route
+      const labels = { app, part, group: state.groupOf(upstream) ?? '', instance: upstream.target.instance }
+      const ejected = upstream.breaker.phase(nowMs) === 'open'
+      return [{ labels, inFlight: upstream.load, ejected, attempts: upstream.counters }]
+    })
   }
 
   /** The gateway closes: every instance has left. */

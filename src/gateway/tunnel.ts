@@ -5,15 +5,15 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Client, Dispatcher } from 'undici'
+import { Attempt } from './attempt.ts'
 import { causeOf } from './core.ts'
 import type { Core } from './core.ts'
 import { readResponseHead } from './headers.ts'
 import { observe } from './histogram.ts'
-import { outcomeOf } from './metrics.ts'
+import { countRejected, outcomeOf } from './metrics.ts'
 import type { Outcome, RouteMetrics } from './metrics.ts'
 import { renderProblem } from './problem.ts'
 import type { Cause, RenderedProblem } from './problem.ts'
-import { pickLeast } from './route-state.ts'
 import type { RouteState } from './route-state.ts'
 import type { TunnelFlight, Upstream } from './upstream.ts'
 import { FrameTracker, closeFrame } from './websocket.ts'
@@ -28,6 +28,9 @@ export interface RoutedUpgrade {
   readonly target: string
   readonly headers: string[]
   readonly requestId: string
+  readonly traceId: string
+  /** Decides about the group, and on a sticky route about the instance. */
+  readonly key: string
   /** It is over, for whatever reason. */
   readonly onOver: (tunnel: Tunnel) => void
 }
@@ -54,6 +57,7 @@ export class Tunnel implements TunnelFlight, Dispatcher.DispatchHandler {
   readonly #startedMs: number
   #upstream: Upstream | null = null
   #client: Client | null = null
+  #attempt: Attempt | null = null
   #far: Duplex | null = null
   #attempts = 0
   #sent = false
@@ -83,12 +87,12 @@ export class Tunnel implements TunnelFlight, Dispatcher.DispatchHandler {
   }
 
   #place(avoid: Upstream | null): void {
-    const { request, state, target, headers } = this.#routed
-    const { clock, ids } = this.#core
-    const upstream = pickLeast(state.upstreams, Number.POSITIVE_INFINITY, avoid, clock.monotonicMs(), ids)
+    const { request, state, target, headers, key } = this.#routed
+    const upstream = state.pick({ key, avoid, tunnel: true })
     if (upstream === null) return this.#fail(state.absence, state.route.unavailable)
     this.#attempts += 1
     this.#upstream = upstream
+    this.#attempt = new Attempt(this.#core, state, upstream)
     this.#client = upstream.takeTunnel(this)
     this.#client.dispatch(
       {
@@ -116,6 +120,7 @@ export class Tunnel implements TunnelFlight, Dispatcher.DispatchHandler {
     const { socket: near, head } = this.#routed
     const headers = this.#responseHeaders(controller)
     near.write(headText(status, 'Switching Protocols', [...headers, 'connection', 'Upgrade', 'upgrade', 'websocket']))
+    this.#attempt?.answered(status)
     this.#status = status
     this.#far = far
     far.on('close', () => this.#sideClosed(far))
@@ -136,6 +141,7 @@ export class Tunnel implements TunnelFlight, Dispatcher.DispatchHandler {
     statusText: string | undefined,
   ): void {
     if (this.#over || status < 200) return
+    this.#attempt?.answered(status)
     this.#status = status
     const headers = this.#responseHeaders(controller)
     this.#routed.socket.write(headText(status, statusText ?? '', [...headers, 'connection', 'close']), 'latin1')
@@ -158,6 +164,7 @@ export class Tunnel implements TunnelFlight, Dispatcher.DispatchHandler {
     if (this.#over) return
     const upstream = this.#upstream
     if (this.#status !== 0) return this.cut()
+    this.#attempt?.failed()
     if (!this.#sent) {
       upstream?.rest()
       if (this.#attempts === 1 && this.#routed.state.upstreams.some((other) => other !== upstream)) {
@@ -234,11 +241,9 @@ export class Tunnel implements TunnelFlight, Dispatcher.DispatchHandler {
 
   #fail(cause: Cause, detail?: string): void {
     if (this.#over) return
-    const { request, socket, state, requestId } = this.#routed
-    const { app, part } = state.route
-    const problem = { cause, requestId, app, part, ...(detail === undefined ? {} : { detail }) }
-    const rendered = renderProblem(problem, request.headers.accept)
-    this.#metrics.rejected += 1
+    const { request, socket, state } = this.#routed
+    const rendered = renderProblem(state.problem(cause, this.#routed, detail), request.headers.accept)
+    countRejected(this.#metrics, cause)
     this.#metrics.bytesOut += Buffer.byteLength(rendered.body)
     this.#finish(outcomeOf(rendered.status))
     answerRaw(socket, rendered)
@@ -247,8 +252,10 @@ export class Tunnel implements TunnelFlight, Dispatcher.DispatchHandler {
   #release(): void {
     const upstream = this.#upstream
     const client = this.#client
+    this.#attempt?.end()
     this.#upstream = null
     this.#client = null
+    this.#attempt = null
     if (upstream !== null && client !== null) upstream.giveTunnel(this, client)
   }
 

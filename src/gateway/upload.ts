@@ -10,7 +10,7 @@ import type { GatewayLimits } from './limits.ts'
 export interface UploadEvents {
   /** The instance is ready to take it. */
   onStart(): void
-  /** The client has sent nothing for too long. */
+  /** The client has sent too little for too long. */
   onStalled(): void
   /** It has become larger than allowed. */
   onTooLarge(): void
@@ -25,6 +25,8 @@ export class Upload {
   readonly #limits: GatewayLimits
   readonly #clock: Clock
   #stall: Disposable | null = null
+  /** Bytes since the wait began. */
+  #sinceStall = 0
   #lingered = 0
 
   constructor(
@@ -53,10 +55,14 @@ export class Upload {
       },
     })
     const onData = (chunk: Buffer): void => {
-      this.#rest()
       this.bytes += chunk.length
+      this.#sinceStall += chunk.length
+      if (this.#sinceStall >= context.limits.bodyBytesMin) this.#rest()
       if (this.bytes > bytesMax) return events.onTooLarge()
-      if (!stream.push(chunk)) request.pause()
+      if (stream.push(chunk)) return
+      request.pause()
+      // Now it is the instance that is waited for.
+      this.#rest()
     }
     const onEnd = (): void => {
       this.#rest()
@@ -88,6 +94,7 @@ export class Upload {
   }
 
   #rest(): void {
+    this.#sinceStall = 0
     this.#stall?.[Symbol.dispose]()
     this.#stall = null
   }

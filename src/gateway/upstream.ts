@@ -9,7 +9,10 @@ import { SteadError } from '../base/index.ts'
 import type { Clock } from '../base/index.ts'
 import type { Endpoint } from '../network/index.ts'
 import type { RouteTarget } from '../protocol/index.ts'
+import { Breaker } from './breaker.ts'
 import type { GatewayLimits } from './limits.ts'
+import { emptyAttempts } from './metrics.ts'
+import type { AttemptCounters } from './metrics.ts'
 
 /** A request in flight to an instance. */
 export interface Flight {
@@ -37,6 +40,8 @@ export class Upstream {
   readonly target: RouteTarget
   readonly requests: Set<Flight> = new Set()
   readonly tunnels: Set<TunnelFlight> = new Set()
+  readonly breaker: Breaker
+  readonly counters: AttemptCounters = emptyAttempts()
   /** It refused a connection: pass it over until then (monotonic). */
   restUntilMs = 0
   readonly #context: UpstreamContext
@@ -47,6 +52,7 @@ export class Upstream {
   constructor(target: RouteTarget, context: UpstreamContext) {
     this.target = target
     this.#context = context
+    this.breaker = new Breaker(context.limits)
   }
 
   /** Requests and WebSockets in flight. */

@@ -8,11 +8,34 @@
 export const rights = ['read', 'logs', 'deploy', 'operate', 'exec', 'secrets', 'admin'] as const
 export type Right = (typeof rights)[number]
 
+export type Role = 'viewer' | 'developer' | 'operator' | 'admin'
+
+/** Usual sets of rights. */
+export const roles: Readonly<Record<Role, readonly Right[]>> = {
+  viewer: ['read'],
+  developer: ['read', 'logs', 'deploy'],
+  operator: ['read', 'logs', 'deploy', 'operate', 'exec'],
+  admin: rights,
+}
+
+export function isRole(word: string): word is Role {
+  return Object.hasOwn(roles, word)
+}
+
+export function isRight(word: string): word is Right {
+  return (rights as readonly string[]).includes(word)
+}
+
 export interface Caller {
   /** For the record of what was done. */
   readonly name: string
-  readonly rights: ReadonlySet<Right>
+  /** Where it comes from, for the record: `socket`, `token 3kq0v9d2`, `ssh 192.0.2.7`. */
+  readonly from: string
+  /** Whether it has the right on an app now; null: on the platform itself, which is more than on all its apps. */
+  may(right: Right, app: string | null): boolean
 }
 
 /** Whoever may open the socket that is its owner's alone. */
-export const owner: Caller = { name: 'owner', rights: new Set(rights) }
+export function owner(from = 'socket'): Caller {
+  return { name: 'owner', from, may: () => true }
+}

@@ -1,21 +1,28 @@
 /** Asks a running platform over its socket. Invariant: what the platform refused with is thrown as it was said. */
 import { request, type IncomingMessage } from 'node:http'
 import { createInterface } from 'node:readline'
+import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
 import type { LogLine, RemoteStream } from '../protocol/index.ts'
+import type { PersonSummary } from './access-routes.ts'
+import type { LineFilter } from './audit-file.ts'
+import type { Line, Verdict } from './audit.ts'
 import type {
   Deployment,
   JobStatus,
   LogOptions,
+  MachineRuntimes,
   OperatorBinding,
   PartOrderKind,
   PlatformInfo,
   RunEvent,
+  RuntimeName,
   Status,
   StreamOrder,
 } from './operations.ts'
+import type { Grant } from './people.ts'
 import type { SecretOperations } from './secrets.ts'
 import { openStream } from './streams.ts'
 
@@ -41,71 +48,140 @@ export interface OperatorClient {
   readonly secrets: Omit<SecretOperations, 'export'> & {
     export(app: string, name: string, recipients: readonly string[]): Promise<string>
   }
+  /** What the machine of the platform runs bundles of an app with. */
+  runtimes(app: string): Promise<MachineRuntimes>
+  /** Those of the contents that are not there; at most `contentsMax` are asked about. */
+  missing(app: string, contents: readonly string[]): Promise<readonly string[]>
+  /** Sends contents. What has arrived stays when it is cut off. */
+  sendContents(app: string, stream: AsyncIterable<Uint8Array>): Promise<void>
+  missingBundles(app: string, digests: readonly string[]): Promise<readonly string[]>
+  sendManifest(app: string, digest: string, manifest: Uint8Array): Promise<void>
+  sendRuntime(app: string, runtime: RuntimeName, sizeBytes: number): Promise<void>
+  people(): Promise<readonly PersonSummary[]>
+  /** Adds a person or changes one. */
+  grant(grant: Grant): Promise<void>
+  removePerson(name: string): Promise<void>
+  /** A new token of a person, told this once. */
+  issueToken(name: string, expiresAtMs: number): Promise<{ readonly token: string; readonly id: string }>
+  revokeTokens(name: string): Promise<void>
+  audit(filter: LineFilter): AsyncIterable<Line>
+  /** Whether the audit record hangs together, and holds the line with the digest `contains`. */
+  verifyAudit(contains: string | null): Promise<Verdict>
 }
 
-/** The platform behind a socket; null when nobody answers there. */
-export async function operatorClient(socketPath: string): Promise<OperatorClient | null> {
+/** Where a platform is asked, and by whom. */
+interface Address {
+  readonly socketPath: string
+  readonly token: string | null
+}
+
+/**
+ * The platform behind a socket; null when nobody answers there. `token`: for the socket that is open to all. Throws what
+ * the platform refuses a caller with, and `operator.not-yours` when the socket is another user's.
+ */
+export async function operatorClient(socketPath: string, token: string | null = null): Promise<OperatorClient | null> {
+  const at = { socketPath, token }
   try {
-    await value(socketPath, 'GET', '/v1/platform')
+    await value(at, 'GET', '/v1/platform')
   } catch (error) {
     if (error instanceof SteadError && error.code === 'operator.not-running') return null
     throw error
   }
   const app = (name: string, rest = ''): string => `/v1/apps/${encodeURIComponent(name)}${rest}`
+  const person = (name: string, rest = ''): string => `/v1/people/${encodeURIComponent(name)}${rest}`
   return {
     socketPath,
-    platform: () => value<PlatformInfo>(socketPath, 'GET', '/v1/platform'),
-    bundles: () => value<readonly string[]>(socketPath, 'GET', '/v1/bundles'),
-    status: (name) => value<Status>(socketPath, 'GET', app(name, '/status')),
-    watch: (name, signal) => lines<Status>(socketPath, app(name, '/watch'), signal),
-    graph: (name) => value<Graph>(socketPath, 'GET', app(name, '/graph')),
+    platform: () => value<PlatformInfo>(at, 'GET', '/v1/platform'),
+    bundles: () => value<readonly string[]>(at, 'GET', '/v1/bundles'),
+    status: (name) => value<Status>(at, 'GET', app(name, '/status')),
+    watch: (name, signal) => lines<Status>(at, app(name, '/watch'), signal),
+    graph: (name) => value<Graph>(at, 'GET', app(name, '/graph')),
     logs(name, part, { tail, follow, signal }) {
       const query = new URLSearchParams({ follow: String(follow) })
       if (tail !== null) query.set('tail', String(tail))
       if (part !== null) query.set('part', part)
-      return lines<LogLine>(socketPath, app(name, `/logs?${query.toString()}`), signal)
+      return lines<LogLine>(at, app(name, `/logs?${query.toString()}`), signal)
     },
     async order(name, part, kind) {
-      await value(socketPath, 'POST', app(name, `/parts/${encodeURIComponent(part)}/${kind}`))
+      await value(at, 'POST', app(name, `/parts/${encodeURIComponent(part)}/${kind}`))
     },
     jobs(name, part) {
       const query = part === null ? '' : `?${new URLSearchParams({ part }).toString()}`
-      return value<readonly JobStatus[]>(socketPath, 'GET', app(name, `/jobs${query}`))
+      return value<readonly JobStatus[]>(at, 'GET', app(name, `/jobs${query}`))
     },
     run: (name, part, signal) =>
-      lines<RunEvent>(socketPath, app(name, `/parts/${encodeURIComponent(part)}/run`), signal, 'POST'),
+      lines<RunEvent>(at, app(name, `/parts/${encodeURIComponent(part)}/run`), signal, 'POST'),
     open: (name, part, order) =>
-      openStream(socketPath, app(name, `/parts/${encodeURIComponent(part)}/stream`), order, (cause) =>
-        failureOf(socketPath, cause),
+      openStream(at, app(name, `/parts/${encodeURIComponent(part)}/stream`), order, (cause) =>
+        failureOf(at.socketPath, cause),
       ),
     async bind(name, part, host, port) {
       const path = app(name, `/parts/${encodeURIComponent(part)}/bind`)
-      return (await value<{ binding: OperatorBinding | null }>(socketPath, 'POST', path, { host, port })).binding
+      return (await value<{ binding: OperatorBinding | null }>(at, 'POST', path, { host, port })).binding
     },
-    deploy: (deployment) => value<{ release: number }>(socketPath, 'PUT', app(deployment.graph.app), deployment),
+    deploy: (deployment) => value<{ release: number }>(at, 'PUT', app(deployment.graph.app), deployment),
     async down(name) {
-      await value(socketPath, 'POST', app(name, '/down'))
+      await value(at, 'POST', app(name, '/down'))
     },
     async remove(name) {
-      await value(socketPath, 'DELETE', app(name))
+      await value(at, 'DELETE', app(name))
     },
     secrets: {
-      list: (name) => value(socketPath, 'GET', app(name, '/secrets')),
+      list: (name) => value(at, 'GET', app(name, '/secrets')),
       async set(name, secret, bytes, source) {
         const body = { value: Buffer.from(bytes).toString('base64'), source }
-        return (await value<{ version: number }>(socketPath, 'PUT', app(name, secretPath(secret)), body)).version
+        return (await value<{ version: number }>(at, 'PUT', app(name, secretPath(secret)), body)).version
       },
       async remove(name, secret) {
-        await value(socketPath, 'DELETE', app(name, secretPath(secret)))
+        await value(at, 'DELETE', app(name, secretPath(secret)))
       },
-      rotate: (name, secret) => value(socketPath, 'POST', app(name, `${secretPath(secret)}/rotate`)),
+      rotate: (name, secret) => value(at, 'POST', app(name, `${secretPath(secret)}/rotate`)),
       async export(name, secret, recipients) {
         const path = app(name, `${secretPath(secret)}/export`)
-        return (await value<{ text: string }>(socketPath, 'POST', path, { recipients })).text
+        return (await value<{ text: string }>(at, 'POST', path, { recipients })).text
       },
       async changeKey() {
-        await value(socketPath, 'POST', '/v1/secrets/rekey')
+        await value(at, 'POST', '/v1/secrets/rekey')
       },
+    },
+    runtimes: (name) => value<MachineRuntimes>(at, 'GET', app(name, '/runtimes')),
+    async missing(name, contents) {
+      const answer = await value<{ missing: string[] }>(at, 'POST', app(name, '/contents/missing'), { contents })
+      return answer.missing
+    },
+    async sendContents(name, stream) {
+      await text(await ask(at, 'PUT', app(name, '/contents'), Readable.from(stream)))
+    },
+    async missingBundles(name, bundles) {
+      return (await value<{ missing: string[] }>(at, 'POST', app(name, '/bundles/missing'), { bundles })).missing
+    },
+    async sendManifest(name, digest, manifest) {
+      await text(await ask(at, 'PUT', app(name, `/bundles/${digest}`), Readable.from([manifest])))
+    },
+    async sendRuntime(name, runtime, sizeBytes) {
+      await value(at, 'POST', app(name, '/runtimes'), { ...runtime, sizeBytes })
+    },
+    people: () => value<PersonSummary[]>(at, 'GET', '/v1/people'),
+    async grant({ name, ...grant }) {
+      await value(at, 'PUT', person(name), grant)
+    },
+    async removePerson(name) {
+      await value(at, 'DELETE', person(name))
+    },
+    issueToken: (name, expiresAtMs) => value(at, 'POST', person(name, '/tokens'), { expiresAtMs }),
+    async revokeTokens(name) {
+      await value(at, 'DELETE', person(name, '/tokens'))
+    },
+    audit({ app: ofApp, who, sinceMs }) {
+      const query = new URLSearchParams()
+      if (ofApp !== null) query.set('app', ofApp)
+      if (who !== null) query.set('who', who)
+      if (sinceMs !== null) query.set('since', String(sinceMs))
+      return lines<Line>(at, `/v1/audit?${query.toString()}`, new AbortController().signal)
+    },
+    verifyAudit(contains) {
+      const query = contains === null ? '' : `?contains=${encodeURIComponent(contains)}`
+      return value<Verdict>(at, 'GET', `/v1/audit/verdict${query}`)
     },
   }
 }
@@ -115,18 +191,24 @@ function secretPath(name: string): string {
 }
 
 /** Asks for one JSON value. */
-async function value<T>(socketPath: string, method: string, path: string, body?: unknown): Promise<T> {
-  return JSON.parse(await text(await ask(socketPath, method, path, body))) as T
+async function value<T>(at: Address, method: string, path: string, body?: unknown): Promise<T> {
+  return JSON.parse(await text(await ask(at, method, path, body))) as T
 }
 
 /** Asks for JSON values, one a line. */
-async function* lines<T>(socketPath: string, path: string, signal: AbortSignal, method = 'GET'): AsyncIterable<T> {
-  const answer = await ask(socketPath, method, path)
-  const abort = (): void => void answer.destroy()
+async function* lines<T>(at: Address, path: string, signal: AbortSignal, method = 'GET'): AsyncIterable<T> {
+  const answer = await ask(at, method, path)
+  const reader = createInterface({ input: answer })
+  // The reader does not end by itself with a stream that is cut off.
+  const abort = (): void => {
+    answer.destroy()
+    reader.close()
+  }
+  answer.once('close', () => reader.close())
   if (signal.aborted) abort()
   signal.addEventListener('abort', abort, { once: true })
   try {
-    for await (const line of createInterface({ input: answer })) yield JSON.parse(line) as T
+    for await (const line of reader) yield JSON.parse(line) as T
   } catch (error) {
     if (!answer.destroyed) throw error
   } finally {
@@ -135,23 +217,37 @@ async function* lines<T>(socketPath: string, path: string, signal: AbortSignal, 
   }
 }
 
-async function ask(socketPath: string, method: string, path: string, body?: unknown): Promise<IncomingMessage> {
+async function ask(at: Address, method: string, path: string, body?: unknown): Promise<IncomingMessage> {
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
-  const content = body === undefined ? '' : JSON.stringify(body)
-  const headers = body === undefined ? {} : { 'content-type': 'application/json' }
+  const { socketPath, token } = at
+  const headers = {
+    ...(body === undefined || body instanceof Readable ? {} : { 'content-type': 'application/json' }),
+    ...(token === null ? {} : { authorization: `bearer ${token}` }),
+  }
   const question = request({ socketPath, method, path, headers })
   question.on('response', resolve)
   question.on('error', (cause: NodeJS.ErrnoException) => reject(failureOf(socketPath, cause)))
-  question.end(content)
+  if (body instanceof Readable) {
+    // A refusal may come before all was sent, and says more than that the pipe broke.
+    body.on('error', (error) => question.destroy(error))
+    body.pipe(question)
+  } else question.end(body === undefined ? '' : JSON.stringify(body))
   const answer = await promise
+  // Answered before all was sent: nobody wants the rest.
+  answer.once('end', () => {
+    if (question.writableFinished) return
+    if (body instanceof Readable) body.destroy()
+    question.destroy()
+  })
   if (answer.statusCode === 200) return answer
   const refusal = JSON.parse(await text(answer)) as { code: string; message: string; hint?: string }
   throw new SteadError(refusal)
 }
 
 function failureOf(socketPath: string, cause: NodeJS.ErrnoException): Error {
+  if (cause.code?.startsWith('HPE_') === true) return strangeAnswer(socketPath, cause)
   const gone = ['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE'].includes(cause.code ?? '')
-  return gone ? notRunning(socketPath, cause) : cause
+  return gone ? notRunning(socketPath, cause) : cause.code === 'EACCES' ? notYours(socketPath, cause) : cause
 }
 
 function notRunning(socketPath: string, cause: Error): SteadError {
@@ -159,6 +255,24 @@ function notRunning(socketPath: string, cause: Error): SteadError {
     code: 'operator.not-running',
     message: `no platform answers at ${socketPath}`,
     retry: 'later',
+    cause,
+  })
+}
+
+function notYours(socketPath: string, cause: Error): SteadError {
+  return new SteadError({
+    code: 'operator.not-yours',
+    message: `the platform at ${socketPath} belongs to another user`,
+    hint: 'Ask whoever runs it for a token (`stead access token NAME`), and set STEAD_TOKEN to it.',
+    cause,
+  })
+}
+
+function strangeAnswer(socketPath: string, cause: Error): SteadError {
+  return new SteadError({
+    code: 'operator.strange-answer',
+    message: `what answers at ${socketPath} does not speak as a platform does: ${cause.message}`,
+    hint: 'On a server, a shell that prints a greeting also to programs may stand in the way: see `ssh HOST true`.',
     cause,
   })
 }

@@ -1,23 +1,33 @@
-/** The face of `operator`: what people, commands and the dashboard ask of a running platform, and how it is carried. */
+/** The face of `operator`: what people, commands and the dashboard ask of a running platform, who may, and the record of it. */
 export type {
   AppSummary,
   Deployment,
   DiskStatus,
+  Intake,
   JobRunStatus,
   JobStatus,
   LogOptions,
+  MachineRuntimes,
   OperatorBinding,
   Operations,
   PartOrderKind,
   PartStatus,
   PlatformInfo,
   RunEvent,
+  RuntimeName,
   Status,
   StreamOrder,
 } from './operations.ts'
 export type { RotateAnswer, SecretOperations, SecretStatus } from './secrets.ts'
 export { unknownApp } from './operations.ts'
-export type { Caller, Right } from './caller.ts'
-export { owner, rights } from './caller.ts'
-export { serveOperator } from './server.ts'
+export type { Caller, Right, Role } from './caller.ts'
+export { isRight, isRole, owner, rights, roles } from './caller.ts'
+export { type Entrance, serveOperator } from './server.ts'
 export { type OperatorClient, operatorClient } from './client.ts'
+export { type Gate, type GateOptions, openGate } from './gate.ts'
+export { type Grant, tokenLifeMs } from './people.ts'
+export type { PersonSummary } from './access-routes.ts'
+export type { Line as AuditLine, Verdict as AuditVerdict } from './audit.ts'
+export type { LineFilter as AuditFilter } from './audit-file.ts'
+export { keyIn } from './ssh-keys.ts'
+export { contentsMax } from './intake-routes.ts'

@@ -146,6 +146,37 @@ export interface Deployment {
   readonly origin: string | null
 }
 
+/** What a machine can run bundles with. */
+export interface MachineRuntimes {
+  readonly platform: string
+  readonly arch: string
+  readonly node: RuntimeName
+  /** Null: there is none. */
+  readonly python3: RuntimeName | null
+}
+
+export interface RuntimeName {
+  readonly name: string
+  readonly version: string
+  /** Of its executable. */
+  readonly digest: string
+}
+
+/** Takes in bundles from another machine: what it lacks, piece by piece, each checked by its digest. */
+export interface Intake {
+  runtimes(): Promise<MachineRuntimes>
+  /** Those of the contents that are not here. */
+  missing(contents: readonly string[]): Promise<readonly string[]>
+  /** Answers how many there were. What has arrived whole before a failure stays for the next try. */
+  receive(stream: AsyncIterable<Uint8Array>): Promise<number>
+  /** Builds a bundle from contents that are here. */
+  assemble(digest: string, manifest: AsyncIterable<Uint8Array>): Promise<void>
+  /** Makes a runtime from its executable, which is here as a content. */
+  assembleRuntime(runtime: RuntimeName, sizeBytes: number): Promise<void>
+  /** Those of the bundles that are not here. */
+  missingBundles(digests: readonly string[]): Promise<readonly string[]>
+}
+
 /** Everything that takes an app throws `operator.unknown-app` when there is none of that name. */
 export interface Operations {
   platform(): PlatformInfo
@@ -170,6 +201,8 @@ export interface Operations {
   bind(app: string, part: string, host: string, port: number): Promise<OperatorBinding | null>
   /** Yields whenever something may have changed, at most every `intervalMs`; ends with the signal. */
   changes(intervalMs: number, signal: AbortSignal): AsyncIterable<void>
+  /** Null: bundles are made by whoever runs it, and not brought. */
+  readonly intake: Intake | null
   /** Takes on a deployment; answers the number of the release. */
   deploy(deployment: Deployment): Promise<number>
   /** Everything of the app stops; its data stays. Resolves when it has, or is about to with the platform. */

@@ -5,11 +5,12 @@
 import { z } from 'zod'
 import { parseGraph } from '../model/index.ts'
 import { badRequest } from './bad-request.ts'
-import type { Operations, PartOrderKind } from './operations.ts'
-import type { Answer, Route } from './route.ts'
 import { secretRoutes } from './secret-routes.ts'
-
-const value = (found: unknown): Answer => ({ kind: 'value', value: found })
+import { accessRoutes } from './access-routes.ts'
+import { intakeRoutes, needBundles } from './intake-routes.ts'
+import { partRoutes } from './part-routes.ts'
+import type { Operations } from './operations.ts'
+import { number, type Route, value } from './route.ts'
 
 /** Shortest and usual pause between two looks of somebody who watches. */
 const watchMs = { min: 100, usual: 500 } as const
@@ -20,20 +21,16 @@ const deployment = z.object({
   origin: z.string().nullable(),
 })
 
-const bindTo = z.object({ host: z.string().max(253), port: z.int().min(1).max(65_535) })
-
-export const routes: readonly Route[] = [
+const platformRoutes: readonly Route[] = [
   {
     method: 'GET',
     path: '/v1/platform',
     right: 'read',
-    answer: (operations) => value(operations.platform()),
-  },
-  {
-    method: 'GET',
-    path: '/v1/bundles',
-    right: 'read',
-    answer: (operations) => value(operations.bundles()),
+    filtered: true,
+    answer(operations, { caller }) {
+      const platform = operations.platform()
+      return value({ ...platform, apps: platform.apps.filter(({ app }) => caller.may('read', app)) })
+    },
   },
   {
     method: 'GET',
@@ -79,6 +76,7 @@ export const routes: readonly Route[] = [
       if (!parsed.success) throw badRequest(parsed.error.issues[0]?.message ?? 'not a deployment')
       const graph = await parseGraph(parsed.data.graph)
       if (graph.app !== path['app']) throw badRequest(`the graph is of ${graph.app}, the path says ${path['app']}`)
+      await needBundles(operations, Object.values(parsed.data.bundles))
       return value({ release: await operations.deploy({ ...parsed.data, graph }) })
     },
   },
@@ -91,43 +89,6 @@ export const routes: readonly Route[] = [
       return value({ stopped: true })
     },
   },
-  ...(['stop', 'start', 'restart'] as const).map(orderRoute),
-  {
-    method: 'GET',
-    path: '/v1/apps/:app/jobs',
-    right: 'read',
-    answer: (operations, { path, query }) => value(operations.jobs(path['app'] ?? '', query.get('part'))),
-  },
-  {
-    method: 'POST',
-    path: '/v1/apps/:app/parts/:part/run',
-    right: 'operate',
-    answer: async (operations, { path, caller, signal }) => ({
-      kind: 'lines',
-      lines: await operations.run(path['app'] ?? '', path['part'] ?? '', caller, signal),
-    }),
-  },
-  {
-    method: 'POST',
-    path: '/v1/apps/:app/parts/:part/bind',
-    right: 'exec',
-    answer: async (operations, { path, body }) => {
-      const parsed = bindTo.safeParse(await body())
-      if (!parsed.success) throw badRequest(parsed.error.issues[0]?.message ?? 'no address')
-      const { host, port } = parsed.data
-      const binding = await operations.bind(path['app'] ?? '', path['part'] ?? '', host, port)
-      return value({ binding })
-    },
-  },
-  {
-    method: 'POST',
-    path: '/v1/apps/:app/parts/:part/stream',
-    right: 'exec',
-    answer: (operations, { path }) => ({
-      kind: 'stream',
-      open: (order) => operations.open(path['app'] ?? '', path['part'] ?? '', order),
-    }),
-  },
   {
     method: 'DELETE',
     path: '/v1/apps/:app',
@@ -137,20 +98,9 @@ export const routes: readonly Route[] = [
       return value({ removed: true })
     },
   },
-  ...secretRoutes,
 ]
 
-function orderRoute(kind: PartOrderKind): Route {
-  return {
-    method: 'POST',
-    path: `/v1/apps/:app/parts/:part/${kind}`,
-    right: 'operate',
-    answer: async (operations, { path, caller }) => {
-      await operations.order(path['app'] ?? '', path['part'] ?? '', kind, caller)
-      return value({ done: kind })
-    },
-  }
-}
+const routes: readonly Route[] = [...platformRoutes, ...partRoutes, ...intakeRoutes, ...secretRoutes, ...accessRoutes]
 
 /** The route of a request and the values in its path; null when there is none. */
 export function routeOf(method: string, pathname: string): { route: Route; path: Record<string, string> } | null {
@@ -185,12 +135,4 @@ async function* watched(
 ): AsyncIterable<unknown> {
   yield operations.status(app)
   for await (const _ of operations.changes(intervalMs, signal)) yield operations.status(app)
-}
-
-function number(query: URLSearchParams, name: string): number | null {
-  const text = query.get(name)
-  if (text === null) return null
-  const found = Number(text)
-  if (!Number.isInteger(found) || found < 0) throw badRequest(`${name} must be a whole number, not ${text}`)
-  return found
 }

@@ -53,7 +53,7 @@ export const secretRoutes: readonly Route[] = [
     right: 'secrets',
     async answer({ secrets }, question) {
       const { recipients } = await bodyOf(question, exportBody)
-      const text = await secrets.export(...place(question), recipients, question.caller)
+      const text = await secrets.export(...place(question), recipients, question.caller.name)
       return { kind: 'value', value: { text } }
     },
   },

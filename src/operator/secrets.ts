@@ -17,7 +17,7 @@ export interface SecretStatus {
   }[]
   /** Which instance was given which version. */
   readonly users: readonly { readonly instance: string; readonly version: number }[]
-  /** Where its rotation stands; null when none is under way. */
+  /** Where its rotation stands, or that its value cannot be opened; null when there is nothing to say. */
   readonly rotation: string | null
 }
 

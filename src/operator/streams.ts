@@ -62,13 +62,14 @@ async function listen(frames: AsyncIterable<Frame>, stream: RemoteStream): Promi
 
 /** Opens a stream through a socket. Throws what the platform refuses with, and `operator.not-running`. */
 export async function openStream(
-  socketPath: string,
+  { socketPath, token }: { readonly socketPath: string; readonly token: string | null },
   path: string,
   order: StreamOrder,
   notRunning: (cause: NodeJS.ErrnoException) => Error,
 ): Promise<RemoteStream> {
   const { promise, resolve, reject } = Promise.withResolvers<{ socket: Duplex; head: Buffer }>()
-  const headers = { connection: 'upgrade', upgrade: streamProtocol }
+  const known = token === null ? {} : { authorization: `bearer ${token}` }
+  const headers = { connection: 'upgrade', upgrade: streamProtocol, ...known }
   const question = request({ socketPath, method: 'POST', path, headers })
   question.on('upgrade', (_answer, socket, head) => resolve({ socket, head }))
   question.on('response', (answer) => {

@@ -3,8 +3,19 @@ export { assignmentSchema, endpointSchema, planSchema } from './plan.ts'
 export type { Assignment, Edge, InstanceAssignment, Plan, ResourceAssignment, VersionedGrant } from './plan.ts'
 export { phases, statusSchema } from './status.ts'
 export type { AssignmentStatus, DiskState, Phase } from './status.ts'
-export { routeTableSchema } from './routes.ts'
-export type { Route, RouteLimits, RouteTable, RouteTarget } from './routes.ts'
+export { hopsMax, routeTableSchema } from './routes.ts'
+export type {
+  HopState,
+  Route,
+  RouteGroup,
+  RouteHop,
+  RouteLimits,
+  RoutePriority,
+  RouteSticky,
+  RouteTable,
+  RouteTarget,
+} from './routes.ts'
+export type { InstanceTraffic, RouteTraffic, Traffic, TrafficReport } from './traffic.ts'
 export { askSince, downwardSchema, protocolVersion, protocolVersionMin, upwardSchema } from './messages.ts'
 export type { Ask, Downward, LogLine, Upward } from './messages.ts'
 export { streamEndSchema, streamPieceBytesMax, streamWindowBytes, terminalSizeSchema } from './stream.ts'

@@ -15,6 +15,7 @@ import {
   type TerminalSize,
   terminalSizeSchema,
 } from './stream.ts'
+import { type TrafficReport, trafficReportSchema } from './traffic.ts'
 
 /**
  * Version of these messages, and the oldest that control still speaks with: an upgrade goes node by node, so control is a
@@ -78,6 +79,8 @@ export type Upward =
    * for more as it takes them in, so that no more are under way than it can hold.
    */
   | { readonly type: 'fetch-bundle'; readonly digest: string; readonly from: number; readonly pieces: number }
+  /** From a gateway, once a second while there is something to tell. Since protocol 2. */
+  | { readonly type: 'traffic'; readonly report: TrafficReport }
 
   /** How full the node's disk is; told at first, and when that has changed. Control of protocol 2 listens to it. */
   | { readonly type: 'disk'; readonly disk: DiskState }
@@ -148,6 +151,7 @@ export const upwardSchema: z.ZodType<Upward> = z.discriminatedUnion('type', [
     end: streamEndSchema.nullable(),
     error: z.string().nullable(),
   }),
+  z.object({ type: z.literal('traffic'), report: trafficReportSchema }),
 ])
 
 const ask: z.ZodType<Ask> = z.union([

@@ -9,6 +9,39 @@ import type { Endpoint } from '../network/index.ts'
 export interface RouteTarget {
   readonly instance: string
   readonly endpoint: Endpoint
+  /** Name of its group, where the route has groups. */
+  readonly group?: string
+}
+
+/** Instances that belong together, usually those of one release. */
+export interface RouteGroup {
+  readonly name: string
+  /** Its share of the requests is its weight among the weights of all groups that can answer; 0: none. */
+  readonly weight: number
+}
+
+/** Clients come back to where they were, by a cookie of the gateway's own. */
+export interface RouteSticky {
+  /** Where a client stays: in its group, or also at its instance. */
+  readonly by: 'group' | 'instance'
+  /** How long its cookie is kept, seconds; without it, until the browser closes. */
+  readonly ttlS?: number
+}
+
+/** When there are too many requests, those of a lower priority are turned away first. */
+export const routePriorities = ['low', 'normal', 'high'] as const
+export type RoutePriority = (typeof routePriorities)[number]
+
+/** How a part is that stands on the way of a request. `degraded`: some instances serve, others fail. */
+export const hopStates = ['ready', 'degraded', 'starting', 'failing', 'stopped', 'unknown'] as const
+export type HopState = (typeof hopStates)[number]
+
+/** A part on the way of a request, with what is known of its health. */
+export interface RouteHop {
+  readonly part: string
+  /** `service`, or the resource's type. */
+  readonly type: string
+  readonly state: HopState
 }
 
 /** What a route allows where that differs from the gateway's own limits. */
@@ -37,6 +70,15 @@ export interface Route {
   readonly part: string
   readonly targets: readonly RouteTarget[]
   readonly limits?: RouteLimits
+  /** Groups that share the requests by weight; every target is then in one of them. */
+  readonly groups?: readonly RouteGroup[]
+  readonly sticky?: RouteSticky
+  /** `normal` when it is not said. */
+  readonly priority?: RoutePriority
+  /** False: answers pass as the instance made them. */
+  readonly compress?: boolean
+  /** The part itself, then what it uses: for the page that says what has failed. */
+  readonly hops?: readonly RouteHop[]
   /** While there is no target: whether that passes by itself. */
   readonly phase?: 'starting' | 'deploying'
   /** While there is no target: a sentence for the person who asks why. */
@@ -57,6 +99,13 @@ const endpoint = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('tcp'), host: name, port }),
   z.object({ kind: z.literal('unix'), path: z.string().min(1).max(107) }),
 ])
+
+/** Parts that one part uses and a page can still show. */
+export const hopsMax = 32
+
+const group = z.object({ name, weight: z.int().min(0).max(1_000_000) })
+
+const sticky = z.object({ by: z.enum(['group', 'instance']), ttlS: z.int().positive().exactOptional() })
 
 const limits = z.object({
   bodyBytesMax: count.exactOptional(),
@@ -80,14 +129,33 @@ const route = z.object({
     .refine((path) => !/[?#]/.test(path), 'a path without a query'),
   app: name,
   part: name,
-  targets: z.array(z.object({ instance: name, endpoint })).max(1000),
+  targets: z.array(z.object({ instance: name, endpoint, group: name.exactOptional() })).max(1000),
   limits: limits.exactOptional(),
+  groups: z.array(group).min(1).max(16).exactOptional(),
+  sticky: sticky.exactOptional(),
+  priority: z.enum(routePriorities).exactOptional(),
+  compress: z.boolean().exactOptional(),
+  hops: z
+    .array(z.object({ part: name, type: name, state: z.enum(hopStates) }))
+    .max(hopsMax)
+    .exactOptional(),
   phase: z.enum(['starting', 'deploying']).exactOptional(),
   unavailable: z.string().max(500).exactOptional(),
 })
 
+/** Groups have different names and some weight, and every target is in one of them. */
+function groupsAgree({ groups, targets }: z.infer<typeof route>): boolean {
+  if (groups === undefined) return targets.every((target) => target.group === undefined)
+  const names = new Set(groups.map((one) => one.name))
+  return (
+    names.size === groups.length &&
+    groups.some(({ weight }) => weight > 0) &&
+    targets.every((target) => target.group !== undefined && names.has(target.group))
+  )
+}
+
 /** Validates a table that came from outside the process. */
 export const routeTableSchema: z.ZodType<RouteTable> = z.object({
   revision: count,
-  routes: z.array(route).max(10_000),
+  routes: z.array(route.refine(groupsAgree, 'groups with weights, and every target in one of them')).max(10_000),
 })

@@ -1,42 +1,64 @@
-/** `stead deploy`: hands an app to the daemon of this machine, and follows it until it serves. */
+/** `stead deploy`: hands an app to the daemon of this machine or of a server, and follows it until it serves. */
 import { realpathSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { createBundleStore } from '../../artifact/index.ts'
-import { SteadError, systemClock } from '../../base/index.ts'
+import { systemClock } from '../../base/index.ts'
 import { findAppFile } from '../../evaluate/index.ts'
-import { operatorClient } from '../../operator/index.ts'
+import { isServerAddress } from '../../remote/index.ts'
 import { bundleParts, readGraph } from '../bundling.ts'
-import type { Command } from '../command.ts'
+import { type Command, helpOf, usage } from '../command.ts'
+import { handOver } from '../deployment.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
-import { partFailure } from '../failure.ts'
-import { followDeployment } from '../following.ts'
-import { checkSpace, daemonHome, daemonSocket } from '../home.ts'
-import { note, print, Steps } from '../terminal.ts'
+import { checkSpace, daemonHome } from '../home.ts'
+import { deployToServer } from '../remote-deploy.ts'
+import { sendBundles } from '../sending.ts'
+import { needDaemon } from '../target.ts'
+import { note, Steps } from '../terminal.ts'
 
 export const deployCommand: Command = {
   name: 'deploy',
-  usage: '[DIR]',
-  summary: 'hand the app in DIR to stead serve',
-  help: `  --json        one JSON object a line instead of text
+  usage: '[ssh://HOST] [DIR]',
+  summary: 'hand the app in DIR to stead serve, here or on a server',
+  help: `  --upgrade      bring an older Stead on the server to this version; its apps go on
+  --no-packages  install no Debian packages there; what is weaker then is said
+  --port N, --host ADDR   for stead serve, when it is started there for the first time
+  --json         one JSON object a line instead of text
 
   DIR is here when it is left out. What runs is replaced part by part, each when its successor serves.
+  A server is written ssh://HOST, ssh://USER@HOST:PORT, or a name of your SSH configuration: it is reached by your own
+  ssh, with your keys. It needs nothing but root or sudo: Stead comes along, with its Node. What was sent is not sent again.
+  Then: stead status ssh://HOST, and logs, graph, down, audit.
   Exit code 1 when a part does not come up; what ran before goes on then.
-  Example: stead deploy examples/shop`,
-  options: {},
-  argumentsMax: 1,
-  run: (input) => deploy(input.arguments[0] ?? '.', input.json),
+  Example: stead deploy ssh://root@shop.example.com examples/shop`,
+  options: {
+    upgrade: { type: 'boolean' },
+    'no-packages': { type: 'boolean' },
+    port: { type: 'string' },
+    host: { type: 'string' },
+  },
+  argumentsMax: 2,
+  run(input) {
+    const port = input.number('port', 1, 65_535)
+    const host = input.text('host')
+    const [first = '.', second = null] = input.arguments
+    if (!isServerAddress(first)) {
+      if (second !== null) throw usage(`${first} is not a server: it is written ssh://HOST`, helpOf(deployCommand))
+      return deployHere(first, input.json)
+    }
+    return deployToServer({
+      server: first,
+      directory: second ?? '.',
+      json: input.json,
+      upgrade: input.flag('upgrade'),
+      packages: !input.flag('no-packages'),
+      serveArguments: [...(port === null ? [] : ['--port', String(port)]), ...(host === null ? [] : ['--host', host])],
+    })
+  },
 }
 
-async function deploy(directory: string, json: boolean): Promise<ExitCode> {
+async function deployHere(directory: string, json: boolean): Promise<ExitCode> {
   const appFile = await findAppFile(directory)
-  const operator = await operatorClient(daemonSocket())
-  if (operator === null) {
-    throw new SteadError({
-      code: 'cli.not-running',
-      message: '`stead serve` does not run on this machine',
-      hint: 'Start it with `stead serve`; or run the app for yourself with `stead up`.',
-    })
-  }
+  const operator = await needDaemon(null)
   const steps = new Steps(json)
   const stop = new AbortController()
   process.once('SIGINT', () => stop.abort(new Error('SIGINT')))
@@ -48,17 +70,12 @@ async function deploy(directory: string, json: boolean): Promise<ExitCode> {
   checkSpace(home)
   const bundles = await steps.run('bundle the parts', async (detail) => {
     const store = await createBundleStore({ root: home.bundlesDir, clock: systemClock })
-    return bundleParts(store, graph, appFile, { onProgress: detail, signal: stop.signal })
+    const made = await bundleParts(store, graph, appFile, { onProgress: detail, signal: stop.signal })
+    // Nothing, unless the daemon is another user's, with a store of its own.
+    await sendBundles({ store, operator, app: graph.app, onProgress: () => {} }, Object.values(made))
+    return made
   })
-  const { release } = await steps.run('hand it over', async (detail) => {
-    const answer = await operator.deploy({ graph, bundles, origin: realpathSync(dirname(appFile)) })
-    detail(`release ${answer.release}`)
-    return answer
-  })
-  const failed = await followDeployment(operator, graph, steps, stop.signal)
-  if (failed !== null) throw partFailure(failed.part, failed.reason)
-  const { urls } = await operator.status(graph.app)
-  if (json) print(JSON.stringify({ app: graph.app, release, urls, tookMs: Math.round(performance.now() - startMs) }))
-  else for (const url of urls) print(url)
+  const origin = realpathSync(dirname(appFile))
+  await handOver({ operator, graph, bundles, origin, steps, signal: stop.signal, json, startMs })
   return exitCodes.ok
 }

@@ -6,7 +6,7 @@ import { isSteadError, SteadError } from '../../base/index.ts'
 import { findAppFile } from '../../evaluate/index.ts'
 import type { Command } from '../command.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
-import { daemonSocket, type Home, homeOf, prepareHome } from '../home.ts'
+import { type Home, homeOf, prepareHome } from '../home.ts'
 import { lookAtMachine, type Machine } from '../machine.ts'
 import { type Platform, startPlatform } from '../platform.ts'
 import { findTarget, type Target } from '../target.ts'
@@ -32,7 +32,8 @@ const stopTimeoutMs = 30_000
 async function down(options: { word: string | null; json: boolean; deleteData: boolean }): Promise<ExitCode> {
   const steps = new Steps(options.json)
   const target = await findTarget(options.word)
-  if (target?.operator.socketPath === daemonSocket()) return downOnDaemon(target, options, steps)
+  if (target !== null && (await target.operator.platform()).mode === 'serve')
+    return downOnDaemon(target, options, steps)
   const home = homeOf(dirname(await findAppFile(options.word ?? '.')))
   if (target !== null) {
     const { pid } = await target.operator.platform()

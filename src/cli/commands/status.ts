@@ -1,10 +1,8 @@
 /** `stead status`: what runs, and how it is. */
-import { SteadError } from '../../base/index.ts'
-import { operatorClient, type PartStatus, type PlatformInfo, type Status } from '../../operator/index.ts'
+import type { PartStatus, PlatformInfo, Status } from '../../operator/index.ts'
 import type { Command } from '../command.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
-import { daemonSocket } from '../home.ts'
-import { findTarget } from '../target.ts'
+import { findTarget, needDaemon } from '../target.ts'
 import { duration, megabytes, note, paint, print, table } from '../terminal.ts'
 
 export const statusCommand: Command = {
@@ -19,8 +17,8 @@ export const statusCommand: Command = {
   options: { all: { type: 'boolean' } },
   argumentsMax: 1,
   async run(input) {
-    if (input.flag('all')) return statusOfAll(input.json)
     const [word = null] = input.arguments
+    if (input.flag('all')) return statusOfAll(word, input.json)
     const target = await findTarget(word)
     if (target === null) {
       if (input.json) print(JSON.stringify({ running: false }))
@@ -36,15 +34,8 @@ export const statusCommand: Command = {
   },
 }
 
-async function statusOfAll(json: boolean): Promise<ExitCode> {
-  const operator = await operatorClient(daemonSocket())
-  if (operator === null) {
-    throw new SteadError({
-      code: 'cli.not-running',
-      message: '`stead serve` does not run on this machine',
-      hint: 'Start it with `stead serve`. An app of `stead up` is asked for by its directory.',
-    })
-  }
+async function statusOfAll(on: string | null, json: boolean): Promise<ExitCode> {
+  const operator = await needDaemon(on)
   const platform = await operator.platform()
   const statuses = await Promise.all(platform.apps.map(({ app }) => operator.status(app)))
   if (json) print(JSON.stringify({ ...platform, statuses }))

@@ -119,6 +119,7 @@ async function run(
       stop.abort(new Error('stead down'))
       return Promise.resolve()
     },
+    intake: null,
     deploy: () => Promise.reject(drivenByFiles(graph.app)),
     remove: () => Promise.reject(drivenByFiles(graph.app)),
   })

@@ -2,6 +2,7 @@
 import { createBundleStore } from '../../artifact/index.ts'
 import { messageOf, systemClock } from '../../base/index.ts'
 import { serveOperator } from '../../operator/index.ts'
+import { openEntrance } from '../entrance.ts'
 import { resourceTypes } from '../resource-types.ts'
 import { startControlRole } from '../roles/control.ts'
 import { version } from '../version.ts'
@@ -18,8 +19,15 @@ export async function runControl({ home, port, stopped, say }: RoleContext): Pro
   const bundles = await createBundleStore({ root: home.bundlesDir, clock: systemClock })
   {
     await using running = await startControlRole(home, resourceTypes(), bundles, failed.resolve)
-    const operations = daemonOperations({ home, control: running.control, port, machine: () => readDescription(home) })
-    await using _operator = await serveOperator(home.operatorSocket, operations)
+    const operations = daemonOperations({
+      home,
+      control: running.control,
+      bundles,
+      port,
+      machine: () => readDescription(home),
+    })
+    await using entrance = await openEntrance(home, say)
+    await using _operator = await serveOperator(home.operatorSocket, operations, entrance)
     const fatal = await Promise.race([stopped.then(() => null), failed.promise])
     if (fatal !== null) {
       say(messageOf(fatal))

@@ -1,8 +1,10 @@
 /** Answers what is asked of the daemon, in the process of control. */
+import type { BundleStore } from '../../artifact/index.ts'
 import { SteadError } from '../../base/index.ts'
 import type { Control } from '../../control/index.ts'
 import type { Deployment, Operations } from '../../operator/index.ts'
 import type { Home } from '../home.ts'
+import { intakeOf } from '../intake.ts'
 import type { MachineDescription } from '../machine.ts'
 import { operationsOf } from '../operations.ts'
 import { localNode } from '../roles/local.ts'
@@ -15,11 +17,12 @@ const stopMs = 60_000
 export interface DaemonOptions {
   readonly home: Home
   readonly control: Control
+  readonly bundles: BundleStore
   readonly port: number
   readonly machine: () => MachineDescription
 }
 
-export function daemonOperations({ home, control, port, machine }: DaemonOptions): Operations {
+export function daemonOperations({ home, control, bundles, port, machine }: DaemonOptions): Operations {
   const platform = {
     port,
     view: (app: string) => control.view(app),
@@ -38,6 +41,7 @@ export function daemonOperations({ home, control, port, machine }: DaemonOptions
     processes: () =>
       (['supervisor', ...roles] as const).map((role) => ({ role, pid: holderOf(claimPath(home, role))?.pid ?? null })),
     apps: () => control.apps().map((app) => ({ app, origin: control.view(app)?.app.origin ?? null })),
+    intake: intakeOf(bundles),
     deploy: ({ graph, bundles, origin }: Deployment) => control.apply({ graph, bundles, origin, home: localNode }),
     async down(app) {
       if (await stopApp(control, app, stopMs)) return

@@ -1,0 +1,479 @@
+/** Who is let in and what each may do, asked over real sockets; and that all of it is in the record. */
+import type { RemoteStream } from '../protocol/index.ts'
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { request } from 'node:http'
+import { connect, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { suite, test } from 'node:test'
+import { isSteadError, ManualClock, systemRandom } from '../base/index.ts'
+import { type AuditLine, type Gate, openGate, type OperatorClient, operatorClient, serveOperator } from './index.ts'
+import { type Operations, unknownApp } from './operations.ts'
+
+const startMs = Date.parse('2026-03-01T12:00:00Z')
+const dayMs = 86_400_000
+const key = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFk3bYp8p7Yw0QnUuZpZ5C3pQm7d1Jr4Xo2n9rYy0a1B'
+
+const noSecrets: Operations['secrets'] = {
+  list: () => Promise.resolve([]),
+  set: () => Promise.resolve(1),
+  remove: () => Promise.resolve(),
+  rotate: () => Promise.resolve({ started: [], refused: [] }),
+  export: () => Promise.resolve(''),
+  changeKey: () => Promise.resolve(),
+}
+
+/** A platform with two apps that does nothing. */
+function fakeOperations(done: string[]): Operations {
+  const known = (app: string): string => {
+    if (['shop', 'blog'].includes(app)) return app
+    throw unknownApp(app, ['shop', 'blog'])
+  }
+  const drivers = { sandbox: 'none', network: 'none', domain: 'none' }
+  const common = { release: 1, wanted: true, origin: null, urls: [] }
+  return {
+    platform: () => ({
+      version: '1.0.0',
+      processes: [],
+      mode: 'serve',
+      pid: 1,
+      apps: [
+        { app: 'shop', ...common },
+        { app: 'blog', ...common },
+      ],
+      weaker: [],
+      drivers,
+    }),
+    status: (app) => ({ app: known(app), ...common, pid: 1, parts: [], disks: [], weaker: [], drivers }),
+    graph: (app) => {
+      throw unknownApp(app, [])
+    },
+    async *logs(app, _part, { signal }) {
+      known(app)
+      yield { assignment: `${app}.web.1`, timeMs: 1, stream: 'out', text: 'hello' } as never
+      await once(signal, 'abort').catch(() => {})
+    },
+    async *changes() {},
+    bundles: () => [],
+    async order(app, part, kind, by) {
+      done.push(`${kind} ${known(app)}/${part} by ${by}`)
+    },
+    jobs: () => [],
+    run: () => Promise.reject(unknownApp('any', [])),
+    open: (app) => echo(known(app)),
+    bind: () => Promise.resolve(null),
+    intake: null,
+    secrets: noSecrets,
+    deploy: () => Promise.resolve(1),
+    down(app) {
+      done.push(`down ${known(app)}`)
+      return Promise.resolve()
+    },
+    remove: () => Promise.resolve(),
+  }
+}
+
+/** A stream that says whose it is and gives back what it is given, until there is no more. */
+function echo(app: string): RemoteStream {
+  const end = Promise.withResolvers<void>()
+  const given: Uint8Array[] = [Buffer.from(`${app}:`)]
+  return {
+    pieces: (async function* () {
+      await end.promise
+      for (const bytes of given) yield { to: 'out' as const, bytes }
+    })(),
+    async write(bytes) {
+      given.push(bytes)
+    },
+    end: () => end.resolve(),
+    resize() {},
+    ended: Promise.resolve({ code: 3, signal: null, sentence: 'ended with code 3' }),
+    close: () => end.resolve(),
+  }
+}
+
+/** Pauses take no time here. */
+function atOnce(_delayMs: number, run: () => void): Disposable {
+  const handle = setImmediate(run)
+  return { [Symbol.dispose]: () => clearImmediate(handle) }
+}
+
+class Bench implements AsyncDisposable {
+  readonly dir: string = mkdtempSync(join(tmpdir(), 'op-'))
+  readonly clock: ManualClock = new ManualClock(startMs)
+  readonly done: string[] = []
+  readonly notices: string[] = []
+  readonly ownSocket: string = join(this.dir, 'own.sock')
+  readonly openSocket: string = join(this.dir, 'open.sock')
+  readonly keysPath: string = join(this.dir, 'ssh', 'authorized_keys')
+  readonly #stack = new AsyncDisposableStack()
+  gate!: Gate
+  owner!: OperatorClient
+
+  static async open(): Promise<Bench> {
+    const bench = new Bench()
+    bench.gate = bench.#stack.use(
+      await openGate({
+        directory: join(bench.dir, 'gate'),
+        keysPath: bench.keysPath,
+        entrance: ['/opt/stead/current/bin/stead'],
+        onNotice: (text) => bench.notices.push(text),
+        clock: { monotonicMs: () => bench.clock.monotonicMs(), nowMs: () => bench.clock.nowMs(), after: atOnce },
+        random: systemRandom,
+      }),
+    )
+    const entrance = { gate: bench.gate, socketPath: bench.openSocket }
+    bench.#stack.use(await serveOperator(bench.ownSocket, fakeOperations(bench.done), entrance))
+    const owner = await operatorClient(bench.ownSocket)
+    assert.ok(owner)
+    bench.owner = owner
+    return bench
+  }
+
+  /** Adds a person and asks as that person from then on. */
+  async person(
+    name: string,
+    role: 'viewer' | 'developer' | 'operator' | 'admin',
+    apps: string[] | null = null,
+  ): Promise<OperatorClient> {
+    await this.owner.grant({ name, role, rights: [], apps, expiresAtMs: null, sshKeys: [] })
+    const { token } = await this.owner.issueToken(name, this.clock.nowMs() + dayMs)
+    return this.with(token)
+  }
+
+  async with(token: string | null): Promise<OperatorClient> {
+    const client = await operatorClient(this.openSocket, token)
+    assert.ok(client)
+    return client
+  }
+
+  async record(): Promise<AuditLine[]> {
+    return Array.fromAsync(this.owner.audit({ app: null, who: null, sinceMs: null }))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack.disposeAsync()
+    rmSync(this.dir, { recursive: true, force: true })
+  }
+}
+
+/** The code that something is refused with. */
+async function codeOf(work: Promise<unknown>): Promise<string> {
+  try {
+    await work
+  } catch (error) {
+    if (isSteadError(error)) return error.code
+    throw error
+  }
+  return 'nothing'
+}
+
+suite('people', () => {
+  test('each role may what it says, on the apps it says, and a refusal names the right', async () => {
+    await using bench = await Bench.open()
+    const ann = await bench.person('ann', 'developer', ['shop'])
+    const vic = await bench.person('vic', 'viewer')
+    assert.deepEqual(
+      (await ann.platform()).apps.map(({ app }) => app),
+      ['shop'],
+    )
+    assert.deepEqual(
+      (await vic.platform()).apps.map(({ app }) => app),
+      ['shop', 'blog'],
+    )
+    assert.equal((await ann.status('shop')).app, 'shop')
+    await assert.rejects(ann.status('blog'), {
+      code: 'operator.forbidden',
+      message: 'ann may not do this: it needs the right read on blog',
+    })
+    // Whether there is such an app is not told either.
+    await assert.rejects(ann.status('nosuch'), { code: 'operator.forbidden' })
+    await assert.rejects(ann.down('shop'), { code: 'operator.forbidden', message: /needs the right operate on shop$/ })
+    await assert.rejects(vic.down('shop'), { code: 'operator.forbidden' })
+    await assert.rejects(vic.people(), { code: 'operator.forbidden', message: /right admin on the platform itself$/ })
+    const ops = await bench.person('ops', 'operator', ['shop'])
+    await ops.down('shop')
+    const boss = await bench.person('boss', 'admin', ['shop'])
+    await boss.remove('shop')
+    // An admin of some apps is none of the platform: that would be a way to everything.
+    await assert.rejects(
+      boss.grant({ name: 'x', role: 'admin', rights: [], apps: null, expiresAtMs: null, sshKeys: [] }),
+      {
+        code: 'operator.forbidden',
+      },
+    )
+    assert.deepEqual(bench.done, ['down shop'])
+  })
+
+  test('streams and orders need their right, and are recorded with who and on what', async () => {
+    await using bench = await Bench.open()
+    const order = { kind: 'exec', argv: ['sh'], env: {}, terminal: null } as const
+    const ann = await bench.person('ann', 'developer', ['shop'])
+    await assert.rejects(ann.open('shop', 'web', order), { code: 'operator.forbidden', message: /right exec on shop$/ })
+    await assert.rejects(ann.order('shop', 'web', 'stop'), { code: 'operator.forbidden' })
+    const ops = await bench.person('ops', 'operator', ['shop'])
+    await assert.rejects(ops.open('blog', 'web', order), { code: 'operator.forbidden' })
+    const stream = await ops.open('shop', 'web', order)
+    await stream.write(Buffer.from('hello'))
+    stream.end()
+    const pieces = await Array.fromAsync(stream.pieces)
+    assert.equal(Buffer.concat(pieces.map(({ bytes }) => bytes)).toString(), 'shop:hello')
+    assert.equal((await stream.ended).code, 3)
+    await ops.order('shop', 'web', 'stop')
+    assert.deepEqual(bench.done, ['stop shop/web by ops'])
+    const words = JSON.stringify(await bench.record())
+    assert.match(words, /ops.*POST \/v1\/apps\/:app\/parts\/:part\/stream/)
+  })
+
+  test('a single right is given beside a role', async () => {
+    await using bench = await Bench.open()
+    await bench.owner.grant({
+      name: 'cy',
+      role: 'viewer',
+      rights: ['operate'],
+      apps: ['blog'],
+      expiresAtMs: null,
+      sshKeys: [],
+    })
+    const { token } = await bench.owner.issueToken('cy', startMs + dayMs)
+    await (await bench.with(token)).down('blog')
+    assert.deepEqual(bench.done, ['down blog'])
+  })
+
+  test('tokens: unknown, missing, expired, revoked and of somebody who is gone', async () => {
+    await using bench = await Bench.open()
+    const ann = await bench.person('ann', 'viewer')
+    assert.equal(await codeOf(bench.with('nonsense')), 'operator.unauthorized')
+    assert.equal(await codeOf(bench.with(null)), 'operator.unauthorized')
+    bench.clock.advance(2 * dayMs)
+    await assert.rejects(ann.platform(), {
+      code: 'operator.token-expired',
+      message: /^this token of ann expired at 2026-03-02T/,
+    })
+    const second = await bench.person('ann', 'viewer')
+    await second.platform()
+    await bench.owner.revokeTokens('ann')
+    assert.equal(await codeOf(second.platform()), 'operator.unauthorized')
+    const third = await bench.person('ann', 'viewer')
+    await bench.owner.removePerson('ann')
+    assert.equal(await codeOf(third.platform()), 'operator.unauthorized')
+    await bench.owner.grant({
+      name: 'tim',
+      role: 'viewer',
+      rights: [],
+      apps: null,
+      expiresAtMs: bench.clock.nowMs() + 1000,
+      sshKeys: [],
+    })
+    const { token } = await bench.owner.issueToken('tim', bench.clock.nowMs() + dayMs)
+    const tim = await bench.with(token)
+    bench.clock.advance(1000)
+    await assert.rejects(tim.platform(), { code: 'operator.token-expired' })
+  })
+
+  test('the secret of a token cannot be guessed for long, and others are not held up', async () => {
+    await using bench = await Bench.open()
+    await bench.owner.grant({ name: 'ann', role: 'viewer', rights: [], apps: null, expiresAtMs: null, sshKeys: [] })
+    const { token } = await bench.owner.issueToken('ann', startMs + dayMs)
+    const bob = await bench.person('bob', 'viewer')
+    const wrong = token.slice(0, -4) + (token.endsWith('AAAA') ? 'BBBB' : 'AAAA')
+    const codes: string[] = []
+    for (let tries = 0; tries < 12; tries += 1) codes.push(await codeOf(bench.with(wrong)))
+    assert.equal(codes[0], 'operator.unauthorized')
+    assert.equal(codes.at(-1), 'operator.too-many-tries')
+    assert.equal(await codeOf(bench.with(token)), 'operator.too-many-tries')
+    await bob.platform()
+    bench.clock.advance(61_000)
+    await bench.with(token)
+  })
+
+  test('what is under way ends when the right does', async () => {
+    await using bench = await Bench.open()
+    const dev = await bench.person('dev', 'developer')
+    const lines = dev.logs('shop', null, { tail: null, follow: true, signal: new AbortController().signal })
+    const reading = lines[Symbol.asyncIterator]()
+    assert.equal((await reading.next()).done, false)
+    const next = reading.next()
+    await bench.owner.removePerson('dev')
+    const end = await next.then(
+      ({ done }) => done === true,
+      () => true,
+    )
+    assert.ok(end)
+  })
+
+  test("nothing secret is kept, and the file is its owner's", async () => {
+    await using bench = await Bench.open()
+    await bench.person('ann', 'viewer')
+    const path = join(bench.dir, 'gate', 'people.json')
+    assert.equal(statSync(path).mode & 0o777, 0o600)
+    const { token } = await bench.owner.issueToken('ann', startMs + dayMs)
+    const kept = readFileSync(path, 'utf8')
+    assert.ok(!kept.includes(token.slice(15)))
+    const [ann] = await bench.owner.people()
+    assert.equal(ann?.tokens.length, 2)
+    assert.ok(!JSON.stringify(ann).includes('sha256'))
+  })
+
+  test('a name, a key and an expiry that are wrong are refused', async () => {
+    await using bench = await Bench.open()
+    const grant = { role: 'viewer', rights: [], apps: null, expiresAtMs: null, sshKeys: [] } as const
+    for (const name of ['owner', 'Ann', '../x', 'a'.repeat(33)])
+      await assert.rejects(bench.owner.grant({ ...grant, name }), { code: 'operator.bad-person' })
+    for (const bad of [
+      'ssh-ed25519',
+      `command="sh" ${key}`,
+      key.replace('ssh-ed25519 ', 'ssh-rsa '),
+      `${key}\nssh-rsa AAAA`,
+    ])
+      await assert.rejects(bench.owner.grant({ ...grant, name: 'ann', sshKeys: [bad] }), { code: 'operator.bad-key' })
+    await bench.owner.grant({ ...grant, name: 'ann', sshKeys: [key] })
+    await assert.rejects(bench.owner.grant({ ...grant, name: 'bob', sshKeys: [key] }), { code: 'operator.key-taken' })
+    await assert.rejects(bench.owner.removePerson('zoe'), { code: 'operator.unknown-person' })
+    await assert.rejects(bench.owner.grant({ ...grant, name: 'ann', role: 'root' as never }), {
+      code: 'operator.bad-request',
+    })
+  })
+
+  test('an SSH key gets a line that starts nothing else, beside the lines that were there', async () => {
+    await using bench = await Bench.open()
+    const grant = { role: 'viewer', rights: [], apps: null, expiresAtMs: null } as const
+    await bench.owner.grant({ ...grant, name: 'ann', sshKeys: [key] })
+    const own = readFileSync(bench.keysPath, 'utf8')
+    assert.match(
+      own,
+      /^command="\/opt\/stead\/current\/bin\/stead access serve --as ann",restrict ssh-ed25519 \S+ stead:ann$/m,
+    )
+    writeFileSync(bench.keysPath, `ssh-rsa mine\n${own}ssh-rsa other`)
+    await bench.owner.removePerson('ann')
+    assert.equal(readFileSync(bench.keysPath, 'utf8'), 'ssh-rsa mine\nssh-rsa other\n')
+  })
+})
+
+/** Asks as the entrance of SSH does: a connection that becomes a person's. */
+async function become(path: string, person: string): Promise<{ socket: Socket; first: string; all: string }> {
+  const socket = connect(path)
+  socket.write(
+    `GET /v1/as/${person} HTTP/1.1\r\nhost: stead\r\nconnection: upgrade\r\nupgrade: stead\r\nstead-from: ssh 192.0.2.7\r\n\r\n`,
+  )
+  const [chunk] = (await once(socket, 'data')) as [Buffer]
+  const all = chunk.toString()
+  return { socket, all, first: all.split('\r\n')[0] ?? '' }
+}
+
+suite('the entrance of SSH', () => {
+  test("a connection becomes a person's, for good", async () => {
+    await using bench = await Bench.open()
+    await bench.owner.grant({ name: 'ann', role: 'viewer', rights: [], apps: ['blog'], expiresAtMs: null, sshKeys: [] })
+    const { socket, first } = await become(bench.ownSocket, 'ann')
+    assert.equal(first, 'HTTP/1.1 101 Switching Protocols')
+    const asked = async (method: string, path: string): Promise<{ status: number; body: string }> => {
+      const question = request({ createConnection: () => socket, method, path, headers: { connection: 'keep-alive' } })
+      question.end()
+      const [answer] = (await once(question, 'response')) as [Parameters<typeof text>[0] & { statusCode: number }]
+      return { status: answer.statusCode, body: await text(answer) }
+    }
+    const { status, body } = await asked('GET', '/v1/platform')
+    assert.equal(status, 200)
+    assert.ok(body.includes('"blog"') && !body.includes('"shop"'))
+    socket.destroy()
+    const lines = await bench.record()
+    assert.ok(
+      lines.some(({ who, from, operation }) => who === 'ann' && from === 'ssh 192.0.2.7' && operation === 'login'),
+    )
+  })
+
+  test("a connection that is a person's cannot become another's, nor can one with a token", async () => {
+    await using bench = await Bench.open()
+    await bench.owner.grant({ name: 'ann', role: 'viewer', rights: [], apps: null, expiresAtMs: null, sshKeys: [] })
+    const { socket } = await become(bench.ownSocket, 'ann')
+    socket.write('GET /v1/as/owner HTTP/1.1\r\nhost: stead\r\nconnection: upgrade\r\nupgrade: stead\r\n\r\n')
+    const [chunk] = (await once(socket, 'data')) as [Buffer]
+    assert.match(chunk.toString(), /^HTTP\/1.1 404 /)
+    socket.destroy()
+    const other = connect(bench.openSocket)
+    other.write('GET /v1/as/owner HTTP/1.1\r\nhost: stead\r\nconnection: upgrade\r\nupgrade: stead\r\n\r\n')
+    const answer = once(other, 'data') as Promise<[Buffer]>
+    assert.match((await answer)[0].toString(), /^HTTP\/1.1 401 /)
+    other.destroy()
+  })
+
+  test('somebody whose access has ended is told so, and one who hangs up at once ends nothing', async () => {
+    await using bench = await Bench.open()
+    const grant = { name: 'tim', role: 'viewer', rights: [], apps: null, sshKeys: [] } as const
+    await bench.owner.grant({ ...grant, expiresAtMs: startMs + 1000 })
+    bench.clock.advance(1000)
+    const { socket, all } = await become(bench.ownSocket, 'tim')
+    assert.match(all, /the access of tim ended at 2026-03-01T12:00:01/)
+    socket.destroy()
+    for (let count = 0; count < 20; count += 1) {
+      const hasty = connect(bench.ownSocket)
+      hasty.write('GET /v1/as/tim HTTP/1.1\r\nhost: stead\r\nconnection: upgrade\r\nupgrade: stead\r\n\r\n')
+      await once(hasty, 'connect')
+      hasty.destroy()
+    }
+    await bench.owner.platform()
+  })
+
+  test('somebody who was removed is refused, though sshd still knows the key', async () => {
+    await using bench = await Bench.open()
+    const { socket, first } = await become(bench.ownSocket, 'gone')
+    assert.match(first, /^HTTP\/1.1 401 /)
+    socket.destroy()
+  })
+})
+
+suite('what is recorded', () => {
+  test('changes before and after, looks that need a right, refusals, logins; never what anybody may see', async () => {
+    await using bench = await Bench.open()
+    const ops = await bench.person('ops', 'operator')
+    await ops.down('shop')
+    await ops.status('shop')
+    await assert.rejects(ops.down('nosuch'))
+    await assert.rejects(ops.remove('shop'))
+    const abort = new AbortController()
+    for await (const _ of ops.logs('shop', 'web', { tail: 1, follow: true, signal: abort.signal })) abort.abort()
+    const lines = await bench.record()
+    const told = lines
+      .filter(({ who }) => who === 'ops')
+      .map(({ operation, app, part, outcome, code }) => `${operation} ${app} ${part} ${outcome} ${code}`)
+    assert.deepEqual(told, [
+      'POST /v1/apps/:app/down shop null begun null',
+      'POST /v1/apps/:app/down shop null done null',
+      'POST /v1/apps/:app/down nosuch null begun null',
+      'POST /v1/apps/:app/down nosuch null failed operator.unknown-app',
+      'DELETE /v1/apps/:app shop null refused operator.forbidden',
+      'GET /v1/apps/:app/logs shop web done null',
+    ])
+    const [first, second] = lines.filter(({ who }) => who === 'ops')
+    assert.equal(second?.of, first?.n)
+    assert.ok(lines.some(({ operation, part }) => operation === 'PUT /v1/people/:person' && part === 'ops'))
+    assert.equal((await bench.owner.verifyAudit(first?.hash ?? '')).intact, true)
+    assert.equal((await bench.owner.verifyAudit('0'.repeat(64))).intact, false)
+  })
+
+  test('an admin of one app reads what happened to it, and a viewer nothing', async () => {
+    await using bench = await Bench.open()
+    const boss = await bench.person('boss', 'admin', ['blog'])
+    await bench.owner.down('shop')
+    await bench.owner.down('blog')
+    const read = async (client: OperatorClient): Promise<(string | null)[]> =>
+      (await Array.fromAsync(client.audit({ app: null, who: null, sinceMs: null }))).map(({ app }) => app)
+    assert.deepEqual([...new Set(await read(boss))], ['blog'])
+    assert.deepEqual(await read(await bench.person('vic', 'viewer')), [])
+  })
+
+  test('a storm of refusals is counted, not written', async () => {
+    await using bench = await Bench.open()
+    const vic = await bench.person('vic', 'viewer')
+    for (let tries = 0; tries < 80; tries += 1) await codeOf(vic.down('shop'))
+    bench.clock.advance(61_000)
+    await codeOf(vic.down('shop'))
+    const refusals = (await bench.record()).filter(({ outcome }) => outcome === 'refused')
+    assert.equal(refusals.length, 61)
+    assert.equal(refusals.at(-1)?.omitted, 20)
+  })
+})
