@@ -3,8 +3,9 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { suite, test } from 'node:test'
 import { ask, eventually, freePort, Workbench } from './command-line.ts'
+import { DaemonBench } from './daemon-bench.ts'
 import { needsAll, needsFile, needsRoot } from './needs.ts'
-import { appFile, web } from './small-app.ts'
+import { appFile, replaceApp, web } from './small-app.ts'
 
 const files = {
   'app.ts': appFile(
@@ -136,5 +137,29 @@ suite('looking inside', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap'
         await forward.stop()
       },
     )
+  })
+
+  test('on the daemon: by the name of the app, and over the death of control', async () => {
+    await using daemon = await DaemonBench.start()
+    const { bench } = daemon
+    replaceApp(bench, {
+      'app.ts': appFile(web()).replace(`app('small'`, `app('red'`),
+      'web/server.js': files['web/server.js'],
+    })
+    await daemon.deploy('red')
+    const inside = await bench.stead('exec', 'web', 'red', '--', 'sh', '-c', 'echo $STEAD_APP; exit 5')
+    assert.deepEqual([inside.code, inside.stdout], [5, 'red\n'], inside.stderr)
+    assert.equal((await bench.stead('stop', 'web', 'red')).code, 0)
+    await daemon.kill('control')
+    const status = await eventually(
+      'control is back',
+      () => bench.stead('status', 'red'),
+      ({ code }) => code === 0,
+    )
+    assert.match(status.stdout, /web +service +stopped .*stopped by owner/)
+    assert.equal((await bench.stead('start', 'web', 'red')).code, 0)
+    assert.equal(await daemon.answer('small.localhost'), 200)
+    const prune = await bench.stead('prune', '--unused', '10m', '--json')
+    assert.deepEqual([prune.code, JSON.parse(prune.stdout)], [0, { dryRun: false, bytes: 0, removed: [] }])
   })
 })

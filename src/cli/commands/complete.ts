@@ -12,7 +12,7 @@ import { print } from '../terminal.ts'
 import { directoriesWord } from './completion.ts'
 
 /** Longest wait for a platform. */
-const askMs = 1500
+const askMs = 10_000
 
 export const completeCommand: Command = {
   name: 'complete',
