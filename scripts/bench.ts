@@ -192,6 +192,13 @@ const width = Math.max(...rows.map((row) => row.what.length))
 for (const row of rows)
   process.stdout.write(`${row.what.padEnd(width)}  ${row.figure}${row.goal === '' ? '' : `   [goal: ${row.goal}]`}\n`)
 clearInterval(alive)
+if (only === undefined || only === 'serve') {
+  process.stderr.write('bench: the daemon ...\n')
+  spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', 'scripts/bench-serve.ts'], {
+    stdio: 'inherit',
+    env: plainEnv,
+  })
+}
 if (only === undefined || only === 'gateway') {
   process.stderr.write('bench: gateway beside its peers ...\n')
   spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', 'scripts/bench-gateway.ts'], {

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { Agent, request } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { eventually, freePort, type Running, Workbench } from './command-line.ts'
+import { eventually, freePort, type Running, Workbench, type WorkbenchOptions } from './command-line.ts'
 
 export type Role = 'supervisor' | 'control' | 'agent' | 'gateway'
 
@@ -19,17 +19,18 @@ export interface PartSeen {
 }
 
 export class DaemonBench implements AsyncDisposable {
-  readonly bench: Workbench = new Workbench()
+  readonly bench: Workbench
   readonly port: number
   readonly #apps = new Set<string>()
   #serve: Running | null = null
 
-  private constructor(port: number) {
+  private constructor(port: number, options: WorkbenchOptions) {
     this.port = port
+    this.bench = new Workbench(options)
   }
 
-  static async start(): Promise<DaemonBench> {
-    const daemon = new DaemonBench(await freePort())
+  static async start(options: WorkbenchOptions = {}): Promise<DaemonBench> {
+    const daemon = new DaemonBench(await freePort(), options)
     await daemon.serve()
     return daemon
   }
