@@ -14,7 +14,8 @@ import { createServer } from 'node:http'
 import { connect, createServer as createNetServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createGateway } from '../src/gateway/index.ts'
+import { createGateway, HaproxyGateway, haproxyProgram } from '../src/gateway/index.ts'
+import type { GatewayEngine } from '../src/gateway/index.ts'
 
 const [role = '', ...rest] = process.argv.slice(2)
 const ticksPerSecond = 100
@@ -47,14 +48,18 @@ function runBackend(port: number): void {
   createServer((_request, response) => response.writeHead(200, head).end('hello, world\n')).listen(port, '127.0.0.1')
 }
 
-async function runGateway(port: number, backend: number): Promise<void> {
-  const gateway = createGateway({
-    connect: (endpoint) => (endpoint.kind === 'tcp' ? connect(endpoint.port, endpoint.host) : connect('')),
-  })
+/** The way in by the own engine, or by HAProxy with its files in a directory. */
+async function runGateway(port: number, backend: number, directory: string | undefined): Promise<void> {
+  const gateway: GatewayEngine =
+    directory === undefined
+      ? createGateway({
+          connect: (endpoint) => (endpoint.kind === 'tcp' ? connect(endpoint.port, endpoint.host) : connect('')),
+        })
+      : new HaproxyGateway({ connect: () => connect(''), directory })
   await gateway.listen(port)
   const endpoint = { kind: 'tcp', host: '127.0.0.1', port: backend } as const
   const route = { id: 'web', host: '127.0.0.1', path: '/', app: 'bench', part: 'web' }
-  gateway.apply({ revision: 1, routes: [{ ...route, targets: [{ instance: 'web-1', endpoint }] }] })
+  await gateway.apply({ revision: 1, routes: [{ ...route, targets: [{ instance: 'web-1', endpoint }] }] })
 }
 
 /** Configurations as plain as each allows: one worker where it can be said, kept-alive connections, no logs. */
@@ -66,7 +71,8 @@ async function contenders(directory: string, backend: number): Promise<Contender
     writeFileSync(join(directory, name), text)
     return join(directory, name)
   }
-  const [own, caddy, nginx, haproxy] = [await freePort(), await freePort(), await freePort(), await freePort()]
+  const [own, managed, caddy] = [await freePort(), await freePort(), await freePort()]
+  const [nginx, haproxy] = [await freePort(), await freePort()]
   const caddyfile = write(
     'Caddyfile',
     `{\n admin off\n auto_https off\n}\nhttp://127.0.0.1:${caddy} {\n reverse_proxy 127.0.0.1:${backend}\n}\n`,
@@ -88,6 +94,9 @@ frontend in\n bind 127.0.0.1:${haproxy}\n default_backend web\nbackend web\n ser
   return [
     self('direct', backend, ['backend', String(backend)]),
     self('stead', own, ['gateway', String(own), String(backend)]),
+    ...(existsSync(haproxyProgram)
+      ? [self('stead haproxy', managed, ['gateway', String(managed), String(backend), join(directory, 'ha')])]
+      : []),
     {
       name: 'caddy',
       file: '/usr/bin/caddy',
@@ -113,7 +122,7 @@ async function listening(port: number, name: string): Promise<void> {
   }
 }
 
-/** CPU ticks of a process and its children so far. */
+/** CPU ticks of a process and all below it so far. */
 function cpuTicks(pid: number): number {
   const stats = readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
@@ -125,8 +134,14 @@ function cpuTicks(pid: number): number {
         return { pid: 0, fields: [] }
       }
     })
+  const mine = new Set([pid])
+  // A parent is not always listed before its child.
+  for (let before = 0; before < mine.size;) {
+    before = mine.size
+    for (const stat of stats) if (mine.has(Number(stat.fields[1]))) mine.add(stat.pid)
+  }
   return stats
-    .filter((stat) => stat.pid === pid || Number(stat.fields[1]) === pid)
+    .filter((stat) => mine.has(stat.pid))
     .reduce((sum, { fields }) => sum + Number(fields[11]) + Number(fields[12]), 0)
 }
 
@@ -173,23 +188,19 @@ function summary(measured: readonly Measured[]): Measured {
 }
 
 function print(results: ReadonlyMap<string, readonly Measured[]>): void {
-  const caddy = summary(results.get('caddy') ?? [])
-  const compared = results.has('caddy')
-  const header = [
-    '',
-    'req/s',
-    'CPU us/req',
-    'p50 ms',
-    'p99 ms',
-    ...(compared ? ['req/s x caddy', 'CPU x caddy', 'p99 x caddy'] : []),
-  ]
+  const peers = ['caddy', 'haproxy'].filter((name) => results.has(name))
+  const columns = peers.flatMap((name) => [`req/s x ${name}`, `CPU x ${name}`, `p99 x ${name}`])
+  const header = ['', 'req/s', 'CPU us/req', 'p50 ms', 'p99 ms', ...columns]
   const rows = [...results].map(([name, measured]) => {
     const { perSecond, cpuMicros, p50Ms, p99Ms } = summary(measured)
-    const ratios = [perSecond / caddy.perSecond, cpuMicros / caddy.cpuMicros, p99Ms / caddy.p99Ms]
+    const ratios = peers.flatMap((peer) => {
+      const other = summary(results.get(peer) ?? [])
+      return [perSecond / other.perSecond, cpuMicros / other.cpuMicros, p99Ms / other.p99Ms]
+    })
     const figures = [perSecond.toFixed(0), cpuMicros.toFixed(1), p50Ms.toFixed(2), p99Ms.toFixed(2)]
-    return [name, ...figures, ...(compared ? ratios.map((ratio) => ratio.toFixed(2)) : [])]
+    return [name, ...figures, ...ratios.map((ratio) => ratio.toFixed(2))]
   })
-  for (const row of [header, ...rows]) process.stdout.write(`${row.map((cell) => cell.padStart(13)).join(' ')}\n`)
+  for (const row of [header, ...rows]) process.stdout.write(`${row.map((cell) => cell.padStart(15)).join(' ')}\n`)
 }
 
 async function run(rounds: number, seconds: number, connections: number): Promise<void> {
@@ -230,6 +241,6 @@ async function run(rounds: number, seconds: number, connections: number): Promis
 }
 
 if (role === 'backend') runBackend(Number(rest[0]))
-else if (role === 'gateway') await runGateway(Number(rest[0]), Number(rest[1]))
+else if (role === 'gateway') await runGateway(Number(rest[0]), Number(rest[1]), rest[2])
 else if (!existsSync('/usr/bin/wrk')) process.stdout.write('SKIPPED: wrk is not installed (apt-get install wrk)\n')
 else await run(Number(role || 5), Number(rest[0] ?? 4), Number(rest[1] ?? 64))

@@ -25,6 +25,9 @@ const systemPackages = [
   { name: 'python3-pip', file: '/usr/lib/python3/dist-packages/pip/__init__.py', why: 'dependencies of Python parts' },
 ]
 
+/** With `--servers`: programs that Stead can manage in place of parts of its own, for servers under load and for tests. */
+const serverPackages = [{ name: 'haproxy', file: '/usr/sbin/haproxy', why: 'the second engine of the way in' }]
+
 function fail(message, hint) {
   process.stderr.write(`setup: ${message}\n  ${hint}\n`)
   process.exit(1)
@@ -68,7 +71,8 @@ function nodeModules() {
 
 function debianPackages() {
   if (process.platform !== 'linux') return
-  const missing = systemPackages.filter((item) => !existsSync(item.file))
+  const wanted = process.argv.includes('--servers') ? [...systemPackages, ...serverPackages] : systemPackages
+  const missing = wanted.filter((item) => !existsSync(item.file))
   if (missing.length === 0) return
   const list = missing.map((item) => `  ${item.name}: ${item.why}`).join('\n')
   const command = `apt-get install -y --no-install-recommends ${missing.map((item) => item.name).join(' ')}`

@@ -31,6 +31,7 @@ function service(name: string, replicas: number, uses: readonly Use[]): ServiceP
     uses,
     limits: { memoryBytes: 128 * 1024 * 1024, cpuCores: 1, pidsMax: 64 },
     egress: [],
+    tripwire: 'off',
     http: 8000,
     ready: { kind: 'http', path: '/', statusBelow: 500, timeoutMs: 30_000 },
     replicas,

@@ -22,22 +22,25 @@ export class DaemonBench implements AsyncDisposable {
   readonly bench: Workbench
   readonly port: number
   readonly #apps = new Set<string>()
+  readonly #more: readonly string[]
   #serve: Running | null = null
 
-  private constructor(port: number, options: WorkbenchOptions) {
+  private constructor(port: number, options: WorkbenchOptions, more: readonly string[]) {
     this.port = port
     this.bench = new Workbench(options)
+    this.#more = more
   }
 
-  static async start(options: WorkbenchOptions = {}): Promise<DaemonBench> {
-    const daemon = new DaemonBench(await freePort(), options)
+  /** `more`: further words for `stead serve`. */
+  static async start(options: WorkbenchOptions = {}, more: readonly string[] = []): Promise<DaemonBench> {
+    const daemon = new DaemonBench(await freePort(), options, more)
     await daemon.serve()
     return daemon
   }
 
   /** Starts `stead serve` and waits until it answers. */
   async serve(): Promise<Running> {
-    const running = this.bench.start('serve', '--host', '127.0.0.1', '--port', String(this.port))
+    const running = this.bench.start('serve', '--host', '127.0.0.1', '--port', String(this.port), ...this.#more)
     this.#serve = running
     const up = async (): Promise<boolean> =>
       (await this.bench.stead('status', '--all')).code === 0 && (await this.answer('nobody.localhost')) !== null

@@ -23,6 +23,8 @@ import { appFile, server, web } from './small-app.ts'
 import { needsSshServer, SshServer } from './ssh-server.ts'
 
 const skip = needsSshServer()
+/** Of all tests of a suite together, on a machine that does other things too. */
+const timeout = 20 * 60_000
 
 function failedWith({ code, stdout, stderr }: Result, says: RegExp): void {
   assert.equal(code, 1, `${stdout}${stderr}`)
@@ -43,7 +45,7 @@ function writeApp(box: SshServer, extra: string, largeBytes = 0): void {
 const answers = async (box: SshServer): Promise<string> =>
   (await ask(box.httpPort, '/', { host: 'small.localhost' })).body
 
-suite('deploy to a bare server', { skip }, () => {
+suite('deploy to a bare server', { skip, timeout }, () => {
   let box: SshServer
   before(async () => {
     box = await SshServer.start()
@@ -58,6 +60,7 @@ suite('deploy to a bare server', { skip }, () => {
       'send and unpack',
       'see that stead serve runs',
       'bundle the parts',
+      'hand it over',
     ]) {
       const deploying = box.startDeploy()
       await deploying.until(new RegExp(`✓ ${step}`), 120_000)
@@ -117,6 +120,11 @@ suite('deploy to a bare server', { skip }, () => {
       (count) => count === 0,
     )
     assert.equal(await answers(box), 'ok')
+    box.client.write({ 'web/server.js': `setTimeout(() => {${server}}, 5000)` })
+    const watched = box.startDeploy()
+    await watched.until(/✓ hand it over/)
+    assert.equal((await watched.stop('SIGINT')).code, 1, watched.output())
+    assert.match(watched.output(), /not followed any more\n *The deployment goes on: see `stead status ssh:\/\/box`/)
     succeeded(await box.deploy())
   })
 
@@ -210,7 +218,19 @@ suite('deploy to a bare server', { skip }, () => {
   })
 })
 
-suite('deploy to a server that cannot take it', { skip }, () => {
+suite('deploy to a server that cannot take it', { skip, timeout }, () => {
+  test('a user who is not root goes by sudo, and is told when it may not', async () => {
+    await using refusing = await SshServer.start({ user: 'nobody' })
+    writeApp(refusing, 'x')
+    failedWith(await refusing.deploy(), /the user on box is not root and may not use sudo without a password/)
+    assert.ok(!existsSync(refusing.prefix))
+    await using box = await SshServer.start({ user: 'sudo' })
+    writeApp(box, 'x')
+    succeeded(await box.deploy())
+    assert.equal(await answers(box), 'ok')
+    succeeded(await box.client.stead('status', box.url))
+  })
+
   test('a full disk is said before anything is sent', async () => {
     await using box = await SshServer.start()
     writeApp(box, 'x')

@@ -1,5 +1,6 @@
 /** What a test needs from the machine. Each answers false when it is there, or the reason to skip with, which node:test prints and counts. */
 import { existsSync, readFileSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
 
 /** Linux and root. */
 export function needsRoot(): string | false {
@@ -10,6 +11,17 @@ export function needsRoot(): string | false {
 /** A program by its absolute path. */
 export function needsFile(path: string, install: string): string | false {
   return existsSync(path) ? false : `needs ${path}: ${install}`
+}
+
+/** Go, to build test servers that come as Go modules. */
+export const goPath: string | null =
+  [...(process.env['PATH'] ?? '').split(delimiter), '/usr/local/go/bin']
+    .map((dir) => join(dir, 'go'))
+    .find((path) => existsSync(path)) ?? null
+
+/** The same as a reason. */
+export function needsGo(): string | false {
+  return goPath === null ? 'needs Go: apt-get install golang, or https://go.dev' : false
 }
 
 /** A file system the kernel knows. */

@@ -23,8 +23,8 @@ export function needsSshServer(): string | false {
 }
 
 export interface SshServerOptions {
-  /** Where Stead is to lie there, when a part of it was brought before. */
-  readonly prefix?: string
+  /** The user there says that it is not root, and becomes it by sudo, or may not. */
+  readonly user?: 'root' | 'sudo' | 'nobody'
 }
 
 export class SshServer implements AsyncDisposable {
@@ -38,22 +38,23 @@ export class SshServer implements AsyncDisposable {
   readonly port: number
   #daemon: ReturnType<typeof spawn> | null = null
 
-  private constructor(port: number, httpPort: number, prefix: string | null) {
+  private constructor(port: number, httpPort: number, user: 'root' | 'sudo' | 'nobody') {
     this.port = port
     this.httpPort = httpPort
     this.dir = mkdtempSync(join(tmpdir(), 'sv-'))
     execFileSync('chmod', ['711', this.dir])
-    this.prefix = prefix ?? join(this.dir, 'opt')
+    this.prefix = join(this.dir, 'opt')
     this.state = join(this.dir, 's')
     this.run = join(this.dir, 'r')
     for (const name of ['host', 'key', 'other']) this.#newKey(name)
     this.authorize('key')
+    this.#writePrograms(user)
     this.#writeConfiguration()
     this.client = new Workbench({ env: { STEAD_SSH: `ssh -F ${join(this.dir, 'config')}` } })
   }
 
-  static async start({ prefix }: SshServerOptions = {}): Promise<SshServer> {
-    const server = new SshServer(await freePort(), await freePort(), prefix ?? null)
+  static async start({ user = 'root' }: SshServerOptions = {}): Promise<SshServer> {
+    const server = new SshServer(await freePort(), await freePort(), user)
     await server.listen()
     return server
   }
@@ -199,6 +200,16 @@ export class SshServer implements AsyncDisposable {
     execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', name, '-f', join(this.dir, name)])
   }
 
+  /** Programs that stand before those of the machine: who is root there cannot be changed for a test, but what it says can. */
+  #writePrograms(user: 'root' | 'sudo' | 'nobody'): void {
+    const directory = join(this.dir, 'bin')
+    mkdirSync(directory)
+    if (user === 'root') return
+    const sudo = user === 'sudo' ? 'unset NOT_ROOT; [ "$1" = -n ] && shift; exec "$@"' : 'exit 1'
+    writeFileSync(join(directory, 'sudo'), `#!/bin/sh\n${sudo}\n`, { mode: 0o755 })
+    writeFileSync(join(directory, 'id'), '#!/bin/sh\necho "${NOT_ROOT:-0}"\n', { mode: 0o755 })
+  }
+
   #writeConfiguration(): void {
     const file = (name: string): string => join(this.dir, name)
     const environment = {
@@ -206,6 +217,8 @@ export class SshServer implements AsyncDisposable {
       STEAD_RUN: this.run,
       STEAD_PREFIX: this.prefix,
       STEAD_AUTHORIZED_KEYS: file('authorized_keys'),
+      PATH: `${file('bin')}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin`,
+      NOT_ROOT: '1000',
     }
     const set = Object.entries(environment).map(([name, value]) => `${name}=${value}`)
     writeFileSync(

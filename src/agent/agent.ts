@@ -8,25 +8,31 @@ import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { assert, jsonEqual, messageOf, sleep, SteadError } from '../base/index.ts'
 import type { Domain } from '../domain/index.ts'
-import type { Endpoint, Target } from '../network/index.ts'
+import { type Endpoint, NameLookup, type Target } from '../network/index.ts'
 import {
+  type Ask,
   type Assignment,
   type AssignmentStatus,
   type Downward,
   downwardSchema,
   type Edge,
+  type Incident,
   type Plan,
   protocolVersion,
   type Upward,
 } from '../protocol/index.ts'
+import { syscallName } from '../sandbox/index.ts'
 import { type Box, openBox } from '../secrets/index.ts'
 import { type Channel, dialForever, type TransportAddress } from '../transport/index.ts'
-import { Answers } from './answers.ts'
+import { Answers, type AnswerSources } from './answers.ts'
 import { Attempts } from './attempts.ts'
 import { DiskWatch } from './disk.ts'
 import { Exposures } from './expose.ts'
+import { notFrozen } from './containment.ts'
 import { Delivery } from './delivery.ts'
 import { BundleFetcher } from './fetch.ts'
+import { Incidents } from './incidents.ts'
+import { type EndedBySystemCall, followKernelLog } from './kernel-log.ts'
 import { InstanceRunner, type Surroundings } from './instance.ts'
 import { KnownValues } from './known-values.ts'
 import { MemoryFiles } from './memory-files.ts'
@@ -77,6 +83,10 @@ class RunningAgent implements Agent {
   readonly #domains = new Map<string, Promise<Domain>>()
   readonly #answers: Answers
   readonly #fetcher: BundleFetcher
+  readonly #incidents: Incidents
+  readonly #surroundings: Surroundings
+  /** Open while instances with tripwires are here. */
+  #kernelLog: Disposable | null = null
   /** The ways in from other nodes; null where there are none. */
   readonly #exposures: Exposures | null
   readonly #looking: Promise<void>[] = []
@@ -105,6 +115,15 @@ class RunningAgent implements Agent {
       sandbox: this.#known.hiddenFrom(options.sandbox),
       openBundle: async (digest) => (await options.openBundle(digest)) ?? this.#fetcher.fetch(digest),
     }
+    this.#incidents = new Incidents(join(options.stateDir, 'incidents'), options.clock, options.random)
+    this.#surroundings = {
+      targets: (edge) => this.#targets(edge),
+      missing: (edge, consumer) => this.#missing(edge, consumer),
+      changed: () => this.#changed(),
+      names: new NameLookup({ clock: options.clock }),
+      incidents: this.#incidents,
+      redact: (text) => this.#known.redact(text),
+    }
     const runnerOf = (id: string): InstanceRunner | ResourceRunner | null =>
       this.#instances.get(id) ?? this.#resources.get(id) ?? null
     const streams = new Streams({
@@ -115,8 +134,12 @@ class RunningAgent implements Agent {
       },
       onNotice: options.onNotice,
     })
-    const deleteData = (app: string): Promise<void> => this.#deleteData(app)
-    this.#answers = new Answers({ attempts: (id) => runnerOf(id)?.attempts ?? null, deleteData }, streams)
+    const sources = {
+      attempts: (id: string) => runnerOf(id)?.attempts ?? null,
+      deleteData: (app: string) => this.#deleteData(app),
+      incidents: (ask: Parameters<AnswerSources['incidents']>[0]) => this.#incidentsOf(ask),
+    }
+    this.#answers = new Answers(sources, streams)
     this.#disk = new DiskWatch({ ...options, onChange: (disk) => this.#channel?.send({ type: 'disk', disk }) })
     this.#planPath = join(options.stateDir, 'plan.json')
     this.#plan = readPlan(this.#planPath, box) ?? { epoch: 0, revision: 0, assignments: [] }
@@ -252,6 +275,8 @@ class RunningAgent implements Agent {
     const runner = new InstanceRunner(assignment, this.#options, this.#surroundings, this.#delivery)
     this.#instances.set(assignment.id, runner)
     if (assignment.http !== null || assignment.ready.kind === 'tcp') this.#expose(assignment.id)
+    if (runner.containment.isOn)
+      this.#kernelLog ??= followKernelLog(this.#options.clock, (ended) => this.#endedBySystemCall(ended))
     this.#look(this.#servers().then(() => runner.begin()))
   }
 
@@ -326,12 +351,6 @@ class RunningAgent implements Agent {
     return opening
   }
 
-  readonly #surroundings: Surroundings = {
-    targets: (edge) => this.#targets(edge),
-    missing: (edge, consumer) => this.#missing(edge, consumer),
-    changed: () => this.#changed(),
-  }
-
   /** Where an assignment listens on this node; null when it is not here, or not ready. */
   #local(id: string): Endpoint | null {
     const resource = this.#resources.get(id)
@@ -395,6 +414,25 @@ class RunningAgent implements Agent {
     this.#channel?.send({ type: 'applied', revision: this.#plan.revision, busy: [...busy] })
   }
 
+  /** All instances of a part on this node have one user: which of them it was is not known, so each is contained. */
+  #endedBySystemCall({ hostUid, pid, call }: EndedBySystemCall): void {
+    const name = syscallName(call, process.arch === 'arm64' ? 'arm64' : 'x64') ?? `number ${call}`
+    for (const { assignment, containment } of this.#instances.values())
+      if (assignment.hostUid === hostUid)
+        containment.trip('system-call', `its process ${pid} was ended for the system call ${name}`)
+  }
+
+  /** Throws `agent.not-frozen`. */
+  async #incidentsOf({ app, act, incident }: Extract<Ask, { kind: 'incidents' }>): Promise<readonly Incident[]> {
+    const found = this.#incidents.list(app).filter(({ id }) => incident === null || id === incident)
+    if (act === 'list') return found
+    const containment = this.#instances.get(found[0]?.instance ?? '')?.containment
+    if (incident === null || containment === undefined) throw notFrozen(incident ?? 'that was not named')
+    if (act === 'release') await containment.release(incident)
+    else containment.end(incident)
+    return this.#incidents.list(app).filter(({ id }) => id === incident)
+  }
+
   /** Deletes what an app has stored here. Throws `agent.in-use` while anything of it is there. */
   async #deleteData(app: string): Promise<void> {
     const { domain, stateDir } = this.#options
@@ -418,6 +456,7 @@ class RunningAgent implements Agent {
     this.#leaving = true
     this.#timer?.[Symbol.dispose]()
     this.#disk[Symbol.dispose]()
+    this.#kernelLog?.[Symbol.dispose]()
     this.#answers.abort()
     await this.#link?.[Symbol.asyncDispose]()
     this.#channel = null
@@ -428,6 +467,7 @@ class RunningAgent implements Agent {
     await this.#disconnect()
     for (const runner of this.#resources.values()) runner.leave()
     for (const domain of this.#domains.values()) await (await domain.catch(() => null))?.leave()
+    this.#memory.close()
     const handOver = { clock: this.#options.clock, ...handOverMs }
     const edges = Promise.all([...this.#instances.values()].map((runner) => runner.leave(handOver)))
     return { handedOver: edges.then(() => this.#exposures?.[Symbol.asyncDispose]()) }

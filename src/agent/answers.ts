@@ -3,7 +3,7 @@
  * Invariant: at most `asksMax` are open; one more is refused.
  */
 import { messageOf } from '../base/index.ts'
-import type { Ask, LogLine, Upward } from '../protocol/index.ts'
+import type { Ask, Incident, LogLine, Upward } from '../protocol/index.ts'
 import type { Attempts } from './attempts.ts'
 import type { Streams } from './streams.ts'
 
@@ -14,6 +14,8 @@ export interface AnswerSources {
   /** The kept output of an assignment; null when it is not on this node. */
   readonly attempts: (assignment: string) => Attempts | null
   readonly deleteData: (app: string) => Promise<void>
+  /** The incidents of an app, after what was asked has been done to the instance of one. */
+  readonly incidents: (ask: Extract<Ask, { kind: 'incidents' }>) => Promise<readonly Incident[]>
 }
 
 export class Answers {
@@ -31,7 +33,7 @@ export class Answers {
   async answer(id: string, ask: Ask, send: (message: Upward) => void): Promise<void> {
     if (ask.kind === 'exec' || ask.kind === 'connect') return this.#streams.open(id, ask, send)
     if (ask.kind === 'cancel') this.#open.get(ask.ask)?.abort()
-    if (ask.kind !== 'logs' && ask.kind !== 'delete-data') return this.#streams.hear(ask)
+    if (ask.kind !== 'logs' && ask.kind !== 'delete-data' && ask.kind !== 'incidents') return this.#streams.hear(ask)
     const piece = (lines: readonly LogLine[], done: boolean, error: string | null = null): void =>
       send({ type: 'answer', ask: id, lines, done, error })
     if (this.#open.size >= asksMax) return piece([], true, 'this node is asked too much at once')
@@ -39,7 +41,10 @@ export class Answers {
     this.#open.set(id, abort)
     try {
       if (ask.kind === 'delete-data') await this.#sources.deleteData(ask.app)
-      else for await (const line of this.#output(ask, abort.signal)) piece([line], false)
+      else if (ask.kind === 'incidents') {
+        for (const one of await this.#sources.incidents(ask))
+          piece([{ assignment: one.instance, timeMs: one.timeMs, text: JSON.stringify(one) }], false)
+      } else for await (const line of this.#output(ask, abort.signal)) piece([line], false)
       piece([], true)
     } catch (error) {
       piece([], true, messageOf(error))
@@ -52,7 +57,7 @@ export class Answers {
     const attempts = this.#sources.attempts(ask.assignment)
     if (attempts === null) throw new Error(`${ask.assignment} is not on this node`)
     const options = { follow: ask.follow, signal, ...(ask.tail === null ? {} : { tail: ask.tail }) }
-    for await (const { timeMs, text } of attempts.output(options)) yield { assignment: ask.assignment, timeMs, text }
+    for await (const line of attempts.output(options)) yield { assignment: ask.assignment, ...line }
   }
 
   /** Ends all that is open: control is gone, or this agent goes. */

@@ -6,7 +6,9 @@
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Clock, sleep } from '../base/index.ts'
-import type { OutputLine, OutputOptions, Sandbox, SandboxDriver } from '../sandbox/index.ts'
+import type { OutputOptions, Sandbox, SandboxDriver } from '../sandbox/index.ts'
+import { merged } from './merge.ts'
+import { Notes } from './notes.ts'
 
 const attemptsKept = 3
 /** In the record of an attempt: it was ready once. */
@@ -14,7 +16,15 @@ const servingFile = 'served'
 /** How often a follower looks for the next attempt after one has ended. */
 const followMs = 200
 
+/** A line of output, or what the platform has to say beside it. */
+export interface AttemptLine {
+  readonly timeMs: number
+  readonly text: string
+  readonly by?: 'platform'
+}
+
 export class Attempts {
+  readonly notes: Notes
   readonly #root: string
   readonly #driver: SandboxDriver
   readonly #clock: Clock
@@ -23,6 +33,7 @@ export class Attempts {
     this.#root = root
     this.#driver = driver
     this.#clock = clock
+    this.notes = new Notes(join(root, 'notes.jsonl'), clock)
   }
 
   /** Numbers of the kept attempts, oldest first. */
@@ -74,12 +85,25 @@ export class Attempts {
     return { number, recordDir: this.#dir(number) }
   }
 
-  /** Output of all kept attempts, oldest first; following goes on into attempts that come later. */
-  async *output(options: OutputOptions): AsyncIterable<OutputLine> {
+  /** Output of all kept attempts with the notes, oldest first; following goes on into attempts that come later. */
+  async *output(options: OutputOptions): AsyncGenerator<AttemptLine> {
+    const { follow = false, signal, tail } = options
+    if (follow && signal !== undefined) {
+      yield* merged<AttemptLine>([this.#printed(options), marked(this.notes.follow(signal))])
+      return
+    }
+    const lines = await Array.fromAsync(this.#printed(options))
+    const notes = this.notes.list().map((note) => ({ ...note, by: 'platform' as const }))
+    const all = notes.length === 0 ? lines : [...lines, ...notes].toSorted((a, b) => a.timeMs - b.timeMs)
+    yield* tail === undefined ? all : all.slice(-tail)
+  }
+
+  /** What the program has printed. */
+  async *#printed(options: OutputOptions): AsyncGenerator<AttemptLine> {
     const { follow = false, signal, tail } = options
     const numbers = this.#numbers()
     const ended = follow ? numbers.slice(0, -1) : numbers
-    const lines: OutputLine[] = []
+    const lines: AttemptLine[] = []
     for (const number of ended) {
       for await (const line of this.#driver.output(this.#dir(number), tail === undefined ? {} : { tail }))
         lines.push(line)
@@ -109,4 +133,8 @@ export class Attempts {
     for (const number of this.#numbers()) await this.#driver.remove(this.#dir(number))
     rmSync(this.#root, { recursive: true, force: true })
   }
+}
+
+async function* marked(notes: AsyncIterable<{ timeMs: number; text: string }>): AsyncGenerator<AttemptLine> {
+  for await (const note of notes) yield { ...note, by: 'platform' }
 }

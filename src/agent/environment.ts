@@ -6,6 +6,7 @@
  * what existing programs read.
  */
 import { envPrefix } from '../model/index.ts'
+import { edgeNetwork } from '../network/index.ts'
 import type { Edge, InstanceAssignment } from '../protocol/index.ts'
 import type { Binding, Provider } from '../provider/index.ts'
 import type { InlineFile } from '../sandbox/index.ts'
@@ -72,7 +73,12 @@ export function secretFiles(
 function bindingOf(assignment: InstanceAssignment, open: OpenEdge, providers: ReadonlyMap<string, Provider>): Binding {
   const { edge } = open
   if (edge.type === 'service') {
-    return { env: { URL: `http://${open.host}:${open.port}`, HOST: open.host, PORT: String(open.port) }, files: [] }
+    const { config } = edge
+    const tcp = typeof config === 'object' && config !== null && 'scheme' in config && config.scheme === 'tcp'
+    return {
+      env: { URL: `${tcp ? 'tcp' : 'http'}://${open.host}:${open.port}`, HOST: open.host, PORT: String(open.port) },
+      files: [],
+    }
   }
   const provider = providers.get(edge.type)
   if (provider === undefined || edge.grant === null) return { env: {}, files: [] }
@@ -80,9 +86,13 @@ function bindingOf(assignment: InstanceAssignment, open: OpenEdge, providers: Re
   return provider.bind(resource, edge.grant, { host: open.host, address: open.address, port: open.port })
 }
 
-/** The hosts file of an instance: loopback, itself, and the names it may dial. */
-export function hostsFile(edges: readonly OpenEdge[]): string {
-  return ['127.0.0.1 localhost', ...edges.map((open) => `${open.address} ${open.edge.part}`)]
+/** The hosts file of an instance: loopback, itself under its own host name, and the names it may dial. */
+export function hostsFile(edges: readonly OpenEdge[], hostName: string): string {
+  return [
+    '127.0.0.1 localhost',
+    `${edgeNetwork.address} ${hostName}`,
+    ...edges.map((open) => `${open.address} ${open.edge.part}`),
+  ]
     .map((line) => `${line}\n`)
     .join('')
 }

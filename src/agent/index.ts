@@ -2,3 +2,4 @@
 export { startAgent } from './agent.ts'
 export type { Agent } from './agent.ts'
 export type { AgentOptions, Program } from './options.ts'
+export { canReadKernelLog } from './kernel-log.ts'

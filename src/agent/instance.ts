@@ -12,6 +12,7 @@ import {
   type Endpoint,
   type Forwarder,
   type HandOver,
+  type NameLookup,
   openForwarder,
   type Place,
   type Target,
@@ -19,11 +20,14 @@ import {
 import type { AssignmentStatus, Edge, InstanceAssignment } from '../protocol/index.ts'
 import { limitsWithin, type Sandbox, type SandboxSpec } from '../sandbox/index.ts'
 import { Attempts } from './attempts.ts'
+import { Containment } from './containment.ts'
 import type { Delivery } from './delivery.ts'
 import { hostsFile, instanceEnvironment, type OpenEdge } from './environment.ts'
 import { layoutOf } from './layout.ts'
+import type { Incidents } from './incidents.ts'
 import { jobPolicy, type LifeEvent, type LifePolicy, newLife, servicePolicy, step } from './lifecycle.ts'
 import type { AgentOptions } from './options.ts'
+import { InstanceOutside, resolverFile } from './outside.ts'
 import { probeCommand, probeHttp, type ProbeResult, probeTcp } from './probe.ts'
 
 /** Between asking to end and killing. */
@@ -49,6 +53,11 @@ export interface Surroundings {
   /** Null when an instance with this edge may start; else why not, in a sentence. */
   missing(edge: Edge, consumer: string): string | null
   changed(): void
+  /** Looks up names outside, for all instances of the node. */
+  readonly names: NameLookup
+  readonly incidents: Incidents
+  /** A text without the values of secrets that this node knows. */
+  redact(text: string): string
 }
 
 export class InstanceRunner {
@@ -56,6 +65,7 @@ export class InstanceRunner {
   readonly #surroundings: Surroundings
   readonly #delivery: Delivery
   readonly attempts: Attempts
+  readonly containment: Containment
   #assignment: InstanceAssignment
   #life = newLife
   #sinceMs: number
@@ -63,6 +73,7 @@ export class InstanceRunner {
   #spec: SandboxSpec | null = null
   #place: Place | null = null
   #forwarders: Forwarder[] = []
+  readonly #outside: InstanceOutside
   /** What the edges have led to and may still have streams to. */
   readonly #used = new Set<string>()
   #servePort: number | null = null
@@ -84,6 +95,23 @@ export class InstanceRunner {
     this.#surroundings = surroundings
     this.#sinceMs = options.clock.nowMs()
     this.attempts = new Attempts(join(options.stateDir, 'instances', assignment.id), options.sandbox, options.clock)
+    this.#outside = new InstanceOutside(
+      options,
+      surroundings.names,
+      (text) => this.attempts.notes.add(text),
+      (text) => surroundings.redact(text),
+    )
+    this.containment = new Containment(options, surroundings.incidents, {
+      assignment: () => this.#assignment,
+      sandbox: () => this.#sandbox,
+      refused: () => this.#outside.refused() ?? [],
+      different: () => this.#outside.different,
+      attempts: this.attempts,
+      redact: (text) => surroundings.redact(text),
+      event: (event) => this.#event(event),
+      enqueue: (work) => this.#enqueue(work),
+      changed: () => surroundings.changed(),
+    })
   }
 
   get assignment(): InstanceAssignment {
@@ -115,6 +143,8 @@ export class InstanceRunner {
     const pid = this.#sandbox?.pid ?? null
     const port = this.#servePort
     const endpoint = pid !== null && port !== null && this.#place !== null ? this.#place.endpoint(pid, port) : null
+    const refused = this.#outside.refused()
+    const incident = this.containment.summary()
     const exitCode = phase === 'succeeded' || phase === 'failed' ? this.#exitCode : null
     const credentials = [...this.#handed].map(([part, version]) => `${part}@${version}`)
     return {
@@ -128,6 +158,8 @@ export class InstanceRunner {
       memoryBytes: this.#memoryBytes,
       credentials,
       ...(exitCode === null ? {} : { exitCode }),
+      ...(refused && { refused }),
+      ...(incident && { incident }),
     }
   }
 
@@ -162,6 +194,9 @@ export class InstanceRunner {
   async leave(handOver: HandOver | null): Promise<void> {
     this.#left = true
     this.#clearTimers()
+    this.containment.unwatch()
+    // Its outside is made anew by the next agent: what is open there is told so now.
+    this.#outside.close()
     if (handOver !== null) await Promise.all(this.#forwarders.map((forwarder) => forwarder.handOver(handOver)))
     this.#closeNetwork()
   }
@@ -233,9 +268,13 @@ export class InstanceRunner {
       const place = await network.place(this.#assignment.id)
       this.#place = place
       const edges = await this.#openEdges(place)
+      const hasOutside = await this.#outside.open(this.#assignment, place, 'new')
       this.#servePort = await this.#portToServe(place)
       const { number, recordDir } = await this.attempts.next()
+      // Also its host name inside.
+      const id = `${this.#assignment.id}.${number}`
       const layout = layoutOf(sandbox, bundle, recordDir)
+      const isolated = layout.hostsPath !== null
       const base = { PATH: layout.path, HOME: layout.home, ...program.env }
       const assignment = this.#assignment
       const { providers } = this.#options
@@ -243,17 +282,21 @@ export class InstanceRunner {
       const told = instanceEnvironment(assignment, edges, providers, base, this.#servePort, secretsDir)
       const { files, mounts, ...filter } = this.#delivery.prepare(assignment, told.files, secretsDir)
       const hosts =
-        layout.hostsPath === null ? [] : [{ path: layout.hostsPath, content: hostsFile(edges), mode: 0o444 }]
+        layout.hostsPath === null ? [] : [{ path: layout.hostsPath, content: hostsFile(edges, id), mode: 0o444 }]
+      const resolver =
+        layout.resolverPath === null || !hasOutside
+          ? []
+          : [{ path: layout.resolverPath, content: resolverFile, mode: 0o444 }]
       const spec: SandboxSpec = {
-        id: `${this.#assignment.id}.${number}`,
+        id,
         argv: program.argv,
         env: told.env,
         cwd: layout.codeDir,
         mounts: [{ source: bundle.path, target: layout.codeDir, access: 'read-only' }, ...program.mounts, ...mounts],
-        files: [...files, ...hosts],
+        files: [...files, ...hosts, ...resolver, ...(isolated ? this.containment.decoy() : [])],
         hostUid: this.#assignment.hostUid,
         limits: limitsWithin(sandbox.capabilities, { ...this.#assignment.limits, tmpBytes }).limits,
-        syscalls: layout.syscalls,
+        syscalls: this.containment.isOn && layout.syscalls === 'strict' ? 'guarded' : layout.syscalls,
         network: network.capabilities.isolation === 'native' ? place : null,
         recordDir,
         outputBytesMax,
@@ -308,6 +351,8 @@ export class InstanceRunner {
   #running(sandbox: Sandbox): void {
     const { timeoutMs } = this.#assignment
     this.#sandbox = sandbox
+    const isolated = this.#options.sandbox.capabilities.isolation !== 'refused'
+    this.containment.watch(sandbox, isolated)
     this.#surroundings.changed()
     let timedOut = false
     void sandbox.exited.then((ended) => {
@@ -318,6 +363,9 @@ export class InstanceRunner {
       this.#sandbox = null
       this.#memoryBytes = null
       if (this.#left) return
+      this.containment.unwatch()
+      if (exit.signal === 'SIGSYS') this.containment.trip('system-call', 'it made a system call to escape with')
+      this.containment.ended()
       this.#clearTimers()
       this.#closeNetwork()
       this.#event({ kind: 'exited', exit })
@@ -342,11 +390,20 @@ export class InstanceRunner {
     // What served is not taken out of the routes for the time of a probe: whoever asked it meanwhile was answered.
     const phase = service && this.attempts.hasServed() ? 'ready' : 'starting'
     this.#life = { ...newLife, phase, everReady: service, restarts, failures: service ? 0 : restarts }
+    const frozen = this.containment.wasFrozen()
+    if (frozen !== null)
+      this.#life = {
+        ...this.#life,
+        phase: 'unready',
+        held: true,
+        reason: `frozen: ${frozen.what}; see \`stead incidents ${frozen.id}\``,
+      }
     try {
       const place = network.capabilities.isolation === 'native' ? await this.#placeOf(sandbox) : null
       if (place !== null) {
         this.#place = place
         await this.#openEdges(place)
+        await this.#outside.open(this.#assignment, place, 'found')
         this.#servePort = await this.#portToServe(place)
       }
     } catch (error) {
@@ -405,6 +462,7 @@ export class InstanceRunner {
   }
 
   #closeNetwork(): void {
+    this.#outside.close()
     for (const forwarder of this.#forwarders.splice(0)) void forwarder[Symbol.asyncDispose]()
     this.#place?.[Symbol.dispose]()
     this.#place = null

@@ -11,6 +11,8 @@ export interface Layout {
   readonly secretsDir: string
   /** Null: the host's own hosts file is seen, so names of parts do not resolve. */
   readonly hostsPath: string | null
+  /** Where the address of the name server goes. Null: the host's own file is seen, so names outside do not resolve in a network of its own. */
+  readonly resolverPath: string | null
   readonly path: string
   readonly home: string
   readonly syscalls: SyscallProfile
@@ -24,6 +26,7 @@ export function layoutOf(sandbox: SandboxDriver, bundle: Pick<Bundle, 'path'>, r
       codeDir: '/app',
       secretsDir: '/run/secrets',
       hostsPath: '/etc/hosts',
+      resolverPath: '/etc/resolv.conf',
       path: '/usr/bin:/bin',
       home: '/tmp',
       syscalls,
@@ -34,6 +37,7 @@ export function layoutOf(sandbox: SandboxDriver, bundle: Pick<Bundle, 'path'>, r
     codeDir: bundle.path,
     secretsDir: join(recordDir, 'files'),
     hostsPath: null,
+    resolverPath: null,
     path,
     home: '/tmp',
     syscalls: 'none',

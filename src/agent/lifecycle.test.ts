@@ -21,6 +21,9 @@ const events: readonly LifeEvent[] = [
   { kind: 'exited', exit: bad },
   { kind: 'timer' },
   { kind: 'stop' },
+  { kind: 'frozen', reason: 'it touched a decoy' },
+  { kind: 'thawed' },
+  { kind: 'discard', reason: 'ended by a person' },
 ]
 
 /** Plays events and answers the phases passed through, with the commands given. */
@@ -80,6 +83,34 @@ suite('life of an instance', () => {
     const { life, story } = play(servicePolicy, ...first, ...Array.from({ length: 20 }, () => round).flat())
     assert.equal(life.phase, 'starting')
     assert.equal(story.filter((line) => line.includes('pause')).at(-1), 'backing-off pause 30000')
+  })
+
+  test('what is frozen stands still until a person decides, and is never started again once it is ended', () => {
+    const up: LifeEvent[] = [{ kind: 'possible' }, { kind: 'probe-ok' }]
+    const frozen: LifeEvent = { kind: 'frozen', reason: 'frozen: it read the decoy' }
+    const quiet: LifeEvent[] = [
+      { kind: 'probe-ok' },
+      { kind: 'probe-failed', reason: 'no answer' },
+      { kind: 'ready-timeout' },
+    ]
+    const held = play(servicePolicy, ...up, frozen, ...quiet)
+    assert.deepEqual(held.story, ['starting start', 'ready', ...Array.from({ length: 4 }, () => 'unready')])
+    assert.equal(held.life.reason, 'frozen: it read the decoy')
+    const released = play(servicePolicy, ...up, frozen, { kind: 'thawed' }, { kind: 'probe-ok' })
+    assert.equal(released.life.phase, 'ready')
+    const ended = play(
+      servicePolicy,
+      ...up,
+      frozen,
+      { kind: 'discard', reason: 'ended' },
+      { kind: 'exited', exit: bad },
+    )
+    assert.deepEqual(ended.story.slice(-2), ['unready kill', 'gave-up'])
+    assert.equal(ended.life.reason, 'ended')
+    const stopped = play(servicePolicy, ...up, frozen, { kind: 'stop' }, { kind: 'exited', exit: bad })
+    assert.deepEqual(stopped.story.slice(-2), ['stopping kill', 'stopped'])
+    assert.equal(play(servicePolicy, ...up, { kind: 'discard', reason: 'x' }).life.phase, 'ready')
+    assert.equal(play(jobPolicy, { kind: 'possible' }, frozen, { kind: 'exited', exit: bad }).life.phase, 'failed')
   })
 
   test('never ready in time: killed, given up, and the last answer is the reason', () => {

@@ -9,6 +9,7 @@
  *      +------ timer ---------- backing-off --(too often, never ready)--> gave-up
  *
  *   from anywhere --stop--> stopping --exited--> stopped          a job: starting --exited--> succeeded | failed
+ *   a running one --frozen--> unready, held --thawed--> unready    held --discard--> (killed) --exited--> gave-up | failed
  *
  * Invariants: a phase that has a program running is left only through `exited`; pauses between restarts grow and are
  * capped; what has never been ready is given up, with the reason; what once served is tried for ever, and so is a start that
@@ -28,6 +29,8 @@ export interface Life {
   readonly everReady: boolean
   /** Probes failed in a row. */
   readonly misses: number
+  /** It is frozen, for a person to look at: until it is let go or ended nothing else happens to it. */
+  readonly held: boolean
 }
 
 export type LifeEvent =
@@ -44,6 +47,10 @@ export type LifeEvent =
   /** The pause before the next start is over. */
   | { readonly kind: 'timer' }
   | { readonly kind: 'stop' }
+  | { readonly kind: 'frozen'; readonly reason: string }
+  | { readonly kind: 'thawed' }
+  /** What is frozen is to be ended, and not started again. */
+  | { readonly kind: 'discard'; readonly reason: string }
 
 export type LifeCommand =
   | { readonly kind: 'start' }
@@ -75,7 +82,15 @@ export const servicePolicy: LifePolicy = {
 /** A job that nothing was said of. */
 export const jobPolicy: LifePolicy = { ...servicePolicy, kind: 'job', failuresMax: 3, pauseMaxMs: 600_000 }
 
-export const newLife: Life = { phase: 'waiting', reason: null, restarts: 0, failures: 0, everReady: false, misses: 0 }
+export const newLife: Life = {
+  phase: 'waiting',
+  reason: null,
+  restarts: 0,
+  failures: 0,
+  everReady: false,
+  misses: 0,
+  held: false,
+}
 
 export interface LifeStep {
   readonly life: Life
@@ -98,6 +113,7 @@ export function step(life: Life, event: LifeEvent, policy: LifePolicy): LifeStep
     commands,
   })
 
+  if (life.held && ['probe-ok', 'probe-failed', 'ready-timeout'].includes(event.kind)) return stay()
   switch (event.kind) {
     case 'possible':
       return life.phase === 'waiting' ? go('starting', null, { misses: 0 }, { kind: 'start' }) : stay()
@@ -135,12 +151,21 @@ export function step(life: Life, event: LifeEvent, policy: LifePolicy): LifeStep
     case 'exited':
       if (life.phase === 'stopping') return go('stopped', null)
       if (!running.has(life.phase)) return stay()
+      if (life.held) return go(policy.kind === 'job' ? 'failed' : 'gave-up', life.reason, { held: false })
       if (policy.kind === 'job' && event.exit.cause === 'code' && event.exit.code === 0) return go('succeeded', null)
       return afterFailure(life, reasonOfEnd(life, event.exit, policy), policy)
     case 'stop':
-      if (running.has(life.phase)) return go('stopping', null, {}, { kind: 'terminate' })
+      // What is frozen could not answer; it is not let go on to do so.
+      if (running.has(life.phase))
+        return go('stopping', null, { held: false }, { kind: life.held ? 'kill' : 'terminate' })
       if (life.phase === 'stopping' || ended.has(life.phase)) return stay()
       return go('stopped', null)
+    case 'frozen':
+      return running.has(life.phase) ? go('unready', event.reason, { held: true }) : stay()
+    case 'thawed':
+      return life.held ? stay({ held: false, misses: 0, reason: 'let go on, not asked yet' }) : stay()
+    case 'discard':
+      return life.held ? go(life.phase, event.reason, {}, { kind: 'kill' }) : stay()
   }
 }
 

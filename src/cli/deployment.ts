@@ -1,5 +1,5 @@
 /** The last steps of every deployment: it is handed over, followed until it serves, and its addresses are told. */
-import { isSteadError } from '../base/index.ts'
+import { isSteadError, SteadError } from '../base/index.ts'
 import type { Graph, Part } from '../model/index.ts'
 import type { OperatorClient } from '../operator/index.ts'
 import { partFailure } from './failure.ts'
@@ -38,7 +38,10 @@ export async function handOver({
     detail(`release ${answer.release}`)
     return answer
   })
-  const failed = await followDeployment(operator, graph, steps, signal)
+  const failed = await followDeployment(operator, graph, steps, signal).catch((error: unknown) => {
+    const gone = isSteadError(error) && error.code === 'operator.not-running'
+    throw gone || signal.aborted ? notFollowed(graph.app, signal.aborted, error) : error
+  })
   if (failed !== null) {
     await showLastLines(operator, graph.app, failed.part, steps)
     throw partFailure(failed.part, failed.reason)
@@ -47,6 +50,17 @@ export async function handOver({
   if (inForce !== release) steps.say(`  meanwhile somebody deployed release ${inForce}, which is in force now`)
   if (json) print(JSON.stringify({ app: graph.app, release, urls, tookMs: Math.round(performance.now() - startMs) }))
   else for (const url of urls) print(url)
+}
+
+/** It was handed over: whoever stops looking, or cannot look any more, has not stopped it. */
+function notFollowed(app: string, aborted: boolean, cause: unknown): SteadError {
+  return new SteadError({
+    code: 'cli.follow-ended',
+    message: aborted ? 'not followed any more' : `${app} was handed over, and what became of it was not heard`,
+    hint: `The deployment goes on: see \`stead status ${app}\`.`,
+    retry: 'later',
+    cause,
+  })
 }
 
 async function showLastLines(operator: OperatorClient, app: string, part: Part, steps: Steps): Promise<void> {

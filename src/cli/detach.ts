@@ -10,7 +10,7 @@ import { print, type Steps } from './terminal.ts'
 
 /** Starts the same command again in the background and waits until it is ready or has failed. Throws `cli.start-failed`. */
 export async function startDetached(
-  options: { readonly directory: string; readonly port: number },
+  options: { readonly directory: string; readonly port: number; readonly tls: boolean },
   home: Home,
   steps: Steps,
 ): Promise<ExitCode> {
@@ -26,6 +26,7 @@ export async function startDetached(
     options.directory,
     '--port',
     String(options.port),
+    ...(options.tls ? ['--tls'] : []),
   ]
   const child = spawn(process.execPath, argv, { detached: true, stdio: ['ignore', log, log] })
   child.unref()

@@ -1,8 +1,8 @@
 /**
  * Where the platform keeps things on this machine, for `up` of the app in a directory and for the daemon:
  *
- *   state  /var/lib/stead (root) or ~/.local/state/stead   bundles/  apps/<name>-<digest of the directory>/  serve/
- *                                                          keys/<the same>/, apart from what they open
+ *   state  /var/lib/stead (root) or ~/.local/state/stead   bundles/  certificates/  apps/<name>-<digest of the directory>/
+ *                                                          serve/  keys/<the same>/, apart from what they open
  *   run    /run/stead (root) or the user's runtime directory         sockets; paths stay short enough for them
  *
  * STEAD_STATE and STEAD_RUN override them. Invariant: data of another format version is never touched.
@@ -22,7 +22,6 @@ import {
 import { homedir, tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { messageOf, SteadError, systemCodeOf } from '../base/index.ts'
-import { megabytes } from './terminal.ts'
 
 /** Version of everything under the state directory. 1: secrets in plain text in the records; they are moved when control starts. */
 const formatVersion = 2
@@ -31,12 +30,18 @@ const formatVersionOldest = 1
 /** Free space below which an app is not started: room for the programs of a database and for what it writes at first. */
 const freeBytesMin = 256 * 1024 ** 2
 
+function mebibytes(bytes: number): string {
+  return `${Math.floor(bytes / 1024 ** 2)}MiB`
+}
+
 export interface Home {
   /** Names this platform on the machine, where several may be. */
   readonly key: string
   readonly stateRoot: string
   /** Bundles and runtimes, shared by all apps. */
   readonly bundlesDir: string
+  /** Authorities, accounts and certificates of the way in, shared by all apps. */
+  readonly certificatesDir: string
   /** State of this platform: of the one app, or of the daemon. */
   readonly appDir: string
   readonly storePath: string
@@ -76,6 +81,7 @@ function homeNamed({ key, place, run }: { key: string; place: string; run: strin
     key,
     stateRoot,
     bundlesDir: join(stateRoot, 'bundles'),
+    certificatesDir: join(stateRoot, 'certificates'),
     appDir,
     storePath: join(appDir, 'store.sqlite'),
     agentDir: join(appDir, 'agent'),
@@ -152,7 +158,7 @@ export function checkSpace(home: Home): void {
   if (freeBytes >= freeBytesMin) return
   throw new SteadError({
     code: 'cli.disk-full',
-    message: `the disk of ${home.stateRoot} has ${megabytes(freeBytes)} free, and an app needs ${megabytes(freeBytesMin)} to start`,
+    message: `the disk of ${home.stateRoot} has ${mebibytes(freeBytes)} free, and an app needs ${mebibytes(freeBytesMin)} to start`,
     hint: 'Make room, or set STEAD_STATE to a directory on a larger disk. Nothing was started.',
     retry: 'later',
   })

@@ -1,13 +1,13 @@
 /** The drivers of this machine, the strongest of each kind that it allows, and what is weaker than it could be. */
 import { existsSync, readdirSync } from 'node:fs'
 import { join, posix } from 'node:path'
-import type { Program } from '../agent/index.ts'
 import { type Bundle, type BundleStore, createBundleStore, runtimeEnvironment } from '../artifact/index.ts'
 import { isSteadError, SteadError, systemClock } from '../base/index.ts'
 import { npmBinaries, postgresProvider, systemBinaries } from '../database/index.ts'
 import { chooseDomainDriver, type DomainDriver } from '../domain/index.ts'
 import { chooseNetworkDriver, type NetworkDriver } from '../network/index.ts'
 import type { Provider } from '../provider/index.ts'
+import { canReadKernelLog, type Program } from '../agent/index.ts'
 import { bubblewrapDriver, detectLimitGroups, processDriver, type SandboxDriver } from '../sandbox/index.ts'
 import { secretProvider } from '../secrets/index.ts'
 import type { Home } from './home.ts'
@@ -54,6 +54,7 @@ export async function lookAtMachine(home: Home): Promise<Machine> {
     ...sandbox.capabilities.weaker,
     ...network.capabilities.weaker,
     ...domain.capabilities.weaker,
+    ...weakerWatch(sandbox, network),
   ]
   if (binaries.length === 0)
     weaker.push('databases: no PostgreSQL found; install the Debian package postgresql, or run on linux-x64')
@@ -65,6 +66,20 @@ export async function lookAtMachine(home: Home): Promise<Machine> {
     providers: new Map([postgres, secretProvider()].map((provider) => [provider.type, provider])),
     weaker,
   }
+}
+
+/** What egress and tripwires lack where one driver is strong and the other is not. */
+function weakerWatch({ capabilities }: SandboxDriver, network: NetworkDriver): string[] {
+  if (capabilities.isolation === 'refused') {
+    const names = 'egress: names outside are not looked up, only addresses can be declared; install bubblewrap'
+    return [
+      ...(network.capabilities.egress === 'native' ? [names] : []),
+      'tripwires: there is no decoy, and system calls are not watched; install bubblewrap',
+    ]
+  }
+  return canReadKernelLog()
+    ? []
+    : ['tripwires: the kernel log is closed, so a system call is seen only when it ends the main process; run as root']
 }
 
 /** The domain that is there, whose driver stays, or the place for a new one. */

@@ -66,5 +66,11 @@ function explain(thrown: unknown, json: boolean): ExitCode {
       : exitCodes.failed
 }
 
+// Who reads the output may have seen enough, as `head` has: that is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit()
+  throw error
+})
+
 const argv = process.argv.slice(2)
 process.exitCode = await main(argv).catch((error: unknown) => explain(error, argv.includes('--json')))

@@ -1,6 +1,6 @@
 /** Answers what is asked of the platform in this process, for `up` and for the daemon alike. */
 import { setTimeout as pause } from 'node:timers/promises'
-import { SteadError } from '../base/index.ts'
+import { assert, SteadError } from '../base/index.ts'
 import { type Deployment, type Intake, type Operations, unknownApp } from '../operator/index.ts'
 import { jobsOf, runJob } from './jobs.ts'
 import { logsOf } from './log-streams.ts'
@@ -15,7 +15,7 @@ export interface Answering {
   readonly mode: 'up' | 'serve'
   readonly platform: Pick<
     Platform,
-    'port' | 'view' | 'logs' | 'onChange' | 'operate' | 'open' | 'disks' | 'bundles' | 'secrets'
+    'port' | 'tls' | 'view' | 'logs' | 'onChange' | 'operate' | 'open' | 'disks' | 'bundles' | 'secrets' | 'incidents'
   >
   readonly machine: () => MachineDescription
   /** The processes of the platform, by what they do; null where one does not run. */
@@ -63,6 +63,12 @@ export function operationsOf(answering: Answering): Operations {
     open: (app, part, order) => openStream(platform, known(app), part, order),
     bind: (app, part, host, port) => bindOperator(platform, { app: known(app), part, host, port }),
     changes: (intervalMs, signal) => changes(platform, intervalMs, signal),
+    incidents: async (app) => platform.incidents(known(app)),
+    async settle(app, incident, how) {
+      const [settled] = await platform.incidents(known(app), { kind: how, incident })
+      assert(settled !== undefined, 'a node answers with the incident that it has settled')
+      return settled
+    },
     intake: answering.intake,
     deploy,
     down: (app) => answering.down(known(app)),

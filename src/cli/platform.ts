@@ -2,6 +2,7 @@
  * The whole platform in one process: store, control, agent and gateway, wired by the same protocol and transport that
  * carry them between machines. What `up` runs.
  */
+import type { CertificateDriver } from '../certificates/index.ts'
 import type { Apply, AppView, Control } from '../control/index.ts'
 import type { LogLine } from '../protocol/index.ts'
 import type { Home } from './home.ts'
@@ -23,6 +24,8 @@ export interface PlatformOptions {
   readonly machine: Machine
   /** Null: no way in, for commands that only stop things. */
   readonly port: number | null
+  /** Where the way in has its certificates; disposed of with the platform. Without them it speaks no TLS. */
+  readonly certificates?: CertificateDriver | null
   readonly onNotice: (text: string) => void
   readonly onFatal: (error: unknown) => void
 }
@@ -30,6 +33,8 @@ export interface PlatformOptions {
 export interface Platform extends AsyncDisposable {
   /** Port of the way in; null without one. */
   readonly port: number | null
+  /** Whether the way in speaks TLS. */
+  readonly tls: boolean
   apply(apply: Omit<Apply, 'home'>): Promise<number>
   /** Stops an app: what uses comes down before what is used. Gives up waiting after `stopTimeoutMs`; disposing then ends the rest. */
   stop(app: string): Promise<void>
@@ -41,13 +46,16 @@ export interface Platform extends AsyncDisposable {
   open: Control['open']
   disks: Control['disks']
   bundles: Control['bundles']
+  incidents: Control['incidents']
   readonly secrets: Control['secrets']
 }
 
 /** Starts everything, in the order that a failure leaves nothing behind: the port and the store are taken first. */
-export async function startPlatform({ home, machine, port, onNotice, onFatal }: PlatformOptions): Promise<Platform> {
+export async function startPlatform(options: PlatformOptions): Promise<Platform> {
+  const { home, machine, port, certificates = null, onNotice, onFatal } = options
   await using stack = new AsyncDisposableStack()
-  const gateway = stack.use(makeGateway(machine.network, closeMs))
+  if (certificates !== null) stack.use(certificates)
+  const gateway = stack.use(makeGateway(machine.network, { closeMs, host: '127.0.0.1', certificates, onNotice }))
   const bound = port === null ? null : await gateway.listen(port)
   const { control } = stack.use(await startControlRole(home, machine.providers.values(), machine.bundles, onFatal))
   stack.use(await startAgentRole(home, machine, onNotice))
@@ -56,6 +64,7 @@ export async function startPlatform({ home, machine, port, onNotice, onFatal }: 
   const running = stack.move()
   return {
     port: bound?.port ?? null,
+    tls: certificates !== null,
     apply: (apply) => control.apply({ ...apply, home: localNode }),
     async stop(app) {
       // The way in closes meanwhile: no new requests, and none that never ends.
@@ -70,6 +79,7 @@ export async function startPlatform({ home, machine, port, onNotice, onFatal }: 
     open: (target) => control.open(target),
     disks: () => control.disks(),
     bundles: () => control.bundles(),
+    incidents: (app, act) => control.incidents(app, act),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   }
 }

@@ -4,15 +4,19 @@ import type { PartStatus, Status } from '../operator/index.ts'
 import type { MachineDescription } from './machine.ts'
 import type { Platform } from './platform.ts'
 
-/** The URLs under which the app answers on this machine. */
-export function urlsOf(platform: Pick<Platform, 'port' | 'view'>, app: string): string[] {
-  const routes = platform.view(app)?.app.graph.routes ?? []
-  return routes.map((route) => `http://${route.host}:${platform.port}${route.path === '/' ? '' : route.path}`)
+/** The URLs under which the app answers on this machine: of HTTP first, then of connections that are carried as they are. */
+export function urlsOf({ port, tls, view }: Pick<Platform, 'port' | 'tls' | 'view'>, app: string): string[] {
+  const { routes = [], streams = [] } = view(app)?.app.graph ?? {}
+  const scheme = tls ? 'https' : 'http'
+  return [
+    ...routes.map((route) => `${scheme}://${route.host}:${port}${route.path === '/' ? '' : route.path}`),
+    ...streams.map(({ way }) => (way.kind === 'tcp' ? `tcp://127.0.0.1:${way.port}` : `tls://${way.host}:${port}`)),
+  ]
 }
 
 /** Everything of an app at this moment. */
 export function statusOf(
-  platform: Pick<Platform, 'port' | 'view' | 'disks'>,
+  platform: Pick<Platform, 'port' | 'tls' | 'view' | 'disks'>,
   machine: MachineDescription,
   app: string,
 ): Status {
@@ -74,5 +78,6 @@ function shown(
     pid: status?.pid ?? null,
     sinceMs: status?.sinceMs ?? null,
     memoryBytes: status?.memoryBytes ?? null,
+    refused: status?.refused ?? [],
   }
 }

@@ -74,7 +74,10 @@ export async function needDaemon(on: string | null): Promise<OperatorClient> {
   throw new SteadError({
     code: 'cli.not-running',
     message: `\`stead serve\` does not run on ${on ?? 'this machine'}`,
-    hint: 'Start it there with `stead serve`, or bring it with `stead deploy ssh://HOST`.',
+    hint:
+      on === null
+        ? 'Start it with `stead serve`; or run the app for yourself with `stead up`.'
+        : 'Start it there with `stead serve`, or bring it with `stead deploy ssh://HOST`.',
   })
 }
 

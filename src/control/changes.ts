@@ -3,7 +3,7 @@
  * durable. Pure but for `take`, which the caller runs after the write.
  */
 import { jsonEqual, SteadError } from '../base/index.ts'
-import type { Graph } from '../model/index.ts'
+import { type Graph, showWay } from '../model/index.ts'
 import type { DiskState } from '../protocol/index.ts'
 import type { Operation } from '../store/index.ts'
 import { keys, newIdentities, put, type Records } from './records.ts'
@@ -69,12 +69,14 @@ export function removeChange(records: Records, name: string): Change {
     identities: under(records.identities),
     jobs: under(records.jobs),
     orders: under(records.orders),
+    incidents: [...records.incidents.values()].filter(({ app }) => app === name).map(({ id }) => id),
   }
   const stored = [
     ...gone.identities.map((key) => keys.identity(key)),
     ...gone.jobs.map((key) => keys.job(key)),
     ...gone.orders.map((key) => keys.order(key)),
     ...instances.map((id) => keys.instance(id)),
+    ...gone.incidents.map((id) => keys.incident(id)),
     // Last: as long as the app is there, removing it can be asked for again.
     keys.app(name),
   ]
@@ -84,6 +86,7 @@ export function removeChange(records: Records, name: string): Change {
       for (const key of gone.identities) records.identities.delete(key)
       for (const key of gone.jobs) records.jobs.delete(key)
       for (const key of gone.orders) records.orders.delete(key)
+      for (const id of gone.incidents) records.incidents.delete(id)
       for (const id of instances) records.instances.delete(id)
       records.apps.delete(name)
     },
@@ -116,16 +119,19 @@ export function stillRuns(app: string): SteadError {
 function refuseTakenRoutes(records: Records, graph: Graph): void {
   for (const other of records.apps.values()) {
     if (other.graph.app === graph.app || !other.wanted) continue
-    const taken = graph.routes.find((route) =>
-      other.graph.routes.some(({ host, path }) => host === route.host && path === route.path),
-    )
+    const theirs = new Set(waysOf(other.graph))
+    const taken = waysOf(graph).find((way) => theirs.has(way))
     if (taken === undefined) continue
     throw new SteadError({
       code: 'control.route-taken',
-      message: `${taken.host}${taken.path} leads to the app ${other.graph.app} already`,
-      hint: 'Stop that app, or give one of them another host.',
+      message: `${taken} leads to the app ${other.graph.app} already`,
+      hint: 'Stop that app, or give one of them another host or port.',
     })
   }
+}
+
+function waysOf({ routes, streams = [] }: Graph): string[] {
+  return [...routes.map(({ host, path }) => `${host}${path}`), ...streams.map(({ way }) => showWay(way))]
 }
 
 /** The connected node that is home to the fewest apps. Throws `control.no-node`. */

@@ -21,6 +21,7 @@ function service(name: string, replicas: number, use?: string): ServicePart {
     uses: use === undefined ? [] : [{ as: use, part: use }],
     limits: { memoryBytes: 1e8, cpuCores: 1, pidsMax: 64 },
     egress: [],
+    tripwire: 'off',
     http: 80,
     ready: { kind: 'http', path: '/', statusBelow: 500, timeoutMs: 1000 },
     replicas,

@@ -11,9 +11,11 @@ import {
   type AssignmentStatus,
   type DiskState,
   type Downward,
+  type Incident,
   type LogLine,
   type RemoteStream,
   type Route,
+  type StreamRoute,
   type StreamTarget,
   type Upward,
 } from '../protocol/index.ts'
@@ -25,6 +27,7 @@ import { type Apply, applyChange, chooseHome, refuseOnFullDisk, removeChange, st
 import { decide } from './decide.ts'
 import type { Control, ControlOptions } from './face.ts'
 import { assignmentsOf, neededBundles, needsBundle, nodeOf, nodesIn, routesFor, routesOf } from './derive.ts'
+import { type IncidentAct, IncidentLog } from './incident-log.ts'
 import { moveSecrets } from './move-secrets.ts'
 import { type Order, orderChange } from './operate.ts'
 import { AgentPeer, GatewayPeer, refusalOf, refuse } from './peers.ts'
@@ -32,7 +35,8 @@ import type { Credential } from './credentials.ts'
 import { controlLease, countStart, keys, loadRecords, put, type Records, write, writeAll } from './records.ts'
 import { openCredentials, Secrets } from './secrets.ts'
 import type { ControlState, GatewayView, NodeView } from './state.ts'
-import { Streams } from './streams.ts'
+import { RemoteStreams } from './remote-streams.ts'
+import { streamsFor, streamsOf } from './streams.ts'
 import { TrafficBook } from './traffic.ts'
 import { type AppView, viewOf } from './view.ts'
 
@@ -89,8 +93,9 @@ class RunningControl implements Control {
   readonly #gatewayPeers = new Map<string, GatewayPeer>()
   readonly #traffic = new TrafficBook()
   readonly #listeners = new Set<() => void>()
+  readonly #incidentLog: IncidentLog
   readonly #asks: Asks
-  readonly #streams: Streams
+  readonly #remote: RemoteStreams
   readonly #disks = new Map<string, DiskState>()
   readonly #startedMs: number
   /** Nodes that have something to run and were not heard of yet, and until when they are waited for. */
@@ -100,6 +105,7 @@ class RunningControl implements Control {
   readonly #held: { lease: Lease }
   #renewAtMs: number
   #routes: readonly Route[] | null = null
+  #streams: readonly StreamRoute[] = []
   #routeRevision: number
   #dirty = false
   /** The store had no room when it was asked last. */
@@ -124,8 +130,17 @@ class RunningControl implements Control {
     const exclusive = <T>(work: () => Promise<T>): Promise<T> => this.#exclusive(work)
     const own = { vault, random, types: options.types, state: () => this.#state(), exclusive, wake: () => this.#wake() }
     this.secrets = new Secrets(own, credentials)
+    this.#incidentLog = new IncidentLog({
+      known: records.incidents,
+      clock,
+      write: (operations) => writeAll(options.store, this.#held.lease, operations),
+      exclusive: (work) => this.#exclusive(work),
+      rotateAll: (app, part) => this.secrets.rotateAll(app, part),
+      isConnected: (node) => this.#agents.has(node),
+      askNode: (node, ask) => this.#ask(node, ask, new AbortController().signal),
+    })
     this.#asks = new Asks(random)
-    this.#streams = new Streams(random)
+    this.#remote = new RemoteStreams(random)
     this.#routeRevision = start * routeRevisionsPerStart
     this.#renewAtMs = clock.monotonicMs() + leaseTtlMs / 3
     this.#startedMs = clock.nowMs()
@@ -211,6 +226,7 @@ class RunningControl implements Control {
     }
     // What was not heard of yet looks as if it did not run; acting on that would replace what serves.
     if (this.#expected.size > 0 && clock.monotonicMs() < this.#settleUntilMs) return
+    await this.#incidentLog.take(this.#state())
     if (await this.secrets.turn(clock.nowMs())) this.#wake()
     const decision = decide(this.#state(), clock.nowMs(), this.#newId)
     await writeAll(store, this.#held.lease, [
@@ -233,8 +249,10 @@ class RunningControl implements Control {
   #tell(retired: boolean): void {
     const state = this.#state()
     const routes = routesOf(state, this.#options.types)
-    if (retired || !jsonEqual(routes, this.#routes)) {
+    const streams = streamsOf(state)
+    if (retired || !jsonEqual(routes, this.#routes) || !jsonEqual(streams, this.#streams)) {
       this.#routes = routes
+      this.#streams = streams
       this.#routeRevision += 1
     }
     for (const [name, peer] of this.#agents) {
@@ -243,8 +261,10 @@ class RunningControl implements Control {
       peer.tell(this.#held.lease.epoch, assignmentsOf(state, name, this.#options.types))
       this.#nodes.set(name, { ...view, toldRevision: peer.revision })
     }
-    for (const peer of this.#gatewayPeers.values())
-      peer.tell(this.#held.lease.epoch, this.#routeRevision, routesFor(routes, state, peer.name))
+    for (const peer of this.#gatewayPeers.values()) {
+      const own = { routes: routesFor(routes, state, peer.name), streams: streamsFor(streams, state, peer.name) }
+      peer.tell(this.#held.lease.epoch, { revision: this.#routeRevision, ...own })
+    }
   }
 
   accept(channel: Channel<Downward>): (message: Upward) => void {
@@ -284,7 +304,7 @@ class RunningControl implements Control {
     // What it last said stands: its instances go on without us.
     this.#nodeAway(name)
     this.#asks.nodeGone(name)
-    this.#streams.nodeGone(name)
+    this.#remote.nodeGone(name)
     this.#wake()
   }
 
@@ -344,7 +364,7 @@ class RunningControl implements Control {
       case 'output':
       case 'taken':
       case 'ended':
-        return this.#streams.receive(name, message)
+        return this.#remote.receive(name, message)
       case 'fetch-bundle':
         return peer.bundles.send(message)
       case 'traffic':
@@ -445,9 +465,13 @@ class RunningControl implements Control {
     return this.#ask(node, { kind: 'logs', assignment, tail, follow }, signal)
   }
 
+  incidents(app: string, act?: IncidentAct): Promise<Incident[]> {
+    return this.#incidentLog.ask(app, act)
+  }
+
   open(target: StreamTarget): RemoteStream {
     const peer = this.#peerFor(nodeOf(this.#records, target.assignment) ?? '', target.kind)
-    return this.#streams.open(peer.name, (id, ask) => peer.channel.send({ type: 'ask', id, ask }), target)
+    return this.#remote.open(peer.name, (id, ask) => peer.channel.send({ type: 'ask', id, ask }), target)
   }
 
   /** The node that is asked. Throws `control.node-away`, `control.older-node`. */

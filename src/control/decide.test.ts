@@ -25,6 +25,7 @@ function service(name: string, replicas: number): ServicePart {
     uses: [],
     limits,
     egress: [],
+    tripwire: 'off',
     http: 80,
     ready,
     replicas,
@@ -42,6 +43,7 @@ function job(name: string, schedule: string | null): JobPart {
     uses: [],
     limits,
     egress: [],
+    tripwire: 'off',
     schedule,
     ...jobDefaults,
     timeoutMs: 60_000,
@@ -126,6 +128,46 @@ class World {
 }
 
 suite('control decides', () => {
+  test('a frozen instance serves nobody, is replaced and stays; ended, it goes; released, one of both does', () => {
+    const world = new World()
+    world.want(graphOf(service('web', 1)), 'b1')
+    world.settle()
+    const [first] = world.of('web')
+    assert.ok(first !== undefined)
+    const stand = (state: 'frozen' | 'ended' | 'released', phase: Phase): void => {
+      world.report(first.id, phase)
+      const status = world.statuses.get(first.id)
+      assert.ok(status !== undefined)
+      const incident = { id: 'web-1', wire: 'decoy', what: 'it read', timeMs: 1, state } as const
+      world.statuses.set(first.id, { ...status, incident })
+      world.settle()
+    }
+    stand('frozen', 'unready')
+    const [second] = world.of('web').filter(({ id }) => id !== first.id)
+    assert.ok(second !== undefined)
+    world.report(second.id, 'ready')
+    world.settle()
+    assert.deepEqual(
+      routesOf(world.state(), [])[0]?.targets.map(({ instance }) => instance),
+      [second.id],
+    )
+    assert.deepEqual(
+      world
+        .of('web', 'active')
+        .map(({ id }) => id)
+        .sort(),
+      [first.id, second.id].sort(),
+    )
+    stand('ended', 'gave-up')
+    assert.deepEqual(
+      world.of('web', 'active').map(({ id }) => id),
+      [second.id],
+    )
+    world.instances.set(first.id, { ...first, phase: 'active' })
+    stand('released', 'ready')
+    assert.equal(world.of('web', 'active').length, 1)
+  })
+
   test('makes what is wanted, and then nothing', () => {
     const world = new World()
     world.want(graphOf(service('web', 3)), 'one')
@@ -284,6 +326,42 @@ suite('control decides', () => {
       world.settle()
     }
     assert.deepEqual(nodes('two'), ['n1', 'n2'])
+  })
+
+  test('a new version of a secret replaces its users one by one, spread as before, and runs no job again', () => {
+    const world = new World()
+    world.nodes.set('n2', here)
+    const uses = [{ as: 'key', part: 'key' }]
+    const key = { kind: 'resource', name: 'key', type: 'secret', config: null, files: null } as const
+    const graph = graphOf({ ...job('migrate', null), uses }, key, { ...service('web', 2), uses })
+    const version = (current: number): void => {
+      const rotation = { at: 'steady' } as const
+      world.credentials.set('shop/key', { current, rotation, createdMs: 0, source: 'generated', values: new Map() })
+    }
+    version(1)
+    world.want(graph, 'one')
+    world.settle()
+    world.obey()
+    world.report(world.of('migrate')[0]?.id ?? '', 'succeeded')
+    world.gatewayFollows()
+    version(2)
+    for (let round = 0; round < 20; round += 1) {
+      world.settle()
+      assert.ok(world.of('web', 'active').length <= 3, 'never more than one above the wanted number')
+      const serving = world.of('web', 'active').filter(({ id }) => world.statuses.get(id)?.phase === 'ready')
+      assert.ok(serving.length >= 2, 'never fewer serve than are wanted')
+      for (const { id, phase } of world.of('web')) world.report(id, phase === 'stopping' ? 'stopped' : 'ready')
+      world.gatewayFollows()
+    }
+    assert.deepEqual(
+      world
+        .of('web')
+        .map(({ node, secrets }) => `${node} ${secrets['key']}`)
+        .toSorted(),
+      ['n1 2', 'n2 2'],
+    )
+    assert.equal(world.of('migrate').length, 1)
+    assert.equal(world.settle(), 0)
   })
 
   test('what was not heard of since control started is not taken for dead', () => {

@@ -19,6 +19,7 @@ import {
   type InstanceRecord,
   isCurrent,
   isOver,
+  isSetAside,
   type JobRecord,
   noOrder,
   partKey,
@@ -93,7 +94,8 @@ export function newInstance(
   newId: (app: string, part: string) => string,
 ): InstanceRecord | null {
   const { generation } = state.orders.get(partKey(app.graph.app, part.name)) ?? noOrder
-  const node = nodeFor(state, app, part, generation, put)
+  const secrets = currentPins(state.credentials, app.graph.app, app.graph.parts, part)
+  const node = nodeFor(state, app, part, generation, secrets, put)
   if (node === null) return null
   return {
     id: newId(app.graph.app, part.name),
@@ -106,7 +108,7 @@ export function newInstance(
     phase: 'active',
     sinceMs: nowMs,
     retiredAtRevision: 0,
-    secrets: currentPins(state.credentials, app.graph.app, app.graph.parts, part),
+    secrets,
   }
 }
 
@@ -155,7 +157,11 @@ function serviceChanges(
     return
   }
   // What is lost stays a record: its node is told what to do with it when it comes back.
-  const active = own.filter((instance) => instance.phase === 'active' && !isLost(state, instance, nowMs))
+  const active = own.filter(
+    (instance) => instance.phase === 'active' && !isLost(state, instance, nowMs) && !isSetAside(state, instance),
+  )
+  for (const instance of own)
+    if (isSetAside(state, instance) && isOver(state, instance)) retire(state, instance, nowMs, put)
   // What takes a new secret as it runs does so; everything else is replaced for it.
   const refreshed = new Map(active.map((instance) => [instance.id, refresh(state, app, instance, pins, put)]))
   const isFresh = (instance: InstanceRecord): boolean =>
@@ -252,6 +258,7 @@ function nodeFor(
   app: DesiredApp,
   part: Part,
   generation: number,
+  pins: Pins,
   put: readonly InstanceRecord[],
 ): string | null {
   const active = [...state.instances.values(), ...put].filter((instance) => instance.phase === 'active')
@@ -259,7 +266,10 @@ function nodeFor(
     which.filter((instance) => instance.node === node).length
   const alike = active.filter(
     (instance) =>
-      instance.app === app.graph.app && instance.part.name === part.name && isCurrent(app, part, generation, instance),
+      instance.app === app.graph.app &&
+      instance.part.name === part.name &&
+      isCurrent(app, part, generation, instance) &&
+      !pinsDiffer(instance.secrets, pins),
   )
   const nodes = [...state.nodes].filter(([, view]) => view.connected).map(([name]) => name)
   const order = (a: string, b: string): number =>

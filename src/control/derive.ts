@@ -3,7 +3,7 @@
  * give equal plans.
  */
 import { assert } from '../base/index.ts'
-import type { Graph, Part, ResourcePart, Use } from '../model/index.ts'
+import { type Graph, type Part, portOf, type ResourcePart, type Use } from '../model/index.ts'
 import { edgeAddress, type Endpoint } from '../network/index.ts'
 import type {
   Assignment,
@@ -11,6 +11,7 @@ import type {
   InstanceAssignment,
   ResourceAssignment,
   Route,
+  RouteTarget,
   VersionedGrant,
 } from '../protocol/index.ts'
 import { validVersions } from '../secrets/index.ts'
@@ -69,7 +70,7 @@ export function needsBundle(state: Pick<ControlState, 'instances' | 'apps'>, nod
 }
 
 /** Whether an endpoint on one node means anything on another: a process or a socket file never does. */
-function reaches(endpoint: Endpoint, node: string | null, from: string): boolean {
+export function reaches(endpoint: Endpoint, node: string | null, from: string): boolean {
   const local = endpoint.kind !== 'tcp' || endpoint.host.startsWith('127.') || endpoint.host === '::1'
   return node === from || !local
 }
@@ -109,10 +110,12 @@ function instanceAssignment(
     run: part.run,
     env: part.env,
     limits: part.limits,
-    http: part.kind === 'service' ? part.http : null,
+    http: part.kind === 'service' ? portOf(part) : null,
     ready: part.kind === 'service' ? part.ready : { kind: 'started', timeoutMs: part.timeoutMs },
     hostUid: identityOf(state, app, part.name).hostUid,
     edges: part.uses.flatMap((use) => edge(state, instance, use, types)),
+    egress: part.egress,
+    tripwire: part.tripwire,
     wanted: instance.phase !== 'stopping',
     timeoutMs: part.kind === 'job' ? part.timeoutMs : null,
     ...(part.kind === 'job' ? { retry: part.retry } : {}),
@@ -151,26 +154,26 @@ function edge(
       },
     ]
   }
-  const port = target.kind === 'service' ? edgePort(target.http ?? 0, portOf(consumer)) : 0
+  const port = target.kind === 'service' ? edgePort(portOf(target) ?? 0, servedPort(consumer)) : 0
   return [
     {
       ...common,
       type: 'service',
-      config: null,
+      config: target.kind === 'service' && target.tcp !== undefined ? { scheme: 'tcp' } : null,
       resource: null,
       port,
       grant: null,
-      targets: targetsOf(state, app, target.name).filter(({ id, endpoint }) =>
-        reaches(endpoint, nodeOf(state, id), node),
-      ),
+      targets: targetsOf(state, app, target.name)
+        .filter(({ instance, endpoint }) => reaches(endpoint, nodeOf(state, instance), node))
+        .map(({ instance, endpoint }) => ({ id: instance, endpoint })),
     },
   ]
 }
 
 /** The port that an instance itself serves on; 0 when it serves nothing. */
-function portOf(part: Part): number {
+function servedPort(part: Part): number {
   if (part.kind !== 'service') return 0
-  return part.http ?? (part.ready.kind === 'tcp' ? part.ready.port : 0)
+  return portOf(part) ?? (part.ready.kind === 'tcp' ? part.ready.port : 0)
 }
 
 /**
@@ -186,16 +189,19 @@ function edgePort(wanted: number, own: number): number {
  * The ready, active instances of a service. Those on nodes that are away count only when there are no others: perhaps it
  * is only control that cannot reach them.
  */
-function targetsOf(state: ControlState, app: string, part: string): { id: string; endpoint: Endpoint }[] {
+export function targetsOf(state: ControlState, app: string, part: string): RouteTarget[] {
   const ready = [...state.instances.values()]
     .filter((instance) => instance.app === app && instance.part.name === part && instance.phase === 'active')
-    .flatMap(({ id, node }) => {
+    .flatMap(({ id, node, part: own }) => {
       const status = state.statuses.get(id)
-      return status?.phase === 'ready' && status.endpoint !== null ? [{ id, node, endpoint: status.endpoint }] : []
+      if (status?.phase !== 'ready' || status.endpoint === null) return []
+      // By the instance, not by the app: the one that is being replaced may speak something else.
+      const protocol = own.kind === 'service' && own.protocol !== undefined ? { protocol: own.protocol } : {}
+      return [{ node, target: { instance: id, endpoint: status.endpoint, ...protocol } }]
     })
-    .toSorted((a, b) => (a.id < b.id ? -1 : 1))
+    .toSorted((a, b) => (a.target.instance < b.target.instance ? -1 : 1))
   const near = ready.filter(({ node }) => state.nodes.get(node)?.connected === true)
-  return (near.length > 0 ? near : ready).map(({ id, endpoint }) => ({ id, endpoint }))
+  return (near.length > 0 ? near : ready).map(({ target }) => target)
 }
 
 function grantOf(credential: Credential | undefined, consumer: string, version: number): VersionedGrant | null {
@@ -293,8 +299,10 @@ export function routesOf(state: ControlState, types: readonly ResourceType[]): R
           path: route.path,
           app: app.graph.app,
           part: route.part,
-          targets: targets.map(({ id, endpoint }) => ({ instance: id, endpoint })),
+          targets,
           hops: hopsOf(state, app, route.part, dialled),
+          ...(route.plain === undefined ? {} : { plain: route.plain }),
+          ...(route.hstsS === undefined ? {} : { hstsS: route.hstsS }),
           ...(targets.length > 0 ? {} : whyUnavailable(state, app.graph.app, route.part)),
         }
       }),

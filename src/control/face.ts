@@ -1,11 +1,12 @@
 /** What control is started with, and what can be asked of it. */
 import type { Clock, Random } from '../base/index.ts'
-import type { DiskState, Downward, LogLine, RemoteStream, StreamTarget, Upward } from '../protocol/index.ts'
+import type { DiskState, Downward, Incident, LogLine, RemoteStream, StreamTarget, Upward } from '../protocol/index.ts'
 import type { KeySource, SecretRead } from '../secrets/index.ts'
 import type { Store } from '../store/index.ts'
 import type { Channel } from '../transport/index.ts'
 import type { Apply } from './changes.ts'
 import type { ResourceType } from './derive.ts'
+import type { IncidentAct } from './incident-log.ts'
 import type { Order } from './operate.ts'
 import type { Secrets } from './secrets.ts'
 import type { AppView } from './view.ts'
@@ -53,6 +54,11 @@ export interface Control extends AsyncDisposable {
   bundles(): ReadonlySet<string>
   /** Calls `run` soon after something may have changed. */
   onChange(run: () => void): Disposable
+  /**
+   * The incidents of an app, from the nodes that are connected, the newest first. With `act` the frozen instance of one is
+   * let go on, or ended for good, first. Throws `control.unknown-incident`, `control.node-away`, `control.ask-failed`.
+   */
+  incidents(app: string, act?: IncidentAct): Promise<Incident[]>
   /** Opens a stream to what runs on a node. Throws `control.node-away`, `control.older-node`, `control.too-many-streams`. */
   open(target: StreamTarget): RemoteStream
   /** Output of an assignment, from the node that has it. Throws `control.node-away`, `control.ask-failed`. */

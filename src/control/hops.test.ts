@@ -34,6 +34,7 @@ const web: ServicePart = {
   ],
   limits: { memoryBytes: 1e8, cpuCores: 1, pidsMax: 64 },
   egress: [],
+  tripwire: 'off',
   http: 80,
   ready: { kind: 'started', timeoutMs: 1000 },
   replicas: 1,

@@ -100,6 +100,7 @@ class World {
       instances: this.#instances,
       jobs: this.#jobs,
       orders: this.#orders,
+      incidents: new Map(),
     }
     const done = orderChange(order, records, this.state(), this.nowMs, this.newId)
     done.take()

@@ -8,7 +8,7 @@ import {
   type Downward,
   protocolVersion,
   protocolVersionMin,
-  type Route,
+  type RouteTable,
   type Upward,
 } from '../protocol/index.ts'
 import type { Channel } from '../transport/index.ts'
@@ -71,10 +71,11 @@ export class GatewayPeer {
   }
 
   /** Tells the gateway the table, unless it has it. */
-  tell(epoch: number, revision: number, routes: readonly Route[]): void {
+  tell(epoch: number, { revision, routes, streams = [] }: RouteTable): void {
     if (this.#toldRevision === revision) return
     this.#toldRevision = revision
-    this.channel.send({ type: 'routes', epoch, table: { revision, routes } })
+    const more = streams.length === 0 ? {} : { streams }
+    this.channel.send({ type: 'routes', epoch, table: { revision, routes, ...more } })
   }
 }
 

@@ -7,6 +7,7 @@ import { type Graph, jobDefaults, type JobPart, parseGraph, type ServicePart } f
 import { type Lease, type Operation, operationsMax, type Store } from '../store/index.ts'
 import type { Pins } from './credentials.ts'
 import { neededBundles } from './derive.ts'
+import type { IncidentRecord } from './incidents.ts'
 import {
   type DesiredApp,
   type InstanceRecord,
@@ -27,6 +28,7 @@ export const keys = {
   app: (app: string): string => `app/${app}`,
   instance: (id: string): string => `instance/${id}`,
   identity: (key: string): string => `identity/${key}`,
+  incident: (id: string): string => `incident/${id}`,
   job: (key: string): string => `job/${key}`,
   order: (key: string): string => `order/${key}`,
   counters: 'counters',
@@ -46,6 +48,8 @@ export interface Records {
   readonly identities: Map<string, PartIdentity>
   readonly jobs: Map<string, JobRecord>
   readonly orders: Map<string, PartOrder>
+  /** Incidents that have been acted on, by id. */
+  readonly incidents: Map<string, IncidentRecord>
   counters: Counters
 }
 
@@ -70,6 +74,7 @@ export async function loadRecords(store: Store): Promise<Records> {
     identities: await read<PartIdentity>('identity/'),
     jobs,
     orders: await read<PartOrder>('order/'),
+    incidents: await read<IncidentRecord>('incident/'),
     counters: (counters?.value as Counters | undefined) ?? { hostUid: hostUidMin, edges: {} },
   }
 }

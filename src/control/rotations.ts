@@ -7,7 +7,7 @@
  */
 import { secretPolicy } from '../secrets/index.ts'
 import { type Credential, meaningOf, pinOf } from './credentials.ts'
-import { type ControlState, type InstanceRecord, partKey, resourceId } from './state.ts'
+import { type ControlState, type InstanceRecord, isSetAside, partKey, resourceId } from './state.ts'
 
 export interface RotationTask {
   readonly app: string
@@ -81,7 +81,8 @@ const ended: ReadonlySet<string> = new Set(['stopped', 'succeeded', 'failed', 'g
 function hasReported(state: ControlState, instance: InstanceRecord, part: string, version: number): boolean {
   const status = state.statuses.get(instance.id)
   if (status === undefined) return false
-  if (ended.has(status.phase)) return true
+  // What stands still uses nothing; should a person let it go on, what it has is no longer good.
+  if (ended.has(status.phase) || isSetAside(state, instance)) return true
   return pinOf(instance.secrets, part) === version && status.credentials?.includes(`${part}@${version}`) === true
 }
 

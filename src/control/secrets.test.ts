@@ -31,6 +31,7 @@ function service(name: string, uses: readonly string[], more: Partial<ServicePar
     from: '.',
     run: ['node'],
     env: {},
+    tripwire: 'off',
     uses: uses.map((part) => ({ as: part, part })),
     limits: { memoryBytes: 1e8, cpuCores: 1, pidsMax: 64 },
     egress: [],

@@ -162,8 +162,15 @@ export function isOver(state: ControlState, instance: InstanceRecord): boolean {
 
 /** Whether an instance runs what its part is now, and was made after the last restart that was asked for. */
 export function isCurrent(app: DesiredApp, part: Part, generation: number, instance: InstanceRecord): boolean {
-  const { replicas: _a, ...was } = { replicas: 0, ...instance.part }
+  // A record of before there were tripwires has none.
+  const { replicas: _a, ...was } = { replicas: 0, ...Object.assign({ tripwire: 'off' }, instance.part) }
   const { replicas: _b, ...is } = { replicas: 0, ...part }
   const made = instance.bundle === (app.bundles[part.name] ?? '') && instance.generation === generation
   return made && jsonEqual(was, is)
+}
+
+/** Frozen after an incident, or ended after that: it serves nobody and others take its place, but it is not taken away while a person may look at it. */
+export function isSetAside(state: Pick<ControlState, 'statuses'>, instance: InstanceRecord): boolean {
+  const incident = state.statuses.get(instance.id)?.incident?.state
+  return incident === 'frozen' || incident === 'ended'
 }

@@ -1,97 +1,120 @@
-/** Streams to nodes: nothing is held beyond the window, and every stream ends, whoever goes away. */
+/** Ways in for connections that are carried as they are, from records; and what routes say of TLS and protocols. */
 import assert from 'node:assert/strict'
-import { suite, test } from 'node:test'
-import { seededRandom } from '../base/index.ts'
-import { type Ask, type RemoteStream, streamWindowBytes } from '../protocol/index.ts'
-import { Streams } from './streams.ts'
+import { test } from 'node:test'
+import type { Graph, ServicePart } from '../model/index.ts'
+import type { AssignmentStatus } from '../protocol/index.ts'
+import { routesOf } from './derive.ts'
+import type { ControlState, InstanceRecord } from './state.ts'
+import { streamsFor, streamsOf } from './streams.ts'
 
-interface Rig {
-  readonly streams: Streams
-  readonly stream: RemoteStream
-  readonly sent: Ask[]
-  readonly id: () => string
-  readonly output: (bytes: number) => void
-}
-
-function rig(): Rig {
-  const streams = new Streams(seededRandom(1))
-  const sent: Ask[] = []
-  const ids: string[] = []
-  const send = (id: string, ask: Ask): void => {
-    ids.push(id)
-    sent.push(ask)
-  }
-  const stream = streams.open('n1', send, { kind: 'connect', assignment: 'shop.web.1', port: null })
-  const id = (): string => ids[0] ?? ''
+function service(name: string, more: Partial<ServicePart>): ServicePart {
   return {
-    streams,
-    stream,
-    sent,
-    id,
-    output: (bytes) =>
-      streams.receive('n1', { type: 'output', ask: id(), to: 'out', data: Buffer.alloc(bytes).toString('base64') }),
+    kind: 'service',
+    name,
+    from: '.',
+    run: ['node'],
+    env: {},
+    uses: [],
+    limits: { memoryBytes: 1e8, cpuCores: 1, pidsMax: 64 },
+    egress: [],
+    http: null,
+    ready: { kind: 'started', timeoutMs: 1000 },
+    replicas: 1,
+    onSecretChange: 'restart',
+    tripwire: 'off',
+    ...more,
   }
 }
 
-const rest = (): Promise<unknown> => new Promise((resolve) => setImmediate(resolve))
-const kinds = (sent: readonly Ask[]): string[] => sent.map(({ kind }) => kind)
+const graph: Graph = {
+  version: 1,
+  app: 'shop',
+  parts: [
+    service('broker', { tcp: 1883 }),
+    { kind: 'resource', name: 'db', type: 'postgres', config: null, files: null },
+    service('talk', { http: 50_051, protocol: 'h2c' }),
+  ],
+  routes: [
+    { host: 'old.test', path: '/', part: 'talk', plain: 'serve' },
+    { host: 'talk.test', path: '/', part: 'talk', hstsS: 60 },
+  ],
+  streams: [
+    { way: { kind: 'tcp', port: 15_432 }, part: 'db' },
+    { way: { kind: 'tls', host: 'mqtt.test' }, part: 'broker' },
+  ],
+}
 
-suite('streams to nodes', () => {
-  test('input waits for the node to take what is under way', async () => {
-    const { streams, stream, sent, id } = rig()
-    let written = false
-    const writing = stream.write(new Uint8Array(streamWindowBytes + 1)).then(() => (written = true))
-    await rest()
-    const bytes = (): number =>
-      sent.reduce((sum, ask) => sum + (ask.kind === 'input' ? Buffer.from(ask.data, 'base64').length : 0), 0)
-    assert.deepEqual([bytes(), written], [streamWindowBytes, false])
-    streams.receive('n2', { type: 'taken', ask: id(), bytes: 10 })
-    await rest()
-    assert.equal(written, false, 'another node has no say')
-    streams.receive('n1', { type: 'taken', ask: id(), bytes: 10 })
-    await writing
-    assert.equal(bytes(), streamWindowBytes + 1)
-  })
+function instance(id: string, part: ServicePart, node: string): InstanceRecord {
+  const common = {
+    bundle: 'x',
+    release: 1,
+    phase: 'active',
+    sinceMs: 0,
+    retiredAtRevision: 0,
+    generation: 0,
+    secrets: {},
+  } as const
+  return { id, app: 'shop', node, part, ...common }
+}
 
-  test('output is taken as it is read; a node that sends more than that is cut off', async () => {
-    const { stream, sent, output } = rig()
-    output(streamWindowBytes)
-    const pieces = stream.pieces[Symbol.asyncIterator]()
-    const first = await pieces.next()
-    assert.equal(first.done === true ? 0 : first.value.bytes.length, streamWindowBytes)
-    assert.deepEqual(kinds(sent), ['connect'], 'not before the next is asked for')
-    const next = pieces.next()
-    await rest()
-    assert.deepEqual(kinds(sent), ['connect', 'taken'])
-    output(streamWindowBytes + 1)
-    assert.equal((await next).done, true)
-    await assert.rejects(stream.ended, { code: 'control.stream-cut' })
-    assert.deepEqual(kinds(sent), ['connect', 'taken', 'cancel'])
-  })
+function ready(id: string, endpoint: AssignmentStatus['endpoint']): [string, AssignmentStatus] {
+  return [id, { id, phase: 'ready', reason: null, restarts: 0, sinceMs: 0, endpoint, pid: 1, memoryBytes: null }]
+}
 
-  test('it ends when the node says so, when the node goes away, and when it is closed', async () => {
-    const said = rig()
-    const end = { code: 3, signal: null, sentence: 'ended with code 3' }
-    said.output(1)
-    said.streams.receive('n1', { type: 'ended', ask: said.id(), end, error: null })
-    assert.equal((await Array.fromAsync(said.stream.pieces)).length, 1, 'what came before is not lost')
-    assert.deepEqual(await said.stream.ended, end)
+const unix = { kind: 'unix', path: '/run/db' } as const
+const here = { kind: 'instance', pid: 1, netns: 1, port: 1883 } as const
+const there = { kind: 'tcp', host: '10.0.0.2', port: 50_051 } as const
 
-    const away = rig()
-    const waiting = away.stream.write(new Uint8Array(2 * streamWindowBytes))
-    away.streams.nodeGone('n1')
-    await waiting
-    await assert.rejects(away.stream.ended, { code: 'control.stream-cut' })
-    assert.deepEqual(await Array.fromAsync(away.stream.pieces), [])
+const state: ControlState = {
+  apps: new Map([['shop', { graph, bundles: {}, release: 1, home: 'n1', wanted: true }]]),
+  instances: new Map([
+    ['b1', instance('b1', service('broker', { tcp: 1883 }), 'n1')],
+    ['t1', instance('t1', service('talk', { http: 50_051 }), 'n2')],
+    ['t2', instance('t2', service('talk', { http: 50_051, protocol: 'h2c' }), 'n2')],
+  ]),
+  identities: new Map(),
+  credentials: new Map(),
+  jobs: new Map(),
+  orders: new Map(),
+  nodes: new Map(),
+  gateways: new Map(),
+  statuses: new Map([ready('shop.db', unix), ready('b1', here), ready('t1', there), ready('t2', there)]),
+  routeRevision: 1,
+  startedMs: 0,
+}
 
-    const closed = rig()
-    closed.stream.close()
-    closed.stream.close()
-    closed.stream.end()
-    assert.deepEqual(kinds(closed.sent), ['connect', 'cancel'])
+test('streams lead to the resource and to ready instances, and for a gateway to those it can reach', () => {
+  const streams = streamsOf(state)
+  assert.deepEqual(
+    streams.map(({ id, way, part, targets }) => ({ id, way, part, targets })),
+    [
+      {
+        id: 'shop:tcp:15432',
+        way: { kind: 'tcp', port: 15_432 },
+        part: 'db',
+        targets: [{ instance: 'shop.db', endpoint: unix }],
+      },
+      {
+        id: 'shop:tls:mqtt.test',
+        way: { kind: 'tls', host: 'mqtt.test' },
+        part: 'broker',
+        targets: [{ instance: 'b1', endpoint: here }],
+      },
+    ],
+  )
+  assert.deepEqual(streamsFor(streams, state, 'n1'), streams)
+  assert.deepEqual(
+    streamsFor(streams, state, 'n2').map(({ targets }) => targets),
+    [[], []],
+  )
+})
 
-    const refused = rig()
-    refused.streams.receive('n1', { type: 'ended', ask: refused.id(), end: null, error: 'it does not run' })
-    await assert.rejects(refused.stream.ended, { code: 'control.stream-failed', message: 'it does not run' })
-  })
+test('a route says what it was given, and each target speaks what its own instance was made with', () => {
+  const [old, talk] = routesOf(state, [])
+  assert.deepEqual([old?.plain, old?.hstsS], ['serve', undefined])
+  assert.deepEqual([talk?.plain, talk?.hstsS], [undefined, 60])
+  assert.deepEqual(talk?.targets, [
+    { instance: 't1', endpoint: there },
+    { instance: 't2', endpoint: there, protocol: 'h2c' },
+  ])
 })

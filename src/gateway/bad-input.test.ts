@@ -167,7 +167,7 @@ function drip(
 
 test('clients that are slow on purpose are let go with 408 at most, however they drip, and others are served meanwhile', async (t) => {
   const web = await backend(t, (request, response) => request.resume().on('end', () => response.end('ok')))
-  const limits = { headersMs: 300, bodyIdleMs: 300, lingerMs: 100, instanceRequestsMax: 100 }
+  const limits = { headersMs: 300, bodyIdleMs: 300, instanceRequestsMax: 100 }
   const { port, gateway } = await rig(t, [route([web.target('web-1')])], limits)
   const silent = drip(t, port, 20, '', '')
   const heads = drip(t, port, 40, 'GET / HTTP/1.1\r\nHost: shop.test\r\n', 'X: 1\r\n')

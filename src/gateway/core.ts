@@ -27,6 +27,8 @@ const causeOfCode: Readonly<Record<string, Cause>> = {
   ESRCH: 'refused',
   ETIMEDOUT: 'connect-timed-out',
   'gateway.connect-timeout': 'connect-timed-out',
+  'gateway.response-timeout': 'timed-out',
+  'gateway.stream-reset': 'reset',
   UND_ERR_HEADERS_TIMEOUT: 'timed-out',
   UND_ERR_BODY_TIMEOUT: 'timed-out',
   UND_ERR_HEADERS_OVERFLOW: 'bad-response',

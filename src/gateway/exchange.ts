@@ -3,30 +3,32 @@
  * answer or a cut connection, never two answers; an instance's place is given back exactly once; a request is sent a
  * second time only when the first time cannot have had an effect.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Client, Dispatcher } from 'undici'
+import type { Dispatcher } from 'undici'
 import { messageOf } from '../base/index.ts'
 import { Attempt } from './attempt.ts'
+import type { ClientConnection, ClientRequest, ClientResponse } from './client-side.ts'
 import { negotiate } from './compress.ts'
 import type { Encoding } from './compress.ts'
 import { Compressor } from './compressor.ts'
 import { causeOf } from './core.ts'
 import type { Core } from './core.ts'
+import { isGrpc, renderGrpcProblem } from './grpc.ts'
+import type { Patience } from './grpc.ts'
 import { headerPairs, readResponseHead } from './headers.ts'
 import { observe } from './histogram.ts'
 import { countRejected, outcomeOf } from './metrics.ts'
 import { renderProblem } from './problem.ts'
-import type { Cause } from './problem.ts'
+import type { Cause, RenderedProblem } from './problem.ts'
 import { repeatable } from './retry.ts'
 import type { RouteState } from './route-state.ts'
 import { mayCarryCookie } from './sticky.ts'
 import { Upload } from './upload.ts'
-import type { Flight, Upstream } from './upstream.ts'
+import type { Connection, Flight, Upstream } from './upstream.ts'
 
 /** A request that found its route. */
 export interface RoutedRequest {
-  readonly request: IncomingMessage
-  readonly response: ServerResponse
+  readonly request: ClientRequest
+  readonly response: ClientResponse
   readonly state: RouteState
   /** Path and query, as they go to the instance. */
   readonly target: string
@@ -39,6 +41,10 @@ export interface RoutedRequest {
   readonly setCookie: string | null
   /** The connection takes no further request. */
   readonly closes: boolean
+  /** What the gateway adds to the headers of the answer. */
+  readonly answerHeaders: readonly string[]
+  /** How long the client is content to wait; null: as the route says. */
+  readonly patience: Patience | null
   /** The client waits for leave to send its body. */
   readonly expectsContinue: boolean
   /** Its response is over, whole or not. */
@@ -51,7 +57,7 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
   readonly #startedMs: number
   readonly #upload: Upload | null
   #upstream: Upstream | null = null
-  #client: Client | null = null
+  #client: Connection | null = null
   #attempt: Attempt | null = null
   #avoid: Upstream | null = null
   #attempts = 0
@@ -71,10 +77,13 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
     this.#core = core
     this.#routed = routed
     this.#startedMs = core.clock.monotonicMs()
-    const { request, response, state, expectsContinue } = routed
+    const { request, response, state, expectsContinue, patience } = routed
+    const idleMs = patience?.bodyIdleMs ?? core.limits.bodyIdleMs
+    // The streams of a call may be as thin as they like.
+    const bytesMin = patience === null ? core.limits.bodyBytesMin : 1
     this.#upload = !hasBody(request)
       ? null
-      : new Upload(request, state.bodyBytesMax, core, {
+      : new Upload(request, { bytesMax: state.bodyBytesMax, bytesMin, idleMs }, core, {
           onStart: () => {
             if (expectsContinue) response.writeContinue()
           },
@@ -84,18 +93,19 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
   }
 
   /** The connection it came in by. */
-  get socket(): IncomingMessage['socket'] {
+  get socket(): ClientConnection {
     return this.#routed.request.socket
   }
 
-  /** Sends it on its way. `refused` answers it at once instead. */
-  start(refused: Cause | null): void {
+  /** Sends it on its way. `instead` answers it at once. */
+  start(instead: Cause | RenderedProblem | null): void {
     const { request, response, state } = this.#routed
     state.metrics.inFlight += 1
     state.open += 1
     state.retries.request(this.#startedMs)
     response.once('close', () => this.#closed())
-    if (refused !== null) return this.#fail(refused)
+    if (typeof instead === 'string') return this.#fail(instead)
+    if (instead !== null) return this.#answer(instead)
     if (Number(request.headers['content-length'] ?? 0) > state.bodyBytesMax) return this.#fail('too-large')
     this.#place()
   }
@@ -150,7 +160,7 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
         body: this.#upload?.stream ?? null,
         reset: false,
         // While a body is being sent it is the client who may be slow: the wait for an answer starts after it.
-        headersTimeout: this.#upload === null ? state.responseMs : 0,
+        headersTimeout: this.#upload === null ? this.#responseMs : 0,
         bodyTimeout: this.#core.limits.streamIdleMs,
       },
       this,
@@ -163,7 +173,11 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
 
   onRequestSent(): void {
     if (this.#upload === null || this.#answered || this.#upstream === null) return
-    this.#timer = this.#core.clock.after(this.#routed.state.responseMs, () => this.#fail('timed-out'))
+    this.#timer = this.#core.clock.after(this.#responseMs, () => this.#fail('timed-out'))
+  }
+
+  get #responseMs(): number {
+    return this.#routed.patience?.responseMs ?? this.#routed.state.responseMs
   }
 
   onResponseStart(
@@ -180,10 +194,11 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
     const { request, response } = this.#routed
     this.#contentLength = head.contentLength
     // Only a chunked body can have trailers.
-    const chunked = head.contentLength === -1 && request.httpVersionMinor > 0 && request.method !== 'HEAD'
+    const chunked = head.contentLength === -1 && request.httpVersion !== '1.0' && request.method !== 'HEAD'
     this.#trailers = chunked && status !== 204 && status !== 304
     const encoding = this.#encodingFor(status, head.headers)
     if (this.#trailers && head.trailer !== null) head.headers.push('trailer', head.trailer)
+    head.headers.push(...this.#routed.answerHeaders)
     if (this.#closes) head.headers.push('connection', 'close')
     const { setCookie } = this.#routed
     if (setCookie !== null && mayCarryCookie(head.headers)) head.headers.push('set-cookie', setCookie)
@@ -318,9 +333,16 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
       response.destroy()
       return
     }
-    this.#answered = true
     countRejected(state.metrics, cause)
-    const rendered = renderProblem(state.problem(cause, this.#routed, detail), request.headers.accept)
+    const problem = state.problem(cause, this.#routed, detail)
+    this.#answer(isGrpc(request.headers) ? renderGrpcProblem(problem) : renderProblem(problem, request.headers.accept))
+  }
+
+  /** Answers it without an instance. */
+  #answer(rendered: RenderedProblem): void {
+    const { request, response, state, answerHeaders } = this.#routed
+    this.#answered = true
+    rendered.headers.push(...answerHeaders)
     if (this.#closes) rendered.headers.push('connection', 'close')
     if (request.method !== 'HEAD') state.metrics.bytesOut += Buffer.byteLength(rendered.body)
     response.writeHead(rendered.status, rendered.reason, rendered.headers)
@@ -366,7 +388,7 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
 }
 
 /** Whether a request comes with a body. */
-function hasBody(request: IncomingMessage): boolean {
+function hasBody(request: ClientRequest): boolean {
   const { headers } = request
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }

@@ -1,36 +1,45 @@
 /**
- * The way in to apps: a node:http server in front, kept-alive connections to instances behind. It is given whole route
- * tables and never routes a new request by an older one than it has acknowledged; an instance that has left the table is
+ * The way in to apps: node:http, node:http2 and node:tls in front, kept-alive connections to instances behind. It is given
+ * whole route tables and never routes a new request by an older one than it has acknowledged; an instance that has left the table is
  * reported drained when nothing is in flight to it any more. It keeps serving from the table it has, whoever else is down.
  */
 import { createServer } from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { SteadError, systemClock, systemCodeOf, systemRandom } from '../base/index.ts'
+import { assert, systemClock, systemCodeOf, systemRandom } from '../base/index.ts'
 import type { Clock, Random } from '../base/index.ts'
 import type { Endpoint } from '../network/index.ts'
 import type { RouteTable, TrafficReport } from '../protocol/index.ts'
+import type { ClientConnection, ClientRequest, ClientResponse } from './client-side.ts'
 import type { Core } from './core.ts'
 import { Doorman } from './doorman.ts'
+import { Doors } from './doors.ts'
+import type { BoundAddress, EngineCapability, EngineFeature, GatewayEngine } from './engine.ts'
 import { Exchange } from './exchange.ts'
-import { addGatewayHeaders, readHead } from './headers.ts'
+import { grpcPatience } from './grpc.ts'
+import { addGatewayHeaders, headerBytes, readHead } from './headers.ts'
 import { IdSource, requestIds } from './ids.ts'
 import { defaultLimits } from './limits.ts'
 import type { GatewayLimits } from './limits.ts'
+import { listenError } from './listen-error.ts'
 import { countRejected, outcomeOf } from './metrics.ts'
 import type { RouteMetrics, TargetMetrics } from './metrics.ts'
-import { portHolder } from './port-holder.ts'
+import { challengeAnswer, hstsHeaders, redirectAnswer } from './own-answers.ts'
+import { Passage } from './passage.ts'
 import { renderProblem } from './problem.ts'
-import type { Cause } from './problem.ts'
+import type { Cause, RenderedProblem } from './problem.ts'
 import type { RouteState } from './route-state.ts'
 import { hostOf, originForm, routablePath } from './routes.ts'
+import type { CertificateFinder } from './secure.ts'
 import { admits } from './shed.ts'
 import { stickyKeyLength, stickySetCookie, takeStickyKey } from './sticky.ts'
+import { StreamPorts } from './stream-ports.ts'
 import { LiveTable } from './table.ts'
 import type { Acknowledgement } from './table.ts'
 import { TrafficMeter } from './traffic.ts'
 import { Tunnel, answerRaw } from './tunnel.ts'
+import type { TunnelFlight } from './upstream.ts'
 
 /** Of the connections above the limit, how many at least are told so; the rest is dropped. */
 const toldMin = 16
@@ -40,14 +49,22 @@ export interface GatewayOptions {
   readonly connect: (endpoint: Endpoint) => Socket
   /** An instance that has left the table has nothing in flight any more: it may stop. */
   readonly onDrained?: (instance: string) => void
+  /** With it the gateway speaks TLS, and answers ACME's challenges. */
+  readonly certificates?: CertificateFinder
+  /** The address of ports that routes for plain TCP open. Default 127.0.0.1. */
+  readonly streamHost?: string
+  /** What somebody should know, one sentence: a route's port is taken. */
+  readonly onNotice?: (text: string) => void
   readonly limits?: Partial<GatewayLimits>
   readonly clock?: Clock
   readonly random?: Random
 }
 
-export interface BoundAddress {
-  readonly host: string
-  readonly port: number
+export interface ListenOptions {
+  /** A socket that listens already, and outlives this gateway. */
+  readonly fd?: number
+  /** Whether TLS is spoken here, beside plain HTTP. Default: when the gateway has certificates. */
+  readonly tls?: boolean
 }
 
 interface Found {
@@ -59,7 +76,9 @@ interface Found {
   readonly key: string
   readonly setCookie: string | null
   readonly closes: boolean
-  readonly refused: Cause | null
+  readonly answerHeaders: readonly string[]
+  /** What answers it in place of an instance. */
+  readonly instead: Cause | RenderedProblem | null
 }
 
 /** Makes a gateway that listens nowhere yet and has no routes. */
@@ -67,16 +86,37 @@ export function createGateway(options: GatewayOptions): Gateway {
   return new Gateway(options)
 }
 
-export class Gateway implements AsyncDisposable {
+const native: EngineCapability = { level: 'native', note: '' }
+
+export class Gateway implements GatewayEngine {
+  readonly capabilities: Readonly<Record<EngineFeature, EngineCapability>> = {
+    'latency-histograms': native,
+    'rejections-by-cause': native,
+    pages: native,
+    breakers: native,
+    'safe-retries': native,
+    priorities: native,
+    groups: native,
+    sticky: native,
+    compression: native,
+    'body-limit': native,
+    'websocket-goodbye': native,
+    tls: native,
+    streams: native,
+    h2c: native,
+  }
   readonly #core: Core
   readonly #table: LiveTable
+  readonly #certificates: CertificateFinder | null
+  readonly #doors: Doors
+  readonly #streamPorts: StreamPorts
   readonly #meter = new TrafficMeter()
   readonly #doorman: Doorman
   /** Connections that came when there was no place: their first request is told so. */
-  readonly #turnedAway = new WeakSet<Socket>()
+  readonly #turnedAway = new WeakSet<object>()
   readonly #servers = new Set<Server>()
   readonly #exchanges = new Set<Exchange>()
-  readonly #tunnels = new Set<Tunnel>()
+  readonly #tunnels = new Set<TunnelFlight>()
   #onQuiet: (() => void) | null = null
 
   constructor(options: GatewayOptions) {
@@ -91,6 +131,31 @@ export class Gateway implements AsyncDisposable {
     this.#doorman = new Doorman(this.#core.limits)
     const onDrained = (instance: string): void => options.onDrained?.(instance)
     this.#table = new LiveTable(this.#core, { connect: options.connect, onDrained })
+    this.#certificates = options.certificates ?? null
+    this.#doors = new Doors(this.#core, {
+      certificates: this.#certificates,
+      serves: (host) => this.#table.serves(host),
+      passage: (host) => {
+        const state = this.#table.matchName(host)
+        return state === undefined ? null : (socket, begun) => this.#pass(socket, begun, state)
+      },
+      admit: (socket) => this.#admit(socket),
+      onHttp2: (request, response, connection) => {
+        const expectsContinue = request.headers.expect?.toLowerCase() === '100-continue'
+        this.#serve(request, response, expectsContinue, connection)
+      },
+      onSilent: (socket) => this.#refuseRaw('client-timed-out', socket),
+      onNotice: (text) => options.onNotice?.(text),
+    })
+    this.#streamPorts = new StreamPorts(this.#core, {
+      host: options.streamHost ?? '127.0.0.1',
+      onConnection: (port, socket) => {
+        const state = this.#table.matchPort(port)
+        if (state === undefined) socket.destroy()
+        else this.#pass(socket, Buffer.alloc(0), state)
+      },
+      onNotice: (text) => options.onNotice?.(text),
+    })
   }
 
   /**
@@ -98,11 +163,14 @@ export class Gateway implements AsyncDisposable {
    * that listens there already, which outlives this gateway. Throws `gateway.port-taken` (with the holder, where the
    * machine tells) and `gateway.port-refused`.
    */
-  async listen(port: number, host = '127.0.0.1', fd: number | null = null): Promise<BoundAddress> {
+  async listen(port: number, host = '127.0.0.1', options: ListenOptions = {}): Promise<BoundAddress> {
+    const tls = options.tls ?? this.#certificates !== null
+    assert(!tls || this.#certificates !== null, 'a gateway that speaks TLS has certificates')
     const server = this.#createServer()
+    this.#doors.guard(server, tls)
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     server.once('error', reject)
-    server.listen(fd === null ? { port, host } : { fd }, resolve)
+    server.listen(options.fd === undefined ? { port, host } : { fd: options.fd }, resolve)
     try {
       await promise
     } catch (error) {
@@ -110,7 +178,9 @@ export class Gateway implements AsyncDisposable {
     }
     this.#servers.add(server)
     const address = server.address()
-    return isAddressInfo(address) ? { host: address.address, port: address.port } : { host, port }
+    const bound = isAddressInfo(address) ? { host: address.address, port: address.port } : { host, port }
+    if (tls) this.#doors.addTlsPort(bound.port)
+    return bound
   }
 
   /**
@@ -120,7 +190,10 @@ export class Gateway implements AsyncDisposable {
    */
   apply(table: RouteTable): Acknowledgement {
     this.#core.staleSinceMs = null
-    return this.#table.apply(table)
+    const answer = this.#table.apply(table)
+    if (!this.#core.closing) this.#streamPorts.set(this.#table.ports)
+    this.#certificates?.want(this.#table.hosts)
+    return answer
   }
 
   /** Control is not heard any more: what is known of the parts' health grows old. Until the next `apply`. */
@@ -168,9 +241,12 @@ export class Gateway implements AsyncDisposable {
       server.closeIdleConnections()
       return promise
     })
+    this.#streamPorts.set(new Set())
+    this.#doors.goAway()
     for (const tunnel of this.#tunnels) tunnel.goAway()
     await this.#quiet()
     for (const tunnel of this.#tunnels) tunnel.cut()
+    this.#doors.cut()
     for (const server of this.#servers) server.closeAllConnections()
     this.#table.leaveAll()
     await Promise.all(closed)
@@ -196,7 +272,6 @@ export class Gateway implements AsyncDisposable {
     server.maxConnections = limits.connectionsMax + Math.max(toldMin, limits.connectionsMax / 10)
     // Their sum is bounded; a header that is left out silently is one that an instance could have read.
     server.maxHeadersCount = 0
-    server.on('connection', (socket: Socket) => this.#admit(socket))
     server.on('request', (request: IncomingMessage, response: ServerResponse) => this.#serve(request, response, false))
     server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) =>
       this.#serve(request, response, true),
@@ -209,65 +284,93 @@ export class Gateway implements AsyncDisposable {
     return server
   }
 
-  #admit(socket: Socket): void {
+  /** Counts a new connection; false when there is no place for it. */
+  #admit(socket: Socket): boolean {
     const place = this.#doorman.take(socket.remoteAddress ?? '')
     if (place === null) this.#turnedAway.add(socket)
     else socket.once('close', () => place[Symbol.dispose]())
+    return place !== null
   }
 
-  #serve(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
+  #serve(
+    request: ClientRequest,
+    response: ClientResponse,
+    expectsContinue: boolean,
+    connection: ClientConnection = request.socket,
+  ): void {
     const { requestsMax } = this.#core.limits
-    const { refused, ...found } = this.#find(request, ({ open, priority }) =>
+    const { instead, ...found } = this.#find(request, connection, ({ open, priority }) =>
       admits({ all: this.#exchanges.size, ofRoute: open }, requestsMax, priority),
     )
+    const patience = grpcPatience(request.headers, this.#core.limits)
     const onOver = (exchange: Exchange): void => {
       this.#exchanges.delete(exchange)
       this.#checkQuiet()
     }
-    const exchange = new Exchange(this.#core, { request, response, expectsContinue, onOver, ...found })
+    const exchange = new Exchange(this.#core, { request, response, expectsContinue, patience, onOver, ...found })
     this.#exchanges.add(exchange)
-    exchange.start(refused)
+    exchange.start(instead)
   }
 
   #tunnel(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const { refused, ...found } = this.#find(request, () => this.#tunnels.size < this.#core.limits.tunnelsMax)
+    const admitted = (): boolean => this.#tunnels.size < this.#core.limits.tunnelsMax
+    const { instead, ...found } = this.#find(request, request.socket, admitted)
     const onOver = (tunnel: Tunnel): void => {
       this.#tunnels.delete(tunnel)
       this.#checkQuiet()
     }
     const tunnel = new Tunnel(this.#core, { request, socket, head, onOver, ...found })
     this.#tunnels.add(tunnel)
-    tunnel.start(refused)
+    tunnel.start(instead)
+  }
+
+  #pass(socket: Socket, begun: Buffer, state: RouteState): void {
+    const full = this.#core.closing || this.#tunnels.size >= this.#core.limits.tunnelsMax
+    const onOver = (passage: Passage): void => {
+      this.#tunnels.delete(passage)
+      this.#checkQuiet()
+    }
+    const passage = new Passage(this.#core, { socket, begun, state, onOver })
+    this.#tunnels.add(passage)
+    passage.start(full)
   }
 
   /** The route of a request and what goes on to its instance, or why it is refused. */
-  #find(request: IncomingMessage, admitted: (state: RouteState) => boolean): Found {
+  #find(request: ClientRequest, connection: ClientConnection, admitted: (state: RouteState) => boolean): Found {
     const head = readHead(request.rawHeaders)
     const ids = requestIds(this.#core.ids, head.requestId, head.traceparent)
     const host = head.host === null ? null : hostOf(head.host)
     const target = originForm(request.url ?? '', head.host)
     const path = target === null ? null : routablePath(target)
-    const turnedAway = this.#turnedAway.has(request.socket)
-    const found = { requestId: ids.requestId, traceId: ids.traceId, key: '', setCookie: null, closes: turnedAway }
+    const { requestId, traceId } = ids
+    const turnedAway = this.#turnedAway.has(connection)
+    const common = { requestId, traceId, answerHeaders: [], key: '', setCookie: null, closes: turnedAway }
+    const nowhere = { ...common, state: this.#table.nowhere, target: '/', headers: [] }
+    if (request.httpVersion === '2.0' && headerBytes(request.rawHeaders) > this.#core.limits.headerBytesMax) {
+      return { ...nowhere, instead: 'header-too-large' }
+    }
+    if (request.method === 'CONNECT') return { ...nowhere, instead: 'not-allowed' }
     if (host === null || head.host === null || target === null || path === null) {
-      return { state: this.#table.nowhere, target: '/', headers: [], ...found, refused: 'bad-request' }
+      return { ...nowhere, instead: 'bad-request' }
     }
+    const name = this.#doors.nameOf(connection)
+    const secure = name !== undefined
+    if (secure && !this.#doors.mayCarry(name, host)) return { ...nowhere, instead: 'misdirected' }
+    const asked = { host, path, target, secure, requestId }
+    const challenge = challengeAnswer(asked, this.#certificates)
+    if (challenge !== null) return { ...nowhere, instead: challenge }
     const state = this.#table.match(host, path)
-    if (state === undefined) {
-      return { state: this.#table.nowhere, target, headers: [], ...found, refused: 'no-route' }
-    }
+    if (state === undefined) return { ...nowhere, target, instead: 'no-route' }
     const headers = head.forward
     if (ids.continued && head.tracestate !== null) headers.push('tracestate', head.tracestate)
-    addGatewayHeaders(headers, { address: request.socket.remoteAddress ?? '', proto: 'http', host: head.host }, ids)
-    const sticky = this.#stickiness(state, headers, 'encrypted' in request.socket)
-    return {
-      state,
-      target,
-      headers,
-      ...found,
-      ...sticky,
-      refused: turnedAway || !admitted(state) ? 'overloaded' : null,
-    }
+    const { remoteAddress = '', localPort } = request.socket
+    const facts = { address: remoteAddress, proto: secure ? 'https' : 'http', host: head.host } as const
+    addGatewayHeaders(headers, facts, ids)
+    const found = { ...common, state, target, headers, answerHeaders: hstsHeaders(state.route, secure) }
+    if (turnedAway || !admitted(state)) return { ...found, instead: 'overloaded' }
+    const redirect = redirectAnswer(asked, state.route, this.#doors.tlsPortFor(localPort))
+    if (redirect !== null) return { ...found, instead: redirect }
+    return { ...found, ...this.#stickiness(state, headers, secure), instead: null }
   }
 
   /** What decides about the group and the instance: the client's own key on a sticky route, else a new one each time. */
@@ -320,27 +423,4 @@ export class Gateway implements AsyncDisposable {
 
 function isAddressInfo(address: string | AddressInfo | null): address is AddressInfo {
   return address !== null && typeof address === 'object'
-}
-
-async function listenError(error: unknown, host: string, port: number): Promise<unknown> {
-  const code = systemCodeOf(error)
-  if (code === 'EADDRINUSE') {
-    const holder = await portHolder(port)
-    return new SteadError({
-      code: 'gateway.port-taken',
-      message: `Port ${port} on ${host} is taken${holder === null ? '' : ` by ${holder}`}.`,
-      hint: 'Stop what listens there, or choose another port.',
-      retry: 'later',
-      cause: error,
-    })
-  }
-  if (code === 'EACCES' || code === 'EADDRNOTAVAIL') {
-    return new SteadError({
-      code: 'gateway.port-refused',
-      message: `The system does not let the gateway listen on port ${port} of ${host} (${code}).`,
-      hint: 'Ports below 1024 need a right of their own; the address must be one of this machine.',
-      cause: error,
-    })
-  }
-  return error
 }

@@ -74,6 +74,11 @@ export function readHead(raw: readonly string[]): RequestHead {
   return connection === '' ? head : { ...head, forward: withoutNamed(head.forward, connection) }
 }
 
+/** The size of raw headers in bytes, as they stand in HTTP/1.1. node:http bounds them by itself. */
+export function headerBytes(raw: readonly string[]): number {
+  return raw.reduce((sum, text) => sum + text.length + 2, 0)
+}
+
 /** Takes out the headers that a Connection header names. */
 function withoutNamed(headers: string[], connection: string): string[] {
   const named = connection

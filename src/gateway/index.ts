@@ -1,6 +1,11 @@
 /** The face of `gateway`: the way in to apps over HTTP and WebSocket, by route tables that somebody else decides. */
 export { createGateway } from './gateway.ts'
-export type { BoundAddress, Gateway, GatewayOptions } from './gateway.ts'
+export type { Gateway, GatewayOptions, ListenOptions } from './gateway.ts'
+export { engineFeatures } from './engine.ts'
+export type { BoundAddress, EngineCapability, EngineFeature, GatewayEngine } from './engine.ts'
+export { haproxyCapabilities, HaproxyGateway, haproxyProgram } from './haproxy/engine.ts'
+export type { HaproxyOptions } from './haproxy/engine.ts'
+export type { CertificateFinder, ServerCertificate } from './secure.ts'
 export type { Acknowledgement } from './table.ts'
 export { defaultLimits } from './limits.ts'
 export type { GatewayLimits } from './limits.ts'

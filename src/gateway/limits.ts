@@ -18,6 +18,14 @@ export interface GatewayLimits {
   readonly queueMs: number
   /** Open WebSockets in the whole gateway: 503 above. */
   readonly tunnelsMax: number
+  /** Bytes of a TLS ClientHello before it is taken for none. */
+  readonly helloBytesMax: number
+  /** For a TLS handshake. */
+  readonly handshakeMs: number
+  /** Of one HTTP/2 connection: streams at a time, headers of one request, and memory in megabytes (10^6), beyond which it gets no more streams. */
+  readonly sessionStreamsMax: number
+  readonly headerPairsMax: number
+  readonly sessionMemoryMegabytesMax: number
   /** For the client to send the head of a request: 408 after. */
   readonly headersMs: number
   /** How often the head timeout is looked at. */
@@ -82,6 +90,11 @@ export const defaultLimits: GatewayLimits = {
   queueMax: 256,
   queueMs: 5_000,
   tunnelsMax: 10_000,
+  helloBytesMax: 16 * 1024,
+  handshakeMs: 10_000,
+  sessionStreamsMax: 128,
+  headerPairsMax: 256,
+  sessionMemoryMegabytesMax: 16,
   headersMs: 10_000,
   checkMs: 1_000,
   idleMs: 60_000,

@@ -5,7 +5,7 @@
 import { type Clock, messageOf, type Random } from '../base/index.ts'
 import { type Downward, downwardSchema, protocolVersion, type RouteTable, type Upward } from '../protocol/index.ts'
 import { type Channel, dialForever, type TransportAddress } from '../transport/index.ts'
-import type { Gateway } from './gateway.ts'
+import type { GatewayEngine } from './engine.ts'
 import { readTable, writeTable } from './saved-table.ts'
 
 /** How often control is told again while instances drain. */
@@ -17,7 +17,7 @@ const trafficMs = 1000
 export interface GatewayLinkOptions {
   /** Name of this gateway. */
   readonly name: string
-  readonly gateway: Pick<Gateway, 'apply' | 'inUse' | 'lostControl' | 'traffic'>
+  readonly gateway: Pick<GatewayEngine, 'apply' | 'inUse' | 'lostControl' | 'traffic'>
   /** File in which the last table is kept for the next start; null to keep none. */
   readonly tablePath?: string | null
   readonly clock: Clock
@@ -39,6 +39,8 @@ export function connectGateway(
   let lastReason = ''
   /** Control has heard nothing of the traffic yet over this channel. */
   let untold = true
+  /** The last table that was to be applied: one after another. */
+  let last: Promise<void> = Promise.resolve()
   let trafficTimer: Disposable | null = null
 
   const tellTraffic = (): void => {
@@ -56,19 +58,24 @@ export function connectGateway(
     timer = leaving.size > 0 ? clock.after(drainReportMs, report) : null
   }
 
-  const take = (table: RouteTable): void => {
-    revision = gateway.apply(table).revision
-    const next = new Set(table.routes.flatMap((route) => route.targets.map((target) => target.instance)))
+  const take = async (table: RouteTable): Promise<void> => {
+    revision = (await gateway.apply(table)).revision
+    const all = [...table.routes, ...(table.streams ?? [])]
+    const next = new Set(all.flatMap((route) => route.targets.map((target) => target.instance)))
     for (const instance of current) if (!next.has(instance)) leaving.add(instance)
     for (const instance of next) leaving.delete(instance)
     current = next
     report()
   }
 
+  /** A table that is refused is told; the one before stays in force. */
+  const refusable = (work: Promise<void>): Promise<void> =>
+    work.catch((error: unknown) => onNotice(`the gateway keeps its table: ${messageOf(error)}`))
+
   const saved = tablePath === null ? null : readTable(tablePath)
   if (saved !== null) {
     epoch = saved.epoch
-    take(saved.table)
+    last = refusable(take(saved.table))
     // Its health is that of the day it was written, until control is heard.
     gateway.lostControl()
   }
@@ -94,8 +101,8 @@ export function connectGateway(
       if (message.type === 'refused') return onNotice(message.message)
       if (message.type !== 'routes' || message.epoch < epoch) return
       epoch = message.epoch
-      take(message.table)
-      save(message.table)
+      const { table } = message
+      last = last.then(() => refusable(take(table).then(() => save(table))))
     },
     onDown: (reason) => {
       channel = null

@@ -12,6 +12,7 @@ export const causeNames = [
   'bad-request',
   'not-allowed',
   'no-route',
+  'misdirected',
   'no-instance',
   'starting',
   'deploying',
@@ -64,6 +65,13 @@ export const causes: Readonly<Record<Cause, CauseFacts>> = {
     hop: 'gateway',
     title: 'No app answers at this address.',
     advice: 'Check the host name and the path. If the app is yours, see whether it is deployed and public.',
+  },
+  misdirected: {
+    status: 421,
+    reason: 'Misdirected Request',
+    hop: 'you',
+    title: 'This connection was opened for another host.',
+    advice: 'Nothing was passed on. Ask again on a connection of its own.',
   },
   'no-instance': {
     status: 503,

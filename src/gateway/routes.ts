@@ -47,6 +47,17 @@ export function matchRoute<T>(index: RouteIndex<T>, host: string, path: string):
   return undefined
 }
 
+/** Whether any route has this host, whatever its path. */
+export function hasHost<T>(index: RouteIndex<T>, host: string): boolean {
+  return keysOf(host).some((key) => index.has(key))
+}
+
+/** Where a host is looked up: itself, then the wildcards that cover it, longest first. */
+export function keysOf(host: string): string[] {
+  const labels = host.split('.')
+  return [host, ...labels.slice(1).map((_, i) => `.${labels.slice(i + 1).join('.')}`)]
+}
+
 function matchPath<T>(
   list: readonly { readonly path: string; readonly value: T }[] | undefined,
   path: string,

@@ -11,8 +11,10 @@ import type { Core } from './core.ts'
 import { emptyMetrics } from './metrics.ts'
 import type { RouteMetrics, TargetMetrics } from './metrics.ts'
 import { RouteState } from './route-state.ts'
-import { indexRoutes, matchRoute } from './routes.ts'
+import { hasHost, indexRoutes, matchRoute } from './routes.ts'
 import type { RouteIndex } from './routes.ts'
+import { asRoute, indexWays, matchWay } from './ways.ts'
+import type { WayIndex } from './ways.ts'
 import { Upstream } from './upstream.ts'
 
 /** What a gateway answers to a route table. */
@@ -41,6 +43,7 @@ export class LiveTable {
   readonly #drainWaits = new Map<string, (() => void)[]>()
   #revision = -1
   #index: RouteIndex<RouteState> = new Map()
+  #ways: WayIndex<RouteState> = new Map()
   #states: ReadonlyMap<string, RouteState> = new Map()
   #upstreams: ReadonlyMap<string, Upstream> = new Map()
   #users: ReadonlyMap<Upstream, readonly RouteState[]> = new Map()
@@ -56,19 +59,50 @@ export class LiveTable {
     return matchRoute(this.#index, host, path)
   }
 
+  /** Whether any route has this host, whatever its path. */
+  serves(host: string): boolean {
+    return hasHost(this.#index, host)
+  }
+
+  /** The hosts of all routes, sorted, each once. */
+  get hosts(): readonly string[] {
+    const hosts = [...this.#states.values()].map(({ route }) => route.host).filter((host) => host !== '')
+    return [...new Set(hosts)].sort()
+  }
+
+  /** The route for TLS of a server name that is carried as it is, or undefined. */
+  matchName(host: string): RouteState | undefined {
+    return matchWay(this.#ways, host)
+  }
+
+  /** The route for connections to a port of its own, or undefined. */
+  matchPort(port: number): RouteState | undefined {
+    return this.#ways.get(port)
+  }
+
+  /** The ports that routes have of their own. */
+  get ports(): ReadonlySet<number> {
+    return new Set([...this.#ways.keys()].filter((key) => typeof key === 'number'))
+  }
+
   /** See `Gateway.apply`. Throws `gateway.duplicate-route` before anything has changed. */
   apply(table: RouteTable): Acknowledgement {
     if (table.revision < this.#revision) return { revision: this.#revision }
     const states = new Map<string, RouteState>()
-    for (const route of table.routes) {
+    const streams = (table.streams ?? []).map((stream) => ({ way: stream.way, route: asRoute(stream) }))
+    const routes = [...table.routes, ...streams.map(({ route }) => route)]
+    for (const route of routes) {
       const state = this.#states.get(route.id)
       states.set(route.id, state ?? new RouteState(route, this.#metricsOf(route), this.#core))
     }
-    this.#index = indexRoutes(table.routes.map((route) => ({ route, value: states.get(route.id) ?? this.nowhere })))
+    const valueOf = (route: Route): RouteState => states.get(route.id) ?? this.nowhere
+    const index = indexRoutes(table.routes.map((route) => ({ route, value: valueOf(route) })))
+    this.#ways = indexWays(streams.map(({ way, route }) => ({ way, route, value: valueOf(route) })))
+    this.#index = index
     this.#revision = table.revision
     const upstreams = new Map<string, Upstream>()
     const users = new Map<Upstream, RouteState[]>()
-    for (const route of table.routes) {
+    for (const route of routes) {
       const state = states.get(route.id)
       if (state === undefined) continue
       state.update(

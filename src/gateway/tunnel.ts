@@ -75,14 +75,15 @@ export class Tunnel implements TunnelFlight, Dispatcher.DispatchHandler {
     this.#startedMs = core.clock.monotonicMs()
   }
 
-  /** Sends the handshake on. `refused` answers it at once instead. */
-  start(refused: Cause | null): void {
+  /** Sends the handshake on. `instead` answers it at once. */
+  start(instead: Cause | RenderedProblem | null): void {
     const { request, socket, state } = this.#routed
     state.metrics.inFlight += 1
     request.socket.setKeepAlive(true, keepAliveProbeMs)
     socket.on('error', () => this.cut())
     socket.on('close', () => this.#sideClosed(socket))
-    if (refused !== null) return this.#fail(refused)
+    if (typeof instead === 'string') return this.#fail(instead)
+    if (instead !== null) return this.#answer(instead)
     this.#place(null)
   }
 
@@ -241,12 +242,15 @@ export class Tunnel implements TunnelFlight, Dispatcher.DispatchHandler {
 
   #fail(cause: Cause, detail?: string): void {
     if (this.#over) return
-    const { request, socket, state } = this.#routed
-    const rendered = renderProblem(state.problem(cause, this.#routed, detail), request.headers.accept)
     countRejected(this.#metrics, cause)
+    const { request, state } = this.#routed
+    this.#answer(renderProblem(state.problem(cause, this.#routed, detail), request.headers.accept))
+  }
+
+  #answer(rendered: RenderedProblem): void {
     this.#metrics.bytesOut += Buffer.byteLength(rendered.body)
     this.#finish(outcomeOf(rendered.status))
-    answerRaw(socket, rendered)
+    answerRaw(this.#routed.socket, rendered)
   }
 
   #release(): void {

@@ -2,10 +2,17 @@
  * A request's body on its way to an instance: counted, bounded, and never more than a few pieces in memory. It does not own
  * the request: when the instance fails, the client's connection stays whole, so that it can be told.
  */
-import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
 import type { Clock } from '../base/index.ts'
+import type { ClientRequest } from './client-side.ts'
 import type { GatewayLimits } from './limits.ts'
+
+export interface UploadLimits {
+  readonly bytesMax: number
+  /** Within `idleMs` so much must come, or the end. */
+  readonly bytesMin: number
+  readonly idleMs: number
+}
 
 export interface UploadEvents {
   /** The instance is ready to take it. */
@@ -21,7 +28,7 @@ export class Upload {
   /** Bytes taken from the client. */
   bytes = 0
   started = false
-  readonly #request: IncomingMessage
+  readonly #request: ClientRequest
   readonly #limits: GatewayLimits
   readonly #clock: Clock
   #stall: Disposable | null = null
@@ -30,8 +37,8 @@ export class Upload {
   #lingered = 0
 
   constructor(
-    request: IncomingMessage,
-    bytesMax: number,
+    request: ClientRequest,
+    { bytesMax, bytesMin, idleMs }: UploadLimits,
     context: { readonly limits: GatewayLimits; readonly clock: Clock },
     events: UploadEvents,
   ) {
@@ -45,7 +52,7 @@ export class Upload {
           request.on('data', onData).on('end', onEnd).on('close', onClose)
           events.onStart()
         }
-        this.#stall ??= context.clock.after(context.limits.bodyIdleMs, () => events.onStalled())
+        this.#stall ??= context.clock.after(idleMs, () => events.onStalled())
         request.resume()
       },
       destroy: (error, callback) => {
@@ -57,7 +64,7 @@ export class Upload {
     const onData = (chunk: Buffer): void => {
       this.bytes += chunk.length
       this.#sinceStall += chunk.length
-      if (this.#sinceStall >= context.limits.bodyBytesMin) this.#rest()
+      if (this.#sinceStall >= bytesMin) this.#rest()
       if (this.bytes > bytesMax) return events.onTooLarge()
       if (stream.push(chunk)) return
       request.pause()

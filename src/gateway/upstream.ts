@@ -3,16 +3,15 @@
  * request at a time and serves the next only when the last one ended well. Once the instance has left the table no new
  * work comes, and when nothing is left in flight it is drained: only then may it stop.
  */
-import type { Socket } from 'node:net'
 import { Client } from 'undici'
-import { SteadError } from '../base/index.ts'
-import type { Clock } from '../base/index.ts'
-import type { Endpoint } from '../network/index.ts'
 import type { RouteTarget } from '../protocol/index.ts'
 import { Breaker } from './breaker.ts'
-import type { GatewayLimits } from './limits.ts'
 import { emptyAttempts } from './metrics.ts'
 import type { AttemptCounters } from './metrics.ts'
+import { dial } from './dial.ts'
+import type { DialContext } from './dial.ts'
+import { H2cPool } from './h2c.ts'
+import type { H2cConnection } from './h2c.ts'
 
 /** A request in flight to an instance. */
 export interface Flight {
@@ -26,10 +25,10 @@ export interface TunnelFlight extends Flight {
   goAway(): void
 }
 
-export interface UpstreamContext {
-  readonly clock: Clock
-  readonly limits: GatewayLimits
-  readonly connect: (endpoint: Endpoint) => Socket
+/** What one request has to an instance while it lasts. */
+export type Connection = Client | H2cConnection
+
+export interface UpstreamContext extends DialContext {
   /** A place has become free. */
   readonly onFree: (upstream: Upstream) => void
   /** It has left the table and nothing is in flight any more. */
@@ -47,12 +46,15 @@ export class Upstream {
   readonly #context: UpstreamContext
   readonly #idle: Client[] = []
   readonly #timers: Disposable[] = []
+  /** Null: it speaks HTTP/1.1. */
+  readonly #h2c: H2cPool | null
   #leaving = false
 
   constructor(target: RouteTarget, context: UpstreamContext) {
     this.target = target
     this.#context = context
     this.breaker = new Breaker(context.limits)
+    this.#h2c = target.protocol === 'h2c' ? new H2cPool(context, target) : null
   }
 
   /** Requests and WebSockets in flight. */
@@ -61,14 +63,14 @@ export class Upstream {
   }
 
   /** Takes a connection for one request: the one used last, so that those not needed grow old and close. */
-  take(request: Flight): Client {
+  take(request: Flight): Connection {
     this.requests.add(request)
-    return this.#idle.pop() ?? this.#open()
+    return this.#h2c?.open() ?? this.#idle.pop() ?? this.#open()
   }
 
   /** Gives it back; it serves again only when `reusable`. */
-  give(request: Flight, client: Client, reusable: boolean): void {
-    if (reusable && !this.#leaving) this.#idle.push(client)
+  give(request: Flight, client: Connection, reusable: boolean): void {
+    if (reusable && !this.#leaving && client instanceof Client) this.#idle.push(client)
     else destroy(client)
     if (this.requests.delete(request)) this.#freed()
   }
@@ -84,6 +86,16 @@ export class Upstream {
     if (this.tunnels.delete(tunnel)) this.#freed()
   }
 
+  /** A connection that is carried as it is: TCP, or TLS that ends at the instance. Calls back once, as `dial` does. */
+  takeStream(stream: TunnelFlight, callback: Parameters<typeof dial>[2]): void {
+    this.tunnels.add(stream)
+    dial(this.#context, this.target, callback)
+  }
+
+  giveStream(stream: TunnelFlight): void {
+    if (this.tunnels.delete(stream)) this.#freed()
+  }
+
   /** It has just refused a connection. */
   rest(): void {
     this.restUntilMs = this.#context.clock.monotonicMs() + this.#context.limits.restMs
@@ -94,6 +106,7 @@ export class Upstream {
     if (this.#leaving) return
     this.#leaving = true
     for (const client of this.#idle.splice(0)) destroy(client)
+    this.#h2c?.close()
     const { clock, limits } = this.#context
     this.#timers.push(
       clock.after(limits.drainMs, () => {
@@ -114,43 +127,17 @@ export class Upstream {
   }
 
   #open(): Client {
-    const { limits, clock, connect } = this.#context
-    const { endpoint } = this.target
+    const { limits } = this.#context
     return new Client('http://instance', {
       pipelining: 1,
       keepAliveTimeout: limits.upstreamIdleMs,
       maxHeaderSize: limits.headerBytesMax * 4,
-      connect: (_options, callback) => {
-        const socket = connect(endpoint)
-        const settle = (error: Error | null): void => {
-          timer[Symbol.dispose]()
-          socket.removeListener('connect', onConnect).removeListener('error', settle).removeListener('close', onClose)
-          if (error === null) return callback(null, socket)
-          socket.on('error', () => undefined).destroy()
-          callback(error, null)
-        }
-        const onConnect = (): void => settle(null)
-        const onClose = (): void => settle(new Error('the connection was closed before it was open'))
-        const timer = clock.after(limits.connectMs, () =>
-          settle(connectTimeout(this.target.instance, limits.connectMs)),
-        )
-        socket.setNoDelay(true)
-        socket.once('connect', onConnect).once('error', settle).once('close', onClose)
-      },
+      connect: (_options, callback) => dial(this.#context, this.target, callback),
     })
   }
 }
 
-function connectTimeout(instance: string, connectMs: number): SteadError {
-  return new SteadError({
-    code: 'gateway.connect-timeout',
-    message: `Instance ${instance} did not answer the attempt to connect within ${connectMs} ms.`,
-    hint: 'See whether its node is reachable.',
-    retry: 'later',
-  })
-}
-
 /** Closes a connection whatever goes on in it. Its failure to close is nobody's concern any more. */
-function destroy(client: Client): void {
+function destroy(client: Connection): void {
   client.destroy().catch(() => undefined)
 }

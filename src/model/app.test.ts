@@ -42,7 +42,7 @@ test('every field is there, and nothing that was said is lost', () => {
   })
   const tidy = job('tidy', { run, use: { db }, schedule: '30 3 * * *', timeout: '1h' })
   const graph = graphOf({ parts: { web, tidy }, public: { 'Shop.localhost/': web, 'shop.localhost/api': api } })
-  const common = { run: ['node', 'x.ts'], env: {}, uses: [], egress: [] }
+  const common = { run: ['node', 'x.ts'], env: {}, uses: [], egress: [], tripwire: 'off' as const }
   const limits = { memoryBytes: 512_000_000, cpuCores: 1, pidsMax: 128 }
   assert.deepEqual(graph, {
     version: 1,
@@ -100,6 +100,7 @@ test('every field is there, and nothing that was said is lost', () => {
         ],
         limits: { memoryBytes: 256_000_000, cpuCores: 0.5, pidsMax: 64 },
         egress: ['a.example.com:25', 'z.example.com:443'],
+        tripwire: 'off',
         http: 3000,
         ready: { kind: 'http', path: '/healthz?deep=1', statusBelow: 400, timeoutMs: 60_000 },
         replicas: 2,
@@ -229,6 +230,21 @@ test('what types cannot see is refused with part and option', () => {
   bad({ egress: ['example.com:70000'] }, /an entry of egress must be `host:port`, not 'example.com:70000'/)
   bad({ use: new Map([['db', postgres('db')]]) }, /use must be a plain object, not an object\./)
   bad({ egress: 'example.com:80' }, /egress must be a list/)
+  for (const entry of [
+    '*.com:443',
+    '*:443',
+    'a.*.com:443',
+    '1.2.3:80',
+    '1.2.3.400:80',
+    '10.0.0.0/33:80',
+    '[::1]:80',
+    'a_b:80',
+    ':80',
+  ])
+    bad({ egress: [entry] }, /an entry of egress must be/)
+  const open = ['*.example.com:443', '10.0.0.0/8:5432', '10.1.2.3:22', 'localhost:1', '3com.example:80'] as const
+  assert.deepEqual(service('web', { run, egress: [...open] }).part.egress, [...open].sort())
+  bad({ tripwire: 'explode' }, /tripwire must be 'off', 'record' or 'freeze', not 'explode'/)
   for (const from of ['', '/srv', '../web', 'a/../../b', 'a\\b', './..', 'x\ny', 7]) {
     bad({ from }, /service 'web': from must be a directory/)
   }

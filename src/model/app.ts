@@ -3,18 +3,24 @@
  * here depends on the order in which values were made, so equal apps give equal graphs.
  */
 import { SteadError } from '../base/index.ts'
-import { badOption, checkName, checkOptions, isRecord, readBytes, show } from './check.ts'
+import { badOption, checkName, checkOptions, isRecord, readBytes, readDuration, show } from './check.ts'
 import { checkGraph } from './invariants.ts'
 import { dataBytesMin, graphVersion } from './graph.ts'
-import type { Graph, Route } from './graph.ts'
-import { compareRoutes, readRouteKey } from './routes.ts'
-import { brand, describePart, isApp, isPart, isService, servesHttp } from './values.ts'
-import type { App, AppContext, Declaration, Environment, Job, Resource, Service } from './values.ts'
+import type { Graph, Route, StreamRoute } from './graph.ts'
+import { compareRoutes, compareStreams, readRouteKey } from './routes.ts'
+import type { RouteKey } from './routes.ts'
+import { brand, describePart, isApp, isPart, isResource, isService, servesHttp, servesTcp } from './values.ts'
+import type { App, AppContext, Declaration, Environment, Job, Resource, Service, WayAt } from './values.ts'
 
 type AnyPart = Service | Job | Resource
 
 /** Refuses, in the type, what a declaration has beside `parts` and `public`. */
 type Exactly<Shape> = Record<Exclude<keyof Shape, keyof Declaration>, never>
+
+/** Refuses, in the type, a way in that leads to what does not speak as its key says. */
+type Fitting<Shape> = Shape extends { readonly public: infer Ways }
+  ? { readonly public: { readonly [Key in keyof Ways]: WayAt<Key, Ways[Key]> } }
+  : unknown
 
 /**
  * An app: its name, and a function that answers its parts and ways in. The file exports it as its default.
@@ -23,7 +29,7 @@ type Exactly<Shape> = Record<Exclude<keyof Shape, keyof Declaration>, never>
  */
 export function app<Shape extends Declaration>(
   name: string,
-  declare: (context: AppContext) => Shape & Exactly<Shape>,
+  declare: (context: AppContext) => Shape & Exactly<Shape> & Fitting<Shape>,
 ): App {
   checkName('app', name)
   if (typeof declare !== 'function') {
@@ -55,12 +61,13 @@ export function toGraph(value: unknown, environment: Environment): Graph {
   }
   checkOptions(owner, declaration, ['parts', 'public', 'data'], 'what its function answers')
   const { parts, public: ways = {}, data } = declaration as Partial<Declaration>
-  const routes = readRoutes(owner, ways)
+  const { routes, streams, targets } = readRoutes(owner, ways)
   const graph: Graph = {
     version: graphVersion,
     app: value.name,
-    parts: collect([...readParts(owner, parts), ...routes.map(({ target }) => target)]).map(({ part }) => part),
-    routes: routes.map(({ route }) => route).sort(compareRoutes),
+    parts: collect([...readParts(owner, parts), ...targets]).map(({ part }) => part),
+    routes: routes.sort(compareRoutes),
+    ...(streams.length === 0 ? {} : { streams: streams.sort(compareStreams) }),
     ...(data === undefined ? {} : { dataBytes: readBytes(owner, 'data', data, dataBytesMin, 16 * 1000 ** 4) }),
   }
   checkGraph(graph)
@@ -76,17 +83,65 @@ function readParts(owner: string, parts: unknown): AnyPart[] {
   })
 }
 
-function readRoutes(owner: string, ways: unknown): { route: Route; target: Service<number> }[] {
+interface Ways {
+  readonly routes: Route[]
+  readonly streams: StreamRoute[]
+  readonly targets: AnyPart[]
+}
+
+function readRoutes(owner: string, ways: unknown): Ways {
   const hint = "As in public: { 'shop.localhost': web }, where web is a service with `http`."
   if (!isRecord(ways)) throw badOption(owner, 'public', 'a plain object', ways, hint)
-  return Object.entries(ways).map(([key, target]) => {
-    const { host, path } = readRouteKey(owner, key)
-    if (isService(target) && servesHttp(target)) return { route: { host, path, part: target.name }, target }
-    throw new SteadError({
-      code: 'model.bad-public',
-      message: `${owner}: public['${key}'] must be a service with \`http\`, not ${isPart(target) ? describePart(target.part) : show(target)}.`,
-      hint,
-    })
+  const found: Ways = { routes: [], streams: [], targets: [] }
+  for (const [key, given] of Object.entries(ways)) {
+    const read = readRouteKey(owner, key)
+    const place = `public['${key}']`
+    const { to, more } = read.kind === 'http' ? readHttpWay(owner, place, given) : { to: given, more: {} }
+    if (!leads(read, to)) throw badPublic(owner, place, read, to)
+    found.targets.push(to)
+    if (read.kind !== 'http') found.streams.push({ way: read, part: to.name })
+    else found.routes.push({ host: read.host, path: read.path, part: to.name, ...more })
+  }
+  return found
+}
+
+/** A service alone, or one with options. */
+function readHttpWay(
+  owner: string,
+  place: string,
+  given: unknown,
+): { to: unknown; more: Pick<Route, 'plain' | 'hstsS'> } {
+  if (!isRecord(given)) return { to: given, more: {} }
+  checkOptions(owner, given, ['to', 'plain', 'hsts'], place)
+  const { to, plain, hsts } = given
+  if (plain !== undefined && plain !== 'serve') {
+    throw badOption(owner, `${place}.plain`, "'serve' or absent", plain, 'Without it plain HTTP is sent on to https.')
+  }
+  const hstsMs = hsts === undefined ? null : readDuration(owner, `${place}.hsts`, hsts, 1000, hstsMsMax)
+  const hstsS = hstsMs === null ? {} : { hstsS: Math.floor(hstsMs / 1000) }
+  return { to, more: { ...(plain === undefined ? {} : { plain }), ...hstsS } }
+}
+
+/** Two years: what lists of browsers ask for, and the longest mistake. */
+const hstsMsMax = 730 * 86_400_000
+
+/** Whether a part speaks what a way in carries. */
+function leads({ kind }: RouteKey, to: unknown): to is Service | Resource {
+  if (kind === 'tcp' && isResource(to)) return true
+  return isService(to) && (kind === 'http' ? servesHttp(to) : servesTcp(to))
+}
+
+const wanted = {
+  http: 'a service with `http`',
+  tcp: 'a service with `tcp`, or a resource',
+  tls: 'a service with `tcp`, which ends the TLS',
+} as const
+
+function badPublic(owner: string, place: string, { kind }: RouteKey, to: unknown): SteadError {
+  return new SteadError({
+    code: 'model.bad-public',
+    message: `${owner}: ${place} must be ${wanted[kind]}, not ${isPart(to) ? describePart(to.part) : show(to)}.`,
+    hint: "As in public: { 'shop.localhost': web }, where web is a service with `http`.",
   })
 }
 

@@ -13,9 +13,11 @@ import {
   resource,
   secret,
   service,
+  showWay,
   toGraph,
 } from './index.ts'
-import type { Change, Declaration, Graph, Job, Part, Resource, Route, Service } from './index.ts'
+import type { Change, Declaration, Graph, Job, Part, Resource, Route, Service, StreamRoute, Way } from './index.ts'
+import { servesHttp, servesTcp } from './values.ts'
 
 const run = ['node', 'x.ts'] as const
 
@@ -49,19 +51,23 @@ function randomGraph(seed: number): Graph {
     }
     return pick<Service | Job>(
       service(name, { ...common, http: 3000 + roll(2), replicas: 1 + roll(2) }),
+      service(name, { ...common, http: 3000, protocol: 'h2c' }),
+      service(name, { ...common, tcp: 5000 + roll(2) }),
       service(name, { ...common, ready: { command: ['./a', String(roll(2))] } }),
       job(name, { ...common, ...pick({}, { schedule: '0 * * * *' }) }),
     )
   })
-  const served = programs.filter((value): value is Service<number> => 'http' in value && typeof value.http === 'number')
-  const routes = served.map((value): [string, Service<number>] => [
-    pick('x.localhost', `${value.name}.localhost`),
-    value,
-  ])
+  const ways = programs.flatMap((value): [string, Way][] => {
+    if (!('http' in value)) return []
+    const [host, port] = [pick('x.localhost', `${value.name}.localhost`), pick('tcp:1', `tcp:${5000 + roll(3)}`)]
+    if (servesTcp(value)) return [pick([port, value], [`tls:${host}`, value], [port, resources[0] ?? value])]
+    if (!servesHttp(value)) return []
+    return [[host, pick<Way>(value, { to: value, hsts: pick('1s', '2s') }, { to: value, plain: 'serve' })]]
+  })
   return graphOf(
     {
       parts: Object.fromEntries(programs.slice(roll(2)).map((value) => [value.name, value])),
-      public: Object.fromEntries(routes),
+      public: Object.fromEntries(ways),
     },
     pick('shop', 'store'),
   )
@@ -70,15 +76,18 @@ function randomGraph(seed: number): Graph {
 /** Carries changes out, by nothing but what they say. */
 function apply(before: Graph, changes: readonly Change[]): unknown {
   const parts = new Map<string, Json | Part>(before.parts.map((part) => [part.name, structuredClone(part)]))
-  const routes = new Map<string, Route>(before.routes.map((route) => [`${route.host}${route.path}`, route]))
+  const keyOf = (route: Route | StreamRoute): string =>
+    'way' in route ? showWay(route.way) : `${route.host}${route.path}`
+  const all = [...before.routes, ...(before.streams ?? [])]
+  const routes = new Map<string, Route | StreamRoute>(all.map((route) => [keyOf(route), route]))
   let name = before.app
   for (const change of changes) {
     if (change.kind === 'app-renamed') name = change.after
     if (change.kind === 'part-removed') parts.delete(change.part.name)
     if (change.kind === 'part-added') parts.set(change.part.name, change.part)
-    if (change.kind === 'route-removed') routes.delete(`${change.route.host}${change.route.path}`)
+    if (change.kind === 'route-removed') routes.delete(keyOf(change.route))
     if (change.kind === 'route-added' || change.kind === 'route-changed') {
-      routes.set(`${change.route.host}${change.route.path}`, change.route)
+      routes.set(keyOf(change.route), change.route)
     }
     if (change.kind !== 'part-changed') continue
     const part = structuredClone(parts.get(change.part.name)) as Record<string, unknown>
@@ -95,7 +104,10 @@ function apply(before: Graph, changes: readonly Change[]): unknown {
     else part['uses'] = named
     parts.set(change.part.name, part as Json)
   }
-  return { ...before, app: name, parts: [...parts.values()], routes: [...routes.values()] }
+  const { streams: _before, ...rest } = before
+  const streams = [...routes.values()].filter((route) => 'way' in route)
+  const ways = { routes: [...routes.values()].filter((route) => !('way' in route)) }
+  return { ...rest, app: name, parts: [...parts.values()], ...ways, ...(streams.length > 0 ? { streams } : {}) }
 }
 
 test('applying the diff of any two graphs gives the second one', async () => {
@@ -120,6 +132,7 @@ test('a change of every field is reported with its path', () => {
     uses: [],
     limits: { memoryBytes: 1, cpuCores: 2, pidsMax: 3 },
     egress: ['a.example.com:1'],
+    tripwire: 'freeze',
     http: 3001,
     ready: { kind: 'started', timeoutMs: 1000 },
     replicas: 2,

@@ -7,7 +7,8 @@
 import { jsonEqual } from '../base/index.ts'
 import type { Json } from '../base/index.ts'
 import { dataBytesDefault } from './graph.ts'
-import type { Graph, Part, Route } from './graph.ts'
+import type { Graph, Part, Route, StreamRoute } from './graph.ts'
+import { showWay } from './routes.ts'
 import { formatBytes, formatDuration } from './units.ts'
 import { describePart } from './values.ts'
 
@@ -24,16 +25,19 @@ export type Change =
   | { readonly kind: 'part-added'; readonly part: Part }
   | { readonly kind: 'part-removed'; readonly part: Part }
   | { readonly kind: 'part-changed'; readonly part: Part; readonly fields: readonly FieldChange[] }
-  | { readonly kind: 'route-added'; readonly route: Route }
-  | { readonly kind: 'route-removed'; readonly route: Route }
-  | { readonly kind: 'route-changed'; readonly route: Route; readonly before: string }
+  | { readonly kind: 'route-added'; readonly route: Route | StreamRoute }
+  | { readonly kind: 'route-removed'; readonly route: Route | StreamRoute }
+  | { readonly kind: 'route-changed'; readonly route: Route | StreamRoute; readonly fields: readonly FieldChange[] }
 
-/** The changes that lead from `before` to `after`: parts by name, then routes. `part` and `route` are the newer ones. */
+/** The changes that lead from `before` to `after`: parts by name, then routes, then streams. `part` and `route` are the newer ones. */
 export function diffGraphs(before: Graph, after: Graph): readonly Change[] {
   const renamed: Change[] =
     before.app === after.app ? [] : [{ kind: 'app-renamed', before: before.app, after: after.app }]
   const parts = pairs(before.parts, after.parts, (part) => part.name).flatMap(([old, part]) => diffPart(old, part))
-  const ways = pairs(before.routes, after.routes, (route) => `${route.host}${route.path}`)
+  const ways = [
+    ...pairs(before.routes, after.routes, nameOfRoute),
+    ...pairs(before.streams ?? [], after.streams ?? [], nameOfRoute),
+  ]
   const [old, young] = [before.dataBytes ?? dataBytesDefault, after.dataBytes ?? dataBytesDefault]
   const data: Change[] = old === young ? [] : [{ kind: 'data-changed', before: old, after: young }]
   return [...renamed, ...data, ...parts, ...ways.flatMap(([was, route]) => diffRoute(was, route))]
@@ -63,10 +67,16 @@ function diffPart(before: Part | undefined, after: Part | undefined): Change[] {
   return fields.length === 0 ? [] : [{ kind: 'part-changed', part: after, fields }]
 }
 
-function diffRoute(before: Route | undefined, after: Route | undefined): Change[] {
+/** A way in as it stands in `public`, with its path. */
+function nameOfRoute(route: Route | StreamRoute): string {
+  return 'way' in route ? showWay(route.way) : `${route.host}${route.path}`
+}
+
+function diffRoute(before: Route | StreamRoute | undefined, after: Route | StreamRoute | undefined): Change[] {
   if (after === undefined) return before === undefined ? [] : [{ kind: 'route-removed', route: before }]
   if (before === undefined) return [{ kind: 'route-added', route: after }]
-  return before.part === after.part ? [] : [{ kind: 'route-changed', route: after, before: before.part }]
+  const fields = diffFields([], { ...before }, { ...after })
+  return fields.length === 0 ? [] : [{ kind: 'route-changed', route: after, fields }]
 }
 
 /** A part as nested fields; uses are named by their alias, so that adding one does not move the others. */
@@ -112,6 +122,12 @@ function describeField({ path, before, after }: FieldChange): string {
   return after === undefined ? `${name} is gone: ${old}` : `${name}: ${old} -> ${describeValue(path, after)}`
 }
 
+/** Where it leads is what a route is about: said without a name. */
+function describeRouteField(change: FieldChange): string {
+  const text = describeField(change)
+  return change.path[0] === 'part' ? text.replace(/^part: /, '') : text
+}
+
 function describeChange(change: Change): string[] {
   switch (change.kind) {
     case 'app-renamed':
@@ -125,11 +141,11 @@ function describeChange(change: Change): string[] {
     case 'part-changed':
       return change.fields.map((field) => `~ ${describePart(change.part)}: ${describeField(field)}`)
     case 'route-added':
-      return [`+ route ${change.route.host}${change.route.path} to ${change.route.part}`]
+      return [`+ route ${nameOfRoute(change.route)} to ${change.route.part}`]
     case 'route-removed':
-      return [`- route ${change.route.host}${change.route.path} to ${change.route.part}`]
+      return [`- route ${nameOfRoute(change.route)} to ${change.route.part}`]
     case 'route-changed':
-      return [`~ route ${change.route.host}${change.route.path}: ${change.before} -> ${change.route.part}`]
+      return change.fields.map((field) => `~ route ${nameOfRoute(change.route)}: ${describeRouteField(field)}`)
   }
 }
 

@@ -1,7 +1,8 @@
 /**
  * The graph: an app as plain JSON. It is what running the app file yields, and all that anything downstream reads.
  *
- * Invariants: every field is always present (null or empty where nothing was said), parts and routes are sorted, so
+ * Invariants: every field is always present (null or empty where nothing was said) but for those that came later, which are
+ * absent where nothing was said, so that a graph without them is the same to older readers; parts and routes are sorted, so
  * that equal apps give equal bytes; every `use` and route names a part that exists; uses have no cycle.
  */
 import type { Json } from '../base/index.ts'
@@ -22,6 +23,8 @@ export interface Graph {
   readonly routes: readonly Route[]
   /** Set aside for all of the app's data, where the machine can limit it; absent: `dataBytesDefault`. */
   readonly dataBytes?: number
+  /** The ways in for connections that are carried as they are, sorted: ports, then server names. Absent when there are none. */
+  readonly streams?: readonly StreamRoute[]
 }
 
 /** Less than this no driver can set aside. */
@@ -42,14 +45,19 @@ export interface Runnable {
   /** Sorted by `as`. */
   readonly uses: readonly Use[]
   readonly limits: Limits
-  /** What it may dial outside the app, as `host:port`, sorted. Declared only: this release keeps everything outside closed. */
+  /** What it may dial outside the app, sorted: `host:port`, `*.domain:port`, `address:port`, `address/bits:port`. Everything else is refused. */
   readonly egress: readonly string[]
+  readonly tripwire: Tripwire
 }
 
 export interface ServicePart extends Runnable {
   readonly kind: 'service'
   /** Port the program serves HTTP on, or null when it serves nothing. */
   readonly http: number | null
+  /** `h2c`: it speaks HTTP/2 without TLS there, as gRPC does. Absent: HTTP/1.1. */
+  readonly protocol?: 'h2c'
+  /** Port of a program that serves something else than HTTP; then `http` is null. Absent when it does not. */
+  readonly tcp?: number
   readonly ready: Ready
   /** Number of instances, 1 to 100. */
   readonly replicas: number
@@ -111,7 +119,7 @@ export interface ResourcePart {
   readonly files: string | null
 }
 
-/** A part's use of another: a resource, or a service with `http`. `as` is the user's own name for it and shapes its environment variables (`envPrefix`). */
+/** A part's use of another: a resource, or a service with `http` or `tcp`. `as` is the user's own name for it and shapes its environment variables (`envPrefix`). */
 export interface Use {
   readonly as: string
   readonly part: string
@@ -124,6 +132,12 @@ export type Ready =
   | { readonly kind: 'tcp'; readonly port: number; readonly timeoutMs: number }
   | { readonly kind: 'command'; readonly run: readonly string[]; readonly timeoutMs: number }
   | { readonly kind: 'started'; readonly timeoutMs: number }
+
+/**
+ * What follows when an instance does what no honest program does: off: nothing is watched. record: evidence is kept.
+ * freeze: also, it is stopped where it stands, kept for inspection, and replaced.
+ */
+export type Tripwire = 'off' | 'record' | 'freeze'
 
 /** What one instance may take. */
 export interface Limits {
@@ -139,4 +153,19 @@ export interface Route {
   /** Prefix, starts with a slash. */
   readonly path: string
   readonly part: string
+  /** Requests in plain HTTP are served even where there is https. Absent: they are sent on to it. */
+  readonly plain?: 'serve'
+  /** How long browsers are to ask for the host by https only, seconds. Absent: that is not said. */
+  readonly hstsS?: number
 }
+
+/** A way in for connections that are carried as they are. */
+export interface StreamRoute {
+  readonly way: StreamWay
+  readonly part: string
+}
+
+/** By a port of the way in, or by the server name of TLS, which ends at the part: nobody else has its key. */
+export type StreamWay =
+  | { readonly kind: 'tcp'; readonly port: number }
+  | { readonly kind: 'tls'; readonly host: string }

@@ -13,7 +13,21 @@ export { postgres, resource, secret } from './resource.ts'
 export type { HostedPostgresOptions, OwnPostgresOptions, PostgresOptions, SecretOptions } from './resource.ts'
 export type { ReadyOption } from './ready.ts'
 export type { Bytes, Duration } from './units.ts'
-export type { App, AppContext, Declaration, Environment, Job, Resource, Service, Usable, Uses } from './values.ts'
+export type {
+  App,
+  AppContext,
+  Declaration,
+  Environment,
+  HttpWay,
+  HttpWayOptions,
+  Job,
+  Resource,
+  Service,
+  TcpService,
+  Usable,
+  Uses,
+  Way,
+} from './values.ts'
 
 // What the platform imports.
 export { toGraph } from './app.ts'
@@ -35,9 +49,14 @@ export type {
   Runnable,
   SecretChange,
   ServicePart,
+  StreamRoute,
+  StreamWay,
+  Tripwire,
   Use,
 } from './graph.ts'
 export { jobDefaults } from './schedule.ts'
+export { portOf } from './invariants.ts'
+export { showWay } from './routes.ts'
 export { envPrefix } from './patterns.ts'
 export { formatBytes, formatDuration, parseBytes, parseDuration } from './units.ts'
 export { describePart } from './values.ts'

@@ -4,7 +4,8 @@
  */
 import { SteadError } from '../base/index.ts'
 import { entriesMax } from './graph.ts'
-import type { Graph, Part } from './graph.ts'
+import type { Graph, Part, ServicePart } from './graph.ts'
+import { showWay } from './routes.ts'
 import { scheduleProblem } from './schedule.ts'
 import { describePart } from './values.ts'
 
@@ -34,6 +35,11 @@ export function findCycle(parts: readonly Part[]): readonly string[] | null {
   return null
 }
 
+/** The port a service serves on; null when it serves nothing. */
+export function portOf({ http, tcp }: ServicePart): number | null {
+  return http ?? tcp ?? null
+}
+
 function checkUses(part: Part, byName: ReadonlyMap<string, Part>): void {
   if (part.kind === 'resource') return
   const who = describePart(part)
@@ -41,8 +47,8 @@ function checkUses(part: Part, byName: ReadonlyMap<string, Part>): void {
     const target = byName.get(name)
     if (target === undefined)
       refuse('model.bad-use', `${who} uses '${name}' as '${as}', and no part has that name.`, 'Add it to the parts.')
-    if (target.kind === 'resource' || (target.kind === 'service' && target.http !== null)) continue
-    const hint = 'A part can use resources, and services with `http`.'
+    if (target.kind === 'resource' || (target.kind === 'service' && portOf(target) !== null)) continue
+    const hint = 'A part can use resources, and services with `http` or `tcp`.'
     refuse('model.bad-use', `${who} cannot use ${describePart(target)} as '${as}'.`, hint)
   }
 }
@@ -75,9 +81,30 @@ function checkRoutes(graph: Graph, byName: ReadonlyMap<string, Part>): void {
   }
 }
 
+function checkStreams({ streams = [] }: Graph, byName: ReadonlyMap<string, Part>): void {
+  const taken = new Map<string, string>()
+  for (const { way, part: name } of streams) {
+    const key = showWay(way)
+    const other = taken.get(key)
+    if (other !== undefined) {
+      refuse('model.route-conflict', `The way in ${key} leads to '${other}' and to '${name}'.`, 'Keep one of them.')
+    }
+    taken.set(key, name)
+    const target = byName.get(name)
+    if (target?.kind === 'service' && target.tcp !== undefined) continue
+    if (target?.kind === 'resource' && way.kind === 'tcp') continue
+    const what = target === undefined ? `'${name}', and no part has that name` : describePart(target)
+    const hint = 'It leads to a service with `tcp`; a port also to a resource.'
+    refuse('model.bad-public', `The way in ${key} leads to ${what}.`, hint)
+  }
+}
+
 /** Throws `model.duplicate-name`, `model.bad-use`, `model.bad-public`, `model.route-conflict`, `model.cycle`, `model.bad-schedule`, `model.too-large`. */
 export function checkGraph(graph: Graph): void {
-  for (const [what, count] of Object.entries({ parts: graph.parts.length, routes: graph.routes.length })) {
+  for (const [what, count] of Object.entries({
+    parts: graph.parts.length,
+    routes: graph.routes.length + (graph.streams?.length ?? 0),
+  })) {
     if (count <= entriesMax) continue
     refuse('model.too-large', `App '${graph.app}' has ${count} ${what}; ${entriesMax} is the most.`, 'Split the app.')
   }
@@ -95,6 +122,7 @@ export function checkGraph(graph: Graph): void {
     checkSchedule(part)
   }
   checkRoutes(graph, byName)
+  checkStreams(graph, byName)
   const cycle = findCycle(graph.parts)
   if (cycle === null) return
   const hint = 'Let one of them reach the other later, for example through a queue: start order needs a beginning.'

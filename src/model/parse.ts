@@ -3,7 +3,7 @@ import { SteadError } from '../base/index.ts'
 import { graphVersion } from './graph.ts'
 import type { Graph } from './graph.ts'
 import { checkGraph } from './invariants.ts'
-import { compareRoutes } from './routes.ts'
+import { compareRoutes, compareStreams } from './routes.ts'
 
 /**
  * A graph from parsed JSON, put into canonical order. Asynchronous because the schema library is loaded at the first
@@ -51,5 +51,6 @@ function canonical(graph: Graph): Graph {
         : { ...part, uses: sorted(part.uses, (use) => use.as), egress: [...part.egress].sort() },
     ),
     routes: [...graph.routes].sort(compareRoutes),
+    ...(graph.streams === undefined ? {} : { streams: [...graph.streams].sort(compareStreams) }),
   }
 }

@@ -27,9 +27,9 @@ export const routePathPattern: RegExp =
 /** What a ready check asks for: a path, with a query if need be. */
 export const requestPathPattern: RegExp = /^\/[!-~]{0,1023}$/
 
-/** `host:port` of an egress rule. */
+/** An entry of `egress`, in lower case: `host:port`, `*.domain:port` (what lies below a domain of two labels or more), `address:port` or `address/bits:port`. */
 export const egressPattern: RegExp =
-  /^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?:[1-9][0-9]{0,4}$/
+  /^(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}(?:\/(?:3[0-2]|[12]?\d))?|(?:\*\.(?=[^.]+\.))?(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*(?![0-9]+:)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?):[1-9][0-9]{0,4}$/
 
 /** The prefix of the environment variables of a use: `mailQueue` gives `MAIL_QUEUE`. Different aliases give different prefixes. */
 export function envPrefix(alias: string): string {

@@ -3,7 +3,7 @@ import { SteadError } from '../base/index.ts'
 import { badOption, checkCommand, checkNumber, checkOptions, isRecord, readBytes, show } from './check.ts'
 import { readDirectory } from './directory.ts'
 import { entriesMax } from './graph.ts'
-import type { Limits, Runnable } from './graph.ts'
+import type { Limits, Runnable, Tripwire } from './graph.ts'
 import { aliasPattern, egressPattern, envNamePattern, envPrefix } from './patterns.ts'
 import type { Bytes } from './units.ts'
 import { describePart, isPart, isService, isUsable } from './values.ts'
@@ -20,8 +20,16 @@ export interface ProgramOptions {
   /** What the program may reach, by its own names for it. Everything else is closed. */
   readonly use?: Uses
   readonly limits?: LimitOptions
-  /** What it may dial outside the app, as `host:port`. Recorded in the graph; today everything outside stays closed. */
+  /**
+   * What it may dial outside the app: `host:port`, `*.domain:port` (every name below it), `address:port`,
+   * `address/bits:port`. Everything else is refused. Private addresses are dialled only when declared as addresses.
+   */
   readonly egress?: readonly `${string}:${number}`[]
+  /**
+   * What follows when an instance touches a decoy, tries many addresses it was not given, or makes a system call that no
+   * honest program makes. record: evidence is kept. freeze: also, it is stopped where it stands and replaced. Default off.
+   */
+  readonly tripwire?: Tripwire
 }
 
 /** What one instance may take. */
@@ -34,8 +42,10 @@ export interface LimitOptions {
   readonly processes?: number
 }
 
+const tripwires: readonly Tripwire[] = ['off', 'record', 'freeze']
+
 /** The options every program has. */
-export const programOptions: readonly string[] = ['run', 'from', 'env', 'use', 'limits', 'egress']
+export const programOptions: readonly string[] = ['run', 'from', 'env', 'use', 'limits', 'egress', 'tripwire']
 
 function readUses(owner: string, use: unknown): Uses {
   if (use === undefined) return {}
@@ -95,14 +105,21 @@ function readLimits(owner: string, limits: unknown = {}): Limits {
 
 function readEgress(owner: string, egress: unknown): readonly string[] {
   if (egress === undefined) return []
-  const hint = "As in egress: ['smtp.example.com:587']."
+  const hint = "As in egress: ['smtp.example.com:587', '*.example.org:443', '10.0.0.0/8:5432']."
   if (!Array.isArray(egress)) throw badOption(owner, 'egress', 'a list', egress, hint)
   const list = egress.map((target: unknown) => {
     const normal = typeof target === 'string' ? target.toLowerCase() : ''
-    if (egressPattern.test(normal) && Number(normal.split(':')[1]) <= 65_535) return normal
+    if (egressPattern.test(normal) && Number(normal.split(':')[1]) <= 65_535 && normal.length <= 259) return normal
     throw badOption(owner, 'an entry of egress', '`host:port`', target, hint)
   })
   return [...new Set(list)].sort()
+}
+
+function readTripwire(owner: string, tripwire: unknown): Tripwire {
+  if (tripwire === undefined) return 'off'
+  const known = tripwires.find((one) => one === tripwire)
+  if (known !== undefined) return known
+  throw badOption(owner, 'tripwire', "'off', 'record' or 'freeze'", tripwire, "As in tripwire: 'freeze'.")
 }
 
 function checkEntries(owner: string, option: string, count: number): void {
@@ -123,6 +140,7 @@ export function readProgram(owner: string, name: string, options: ProgramOptions
     uses: uses.sort((a, b) => (a.as < b.as ? -1 : 1)),
     limits: readLimits(owner, options.limits),
     egress: readEgress(owner, options.egress),
+    tripwire: readTripwire(owner, options.tripwire),
   }
   checkEntries(owner, 'use', uses.length)
   checkEntries(owner, 'env', Object.keys(program.env).length)

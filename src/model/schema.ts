@@ -49,7 +49,9 @@ const runnable = {
     cpuCores: z.number().positive(),
     pidsMax: z.int().min(1),
   }),
-  egress: z.array(z.string().regex(egressPattern)).max(entriesMax),
+  egress: z.array(z.string().max(259).regex(egressPattern)).max(entriesMax),
+  // Graphs of before there were any have none.
+  tripwire: z.enum(['off', 'record', 'freeze']).default('off'),
 }
 
 const part = z.discriminatedUnion('kind', [
@@ -57,6 +59,8 @@ const part = z.discriminatedUnion('kind', [
     kind: z.literal('service'),
     ...runnable,
     http: port.nullable(),
+    protocol: z.literal('h2c').exactOptional(),
+    tcp: port.exactOptional(),
     ready,
     replicas: z.int().min(1).max(100),
     // Graphs of an earlier release do not say it.
@@ -95,10 +99,24 @@ export const graphSchema: z.ZodType<Graph> = z.strictObject({
         host: z.string().max(253).regex(hostPattern),
         path: z.string().max(1024).regex(routePathPattern),
         part: name,
+        plain: z.literal('serve').exactOptional(),
+        hstsS: z.int().min(0).exactOptional(),
       }),
     )
     .max(entriesMax),
   dataBytes: z.int().min(dataBytesMin).exactOptional(),
+  streams: z
+    .array(
+      z.strictObject({
+        way: z.discriminatedUnion('kind', [
+          z.strictObject({ kind: z.literal('tcp'), port }),
+          z.strictObject({ kind: z.literal('tls'), host: z.string().max(253).regex(hostPattern) }),
+        ]),
+        part: name,
+      }),
+    )
+    .max(entriesMax)
+    .exactOptional(),
 })
 
 /** The same as a JSON Schema (draft 2020-12), for other languages and editors: graph.schema.json. */

@@ -12,10 +12,20 @@ import { brand } from './values.ts'
 import type { Job, Service } from './values.ts'
 
 /** Options of `service`. */
-export interface ServiceOptions<Http extends number | undefined = number | undefined> extends ProgramOptions {
-  /** The port the program serves HTTP on. Without it nothing can use the service or be routed to it. */
+export interface ServiceOptions<
+  Http extends number | undefined = number | undefined,
+  Tcp extends number | undefined = number | undefined,
+> extends ProgramOptions {
+  /** The port the program serves HTTP on. Without it or `tcp` nothing can use the service or be routed to it. */
   readonly http?: Http
-  /** How to tell that an instance is ready. Default: with `http`, GET / answers below 500; otherwise as soon as it runs. */
+  /** `h2c`: it speaks HTTP/2 without TLS on that port, as gRPC does. Default: HTTP/1.1. */
+  readonly protocol?: 'h2c'
+  /** The port of a program that serves something else than HTTP. It has one or the other. */
+  readonly tcp?: Tcp
+  /**
+   * How to tell that an instance is ready. Default: with `http`, GET / answers below 500; with `tcp` or `h2c`, the port
+   * accepts; otherwise as soon as it runs.
+   */
   readonly ready?: ReadyOption
   /** Number of instances, 1 to 100. Default 1. */
   readonly replicas?: number
@@ -37,21 +47,28 @@ export interface JobOptions extends ProgramOptions {
 }
 
 /**
- * A part that keeps running. With `http` it can be used by other parts and made public.
+ * A part that keeps running. With `http` or `tcp` it can be used by other parts and made public.
  *
  * Throws `model.bad-name`, `model.unknown-option`, `model.bad-option`, `model.bad-use`.
  */
-export function service<Http extends number | undefined = undefined>(
+export function service<Http extends number | undefined = undefined, Tcp extends number | undefined = undefined>(
   name: string,
-  options: ServiceOptions<Http>,
-): Service<Http> {
+  options: ServiceOptions<Http, Tcp>,
+): Service<Http, Tcp> {
   checkName('service', name)
   const owner = `service '${name}'`
-  checkOptions(owner, options, [...programOptions, 'http', 'ready', 'replicas', 'onSecretChange'])
-  const { http, replicas = 1, onSecretChange = 'restart' } = options
-  if (http !== undefined) {
-    const hint = 'The port the program listens on, as in http: 3000.'
-    checkNumber(owner, 'http', http, { min: 1, max: 65_535, whole: true, hint })
+  checkOptions(owner, options, [...programOptions, 'http', 'protocol', 'tcp', 'ready', 'replicas', 'onSecretChange'])
+  const { http, tcp, protocol, replicas = 1, onSecretChange = 'restart' } = options
+  const portHint = 'The port the program listens on, as in http: 3000.'
+  for (const [option, port] of Object.entries({ http, tcp })) {
+    if (port !== undefined) checkNumber(owner, option, port, { min: 1, max: 65_535, whole: true, hint: portHint })
+  }
+  if (http !== undefined && tcp !== undefined) {
+    const hint = 'A program that serves both on one port speaks HTTP; for two ports make two services.'
+    throw badOption(owner, 'tcp', 'absent where there is http', tcp, hint)
+  }
+  if (protocol !== undefined && (protocol !== 'h2c' || http === undefined)) {
+    throw badOption(owner, 'protocol', "'h2c' beside http, or absent", protocol, 'HTTP/1.1 needs no protocol.')
   }
   checkNumber(owner, 'replicas', replicas, { min: 1, max: 100, whole: true, hint: 'The number of instances.' })
   if (!secretChanges.includes(onSecretChange)) {
@@ -59,10 +76,14 @@ export function service<Http extends number | undefined = undefined>(
     throw badOption(owner, 'onSecretChange', `one of ${secretChanges.join(', ')}`, onSecretChange, hint)
   }
   const { program, use } = readProgram(owner, name, options)
-  const ready = readReady(owner, options.ready, http)
-  const part = { kind: 'service', ...program, http: http ?? null, ready, replicas, onSecretChange } as const
-  // `http` is absent exactly when its type is undefined, which the compiler cannot see for a type parameter.
-  const value: Service<Http> = { [brand]: 'service', name, http: http as Http, part: Object.freeze(part), use }
+  // Neither answers GET / in HTTP/1.1.
+  const accepts = http === undefined ? tcp : protocol === undefined ? undefined : http
+  const ready = readReady(owner, options.ready ?? (accepts === undefined ? undefined : { tcp: accepts }), http)
+  const later = { ...(protocol === undefined ? {} : { protocol }), ...(tcp === undefined ? {} : { tcp }) }
+  const part = { kind: 'service', ...program, http: http ?? null, ...later, ready, replicas, onSecretChange } as const
+  // A port is absent exactly when its type is undefined, which the compiler cannot see for a type parameter.
+  const ports = { http: http as Http, tcp: tcp as Tcp }
+  const value: Service<Http, Tcp> = { [brand]: 'service', name, ...ports, part: Object.freeze(part), use }
   return Object.freeze(value)
 }
 

@@ -5,17 +5,24 @@
  * walk. The brand is a registered symbol, not a class, so that values of two copies of this library fit together, and a
  * plain object never passes for one.
  */
-import type { Bytes } from './units.ts'
 import type { JobPart, ResourcePart, ServicePart } from './graph.ts'
+import type { Bytes, Duration } from './units.ts'
 
 /** The key that only builders set. */
 export const brand: unique symbol = Symbol.for('stead.value')
 
-/** A part that keeps running. `Http` is its port; `undefined` when it serves nothing, and then nothing can use it. */
-export interface Service<Http extends number | undefined = number | undefined> {
+/**
+ * A part that keeps running. `Http` is the port it serves HTTP on, `Tcp` that of a program that serves something else; both
+ * are `undefined` when it serves nothing, and then nothing can use it.
+ */
+export interface Service<
+  Http extends number | undefined = number | undefined,
+  Tcp extends number | undefined = number | undefined,
+> {
   readonly [brand]: 'service'
   readonly name: string
   readonly http: Http
+  readonly tcp: Tcp
   readonly part: ServicePart
   readonly use: Uses
 }
@@ -38,8 +45,11 @@ export interface Resource<Type extends string = string> {
   readonly hosted?: Resource<'secret'>
 }
 
-/** What a service or job can be given: any resource, or a service that serves HTTP. */
-export type Usable = Resource | Service<number>
+/** A service that serves something else than HTTP. */
+export type TcpService = Service<undefined, number>
+
+/** What a service or job can be given: any resource, or a service that serves something. */
+export type Usable = Resource | Service<number> | TcpService
 
 /** What a service or job is given, by its own names for it. */
 export type Uses = Readonly<Record<string, Usable>>
@@ -60,13 +70,40 @@ export interface AppContext {
 export interface Declaration {
   /** Services and jobs of the app. What they use comes with them. The keys are for reading; a part's name counts. */
   readonly parts: Readonly<Record<string, Service | Job | Resource>>
-  /** The ways in: `host` or `host/path`, and the service that answers there. `*.host` stands for any one label. */
-  readonly public?: Readonly<Record<string, Service<number>>>
+  /**
+   * The ways in. `host` or `host/path`, and the service that answers there; `*.host` stands for any one label. `tcp:PORT`, and
+   * the service with `tcp` or the resource that connections to this port are carried to. `tls:host`, and the service with
+   * `tcp` that TLS for this name is carried to as it is.
+   */
+  readonly public?: Readonly<Record<string, Way>>
   /**
    * What is set aside for all of the app's data, 256MiB to 16TB, where the machine can limit it. Default 4GiB. It can grow.
    */
   readonly data?: Bytes
 }
+
+/** Where a way in leads. */
+export type Way = HttpWay | TcpService | Resource
+
+/** A service with HTTP, or one with what holds for this way alone. */
+export type HttpWay = Service<number> | HttpWayOptions
+
+export interface HttpWayOptions {
+  readonly to: Service<number>
+  /** `serve`: answer plain HTTP even where there is https. Default: it is sent on to https, where there is. */
+  readonly plain?: 'serve'
+  /** How long browsers are to ask for this host by https only (HSTS), as in `180d`. 1s to 730d. Default: that is not said. */
+  readonly hsts?: Duration
+}
+
+/** What may stand at a key of `public` where `Value` stands: nothing is in it that has no meaning. */
+export type WayAt<Key, Value> = Key extends `tcp:${string}`
+  ? TcpService | Resource
+  : Key extends `tls:${string}`
+    ? TcpService
+    : Value extends { readonly to: unknown }
+      ? HttpWayOptions & Record<Exclude<keyof Value, keyof HttpWayOptions>, never>
+      : Service<number>
 
 /** An app, as its file exports it. */
 export interface App {
@@ -81,7 +118,7 @@ function brandOf(value: unknown): unknown {
 
 /** Whether a value was made by `service`, `job`, `resource` or what is made of it. */
 export function isPart(value: unknown): value is Service | Job | Resource {
-  return isService(value) || brandOf(value) === 'job' || brandOf(value) === 'resource'
+  return isService(value) || brandOf(value) === 'job' || isResource(value)
 }
 
 /** Whether a value was made by `service`. */
@@ -94,9 +131,19 @@ export function servesHttp(value: Service): value is Service<number> {
   return value.http !== undefined
 }
 
+/** Whether a service serves something else than HTTP. */
+export function servesTcp(value: Service): value is TcpService {
+  return value.tcp !== undefined
+}
+
+/** Whether a value was made by `resource` or what is made of it. */
+export function isResource(value: unknown): value is Resource {
+  return brandOf(value) === 'resource'
+}
+
 /** Whether a value can be used by another part. */
 export function isUsable(value: unknown): value is Usable {
-  return brandOf(value) === 'resource' || (isService(value) && servesHttp(value))
+  return isResource(value) || (isService(value) && (servesHttp(value) || servesTcp(value)))
 }
 
 /** Whether a value was made by `app`. */

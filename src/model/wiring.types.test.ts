@@ -13,6 +13,7 @@ const local = { name: 'local', production: false }
 const db = postgres('db')
 const api = service('api', { run, http: 3000 })
 const silent = service('silent', { run })
+const broker = service('broker', { run, tcp: 1883 })
 const nightly = job('nightly', { run })
 
 function refused(name: string, build: () => unknown, code: string, message: RegExp): void {
@@ -53,6 +54,119 @@ test('right wiring compiles and keeps its types', () => {
     ['api', 'db', 'mail', 'nightly', 'program', 'token', 'web'],
   )
 })
+
+test('ways in of every kind compile, and stand in the graph by what they are', () => {
+  const talk = service('talk', { run, http: 50_051, protocol: 'h2c' })
+  const port: 1883 = broker.tcp
+  const user = service('user', { run, use: { broker, talk } })
+  const { routes, streams, parts } = toGraph(
+    app('shop', () => ({
+      parts: { user },
+      public: {
+        'talk.localhost': talk,
+        'shop.localhost': { to: api, hsts: '180d' },
+        'old.localhost': { to: api, plain: 'serve' },
+        'tls:mqtt.localhost': broker,
+        'tcp:15432': db,
+        'tcp:1883': broker,
+      },
+    })),
+    local,
+  )
+  assert.equal(port, 1883)
+  assert.deepEqual(routes, [
+    { host: 'old.localhost', path: '/', part: 'api', plain: 'serve' },
+    { host: 'shop.localhost', path: '/', part: 'api', hstsS: 15_552_000 },
+    { host: 'talk.localhost', path: '/', part: 'talk' },
+  ])
+  assert.deepEqual(streams, [
+    { way: { kind: 'tcp', port: 1883 }, part: 'broker' },
+    { way: { kind: 'tcp', port: 15_432 }, part: 'db' },
+    { way: { kind: 'tls', host: 'mqtt.localhost' }, part: 'broker' },
+  ])
+  const ports = parts.flatMap((part) =>
+    part.kind === 'service' ? [[part.name, part.http, part.tcp, part.ready.kind]] : [],
+  )
+  assert.deepEqual(ports, [
+    ['api', 3000, undefined, 'http'],
+    ['broker', null, 1883, 'tcp'],
+    ['talk', 50_051, undefined, 'tcp'],
+    ['user', null, undefined, 'started'],
+  ])
+})
+
+refused(
+  'TCP to a service of HTTP',
+  // @ts-expect-error it would be carried without a look at hosts and limits
+  declared(app('shop', () => ({ parts: {}, public: { 'tcp:3000': api } }))),
+  'model.bad-public',
+  /public\['tcp:3000'\] must be a service with `tcp`, or a resource, not service 'api'/,
+)
+refused(
+  'TLS that ends at a database',
+  // @ts-expect-error it has no key
+  declared(app('shop', () => ({ parts: {}, public: { 'tls:db.localhost': db } }))),
+  'model.bad-public',
+  /public\['tls:db.localhost'\] must be a service with `tcp`, which ends the TLS, not postgres 'db'/,
+)
+refused(
+  'a host that leads to a service of TCP',
+  // @ts-expect-error it does not speak HTTP
+  declared(app('shop', () => ({ parts: {}, public: { 'mqtt.localhost': broker } }))),
+  'model.bad-public',
+  /must be a service with `http`, not service 'broker'/,
+)
+refused(
+  'a misspelt option of a way in',
+  // @ts-expect-error misspelt
+  declared(app('shop', () => ({ parts: {}, public: { 'shop.localhost': { to: api, htst: '1d' } } }))),
+  'model.unknown-option',
+  /app 'shop': public\['shop.localhost'\] has no option 'htst'/,
+)
+refused(
+  'HSTS without a unit',
+  // @ts-expect-error durations have units
+  declared(app('shop', () => ({ parts: {}, public: { 'shop.localhost': { to: api, hsts: '180' } } }))),
+  'model.bad-option',
+  /public\['shop.localhost'\].hsts must be a duration from 1s to 730d, not '180'/,
+)
+refused(
+  'a port that is none',
+  declared(app('shop', () => ({ parts: {}, public: { 'tcp:70000': broker } }))),
+  'model.bad-route',
+  /'tcp:70000' in public is no port after 'tcp:'/,
+)
+refused(
+  'a server name with a path',
+  declared(app('shop', () => ({ parts: {}, public: { 'tls:a.localhost/x': broker } }))),
+  'model.bad-route',
+  /'tls:a.localhost\/x' in public is no host after 'tls:'/,
+)
+refused(
+  'one port written in two ways',
+  declared(app('shop', () => ({ parts: {}, public: { 'tcp:0443': broker, 'tcp:443': db } }))),
+  'model.route-conflict',
+  /The way in tcp:443 leads to 'broker' and to 'db'/,
+)
+refused(
+  'HTTP and TCP at once',
+  () => service('both', { run, http: 80, tcp: 81 }),
+  'model.bad-option',
+  /service 'both': tcp must be absent where there is http, not 81/,
+)
+refused(
+  'a protocol without HTTP',
+  () => service('talk', { run, tcp: 81, protocol: 'h2c' }),
+  'model.bad-option',
+  /service 'talk': protocol must be 'h2c' beside http, or absent/,
+)
+refused(
+  'a protocol that is none',
+  // @ts-expect-error no such protocol
+  () => service('talk', { run, http: 81, protocol: 'grpc' }),
+  'model.bad-option',
+  /protocol must be 'h2c' beside http, or absent, not 'grpc'/,
+)
 
 refused(
   'a text instead of a value',

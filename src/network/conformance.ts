@@ -87,6 +87,27 @@ export function networkConformance(name: string, skip: string | false, make: () 
       }
     })
 
+    test('a place has an outside exactly where the driver declares egress', async (t) => {
+      await using network = make()
+      using place = await network.place('caller')
+      assert.equal(place.outside !== null, network.capabilities.egress === 'native')
+      if (place.outside === null) {
+        t.diagnostic(`no egress: ${network.capabilities.weaker.join('; ')}`)
+        assert.match(network.capabilities.weaker.join('; '), /egress/)
+        return
+      }
+      place.outside.attempts()
+      const server = createServer((socket) => socket.end(`you dialled ${socket.localAddress}`))
+      await place.outside.listen('203.0.113.7', 443, server)
+      assert.match(await dial(place, '203.0.113.7', 443), /you dialled 203\.0\.113\.7/)
+      assert.match(await dial(place, '203.0.113.8', 443), /ECONNREFUSED/)
+      assert.deepEqual(
+        place.outside.attempts().map(({ protocol, address, port }) => `${protocol} ${address}:${port}`),
+        ['tcp 203.0.113.7:443', 'tcp 203.0.113.8:443'],
+      )
+      server.close()
+    })
+
     test('isolation is what the driver declares', async (t) => {
       await using network = make()
       if (network.capabilities.isolation !== 'native') {
@@ -109,8 +130,9 @@ export function networkConformance(name: string, skip: string | false, make: () 
         assert.match(await dial(place, address, port), /ECONNREFUSED/, `${address}:${port}`)
       }
       for (const address of ['169.254.169.254', '192.0.2.1', '10.65.0.1']) {
-        assert.match(await dial(place, address, 80), /ENETUNREACH/, address)
+        assert.match(await dial(place, address, 80), /ECONNREFUSED|ENETUNREACH/, address)
       }
+      assert.match(await dial(place, '2001:db8::1', 80), /ENETUNREACH|EADDRNOTAVAIL/)
       inNeighbour.close()
     })
   })

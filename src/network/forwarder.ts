@@ -6,6 +6,7 @@
 import { createServer, type Server, type Socket } from 'node:net'
 import { type Clock, sleep } from '../base/index.ts'
 import type { Endpoint, NetworkDriver, Place } from './network.ts'
+import { carry } from './streams.ts'
 
 /** One thing that an edge may lead to. `id` is the instance or resource, for counting. */
 export interface Target {
@@ -82,24 +83,14 @@ export async function openForwarder({ network, place, address, port, targets }: 
       caller.resetAndDestroy()
       return
     }
-    callee.allowHalfOpen = true
-    callee.setNoDelay(true)
     open.set(caller, target.id)
     counts.opened += 1
-    caller.pipe(callee)
-    callee.pipe(caller)
-    callee.on('error', () => {
-      if (callee.bytesRead === 0) counts.failed += 1
-      caller.resetAndDestroy()
-    })
-    caller.on('error', () => callee.destroy())
-    caller.on('close', () => {
+    carry(caller, callee, (failedBeforeFirstByte) => {
+      if (failedBeforeFirstByte) counts.failed += 1
       counts.bytesIn += caller.bytesRead
       counts.bytesOut += caller.bytesWritten
       open.delete(caller)
-      callee.destroy()
     })
-    callee.on('close', () => caller.destroy())
   })
 
   const bound = await place.listen(address, port, server)

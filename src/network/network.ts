@@ -5,6 +5,7 @@
  * one for each edge the instance was given: what was not given is refused at once, because there is no route to it.
  * The agent carries the bytes from the listener to the target, so that draining, counting and encryption have a seat.
  */
+import type { Socket as DatagramSocket } from 'node:dgram'
 import type { Server, Socket } from 'node:net'
 
 /** Where a stream can be opened to. Plain data: it travels in messages. */
@@ -17,12 +18,36 @@ export type Endpoint =
 export interface NetworkCapabilities {
   /** native: own namespace per instance; refused: instances share the host's network. */
   readonly isolation: 'native' | 'refused'
+  /** native: what leaves an instance is told apart by name, and the rest is refused and seen; refused: it is not. */
+  readonly egress: 'native' | 'refused'
   readonly weaker: readonly string[]
+}
+
+/** What was tried at an address outside: the first packet of a stream, or a datagram. */
+export interface Attempt {
+  readonly protocol: 'tcp' | 'udp'
+  readonly address: string
+  readonly port: number
+}
+
+/**
+ * Every address that is not the instance's own, and nothing behind them: there this process answers for what the instance
+ * was given outside. What nobody listens for is refused by the kernel at once.
+ */
+export interface Outside {
+  /** Opens a listener at an address of the outside; `0.0.0.0` answers at all of them. A stream's local address is what the instance dialled. */
+  listen(address: string, port: number, server: Server): Promise<void>
+  /** Opens a datagram socket at an address of the outside. */
+  datagrams(address: string, port: number): Promise<DatagramSocket>
+  /** What was tried since the last call, also where somebody listens; of a flood only a part. */
+  attempts(): readonly Attempt[]
 }
 
 /** The place of one instance. */
 export interface Place extends Disposable {
   readonly name: string
+  /** Null where the driver cannot tell what leaves. */
+  readonly outside: Outside | null
   /** Runs a synchronous function with this place as the network of whatever it starts or opens. */
   enter<T>(run: () => T): T
   /** Opens a listener inside. `address` and `port` are what the instance dials; answers what it really is (drivers without isolation choose a free loopback port). */
@@ -45,9 +70,9 @@ export interface NetworkDriver extends AsyncDisposable {
 }
 
 /** The addresses of edges inside every place: a prefix that belongs to the loopback of each namespace and to nobody outside. */
-export const edgeNetwork: { readonly address: string; readonly mask: string } = {
+export const edgeNetwork: { readonly address: string; readonly prefixBits: number } = {
   address: '10.64.0.1',
-  mask: '255.255.0.0',
+  prefixBits: 16,
 }
 
 /** Address of the edge with the given number, from 1 to 65,000. Stable for a part of an app as long as the app lives. */

@@ -65,6 +65,8 @@ function fakeOperations(done: string[]): Operations {
     run: () => Promise.reject(unknownApp('any', [])),
     open: (app) => echo(known(app)),
     bind: () => Promise.resolve(null),
+    incidents: () => Promise.resolve([]),
+    settle: () => Promise.reject(new Error('nothing is frozen')),
     intake: null,
     secrets: noSecrets,
     deploy: () => Promise.resolve(1),
@@ -305,6 +307,15 @@ suite('people', () => {
     assert.ok(end)
   })
 
+  test('a stream that nobody wants any more ends before it began', { timeout: 20_000 }, async () => {
+    await using bench = await Bench.open()
+    const abort = new AbortController()
+    const lines = bench.owner.logs('shop', null, { tail: null, follow: true, signal: abort.signal })
+    const first = lines[Symbol.asyncIterator]().next()
+    abort.abort()
+    assert.equal((await first).done, true)
+  })
+
   test("nothing secret is kept, and the file is its owner's", async () => {
     await using bench = await Bench.open()
     await bench.person('ann', 'viewer')
@@ -351,6 +362,27 @@ suite('people', () => {
     await bench.owner.removePerson('ann')
     assert.equal(readFileSync(bench.keysPath, 'utf8'), 'ssh-rsa mine\nssh-rsa other\n')
   })
+})
+
+test('a platform that is asked to end answers that before it does', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'op-'))
+  const path = join(dir, 'own.sock')
+  const done: string[] = []
+  const operations = fakeOperations(done)
+  const closing: Promise<void>[] = []
+  const serving = await serveOperator(path, {
+    ...operations,
+    down() {
+      closing.push(Promise.resolve(serving[Symbol.asyncDispose]()))
+      return Promise.resolve()
+    },
+  })
+  const client = await operatorClient(path)
+  await client?.down('shop')
+  assert.equal(closing.length, 1)
+  await Promise.all(closing)
+  assert.equal(await operatorClient(path), null)
+  rmSync(dir, { recursive: true, force: true })
 })
 
 /** Asks as the entrance of SSH does: a connection that becomes a person's. */
@@ -464,6 +496,24 @@ suite('what is recorded', () => {
       (await Array.fromAsync(client.audit({ app: null, who: null, sinceMs: null }))).map(({ app }) => app)
     assert.deepEqual([...new Set(await read(boss))], ['blog'])
     assert.deepEqual(await read(await bench.person('vic', 'viewer')), [])
+  })
+
+  test('who comes and looks over and over is counted, and changes stay one by one', async () => {
+    await using bench = await Bench.open()
+    for (let count = 0; count < 30; count += 1) {
+      const { socket } = await become(bench.ownSocket, 'owner')
+      socket.destroy()
+      await bench.owner.people()
+    }
+    await bench.owner.down('shop')
+    bench.clock.advance(600_000)
+    await bench.owner.people()
+    const lines = await bench.record()
+    const of = (operation: string): AuditLine[] => lines.filter((line) => line.operation === operation)
+    assert.equal(of('login').length, 1)
+    assert.equal(of('GET /v1/people').length, 11)
+    assert.equal(of('GET /v1/people').at(-1)?.omitted, 20)
+    assert.equal(of('POST /v1/apps/:app/down').length, 2)
   })
 
   test('a storm of refusals is counted, not written', async () => {

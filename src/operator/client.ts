@@ -5,7 +5,7 @@ import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
-import type { LogLine, RemoteStream } from '../protocol/index.ts'
+import type { Incident, LogLine, RemoteStream } from '../protocol/index.ts'
 import type { PersonSummary } from './access-routes.ts'
 import type { LineFilter } from './audit-file.ts'
 import type { Line, Verdict } from './audit.ts'
@@ -42,6 +42,8 @@ export interface OperatorClient {
   /** Throws once the stream is read, when it is refused then. */
   open(app: string, part: string, order: StreamOrder): Promise<RemoteStream>
   bind(app: string, part: string, host: string, port: number): Promise<OperatorBinding | null>
+  incidents(app: string): Promise<readonly Incident[]>
+  settle(app: string, incident: string, how: 'release' | 'end'): Promise<Incident>
   deploy(deployment: Deployment): Promise<{ release: number }>
   down(app: string): Promise<void>
   remove(app: string): Promise<void>
@@ -119,6 +121,9 @@ export async function operatorClient(socketPath: string, token: string | null = 
       const path = app(name, `/parts/${encodeURIComponent(part)}/bind`)
       return (await value<{ binding: OperatorBinding | null }>(at, 'POST', path, { host, port })).binding
     },
+    incidents: (name) => value<readonly Incident[]>(at, 'GET', app(name, '/incidents')),
+    settle: (name, incident, how) =>
+      value<Incident>(at, 'POST', app(name, `/incidents/${encodeURIComponent(incident)}/${how}`)),
     deploy: (deployment) => value<{ release: number }>(at, 'PUT', app(deployment.graph.app), deployment),
     async down(name) {
       await value(at, 'POST', app(name, '/down'))
@@ -198,6 +203,8 @@ async function value<T>(at: Address, method: string, path: string, body?: unknow
 /** Asks for JSON values, one a line. */
 async function* lines<T>(at: Address, path: string, signal: AbortSignal, method = 'GET'): AsyncIterable<T> {
   const answer = await ask(at, method, path)
+  // A reader that was closed before it is read from never ends.
+  if (signal.aborted) return void answer.destroy()
   const reader = createInterface({ input: answer })
   // The reader does not end by itself with a stream that is cut off.
   const abort = (): void => {
@@ -205,7 +212,6 @@ async function* lines<T>(at: Address, path: string, signal: AbortSignal, method 
     reader.close()
   }
   answer.once('close', () => reader.close())
-  if (signal.aborted) abort()
   signal.addEventListener('abort', abort, { once: true })
   try {
     for await (const line of reader) yield JSON.parse(line) as T

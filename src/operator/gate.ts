@@ -8,6 +8,7 @@ import { type Clock, isSteadError, messageOf, type Random, sleep, SteadError } f
 import type { Event, Line, Verdict } from './audit.ts'
 import { type AuditLimits, type AuditRecord, type LineFilter, openAudit } from './audit-file.ts'
 import { type Caller, owner, type Right } from './caller.ts'
+import { Counts } from './counts.ts'
 import { allows, grant, type Grant, issueToken, type People, prove, remove, revokeTokens } from './people.ts'
 import { readPeople, writeKeys, writePeople } from './people-file.ts'
 
@@ -29,10 +30,12 @@ const wrongMax = 10
 const wrongWindowMs = 60_000
 /** A wrong token waits so long for its refusal. */
 const wrongPauseMs = 300
-/** Refusals of one caller in a minute that are recorded one by one; of the rest the number. */
-const refusalsMax = 60
-/** Callers that are counted at one time. */
-const countedMax = 10_000
+/** Of what comes over and over so many are recorded one by one in a time, and of the rest the number: who asks often must not push out what was changed. */
+const recorded = {
+  refusals: { max: 60, windowMs: 60_000 },
+  logins: { max: 1, windowMs: 600_000 },
+  looks: { max: 10, windowMs: 600_000 },
+} as const
 
 /** What is about to happen, for the record. */
 export interface Deed {
@@ -59,8 +62,8 @@ export async function openGate(options: GateOptions): Promise<Gate> {
 export class Gate implements AsyncDisposable {
   readonly #options: GateOptions
   readonly #audit: AuditRecord
-  readonly #wrong = new Map<string, { count: number; sinceMs: number }>()
-  readonly #refusals = new Map<string, { count: number; sinceMs: number }>()
+  readonly #wrong = new Counts()
+  readonly #often = new Counts()
   readonly #listeners = new Set<() => void>()
   #people: People
   #turn: Promise<unknown> = Promise.resolve()
@@ -87,11 +90,10 @@ export class Gate implements AsyncDisposable {
     const text = /^bearer (\S+)$/i.exec(authorization ?? '')?.[1] ?? ''
     const id = text.split('_')[1] ?? ''
     const known = this.#people.some(({ tokens }) => tokens.some((token) => token.id === id))
-    const wrong = this.#wrong.get(id)
-    const locked = known && wrong !== undefined && wrong.count >= wrongMax && nowMs - wrong.sinceMs < wrongWindowMs
+    const locked = known && this.#wrong.of(id, nowMs, wrongWindowMs) >= wrongMax
     const proof = locked ? ({ kind: 'locked' } as const) : prove(this.#people, text, nowMs)
     if (proof.kind === 'person') return this.#person(proof.name, `token ${proof.token}`, proof.token)
-    if (proof.kind === 'stranger' && known) count(this.#wrong, id, nowMs, wrongWindowMs)
+    if (proof.kind === 'stranger' && known) this.#wrong.add(id, nowMs, wrongWindowMs, wrongMax)
     const refusal = refusalOf(proof, authorization === undefined)
     const name = proof.kind === 'expired' ? proof.name : 'unknown'
     const from = known ? `token ${id}` : 'socket'
@@ -108,7 +110,7 @@ export class Gate implements AsyncDisposable {
     const ended =
       person !== undefined && person.expiresAtMs !== null && person.expiresAtMs <= this.#options.clock.nowMs()
     if (name === 'owner' || (person !== undefined && !ended)) {
-      await this.#audit.append({ ...named(deed), outcome: 'done', code: null, of: null, omitted: 0 }, false)
+      await this.#sparingly('logins', deed, null)
       return caller
     }
     const refusal = new SteadError({
@@ -122,20 +124,14 @@ export class Gate implements AsyncDisposable {
     throw refusal
   }
 
-  /** Records that something was refused; beyond `refusalsMax` a minute only their number. */
+  /** Records that something was refused. */
   async refused(deed: Deed, refusal: SteadError): Promise<void> {
-    const key = `${deed.caller.name} ${deed.caller.from}`
-    const before = this.#refusals.get(key)
-    const nowMs = this.#options.clock.nowMs()
-    const { count: counted } = count(this.#refusals, key, nowMs, 60_000)
-    if (counted > refusalsMax) return
-    const omitted = counted === 1 && before !== undefined ? Math.max(before.count - refusalsMax, 0) : 0
-    await this.#audit.append({ ...named(deed), outcome: 'refused', code: refusal.code, of: null, omitted }, false)
+    await this.#sparingly('refusals', deed, refusal.code)
   }
 
   /** Records a look at something, before it is shown. Throws `operator.not-recorded`. */
   async looked(deed: Deed): Promise<void> {
-    await this.#audit.append({ ...named(deed), outcome: 'done', code: null, of: null, omitted: 0 }, false)
+    await this.#sparingly('looks', deed, null)
   }
 
   /** Records that a change begins; answers what records its end. Throws `operator.not-recorded`, and then nothing may be done. */
@@ -182,6 +178,16 @@ export class Gate implements AsyncDisposable {
     await this.#audit[Symbol.asyncDispose]()
   }
 
+  async #sparingly(kind: keyof typeof recorded, deed: Deed, code: string | null): Promise<void> {
+    const { max, windowMs } = recorded[kind]
+    const event = named(deed)
+    const which = kind === 'refusals' ? [] : [event.operation, event.app, event.part]
+    const key = JSON.stringify([kind, event.who, event.from, ...which])
+    const { write, omitted } = this.#often.add(key, this.#options.clock.nowMs(), windowMs, max)
+    if (!write) return
+    await this.#audit.append({ ...event, outcome: code === null ? 'done' : 'refused', code, of: null, omitted }, false)
+  }
+
   /** One change at a time: on disk first, then in force. */
   #change<T>(make: (people: People) => readonly [People, T]): Promise<T> {
     const work = this.#turn.then(async () => {
@@ -224,23 +230,6 @@ export class Gate implements AsyncDisposable {
 
 function named({ caller, operation, app, part }: Deed): Pick<Event, 'who' | 'from' | 'operation' | 'app' | 'part'> {
   return { who: caller.name, from: caller.from, operation, app, part }
-}
-
-/** Counts one more; a window that is over begins anew. */
-function count(
-  counts: Map<string, { count: number; sinceMs: number }>,
-  key: string,
-  nowMs: number,
-  windowMs: number,
-): { count: number; sinceMs: number } {
-  const before = counts.get(key)
-  const next =
-    before === undefined || nowMs - before.sinceMs >= windowMs
-      ? { count: 1, sinceMs: nowMs }
-      : { ...before, count: before.count + 1 }
-  if (counts.size >= countedMax && before === undefined) counts.clear()
-  counts.set(key, next)
-  return next
 }
 
 function refusalOf(

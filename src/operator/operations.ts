@@ -1,7 +1,7 @@
 /** What can be asked of a running platform, whoever asks and however it is carried. Data and one interface, no I/O. */
 import { SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
-import type { LogLine, Phase, RemoteStream, TerminalSize } from '../protocol/index.ts'
+import type { AssignmentStatus, Incident, LogLine, Phase, RemoteStream, TerminalSize } from '../protocol/index.ts'
 import type { SecretOperations } from './secrets.ts'
 
 /** The disk of a node. low: make room soon. critical: nothing new is deployed. */
@@ -68,6 +68,8 @@ export interface PartStatus {
   readonly pid: number | null
   readonly sinceMs: number | null
   readonly memoryBytes: number | null
+  /** What it was refused outside, the newest first. */
+  readonly refused: NonNullable<AssignmentStatus['refused']>
 }
 
 /** A job and the runs that are remembered of it. Times are milliseconds since 1970. */
@@ -201,6 +203,10 @@ export interface Operations {
   bind(app: string, part: string, host: string, port: number): Promise<OperatorBinding | null>
   /** Yields whenever something may have changed, at most every `intervalMs`; ends with the signal. */
   changes(intervalMs: number, signal: AbortSignal): AsyncIterable<void>
+  /** What tripped the wires of an app's parts, the newest first. */
+  incidents(app: string): Promise<readonly Incident[]>
+  /** Lets the frozen instance of an incident go on, or ends it for good; answers the incident. Throws `control.unknown-incident`. */
+  settle(app: string, incident: string, how: 'release' | 'end'): Promise<Incident>
   /** Null: bundles are made by whoever runs it, and not brought. */
   readonly intake: Intake | null
   /** Takes on a deployment; answers the number of the release. */

@@ -68,6 +68,19 @@ const platformRoutes: readonly Route[] = [
     },
   },
   {
+    method: 'GET',
+    path: '/v1/apps/:app/incidents',
+    right: 'logs',
+    answer: async (operations, { path }) => value(await operations.incidents(path['app'] ?? '')),
+  },
+  ...(['release', 'end'] as const).map((how): Route => ({
+    method: 'POST',
+    path: `/v1/apps/:app/incidents/:incident/${how}`,
+    right: 'operate',
+    answer: async (operations, { path }) =>
+      value(await operations.settle(path['app'] ?? '', path['incident'] ?? '', how)),
+  })),
+  {
     method: 'PUT',
     path: '/v1/apps/:app',
     right: 'deploy',

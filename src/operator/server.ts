@@ -6,6 +6,7 @@
 import { chmodSync, rmSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { setTimeout as pause } from 'node:timers/promises'
 import { isSteadError, messageOf, SteadError } from '../base/index.ts'
 import { listenAsOwnerOnly } from '../transport/index.ts'
 import { badRequest } from './bad-request.ts'
@@ -21,6 +22,8 @@ const bodyBytesMax = 16 * 1024 * 1024
 const connectionsMax = 256
 /** Whoever connects must have asked by then. How long an answer or a body takes is not limited: streams are long. */
 const headersTimeoutMs = 20_000
+/** How long the end waits for answers that are on their way. */
+const lastAnswersMs = 1000
 /** How long a right that has ended may still be used by what is under way. */
 const recheckMs = 2000
 
@@ -36,6 +39,8 @@ interface Serving {
   readonly gate: Gate | null
   /** Of connections that say who they are once. */
   readonly callers: WeakMap<Duplex, Caller>
+  /** What is being answered with one value: a stream has no end of its own. */
+  readonly answering: Set<ServerResponse>
 }
 
 /** Serves the operations until disposed. What stood at the paths is replaced. */
@@ -44,7 +49,7 @@ export async function serveOperator(
   operations: Operations,
   entrance: Entrance | null = null,
 ): Promise<AsyncDisposable> {
-  const serving: Serving = { operations, gate: entrance?.gate ?? null, callers: new WeakMap() }
+  const serving: Serving = { operations, gate: entrance?.gate ?? null, callers: new WeakMap(), answering: new Set() }
   await using stack = new AsyncDisposableStack()
   const own = serverFor(serving, (question) => Promise.resolve(serving.callers.get(question.socket) ?? owner()))
   onUpgrade(own, (question, socket, head) => {
@@ -52,7 +57,7 @@ export async function serveOperator(
     return carry(serving, serving.callers.get(socket) ?? owner(), question, socket, head)
   })
   await listen(own, socketPath)
-  stack.defer(() => close(own))
+  stack.defer(() => close(serving, own))
   if (entrance !== null) {
     const { gate } = entrance
     const open = serverFor(serving, (question) => gate.callerOf(question.headers.authorization))
@@ -62,7 +67,7 @@ export async function serveOperator(
     )
     await listen(open, entrance.socketPath)
     chmodSync(entrance.socketPath, 0o666)
-    stack.defer(() => close(open))
+    stack.defer(() => close(serving, open))
   }
   const running = stack.move()
   return { [Symbol.asyncDispose]: () => running.disposeAsync() }
@@ -70,6 +75,8 @@ export async function serveOperator(
 
 function serverFor(serving: Serving, identify: (question: IncomingMessage) => Promise<Caller>): Server {
   return createServer({ headersTimeout: headersTimeoutMs, requestTimeout: 0 }, (question, answer) => {
+    serving.answering.add(answer)
+    answer.once('close', () => serving.answering.delete(answer))
     const work = async (): Promise<void> => handle(serving, await identify(question), question, answer)
     work().catch((error: unknown) => refuse(answer, error))
   })
@@ -95,9 +102,16 @@ async function listen(server: Server, socketPath: string): Promise<void> {
   })
 }
 
-async function close(server: Server): Promise<void> {
+/** What is asked of a platform that ends is still answered: above all that it shall end. */
+async function close({ answering }: Serving, server: Server): Promise<void> {
+  const closed = new Promise((resolve) => server.close(resolve))
+  const answered = [...answering].map((answer) => new Promise((resolve) => answer.once('close', resolve)))
+  const enough = new AbortController()
+  const late = pause(lastAnswersMs, undefined, { signal: enough.signal }).catch(() => {})
+  await Promise.race([Promise.all(answered), late])
+  enough.abort()
   server.closeAllConnections()
-  await new Promise((resolve) => server.close(resolve))
+  await closed
 }
 
 /**
@@ -176,11 +190,12 @@ async function carry(
 
 /** Answers one request of a caller. */
 async function handle(
-  { operations, gate }: Serving,
+  serving: Serving,
   caller: Caller,
   question: IncomingMessage,
   answer: ServerResponse,
 ): Promise<void> {
+  const { operations, gate } = serving
   const { route, path, url, app, deed } = await admitted(gate, caller, question)
   const abort = new AbortController()
   answer.on('close', () => abort.abort())
@@ -197,6 +212,7 @@ async function handle(
       gate,
     })
     await ended(null)
+    if (result.kind === 'lines') serving.answering.delete(answer)
     await send(answer, result)
   } catch (error) {
     if (!answer.headersSent) await ended(error)

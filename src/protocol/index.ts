@@ -1,8 +1,8 @@
 /** The face of `protocol`: what control, agents and gateways say to each other. Data and validators, no I/O. */
 export { assignmentSchema, endpointSchema, planSchema } from './plan.ts'
 export type { Assignment, Edge, InstanceAssignment, Plan, ResourceAssignment, VersionedGrant } from './plan.ts'
-export { phases, statusSchema } from './status.ts'
-export type { AssignmentStatus, DiskState, Phase } from './status.ts'
+export { incidentSchema, phases, statusRefusalsMax, statusSchema } from './status.ts'
+export type { AssignmentStatus, DiskState, Incident, IncidentSummary, Phase, Wire } from './status.ts'
 export { hopsMax, routeTableSchema } from './routes.ts'
 export type {
   HopState,
@@ -14,6 +14,8 @@ export type {
   RouteSticky,
   RouteTable,
   RouteTarget,
+  StreamRoute,
+  StreamWay,
 } from './routes.ts'
 export type { InstanceTraffic, RouteTraffic, Traffic, TrafficReport } from './traffic.ts'
 export { askSince, downwardSchema, protocolVersion, protocolVersionMin, upwardSchema } from './messages.ts'

@@ -22,7 +22,7 @@ import { type TrafficReport, trafficReportSchema } from './traffic.ts'
  * version ahead for a while. A peer outside these is refused by name. What is new in a version is a message or a field
  * that an older peer can do without, and control sends a new message only to a peer that knows it.
  */
-export const protocolVersion = 2
+export const protocolVersion = 3
 export const protocolVersionMin = 1
 
 /** Most pieces of a bundle that are asked for at once. */
@@ -33,7 +33,17 @@ export type Ask =
   | { readonly kind: 'logs'; readonly assignment: string; readonly tail: number | null; readonly follow: boolean }
   /** Delete what an app has stored here, once nothing of it runs. Since protocol 2. */
   | { readonly kind: 'delete-data'; readonly app: string }
-  /** A stream of bytes both ways. It goes on until `ended`, or a cancel. Since protocol 2, with what belongs to it. */
+  /**
+   * The incidents of an app on this node, each as a line with the whole of it as JSON; `release` lets the frozen instance of
+   * one go on first, `end` ends it for good. Since protocol 3.
+   */
+  | {
+      readonly kind: 'incidents'
+      readonly app: string
+      readonly act: 'list' | 'release' | 'end'
+      readonly incident: string | null
+    }
+  /** A stream of bytes both ways. It goes on until `ended`, or a cancel. Since protocol 3, with what belongs to it. */
   | StreamTarget
   /** More input for a stream, in base 64; `end`: there will be no more. */
   | { readonly kind: 'input'; readonly ask: string; readonly data: string; readonly end: boolean }
@@ -47,11 +57,12 @@ export const askSince: Readonly<Record<Ask['kind'], number>> = {
   logs: 1,
   cancel: 1,
   'delete-data': 2,
-  exec: 2,
-  connect: 2,
-  input: 2,
-  resize: 2,
-  taken: 2,
+  incidents: 3,
+  exec: 3,
+  connect: 3,
+  input: 3,
+  resize: 3,
+  taken: 3,
 }
 
 /** A line of an instance's output. */
@@ -59,6 +70,8 @@ export interface LogLine {
   readonly assignment: string
   readonly timeMs: number
   readonly text: string
+  /** The platform's own words about it, not what it printed: nothing that a program prints can have this. */
+  readonly by?: 'platform'
 }
 
 /** From an agent or gateway to control. */
@@ -82,7 +95,7 @@ export type Upward =
   /** From a gateway, once a second while there is something to tell. Since protocol 2. */
   | { readonly type: 'traffic'; readonly report: TrafficReport }
 
-  /** How full the node's disk is; told at first, and when that has changed. Control of protocol 2 listens to it. */
+  /** How full the node's disk is; told at first, and when that has changed. Since protocol 3, with the two below. */
   | { readonly type: 'disk'; readonly disk: DiskState }
   /** What a stream gives, in base 64. */
   | { readonly type: 'output'; readonly ask: string; readonly to: 'out' | 'err'; readonly data: string }
@@ -117,7 +130,12 @@ export type Downward =
 
 const bytes = z.int().min(0).max(streamWindowBytes)
 
-const logLine = z.object({ assignment: z.string(), timeMs: z.number(), text: z.string() })
+const logLine = z.object({
+  assignment: z.string(),
+  timeMs: z.number(),
+  text: z.string(),
+  by: z.literal('platform').exactOptional(),
+})
 
 /** Validates what control receives. */
 export const upwardSchema: z.ZodType<Upward> = z.discriminatedUnion('type', [
@@ -159,6 +177,12 @@ const ask: z.ZodType<Ask> = z.union([
   z.discriminatedUnion('kind', [
     z.object({ kind: z.literal('logs'), assignment: z.string(), tail: z.int().nullable(), follow: z.boolean() }),
     z.object({ kind: z.literal('delete-data'), app: z.string() }),
+    z.object({
+      kind: z.literal('incidents'),
+      app: z.string(),
+      act: z.enum(['list', 'release', 'end']),
+      incident: z.string().nullable(),
+    }),
     z.object({ kind: z.literal('input'), ask: z.string(), data: z.string(), end: z.boolean() }),
     z.object({ kind: z.literal('resize'), ask: z.string(), size: terminalSizeSchema }),
     z.object({ kind: z.literal('taken'), ask: z.string(), bytes }),

@@ -6,7 +6,14 @@
  */
 import { z } from 'zod'
 import type { Json } from '../base/index.ts'
-import { type Limits, type Ready, type RetryPolicy, type SecretChange, secretChanges } from '../model/index.ts'
+import {
+  type Limits,
+  type Ready,
+  type RetryPolicy,
+  type SecretChange,
+  secretChanges,
+  type Tripwire,
+} from '../model/index.ts'
 import type { Endpoint } from '../network/index.ts'
 import type { Grant } from '../provider/index.ts'
 
@@ -32,6 +39,10 @@ export interface InstanceAssignment {
   /** Host user id of the part. */
   readonly hostUid: number
   readonly edges: readonly Edge[]
+  /** What it may dial outside, as the graph says it. Absent from an older control: nothing. */
+  readonly egress?: readonly string[]
+  /** Absent from an older control: off. */
+  readonly tripwire?: Tripwire
   /** False: it is to stop, and to stay stopped. */
   readonly wanted: boolean
   /** Jobs: longest run; null for services. */
@@ -138,6 +149,8 @@ const instance = z.object({
   ready,
   hostUid: z.int(),
   edges: z.array(edge),
+  egress: z.array(z.string().max(259)).max(1000).exactOptional(),
+  tripwire: z.enum(['off', 'record', 'freeze']).exactOptional(),
   wanted: z.boolean(),
   timeoutMs: timeoutMs.nullable(),
   retry: z.object({ attempts: z.int().positive(), pauseMs: z.int().positive() }).exactOptional(),

@@ -9,6 +9,8 @@ import type { Endpoint } from '../network/index.ts'
 export interface RouteTarget {
   readonly instance: string
   readonly endpoint: Endpoint
+  /** HTTP/2 without TLS; without it HTTP/1.1. */
+  readonly protocol?: 'h2c'
   /** Name of its group, where the route has groups. */
   readonly group?: string
 }
@@ -79,15 +81,37 @@ export interface Route {
   readonly compress?: boolean
   /** The part itself, then what it uses: for the page that says what has failed. */
   readonly hops?: readonly RouteHop[]
+  /** Requests in plain HTTP where the gateway has TLS too: sent on to https, or served all the same. Without it: sent on. */
+  readonly plain?: 'redirect' | 'serve'
+  /** How long browsers are to ask for the host by https only, seconds. Said over https only. */
+  readonly hstsS?: number
   /** While there is no target: whether that passes by itself. */
   readonly phase?: 'starting' | 'deploying'
   /** While there is no target: a sentence for the person who asks why. */
   readonly unavailable?: string
 }
 
+/** Which connections go where as they are, without a look at what they carry. */
+export interface StreamRoute {
+  /** Stable over revisions. */
+  readonly id: string
+  readonly way: StreamWay
+  readonly app: string
+  readonly part: string
+  readonly targets: readonly RouteTarget[]
+}
+
+export type StreamWay =
+  /** A port of the gateway of its own. */
+  | { readonly kind: 'tcp'; readonly port: number }
+  /** TLS for this server name, on the gateway's ports for TLS. It ends at the instance: the gateway has no key for it. */
+  | { readonly kind: 'tls'; readonly host: string }
+
 export interface RouteTable {
   readonly revision: number
   readonly routes: readonly Route[]
+  /** A gateway that knows none of them serves the others. */
+  readonly streams?: readonly StreamRoute[]
 }
 
 const name = z.string().min(1).max(200)
@@ -107,6 +131,17 @@ const group = z.object({ name, weight: z.int().min(0).max(1_000_000) })
 
 const sticky = z.object({ by: z.enum(['group', 'instance']), ttlS: z.int().positive().exactOptional() })
 
+const targets = z
+  .array(
+    z.object({ instance: name, endpoint, protocol: z.literal('h2c').exactOptional(), group: name.exactOptional() }),
+  )
+  .max(1000)
+
+const host = z
+  .string()
+  .max(253)
+  .regex(/^(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/, 'a lower-case host name, or *. and one')
+
 const limits = z.object({
   bodyBytesMax: count.exactOptional(),
   instanceRequestsMax: z.int().positive().exactOptional(),
@@ -118,10 +153,7 @@ const limits = z.object({
 const route = z.object({
   // App, host and path together.
   id: z.string().min(1).max(2000),
-  host: z
-    .string()
-    .max(253)
-    .regex(/^(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/, 'a lower-case host name, or *. and one'),
+  host,
   path: z
     .string()
     .max(1024)
@@ -129,7 +161,7 @@ const route = z.object({
     .refine((path) => !/[?#]/.test(path), 'a path without a query'),
   app: name,
   part: name,
-  targets: z.array(z.object({ instance: name, endpoint, group: name.exactOptional() })).max(1000),
+  targets,
   limits: limits.exactOptional(),
   groups: z.array(group).min(1).max(16).exactOptional(),
   sticky: sticky.exactOptional(),
@@ -139,6 +171,8 @@ const route = z.object({
     .array(z.object({ part: name, type: name, state: z.enum(hopStates) }))
     .max(hopsMax)
     .exactOptional(),
+  plain: z.enum(['redirect', 'serve']).exactOptional(),
+  hstsS: count.exactOptional(),
   phase: z.enum(['starting', 'deploying']).exactOptional(),
   unavailable: z.string().max(500).exactOptional(),
 })
@@ -153,9 +187,20 @@ function groupsAgree({ groups, targets }: z.infer<typeof route>): boolean {
     targets.every((target) => target.group !== undefined && names.has(target.group))
   )
 }
+const stream = z.object({
+  id: z.string().min(1).max(2000),
+  way: z.discriminatedUnion('kind', [
+    z.object({ kind: z.literal('tcp'), port }),
+    z.object({ kind: z.literal('tls'), host }),
+  ]),
+  app: name,
+  part: name,
+  targets,
+})
 
 /** Validates a table that came from outside the process. */
 export const routeTableSchema: z.ZodType<RouteTable> = z.object({
   revision: count,
   routes: z.array(route.refine(groupsAgree, 'groups with weights, and every target in one of them')).max(10_000),
+  streams: z.array(stream).max(1000).exactOptional(),
 })

@@ -1,6 +1,6 @@
 /** What a node reports of each of its assignments. Never written durably: the node knows, and says it again. */
 import { z } from 'zod'
-import type { Endpoint } from '../network/index.ts'
+import type { Endpoint, Refusal } from '../network/index.ts'
 import { endpointSchema } from './plan.ts'
 
 /**
@@ -37,6 +37,10 @@ export interface AssignmentStatus {
   readonly memoryBytes: number | null
   /** Of a job that has ended, when its last attempt ended by itself. */
   readonly exitCode?: number
+  /** What it was refused outside, the newest first; absent when nothing was. At most `statusRefusalsMax`. */
+  readonly refused?: readonly Refusal[]
+  /** The newest incident of this instance; absent when there was none. */
+  readonly incident?: IncidentSummary
   /**
    * The credentials in force, as `name@version`: of a resource who is let in, by consumer; of an instance what it was handed,
    * by the part that the credential is for. Left out by nodes of an earlier release.
@@ -57,6 +61,64 @@ export const diskSchema: z.ZodType<DiskState> = z.object({
   level: z.enum(['ok', 'low', 'critical']),
 })
 
+/** What an instance did that no honest program does, and where that stands. */
+export interface IncidentSummary {
+  /** Unique for ever; names the evidence on its node. */
+  readonly id: string
+  readonly wire: Wire
+  /** For a person. */
+  readonly what: string
+  readonly timeMs: number
+  /** recorded: it went on, or had ended. frozen: it stands still until a person decides. released, ended: a person has. */
+  readonly state: 'recorded' | 'frozen' | 'released' | 'ended'
+}
+
+/** All that is kept of an incident, but for the evidence itself. */
+export interface Incident extends IncidentSummary {
+  readonly app: string
+  readonly part: string
+  readonly instance: string
+  /** Directory of the evidence, on the node. */
+  readonly evidence: string
+  /** What happened, oldest first. */
+  readonly timeline: readonly { readonly timeMs: number; readonly text: string }[]
+}
+
+/** decoy: a file that nobody has a reason to touch. addresses: many different ones that it was not given. system-call: one to escape with. */
+export type Wire = 'decoy' | 'addresses' | 'system-call'
+
+/** Refusals that travel with a status. */
+export const statusRefusalsMax = 8
+
+const text = z.string().max(300)
+
+const refusal: z.ZodType<Refusal> = z.object({
+  act: z.enum(['tried', 'looked-up']),
+  what: text,
+  why: text,
+  declare: text.nullable(),
+  count: z.int(),
+  firstMs: z.number(),
+  lastMs: z.number(),
+})
+
+const summary = z.object({
+  id: z.string().max(100),
+  wire: z.enum(['decoy', 'addresses', 'system-call']),
+  what: text,
+  timeMs: z.number(),
+  state: z.enum(['recorded', 'frozen', 'released', 'ended']),
+})
+
+/** Validates an incident that a node tells of. */
+export const incidentSchema: z.ZodType<Incident> = summary.extend({
+  app: z.string(),
+  part: z.string(),
+  instance: z.string(),
+  evidence: z.string().max(4096),
+  timeline: z.array(z.object({ timeMs: z.number(), text: z.string().max(1000) })).max(1000),
+})
+
 export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
   id: z.string(),
   phase: z.enum(phases),
@@ -67,5 +129,7 @@ export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
   pid: z.int().nullable(),
   memoryBytes: z.number().nullable(),
   exitCode: z.int().exactOptional(),
+  refused: z.array(refusal).max(statusRefusalsMax).exactOptional(),
+  incident: summary.exactOptional(),
   credentials: z.array(z.string()).exactOptional(),
 })

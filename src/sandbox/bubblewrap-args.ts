@@ -50,7 +50,12 @@ const sharedMemoryBytesMax = 64 * 2 ** 20
 /** Descriptors of what is handed over: the filter, if there is one, and one for each file. */
 export interface Handover {
   readonly seccomp: number | null
-  readonly files: readonly { readonly path: string; readonly mode: number; readonly descriptor: number }[]
+  readonly files: readonly {
+    readonly path: string
+    readonly mode: number
+    readonly writable: boolean
+    readonly descriptor: number
+  }[]
 }
 
 /** The files that every sandbox has, unless the spec brings its own. */
@@ -97,10 +102,10 @@ export function bubblewrapOptions(spec: SandboxSpec, host: HostFacts, handover: 
       source,
       target,
     ]),
-    ...handover.files.map(({ path, mode, descriptor }) => [
+    ...handover.files.map(({ path, mode, writable, descriptor }) => [
       '--perms',
       mode.toString(8).padStart(4, '0'),
-      '--ro-bind-data',
+      writable ? '--bind-data' : '--ro-bind-data',
       String(descriptor),
       path,
     ]),

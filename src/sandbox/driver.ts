@@ -30,6 +30,8 @@ export interface InlineFile {
   readonly content: string
   /** Permission bits, such as 0o400. Owned by the program's user. */
   readonly mode: number
+  /** The program may write into it; what it writes is gone with it. */
+  readonly writable?: boolean
 }
 
 /**
@@ -52,8 +54,8 @@ export interface NetworkPlace {
   enter<T>(run: () => T): T
 }
 
-/** Which system calls the kernel answers. `none`: all, for a driver that has no filter. */
-export type SyscallProfile = 'strict' | 'default' | 'none'
+/** Which system calls the kernel answers. `guarded`: as `strict`, and attempts to escape end the program. `none`: all, for a driver that has no filter. */
+export type SyscallProfile = 'strict' | 'guarded' | 'default' | 'none'
 
 export interface SandboxSpec {
   /** Unique; letters, digits, dot, dash. Names the cgroup and the directory of records. */
@@ -157,6 +159,8 @@ export interface Sandbox {
    * `sandbox.refused` where unsupported, `sandbox.ended`, `sandbox.exec-failed`.
    */
   exec(options: ExecOptions): Promise<Executed>
+  /** Ids on the host of all its processes now, the first process inside among them. */
+  members(): readonly number[]
 }
 
 /** native: the mechanism itself; emulated: something weaker under the named guarantee; refused: asking for it is an error. */

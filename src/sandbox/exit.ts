@@ -37,7 +37,7 @@ const signalNames: Readonly<Record<number, string>> = {
 
 /** What a person needs beside the bare code or signal. */
 const meanings: Readonly<Record<string, string>> = {
-  SIGSYS: 'it used a system call of a foreign architecture',
+  SIGSYS: 'it used a system call that ends a program: of a foreign architecture, or one to escape with',
   SIGSEGV: 'it touched memory that is not its own',
   SIGABRT: 'it gave up by itself',
   126: 'the program cannot be executed',

@@ -1,5 +1,5 @@
 /**
- * The two profiles of system calls, as data: what programs like Node, Python and PostgreSQL ask of a kernel. Pure.
+ * The profiles of system calls, as data: what programs like Node, Python and PostgreSQL ask of a kernel. Pure.
  *
  * Invariants: what is not named is refused; `strict` answers nothing that `default` refuses. Both refuse whatever makes
  * namespaces, mounts, loads code into the kernel, reads other programs through it or opens a little-used part of it
@@ -120,16 +120,31 @@ const debugging = `ptrace process_vm_readv process_vm_writev process_madvise pid
 const asynchronousFiles = `io_setup io_destroy io_submit io_cancel io_getevents io_pgetevents`
 
 /**
+ * What only somebody asks for who wants to leave: mounts, other programs' namespaces and memory, code for the kernel. No
+ * library tries any of it to find out whether it may.
+ */
+const escapes = `mount umount2 pivot_root setns open_by_handle_at bpf init_module finit_module delete_module kexec_load
+  kexec_file_load swapon swapoff reboot acct iopl ioperm move_mount open_tree fsopen fsconfig fsmount mount_setattr ptrace
+  process_vm_readv process_vm_writev`
+
+const deadly: Rule = { cases: [], otherwise: 'kill' }
+
+/**
  * A profile for what enters a sandbox that runs: the filter is put on before the namespaces are entered, so it answers that
  * as well. To the program it is worth nothing: without capabilities there is no namespace that it could enter.
  */
 export function withEntry(profile: Profile): Profile {
-  return { ...profile, allow: [...profile.allow, 'setns'] }
+  const { setns: _refused, ...rules } = profile.rules
+  return { allow: [...profile.allow, 'setns'], rules }
 }
 
-/** The profiles by name. */
-export const profiles: Readonly<Record<'strict' | 'default', Profile>> = {
+/** The profiles by name. `guarded` is `strict`, but for attempts to escape: they end the program, which the kernel writes down. */
+export const profiles: Readonly<Record<'strict' | 'guarded' | 'default', Profile>> = {
   strict,
+  guarded: {
+    allow: ordinary,
+    rules: { ...ordinaryRules, ...Object.fromEntries(escapes.split(/\s+/).map((name) => [name, deadly])) },
+  },
   default: {
     allow: [...ordinary, ...debugging.split(' '), ...asynchronousFiles.split(' ')],
     rules: {

@@ -58,7 +58,11 @@ pwritev2 328 287, pkey_mprotect 329 288, pkey_alloc 330 289, pkey_free 331 290, 
 rseq 334 293, pidfd_send_signal 424 424, pidfd_open 434 434, clone3 435 435, close_range 436 436, openat2 437 437,
 pidfd_getfd 438 438, faccessat2 439 439, process_madvise 440 440, epoll_pwait2 441 441,
 landlock_create_ruleset 444 444, landlock_add_rule 445 445, landlock_restrict_self 446 446, memfd_secret 447 447,
-process_mrelease 448 448, futex_waitv 449 449, set_mempolicy_home_node 450 450, cachestat 451 451, fchmodat2 452 452`
+process_mrelease 448 448, futex_waitv 449 449, set_mempolicy_home_node 450 450, cachestat 451 451, fchmodat2 452 452,
+pivot_root 155 41, acct 163 89, mount 165 40, umount2 166 39, swapon 167 224, swapoff 168 225, reboot 169 142,
+iopl 172 -, ioperm 173 -, init_module 175 105, delete_module 176 106, kexec_load 246 104, open_by_handle_at 304 265,
+setns 308 268, finit_module 313 273, kexec_file_load 320 294, bpf 321 280, open_tree 428 428, move_mount 429 429,
+fsopen 430 430, fsconfig 431 431, fsmount 432 432, mount_setattr 442 442`
 
 const numbers: ReadonlyMap<string, Readonly<Record<Architecture, number | null>>> = new Map(
   table.split(',').map((entry) => {
@@ -66,6 +70,12 @@ const numbers: ReadonlyMap<string, Readonly<Record<Architecture, number | null>>
     return [name, { x64: x64 === '-' ? null : Number(x64), arm64: arm64 === '-' ? null : Number(arm64) }]
   }),
 )
+
+/** The name of a call on this architecture; null for one that the profiles do not name. */
+export function syscallName(number: number, architecture: Architecture): string | null {
+  for (const [name, found] of numbers) if (found[architecture] === number) return name
+  return null
+}
 
 /** The number of a call, or null where the architecture lacks it. Throws for a name that no architecture has. */
 export function syscallNumber(name: string, architecture: Architecture): number | null {

@@ -220,7 +220,22 @@ class StoreVault implements Vault {
 
   /** Wraps every data key with the newest key, and only then lets go of the older ones. */
   async #finishKeyChange(): Promise<void> {
-    const { store, keys, random } = this.#options
+    const { keys } = this.#options
+    for (let tries = 0; !(await this.#rewrapAll()); tries += 1) {
+      if (tries < triesMax) continue
+      const hint = 'It goes on when the vault is opened again.'
+      throw failure('conflict', 'the key could not be changed: others change secrets all the time', hint, {
+        retry: 'later',
+      })
+    }
+    await this.#commit([], [this.#marker()])
+    this.#ring = [this.#key]
+    await keys.write(this.#ring)
+  }
+
+  /** False when a race was lost: what is done by then need not be done again. */
+  async #rewrapAll(): Promise<boolean> {
+    const { store, random } = this.#options
     const { entries } = await store.list(recordPrefix)
     for (let from = 0; from < entries.length; from += rewrapBatch) {
       const batch = entries.slice(from, from + rewrapBatch)
@@ -234,11 +249,9 @@ class StoreVault implements Vault {
         return { kind: 'put', key, value: asJson({ ...record, versions }) }
       })
       const conditions = batch.map(({ key, revision }): Condition => ({ kind: 'revision', key, revision }))
-      if (!(await this.#commit(conditions, operations))) return this.#finishKeyChange()
+      if (!(await this.#commit(conditions, operations))) return false
     }
-    await this.#commit([], [this.#marker()])
-    this.#ring = [this.#key]
-    await keys.write(this.#ring)
+    return true
   }
 
   #marker(): Operation {

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
@@ -132,6 +133,34 @@ suite('transport', () => {
     ;(await node.opened()).send({ say: 'hello' })
     assert.equal(await node.answered(), 'heard hello')
     assert.equal((await control.peer()).identity, 'n1')
+  })
+
+  test('who is still being greeted when a listener ends does not keep it from ending', async () => {
+    const psk = randomBytes(32)
+    const listening = await listen(
+      { kind: 'tls', host: '127.0.0.1', port: 0, identity: '', key: psk },
+      { keyOf: () => psk },
+    )
+    const socket = connect(listening.peers.port ?? 0, '127.0.0.1')
+    socket.on('error', () => {})
+    await once(socket, 'connect')
+    // Long enough for the listener to have taken the connection; it waits for the first word of TLS.
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    const ended = listening[Symbol.asyncDispose]()
+    const versions = { minVersion: 'TLSv1.2', maxVersion: 'TLSv1.2' } as const
+    const greeted = connectTls({
+      socket,
+      ...versions,
+      ciphers: 'ECDHE-PSK-CHACHA20-POLY1305',
+      checkServerIdentity: () => undefined,
+      pskCallback: () => ({ identity: 'n1', psk }),
+    })
+    greeted.on('error', () => {})
+    // As an agent does: it beats, so it is not dropped for its silence.
+    const beating = openChannel({ socket: greeted, identity: null, clock: systemClock, schema, onMessage: () => {} })
+    await within('the end', Promise.resolve(ended))
+    beating.close()
+    greeted.destroy()
   })
 
   test('a wrong key and an unknown identity are refused, and bytes in the clear as well', async () => {

@@ -38,7 +38,10 @@ async function down(options: { word: string | null; json: boolean; deleteData: b
   if (target !== null) {
     const { pid } = await target.operator.platform()
     await steps.run(`stop ${target.app}`, async () => {
-      await target.operator.down(target.app)
+      // It may be gone before it has answered.
+      await target.operator.down(target.app).catch((error: unknown) => {
+        if (!isSteadError(error) || error.code !== 'operator.not-running') throw error
+      })
       await ended(pid)
     })
   }

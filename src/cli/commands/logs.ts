@@ -43,6 +43,7 @@ function shower(): (line: LogLine) => void {
     if (!seen.includes(part)) seen.push(part)
     const colour = colours[seen.indexOf(part) % colours.length] ?? 'cyan'
     const time = new Date(line.timeMs).toISOString().slice(11, 23)
-    print(`${paint('dim', time)} ${paint(colour, part.padEnd(10))} ${line.text}`)
+    const text = line.by === 'platform' ? paint('yellow', `stead: ${line.text}`) : line.text
+    print(`${paint('dim', time)} ${paint(colour, part.padEnd(10))} ${text}`)
   }
 }

@@ -10,6 +10,7 @@ import { unitOf } from '../daemon/unit.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
 import { checkSpace, daemonHome } from '../home.ts'
 import { note, print } from '../terminal.ts'
+import { certificateChoice, tlsHelp } from '../way-in-certificates.ts'
 
 const asRoot = process.getuid?.() === 0
 
@@ -17,7 +18,9 @@ export const serveCommand: Command = {
   name: 'serve',
   usage: '',
   summary: 'run as a daemon, for as many apps as deploy brings',
-  help: `  --port N      port of the way in (default ${asRoot ? 80 : 8080})
+  help: `  --port N      port of the way in (default ${asRoot ? 80 : 8080}; with --tls ${asRoot ? 443 : 8443})
+  --tls FROM    serve https, with certificates from: ${tlsHelp}
+  --plain-port N  with --tls: port of plain http, which is sent on to https (default ${asRoot ? 80 : 8080})
   --host ADDR   address it listens on (default 0.0.0.0; :: for IPv6 and IPv4)
   --install     write the systemd unit instead, and say how to start it
   --print-unit  print the unit
@@ -28,6 +31,8 @@ export const serveCommand: Command = {
   options: {
     port: { type: 'string' },
     host: { type: 'string' },
+    tls: { type: 'string' },
+    'plain-port': { type: 'string' },
     install: { type: 'boolean' },
     'print-unit': { type: 'boolean' },
     role: { type: 'string' },
@@ -38,18 +43,23 @@ export const serveCommand: Command = {
 }
 
 async function serve(input: Input): Promise<ExitCode> {
-  const port = input.number('port', 1, 65_535) ?? (asRoot ? 80 : 8080)
+  const tls = input.text('tls')
+  const plain = asRoot ? 80 : 8080
+  const port = input.number('port', 1, 65_535) ?? (tls === null ? plain : asRoot ? 443 : 8443)
+  const plainPort = tls === null ? null : (input.number('plain-port', 1, 65_535) ?? plain)
+  if (tls !== null) certificateChoice(tls, daemonHome())
   const host = input.text('host') ?? '0.0.0.0'
   const role = input.text('role')
   if (role !== null) {
-    await runRole(roleNamed(role), { host, port, fd: input.number('fd', 3, 3) })
+    await runRole(roleNamed(role), { host, port, tls, plainPort, fd: input.number('fd', 3, 3) })
     return exitCodes.ok
   }
-  const args = ['serve', '--port', String(port), '--host', host]
+  const secure = tls === null ? [] : ['--tls', tls, '--plain-port', String(plainPort)]
+  const args = ['serve', '--port', String(port), '--host', host, ...secure]
   if (input.flag('install') || input.flag('print-unit')) return install(args, input.flag('install'))
   checkSpace(daemonHome())
   note(`stead serves on ${host}, port ${port}. Bring an app with \`stead deploy DIR\`.`)
-  const end = await supervise({ host, port, onNotice: note })
+  const end = await supervise({ host, port, more: secure, onNotice: note })
   if (end === 'renewed') return succeed(args)
   return exitCodes.ok
 }
@@ -73,7 +83,7 @@ function succeed(args: readonly string[]): ExitCode {
 function install(args: readonly string[], write: boolean): ExitCode {
   const { argv } = entryOf(args)
   const environment = Object.fromEntries(
-    ['STEAD_STATE', 'STEAD_RUN'].flatMap((name) => {
+    ['STEAD_STATE', 'STEAD_RUN', 'STEAD_ACME_URL'].flatMap((name) => {
       const value = process.env[name]
       return value === undefined ? [] : [[name, value]]
     }),

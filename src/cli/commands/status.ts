@@ -1,4 +1,5 @@
 /** `stead status`: what runs, and how it is. */
+import { describeRefusal, hintForRefusal } from '../../network/index.ts'
 import type { PartStatus, PlatformInfo, Status } from '../../operator/index.ts'
 import type { Command } from '../command.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
@@ -80,5 +81,20 @@ function printStatus(found: Status): void {
     const what = level === 'low' ? paint('yellow', 'disk low') : paint('red', 'disk critical')
     print(`\n${what} ${share}${level === 'low' ? '' : ': nothing new is deployed'}; see \`stead disk\``)
   }
+  printRefused(found.parts)
   for (const line of found.weaker) print(`\n${paint('yellow', 'weaker')} ${line}`)
+}
+
+/** What the parts tried outside and were refused, and what would allow it. */
+function printRefused(parts: readonly PartStatus[]): void {
+  if (parts.some(({ refused }) => refused.length > 0)) print('')
+  for (const { part, refused } of parts) {
+    for (const refusal of refused) {
+      const last = new Date(refusal.lastMs).toTimeString().slice(0, 8)
+      const times = refusal.count === 1 ? `at ${last}` : `${refusal.count} times, last ${last}`
+      print(`${paint('yellow', 'refused')} ${describeRefusal(part, refusal)} (${times})`)
+      const hint = hintForRefusal(part, refusal)
+      if (hint !== null) print(paint('dim', `  ${hint}`))
+    }
+  }
 }

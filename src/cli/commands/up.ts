@@ -1,5 +1,5 @@
 /** `stead up`: runs the app in a directory until Ctrl-C or `stead down`, and again from fresh bundles whenever it changes. */
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { SteadError } from '../../base/index.ts'
 import { findAppFile } from '../../evaluate/index.ts'
 import { operatorClient, serveOperator } from '../../operator/index.ts'
@@ -16,24 +16,27 @@ import { watchForChanges } from '../rollout.ts'
 import { announce, followStart, showLastLines } from '../starting.ts'
 import { urlsOf } from '../status.ts'
 import { duration, note, paint, print, Steps } from '../terminal.ts'
+import { localAuthorityDir, openWayInCertificates } from '../way-in-certificates.ts'
 
 export const upCommand: Command = {
   name: 'up',
   usage: '[DIR]',
   summary: 'run the app in DIR and keep it running',
   help: `  --port N      port of the way in (default 8080)
+  --tls         serve https, with certificates of this machine's own authority (plain http is sent on to it)
   --detach      run in the background; stop it with \`stead down\`
   --json        one JSON object a line instead of text
 
   DIR is here when it is left out. Ctrl-C stops everything; the data stays. Changed files are bundled and rolled
   out by themselves.
   Example: stead up examples/shop --port 8081`,
-  options: { port: { type: 'string' }, detach: { type: 'boolean' } },
+  options: { port: { type: 'string' }, tls: { type: 'boolean' }, detach: { type: 'boolean' } },
   argumentsMax: 1,
   run: (input) =>
     up({
       directory: input.arguments[0] ?? '.',
       port: input.number('port', 0, 65_535) ?? 8080,
+      tls: input.flag('tls'),
       json: input.json,
       detach: input.flag('detach'),
     }),
@@ -42,6 +45,7 @@ export const upCommand: Command = {
 interface UpOptions {
   readonly directory: string
   readonly port: number
+  readonly tls: boolean
   readonly json: boolean
   readonly detach: boolean
 }
@@ -106,8 +110,15 @@ async function run(
     fatal = error
     stop.abort(error)
   }
+  const certificates = options.tls
+    ? await steps.run('open the local authority', (detail) => {
+        // Browsers and programs that do not trust it refuse: said each time.
+        detail(`trust ${join(localAuthorityDir(home), 'ca.pem')}`)
+        return openWayInCertificates('local', home, (text) => steps.say(text))
+      })
+    : null
   const platform = await steps.run(`take port ${options.port}`, () =>
-    startPlatform({ home, machine, port: options.port, onNotice: (text) => steps.say(text), onFatal }),
+    startPlatform({ home, machine, port: options.port, certificates, onNotice: (text) => steps.say(text), onFatal }),
   )
   const operations = operationsOf({
     mode: 'up',
@@ -116,7 +127,8 @@ async function run(
     processes: () => [{ role: 'platform', pid: process.pid }],
     apps: () => [{ app: graph.app, origin: dirname(appFile) }],
     down: () => {
-      stop.abort(new Error('stead down'))
+      // Not before the answer is out: the end closes the connection that it goes over.
+      setImmediate(() => stop.abort(new Error('stead down')))
       return Promise.resolve()
     },
     intake: null,

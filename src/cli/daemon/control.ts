@@ -11,7 +11,7 @@ import { readDescription } from './description.ts'
 import { daemonOperations } from './operations.ts'
 import { graceMs, type RoleContext } from './role.ts'
 
-export async function runControl({ home, port, stopped, say }: RoleContext): Promise<void> {
+export async function runControl({ home, port, tls, stopped, say }: RoleContext): Promise<void> {
   const path = claimPath(home, 'control')
   await takeOver(path, graceMs)
   claim(path, version)
@@ -24,6 +24,7 @@ export async function runControl({ home, port, stopped, say }: RoleContext): Pro
       control: running.control,
       bundles,
       port,
+      tls: tls !== null,
       machine: () => readDescription(home),
     })
     await using entrance = await openEntrance(home, say)

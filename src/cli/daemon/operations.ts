@@ -19,14 +19,17 @@ export interface DaemonOptions {
   readonly control: Control
   readonly bundles: BundleStore
   readonly port: number
+  readonly tls: boolean
   readonly machine: () => MachineDescription
 }
 
-export function daemonOperations({ home, control, bundles, port, machine }: DaemonOptions): Operations {
+export function daemonOperations({ home, control, bundles, port, tls, machine }: DaemonOptions): Operations {
   const platform = {
     port,
+    tls,
     view: (app: string) => control.view(app),
     logs: control.logs.bind(control),
+    incidents: control.incidents.bind(control),
     secrets: control.secrets,
     onChange: (run: () => void) => control.onChange(run),
     operate: control.operate.bind(control),

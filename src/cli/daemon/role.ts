@@ -10,6 +10,10 @@ import type { Role } from './claim.ts'
 export interface RoleOptions {
   readonly host: string
   readonly port: number
+  /** Where the certificates come from; null: no TLS. */
+  readonly tls: string | null
+  /** With TLS: the port of plain HTTP. */
+  readonly plainPort: number | null
   /** A socket that listens there already, as a descriptor of this process; null when the gateway is to listen itself. */
   readonly fd: number | null
 }

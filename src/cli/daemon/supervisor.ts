@@ -34,6 +34,8 @@ const memoryFlags: Readonly<Record<Role, readonly string[]>> = {
 export interface SuperviseOptions {
   readonly host: string
   readonly port: number
+  /** Further words that every process is started with. */
+  readonly more: readonly string[]
   readonly onNotice: (text: string) => void
 }
 
@@ -41,7 +43,7 @@ export interface SuperviseOptions {
 export type SupervisorEnd = 'stopped' | 'renewed' | 'replaced'
 
 /** Runs until SIGTERM or SIGINT (ends its processes; apps go on), SIGHUP, or another supervisor: these leave them to the next. */
-export async function supervise({ host, port, onNotice }: SuperviseOptions): Promise<SupervisorEnd> {
+export async function supervise({ host, port, more, onNotice }: SuperviseOptions): Promise<SupervisorEnd> {
   const home = daemonHome()
   prepareHome(home)
   const path = claimPath(home, 'supervisor')
@@ -57,7 +59,8 @@ export async function supervise({ host, port, onNotice }: SuperviseOptions): Pro
   const children = new Map<Role, ChildProcess>()
   const start = (role: Role): ChildProcess => {
     const door = role === 'gateway' && fd !== null
-    const args = ['serve', '--role', role, '--host', host, '--port', String(port), ...(door ? ['--fd', '3'] : [])]
+    const place = ['--host', host, '--port', String(port), ...more]
+    const args = ['serve', '--role', role, ...place, ...(door ? ['--fd', '3'] : [])]
     const child = spawn(process.execPath, [...process.execArgv, ...memoryFlags[role], process.argv[1] ?? '', ...args], {
       detached: true,
       stdio: ['ignore', 'inherit', 'inherit', ...(door ? [fd] : [])],

@@ -4,7 +4,7 @@
  */
 import { createServer, Socket } from 'node:net'
 import type { Endpoint, NetworkDriver, Place } from '../network.ts'
-import { listenOn } from './netns.ts'
+import { listenOn } from './listen.ts'
 
 /** `reason` says why nothing stronger was chosen; it is shown to the user. */
 export function createHostDriver(reason: string): NetworkDriver {
@@ -12,8 +12,9 @@ export function createHostDriver(reason: string): NetworkDriver {
     name: 'host',
     capabilities: {
       isolation: 'refused',
+      egress: 'refused',
       weaker: [
-        `network: parts can reach the host's network and each other (${reason}); run as root on Linux with Node 26 to isolate them`,
+        `network: parts can reach the host's network and each other, and egress is not held (${reason}); run as root on Linux with Node 26 to isolate them`,
       ],
     },
     place: async (name) => hostPlace(name),
@@ -26,6 +27,7 @@ export function createHostDriver(reason: string): NetworkDriver {
 function hostPlace(name: string): Place {
   return {
     name,
+    outside: null,
     enter: (run) => run(),
     async listen(_address, _port, server) {
       await listenOn(server, { host: '127.0.0.1', port: 0 })

@@ -6,22 +6,29 @@
  */
 import { closeSync, fstatSync, openSync } from 'node:fs'
 import { getSystemErrorMessage } from 'node:util'
-import { SteadError, systemCodeOf } from '../../base/index.ts'
+import { isSteadError, SteadError, systemCodeOf } from '../../base/index.ts'
+import { breakOff, families, listStreams, readStreams, type Stream } from './diagnose.ts'
+import { readAnswers } from './netlink.ts'
 
 const CLONE_NEWNET = 0x40000000
 const AF_INET = 2
 const AF_INET6 = 10
+const AF_NETLINK = 16
+const NETLINK_ROUTE = 0
+const NETLINK_SOCK_DIAG = 4
 const SOCK_STREAM = 1
+const SOCK_DGRAM = 2
+const SOCK_RAW = 3
 const SOCK_CLOEXEC = 0o2000000
 const SOCK_NONBLOCK = 0o4000
 const SOL_SOCKET = 1
 const SO_REUSEADDR = 2
 const SO_REUSEPORT = 15
-const SIOCSIFFLAGS = 0x8914n
-const SIOCSIFADDR = 0x8916n
-const SIOCSIFNETMASK = 0x891cn
-const IFF_UP = 0x1
-const IFF_RUNNING = 0x40
+const SO_ATTACH_FILTER = 26
+const SO_RCVBUFFORCE = 33
+const IPPROTO_IP = 0
+const IP_FREEBIND = 15
+const MSG_DONTWAIT = 0x40
 const LISTEN_BACKLOG = 511
 
 const THREAD_NETNS = '/proc/thread-self/ns/net'
@@ -30,10 +37,20 @@ const THREAD_NETNS = '/proc/thread-self/ns/net'
 export interface Libc {
   /** Runs `run` with the calling thread in the namespace behind the descriptor. `run` must be synchronous. */
   inside<T>(netnsFd: number, run: () => T): T
-  /** A new namespace whose loopback is up and owns `prefix` (an address with its mask, such as 10.64.0.1/16). Answers an open descriptor. */
-  createNamespace(address: string, mask: string): number
-  /** A listening TCP socket in the calling thread's namespace, as a descriptor. `::` takes IPv4 too where the machine allows it. */
-  listeningSocket(address: string, port: number): number
+  /** A new namespace, in which `prepare` has run. Answers an open descriptor. */
+  createNamespace(prepare: () => void): number
+  /** Sends messages (see netlink.ts) to the kernel's routing socket of the calling thread's namespace. Throws for the first that is refused. */
+  route(what: string, messages: readonly Uint8Array[]): void
+  /** Breaks off the TCP streams of the calling thread's namespace that `which` picks. Does nothing where the kernel cannot. */
+  breakOff(which: (stream: Stream) => boolean): void
+  /** A listening TCP socket in the calling thread's namespace, as a descriptor. `::` takes IPv4 too where the machine allows it. `foreign`: the address need not be its own. */
+  listeningSocket(address: string, port: number, foreign?: 'foreign'): number
+  /** A UDP socket in the calling thread's namespace at an address that need not be its own, as a descriptor. */
+  datagramSocket(address: string, port: number, bufferBytes: number): number
+  /** A socket that gets a copy of every packet of an IP protocol that arrives in the calling thread's namespace and that the filter (struct sock_filter, encoded) lets pass. */
+  packetSocket(protocol: number, filter: Uint8Array, bufferBytes: number): number
+  /** Takes one packet from a socket; answers its length, or null when there is none. Never waits. */
+  receive(fd: number, into: ArrayBuffer): number | null
   /** An unconnected TCP socket in the calling thread's namespace, as a descriptor. */
   plainSocket(): number
 }
@@ -52,14 +69,13 @@ export function openLibc(): Libc | { readonly reason: string } {
     bind: { return: 'i32', arguments: ['i32', 'pointer', 'u32'] },
     listen: { return: 'i32', arguments: ['i32', 'i32'] },
     setsockopt: { return: 'i32', arguments: ['i32', 'i32', 'i32', 'pointer', 'u32'] },
-    ioctl: { return: 'i32', arguments: ['i32', 'u64', 'pointer'] },
+    send: { return: 'i64', arguments: ['i32', 'pointer', 'u64', 'i32'] },
+    recv: { return: 'i64', arguments: ['i32', 'pointer', 'u64', 'i32'] },
     __errno_location: { return: 'pointer', arguments: [] },
   })
   const home = openSync(THREAD_NETNS, 'r')
 
-  const check = (what: string, result: number): number => {
-    if (result >= 0) return result
-    const errno = ffi.getInt32(c.__errno_location())
+  const refuse = (what: string, errno: number): never => {
     throw new SteadError({
       code: 'network.system-call',
       message: `${what} failed: ${getSystemErrorMessage(-errno)}`,
@@ -68,13 +84,16 @@ export function openLibc(): Libc | { readonly reason: string } {
     })
   }
 
+  const check = (what: string, result: number): number =>
+    result >= 0 ? result : refuse(what, ffi.getInt32(c.__errno_location()))
+
   const goHome = (): void => {
     if (c.setns(home, CLONE_NEWNET) !== 0) process.abort()
   }
 
   /** Makes a socket and gives it to `prepare`; closes it when that fails. */
-  const withSocket = (flags: number, prepare: (fd: number) => void, family = AF_INET): number => {
-    const fd = check('socket', c.socket(family, SOCK_STREAM | SOCK_CLOEXEC | flags, 0))
+  const withSocket = (type: number, prepare: (fd: number) => void, family = AF_INET, protocol = 0): number => {
+    const fd = check('socket', c.socket(family, type | SOCK_CLOEXEC, protocol))
     try {
       prepare(fd)
       return fd
@@ -84,25 +103,40 @@ export function openLibc(): Libc | { readonly reason: string } {
     }
   }
 
-  const raiseLoopback = (address: string, mask: string): void => {
-    const fd = withSocket(0, (socket) => {
-      const request = (name: string, fill: (bytes: Uint8Array, view: DataView) => void): ArrayBuffer => {
-        const bytes = new Uint8Array(40)
-        bytes.set(Buffer.from(name))
-        fill(bytes, new DataView(bytes.buffer))
-        return bytes.buffer
-      }
-      const inet = (text: string): ArrayBuffer =>
-        request('lo:0', (bytes, view) => {
-          view.setUint16(16, AF_INET, true)
-          bytes.set(text.split('.').map(Number), 20)
-        })
-      const flags = request('lo', (_bytes, view) => view.setUint16(16, IFF_UP | IFF_RUNNING, true))
-      check('raising the loopback', c.ioctl(socket, SIOCSIFFLAGS, flags))
-      check('giving the loopback an address', c.ioctl(socket, SIOCSIFADDR, inet(address)))
-      check('giving the loopback a mask', c.ioctl(socket, SIOCSIFNETMASK, inet(mask)))
-    })
-    closeSync(fd)
+  const setNumber = (fd: number, level: number, option: number, value: number): void => {
+    check('setsockopt', c.setsockopt(fd, level, option, new Int32Array([value]).buffer, 4))
+  }
+
+  const bindTo = (fd: number, address: string, port: number): void => {
+    const where = address.includes(':') ? socketAddress6(address, port) : socketAddress(address, port)
+    check(`binding ${address} port ${port}`, c.bind(fd, where, where.byteLength))
+  }
+
+  const exchange = (fd: number, what: string, messages: readonly Uint8Array[]): void => {
+    const bytes = Uint8Array.from(Buffer.concat(messages))
+    check(what, Number(c.send(fd, bytes.buffer, BigInt(bytes.length), 0)))
+    const answer = new Uint8Array(8192)
+    for (let left = messages.length; left > 0;) {
+      // The kernel has answered by the time it has taken the messages: this does not wait.
+      const length = check(what, Number(c.recv(fd, answer.buffer, BigInt(answer.length), MSG_DONTWAIT)))
+      const { answered, errors } = readAnswers(answer.subarray(0, length))
+      const [error] = errors
+      if (error !== undefined) refuse(what, error)
+      left -= answered
+    }
+  }
+
+  const streamsOf = (fd: number, family: number): Stream[] => {
+    const question = Uint8Array.from(listStreams(family))
+    check('asking for streams', Number(c.send(fd, question.buffer, BigInt(question.length), 0)))
+    const piece = new Uint8Array(32_768)
+    const found: Stream[] = []
+    for (;;) {
+      const length = check('listing streams', Number(c.recv(fd, piece.buffer, BigInt(piece.length), MSG_DONTWAIT)))
+      const { streams, done } = readStreams(piece.subarray(0, length))
+      found.push(...streams)
+      if (done) return found
+    }
   }
 
   return {
@@ -114,30 +148,68 @@ export function openLibc(): Libc | { readonly reason: string } {
         goHome()
       }
     },
-    createNamespace(address, mask) {
+    createNamespace(prepare) {
       check('making a network namespace', c.unshare(CLONE_NEWNET))
       try {
-        raiseLoopback(address, mask)
+        prepare()
         return openSync(THREAD_NETNS, 'r')
       } finally {
         goHome()
       }
     },
-    listeningSocket(address, port) {
-      const six = address.includes(':')
-      const where = six ? socketAddress6(address, port) : socketAddress(address, port)
+    route(what, messages) {
+      closeSync(withSocket(SOCK_RAW, (fd) => exchange(fd, what, messages), AF_NETLINK, NETLINK_ROUTE))
+    },
+    breakOff(which) {
+      // Not built into every kernel, and a stream may have ended by itself meanwhile.
+      const attempt = (work: () => void): void => {
+        try {
+          work()
+        } catch (error) {
+          if (!isSteadError(error)) throw error
+        }
+      }
+      const work = (fd: number): void => {
+        const found = [families.ip4, families.ip6].flatMap((family) => streamsOf(fd, family)).filter(which)
+        for (const stream of found) attempt(() => exchange(fd, 'breaking a stream off', [breakOff(stream)]))
+      }
+      attempt(() => closeSync(withSocket(SOCK_RAW, work, AF_NETLINK, NETLINK_SOCK_DIAG)))
+    },
+    listeningSocket(address, port, foreign) {
       const prepare = (fd: number): void => {
-        const on = new Int32Array([1]).buffer
-        check('setsockopt', c.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, on, 4))
+        setNumber(fd, SOL_SOCKET, SO_REUSEADDR, 1)
         // A successor listens beside us before we let go.
-        check('setsockopt', c.setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, on, 4))
-        check(`binding ${address} port ${port}`, c.bind(fd, where, where.byteLength))
+        setNumber(fd, SOL_SOCKET, SO_REUSEPORT, 1)
+        if (foreign !== undefined) setNumber(fd, IPPROTO_IP, IP_FREEBIND, 1)
+        bindTo(fd, address, port)
         check('listen', c.listen(fd, LISTEN_BACKLOG))
       }
-      return withSocket(SOCK_NONBLOCK, prepare, six ? AF_INET6 : AF_INET)
+      return withSocket(SOCK_STREAM | SOCK_NONBLOCK, prepare, address.includes(':') ? AF_INET6 : AF_INET)
+    },
+    datagramSocket(address, port, bufferBytes) {
+      return withSocket(SOCK_DGRAM | SOCK_NONBLOCK, (fd) => {
+        setNumber(fd, IPPROTO_IP, IP_FREEBIND, 1)
+        setNumber(fd, SOL_SOCKET, SO_RCVBUFFORCE, bufferBytes)
+        bindTo(fd, address, port)
+      })
+    },
+    packetSocket(protocol, filter, bufferBytes) {
+      const prepare = (fd: number): void => {
+        setNumber(fd, SOL_SOCKET, SO_RCVBUFFORCE, bufferBytes)
+        // struct sock_fprog: the number of instructions, and where they are.
+        const program = new DataView(new ArrayBuffer(16))
+        program.setUint16(0, filter.length / 8, true)
+        program.setBigUint64(8, ffi.getRawPointer(filter), true)
+        check('filtering packets', c.setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, program.buffer, 16))
+      }
+      return withSocket(SOCK_RAW | SOCK_NONBLOCK, prepare, AF_INET, protocol)
+    },
+    receive(fd, into) {
+      const length = Number(c.recv(fd, into, BigInt(into.byteLength), MSG_DONTWAIT))
+      return length < 0 ? null : length
     },
     plainSocket() {
-      return withSocket(SOCK_NONBLOCK, () => {})
+      return withSocket(SOCK_STREAM | SOCK_NONBLOCK, () => {})
     },
   }
 }

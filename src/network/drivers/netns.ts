@@ -1,13 +1,16 @@
 /**
- * A network namespace for each instance, holding nothing but a loopback. There is no interface, route or bridge to the
- * rest of the world, so what was not given is refused by the kernel at once; what was given is a listening socket that
- * this process opened inside. A few namespaces are kept ready.
+ * A network namespace for each instance, with a loopback and a pair of links to its own outside, which leads nowhere.
+ * There is no interface, route or bridge to the rest of the world, so what was not given is refused by the kernel at
+ * once; what was given is a listening socket that this process opened, inside or outside. A few are kept ready.
  */
 import { closeSync, statSync } from 'node:fs'
-import { Socket, type Server } from 'node:net'
+import { Socket } from 'node:net'
 import { messageOf, SteadError } from '../../base/index.ts'
 import { edgeNetwork, type Endpoint, type NetworkDriver, type Place } from '../network.ts'
 import { type Libc, openNamespaceOf } from './libc.ts'
+import { listenOn } from './listen.ts'
+import { linkUp, loopbackIndex, newAddress } from './netlink.ts'
+import { createOutsideNamespace, OutsideNamespace, removeOutside } from './outside.ts'
 
 export interface NetnsOptions {
   readonly libc: Libc
@@ -15,19 +18,44 @@ export interface NetnsOptions {
   readonly poolSize?: number
 }
 
+/** The descriptors of a place: its namespace, and that of its outside; null where the machine has no pairs of links. */
+interface Ready {
+  readonly inside: number
+  readonly outside: number | null
+}
+
 /** Needs root, Linux and node:ffi: `openLibc` tells. Throws `network.system-call` where the machine forbids namespaces. */
 export function createNetnsDriver({ libc, poolSize = 4 }: NetnsOptions): NetworkDriver {
-  const pool: number[] = []
+  const pool: Ready[] = []
   let closed = false
+  const create = (withOutside: boolean): Ready => {
+    const inside = libc.createNamespace(() => {
+      const { address, prefixBits } = edgeNetwork
+      libc.route('raising the loopback', [linkUp(loopbackIndex), newAddress(loopbackIndex, address, prefixBits)])
+    })
+    return { inside, outside: withOutside ? createOutsideNamespace(libc, inside) : null }
+  }
 
-  const create = (): number => libc.createNamespace(edgeNetwork.address, edgeNetwork.mask)
+  /** The first is made at once, so that a machine that forbids it says so here; and why it has no outside, if it has none. */
+  const first = (): string | null => {
+    try {
+      pool.push(create(true))
+      return null
+    } catch (error) {
+      // Without an outside, places still keep everything apart: nothing leaves them at all.
+      pool.push(create(false))
+      return messageOf(error)
+    }
+  }
+  const lacking = first()
+  const hasOutside = lacking === null
 
   const refill = (): void => {
-    // One at a time, between other work: each takes about a millisecond of the event loop.
+    // One at a time, between other work: each takes about two milliseconds of the event loop.
     setImmediate(() => {
       if (closed || pool.length >= poolSize) return
       try {
-        pool.push(create())
+        pool.push(create(hasOutside))
       } catch {
         // Whoever needs the next place makes it itself, and is told why it cannot be made.
         return
@@ -35,34 +63,51 @@ export function createNetnsDriver({ libc, poolSize = 4 }: NetnsOptions): Network
       refill()
     }).unref()
   }
-  // The first is made at once, so that a machine that forbids it says so here.
-  pool.push(create())
   refill()
 
   return {
     name: 'netns',
-    capabilities: { isolation: 'native', weaker: [] },
+    capabilities: {
+      isolation: 'native',
+      egress: hasOutside ? 'native' : 'refused',
+      weaker: hasOutside
+        ? []
+        : [`network: nothing outside can be reached, egress is refused (${lacking}); load the kernel module veth`],
+    },
     async place(name) {
-      const fd = pool.pop() ?? create()
+      const ready = pool.pop() ?? create(hasOutside)
       refill()
-      return netnsPlace(libc, name, fd)
+      return netnsPlace(libc, name, ready)
     },
     async adopt(name, pid) {
       const namespace = openNamespaceOf(pid)
-      return namespace === null ? null : netnsPlace(libc, name, namespace.fd)
+      if (namespace === null) return null
+      try {
+        if (hasOutside) removeOutside(libc, namespace.fd)
+        const outside = hasOutside ? createOutsideNamespace(libc, namespace.fd) : null
+        return netnsPlace(libc, name, { inside: namespace.fd, outside })
+      } catch (error) {
+        closeSync(namespace.fd)
+        throw error
+      }
     },
     connect: (endpoint) => connect(libc, endpoint),
     async [Symbol.asyncDispose]() {
       closed = true
-      for (const fd of pool.splice(0)) closeSync(fd)
+      for (const { inside, outside } of pool.splice(0)) {
+        closeSync(inside)
+        if (outside !== null) closeSync(outside)
+      }
     },
   }
 }
 
-function netnsPlace(libc: Libc, name: string, fd: number): Place {
+function netnsPlace(libc: Libc, name: string, { inside: fd, outside: outsideFd }: Ready): Place {
+  const outside = outsideFd === null ? null : new OutsideNamespace(libc, outsideFd)
   let open = true
   return {
     name,
+    outside,
     enter: (run) => libc.inside(fd, run),
     async listen(address, port, server) {
       const socketFd = libc.inside(fd, () => libc.listeningSocket(address, port))
@@ -74,6 +119,7 @@ function netnsPlace(libc: Libc, name: string, fd: number): Place {
     [Symbol.dispose]() {
       if (open) closeSync(fd)
       open = false
+      outside?.[Symbol.dispose]()
     },
   }
 }
@@ -125,15 +171,4 @@ function refused(endpoint: { readonly pid: number }, cause?: unknown): Socket {
   })
   setImmediate(() => socket.destroy(Object.assign(error, { syscall: 'connect' })))
   return socket
-}
-
-/** Makes a server listen and resolves when it does. */
-export function listenOn(server: Server, where: { fd: number } | { port: number; host: string }): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(where, () => {
-      server.off('error', reject)
-      resolve()
-    })
-  })
 }

@@ -97,7 +97,12 @@ class BubblewrapDriver implements SandboxDriver {
     const firstFile = descriptors.firstHandover + 1 + (filter === null ? 0 : 1)
     const options = bubblewrapOptions(spec, this.#host, {
       seccomp: filter === null ? null : descriptors.firstHandover + 1,
-      files: files.map(({ path, mode }, index) => ({ path, mode, descriptor: firstFile + index })),
+      files: files.map(({ path, mode, writable = false }, index) => ({
+        path,
+        mode,
+        writable,
+        descriptor: firstFile + index,
+      })),
     })
     const { recordDir } = spec
     const { pidsMax } = spec.limits

@@ -65,7 +65,8 @@ export class RunningSandbox implements Sandbox {
 
   async kill(): Promise<void> {
     if (this.#over) return
-    // A frozen process does not see its SIGKILL.
+    // A frozen process does not see its SIGKILL; it is there already when it goes on, so that it does nothing else first.
+    this.#killMembers()
     this.#continue()
     this.#killMembers()
     const late = Promise.withResolvers<never>()
@@ -107,6 +108,10 @@ export class RunningSandbox implements Sandbox {
     }
     if (this.#over || record.processes === null) throw this.#ended('entered')
     return exec(record.processes, options)
+  }
+
+  members(): readonly number[] {
+    return this.#over ? [] : this.#members().map(({ pid }) => pid)
   }
 
   async #follow(): Promise<Exit> {

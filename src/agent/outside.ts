@@ -1,0 +1,98 @@
+/**
+ * The outside of one instance over its restarts: opens what its part may dial, keeps what was refused, and says so beside
+ * its output.
+ */
+import { SteadError } from '../base/index.ts'
+import {
+  describeRefusal,
+  type Egress,
+  hintForRefusal,
+  type NameLookup,
+  openEgress,
+  parseEgress,
+  type Place,
+  type Refusal,
+  Refusals,
+  resolverAddress,
+} from '../network/index.ts'
+import { type InstanceAssignment, statusRefusalsMax } from '../protocol/index.ts'
+import type { AgentOptions } from './options.ts'
+
+/** What names are looked up with, for programs inside. `search .`: no other name is tried when one is not there. */
+export const resolverFile: string = `nameserver ${resolverAddress}\nsearch .\noptions timeout:5 attempts:1\n`
+
+export class InstanceOutside {
+  readonly #options: Pick<AgentOptions, 'clock' | 'network' | 'onNotice'>
+  readonly #names: NameLookup
+  readonly #say: (text: string) => void
+  readonly #redact: (text: string) => string
+  readonly #refusals = new Refusals()
+  #egress: Egress | null = null
+
+  constructor(
+    options: Pick<AgentOptions, 'clock' | 'network' | 'onNotice'>,
+    names: NameLookup,
+    say: (text: string) => void,
+    redact: (text: string) => string,
+  ) {
+    this.#options = options
+    this.#names = names
+    this.#say = say
+    this.#redact = redact
+  }
+
+  /** Opens it in the place of a new or found program; false when this machine has none. Throws `agent.no-egress` when the part is to have some all the same. */
+  async open({ part, egress = [] }: InstanceAssignment, place: Place, program: 'new' | 'found'): Promise<boolean> {
+    const { clock, network, onNotice } = this.#options
+    if (place.outside === null) {
+      if (network.capabilities.isolation === 'native' && egress.length > 0) throw noEgress(part, network.name)
+      return false
+    }
+    this.#egress = await openEgress({
+      outside: place.outside,
+      rules: parseEgress(egress),
+      names: this.#names,
+      clock,
+      refusals: this.#refusals,
+      ahead: program === 'found',
+      onRefused: (refusal) => this.#tell(part, refusal),
+      onNotice,
+    })
+    return true
+  }
+
+  #tell(part: string, refusal: Pick<Refusal, 'act' | 'what' | 'why' | 'declare'>): void {
+    const hint = hintForRefusal(part, refusal)
+    // A name may carry out what the program knows.
+    this.#say(this.#redact(describeRefusal(part, refusal) + (hint === null ? '' : ` (${hint})`)))
+  }
+
+  /** The newest first, as many as a status takes; undefined when there are none. */
+  refused(): readonly Refusal[] | undefined {
+    const list = this.#egress?.refusals() ?? this.#refusals.list()
+    const shown = list.slice(0, statusRefusalsMax).map((refusal) => ({
+      ...refusal,
+      what: this.#redact(refusal.what),
+      declare: refusal.declare === null ? null : this.#redact(refusal.declare),
+    }))
+    return shown.length === 0 ? undefined : shown
+  }
+
+  /** How many different things it was refused, ever. */
+  get different(): number {
+    return this.#refusals.different
+  }
+
+  close(): void {
+    void this.#egress?.[Symbol.asyncDispose]()
+    this.#egress = null
+  }
+}
+
+function noEgress(part: string, driver: string): SteadError {
+  return new SteadError({
+    code: 'agent.no-egress',
+    message: `${part} is to reach addresses outside, and the network driver ${driver} of this node cannot open them`,
+    hint: 'See `stead doctor`: it says what this machine lacks.',
+  })
+}

@@ -1,0 +1,13 @@
+/** The face of `certificates`: where certificates of hosts come from, and how they are kept fresh. */
+export { readCertificate } from './certificate.ts'
+export type { Certificate, CertificateFiles } from './certificate.ts'
+export type { CertificateCapabilities, CertificateDriver, HostState } from './driver.ts'
+export { openCertificates } from './open.ts'
+export type { CertificateChoice } from './open.ts'
+export { fileCertificates } from './drivers/files.ts'
+export type { FilesOptions } from './drivers/files.ts'
+export { localCertificates } from './drivers/local.ts'
+export type { LocalCertificates, LocalOptions } from './drivers/local.ts'
+export { acmeCertificates } from './drivers/acme.ts'
+export type { AcmeOptions } from './drivers/acme.ts'
+export type { Order, OrderContext, PlaceOrder } from './drivers/acme-order.ts'
