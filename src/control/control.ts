@@ -7,7 +7,6 @@
 import { assert, isSteadError, jsonEqual, randomId, SteadError } from '../base/index.ts'
 import {
   type Ask,
-  askSince,
   type AssignmentStatus,
   type DiskState,
   type Downward,
@@ -30,7 +29,7 @@ import { assignmentsOf, neededBundles, needsBundle, nodeOf, nodesIn, routesFor, 
 import { type IncidentAct, IncidentLog } from './incident-log.ts'
 import { moveSecrets } from './move-secrets.ts'
 import { type Order, orderChange } from './operate.ts'
-import { AgentPeer, GatewayPeer, refusalOf, refuse } from './peers.ts'
+import { AgentPeer, GatewayPeer, peerAsked, refusalOf, refuse } from './peers.ts'
 import type { Credential } from './credentials.ts'
 import { controlLease, countStart, keys, loadRecords, put, type Records, write, writeAll } from './records.ts'
 import { openCredentials, Secrets } from './secrets.ts'
@@ -470,34 +469,13 @@ class RunningControl implements Control {
   }
 
   open(target: StreamTarget): RemoteStream {
-    const peer = this.#peerFor(nodeOf(this.#records, target.assignment) ?? '', target.kind)
+    const peer = peerAsked(this.#agents, nodeOf(this.#records, target.assignment) ?? '', target.kind)
     return this.#remote.open(peer.name, (id, ask) => peer.channel.send({ type: 'ask', id, ask }), target)
-  }
-
-  /** The node that is asked. Throws `control.node-away`, `control.older-node`. */
-  #peerFor(node: string, kind: Ask['kind']): AgentPeer {
-    const peer = this.#agents.get(node)
-    if (peer === undefined) {
-      throw new SteadError({
-        code: 'control.node-away',
-        message: `node ${node} is not connected, and only it can answer`,
-        hint: 'It is asked again when it has come back; see `stead status`.',
-        retry: 'later',
-      })
-    }
-    if (peer.protocol < askSince[kind]) {
-      throw new SteadError({
-        code: 'control.older-node',
-        message: `node ${node} runs an older Stead that cannot do this`,
-        hint: 'Upgrade it, then try again.',
-      })
-    }
-    return peer
   }
 
   /** Asks a node. Throws `control.node-away`, `control.ask-failed`. */
   async *#ask(node: string, what: Exclude<Ask, { kind: 'cancel' }>, signal: AbortSignal): AsyncIterable<LogLine> {
-    const peer = this.#peerFor(node, what.kind)
+    const peer = peerAsked(this.#agents, node, what.kind)
     yield* this.#asks.ask(peer.name, (id, ask) => peer.channel.send({ type: 'ask', id, ask }), what, signal)
   }
 
