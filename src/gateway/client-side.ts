@@ -6,7 +6,6 @@ import type { IncomingHttpHeaders } from 'node:http'
 
 export interface ClientConnection {
   readonly remoteAddress?: string | undefined
-  readonly remotePort?: number | undefined
   readonly localPort?: number | undefined
   destroy(): unknown
 }
@@ -38,7 +37,7 @@ export interface ClientResponse {
   readonly destroyed: boolean
   readonly writableEnded: boolean
   readonly writableFinished: boolean
-  /** Bytes that the system has not taken yet. */
+  /** Bytes that wait to be sent. */
   readonly writableLength: number
   writeContinue(): void
   writeHead(status: number, headers: string[]): unknown

@@ -179,12 +179,10 @@ for (const engine of engines) {
       await until('one is at the instance', () => open.length === 1)
       asked.push(ask(port))
       const refused = async (): Promise<boolean> => {
-        const controller = new AbortController()
         const answer = await Promise.race([
           ask(port),
           new Promise<null>((resolve) => setTimeout(() => resolve(null), 200)),
         ])
-        controller.abort()
         return answer?.status === 503 && answer.headers['retry-after'] === '1'
       }
       // Until the second one waits there is place for another; then there is not.

@@ -34,6 +34,10 @@ export interface RoutedRequest {
   readonly target: string
   readonly headers: string[]
   readonly requestId: string
+  /** What the gateway adds to the headers of the answer. */
+  readonly answerHeaders: readonly string[]
+  /** How long the client is content to wait; null: as the route says. */
+  readonly patience: Patience | null
   readonly traceId: string
   /** Decides about the group, and on a sticky route about the instance. */
   readonly key: string
@@ -41,10 +45,6 @@ export interface RoutedRequest {
   readonly setCookie: string | null
   /** The connection takes no further request. */
   readonly closes: boolean
-  /** What the gateway adds to the headers of the answer. */
-  readonly answerHeaders: readonly string[]
-  /** How long the client is content to wait; null: as the route says. */
-  readonly patience: Patience | null
   /** The client waits for leave to send its body. */
   readonly expectsContinue: boolean
   /** Its response is over, whole or not. */

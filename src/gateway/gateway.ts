@@ -72,11 +72,11 @@ interface Found {
   readonly target: string
   readonly headers: string[]
   readonly requestId: string
+  readonly answerHeaders: readonly string[]
   readonly traceId: string
   readonly key: string
   readonly setCookie: string | null
   readonly closes: boolean
-  readonly answerHeaders: readonly string[]
   /** What answers it in place of an instance. */
   readonly instead: Cause | RenderedProblem | null
 }

@@ -242,8 +242,8 @@ export class Tunnel implements TunnelFlight, Dispatcher.DispatchHandler {
 
   #fail(cause: Cause, detail?: string): void {
     if (this.#over) return
-    countRejected(this.#metrics, cause)
     const { request, state } = this.#routed
+    countRejected(this.#metrics, cause)
     this.#answer(renderProblem(state.problem(cause, this.#routed, detail), request.headers.accept))
   }
 

@@ -6,12 +6,12 @@
 import { Client } from 'undici'
 import type { RouteTarget } from '../protocol/index.ts'
 import { Breaker } from './breaker.ts'
-import { emptyAttempts } from './metrics.ts'
-import type { AttemptCounters } from './metrics.ts'
 import { dial } from './dial.ts'
 import type { DialContext } from './dial.ts'
 import { H2cPool } from './h2c.ts'
 import type { H2cConnection } from './h2c.ts'
+import { emptyAttempts } from './metrics.ts'
+import type { AttemptCounters } from './metrics.ts'
 
 /** A request in flight to an instance. */
 export interface Flight {
@@ -53,8 +53,8 @@ export class Upstream {
   constructor(target: RouteTarget, context: UpstreamContext) {
     this.target = target
     this.#context = context
-    this.breaker = new Breaker(context.limits)
     this.#h2c = target.protocol === 'h2c' ? new H2cPool(context, target) : null
+    this.breaker = new Breaker(context.limits)
   }
 
   /** Requests and WebSockets in flight. */

@@ -72,6 +72,10 @@ export interface Route {
   readonly part: string
   readonly targets: readonly RouteTarget[]
   readonly limits?: RouteLimits
+  /** Requests in plain HTTP where the gateway has TLS too: sent on to https, or served all the same. Without it: sent on. */
+  readonly plain?: 'redirect' | 'serve'
+  /** How long browsers are to ask for the host by https only, seconds. Said over https only. */
+  readonly hstsS?: number
   /** Groups that share the requests by weight; every target is then in one of them. */
   readonly groups?: readonly RouteGroup[]
   readonly sticky?: RouteSticky
@@ -81,10 +85,6 @@ export interface Route {
   readonly compress?: boolean
   /** The part itself, then what it uses: for the page that says what has failed. */
   readonly hops?: readonly RouteHop[]
-  /** Requests in plain HTTP where the gateway has TLS too: sent on to https, or served all the same. Without it: sent on. */
-  readonly plain?: 'redirect' | 'serve'
-  /** How long browsers are to ask for the host by https only, seconds. Said over https only. */
-  readonly hstsS?: number
   /** While there is no target: whether that passes by itself. */
   readonly phase?: 'starting' | 'deploying'
   /** While there is no target: a sentence for the person who asks why. */
@@ -124,16 +124,9 @@ const endpoint = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('unix'), path: z.string().min(1).max(107) }),
 ])
 
-/** Parts that one part uses and a page can still show. */
-export const hopsMax = 32
-
-const group = z.object({ name, weight: z.int().min(0).max(1_000_000) })
-
-const sticky = z.object({ by: z.enum(['group', 'instance']), ttlS: z.int().positive().exactOptional() })
-
 const targets = z
   .array(
-    z.object({ instance: name, endpoint, protocol: z.literal('h2c').exactOptional(), group: name.exactOptional() }),
+    z.object({ instance: name, endpoint, group: name.exactOptional(), protocol: z.literal('h2c').exactOptional() }),
   )
   .max(1000)
 
@@ -141,6 +134,12 @@ const host = z
   .string()
   .max(253)
   .regex(/^(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/, 'a lower-case host name, or *. and one')
+/** Parts that one part uses and a page can still show. */
+export const hopsMax = 32
+
+const group = z.object({ name, weight: z.int().min(0).max(1_000_000) })
+
+const sticky = z.object({ by: z.enum(['group', 'instance']), ttlS: z.int().positive().exactOptional() })
 
 const limits = z.object({
   bodyBytesMax: count.exactOptional(),
@@ -163,6 +162,8 @@ const route = z.object({
   part: name,
   targets,
   limits: limits.exactOptional(),
+  plain: z.enum(['redirect', 'serve']).exactOptional(),
+  hstsS: count.exactOptional(),
   groups: z.array(group).min(1).max(16).exactOptional(),
   sticky: sticky.exactOptional(),
   priority: z.enum(routePriorities).exactOptional(),
@@ -171,22 +172,10 @@ const route = z.object({
     .array(z.object({ part: name, type: name, state: z.enum(hopStates) }))
     .max(hopsMax)
     .exactOptional(),
-  plain: z.enum(['redirect', 'serve']).exactOptional(),
-  hstsS: count.exactOptional(),
   phase: z.enum(['starting', 'deploying']).exactOptional(),
   unavailable: z.string().max(500).exactOptional(),
 })
 
-/** Groups have different names and some weight, and every target is in one of them. */
-function groupsAgree({ groups, targets }: z.infer<typeof route>): boolean {
-  if (groups === undefined) return targets.every((target) => target.group === undefined)
-  const names = new Set(groups.map((one) => one.name))
-  return (
-    names.size === groups.length &&
-    groups.some(({ weight }) => weight > 0) &&
-    targets.every((target) => target.group !== undefined && names.has(target.group))
-  )
-}
 const stream = z.object({
   id: z.string().min(1).max(2000),
   way: z.discriminatedUnion('kind', [
@@ -197,6 +186,16 @@ const stream = z.object({
   part: name,
   targets,
 })
+/** Groups have different names and some weight, and every target is in one of them. */
+function groupsAgree({ groups, targets }: z.infer<typeof route>): boolean {
+  if (groups === undefined) return targets.every((target) => target.group === undefined)
+  const names = new Set(groups.map((one) => one.name))
+  return (
+    names.size === groups.length &&
+    groups.some(({ weight }) => weight > 0) &&
+    targets.every((target) => target.group !== undefined && names.has(target.group))
+  )
+}
 
 /** Validates a table that came from outside the process. */
 export const routeTableSchema: z.ZodType<RouteTable> = z.object({

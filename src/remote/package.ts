@@ -4,7 +4,7 @@
  * so that a sending that was cut off goes on.
  */
 import { createHash } from 'node:crypto'
-import { createReadStream, createWriteStream } from 'node:fs'
+import { createReadStream, createWriteStream, existsSync } from 'node:fs'
 import { mkdir, readdir, readFile, realpath, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join, relative, sep } from 'node:path'
 import { pipeline } from 'node:stream/promises'
@@ -26,7 +26,9 @@ export interface SteadPackage {
 }
 
 /** Files of packages that only people and compilers read. */
-const needless = /\.(?:map|d\.ts|d\.mts|d\.cts|test\.ts)$/
+const needless = /\.(?:map|d\.ts|d\.mts|d\.cts|test\.ts|test-helper\.ts)$/
+/** Where a checkout keeps the pages of the dashboard that it has built; a package has them beside its code. */
+const builtPages = 'node_modules/.cache/stead-dashboard'
 /** Archives kept here. */
 const keptMax = 2
 const filesMax = 20_000
@@ -67,6 +69,7 @@ export async function listPackage(): Promise<PackageList> {
     }
   }
   await addTree(code, basename(code))
+  if (existsSync(join(root, builtPages))) await addTree(join(root, builtPages), builtPages)
   await addFile(join(root, 'package.json'), 'package.json')
   await addFile(await realpath(process.execPath), 'bin/node')
   for (const [path, source] of await dependencies(root, manifest)) await addTree(source, path)
