@@ -119,7 +119,7 @@ export class Workbench implements AsyncDisposable {
     const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', this.#main, ...args], {
       env: this.env,
       cwd: this.appDir,
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['pipe', 'pipe', 'pipe'],
       ...this.#user,
     })
     const running = followed(child)

@@ -10,13 +10,11 @@ import { assert, jsonEqual, messageOf, sleep, SteadError } from '../base/index.t
 import type { Domain } from '../domain/index.ts'
 import { type Endpoint, NameLookup, type Target } from '../network/index.ts'
 import {
-  type Ask,
   type Assignment,
   type AssignmentStatus,
   type Downward,
   downwardSchema,
   type Edge,
-  type Incident,
   type Plan,
   protocolVersion,
   type Upward,
@@ -24,13 +22,15 @@ import {
 import { syscallName } from '../sandbox/index.ts'
 import { type Box, openBox } from '../secrets/index.ts'
 import { type Channel, dialForever, type TransportAddress } from '../transport/index.ts'
-import { Answers } from './answers.ts'
+import { Answers, type AnswerSources } from './answers.ts'
 import { Attempts } from './attempts.ts'
 import { breakableOf } from './breakable.ts'
 import { Breaking } from './breaking.ts'
+import { DiskWatch } from './disk.ts'
 import { Exposures } from './expose.ts'
-import { notFrozen } from './containment.ts'
+import { incidentsAsked } from './containment.ts'
 import { Delivery } from './delivery.ts'
+import { Domains } from './domains.ts'
 import { BundleFetcher } from './fetch.ts'
 import { Incidents } from './incidents.ts'
 import { type EndedBySystemCall, followKernelLog } from './kernel-log.ts'
@@ -40,6 +40,7 @@ import { MemoryFiles } from './memory-files.ts'
 import type { AgentOptions } from './options.ts'
 import { readPlan, writePlan } from './plan-file.ts'
 import { ResourceRunner } from './resource.ts'
+import { Streams } from './streams.ts'
 
 /** How long a start looks for what runs already before it speaks with control. */
 const lookMs = 5000
@@ -82,7 +83,7 @@ class RunningAgent implements Agent {
   readonly #delivery: Delivery
   readonly #instances = new Map<string, InstanceRunner>()
   readonly #resources = new Map<string, ResourceRunner>()
-  readonly #domains = new Map<string, Promise<Domain>>()
+  readonly #domains: Domains
   readonly #answers: Answers
   readonly #fetcher: BundleFetcher
   readonly #incidents: Incidents
@@ -101,6 +102,7 @@ class RunningAgent implements Agent {
   #channel: Channel<Upward> | null = null
   #lastReason = ''
   #link: AsyncDisposable | null = null
+  readonly #disk: DiskWatch
   #timer: Disposable | null = null
   #reported = new Map<string, AssignmentStatus>()
   #reportSoon = false
@@ -118,7 +120,9 @@ class RunningAgent implements Agent {
       sandbox: this.#known.hiddenFrom(options.sandbox),
       openBundle: async (digest) => (await options.openBundle(digest)) ?? this.#fetcher.fetch(digest),
     }
-    const domain = (app: string): Promise<Domain> => this.#domain(app)
+    const sizeOf = (app: string): number | null => this.#declaredBytes(app)
+    this.#domains = new Domains(options, sizeOf, (app, path) => this.#breaking.sweep(app, path))
+    const domain = (app: string): Promise<Domain> => this.#domains.of(app)
     const breakable = breakableOf(this.#instances, this.#resources, domain, () => this.#changed())
     this.#breaking = new Breaking(join(options.stateDir, 'faults.json'), options.clock, breakable, options.onNotice)
     this.#incidents = new Incidents(join(options.stateDir, 'incidents'), options.clock, options.random)
@@ -132,12 +136,25 @@ class RunningAgent implements Agent {
       incidents: this.#incidents,
       redact: (text) => this.#known.redact(text),
     }
-    this.#answers = new Answers({
-      breaking: this.#breaking,
-      attempts: (id) => (this.#instances.get(id) ?? this.#resources.get(id))?.attempts ?? null,
-      deleteData: (app) => this.#deleteData(app),
-      incidents: (ask) => this.#incidentsOf(ask),
+    const runnerOf = (id: string): InstanceRunner | ResourceRunner | null =>
+      this.#instances.get(id) ?? this.#resources.get(id) ?? null
+    const streams = new Streams({
+      sandbox: (id) => runnerOf(id)?.sandbox ?? null,
+      connect: (id, port) => {
+        const endpoint = runnerOf(id)?.endpointAt(port) ?? null
+        return endpoint === null ? null : options.network.connect(endpoint)
+      },
+      onNotice: options.onNotice,
     })
+    const sources = {
+      breaking: this.#breaking,
+      attempts: (id: string) => runnerOf(id)?.attempts ?? null,
+      deleteData: (app: string) => this.#deleteData(app),
+      incidents: (ask: Parameters<AnswerSources['incidents']>[0]) =>
+        incidentsAsked(this.#incidents, (id) => this.#instances.get(id)?.containment, ask),
+    }
+    this.#answers = new Answers(sources, streams)
+    this.#disk = new DiskWatch({ ...options, onChange: (disk) => this.#channel?.send({ type: 'disk', disk }) })
     this.#planPath = join(options.stateDir, 'plan.json')
     this.#plan = readPlan(this.#planPath, box) ?? { epoch: 0, revision: 0, assignments: [] }
     this.#fetcher = new BundleFetcher(options.importBundle, (request) => {
@@ -167,10 +184,12 @@ class RunningAgent implements Agent {
         this.#breaking.tellAgain()
         this.#report(true)
         this.#reportFaults()
+        channel.send({ type: 'disk', disk: this.#disk.state })
       },
       onMessage: (message) => this.#hear(message),
       onDown: (reason) => {
         this.#channel = null
+        this.#answers.abort()
         const own = reason.code === 'transport.closed-here'
         if (!own && reason.message !== this.#lastReason)
           this.#options.onNotice(`${name} lost control: ${reason.message}`)
@@ -227,7 +246,9 @@ class RunningAgent implements Agent {
   }
 
   #take(plan: Plan): void {
-    writePlan(this.#planPath, plan, this.#box)
+    // A full disk keeps no new plan from being followed that changes nothing: then the one that is kept will do.
+    if (!jsonEqual(plan.assignments, this.#plan.assignments) || plan.epoch !== this.#plan.epoch)
+      writePlan(this.#planPath, plan, this.#box)
     this.#plan = plan
     this.#carryOut()
     this.#sendApplied()
@@ -257,7 +278,7 @@ class RunningAgent implements Agent {
       const runner = new ResourceRunner(
         assignment,
         this.#options,
-        (app) => this.#domain(app),
+        (app) => this.#domains.of(app),
         ({ app, part }) => this.#breaking.held(app, part),
         () => this.#changed(),
       )
@@ -338,21 +359,6 @@ class RunningAgent implements Agent {
     }
   }
 
-  /** The domain of an app, opened once. A failure is forgotten, so that the next asking tries again. */
-  #domain(app: string): Promise<Domain> {
-    const known = this.#domains.get(app)
-    if (known !== undefined) return known
-    const { domain, stateDir, name, domainBytes } = this.#options
-    const opening = domain.open({ id: app, root: join(stateDir, 'domains', app), home: name, sizeBytes: domainBytes })
-    const swept = opening.then((opened) => {
-      this.#breaking.sweep(app, opened.path)
-      return opened
-    })
-    this.#domains.set(app, swept)
-    swept.catch(() => this.#domains.delete(app))
-    return swept
-  }
-
   /** Where an assignment listens on this node; null when it is not here, or not ready. */
   #local(id: string): Endpoint | null {
     const resource = this.#resources.get(id)
@@ -430,20 +436,14 @@ class RunningAgent implements Agent {
         containment.trip('system-call', `its process ${pid} was ended for the system call ${name}`)
   }
 
-  /** Throws `agent.not-frozen`. */
-  async #incidentsOf({ app, act, incident }: Extract<Ask, { kind: 'incidents' }>): Promise<readonly Incident[]> {
-    const found = this.#incidents.list(app).filter(({ id }) => incident === null || id === incident)
-    if (act === 'list') return found
-    const containment = this.#instances.get(found[0]?.instance ?? '')?.containment
-    if (incident === null || containment === undefined) throw notFrozen(incident ?? 'that was not named')
-    if (act === 'release') await containment.release(incident)
-    else containment.end(incident)
-    return this.#incidents.list(app).filter(({ id }) => id === incident)
+  /** The size that an app has declared for its data, bytes. */
+  #declaredBytes(app: string): number | null {
+    const declared = this.#plan.assignments.find((other) => other.kind === 'resource' && other.app === app)
+    return declared?.kind === 'resource' ? (declared.dataBytes ?? null) : null
   }
 
   /** Deletes what an app has stored here. Throws `agent.in-use` while anything of it is there. */
   async #deleteData(app: string): Promise<void> {
-    const { domain, stateDir } = this.#options
     const running = [...this.#instances.values(), ...this.#resources.values()].filter(
       (runner) => runner.assignment.app === app && !['stopped', 'succeeded', 'failed'].includes(runner.status().phase),
     )
@@ -454,16 +454,14 @@ class RunningAgent implements Agent {
         retry: 'later',
       })
     }
-    const opened = this.#domains.get(app)
-    this.#domains.delete(app)
-    await (await opened?.catch(() => null))?.close()
-    await domain.destroy(join(stateDir, 'domains', app))
+    await this.#domains.destroy(app)
   }
 
   async #disconnect(): Promise<void> {
     this.#leaving = true
     this.#timer?.[Symbol.dispose]()
     this.#breaking.leave()
+    this.#disk[Symbol.dispose]()
     this.#kernelLog?.[Symbol.dispose]()
     this.#answers.abort()
     await this.#link?.[Symbol.asyncDispose]()
@@ -474,7 +472,7 @@ class RunningAgent implements Agent {
   async leave(): Promise<{ readonly handedOver: Promise<void> }> {
     await this.#disconnect()
     for (const runner of this.#resources.values()) runner.leave()
-    for (const domain of this.#domains.values()) await (await domain.catch(() => null))?.leave()
+    await this.#domains.leave()
     this.#memory.close()
     const handOver = { clock: this.#options.clock, ...handOverMs }
     const edges = Promise.all([...this.#instances.values()].map((runner) => runner.leave(handOver)))
@@ -489,7 +487,7 @@ class RunningAgent implements Agent {
     await Promise.all([...this.#resources.values()].map((runner) => runner.stop()))
     await Promise.all(this.#removing.values())
     await this.#exposures?.[Symbol.asyncDispose]()
-    for (const domain of this.#domains.values()) await (await domain.catch(() => null))?.close()
+    await this.#domains.close()
     for (const id of this.#instances.keys()) this.#delivery.remove(id)
     this.#memory.close()
   }

@@ -6,6 +6,7 @@ import { messageOf } from '../base/index.ts'
 import type { Ask, Incident, LogLine, Upward } from '../protocol/index.ts'
 import type { Attempts } from './attempts.ts'
 import type { Breaking } from './breaking.ts'
+import type { Streams } from './streams.ts'
 
 const asksMax = 1000
 
@@ -22,14 +23,18 @@ export interface AnswerSources {
 export class Answers {
   readonly #sources: AnswerSources
   readonly #open = new Map<string, AbortController>()
+  readonly #streams: Streams
 
-  constructor(sources: AnswerSources) {
+  constructor(sources: AnswerSources, streams: Streams) {
     this.#sources = sources
+    this.#streams = streams
   }
 
   /** Answers an ask over the channel it came by. */
   async answer(id: string, ask: Ask, send: (message: Upward) => void): Promise<void> {
-    if (ask.kind === 'cancel') return this.#open.get(ask.ask)?.abort()
+    if (ask.kind === 'exec' || ask.kind === 'connect') return this.#streams.open(id, ask, send)
+    if (ask.kind === 'cancel') this.#open.get(ask.ask)?.abort()
+    if ('ask' in ask) return this.#streams.hear(ask)
     const piece = (lines: readonly LogLine[], done: boolean, error: string | null = null): void =>
       send({ type: 'answer', ask: id, lines, done, error })
     if (this.#open.size >= asksMax) return piece([], true, 'this node is asked too much at once')
@@ -61,5 +66,6 @@ export class Answers {
   /** Ends all that is open: control is gone, or this agent goes. */
   abort(): void {
     for (const abort of this.#open.values()) abort.abort()
+    this.#streams.abort()
   }
 }

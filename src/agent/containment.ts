@@ -7,7 +7,7 @@
  */
 import { messageOf, randomId, SteadError } from '../base/index.ts'
 import { describeRefusal, type Refusal } from '../network/index.ts'
-import type { IncidentSummary, InstanceAssignment, Wire } from '../protocol/index.ts'
+import type { Ask, Incident, IncidentSummary, InstanceAssignment, Wire } from '../protocol/index.ts'
 import type { InlineFile, Sandbox } from '../sandbox/index.ts'
 import type { Attempts } from './attempts.ts'
 import { keepEvidence } from './evidence.ts'
@@ -160,7 +160,7 @@ export class Containment {
 }
 
 /** For an incident of which nothing is frozen. */
-export function notFrozen(id: string): SteadError {
+function notFrozen(id: string): SteadError {
   return new SteadError({
     code: 'agent.not-frozen',
     message: `nothing of the incident ${id} is frozen`,
@@ -177,4 +177,19 @@ async function freeze(sandbox: Sandbox, say: (text: string) => void): Promise<bo
     say(`could not be frozen: ${messageOf(error)}`)
     return false
   }
+}
+
+/** The incidents of an app, after what was asked has been done to the frozen instance of one. Throws `agent.not-frozen`. */
+export async function incidentsAsked(
+  incidents: Pick<Incidents, 'list'>,
+  containmentOf: (instance: string) => Containment | undefined,
+  { app, act, incident }: Extract<Ask, { kind: 'incidents' }>,
+): Promise<readonly Incident[]> {
+  const found = incidents.list(app).filter(({ id }) => incident === null || id === incident)
+  if (act === 'list') return found
+  const containment = containmentOf(found[0]?.instance ?? '')
+  if (incident === null || containment === undefined) throw notFrozen(incident ?? 'that was not named')
+  if (act === 'release') await containment.release(incident)
+  else containment.end(incident)
+  return incidents.list(app).filter(({ id }) => id === incident)
 }

@@ -69,6 +69,7 @@ function place(
     tmpLimit: others,
     freeze: others,
     syscallFilter: others,
+    exec: 'refused',
     survivesSupervisor: others,
     weaker: [],
   }

@@ -7,7 +7,9 @@
  */
 import { join } from 'node:path'
 import { isSteadError, messageOf, sleep, SteadError } from '../base/index.ts'
+import { formatDuration } from '../model/index.ts'
 import {
+  type Endpoint,
   type Forwarder,
   type HandOver,
   type NameLookup,
@@ -23,7 +25,7 @@ import type { Delivery } from './delivery.ts'
 import { hostsFile, instanceEnvironment, type OpenEdge } from './environment.ts'
 import { layoutOf } from './layout.ts'
 import type { Incidents } from './incidents.ts'
-import { jobPolicy, type LifeEvent, newLife, servicePolicy, step } from './lifecycle.ts'
+import { frozenLife, type LifeEvent, newLife, policyOf, step } from './lifecycle.ts'
 import type { AgentOptions } from './options.ts'
 import { InstanceOutside, resolverFile } from './outside.ts'
 import { probeCommand, probeHttp, type ProbeResult, probeTcp } from './probe.ts'
@@ -77,6 +79,7 @@ export class InstanceRunner {
   readonly #used = new Set<string>()
   #servePort: number | null = null
   #usage: Usage = unknownUsage
+  #exitCode: number | null = null
   /** What the running program was handed: by part, the version of its credential. */
   #handed: ReadonlyMap<string, number> = new Map()
   #timers = new Set<Disposable>()
@@ -143,9 +146,34 @@ export class InstanceRunner {
     const endpoint = pid !== null && port !== null && this.#place !== null ? this.#place.endpoint(pid, port) : null
     const refused = this.#outside.refused()
     const incident = this.containment.summary()
+    const exitCode = phase === 'succeeded' || phase === 'failed' ? this.#exitCode : null
     const credentials = [...this.#handed].map(([part, version]) => `${part}@${version}`)
-    const status = { id, phase, reason, restarts, sinceMs: this.#sinceMs, endpoint, pid, ...this.#usage, credentials }
-    return { ...status, ...(refused && { refused }), ...(incident && { incident }) }
+    return {
+      id,
+      phase,
+      reason,
+      restarts,
+      sinceMs: this.#sinceMs,
+      endpoint,
+      pid,
+      ...this.#usage,
+      credentials,
+      ...(exitCode === null ? {} : { exitCode }),
+      ...(refused && { refused }),
+      ...(incident && { incident }),
+    }
+  }
+
+  /** The program, while it runs. */
+  get sandbox(): Sandbox | null {
+    return this.#sandbox
+  }
+
+  /** Where a port of it is reached from this node, null for the one it serves on; null while it cannot be. */
+  endpointAt(port: number | null): Endpoint | null {
+    const pid = this.#sandbox?.pid
+    const wanted = port ?? this.#servePort
+    return pid === undefined || wanted === null || this.#place === null ? null : this.#place.endpoint(pid, wanted)
   }
 
   /** Looks at what it uses now. */
@@ -204,7 +232,7 @@ export class InstanceRunner {
     this.#enqueue(async () => {
       if (this.#left) return
       const before = this.#life
-      const { life, commands } = step(before, event, this.#assignment.kind === 'job' ? jobPolicy : servicePolicy)
+      const { life, commands } = step(before, event, policyOf(this.#assignment))
       this.#life = life
       if (life.phase !== before.phase) this.#sinceMs = this.#options.clock.nowMs()
       if (life.phase !== before.phase || life.reason !== before.reason) this.#surroundings.changed()
@@ -345,11 +373,17 @@ export class InstanceRunner {
   }
 
   #running(sandbox: Sandbox): void {
+    const { timeoutMs } = this.#assignment
     this.#sandbox = sandbox
     const isolated = this.#options.sandbox.capabilities.isolation !== 'refused'
     this.containment.watch(sandbox, isolated)
     this.#surroundings.changed()
-    void sandbox.exited.then((exit) => {
+    let timedOut = false
+    void sandbox.exited.then((ended) => {
+      const exit = timedOut
+        ? { ...ended, sentence: `was ended after its time limit of ${formatDuration(timeoutMs ?? 0)}` }
+        : ended
+      this.#exitCode = exit.code
       this.#sandbox = null
       this.#usage = unknownUsage
       if (this.#left) return
@@ -360,10 +394,12 @@ export class InstanceRunner {
       this.#closeNetwork()
       this.#event({ kind: 'exited', exit })
     })
-    const { timeoutMs } = this.#assignment
     if (this.#assignment.kind === 'job') {
-      if (timeoutMs !== null) this.#later(timeoutMs, () => this.#kill(sandbox))
-      return
+      if (timeoutMs === null) return
+      return this.#later(timeoutMs, () => {
+        timedOut = true
+        this.#kill(sandbox)
+      })
     }
     this.#later(this.#assignment.ready.timeoutMs, () => this.#event({ kind: 'ready-timeout' }))
     this.#probeLoop(sandbox)
@@ -379,13 +415,7 @@ export class InstanceRunner {
     const phase = service && this.attempts.hasServed() ? 'ready' : 'starting'
     this.#life = { ...newLife, phase, everReady: service, restarts, failures: service ? 0 : restarts }
     const frozen = this.containment.wasFrozen()
-    if (frozen !== null)
-      this.#life = {
-        ...this.#life,
-        phase: 'unready',
-        held: true,
-        reason: `frozen: ${frozen.what}; see \`stead incidents ${frozen.id}\``,
-      }
+    if (frozen !== null) this.#life = frozenLife(this.#life, frozen)
     try {
       const place = network.capabilities.isolation === 'native' ? await this.#placeOf(sandbox) : null
       if (place !== null) {

@@ -60,6 +60,7 @@ export class KnownValues {
       capabilities,
       start: (spec) => driver.start(spec),
       adopt: (recordDir) => driver.adopt(recordDir),
+      dropOldOutput: (recordDir) => driver.dropOldOutput(recordDir),
       remove: (recordDir) => driver.remove(recordDir),
       async *output(recordDir, options) {
         for await (const line of driver.output(recordDir, options)) yield { ...line, text: redact(line.text) }

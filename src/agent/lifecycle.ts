@@ -17,7 +17,7 @@
  */
 import type { Retry } from '../base/index.ts'
 import type { Exit } from '../sandbox/index.ts'
-import type { Phase } from '../protocol/index.ts'
+import type { InstanceAssignment, Phase } from '../protocol/index.ts'
 
 export interface Life {
   readonly phase: Phase
@@ -79,7 +79,14 @@ export const servicePolicy: LifePolicy = {
   pauseMaxMs: 30_000,
   missesMax: 3,
 }
-export const jobPolicy: LifePolicy = { ...servicePolicy, kind: 'job', failuresMax: 3 }
+/** A job that nothing was said of. */
+export const jobPolicy: LifePolicy = { ...servicePolicy, kind: 'job', failuresMax: 3, pauseMaxMs: 600_000 }
+
+/** What an instance lives by. */
+export function policyOf({ kind, retry }: Pick<InstanceAssignment, 'kind' | 'retry'>): LifePolicy {
+  if (kind === 'service') return servicePolicy
+  return retry === undefined ? jobPolicy : { ...jobPolicy, failuresMax: retry.attempts, pauseMinMs: retry.pauseMs }
+}
 
 export const newLife: Life = {
   phase: 'waiting',
@@ -89,6 +96,11 @@ export const newLife: Life = {
   everReady: false,
   misses: 0,
   held: false,
+}
+
+/** The life of an instance that is found frozen. */
+export function frozenLife(life: Life, { id, what }: { readonly id: string; readonly what: string }): Life {
+  return { ...life, phase: 'unready', held: true, reason: `frozen: ${what}; see \`stead incidents ${id}\`` }
 }
 
 export interface LifeStep {

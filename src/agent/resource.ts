@@ -41,6 +41,8 @@ export class ResourceRunner {
   #sinceMs: number
   #sandbox: Sandbox | null = null
   #server: ProviderServer | null = null
+  /** Where it answers when somebody else runs it. */
+  #elsewhere: { readonly host: string; readonly port: number } | null = null
   /** The assignment that is in force, once all its steps are done. */
   #applied: ResourceAssignment | null = null
   #left = false
@@ -111,7 +113,18 @@ export class ResourceRunner {
   /** Where its edges lead; null while nothing answers, and for a resource without a server. */
   endpoint(): Endpoint | null {
     const answers = this.#applied !== null || this.#found
+    if (this.#elsewhere !== null && answers) return { kind: 'tcp', ...this.#elsewhere }
     return answers && this.#server !== null ? { kind: 'unix', path: this.#server.socketPath } : null
+  }
+
+  /** The server, while it runs. */
+  get sandbox(): Sandbox | null {
+    return this.#sandbox
+  }
+
+  /** As `endpoint`; a server has no other ports. */
+  endpointAt(port: number | null): Endpoint | null {
+    return port === null ? this.endpoint() : null
   }
 
   /**
@@ -167,7 +180,7 @@ export class ResourceRunner {
         const words =
           isSteadError(error) && error.hint !== undefined ? `${error.message}\n${error.hint}` : messageOf(error)
         // A server that goes on serves what was in force before: a bad migration takes nothing away.
-        if (this.#sandbox === null) this.#applied = null
+        if (this.#sandbox === null && this.#elsewhere === null) this.#applied = null
         this.#to(final ? 'gave-up' : 'backing-off', words)
         const over = sleep(this.#options.clock, pauseMs, this.#stop.signal).catch(() => {})
         await (final ? Promise.race([news, aborted(this.#stop.signal)]) : over)
@@ -223,7 +236,8 @@ export class ResourceRunner {
     const orEnded = <T>(work: Promise<T>): Promise<T> =>
       Promise.race(ended === undefined ? [work, stopped] : [work, ended, stopped])
 
-    if (this.#server !== null) await orEnded(provider.ready(context, readyTimeoutMs))
+    this.#elsewhere = provider.endpoint?.(context) ?? null
+    if (this.#server !== null || this.#elsewhere !== null) await orEnded(provider.ready(context, readyTimeoutMs))
     let granted: ResourceAssignment['grants'] = []
     for (;;) {
       const news = this.#news.promise
@@ -234,6 +248,7 @@ export class ResourceRunner {
         throw new SteadError({ code: 'agent.config-changed', message: 'its configuration has changed', retry: 'now' })
       }
       const current = await this.#context(assignment)
+      this.#elsewhere = provider.endpoint?.(current) ?? null
       await orEnded(provider.prepare(current))
       for (const grant of assignment.grants) await orEnded(provider.grant(current, grant))
       const letIn = new Set(assignment.grants.map((grant) => grant.user))

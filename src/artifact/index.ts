@@ -4,6 +4,7 @@ export type { Bundle, BundleFile, BundleLimits, BundleManifest, Digest, Runtime 
 export { createBundleStore } from './store.ts'
 export type { BundleContent, BundleStore, BundleStoreOptions, MakeRequest } from './store.ts'
 export type { ContentKey } from './contents.ts'
+export type { Unused } from './unused.ts'
 export { appRoot, runtimeRoot } from './runtimes.ts'
 export type { ResolvedRuntime, TreeLink } from './runtimes.ts'
 export { runtimeEnvironment } from './environment.ts'

@@ -91,6 +91,17 @@ export class FilePool {
     })
   }
 
+  /** Bytes of all files. */
+  async sizeBytes(): Promise<number> {
+    let bytes = 0
+    for (const group of await readdir(this.#directory)) {
+      if (group.startsWith('.')) continue
+      for (const name of await readdir(join(this.#directory, group)))
+        bytes += (await stat(join(this.#directory, group, name)).catch(() => null))?.size ?? 0
+    }
+    return bytes
+  }
+
   /** Removes the files that no tree holds. Nobody may stage or build meanwhile in this process. */
   async sweep(): Promise<void> {
     for (const group of await readdir(this.#directory)) {

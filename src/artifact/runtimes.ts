@@ -43,7 +43,7 @@ export interface TreeLink {
 }
 
 export class Runtimes {
-  readonly #trees: TreeDirectory
+  readonly trees: TreeDirectory
   readonly #assembler: Assembler
   readonly #limits: BundleLimits
   readonly #clock: Clock
@@ -51,7 +51,7 @@ export class Runtimes {
   #python: { readonly stamp: string; readonly runtime: Runtime } | undefined
 
   constructor(trees: TreeDirectory, assembler: Assembler, limits: BundleLimits, clock: Clock) {
-    this.#trees = trees
+    this.trees = trees
     this.#assembler = assembler
     this.#limits = limits
     this.#clock = clock
@@ -71,15 +71,15 @@ export class Runtimes {
       const present = await this.python()
       return present.digest === runtime.digest ? { runtime, argv0: pythonPath, mounts: [] } : null
     }
-    return (await this.#trees.manifest(runtime.digest)) === null ? null : this.#placed(runtime)
+    return (await this.trees.manifest(runtime.digest)) === null ? null : this.#placed(runtime)
   }
 
   /** The tree of a runtime that was copied here; null for the system's, and for one that is not here. */
   async treeOf(runtime: Runtime): Promise<{ readonly manifest: BundleManifest; readonly path: string } | null> {
-    const encoded = runtime.name === 'node' ? await this.#trees.manifest(runtime.digest) : null
+    const encoded = runtime.name === 'node' ? await this.trees.manifest(runtime.digest) : null
     return encoded === null
       ? null
-      : { manifest: decodeManifest(encoded, this.#limits), path: this.#trees.pathOf(runtime.digest) }
+      : { manifest: decodeManifest(encoded, this.#limits), path: this.trees.pathOf(runtime.digest) }
   }
 
   /** The one file that a runtime of another machine is. Throws `artifact.runtime-missing` for one that does not travel. */
@@ -97,7 +97,7 @@ export class Runtimes {
   async build(runtime: Runtime, file: BundleFile): Promise<void> {
     const manifest = makeManifest([file], null, this.#limits)
     await using staging = await this.#assembler.pool.stage()
-    await this.#assembler.build(runtime.digest, manifest, staging, this.#trees)
+    await this.#assembler.build(runtime.digest, manifest, staging, this.trees)
   }
 
   /** The system's Python. Throws `artifact.runtime-missing`. */
@@ -125,10 +125,10 @@ export class Runtimes {
       source,
       entries: [...entries.filter((entry) => !replaced.has(entry.path)), ...added],
       runtime: null,
-      into: this.#trees,
+      into: this.trees,
       nameOf: (manifest) => digestOf(encodeManifest(manifest)),
     })
-    return { digest: name, path: this.#trees.pathOf(name) }
+    return { digest: name, path: this.trees.pathOf(name) }
   }
 
   async #node(): Promise<ResolvedRuntime> {
@@ -138,14 +138,15 @@ export class Runtimes {
       source,
       entries: [file],
       runtime: null,
-      into: this.#trees,
+      into: this.trees,
       nameOf: digestOfOnlyFile,
     })
+    await this.trees.touch(name, this.#clock)
     return this.#placed({ name: 'node', version: process.version, digest: name })
   }
 
   #placed(runtime: Runtime): ResolvedRuntime {
-    const source = this.#trees.pathOf(runtime.digest)
+    const source = this.trees.pathOf(runtime.digest)
     return { runtime, argv0: `${runtimeRoot}/bin/${runtime.name}`, mounts: [{ source, target: runtimeRoot }] }
   }
 

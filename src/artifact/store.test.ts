@@ -269,3 +269,30 @@ function timed(work: () => void): number {
   work()
   return performance.now() - startMs
 }
+
+test('unused: what nobody keeps and nobody has used lately, and the Node that only it names; pruned, it is gone', async (context) => {
+  let laterMs = 0
+  const clock = { ...systemClock, nowMs: () => systemClock.nowMs() + laterMs }
+  const store = await newStore(context, { clock })
+  const node = (await store.resolveRuntime('node')).runtime
+  const made = []
+  for (const text of ['one', 'two']) {
+    const from = writeTree(join(temporaryDirectory(context), text), { 'main.js': text })
+    made.push(await store.make({ from, runtime: node }))
+  }
+  const [one, two] = made.map(({ digest }) => digest)
+  assert.deepEqual(await store.unused(new Set(), 60_000), [], 'it was just made')
+  laterMs = 3_600_000
+  const unused = await store.unused(new Set([one ?? '']), 60_000)
+  assert.deepEqual(
+    unused.map(({ kind, digest, bytes }) => [kind, digest, bytes]),
+    [['bundle', two, 3]],
+    'the runtime of what stays, stays',
+  )
+  await store.prune(unused)
+  assert.deepEqual(await store.list(), [one])
+  const all = await store.unused(new Set(), 60_000)
+  assert.deepEqual(all.map(({ kind }) => kind).sort(), ['bundle', 'runtime'])
+  await store.prune(all)
+  assert.deepEqual([await store.list(), await store.sizeBytes()], [[], 0])
+})

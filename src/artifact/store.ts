@@ -29,6 +29,7 @@ import type { ResolvedRuntime, TreeLink } from './runtimes.ts'
 import { checkDirectory, ignoreOf, scan } from './scan.ts'
 import { contentsOf, readBundle, refused, writeBundle } from './transfer.ts'
 import { TreeDirectory } from './trees.ts'
+import { findUnused, type Unused } from './unused.ts'
 import { watchDirectory } from './watch.ts'
 
 /** Times a tree is read anew when it changed while it was read. */
@@ -259,6 +260,29 @@ export class BundleStore {
     })
   }
 
+  /**
+   * What nothing needs: bundles that are not in `keep` and were not used for `unusedMs`, and copies of Node that no bundle
+   * names which stays. Most recently used last.
+   */
+  async unused(keep: ReadonlySet<Digest>, unusedMs: number): Promise<readonly Unused[]> {
+    const beforeMs = this.#clock.nowMs() - unusedMs
+    return findUnused({ trees: this.#trees, runtimes: this.#runtimes.trees, limits: this.#limits }, keep, beforeMs)
+  }
+
+  /** Bytes of all contents, each counted once. */
+  sizeBytes(): Promise<number> {
+    return this.#assembler.pool.sizeBytes()
+  }
+
+  /** Removes what `unused` has found, and the files that nothing holds then. */
+  async prune(unused: readonly Unused[]): Promise<void> {
+    await this.#assembler.sweep(async () => {
+      for (const { kind, digest } of unused)
+        await (kind === 'bundle' ? this.#trees : this.#runtimes.trees).remove(digest)
+      await this.#layers.keepRecent(layersKept)
+    })
+  }
+
   /** Calls `onChange` soon after the code under `from` has changed, until disposed. See watch.ts for what is watched. */
   watch(from: string, onChange: () => void): Disposable {
     return watchDirectory({ from, onChange, storeRoot: this.#root, clock: this.#clock, limits: this.#limits })
@@ -303,6 +327,7 @@ export class BundleStore {
     const nameOf = (made: BundleManifest): Digest => digestOf(encodeManifest(made))
     const request = { source, entries, layers, runtime, into: this.#trees, nameOf }
     const { name, manifest } = await this.#assembler.assemble(request)
+    await this.#trees.touch(name, this.#clock)
     const megabytes = (totalBytes(manifest.files) / 1024 ** 2).toFixed(1)
     const seconds = ((this.#clock.monotonicMs() - startMs) / 1000).toFixed(1)
     onProgress(`bundle ${name.slice(0, 12)}: ${manifest.files.length} files, ${megabytes} MB, in ${seconds} s`)

@@ -90,6 +90,11 @@ export class TreeDirectory {
     await utimes(join(this.#directory, name), seconds, seconds)
   }
 
+  /** When a tree was marked as used last, or made; milliseconds since 1970. */
+  async usedMs(name: Digest): Promise<number> {
+    return (await lstat(join(this.#directory, name))).mtimeMs
+  }
+
   /** Removes all but the most recently used trees. */
   async keepRecent(countMax: number): Promise<void> {
     const aged = await mapLimited(await this.list(), concurrency, async (name) => ({

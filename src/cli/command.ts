@@ -4,7 +4,6 @@
  */
 import { parseArgs } from 'node:util'
 import { SteadError } from '../base/index.ts'
-import type { ExitCode } from './exit-codes.ts'
 
 export interface Option {
   readonly type: 'boolean' | 'string'
@@ -24,12 +23,17 @@ export interface Command {
   /** Beside --help and --json, which every command has. */
   readonly options: Readonly<Record<string, Option>>
   readonly argumentsMax: number
-  run(input: Input): Promise<ExitCode>
+  /** Takes the words of another program after `--`. */
+  readonly takesProgram?: boolean
+  /** Answers the exit code: one of `exitCodes`, or that of the program it ran. */
+  run(input: Input): Promise<number>
 }
 
 /** The words after the command's name, read as it declared them. */
 export interface Input {
   readonly arguments: readonly string[]
+  /** The words after `--`, for a command that takes a program. */
+  readonly program: readonly string[]
   readonly json: boolean
   flag(name: string): boolean
   text(name: string): string | null
@@ -48,7 +52,9 @@ const common = { help: { type: 'boolean', short: 'h' }, json: { type: 'boolean' 
 
 /** Reads the words after the command's name; null when its help is asked for. Throws `cli.usage`. */
 export function readInput(command: Command, argv: readonly string[]): Input | null {
-  const { values, positionals } = parse(command, argv)
+  const end = command.takesProgram === true ? argv.indexOf('--') : -1
+  const program = end === -1 ? [] : argv.slice(end + 1)
+  const { values, positionals } = parse(command, end === -1 ? argv : argv.slice(0, end))
   if (values['help'] === true) return null
   if (positionals.length > command.argumentsMax)
     throw usage(`stead ${command.name} got too many arguments`, helpOf(command))
@@ -58,6 +64,7 @@ export function readInput(command: Command, argv: readonly string[]): Input | nu
   }
   return {
     arguments: positionals,
+    program,
     json: values['json'] === true,
     flag: (name) => values[name] === true,
     text: textOf,

@@ -13,6 +13,7 @@ import {
   lstatSync,
   mkdirSync,
   readFileSync,
+  readdirSync,
   realpathSync,
   renameSync,
   statfsSync,
@@ -95,6 +96,19 @@ function homeNamed({ key, place, run }: { key: string; place: string; run: strin
     controlSocket: join(runDir, 'control.sock'),
     operatorSocket: join(runDir, 'operator.sock'),
   }
+}
+
+/** Bundles and runtimes of this machine. */
+export function bundlesDir(): string {
+  return join(stateRootHere(), 'bundles')
+}
+
+/** The places of every platform that has kept something here. */
+export function allHomes(): Home[] {
+  const apps = join(stateRootHere(), 'apps')
+  const keys = existsSync(apps) ? readdirSync(apps) : []
+  const homes = [...keys.map((key) => homeNamed({ key, place: join('apps', key), run: key })), daemonHome()]
+  return homes.filter(({ appDir }) => existsSync(appDir))
 }
 
 /** The places of `stead serve` on this machine, which runs any number of apps. */

@@ -2,35 +2,16 @@
  * The `stead` command: finds the command, runs it, and turns what it throws into a sentence. A foreseen failure prints one
  * sentence and a hint; anything else is a bug and prints its stack.
  */
-import { type Command, helpOf, readInput, usage } from './command.ts'
+import { helpOf, readInput, usage } from './command.ts'
 import { type ExitCode, exitCodes } from './exit-codes.ts'
 import { asForeseen } from './failure.ts'
+import { commands, unlisted } from './table.ts'
 import { note, paint, print } from './terminal.ts'
-
-/** Loaded when used: a command needs a few of the rooms, and processes that stay should hold no more. */
-const commands: Readonly<Record<string, () => Promise<Command>>> = {
-  up: async () => (await import('./commands/up.ts')).upCommand,
-  dashboard: async () => (await import('./commands/dashboard.ts')).dashboardCommand,
-  status: async () => (await import('./commands/status.ts')).statusCommand,
-  logs: async () => (await import('./commands/logs.ts')).logsCommand,
-  graph: async () => (await import('./commands/graph.ts')).graphCommand,
-  secret: async () => (await import('./commands/secret.ts')).secretCommand,
-  down: async () => (await import('./commands/down.ts')).downCommand,
-  serve: async () => (await import('./commands/serve.ts')).serveCommand,
-  deploy: async () => (await import('./commands/deploy.ts')).deployCommand,
-  incidents: async () => (await import('./commands/incidents.ts')).incidentsCommand,
-  access: async () => (await import('./commands/access.ts')).accessCommand,
-  audit: async () => (await import('./commands/audit.ts')).auditCommand,
-  doctor: async () => (await import('./commands/doctor.ts')).doctorCommand,
-  check: async () => (await import('./commands/check.ts')).checkCommand,
-  uptime: async () => (await import('./commands/uptime.ts')).uptimeCommand,
-  versions: async () => (await import('./commands/versions.ts')).versionsCommand,
-  prices: async () => (await import('./commands/prices.ts')).pricesCommand,
-}
 
 /** The commands, one a line. */
 async function help(): Promise<string> {
-  const all = await Promise.all(Object.values(commands).map((load) => load()))
+  const listed = Object.entries(commands).filter(([name]) => !unlisted.has(name))
+  const all = await Promise.all(listed.map(([, load]) => load()))
   const words = all.map(({ name, usage: more }) => `stead ${name} ${more}`.trimEnd())
   const width = Math.max(...words.map((text) => text.length))
   const lines = all.map(({ summary }, index) => `  ${(words[index] ?? '').padEnd(width)}   ${summary}`)
@@ -42,7 +23,7 @@ Every command takes --json and --help. Example: stead up examples/shop
 Exit codes: 0 done; 1 tried and failed; 2 wrong command line; 3 the app does not run; 4 it runs, but not all is well.`
 }
 
-async function main(argv: readonly string[]): Promise<ExitCode> {
+async function main(argv: readonly string[]): Promise<number> {
   const at = argv.findIndex((word) => !word.startsWith('-'))
   const name = at === -1 ? undefined : argv[at]
   const wantsHelp = argv.includes('--help') || argv.includes('-h')
@@ -53,7 +34,12 @@ async function main(argv: readonly string[]): Promise<ExitCode> {
   }
   const load = Object.hasOwn(commands, name) ? commands[name] : undefined
   if (load === undefined)
-    throw usage(`there is no command ${name}`, `The commands are: ${Object.keys(commands).join(', ')}.`)
+    throw usage(
+      `there is no command ${name}`,
+      `The commands are: ${Object.keys(commands)
+        .filter((known) => !unlisted.has(known))
+        .join(', ')}.`,
+    )
   const command = await load()
   const input = readInput(command, argv.toSpliced(at, 1))
   if (input !== null) return command.run(input)

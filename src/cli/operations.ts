@@ -3,15 +3,32 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { assert, SteadError } from '../base/index.ts'
 import type { Dashboard } from '../dashboard/index.ts'
 import { type Deployment, type Intake, type Operations, unknownApp } from '../operator/index.ts'
+import { jobsOf, runJob } from './jobs.ts'
 import { logsOf } from './log-streams.ts'
 import type { MachineDescription } from './machine.ts'
+import { orderPart } from './orders.ts'
 import type { Platform } from './platform.ts'
 import { statusOf, urlsOf } from './status.ts'
+import { bindOperator, openStream } from './streams.ts'
 import { version } from './version.ts'
 
 export interface Answering {
   readonly mode: 'up' | 'serve'
-  readonly platform: Pick<Platform, 'port' | 'tls' | 'view' | 'logs' | 'onChange' | 'secrets' | 'incidents' | 'faults'>
+  readonly platform: Pick<
+    Platform,
+    | 'port'
+    | 'tls'
+    | 'view'
+    | 'logs'
+    | 'onChange'
+    | 'operate'
+    | 'open'
+    | 'disks'
+    | 'bundles'
+    | 'secrets'
+    | 'incidents'
+    | 'faults'
+  >
   readonly machine: () => MachineDescription
   /** The processes of the platform, by what they do; null where one does not run. */
   readonly processes: () => readonly { readonly role: string; readonly pid: number | null }[]
@@ -46,6 +63,7 @@ export function operationsOf(answering: Answering): Operations {
       processes: answering.processes(),
       ...machine(),
     }),
+    bundles: () => [...platform.bundles()],
     status,
     graph(app) {
       const graph = platform.view(known(app))?.app.graph
@@ -53,6 +71,11 @@ export function operationsOf(answering: Answering): Operations {
       throw new SteadError({ code: 'cli.only-starting', message: `${app} is only starting`, retry: 'later' })
     },
     logs: (app, part, options) => logsOf(platform, known(app), part, options),
+    order: (app, part, kind, by) => orderPart(platform, { app: known(app), part, kind, by }),
+    jobs: (app, part) => jobsOf(platform, known(app), part),
+    run: (app, part, by, signal) => runJob(platform, { app: known(app), part, by }, signal),
+    open: (app, part, order) => openStream(platform, known(app), part, order),
+    bind: (app, part, host, port) => bindOperator(platform, { app: known(app), part, host, port }),
     changes: (intervalMs, signal) => changes(platform, intervalMs, signal),
     incidents: async (app) => platform.incidents(known(app)),
     async settle(app, incident, how) {

@@ -43,6 +43,10 @@ export interface Platform extends AsyncDisposable {
   onChange(run: () => void): Disposable
   logs: Control['logs']
   readonly faults: Control['faults']
+  operate: Control['operate']
+  open: Control['open']
+  disks: Control['disks']
+  bundles: Control['bundles']
   incidents: Control['incidents']
   readonly secrets: Control['secrets']
 }
@@ -73,6 +77,10 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     secrets: control.secrets,
     logs: (assignment, options): AsyncIterable<LogLine> => control.logs(assignment, options),
     faults: control.faults,
+    operate: (order) => control.operate(order),
+    open: (target) => control.open(target),
+    disks: () => control.disks(),
+    bundles: () => control.bundles(),
     incidents: (app, act) => control.incidents(app, act),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   }

@@ -1,5 +1,6 @@
 /** The start of an app as a person follows it: what will start, each part as it gets ready, and why one does not. */
 import type { AppView } from '../control/index.ts'
+import { isHosted } from '../database/index.ts'
 import type { Graph, Part } from '../model/index.ts'
 import type { Built } from './bundling.ts'
 import { logsOf } from './log-streams.ts'
@@ -24,6 +25,11 @@ export function announce(graph: Graph, machine: Machine, steps: Steps): void {
     ['resources', resources.join(', ')],
   ].flatMap(([kind, list]) => (list === '' ? [] : [`${kind} ${list}`]))
   steps.say(`  ${paint('bold', graph.app, process.stderr)} will start: ${all.join('; ')}`)
+  for (const part of graph.parts) {
+    if (part.kind !== 'resource' || !isHosted(part.config)) continue
+    const what = `${part.name}: hosted elsewhere; it is in no checkpoint, and its data go back with no release`
+    steps.say(`  ${paint('yellow', 'weaker', process.stderr)} ${what}`)
+  }
   for (const line of machine.weaker) steps.say(`  ${paint('yellow', 'weaker', process.stderr)} ${line}`)
 }
 
@@ -67,7 +73,10 @@ export async function followStart(
       }
       told.add(part.name)
       const what = part.kind === 'resource' ? part.type : part.kind
-      steps.done(`${part.name} (${what}) ${readyWord(part)}`, performance.now() - startMs)
+      const word = isKeptStopped(view, part.name)
+        ? `is kept stopped, see \`stead start ${part.name}\``
+        : readyWord(part)
+      steps.done(`${part.name} (${what}) ${word}`, performance.now() - startMs)
     }
     if (told.size === graph.parts.length) resolve(null)
   }
@@ -98,7 +107,7 @@ export async function followChange(platform: Platform, built: Built, signal: Abo
           : fresh.map(({ status }) => status)
       const failed = statuses.find((status) => status?.phase === 'gave-up')
       if (failed) return resolve({ part, reason: failed.reason ?? 'it ended' })
-      if (part.kind !== 'service') continue
+      if (part.kind !== 'service' || isKeptStopped(view, part.name)) continue
       const ready = statuses.filter((status) => status?.phase === 'ready').length
       if (own.length > fresh.length || ready < part.replicas) done = false
     }
@@ -130,6 +139,8 @@ function stateOf(view: AppView, part: string): 'ready' | 'failed' | 'coming' {
   const resource = view.resources.find((candidate) => candidate.part === part)
   const own = view.instances.filter(({ record }) => record.part.name === part && record.phase === 'active')
   const phases = declared?.kind === 'resource' ? [resource?.status?.phase] : own.map(({ status }) => status?.phase)
+  // As somebody has asked for.
+  if (isKeptStopped(view, part)) return 'ready'
   // A scheduled job is in order whatever became of its last run.
   if (declared?.kind === 'job' && declared.schedule !== null) return 'ready'
   if (phases.some((phase) => phase === 'gave-up' || phase === 'failed')) return 'failed'
@@ -148,6 +159,10 @@ export async function showLastLines(platform: Platform, app: string, part: Part,
   if (lines.length === 0) return steps.say(`  ${part.name} printed nothing.`)
   steps.say(`  The last lines of ${part.name}:`)
   for (const line of lines.slice(-tailLines)) steps.say(`    ${line}`)
+}
+
+function isKeptStopped(view: AppView, part: string): boolean {
+  return (view.orders.get(part)?.stopped ?? null) !== null
 }
 
 function readyWord(part: Part): string {

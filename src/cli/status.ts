@@ -16,7 +16,7 @@ export function urlsOf({ port, tls, view }: Pick<Platform, 'port' | 'tls' | 'vie
 
 /** Everything of an app at this moment. */
 export function statusOf(
-  platform: Pick<Platform, 'port' | 'tls' | 'view'>,
+  platform: Pick<Platform, 'port' | 'tls' | 'view' | 'disks'>,
   machine: MachineDescription,
   app: string,
 ): Status {
@@ -30,13 +30,15 @@ export function statusOf(
     parts: view === null ? [] : partsOf(view),
     faults: view?.faults ?? [],
     traffic: view?.traffic.edges ?? [],
+    disks: [...platform.disks()].map(([node, disk]) => ({ node, ...disk })),
     ...machine,
   }
 }
 
 function partsOf(view: AppView): PartStatus[] {
   return view.app.graph.parts.flatMap((part): PartStatus[] => {
-    const common = { part: part.name, kind: part.kind }
+    const stopped = view.orders.get(part.name)?.stopped ?? null
+    const common = { part: part.name, kind: part.kind, stoppedBy: stopped?.by ?? null }
     if (part.kind === 'resource') {
       const status = view.resources.find((resource) => resource.part === part.name)?.status ?? null
       return [{ ...common, instance: null, current: true, ...shown(status) }]
@@ -45,18 +47,24 @@ function partsOf(view: AppView): PartStatus[] {
       .filter(({ record }) => record.part.name === part.name)
       .toSorted((a, b) => a.record.sinceMs - b.record.sinceMs)
     const latest = part.kind === 'job' ? own.slice(-1) : own
-    if (latest.length === 0) {
-      const phase = part.kind === 'job' ? 'scheduled' : 'waiting'
+    if (stopped !== null && latest.length === 0) {
+      const reason = `stopped by ${stopped.by}`
       return [
         {
           ...common,
           instance: null,
           current: true,
           ...shown(null),
-          phase,
-          reason: part.kind === 'job' ? `due at "${part.schedule}" UTC` : null,
+          phase: 'stopped',
+          reason,
+          sinceMs: stopped.sinceMs,
         },
       ]
+    }
+    if (latest.length === 0) {
+      const phase = part.kind === 'job' ? 'scheduled' : 'waiting'
+      const reason = part.kind === 'job' ? `due at "${part.schedule}" ${part.timeZone}` : null
+      return [{ ...common, instance: null, current: true, ...shown(null), phase, reason }]
     }
     return latest.map(({ record, current, status }) => ({ ...common, instance: record.id, current, ...shown(status) }))
   })
@@ -64,7 +72,7 @@ function partsOf(view: AppView): PartStatus[] {
 
 function shown(
   status: AppView['resources'][number]['status'],
-): Omit<PartStatus, 'part' | 'kind' | 'instance' | 'current'> {
+): Omit<PartStatus, 'part' | 'kind' | 'instance' | 'stoppedBy' | 'current'> {
   return {
     phase: status?.phase ?? 'waiting',
     reason: status?.reason ?? null,

@@ -4,6 +4,7 @@
  */
 import { jsonEqual, SteadError } from '../base/index.ts'
 import { type Graph, showWay } from '../model/index.ts'
+import type { DiskState } from '../protocol/index.ts'
 import type { Operation } from '../store/index.ts'
 import { keys, newIdentities, put, type Records } from './records.ts'
 import type { DesiredApp, NodeView } from './state.ts'
@@ -67,11 +68,13 @@ export function removeChange(records: Records, name: string): Change {
   const gone = {
     identities: under(records.identities),
     jobs: under(records.jobs),
+    orders: under(records.orders),
     incidents: [...records.incidents.values()].filter(({ app }) => app === name).map(({ id }) => id),
   }
   const stored = [
     ...gone.identities.map((key) => keys.identity(key)),
     ...gone.jobs.map((key) => keys.job(key)),
+    ...gone.orders.map((key) => keys.order(key)),
     ...instances.map((id) => keys.instance(id)),
     ...gone.incidents.map((id) => keys.incident(id)),
     // Last: as long as the app is there, removing it can be asked for again.
@@ -82,11 +85,25 @@ export function removeChange(records: Records, name: string): Change {
     take() {
       for (const key of gone.identities) records.identities.delete(key)
       for (const key of gone.jobs) records.jobs.delete(key)
+      for (const key of gone.orders) records.orders.delete(key)
       for (const id of gone.incidents) records.incidents.delete(id)
       for (const id of instances) records.instances.delete(id)
       records.apps.delete(name)
     },
   }
+}
+
+/** A node without room would only half start it, and what runs there needs the rest. Throws `control.disk-critical`. */
+export function refuseOnFullDisk(disks: ReadonlyMap<string, DiskState>, app: string): void {
+  const full = [...disks].find(([, { level }]) => level === 'critical')
+  if (full === undefined) return
+  const [node, { freeBytes }] = full
+  throw new SteadError({
+    code: 'control.disk-critical',
+    message: `${app} is not deployed: the disk of node ${node} has only ${Math.round(freeBytes / 1e6)} MB free`,
+    hint: '`stead disk` shows who uses what; `stead prune` removes what nothing needs. What runs goes on.',
+    retry: 'later',
+  })
 }
 
 export function stillRuns(app: string): SteadError {

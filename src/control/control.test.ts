@@ -8,7 +8,8 @@ import { type Assignment, type Downward, protocolVersion, type RouteTable, type 
 import { type KeySource, memoryKeys } from '../secrets/index.ts'
 import { openMemoryStore, type Store } from '../store/index.ts'
 import type { Channel } from '../transport/index.ts'
-import { type Control, startControl } from './control.ts'
+import { startControl } from './control.ts'
+import type { Control } from './face.ts'
 
 function service(name: string, replicas: number, use?: string): ServicePart {
   return {

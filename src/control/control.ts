@@ -4,32 +4,38 @@
  *
  * Invariant: what is told follows from records that are already durable; a turn that cannot write tells nothing.
  */
-import { assert, type Clock, isSteadError, jsonEqual, type Random, randomId, SteadError } from '../base/index.ts'
-import type {
-  Ask,
-  AssignmentStatus,
-  Downward,
-  Incident,
-  LogLine,
-  Route,
-  StreamRoute,
-  Upward,
+import { assert, isSteadError, jsonEqual, randomId, SteadError } from '../base/index.ts'
+import {
+  type Ask,
+  type AssignmentStatus,
+  type DiskState,
+  type Downward,
+  type Incident,
+  type LogLine,
+  type RemoteStream,
+  type Route,
+  type StreamRoute,
+  type StreamTarget,
+  type Upward,
 } from '../protocol/index.ts'
-import { type KeySource, openVault, type SecretRead, type Vault } from '../secrets/index.ts'
-import type { Condition, Lease, Operation, Store } from '../store/index.ts'
+import { openVault, type Vault } from '../secrets/index.ts'
+import type { Condition, Lease, Operation } from '../store/index.ts'
 import type { Channel } from '../transport/index.ts'
 import { Asks } from './asks.ts'
-import { type Apply, applyChange, chooseHome, removeChange, stillRuns } from './changes.ts'
+import { type Apply, applyChange, chooseHome, refuseOnFullDisk, removeChange, stillRuns } from './changes.ts'
 import { decide } from './decide.ts'
-import { assignmentsOf, needsBundle, nodeOf, nodesIn, type ResourceType, routesFor, routesOf } from './derive.ts'
+import type { Control, ControlOptions } from './face.ts'
+import { assignmentsOf, neededBundles, needsBundle, nodeOf, nodesIn, routesFor, routesOf } from './derive.ts'
 import { type IncidentAct, IncidentLog } from './incident-log.ts'
 import { moveSecrets } from './move-secrets.ts'
 import { NodeFaults } from './faults.ts'
-import { ableTo, AgentPeer, GatewayPeer, refusalOf, refuse } from './peers.ts'
+import { type Order, orderChange } from './operate.ts'
+import { AgentPeer, GatewayPeer, peerAsked, refusalOf, refuse } from './peers.ts'
 import type { Credential } from './credentials.ts'
 import { controlLease, countStart, keys, loadRecords, put, type Records, write, writeAll } from './records.ts'
 import { openCredentials, Secrets } from './secrets.ts'
 import type { ControlState, GatewayView, NodeView } from './state.ts'
+import { RemoteStreams } from './remote-streams.ts'
 import { streamsFor, streamsOf } from './streams.ts'
 import { TrafficBook } from './traffic.ts'
 import { type AppView, viewOf } from './view.ts'
@@ -42,57 +48,6 @@ const gatewayLeaseMs = 15_000
 const settleMs = 10_000
 /** Route revisions of one start. The number of the start is in front, so that they grow over restarts. */
 const routeRevisionsPerStart = 2 ** 32
-
-export interface ControlOptions {
-  readonly store: Store
-  readonly clock: Clock
-  readonly random: Random
-  readonly types: readonly ResourceType[]
-  /** Name of this control; of two with different names only one works at a time. */
-  readonly holder: string
-  /** Called with what ends it: another control has taken over, or the store failed. */
-  readonly onFatal: (error: unknown) => void
-  /** Gives the bytes of a bundle to a node that lacks it. */
-  readonly readBundle: (digest: string) => AsyncIterable<Uint8Array>
-  /** Where the key of the secrets is; outside the store. */
-  readonly keys: KeySource
-  /** Told of every opening of a secret. */
-  readonly onSecretRead: (read: SecretRead) => void
-}
-
-export interface Control extends AsyncDisposable {
-  /** Takes on a peer that has just connected; answers what to do with its messages. */
-  accept(channel: Channel<Downward>): (message: Upward) => void
-  /**
-   * Makes this what the app should be. Answers the release number; the same again when nothing has changed. Throws
-   * `control.no-node` when it has to choose a home and no node is connected, `control.stopped`.
-   */
-  apply(apply: Apply): Promise<number>
-  /** Everything of the app is to stop; its data stays. */
-  stop(app: string): Promise<void>
-  /** Forgets an app that has stopped, and deletes its data. Throws `control.still-runs`, `control.node-away`, `control.ask-failed`. */
-  remove(app: string): Promise<void>
-  view(app: string): AppView | null
-  /** Breaking things of apps on purpose. */
-  readonly faults: NodeFaults
-  /** Setting, rotating, sharing secrets. */
-  readonly secrets: Secrets
-  apps(): readonly string[]
-  /** The nodes that control knows, and whether it hears them now. */
-  nodes(): readonly { readonly name: string; readonly connected: boolean }[]
-  /** Calls `run` soon after something may have changed. */
-  onChange(run: () => void): Disposable
-  /**
-   * The incidents of an app, from the nodes that are connected, the newest first. With `act` the frozen instance of one is
-   * let go on, or ended for good, first. Throws `control.unknown-incident`, `control.node-away`, `control.ask-failed`.
-   */
-  incidents(app: string, act?: IncidentAct): Promise<Incident[]>
-  /** Output of an assignment, from the node that has it. Throws `control.node-away`, `control.ask-failed`. */
-  logs(
-    assignment: string,
-    options: { tail: number | null; follow: boolean; signal: AbortSignal },
-  ): AsyncIterable<LogLine>
-}
 
 /** Starts control on a store. Throws `control.elsewhere` when another one holds the lease. */
 export async function startControl(options: ControlOptions): Promise<Control> {
@@ -107,12 +62,13 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   }
   try {
     const { store, keys: source, clock, random, onSecretRead: onRead } = options
-    const guard = (): Condition[] => [{ kind: 'lease', name: lease.name, epoch: lease.epoch }]
+    const held = { lease }
+    const guard = (): Condition[] => [{ kind: 'lease', name: held.lease.name, epoch: held.lease.epoch }]
     const vault = await openVault({ store, keys: source, clock, random, guard, onRead })
     await moveSecrets(store, lease, vault, options.types)
     const start = await countStart(store, lease)
     const opened = { vault, credentials: await openCredentials(vault) }
-    const control = new RunningControl(options, lease, await loadRecords(store), start, opened)
+    const control = new RunningControl(options, held, await loadRecords(store), start, opened)
     control.start()
     return control
   } catch (error) {
@@ -140,16 +96,21 @@ class RunningControl implements Control {
   readonly #incidentLog: IncidentLog
   readonly #asks: Asks
   readonly faults: NodeFaults
+  readonly #remote: RemoteStreams
+  readonly #disks = new Map<string, DiskState>()
   readonly #startedMs: number
   /** Nodes that have something to run and were not heard of yet, and until when they are waited for. */
   readonly #expected: Set<string>
   readonly #settleUntilMs: number
-  #lease: Lease
+  /** The vault guards its writes by the same. */
+  readonly #held: { lease: Lease }
   #renewAtMs: number
   #routes: readonly Route[] | null = null
   #streams: readonly StreamRoute[] = []
   #routeRevision: number
   #dirty = false
+  /** The store had no room when it was asked last. */
+  #storeFull = false
   /** The last change of the records that was asked for. */
   #last: Promise<unknown> = Promise.resolve()
   #timer: Disposable | null = null
@@ -157,14 +118,14 @@ class RunningControl implements Control {
 
   constructor(
     options: ControlOptions,
-    lease: Lease,
+    held: { lease: Lease },
     records: Records,
     start: number,
     { vault, credentials }: { readonly vault: Vault; readonly credentials: Map<string, Credential> },
   ) {
     const { clock, random } = options
     this.#options = options
-    this.#lease = lease
+    this.#held = held
     this.#records = records
     this.#credentials = credentials
     const exclusive = <T>(work: () => Promise<T>): Promise<T> => this.#exclusive(work)
@@ -173,7 +134,7 @@ class RunningControl implements Control {
     this.#incidentLog = new IncidentLog({
       known: records.incidents,
       clock,
-      write: (operations) => writeAll(options.store, this.#lease, operations),
+      write: (operations) => writeAll(options.store, this.#held.lease, operations),
       exclusive: (work) => this.#exclusive(work),
       rotateAll: (app, part) => this.secrets.rotateAll(app, part),
       isConnected: (node) => this.#agents.has(node),
@@ -183,6 +144,7 @@ class RunningControl implements Control {
     this.faults = new NodeFaults(records, random, async (node, what) => {
       for await (const _ of this.#ask(node, what, new AbortController().signal));
     })
+    this.#remote = new RemoteStreams(random)
     this.#routeRevision = start * routeRevisionsPerStart
     this.#renewAtMs = clock.monotonicMs() + leaseTtlMs / 3
     this.#startedMs = clock.nowMs()
@@ -241,30 +203,38 @@ class RunningControl implements Control {
       this.#dirty = false
       await this.#turn()
     }
-    this.#exclusive(turn).catch((error: unknown) => this.#fail(error))
+    this.#exclusive(turn).catch((error: unknown) => {
+      if (!isSteadError(error) || error.code !== 'store.disk-full') return this.#fail(error)
+      // Nothing can be decided until there is room; what the records say already is told on.
+      this.#storeFull = true
+      this.#tell(false)
+    })
   }
 
   async #turn(): Promise<void> {
-    const { clock, store, random } = this.#options
+    const { clock, store } = this.#options
     if (clock.monotonicMs() >= this.#renewAtMs) {
       const renewed = await store.acquireLease(controlLease, this.#options.holder, leaseTtlMs)
-      if (renewed?.epoch !== this.#lease.epoch) {
+      // It runs out while a full disk keeps it from being renewed. The very next epoch says that nobody else has had it.
+      const ranOut = this.#storeFull && renewed?.epoch === this.#held.lease.epoch + 1
+      if (renewed === null || (renewed.epoch !== this.#held.lease.epoch && !ranOut)) {
         throw new SteadError({
           code: 'control.replaced',
           message: 'another control has taken over',
           hint: 'This one stops and changes nothing.',
         })
       }
-      this.#lease = renewed
+      this.#held.lease = renewed
+      this.#storeFull = false
       this.#renewAtMs = clock.monotonicMs() + leaseTtlMs / 3
     }
     // What was not heard of yet looks as if it did not run; acting on that would replace what serves.
     if (this.#expected.size > 0 && clock.monotonicMs() < this.#settleUntilMs) return
     await this.#incidentLog.take(this.#state())
     if (await this.secrets.turn(clock.nowMs())) this.#wake()
-    const decision = decide(this.#state(), clock.nowMs(), (app, part) => `${app}.${part}.${randomId(random)}`)
-    await writeAll(store, this.#lease, [
-      ...decision.jobs.map(({ key, run }) => put(keys.job(key), run)),
+    const decision = decide(this.#state(), clock.nowMs(), this.#newId)
+    await writeAll(store, this.#held.lease, [
+      ...decision.jobs.map(({ key, record }) => put(keys.job(key), record)),
       ...decision.put.map((record) => put(keys.instance(record.id), record)),
       ...decision.remove.map((id): Operation => ({ kind: 'delete', key: keys.instance(id) })),
     ])
@@ -273,7 +243,7 @@ class RunningControl implements Control {
       this.#records.instances.delete(id)
       this.#statuses.delete(id)
     }
-    for (const { key, run } of decision.jobs) this.#records.jobs.set(key, run)
+    for (const { key, record } of decision.jobs) this.#records.jobs.set(key, record)
     if (decision.put.length + decision.remove.length > 0) this.#wake()
     this.#tell(decision.put.some((record) => record.phase === 'retiring'))
     for (const listener of this.#listeners) listener()
@@ -292,12 +262,12 @@ class RunningControl implements Control {
     for (const [name, peer] of this.#agents) {
       const view = this.#nodes.get(name)
       if (view?.connected !== true) continue
-      peer.tell(this.#lease.epoch, assignmentsOf(state, name, this.#options.types))
+      peer.tell(this.#held.lease.epoch, assignmentsOf(state, name, this.#options.types))
       this.#nodes.set(name, { ...view, toldRevision: peer.revision })
     }
     for (const peer of this.#gatewayPeers.values()) {
       const own = { routes: routesFor(routes, state, peer.name), streams: streamsFor(streams, state, peer.name) }
-      peer.tell(this.#lease.epoch, { revision: this.#routeRevision, ...own })
+      peer.tell(this.#held.lease.epoch, { revision: this.#routeRevision, ...own })
     }
   }
 
@@ -338,6 +308,7 @@ class RunningControl implements Control {
     // What it last said stands: its instances go on without us.
     this.#nodeAway(name)
     this.#asks.nodeGone(name)
+    this.#remote.nodeGone(name)
     this.#wake()
   }
 
@@ -393,6 +364,13 @@ class RunningControl implements Control {
         return this.#asks.receive(name, message)
       case 'faults':
         return this.faults.hear(name, message.faults)
+      case 'disk':
+        this.#disks.set(name, message.disk)
+        return
+      case 'output':
+      case 'taken':
+      case 'ended':
+        return this.#remote.receive(name, message)
       case 'fetch-bundle':
         return peer.bundles.send(message)
       case 'traffic':
@@ -408,11 +386,12 @@ class RunningControl implements Control {
 
   apply(wanted: Apply): Promise<number> {
     return this.#exclusive(async () => {
+      refuseOnFullDisk(this.#disks, wanted.graph.app)
       const choose = (): string => chooseHome(this.#records, this.#nodes, wanted.graph.app)
       const change = applyChange(this.#records, wanted, choose)
       if (change === null) return this.#records.apps.get(wanted.graph.app)?.release ?? 0
       await this.secrets.ensure(wanted.graph)
-      await write(this.#options.store, this.#lease, change.operations)
+      await write(this.#options.store, this.#held.lease, change.operations)
       change.take()
       this.#wake()
       return change.app.release
@@ -424,11 +403,24 @@ class RunningControl implements Control {
       const app = this.#records.apps.get(name)
       if (app === undefined || !app.wanted) return
       const stopped = { ...app, wanted: false }
-      await write(this.#options.store, this.#lease, [put(keys.app(name), stopped)])
+      await write(this.#options.store, this.#held.lease, [put(keys.app(name), stopped)])
       this.#records.apps.set(name, stopped)
       this.#wake()
     })
   }
+
+  operate(order: Order): Promise<string | null> {
+    return this.#exclusive(async () => {
+      const { clock, store } = this.#options
+      const change = orderChange(order, this.#records, this.#state(), clock.nowMs(), this.#newId)
+      await write(store, this.#held.lease, change.operations)
+      change.take()
+      this.#wake()
+      return change.instance
+    })
+  }
+
+  readonly #newId = (app: string, part: string): string => `${app}.${part}.${randomId(this.#options.random)}`
 
   async remove(name: string): Promise<void> {
     const app = this.#records.apps.get(name)
@@ -440,7 +432,7 @@ class RunningControl implements Control {
     return this.#exclusive(async () => {
       const change = removeChange(this.#records, name)
       await this.secrets.forget(name)
-      await writeAll(this.#options.store, this.#lease, change.operations)
+      await writeAll(this.#options.store, this.#held.lease, change.operations)
       change.take()
       this.#wake()
     })
@@ -455,7 +447,16 @@ class RunningControl implements Control {
   }
 
   view(name: string): AppView | null {
-    return viewOf(this.#state(), this.#routes ?? [], { traffic: this.#traffic, faults: this.faults }, name)
+    const told = { traffic: this.#traffic, faults: this.faults }
+    return viewOf(this.#state(), name, this.#routes ?? [], told, this.#options.clock.nowMs())
+  }
+
+  disks(): ReadonlyMap<string, DiskState> {
+    return this.#disks
+  }
+
+  bundles(): ReadonlySet<string> {
+    return neededBundles(this.#records)
   }
 
   onChange(run: () => void): Disposable {
@@ -475,9 +476,14 @@ class RunningControl implements Control {
     return this.#incidentLog.ask(app, act)
   }
 
+  open(target: StreamTarget): RemoteStream {
+    const peer = peerAsked(this.#agents, nodeOf(this.#records, target.assignment) ?? '', target.kind)
+    return this.#remote.open(peer.name, (id, ask) => peer.channel.send({ type: 'ask', id, ask }), target)
+  }
+
   /** Asks a node. Throws `control.node-away`, `control.ask-failed`. */
   async *#ask(node: string, what: Exclude<Ask, { kind: 'cancel' }>, signal: AbortSignal): AsyncIterable<LogLine> {
-    const peer = ableTo(what.kind, node, this.#agents.get(node))
+    const peer = peerAsked(this.#agents, node, what.kind)
     yield* this.#asks.ask(peer.name, (id, ask) => peer.channel.send({ type: 'ask', id, ask }), what, signal)
   }
 
@@ -485,6 +491,6 @@ class RunningControl implements Control {
     this.#stopped = true
     this.#timer?.[Symbol.dispose]()
     await this.#last
-    await this.#options.store.releaseLease(this.#lease.name, this.#lease.epoch)
+    await this.#options.store.releaseLease(this.#held.lease.name, this.#held.lease.epoch)
   }
 }

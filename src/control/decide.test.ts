@@ -5,12 +5,12 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { seededRandom } from '../base/index.ts'
-import type { Graph, JobPart, ServicePart } from '../model/index.ts'
+import { type Graph, jobDefaults, type JobPart, type ServicePart } from '../model/index.ts'
 import type { AssignmentStatus, Phase } from '../protocol/index.ts'
 import type { Credential } from './credentials.ts'
 import { decide, drainMaxMs, nodeLostMs } from './decide.ts'
 import { routesOf } from './derive.ts'
-import type { ControlState, DesiredApp, GatewayView, InstanceRecord, JobRun, NodeView } from './state.ts'
+import type { ControlState, DesiredApp, GatewayView, InstanceRecord, JobRecord, NodeView, PartOrder } from './state.ts'
 
 const limits = { memoryBytes: 1e8, cpuCores: 1, pidsMax: 64 }
 
@@ -45,6 +45,7 @@ function job(name: string, schedule: string | null): JobPart {
     egress: [],
     tripwire: 'off',
     schedule,
+    ...jobDefaults,
     timeoutMs: 60_000,
   }
 }
@@ -60,7 +61,8 @@ class World {
   nowMs = 1_000_000
   apps = new Map<string, DesiredApp>()
   instances = new Map<string, InstanceRecord>()
-  jobs = new Map<string, JobRun>()
+  jobs = new Map<string, JobRecord>()
+  orders = new Map<string, PartOrder>()
   nodes = new Map<string, NodeView>([['n1', here]])
   gateways = new Map<string, GatewayView>()
   statuses = new Map<string, AssignmentStatus>()
@@ -70,10 +72,11 @@ class World {
   #ids = 0
 
   state(): ControlState {
-    const { apps, instances, jobs, nodes, gateways, statuses, routeRevision } = this
+    const { apps, instances, jobs, orders, nodes, gateways, statuses, routeRevision } = this
     const identities = new Map()
     const credentials = this.credentials
-    return { apps, instances, identities, credentials, jobs, nodes, gateways, statuses, routeRevision, startedMs: 0 }
+    const known = { apps, instances, identities, credentials, jobs, orders }
+    return { ...known, nodes, gateways, statuses, routeRevision, startedMs: 0 }
   }
 
   want(graph: Graph, bundle: string, wanted = true): void {
@@ -91,7 +94,7 @@ class World {
         this.instances.delete(id)
         this.statuses.delete(id)
       }
-      for (const { key, run } of decision.jobs) this.jobs.set(key, run)
+      for (const { key, record } of decision.jobs) this.jobs.set(key, record)
       const routes = JSON.stringify(routesOf(this.state(), []))
       const retired = decision.put.some((record) => record.phase === 'retiring')
       if (retired || routes !== this.#routes) this.routeRevision += 1
@@ -281,6 +284,7 @@ suite('control decides', () => {
     assert.equal(world.of('migrate').length, 1)
     assert.equal(world.of('report').length, 0)
     world.report(world.of('migrate')[0]?.id ?? '', 'succeeded')
+    assert.equal(world.settle(), 1, 'its end is noted')
     assert.equal(world.settle(), 0)
     for (let hour = 0; hour < 6; hour += 1) {
       world.nowMs += 3_600_000

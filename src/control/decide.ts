@@ -12,7 +12,7 @@
 import type { JobPart, Part, ServicePart } from '../model/index.ts'
 import type { Phase } from '../protocol/index.ts'
 import { currentPins, type Pins, pinsDiffer, refreshedPins } from './credentials.ts'
-import { nextDueMs } from './schedule.ts'
+import { jobTurn } from './jobs.ts'
 import {
   type ControlState,
   type DesiredApp,
@@ -20,15 +20,17 @@ import {
   isCurrent,
   isOver,
   isSetAside,
-  type JobRun,
+  type JobRecord,
+  noOrder,
   partKey,
+  type PartOrder,
 } from './state.ts'
 
 /** Changes to the durable records; applied as one transaction. */
 export interface Decision {
   readonly put: readonly InstanceRecord[]
   readonly remove: readonly string[]
-  readonly jobs: readonly { readonly key: string; readonly run: JobRun }[]
+  readonly jobs: readonly { readonly key: string; readonly record: JobRecord }[]
 }
 
 /** An old instance is stopped after this long even when something still uses it. */
@@ -42,13 +44,14 @@ const nodeLeaseMs = 15_000
 /** Finished runs of a job that are kept to look at. */
 export const finishedRunsKept: number = 3
 
-const finished: ReadonlySet<Phase> = new Set(['succeeded', 'failed'])
+/** Phases of a job's run that has ended. */
+export const finished: ReadonlySet<Phase> = new Set(['succeeded', 'failed'])
 
 /** What to change now. `newId` makes a fresh id for an instance of a part. */
 export function decide(state: ControlState, nowMs: number, newId: (app: string, part: string) => string): Decision {
   const put: InstanceRecord[] = []
   const remove: string[] = []
-  const jobs: { key: string; run: JobRun }[] = []
+  const jobs: { key: string; record: JobRecord }[] = []
 
   const byPart = Map.groupBy(state.instances.values(), (instance) => partKey(instance.app, instance.part.name))
   for (const [appName, app] of state.apps) {
@@ -57,13 +60,15 @@ export function decide(state: ControlState, nowMs: number, newId: (app: string, 
       const key = partKey(appName, part.name)
       const own = byPart.get(key) ?? []
       byPart.delete(key)
+      const order = state.orders.get(key) ?? noOrder
       const pins = currentPins(state.credentials, appName, app.graph.parts, part)
-      const create = (): void => {
-        const node = nodeFor(state, app, part, pins, put)
-        if (node !== null) put.push(newInstance(newId(appName, part.name), appName, app, part, node, pins, nowMs))
+      const create = (): InstanceRecord | null => {
+        const made = newInstance(state, app, part, put, nowMs, newId)
+        if (made !== null) put.push(made)
+        return made
       }
-      if (part.kind === 'service') serviceChanges(state, app, part, own, pins, nowMs, put, create)
-      else jobChanges(state, app, part, own, pins, nowMs, put, remove, jobs, create)
+      if (part.kind === 'service') serviceChanges(state, app, part, order, own, pins, nowMs, put, create)
+      else jobChanges(state, app, part, order, own, pins, nowMs, put, remove, jobs, create)
     }
   }
   // What is left belongs to no part any more.
@@ -79,22 +84,27 @@ export function decide(state: ControlState, nowMs: number, newId: (app: string, 
   return { put, remove, jobs }
 }
 
-function newInstance(
-  id: string,
-  appName: string,
+/** An instance of a part as it is now, on the node that has the least to do; null without a node. `put` is being made beside it. */
+export function newInstance(
+  state: ControlState,
   app: DesiredApp,
   part: ServicePart | JobPart,
-  node: string,
-  secrets: Pins,
+  put: readonly InstanceRecord[],
   nowMs: number,
-): InstanceRecord {
+  newId: (app: string, part: string) => string,
+): InstanceRecord | null {
+  const { generation } = state.orders.get(partKey(app.graph.app, part.name)) ?? noOrder
+  const secrets = currentPins(state.credentials, app.graph.app, app.graph.parts, part)
+  const node = nodeFor(state, app, part, generation, secrets, put)
+  if (node === null) return null
   return {
-    id,
-    app: appName,
+    id: newId(app.graph.app, part.name),
+    app: app.graph.app,
     node,
     part,
     bundle: app.bundles[part.name] ?? '',
     release: app.release,
+    generation,
     phase: 'active',
     sinceMs: nowMs,
     retiredAtRevision: 0,
@@ -134,13 +144,14 @@ function serviceChanges(
   state: ControlState,
   app: DesiredApp,
   part: ServicePart,
+  order: PartOrder,
   own: readonly InstanceRecord[],
   pins: Pins,
   nowMs: number,
   put: InstanceRecord[],
-  create: () => void,
+  create: () => InstanceRecord | null,
 ): void {
-  const wanted = app.wanted ? part.replicas : 0
+  const wanted = app.wanted && order.stopped === null ? part.replicas : 0
   if (wanted === 0) {
     for (const instance of own) retire(state, instance, nowMs, put)
     return
@@ -154,7 +165,8 @@ function serviceChanges(
   // What takes a new secret as it runs does so; everything else is replaced for it.
   const refreshed = new Map(active.map((instance) => [instance.id, refresh(state, app, instance, pins, put)]))
   const isFresh = (instance: InstanceRecord): boolean =>
-    isCurrent(app, part, instance) && !pinsDiffer(refreshed.get(instance.id) ?? instance.secrets, pins)
+    isCurrent(app, part, order.generation, instance) &&
+    !pinsDiffer(refreshed.get(instance.id) ?? instance.secrets, pins)
   const current = active.filter(isFresh)
   const old = active.filter((instance) => !isFresh(instance))
 
@@ -176,46 +188,46 @@ function jobChanges(
   state: ControlState,
   app: DesiredApp,
   part: JobPart,
+  order: PartOrder,
   own: readonly InstanceRecord[],
   pins: Pins,
   nowMs: number,
   put: InstanceRecord[],
   remove: string[],
-  jobs: { key: string; run: JobRun }[],
-  create: () => void,
+  jobs: { key: string; record: JobRecord }[],
+  create: () => InstanceRecord | null,
 ): void {
+  const key = partKey(app.graph.app, part.name)
+  const wanted = app.wanted && order.stopped === null
   const runs = own.filter((instance) => instance.phase === 'active').toSorted((a, b) => a.sinceMs - b.sinceMs)
-  const done = runs.filter(
-    (run) => finished.has(state.statuses.get(run.id)?.phase ?? 'waiting') || (!app.wanted && isOver(state, run)),
-  )
-  const running = runs.filter((run) => !done.includes(run))
   const phaseOf = (run: InstanceRecord): Phase | undefined => state.statuses.get(run.id)?.phase
+  const done = runs.filter((run) => finished.has(phaseOf(run) ?? 'waiting') || (!wanted && isOver(state, run)))
+  const open = runs.filter((run) => !done.includes(run))
+  // Should its node come back, it is told to end it: the schedule does not wait for that.
+  const lost = open.filter((run) => isLost(state, run, nowMs))
+  const running = open.filter((run) => !lost.includes(run))
+  const latest = runs.at(-1)
+  const record = jobTurn({
+    part,
+    record: state.jobs.get(key),
+    running,
+    latestIsCurrent: latest === undefined ? null : isCurrent(app, part, order.generation, latest),
+    statusOf: (id) => state.statuses.get(id),
+    known: new Map(own.filter((run) => !lost.includes(run)).map((run) => [run.id, run])),
+    lost,
+    wanted,
+    nowMs,
+    create,
+  })
+  if (record !== null) jobs.push({ key, record })
+  for (const run of lost) retire(state, run, nowMs, put)
+  if (!wanted) for (const run of running) retire(state, run, nowMs, put)
   // What failed is tried again when the app is started again.
-  const kept = app.wanted ? done : done.filter((run) => phaseOf(run) !== 'failed')
+  const kept = wanted ? done : done.filter((run) => phaseOf(run) !== 'failed')
   for (const run of done) if (!kept.includes(run)) remove.push(run.id)
   for (const run of kept.slice(0, Math.max(0, kept.length - finishedRunsKept))) remove.push(run.id)
-  if (!app.wanted) {
-    for (const run of running) retire(state, run, nowMs, put)
-    return
-  }
   // A run goes on with what it has; the next one gets what is new.
-  for (const run of running) refresh(state, app, run, pins, put)
-  if (part.schedule === null) {
-    const latest = runs.at(-1)
-    if (latest === undefined || !isCurrent(app, part, latest)) create()
-    return
-  }
-  const key = partKey(app.graph.app, part.name)
-  const last = state.jobs.get(key)
-  if (last === undefined) {
-    jobs.push({ key, run: { lastDueMs: nowMs } })
-    return
-  }
-  const dueMs = nextDueMs(part.schedule, last.lastDueMs)
-  if (dueMs === null || dueMs > nowMs) return
-  // A run that comes due while the last one still runs is left out; so are all but one of those missed while nothing ran.
-  jobs.push({ key, run: { lastDueMs: nowMs } })
-  if (running.length === 0) create()
+  if (wanted) for (const run of running) refresh(state, app, run, pins, put)
 }
 
 function retire(state: ControlState, instance: InstanceRecord | undefined, nowMs: number, put: InstanceRecord[]): void {
@@ -245,6 +257,7 @@ function nodeFor(
   state: ControlState,
   app: DesiredApp,
   part: Part,
+  generation: number,
   pins: Pins,
   put: readonly InstanceRecord[],
 ): string | null {
@@ -255,7 +268,7 @@ function nodeFor(
     (instance) =>
       instance.app === app.graph.app &&
       instance.part.name === part.name &&
-      isCurrent(app, part, instance) &&
+      isCurrent(app, part, generation, instance) &&
       !pinsDiffer(instance.secrets, pins),
   )
   const nodes = [...state.nodes].filter(([, view]) => view.connected).map(([name]) => name)

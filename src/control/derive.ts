@@ -21,6 +21,7 @@ import {
   type ControlState,
   type DesiredApp,
   type InstanceRecord,
+  operatorConsumer,
   type PartIdentity,
   partKey,
   resourceId,
@@ -52,6 +53,12 @@ export function nodesIn(state: Pick<ControlState, 'instances' | 'apps'>): Set<st
     .filter((app) => app.graph.parts.some((part) => part.kind === 'resource'))
     .map((app) => app.home)
   return new Set([...homes, ...[...state.instances.values()].map((instance) => instance.node)])
+}
+
+/** Every bundle that the records name, also of apps that are down. */
+export function neededBundles(state: Pick<ControlState, 'instances' | 'apps'>): Set<string> {
+  const apps = [...state.apps.values()].flatMap((app) => Object.values(app.bundles))
+  return new Set([...apps, ...[...state.instances.values()].map((instance) => instance.bundle)])
 }
 
 /** Whether a node runs something from a bundle: what it does not run it is not given. */
@@ -111,6 +118,7 @@ function instanceAssignment(
     tripwire: part.tripwire,
     wanted: instance.phase !== 'stopping',
     timeoutMs: part.kind === 'job' ? part.timeoutMs : null,
+    ...(part.kind === 'job' ? { retry: part.retry } : {}),
     onSecretChange: part.kind === 'service' ? part.onSecretChange : 'restart',
   }
 }
@@ -209,8 +217,12 @@ function resourceAssignment(
 ): ResourceAssignment {
   const name = app.graph.app
   const shared = types.find((candidate) => candidate.type === part.type)?.credential === 'shared'
-  const consumers = consumersOf(app.graph, part.name)
-  const admin = state.credentials.get(partKey(name, adminName(part.name)))
+  const operator = state.credentials.has(partKey(name, consumerName(part.name, operatorConsumer)))
+  // The operator is let in once he has asked.
+  const consumers = [...consumersOf(app.graph, part.name), ...(operator ? [operatorConsumer] : [])]
+  const hosted = hostedBy(part)
+  // Of what somebody else runs the platform knows the URL, and no more.
+  const admin = state.credentials.get(partKey(name, hosted ?? adminName(part.name)))
   return {
     kind: 'resource',
     id: resourceId(name, part.name),
@@ -222,6 +234,7 @@ function resourceAssignment(
     adminPassword: admin?.values.get(admin.current) ?? '',
     ...(shared ? sharedGrants(state, name, part, consumers) : ownGrants(state, name, part, consumers)),
     bundle: app.bundles[part.name] ?? null,
+    ...(app.graph.dataBytes === undefined ? {} : { dataBytes: app.graph.dataBytes }),
     // A database stops after everything that uses it.
     wanted:
       app.wanted || [...state.instances.values()].some((instance) => instance.app === name && !isOver(state, instance)),
@@ -255,6 +268,12 @@ function ownGrants(state: ControlState, app: string, part: ResourcePart, consume
     if (valid.length === 1 && current > 1) revoked.push(otherUserOf(consumer, current))
   }
   return { grants, revoked: revoked.toSorted() }
+}
+
+/** The secret by which a resource is reached that somebody else runs; null for all others. */
+export function hostedBy({ config }: Pick<ResourcePart, 'config'>): string | null {
+  const named = typeof config === 'object' && config !== null && 'hosted' in config ? config.hosted : null
+  return typeof named === 'string' ? named : null
 }
 
 /** Names of the parts that use a part, sorted. */
@@ -304,6 +323,8 @@ export function routesFor(routes: readonly Route[], state: ControlState, gateway
 
 /** Why nothing answers: whether that passes by itself, or a sentence. */
 function whyUnavailable(state: ControlState, app: string, part: string): Pick<Route, 'phase' | 'unavailable'> {
+  const order = state.orders.get(partKey(app, part))?.stopped ?? null
+  if (order !== null) return { unavailable: `${part} was stopped by ${order.by}.` }
   const instances = [...state.instances.values()].filter(
     (instance) => instance.app === app && instance.part.name === part,
   )

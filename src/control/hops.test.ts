@@ -51,7 +51,7 @@ function world(phases: Readonly<Record<string, Phase>>, connected = true): Contr
     routes: [{ host: 'shop.test', path: '/', part: 'web' }],
   }
   const record = (id: string, phase: InstanceRecord['phase']): [string, InstanceRecord] => {
-    const numbers = { release: 1, sinceMs: 0, retiredAtRevision: 0, secrets: {} }
+    const numbers = { release: 1, sinceMs: 0, retiredAtRevision: 0, generation: 0, secrets: {} }
     return [id, { id, app: 'shop', node: 'n1', part: web, bundle: 'b', phase, ...numbers }]
   }
   const endpoint = { kind: 'tcp', host: '127.0.0.1', port: 1 } as const
@@ -64,6 +64,7 @@ function world(phases: Readonly<Record<string, Phase>>, connected = true): Contr
     identities: new Map(),
     credentials: new Map(),
     jobs: new Map(),
+    orders: new Map(),
     nodes: new Map([['n1', node]]),
     gateways: new Map(),
     statuses: new Map(Object.entries(phases).map(([id, phase]) => status(id, phase))),

@@ -122,3 +122,24 @@ export function refuse(channel: Channel<Downward>, refusal: Refusal): void {
   channel.send({ type: 'refused', ...refusal })
   channel.close()
 }
+
+/** The node that is asked. Throws `control.node-away`, `control.older-node`. */
+export function peerAsked(agents: ReadonlyMap<string, AgentPeer>, node: string, kind: Ask['kind']): AgentPeer {
+  const peer = agents.get(node)
+  if (peer === undefined) {
+    throw new SteadError({
+      code: 'control.node-away',
+      message: `node ${node} is not connected, and only it can answer`,
+      hint: 'It is asked again when it has come back; see `stead status`.',
+      retry: 'later',
+    })
+  }
+  if (peer.protocol < askSince[kind]) {
+    throw new SteadError({
+      code: 'control.older-node',
+      message: `node ${node} runs an older Stead that cannot do this`,
+      hint: 'Upgrade it, then try again.',
+    })
+  }
+  return peer
+}

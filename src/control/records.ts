@@ -3,11 +3,19 @@
  * keeps. Every write is guarded by control's lease, so that a control that has been replaced can change nothing.
  */
 import { type Json, SteadError } from '../base/index.ts'
-import { type Graph, type JobPart, parseGraph, type ServicePart } from '../model/index.ts'
+import { type Graph, jobDefaults, type JobPart, parseGraph, type ServicePart } from '../model/index.ts'
 import { type Lease, type Operation, operationsMax, type Store } from '../store/index.ts'
 import type { Pins } from './credentials.ts'
+import { neededBundles } from './derive.ts'
 import type { IncidentRecord } from './incidents.ts'
-import { type DesiredApp, type InstanceRecord, type JobRun, type PartIdentity, partKey } from './state.ts'
+import {
+  type DesiredApp,
+  type InstanceRecord,
+  type JobRecord,
+  type PartIdentity,
+  partKey,
+  type PartOrder,
+} from './state.ts'
 
 /** Name of the lease that makes a control the only one. */
 export const controlLease = 'control'
@@ -22,6 +30,7 @@ export const keys = {
   identity: (key: string): string => `identity/${key}`,
   incident: (id: string): string => `incident/${id}`,
   job: (key: string): string => `job/${key}`,
+  order: (key: string): string => `order/${key}`,
   counters: 'counters',
   starts: 'starts',
 } as const
@@ -37,11 +46,15 @@ export interface Records {
   readonly apps: Map<string, DesiredApp>
   readonly instances: Map<string, InstanceRecord>
   readonly identities: Map<string, PartIdentity>
-  readonly jobs: Map<string, JobRun>
+  readonly jobs: Map<string, JobRecord>
+  readonly orders: Map<string, PartOrder>
   /** Incidents that have been acted on, by id. */
   readonly incidents: Map<string, IncidentRecord>
   counters: Counters
 }
+
+/** What records of jobs have that were written before there were these fields. */
+const jobBefore = { of: '', waiting: [], runs: [] }
 
 /** Reads all records. They were written by this code, guarded by the format version of the state directory. */
 export async function loadRecords(store: Store): Promise<Records> {
@@ -53,24 +66,36 @@ export async function loadRecords(store: Store): Promise<Records> {
   for (const [name, app] of apps) apps.set(name, { ...app, graph: await parseGraph(app.graph) })
   const counters = await store.get(keys.counters)
   const kept = await read<KeptInstance>('instance/')
+  const jobs = await read<JobRecord>('job/')
+  for (const [key, record] of jobs) jobs.set(key, { ...jobBefore, ...record })
   return {
     apps,
     instances: new Map([...kept].map(([id, instance]) => [id, completed(instance)])),
     identities: await read<PartIdentity>('identity/'),
-    jobs: await read<JobRun>('job/'),
+    jobs,
+    orders: await read<PartOrder>('order/'),
     incidents: await read<IncidentRecord>('incident/'),
     counters: (counters?.value as Counters | undefined) ?? { hostUid: hostUidMin, edges: {} },
   }
 }
 
-/** An instance as any release may have written it: the first said nothing of secrets. */
-interface KeptInstance extends Omit<InstanceRecord, 'secrets' | 'part'> {
+/** An instance as any release may have written it: the first said nothing of secrets and restarts. */
+interface KeptInstance extends Omit<InstanceRecord, 'secrets' | 'generation' | 'part'> {
   readonly secrets?: Pins
-  readonly part: JobPart | (Omit<ServicePart, 'onSecretChange'> & Partial<Pick<ServicePart, 'onSecretChange'>>)
+  readonly generation?: number
+  readonly part:
+    | (Omit<JobPart, keyof typeof jobDefaults> & Partial<typeof jobDefaults>)
+    | (Omit<ServicePart, 'onSecretChange'> & Partial<Pick<ServicePart, 'onSecretChange'>>)
 }
 
-function completed({ part, secrets = {}, ...kept }: KeptInstance): InstanceRecord {
-  return { ...kept, secrets, part: part.kind === 'service' ? { onSecretChange: 'restart', ...part } : part }
+function completed({ part, secrets = {}, generation = 0, ...kept }: KeptInstance): InstanceRecord {
+  const whole = part.kind === 'service' ? { onSecretChange: 'restart' as const, ...part } : { ...jobDefaults, ...part }
+  return { ...kept, secrets, generation, part: whole }
+}
+
+/** Every bundle that the records of a store name: of a platform that does not run. */
+export async function neededBundlesIn(store: Store): Promise<Set<string>> {
+  return neededBundles(await loadRecords(store))
 }
 
 /** Counts this start of control. The number is higher than that of every start before. */

@@ -4,8 +4,9 @@
  *
  * Invariants: memory follows the vault and never leads it; changes come one after another with all others of control.
  */
-import { isSteadError, type Random, randomPassword, SteadError } from '../base/index.ts'
+import { assert, isSteadError, type Random, randomPassword, SteadError } from '../base/index.ts'
 import type { Graph, ResourcePart } from '../model/index.ts'
+import type { Grant } from '../provider/index.ts'
 import {
   decryptWith,
   encryptFor,
@@ -15,10 +16,10 @@ import {
   type Source,
   type Vault,
 } from '../secrets/index.ts'
-import { adminName, type Credential, consumerName, meaningOf, pinOf } from './credentials.ts'
+import { adminName, type Credential, consumerName, meaningOf, pinOf, userOf } from './credentials.ts'
 import { consumersOf, type ResourceType } from './derive.ts'
 import { describeRotation, type RotationTask, rotationTasks } from './rotations.ts'
-import { type ControlState, partKey } from './state.ts'
+import { type ControlState, operatorConsumer, partKey } from './state.ts'
 
 /** What may be shown of one secret or login. */
 export interface SecretView {
@@ -124,6 +125,24 @@ export class Secrets {
     const key = partKey(ref.app, ref.name)
     if (info === null) this.#credentials.delete(key)
     else this.#credentials.set(key, await openOne(this.#options.vault, info))
+  }
+
+  /** A login for a resource of the operator's own; the same again when there is one. Throws `control.unknown-secret`. */
+  letIn(app: string, part: string): Promise<Grant> {
+    return this.#options.exclusive(async () => {
+      const declared = this.#graphOf(app).parts.find((candidate) => candidate.name === part)
+      if (declared?.kind !== 'resource' || this.#isShared(declared)) throw this.#unknown(app, part)
+      const ref = { app, name: consumerName(part, operatorConsumer) }
+      if (!this.#credentials.has(partKey(app, ref.name))) {
+        await this.#options.vault.ensure([ref], () => this.#generate())
+        await this.#reload(ref)
+        this.#options.wake()
+      }
+      const credential = this.#credentials.get(partKey(app, ref.name))
+      assert(credential !== undefined, 'what was ensured is there')
+      const user = userOf(operatorConsumer, credential.current)
+      return { consumer: operatorConsumer, user, password: credential.values.get(credential.current) ?? '' }
+    })
   }
 
   /** Forgets everything of an app that is being forgotten. Part of a change of control. */

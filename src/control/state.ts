@@ -34,6 +34,8 @@ export interface InstanceRecord {
   readonly part: ServicePart | JobPart
   readonly bundle: string
   readonly release: number
+  /** That of its part when it was made. */
+  readonly generation: number
   readonly phase: 'active' | 'retiring' | 'stopping'
   /** When the phase began, milliseconds since 1970. */
   readonly sinceMs: number
@@ -50,10 +52,53 @@ export interface PartIdentity {
   readonly edge: number
 }
 
-export interface JobRun {
-  /** When the last run was due, milliseconds since 1970. */
+/** What control remembers of a job over restarts. */
+export interface JobRecord {
+  /** The schedule and time zone that it counts for; empty without one. */
+  readonly of: string
+  /** What the schedule named up to here is dealt with, milliseconds since 1970. */
   readonly lastDueMs: number
+  /** Runs that are due and wait for their turn, oldest first. */
+  readonly waiting: readonly { readonly dueMs: number; readonly cause: 'schedule' | 'missed' }[]
+  /** The history, oldest first. */
+  readonly runs: readonly JobRun[]
 }
+
+/** A run of a job, or what was not run. Times are milliseconds since 1970. */
+export interface JobRun {
+  /** Why it ran: its schedule, to make up for one that was missed, a new release, or because somebody asked. */
+  readonly cause: 'schedule' | 'missed' | 'release' | 'person'
+  /** Who asked; null when nobody did. */
+  readonly by: string | null
+  /** Null when it was left out. */
+  readonly instance: string | null
+  readonly dueMs: number
+  /** Of several that were left out: the last. */
+  readonly lastDueMs: number
+  readonly startMs: number | null
+  readonly endMs: number | null
+  readonly outcome: 'running' | 'succeeded' | 'failed' | 'stopped' | 'left-out'
+  /** Of its last attempt; null where there is none (killed, left out). */
+  readonly exitCode: number | null
+  /** How it ended, or why it was left out. */
+  readonly sentence: string | null
+  /** How many were left out in a row; 1 otherwise. */
+  readonly times: number
+}
+
+/** The consumer that stands for whoever operates the platform. No part can have this name. */
+export const operatorConsumer = 'stead_operator'
+
+/** What a person has said of a part, beyond what the app file says. */
+export interface PartOrder {
+  /** Set: it is to stay stopped. */
+  readonly stopped: { readonly by: string; readonly sinceMs: number } | null
+  /** Instances of a lower generation are replaced: it grows with every restart that is asked for. */
+  readonly generation: number
+}
+
+/** What holds where nobody has said anything. */
+export const noOrder: PartOrder = { stopped: null, generation: 0 }
 
 export interface NodeView {
   /** Its agent has a channel, and has said over it where everything stands. */
@@ -83,7 +128,9 @@ export interface ControlState {
   readonly identities: ReadonlyMap<string, PartIdentity>
   readonly credentials: Credentials
   /** By `app/part`. */
-  readonly jobs: ReadonlyMap<string, JobRun>
+  readonly jobs: ReadonlyMap<string, JobRecord>
+  /** By `app/part`; absent: `noOrder`. */
+  readonly orders: ReadonlyMap<string, PartOrder>
   readonly nodes: ReadonlyMap<string, NodeView>
   readonly gateways: ReadonlyMap<string, GatewayView>
   readonly statuses: ReadonlyMap<string, AssignmentStatus>
@@ -113,12 +160,13 @@ export function isOver(state: ControlState, instance: InstanceRecord): boolean {
   return state.nodes.get(instance.node)?.connected === true
 }
 
-/** Whether an instance runs what its part is now. */
-export function isCurrent(app: DesiredApp, part: Part, instance: InstanceRecord): boolean {
+/** Whether an instance runs what its part is now, and was made after the last restart that was asked for. */
+export function isCurrent(app: DesiredApp, part: Part, generation: number, instance: InstanceRecord): boolean {
   // A record of before there were tripwires has none.
   const { replicas: _a, ...was } = { replicas: 0, ...Object.assign({ tripwire: 'off' }, instance.part) }
   const { replicas: _b, ...is } = { replicas: 0, ...part }
-  return instance.bundle === (app.bundles[part.name] ?? '') && jsonEqual(was, is)
+  const made = instance.bundle === (app.bundles[part.name] ?? '') && instance.generation === generation
+  return made && jsonEqual(was, is)
 }
 
 /** Frozen after an incident, or ended after that: it serves nobody and others take its place, but it is not taken away while a person may look at it. */

@@ -45,7 +45,15 @@ const graph: Graph = {
 }
 
 function instance(id: string, part: ServicePart, node: string): InstanceRecord {
-  const common = { bundle: 'x', release: 1, phase: 'active', sinceMs: 0, retiredAtRevision: 0, secrets: {} } as const
+  const common = {
+    bundle: 'x',
+    release: 1,
+    phase: 'active',
+    sinceMs: 0,
+    retiredAtRevision: 0,
+    generation: 0,
+    secrets: {},
+  } as const
   return { id, app: 'shop', node, part, ...common }
 }
 
@@ -67,6 +75,7 @@ const state: ControlState = {
   identities: new Map(),
   credentials: new Map(),
   jobs: new Map(),
+  orders: new Map(),
   nodes: new Map(),
   gateways: new Map(),
   statuses: new Map([ready('shop.db', unix), ready('b1', here), ready('t1', there), ready('t2', there)]),

@@ -69,6 +69,7 @@ export function synthetic({ count = 3, names = [], apps = ['shop'] }: SyntheticO
     ),
     faults: [],
     traffic: [],
+    disks: [],
     weaker: [],
     drivers: { sandbox: 'none', network: 'none', domain: 'none' },
   } as Status

@@ -1,6 +1,7 @@
 /** The face of `database`: the provider of PostgreSQL, and where its programs come from. */
 export { postgresProvider } from './provider.ts'
 export type { PostgresOptions } from './provider.ts'
+export { isHosted } from './hosted.ts'
 export { npmBinaries } from './drivers/npm-binaries.ts'
 export { systemBinaries } from './drivers/system-binaries.ts'
 export type { LinkToMake, Materialise, PostgresBinaries } from './binaries.ts'

@@ -1,5 +1,5 @@
 /**
- * The provider of `postgres`: a real PostgreSQL server for each database resource.
+ * The provider of `postgres`: a real PostgreSQL server for each database resource, or one that somebody else runs.
  *
  * Invariants: what the server acknowledged survives a crash and is in every checkpoint taken later; a data directory of
  * another major version, or one that lacks files, is refused and left as it is.
@@ -10,6 +10,7 @@ import { compareDataDirs } from './compare.ts'
 import { accessText, parseConfig, settingsText } from './config.ts'
 import { binariesFor, runToEnd } from './datadir.ts'
 import { readMigrationFiles } from './drivers/migration-files.ts'
+import { hostedPostgresProvider, withHosted } from './hosted.ts'
 import { readMetrics } from './metrics.ts'
 import { maintenanceDatabase, namesOf } from './names.ts'
 import { applyMigrations } from './prepare.ts'
@@ -42,7 +43,7 @@ export function postgresProvider(options: PostgresOptions): Provider {
     adminPassword,
   })
 
-  return {
+  const own: Provider = {
     type: 'postgres',
     port: defaultPort,
     capabilities: { quiesce: 'none', diff: 'exact' },
@@ -122,4 +123,5 @@ export function postgresProvider(options: PostgresOptions): Provider {
       return await asAdmin(serverOf(context), namesOf(context.app).database, readMetrics)
     },
   }
+  return withHosted(own, hostedPostgresProvider(limits))
 }

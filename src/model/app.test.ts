@@ -81,6 +81,10 @@ test('every field is there, and nothing that was said is lost', () => {
         uses: [{ as: 'db', part: 'db' }],
         limits,
         schedule: '30 3 * * *',
+        timeZone: 'UTC',
+        overlap: { runsMax: 1, queueMax: 0 },
+        missed: { runsMax: 1, withinMs: 86_400_000 },
+        retry: { attempts: 3, pauseMs: 500 },
         timeoutMs: 3_600_000,
       },
       {
@@ -108,6 +112,17 @@ test('every field is there, and nothing that was said is lost', () => {
       { host: 'shop.localhost', path: '/api', part: 'api' },
     ],
   })
+})
+
+test('what is set aside for data', () => {
+  const web = service('web', { run })
+  assert.equal(graphOf({ parts: { web }, data: '10GB' }).dataBytes, 10_000_000_000)
+  assert.ok(!('dataBytes' in graphOf({ parts: { web } })))
+  refuses(
+    () => graphOf({ parts: { web }, data: '1MB' }),
+    'model.bad-option',
+    /data must be an amount from 256MiB to 16TB/,
+  )
 })
 
 test('equal apps give equal bytes, whatever the order they are written in', () => {
@@ -262,7 +277,43 @@ test('schedules that are none, or never come, are refused', () => {
   bad('x * * * *', /is no cron expression/)
   bad('0 0 30 2 *', /schedule '0 0 30 2 \*' never falls due\./)
   bad(5, /schedule 5 is no text/)
+  bad(
+    { cron: '0 3 * * *', timeZone: 'Europe/Atlantis' },
+    /is in the time zone 'Europe\/Atlantis', which does not exist/,
+  )
+  bad({ timeZone: 'UTC' }, /schedule undefined is no text/)
   for (const schedule of ['* * * * *', '*/5 0-6 1,15 JAN MON-FRI', '0 0 29 2 *']) job('tidy', { run, schedule })
+})
+
+test('what a schedule says of runs that meet and of runs that are missed, and how a run is tried again', () => {
+  const times = (options: object): unknown => {
+    const { schedule, timeZone, overlap, missed, retry } = job('tidy', Object.assign({ run }, options)).part
+    return { schedule, timeZone, overlap, missed, retry }
+  }
+  assert.deepEqual(
+    times({
+      schedule: { cron: '0 3 * * *', timeZone: 'Europe/Berlin', overlap: { atMost: 3 }, missed: { last: 10 } },
+      retry: { attempts: 5, pause: '10s' },
+    }),
+    {
+      schedule: '0 3 * * *',
+      timeZone: 'Europe/Berlin',
+      overlap: { runsMax: 3, queueMax: 0 },
+      missed: { runsMax: 10, withinMs: 366 * 86_400_000 },
+      retry: { attempts: 5, pauseMs: 10_000 },
+    },
+  )
+  const bad = (options: object, message: RegExp, code = 'model.bad-option'): void =>
+    refuses(() => job('tidy', Object.assign({ run }, options)), code, message)
+  const cron = '0 3 * * *'
+  bad({ schedule: { cron, overlap: 'wait' } }, /schedule.overlap must be 'skip', 'queue' or \{ atMost \}, not 'wait'/)
+  bad({ schedule: { cron, overlap: { atMost: 0 } } }, /schedule.overlap.atMost must be a whole number from 1 to 100/)
+  bad({ schedule: { cron, missed: { once: 'soon' } } }, /schedule.missed.once must be a duration/)
+  bad({ schedule: { cron, missed: { last: 101 } } }, /schedule.missed.last must be a whole number from 1 to 100/)
+  bad({ schedule: { cron, timeZone: 5 } }, /schedule.timeZone must be the name of a time zone, not 5/)
+  bad({ schedule: { cron, zone: 'UTC' } }, /schedule has no option 'zone'/, 'model.unknown-option')
+  bad({ retry: { attempts: 0 } }, /retry.attempts must be a whole number from 1 to 20, not 0/)
+  bad({ retry: { attempts: 2, pause: '1h' } }, /retry.pause must be a duration from 100ms to 10m/)
 })
 
 test('what a use is called and what its variables are called never clash', () => {
@@ -284,4 +335,22 @@ test('values do not change after they are made', () => {
     ['db', 'web'],
   )
   assert.throws(() => Object.assign(web, { name: 'other' }), TypeError)
+})
+
+test('a database that somebody else runs brings its secret along', () => {
+  const url = secret('db-url', { from: 'operator' })
+  const db = postgres('db', { hosted: url, database: 'shop', migrations: './migrations' })
+  const graph = graphOf({ parts: { web: service('web', { run, use: { db } }) } })
+  assert.deepEqual(
+    graph.parts.map(({ name }) => name),
+    ['db', 'db-url', 'web'],
+  )
+  assert.deepEqual(db.part.config, { hosted: 'db-url', database: 'shop', tls: 'required' })
+  const bad = (options: object, message: RegExp, code = 'model.bad-option'): void =>
+    refuses(() => postgres('db', Object.assign({ hosted: url, database: 'shop' }, options)), code, message)
+  bad({ hosted: 'postgresql://x' }, /hosted must be a secret with the URL/)
+  bad({ hosted: postgres('other') }, /hosted must be a secret with the URL, not postgres 'other'/)
+  bad({ database: '' }, /database must be the name of a database/)
+  bad({ tls: 'maybe' }, /tls must be 'required' or 'off', not 'maybe'/)
+  bad({ memory: '1GB' }, /postgres 'db' has no option 'memory'/, 'model.unknown-option')
 })

@@ -3,9 +3,9 @@
  * here depends on the order in which values were made, so equal apps give equal graphs.
  */
 import { SteadError } from '../base/index.ts'
-import { badOption, checkName, checkOptions, isRecord, readDuration, show } from './check.ts'
+import { badOption, checkName, checkOptions, isRecord, readBytes, readDuration, show } from './check.ts'
 import { checkGraph } from './invariants.ts'
-import { graphVersion } from './graph.ts'
+import { dataBytesMin, graphVersion } from './graph.ts'
 import type { Graph, Route, StreamRoute } from './graph.ts'
 import { compareRoutes, compareStreams, readRouteKey } from './routes.ts'
 import type { RouteKey } from './routes.ts'
@@ -59,8 +59,8 @@ export function toGraph(value: unknown, environment: Environment): Graph {
   if (declaration instanceof Promise) {
     throw badOption(owner, 'its function', 'synchronous', declaration, 'Answer { parts, public } without async.')
   }
-  checkOptions(owner, declaration, ['parts', 'public'], 'what its function answers')
-  const { parts, public: ways = {} } = declaration as Partial<Declaration>
+  checkOptions(owner, declaration, ['parts', 'public', 'data'], 'what its function answers')
+  const { parts, public: ways = {}, data } = declaration as Partial<Declaration>
   const { routes, streams, targets } = readRoutes(owner, ways)
   const graph: Graph = {
     version: graphVersion,
@@ -68,6 +68,7 @@ export function toGraph(value: unknown, environment: Environment): Graph {
     parts: collect([...readParts(owner, parts), ...targets]).map(({ part }) => part),
     routes: routes.sort(compareRoutes),
     ...(streams.length === 0 ? {} : { streams: streams.sort(compareStreams) }),
+    ...(data === undefined ? {} : { dataBytes: readBytes(owner, 'data', data, dataBytesMin, 16 * 1000 ** 4) }),
   }
   checkGraph(graph)
   return graph
@@ -161,6 +162,7 @@ function collect(roots: readonly AnyPart[]): AnyPart[] {
     }
     found.set(value.name, value)
     if ('use' in value) open.push(...Object.values(value.use))
+    else if (value.hosted !== undefined) open.push(value.hosted)
   }
   return [...found.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
 }

@@ -6,6 +6,7 @@
  */
 import { jsonEqual } from '../base/index.ts'
 import type { Json } from '../base/index.ts'
+import { dataBytesDefault } from './graph.ts'
 import type { Graph, Part, Route, StreamRoute } from './graph.ts'
 import { showWay } from './routes.ts'
 import { formatBytes, formatDuration } from './units.ts'
@@ -20,6 +21,7 @@ export interface FieldChange {
 
 export type Change =
   | { readonly kind: 'app-renamed'; readonly before: string; readonly after: string }
+  | { readonly kind: 'data-changed'; readonly before: number; readonly after: number }
   | { readonly kind: 'part-added'; readonly part: Part }
   | { readonly kind: 'part-removed'; readonly part: Part }
   | { readonly kind: 'part-changed'; readonly part: Part; readonly fields: readonly FieldChange[] }
@@ -36,7 +38,9 @@ export function diffGraphs(before: Graph, after: Graph): readonly Change[] {
     ...pairs(before.routes, after.routes, nameOfRoute),
     ...pairs(before.streams ?? [], after.streams ?? [], nameOfRoute),
   ]
-  return [...renamed, ...parts, ...ways.flatMap(([old, route]) => diffRoute(old, route))]
+  const [old, young] = [before.dataBytes ?? dataBytesDefault, after.dataBytes ?? dataBytesDefault]
+  const data: Change[] = old === young ? [] : [{ kind: 'data-changed', before: old, after: young }]
+  return [...renamed, ...data, ...parts, ...ways.flatMap(([was, route]) => diffRoute(was, route))]
 }
 
 /** Items of two lists brought together by a key, sorted by it. */
@@ -79,7 +83,10 @@ function diffRoute(before: Route | StreamRoute | undefined, after: Route | Strea
 function fieldsOf(part: Part): Json {
   if (part.kind === 'resource') return { ...part }
   const uses = Object.fromEntries(part.uses.map((use) => [use.as, use.part]))
-  return { ...part, limits: { ...part.limits }, ...('ready' in part ? { ready: { ...part.ready } } : {}), uses }
+  const common = { limits: { ...part.limits }, uses }
+  if (part.kind === 'service') return { ...part, ...common, ready: { ...part.ready } }
+  const { overlap, missed, retry } = part
+  return { ...part, ...common, overlap: { ...overlap }, missed: { ...missed }, retry: { ...retry } }
 }
 
 type JsonObject = { readonly [key: string]: Json }
@@ -125,6 +132,8 @@ function describeChange(change: Change): string[] {
   switch (change.kind) {
     case 'app-renamed':
       return [`~ app: ${change.before} -> ${change.after}`]
+    case 'data-changed':
+      return [`~ data: ${formatBytes(change.before)} -> ${formatBytes(change.after)}`]
     case 'part-added':
       return [`+ ${describePart(change.part)}`]
     case 'part-removed':

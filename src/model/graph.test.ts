@@ -115,3 +115,13 @@ test('graph.schema.json is current: scripts/generate-schema.ts writes it', () =>
   const published: unknown = JSON.parse(readFileSync(join(import.meta.dirname, 'graph.schema.json'), 'utf8'))
   assert.deepEqual(published, JSON.parse(JSON.stringify(graphJsonSchema())))
 })
+
+test('a graph that was written before jobs had time zones and policies means what it meant', async () => {
+  const graph = shop()
+  const older = graph.parts.map((part) => {
+    if (part.kind !== 'job') return part
+    const { timeZone: _zone, overlap: _overlap, missed: _missed, retry: _retry, ...rest } = part
+    return rest
+  })
+  assert.deepEqual(await parseGraph(structuredClone({ ...graph, parts: older })), graph)
+})

@@ -21,9 +21,17 @@ export interface Graph {
   readonly parts: readonly Part[]
   /** The way in, sorted by host, then path. */
   readonly routes: readonly Route[]
+  /** Set aside for all of the app's data, where the machine can limit it; absent: `dataBytesDefault`. */
+  readonly dataBytes?: number
   /** The ways in for connections that are carried as they are, sorted: ports, then server names. Absent when there are none. */
   readonly streams?: readonly StreamRoute[]
 }
+
+/** Less than this no driver can set aside. */
+export const dataBytesMin: number = 256 * 1024 ** 2
+
+/** Set aside for the data of an app that says nothing of it. */
+export const dataBytesDefault: number = 4 * 1024 ** 3
 
 export type Part = ServicePart | JobPart | ResourcePart
 
@@ -66,9 +74,39 @@ export type SecretChange = (typeof secretChanges)[number]
 
 export interface JobPart extends Runnable {
   readonly kind: 'job'
-  /** Cron expression of five fields, UTC; null: runs once for every release. */
+  /** Cron expression of five fields, in `timeZone`; null: runs once for every release. */
   readonly schedule: string | null
+  /** IANA name, such as Europe/Berlin. */
+  readonly timeZone: string
+  readonly overlap: Overlap
+  readonly missed: Missed
+  readonly retry: RetryPolicy
+  /** Longest time of one attempt. */
   readonly timeoutMs: number
+}
+
+/** What becomes of a run that falls due while others still run. Beyond both numbers it is left out. */
+export interface Overlap {
+  /** Runs at the same time, 1 to 100. */
+  readonly runsMax: number
+  /** Runs that wait for one of them to end: 0 or 1. */
+  readonly queueMax: number
+}
+
+/** What becomes of runs that fell due while nothing could run. */
+export interface Missed {
+  /** The last so many of them are made up for, 0 to 100. */
+  readonly runsMax: number
+  /** Those that were due longer ago than this are not. */
+  readonly withinMs: number
+}
+
+/** A run that fails is tried again, after a pause that doubles each time. */
+export interface RetryPolicy {
+  /** Attempts in all, 1 to 20. */
+  readonly attempts: number
+  /** Before the second attempt. */
+  readonly pauseMs: number
 }
 
 /** A database, queue, bucket, secret: `type` names the provider that stands behind it, `config` is that provider's own. */

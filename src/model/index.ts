@@ -7,9 +7,10 @@
 export { app } from './app.ts'
 export { job, service } from './service.ts'
 export type { JobOptions, ServiceOptions } from './service.ts'
+export type { RetryOptions, ScheduleOptions } from './schedule.ts'
 export type { LimitOptions, ProgramOptions } from './program.ts'
 export { postgres, resource, secret } from './resource.ts'
-export type { PostgresOptions, SecretOptions } from './resource.ts'
+export type { HostedPostgresOptions, OwnPostgresOptions, PostgresOptions, SecretOptions } from './resource.ts'
 export type { ReadyOption } from './ready.ts'
 export type { Bytes, Duration } from './units.ts'
 export type {
@@ -33,14 +34,17 @@ export { toGraph } from './app.ts'
 export { parseGraph } from './parse.ts'
 export { describeDiff, diffGraphs } from './diff.ts'
 export type { Change, FieldChange } from './diff.ts'
-export { graphVersion, secretChanges } from './graph.ts'
+export { dataBytesDefault, graphVersion, secretChanges } from './graph.ts'
 export type {
   Graph,
   JobPart,
   Limits,
+  Missed,
+  Overlap,
   Part,
   Ready,
   ResourcePart,
+  RetryPolicy,
   Route,
   Runnable,
   SecretChange,
@@ -50,6 +54,7 @@ export type {
   Tripwire,
   Use,
 } from './graph.ts'
+export { jobDefaults } from './schedule.ts'
 export { portOf } from './invariants.ts'
 export { showWay } from './routes.ts'
 export { envPrefix } from './patterns.ts'

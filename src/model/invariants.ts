@@ -55,9 +55,9 @@ function checkUses(part: Part, byName: ReadonlyMap<string, Part>): void {
 
 function checkSchedule(part: Part): void {
   if (part.kind !== 'job' || part.schedule === null) return
-  const problem = scheduleProblem(part.schedule)
+  const problem = scheduleProblem(part.schedule, part.timeZone)
   if (problem === null) return
-  const hint = 'Minute, hour, day of month, month, day of week, in UTC.'
+  const hint = 'Minute, hour, day of month, month, day of week.'
   refuse('model.bad-schedule', `${describePart(part)}: schedule '${part.schedule}' ${problem}.`, hint)
 }
 

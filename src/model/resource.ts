@@ -8,14 +8,30 @@ import { badOption, checkName, checkNumber, checkOptions, readBytes, readDuratio
 import { readDirectory } from './directory.ts'
 import { typePattern } from './patterns.ts'
 import type { Bytes, Duration } from './units.ts'
-import { brand } from './values.ts'
+import { brand, isPart } from './values.ts'
 import type { Resource } from './values.ts'
 
 /** Longest config of a resource, in characters of JSON. */
 const configCharsMax = 65_536
 
-/** A database of PostgreSQL. */
-export interface PostgresOptions {
+/** A database of PostgreSQL: a server of its own, or one that somebody else runs. */
+export type PostgresOptions = OwnPostgresOptions | HostedPostgresOptions
+
+/** A database that somebody else runs. It is in no checkpoint and goes back with no release. */
+export interface HostedPostgresOptions {
+  /** The URL, with a role that may make roles: postgresql://ROLE:PASSWORD@HOST:PORT/DATABASE. */
+  readonly hosted: Resource<'secret'>
+  /** Name of the database. */
+  readonly database: string
+  /** Default 'required': encrypted, and the server proves its name. */
+  readonly tls?: 'required' | 'off'
+  /** Directory of numbered SQL files, relative to the app file. Default: none. */
+  readonly migrations?: string
+}
+
+/** A database with a server of its own. */
+export interface OwnPostgresOptions {
+  readonly hosted?: never
   /** Major version. Default '18'. What is installed decides what can run. */
   readonly version?: `${number}`
   /** Directory of numbered SQL files, relative to the app file. Default: none. */
@@ -75,7 +91,8 @@ function copyOf(owner: string, config: Json): Json {
 export function postgres(name: string, options: PostgresOptions = {}): Resource<'postgres'> {
   checkName('postgres', name)
   const owner = `postgres '${name}'`
-  checkOptions(owner, options, ['version', 'migrations', 'memory', 'maxConnections'])
+  if (options.hosted !== undefined) return hostedPostgres(name, owner, options)
+  checkOptions(owner, options, ['version', 'migrations', 'memory', 'maxConnections', 'hosted'])
   const { version = '18', maxConnections = 100, migrations } = options
   if (typeof version !== 'string' || !/^[1-9][0-9]$/.test(version)) {
     throw badOption(owner, 'version', 'a major version as text', version, "As in version: '18'.")
@@ -85,6 +102,20 @@ export function postgres(name: string, options: PostgresOptions = {}): Resource<
   const memoryBytes = readBytes(owner, 'memory', options.memory ?? '256MB', 64_000_000, 4_000_000_000_000)
   const files = migrations === undefined ? null : readDirectory(owner, 'migrations', migrations)
   return resource('postgres', name, { version, memoryBytes, maxConnections }, files)
+}
+
+function hostedPostgres(name: string, owner: string, options: HostedPostgresOptions): Resource<'postgres'> {
+  checkOptions(owner, options, ['hosted', 'database', 'tls', 'migrations'])
+  const { hosted, database, tls = 'required', migrations } = options
+  if (!isPart(hosted) || hosted.part.kind !== 'resource' || hosted.part.type !== 'secret')
+    throw badOption(owner, 'hosted', 'a secret with the URL', hosted, "As in secret('db-url', { from: 'operator' }).")
+  if (typeof database !== 'string' || database === '' || Buffer.byteLength(database) > 63)
+    throw badOption(owner, 'database', 'the name of a database', database, "As in database: 'shop'.")
+  if (tls !== 'required' && tls !== 'off')
+    throw badOption(owner, 'tls', "'required' or 'off'", tls, 'Leave it out, unless the way there is your own.')
+  const files = migrations === undefined ? null : readDirectory(owner, 'migrations', migrations)
+  const made = resource('postgres', name, { hosted: hosted.name, database, tls }, files)
+  return Object.freeze({ ...made, hosted })
 }
 
 /** A secret. Users read it from a file named as it is. Throws `model.*` as `resource` does. */

@@ -5,7 +5,7 @@
 import * as z from 'zod'
 import type { Json } from '../base/index.ts'
 import type { Graph } from './graph.ts'
-import { entriesMax, graphVersion, secretChanges } from './graph.ts'
+import { dataBytesMin, entriesMax, graphVersion, secretChanges } from './graph.ts'
 import {
   aliasPattern,
   directoryPattern,
@@ -17,6 +17,7 @@ import {
   routePathPattern,
   typePattern,
 } from './patterns.ts'
+import { jobDefaults } from './schedule.ts'
 
 const name = z.string().regex(namePattern)
 const port = z.int().min(1).max(65_535)
@@ -65,7 +66,19 @@ const part = z.discriminatedUnion('kind', [
     // Graphs of an earlier release do not say it.
     onSecretChange: z.enum(secretChanges).default('restart'),
   }),
-  z.strictObject({ kind: z.literal('job'), ...runnable, schedule: z.string().nullable(), timeoutMs }),
+  z.strictObject({
+    kind: z.literal('job'),
+    ...runnable,
+    schedule: z.string().nullable(),
+    // Fields with a default came later: graphs that were written before have none of them.
+    timeZone: z.string().max(64).default(jobDefaults.timeZone),
+    overlap: z
+      .strictObject({ runsMax: z.int().min(1).max(100), queueMax: z.int().min(0).max(1) })
+      .default(jobDefaults.overlap),
+    missed: z.strictObject({ runsMax: z.int().min(0).max(100), withinMs: z.int().min(0) }).default(jobDefaults.missed),
+    retry: z.strictObject({ attempts: z.int().min(1).max(20), pauseMs: z.int().min(100) }).default(jobDefaults.retry),
+    timeoutMs,
+  }),
   z.strictObject({
     kind: z.literal('resource'),
     name,
@@ -91,6 +104,7 @@ export const graphSchema: z.ZodType<Graph> = z.strictObject({
       }),
     )
     .max(entriesMax),
+  dataBytes: z.int().min(dataBytesMin).exactOptional(),
   streams: z
     .array(
       z.strictObject({

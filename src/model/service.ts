@@ -1,12 +1,12 @@
 /** `service` and `job`: the builders of parts that run. */
-import { SteadError } from '../base/index.ts'
-import { badOption, checkName, checkNumber, checkOptions, readDuration, show } from './check.ts'
+import { badOption, checkName, checkNumber, checkOptions, readDuration } from './check.ts'
 import { type SecretChange, secretChanges } from './graph.ts'
 import { programOptions, readProgram } from './program.ts'
 import type { ProgramOptions } from './program.ts'
 import { readReady } from './ready.ts'
 import type { ReadyOption } from './ready.ts'
-import { scheduleProblem } from './schedule.ts'
+import { readRetry, readSchedule } from './schedule.ts'
+import type { RetryOptions, ScheduleOptions } from './schedule.ts'
 import type { Duration } from './units.ts'
 import { brand } from './values.ts'
 import type { Job, Service } from './values.ts'
@@ -38,9 +38,11 @@ export interface ServiceOptions<
 
 /** Options of `job`. */
 export interface JobOptions extends ProgramOptions {
-  /** Cron expression of five fields, in UTC. Default: none, and the job runs once for every release. */
-  readonly schedule?: string
-  /** A run that takes longer is ended. 1s to 7d, default 10m. */
+  /** A cron expression of five fields, in UTC, or one with all that can be said. Default: none, and the job runs once for every release. */
+  readonly schedule?: string | ScheduleOptions
+  /** How a run that fails is tried again. */
+  readonly retry?: RetryOptions
+  /** An attempt that takes longer is ended. 1s to 7d, default 10m. */
   readonly timeout?: Duration
 }
 
@@ -93,21 +95,11 @@ export function service<Http extends number | undefined = undefined, Tcp extends
 export function job(name: string, options: JobOptions): Job {
   checkName('job', name)
   const owner = `job '${name}'`
-  checkOptions(owner, options, [...programOptions, 'schedule', 'timeout'])
+  checkOptions(owner, options, [...programOptions, 'schedule', 'retry', 'timeout'])
   const { program, use } = readProgram(owner, name, options)
   const timeoutMs = readDuration(owner, 'timeout', options.timeout ?? '10m', 1000, 7 * 86_400_000)
-  const part = { kind: 'job', ...program, schedule: readSchedule(owner, options.schedule), timeoutMs } as const
+  const times = { ...readSchedule(owner, options.schedule), retry: readRetry(owner, options.retry) }
+  const part = { kind: 'job', ...program, ...times, timeoutMs } as const
   const value: Job = { [brand]: 'job', name, part: Object.freeze(part), use }
   return Object.freeze(value)
-}
-
-function readSchedule(owner: string, schedule: unknown): string | null {
-  if (schedule === undefined) return null
-  const problem = typeof schedule === 'string' ? scheduleProblem(schedule) : 'is no text'
-  if (typeof schedule === 'string' && problem === null) return schedule
-  throw new SteadError({
-    code: 'model.bad-schedule',
-    message: `${owner}: schedule ${show(schedule)} ${problem}.`,
-    hint: "Minute, hour, day of month, month, day of week, in UTC: '30 3 * * *' is every night at half past three.",
-  })
 }

@@ -6,7 +6,7 @@
  * plain object never passes for one.
  */
 import type { JobPart, ResourcePart, ServicePart } from './graph.ts'
-import type { Duration } from './units.ts'
+import type { Bytes, Duration } from './units.ts'
 
 /** The key that only builders set. */
 export const brand: unique symbol = Symbol.for('stead.value')
@@ -41,6 +41,8 @@ export interface Resource<Type extends string = string> {
   readonly name: string
   readonly type: Type
   readonly part: ResourcePart
+  /** Where somebody else runs it: the secret by which it is reached. */
+  readonly hosted?: Resource<'secret'>
 }
 
 /** A service that serves something else than HTTP. */
@@ -74,6 +76,10 @@ export interface Declaration {
    * `tcp` that TLS for this name is carried to as it is.
    */
   readonly public?: Readonly<Record<string, Way>>
+  /**
+   * What is set aside for all of the app's data, 256MiB to 16TB, where the machine can limit it. Default 4GiB. It can grow.
+   */
+  readonly data?: Bytes
 }
 
 /** Where a way in leads. */

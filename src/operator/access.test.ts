@@ -1,4 +1,5 @@
 /** Who is let in and what each may do, asked over real sockets; and that all of it is in the record. */
+import type { RemoteStream } from '../protocol/index.ts'
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -46,7 +47,17 @@ function fakeOperations(done: string[]): Operations {
       weaker: [],
       drivers,
     }),
-    status: (app) => ({ app: known(app), ...common, pid: 1, parts: [], faults: [], traffic: [], weaker: [], drivers }),
+    status: (app) => ({
+      app: known(app),
+      ...common,
+      pid: 1,
+      parts: [],
+      faults: [],
+      traffic: [],
+      disks: [],
+      weaker: [],
+      drivers,
+    }),
     graph: (app) => {
       throw unknownApp(app, [])
     },
@@ -56,6 +67,14 @@ function fakeOperations(done: string[]): Operations {
       await once(signal, 'abort').catch(() => {})
     },
     async *changes() {},
+    bundles: () => [],
+    async order(app, part, kind, by) {
+      done.push(`${kind} ${known(app)}/${part} by ${by}`)
+    },
+    jobs: () => [],
+    run: () => Promise.reject(unknownApp('any', [])),
+    open: (app) => echo(known(app)),
+    bind: () => Promise.resolve(null),
     incidents: () => Promise.resolve([]),
     settle: () => Promise.reject(new Error('nothing is frozen')),
     intake: null,
@@ -69,6 +88,25 @@ function fakeOperations(done: string[]): Operations {
     breakPart: () => Promise.resolve('f1'),
     heal: () => Promise.resolve(),
     dashboardLogin: () => ({ url: '', forMs: 0 }),
+  }
+}
+
+/** A stream that says whose it is and gives back what it is given, until there is no more. */
+function echo(app: string): RemoteStream {
+  const end = Promise.withResolvers<void>()
+  const given: Uint8Array[] = [Buffer.from(`${app}:`)]
+  return {
+    pieces: (async function* () {
+      await end.promise
+      for (const bytes of given) yield { to: 'out' as const, bytes }
+    })(),
+    async write(bytes) {
+      given.push(bytes)
+    },
+    end: () => end.resolve(),
+    resize() {},
+    ended: Promise.resolve({ code: 3, signal: null, sentence: 'ended with code 3' }),
+    close: () => end.resolve(),
   }
 }
 
@@ -183,6 +221,26 @@ suite('people', () => {
       },
     )
     assert.deepEqual(bench.done, ['down shop'])
+  })
+
+  test('streams and orders need their right, and are recorded with who and on what', async () => {
+    await using bench = await Bench.open()
+    const order = { kind: 'exec', argv: ['sh'], env: {}, terminal: null } as const
+    const ann = await bench.person('ann', 'developer', ['shop'])
+    await assert.rejects(ann.open('shop', 'web', order), { code: 'operator.forbidden', message: /right exec on shop$/ })
+    await assert.rejects(ann.order('shop', 'web', 'stop'), { code: 'operator.forbidden' })
+    const ops = await bench.person('ops', 'operator', ['shop'])
+    await assert.rejects(ops.open('blog', 'web', order), { code: 'operator.forbidden' })
+    const stream = await ops.open('shop', 'web', order)
+    await stream.write(Buffer.from('hello'))
+    stream.end()
+    const pieces = await Array.fromAsync(stream.pieces)
+    assert.equal(Buffer.concat(pieces.map(({ bytes }) => bytes)).toString(), 'shop:hello')
+    assert.equal((await stream.ended).code, 3)
+    await ops.order('shop', 'web', 'stop')
+    assert.deepEqual(bench.done, ['stop shop/web by ops'])
+    const words = JSON.stringify(await bench.record())
+    assert.match(words, /ops.*POST \/v1\/apps\/:app\/parts\/:part\/stream/)
   })
 
   test('a single right is given beside a role', async () => {

@@ -5,31 +5,44 @@ import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
-import type { Incident, LogLine } from '../protocol/index.ts'
+import type { Incident, LogLine, RemoteStream } from '../protocol/index.ts'
 import type { PersonSummary } from './access-routes.ts'
 import type { LineFilter } from './audit-file.ts'
 import type { Line, Verdict } from './audit.ts'
 import type {
   DashboardLogin,
   Deployment,
+  JobStatus,
   LogOptions,
   MachineRuntimes,
+  OperatorBinding,
+  PartOrderKind,
   PlatformInfo,
+  RunEvent,
   RuntimeName,
   Status,
+  StreamOrder,
 } from './operations.ts'
 import type { Grant } from './people.ts'
 import type { SecretOperations } from './secrets.ts'
+import { openStream } from './streams.ts'
 
 /** One platform. Everything throws what it refused with, and `operator.not-running` when it is gone. */
 export interface OperatorClient {
   readonly socketPath: string
   platform(): Promise<PlatformInfo>
+  bundles(): Promise<readonly string[]>
   status(app: string): Promise<Status>
   /** The status now and after every change, until the signal aborts or the platform ends. */
   watch(app: string, signal: AbortSignal): AsyncIterable<Status>
   graph(app: string): Promise<Graph>
   logs(app: string, part: string | null, options: LogOptions): AsyncIterable<LogLine>
+  order(app: string, part: string, kind: PartOrderKind): Promise<void>
+  jobs(app: string, part: string | null): Promise<readonly JobStatus[]>
+  run(app: string, part: string, signal: AbortSignal): AsyncIterable<RunEvent>
+  /** Throws once the stream is read, when it is refused then. */
+  open(app: string, part: string, order: StreamOrder): Promise<RemoteStream>
+  bind(app: string, part: string, host: string, port: number): Promise<OperatorBinding | null>
   incidents(app: string): Promise<readonly Incident[]>
   settle(app: string, incident: string, how: 'release' | 'end'): Promise<Incident>
   deploy(deployment: Deployment): Promise<{ release: number }>
@@ -83,6 +96,7 @@ export async function operatorClient(socketPath: string, token: string | null = 
   return {
     socketPath,
     platform: () => value<PlatformInfo>(at, 'GET', '/v1/platform'),
+    bundles: () => value<readonly string[]>(at, 'GET', '/v1/bundles'),
     status: (name) => value<Status>(at, 'GET', app(name, '/status')),
     watch: (name, signal) => lines<Status>(at, app(name, '/watch'), signal),
     graph: (name) => value<Graph>(at, 'GET', app(name, '/graph')),
@@ -91,6 +105,23 @@ export async function operatorClient(socketPath: string, token: string | null = 
       if (tail !== null) query.set('tail', String(tail))
       if (part !== null) query.set('part', part)
       return lines<LogLine>(at, app(name, `/logs?${query.toString()}`), signal)
+    },
+    async order(name, part, kind) {
+      await value(at, 'POST', app(name, `/parts/${encodeURIComponent(part)}/${kind}`))
+    },
+    jobs(name, part) {
+      const query = part === null ? '' : `?${new URLSearchParams({ part }).toString()}`
+      return value<readonly JobStatus[]>(at, 'GET', app(name, `/jobs${query}`))
+    },
+    run: (name, part, signal) =>
+      lines<RunEvent>(at, app(name, `/parts/${encodeURIComponent(part)}/run`), signal, 'POST'),
+    open: (name, part, order) =>
+      openStream(at, app(name, `/parts/${encodeURIComponent(part)}/stream`), order, (cause) =>
+        failureOf(at.socketPath, cause),
+      ),
+    async bind(name, part, host, port) {
+      const path = app(name, `/parts/${encodeURIComponent(part)}/bind`)
+      return (await value<{ binding: OperatorBinding | null }>(at, 'POST', path, { host, port })).binding
     },
     incidents: (name) => value<readonly Incident[]>(at, 'GET', app(name, '/incidents')),
     settle: (name, incident, how) =>
@@ -173,8 +204,8 @@ async function value<T>(at: Address, method: string, path: string, body?: unknow
 }
 
 /** Asks for JSON values, one a line. */
-async function* lines<T>(at: Address, path: string, signal: AbortSignal): AsyncIterable<T> {
-  const answer = await ask(at, 'GET', path)
+async function* lines<T>(at: Address, path: string, signal: AbortSignal, method = 'GET'): AsyncIterable<T> {
+  const answer = await ask(at, method, path)
   // A reader that was closed before it is read from never ends.
   if (signal.aborted) return void answer.destroy()
   const reader = createInterface({ input: answer })
@@ -204,11 +235,7 @@ async function ask(at: Address, method: string, path: string, body?: unknown): P
   }
   const question = request({ socketPath, method, path, headers })
   question.on('response', resolve)
-  question.on('error', (cause: NodeJS.ErrnoException) => {
-    const gone = ['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE'].includes(cause.code ?? '')
-    if (cause.code?.startsWith('HPE_') === true) return reject(strangeAnswer(socketPath, cause))
-    reject(gone ? notRunning(socketPath, cause) : cause.code === 'EACCES' ? notYours(socketPath, cause) : cause)
-  })
+  question.on('error', (cause: NodeJS.ErrnoException) => reject(failureOf(socketPath, cause)))
   if (body instanceof Readable) {
     // A refusal may come before all was sent, and says more than that the pipe broke.
     body.on('error', (error) => question.destroy(error))
@@ -224,6 +251,12 @@ async function ask(at: Address, method: string, path: string, body?: unknown): P
   if (answer.statusCode === 200) return answer
   const refusal = JSON.parse(await text(answer)) as { code: string; message: string; hint?: string }
   throw new SteadError(refusal)
+}
+
+function failureOf(socketPath: string, cause: NodeJS.ErrnoException): Error {
+  if (cause.code?.startsWith('HPE_') === true) return strangeAnswer(socketPath, cause)
+  const gone = ['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE'].includes(cause.code ?? '')
+  return gone ? notRunning(socketPath, cause) : cause.code === 'EACCES' ? notYours(socketPath, cause) : cause
 }
 
 function notRunning(socketPath: string, cause: Error): SteadError {

@@ -5,14 +5,21 @@ export type {
   Deployment,
   EdgeTraffic,
   FaultRequest,
+  DiskStatus,
   Intake,
+  JobRunStatus,
+  JobStatus,
   LogOptions,
   MachineRuntimes,
+  OperatorBinding,
   Operations,
+  PartOrderKind,
   PartStatus,
   PlatformInfo,
+  RunEvent,
   RuntimeName,
   Status,
+  StreamOrder,
 } from './operations.ts'
 export type { RotateAnswer, SecretOperations, SecretStatus } from './secrets.ts'
 export { unknownApp } from './operations.ts'

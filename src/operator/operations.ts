@@ -1,9 +1,26 @@
 /** What can be asked of a running platform, whoever asks and however it is carried. Data and one interface, no I/O. */
 import { SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
-import type { AssignmentStatus, Fault, FaultStatus, Incident, LogLine, Phase } from '../protocol/index.ts'
+import type {
+  AssignmentStatus,
+  Fault,
+  FaultStatus,
+  Incident,
+  LogLine,
+  Phase,
+  RemoteStream,
+  TerminalSize,
+} from '../protocol/index.ts'
 import type { Caller } from './caller.ts'
 import type { SecretOperations } from './secrets.ts'
+
+/** The disk of a node. low: make room soon. critical: nothing new is deployed. */
+export interface DiskStatus {
+  readonly node: string
+  readonly freeBytes: number
+  readonly totalBytes: number
+  readonly level: 'ok' | 'low' | 'critical'
+}
 
 /** The platform itself. */
 export interface PlatformInfo {
@@ -44,6 +61,7 @@ export interface Status {
   readonly faults: readonly FaultStatus[]
   /** What goes over the edges of the graph, where somebody counts it. */
   readonly traffic: readonly EdgeTraffic[]
+  readonly disks: readonly DiskStatus[]
   readonly weaker: readonly string[]
   readonly drivers: { readonly sandbox: string; readonly network: string; readonly domain: string }
 }
@@ -74,6 +92,8 @@ export interface PartStatus {
   readonly phase: Phase | 'scheduled'
   readonly reason: string | null
   readonly restarts: number
+  /** Who keeps it stopped; null when nobody does. */
+  readonly stoppedBy: string | null
   /** Process id on this machine, for tools. */
   readonly pid: number | null
   readonly sinceMs: number | null
@@ -82,6 +102,67 @@ export interface PartStatus {
   readonly cpuSeconds: number | null
   /** What it was refused outside, the newest first. */
   readonly refused: NonNullable<AssignmentStatus['refused']>
+}
+
+/** A job and the runs that are remembered of it. Times are milliseconds since 1970. */
+export interface JobStatus {
+  readonly part: string
+  /** Null: it runs once for every release. */
+  readonly schedule: string | null
+  readonly timeZone: string
+  /** Null without a schedule, and while it is stopped. */
+  readonly nextMs: number | null
+  readonly stoppedBy: string | null
+  /** Runs that are due and wait for their turn. */
+  readonly waiting: number
+  /** Newest first. */
+  readonly runs: readonly JobRunStatus[]
+}
+
+export interface JobRunStatus {
+  readonly cause: 'schedule' | 'missed' | 'release' | 'person'
+  readonly by: string | null
+  readonly instance: string | null
+  readonly dueMs: number
+  readonly lastDueMs: number
+  readonly startMs: number | null
+  readonly endMs: number | null
+  readonly outcome: 'running' | 'succeeded' | 'failed' | 'stopped' | 'left-out'
+  readonly exitCode: number | null
+  readonly sentence: string | null
+  readonly times: number
+}
+
+/** What a run that somebody asked for tells of itself. */
+export type RunEvent =
+  | { readonly kind: 'started'; readonly instance: string }
+  | { readonly kind: 'line'; readonly timeMs: number; readonly text: string }
+  | {
+      readonly kind: 'ended'
+      readonly outcome: JobRunStatus['outcome']
+      readonly exitCode: number | null
+      readonly sentence: string | null
+    }
+
+/** What a person may ask of a part that runs. */
+export type PartOrderKind = 'stop' | 'start' | 'restart'
+
+/** What a stream is opened to. */
+export type StreamOrder =
+  | {
+      readonly kind: 'exec'
+      readonly argv: readonly string[]
+      readonly env: Readonly<Record<string, string>>
+      readonly terminal: TerminalSize | null
+    }
+  /** Null: the port that the part serves on. */
+  | { readonly kind: 'connect'; readonly port: number | null }
+
+/** How an operator reaches a resource: what a program is told, for an address of his own. */
+export interface OperatorBinding {
+  readonly type: string
+  /** Environment variables, for the host and port that were asked for. */
+  readonly env: Readonly<Record<string, string>>
 }
 
 export interface LogOptions {
@@ -147,10 +228,25 @@ export interface DashboardLogin {
 /** Everything that takes an app throws `operator.unknown-app` when there is none of that name. */
 export interface Operations {
   platform(): PlatformInfo
+  /** Digests of the bundles that are needed, also by apps that are down. */
+  bundles(): readonly string[]
   status(app: string): Status
   graph(app: string): Graph
   /** What the parts print: of one part, or of all when `part` is null. Throws `cli.unknown-part`. */
   logs(app: string, part: string | null, options: LogOptions): AsyncIterable<LogLine>
+  /** Resolves when it is so, or throws why it is not. `by` is who asks. Throws `control.*`, `cli.order-failed`. */
+  order(app: string, part: string, kind: PartOrderKind, by: string): Promise<void>
+  /** The jobs of an app, or the one that is named. Throws `cli.unknown-part`. */
+  jobs(app: string, part: string | null): readonly JobStatus[]
+  /** Starts a job now and tells of it until its end. It goes on when nobody listens any more. Throws `control.*`. */
+  run(app: string, part: string, by: string, signal: AbortSignal): Promise<AsyncIterable<RunEvent>>
+  /**
+   * Opens a stream to an instance of a part: a program that is run inside, or a connection. Throws `cli.unknown-part`,
+   * `cli.not-ready`, `control.*`.
+   */
+  open(app: string, part: string, order: StreamOrder): RemoteStream
+  /** Lets the operator into a resource, by name and password; null for a service. Throws `cli.unknown-part`, `control.*`. */
+  bind(app: string, part: string, host: string, port: number): Promise<OperatorBinding | null>
   /** Yields whenever something may have changed, at most every `intervalMs`; ends with the signal. */
   changes(intervalMs: number, signal: AbortSignal): AsyncIterable<void>
   /** What tripped the wires of an app's parts, the newest first. */

@@ -1,8 +1,9 @@
 /** What a route is: how an operation is asked for over HTTP, and what it is given. */
+import type { RemoteStream } from '../protocol/index.ts'
 import { badRequest } from './bad-request.ts'
 import type { Caller, Right } from './caller.ts'
 import type { Gate } from './gate.ts'
-import type { Operations } from './operations.ts'
+import type { Operations, StreamOrder } from './operations.ts'
 
 /** A question, taken apart. */
 export interface Question {
@@ -20,10 +21,12 @@ export interface Question {
   readonly gate: Gate | null
 }
 
-/** Answers with one JSON value, or with one a line for as long as there are any. */
+/** Answers with one JSON value, with one a line for as long as there are any, or with a stream of bytes both ways. */
 export type Answer =
   | { readonly kind: 'value'; readonly value: unknown }
   | { readonly kind: 'lines'; readonly lines: AsyncIterable<unknown> }
+  /** Only for a request that asks for an upgrade. */
+  | { readonly kind: 'stream'; readonly open: (order: StreamOrder) => RemoteStream }
 
 export interface Route {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE'

@@ -10,6 +10,7 @@ import { faultRoutes } from './fault-routes.ts'
 import { secretRoutes } from './secret-routes.ts'
 import { accessRoutes } from './access-routes.ts'
 import { intakeRoutes, needBundles } from './intake-routes.ts'
+import { partRoutes } from './part-routes.ts'
 import type { Operations } from './operations.ts'
 import { number, type Route, value } from './route.ts'
 
@@ -114,7 +115,14 @@ const platformRoutes: readonly Route[] = [
   },
 ]
 
-const routes: readonly Route[] = [...platformRoutes, ...intakeRoutes, ...secretRoutes, ...faultRoutes, ...accessRoutes]
+const routes: readonly Route[] = [
+  ...platformRoutes,
+  ...partRoutes,
+  ...intakeRoutes,
+  ...secretRoutes,
+  ...faultRoutes,
+  ...accessRoutes,
+]
 
 /** What a caller may ask about an app (null: about the platform itself), as `METHOD /path`. */
 export function offersTo(caller: Caller, app: string | null): readonly string[] {

@@ -15,6 +15,7 @@ import type { Deed, Gate } from './gate.ts'
 import type { Operations } from './operations.ts'
 import type { Answer, Route } from './route.ts'
 import { routeOf } from './routes.ts'
+import { serveStream, streamProtocol } from './streams.ts'
 
 const bodyBytesMax = 16 * 1024 * 1024
 /** Connections at once on the socket that is open to all. */
@@ -64,10 +65,9 @@ export async function serveOperator(
   const serving: Serving = { operations, gate: entrance?.gate ?? null, callers: new WeakMap(), answering: new Set() }
   await using stack = new AsyncDisposableStack()
   const own = serverFor(serving, (question) => Promise.resolve(serving.callers.get(question.socket) ?? owner()))
-  own.on('upgrade', (question: IncomingMessage, socket: Duplex, head: Buffer) => {
-    // Nobody else listens until it is a connection again, and a peer that goes away must end nothing but itself.
-    socket.on('error', () => {})
-    become(serving, own, question, socket, head).catch((error: unknown) => refuseUpgrade(socket, error))
+  onUpgrade(own, (question, socket, head) => {
+    if (question.headers.upgrade !== streamProtocol) return become(serving, own, question, socket, head)
+    return carry(serving, serving.callers.get(socket) ?? owner(), question, socket, head)
   })
   await listen(own, socketPath)
   stack.defer(() => close(serving, own))
@@ -75,6 +75,9 @@ export async function serveOperator(
     const { gate } = entrance
     const open = serverFor(serving, (question) => gate.callerOf(question.headers.authorization))
     open.maxConnections = connectionsMax
+    onUpgrade(open, async (question, socket, head) =>
+      carry(serving, await gate.callerOf(question.headers.authorization), question, socket, head),
+    )
     await listen(open, entrance.socketPath)
     chmodSync(entrance.socketPath, 0o666)
     stack.defer(() => close(serving, open))
@@ -93,6 +96,18 @@ function serverFor(serving: Serving, identify: (question: IncomingMessage) => Pr
       await handle(carried, question, answer, () => answering.delete(answer))
     }
     work().catch((error: unknown) => refuse(answer, error))
+  })
+}
+
+/** What asks to become something else than HTTP. */
+function onUpgrade(
+  server: Server,
+  take: (question: IncomingMessage, socket: Duplex, head: Buffer) => Promise<void>,
+): void {
+  server.on('upgrade', (question: IncomingMessage, socket: Duplex, head: Buffer) => {
+    // Nobody else listens until it is a connection again, and a peer that goes away must end nothing but itself.
+    socket.on('error', () => {})
+    take(question, socket, head).catch((error: unknown) => refuseUpgrade(socket, error))
   })
 }
 
@@ -140,6 +155,59 @@ async function become(
   server.emit('connection', socket)
 }
 
+interface Admitted {
+  readonly route: Route
+  readonly path: Readonly<Record<string, string>>
+  readonly url: URL
+  readonly app: string | null
+  readonly deed: Deed
+}
+
+/** The route of a request, which the caller may take. Throws `operator.unknown-operation`, `operator.forbidden`. */
+async function admitted(
+  { gate, caller, url: asked }: Pick<Carried, 'gate' | 'caller' | 'url'>,
+  question: IncomingMessage,
+): Promise<Admitted> {
+  const url = new URL(asked, 'http://stead')
+  const found = routeOf(question.method ?? '', url.pathname)
+  if (found === null) throw unknownOperation(question)
+  const { route, path } = found
+  const app = path['app'] ?? null
+  const part = path['part'] ?? path['name'] ?? path['person'] ?? url.searchParams.get('part')
+  const deed: Deed = { caller, operation: `${route.method} ${route.path}`, app, part }
+  if (route.filtered !== true && !caller.may(route.right, app)) {
+    const refusal = forbidden(caller, route, app)
+    await gate?.refused(deed, refusal)
+    throw refusal
+  }
+  return { route, path, url, app, deed }
+}
+
+/** Carries a stream of a caller to its end. */
+async function carry(
+  { operations, gate }: Serving,
+  caller: Caller,
+  question: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+): Promise<void> {
+  const { route, path, url, app, deed } = await admitted({ gate, caller, url: question.url ?? '/' }, question)
+  using _watch = gate === null ? null : whileAllowed(gate, caller, route, app, socket)
+  const ended = await record(gate, route, deed)
+  try {
+    const { signal } = new AbortController()
+    const body = (): Promise<null> => Promise.resolve(null)
+    const asked = { path, query: url.searchParams, body, stream: question, signal, caller, gate }
+    const answer = await route.answer(operations, asked)
+    if (answer.kind !== 'stream') throw badRequest('this operation is no stream')
+    await serveStream(socket, head, answer.open)
+    await ended(null)
+  } catch (error) {
+    await ended(error)
+    throw error
+  }
+}
+
 /** Answers one request of a caller, also with a refusal. Never rejects. */
 export async function answerOperation(
   carried: Carried,
@@ -157,18 +225,7 @@ async function handle(
   onStream: () => void,
 ): Promise<void> {
   const { operations, gate, caller } = carried
-  const url = new URL(carried.url, 'http://stead')
-  const found = routeOf(question.method ?? '', url.pathname)
-  if (found === null) throw unknownOperation(question)
-  const { route, path } = found
-  const app = path['app'] ?? null
-  const part = path['part'] ?? path['name'] ?? path['person'] ?? url.searchParams.get('part')
-  const deed: Deed = { caller, operation: `${route.method} ${route.path}`, app, part }
-  if (route.filtered !== true && !caller.may(route.right, app)) {
-    const refusal = forbidden(caller, route, app)
-    await gate?.refused(deed, refusal)
-    throw refusal
-  }
+  const { route, path, url, app, deed } = await admitted(carried, question)
   const abort = new AbortController()
   answer.on('close', () => abort.abort())
   const signal = carried.signal === undefined ? abort.signal : AbortSignal.any([abort.signal, carried.signal])
@@ -199,10 +256,10 @@ function whileAllowed(
   caller: Caller,
   route: Route,
   app: string | null,
-  answer: ServerResponse,
+  carried: { destroy(): unknown },
 ): Disposable {
   const look = (): void => {
-    if (!caller.may(route.right, app)) answer.destroy()
+    if (!caller.may(route.right, app)) carried.destroy()
   }
   const listening = gate.onChange(look)
   const timer = setInterval(look, recheckMs)
@@ -254,6 +311,7 @@ async function send(answer: ServerResponse, result: Answer): Promise<void> {
     answer.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(result.value))
     return
   }
+  if (result.kind === 'stream') throw badRequest('this operation is a stream: ask for an upgrade')
   answer.writeHead(200, { 'content-type': 'application/x-ndjson' })
   answer.flushHeaders()
   for await (const line of result.lines) {

@@ -2,7 +2,7 @@
 export { assignmentSchema, endpointSchema, planSchema } from './plan.ts'
 export type { Assignment, Edge, InstanceAssignment, Plan, ResourceAssignment, VersionedGrant } from './plan.ts'
 export { incidentSchema, phases, statusRefusalsMax, statusSchema } from './status.ts'
-export type { AssignmentStatus, Incident, IncidentSummary, Phase, Wire } from './status.ts'
+export type { AssignmentStatus, DiskState, Incident, IncidentSummary, Phase, Wire } from './status.ts'
 export { hopsMax, routeTableSchema } from './routes.ts'
 export type {
   HopState,
@@ -22,3 +22,5 @@ export { askSince, downwardSchema, protocolVersion, protocolVersionMin, upwardSc
 export type { Ask, Downward, LogLine, Upward } from './messages.ts'
 export { faultLeaseMs, faultLeaseSchema, faultSchema, faultStatusSchema } from './faults.ts'
 export type { Fault, FaultCounts, FaultLease, FaultStatus } from './faults.ts'
+export { streamEndSchema, streamPieceBytesMax, streamWindowBytes, terminalSizeSchema } from './stream.ts'
+export type { RemoteStream, StreamEnd, StreamTarget, TerminalSize } from './stream.ts'

@@ -6,7 +6,16 @@ import { z } from 'zod'
 import { type FaultLease, faultLeaseSchema, type FaultStatus, faultStatusSchema } from './faults.ts'
 import { type Assignment, assignmentSchema, type Plan, planSchema } from './plan.ts'
 import { type RouteTable, routeTableSchema } from './routes.ts'
-import { type AssignmentStatus, statusSchema } from './status.ts'
+import { type AssignmentStatus, diskSchema, type DiskState, statusSchema } from './status.ts'
+import {
+  type StreamEnd,
+  streamEndSchema,
+  type StreamTarget,
+  streamTargetSchema,
+  streamWindowBytes,
+  type TerminalSize,
+  terminalSizeSchema,
+} from './stream.ts'
 import { type TrafficReport, trafficReportSchema } from './traffic.ts'
 
 /**
@@ -38,6 +47,13 @@ export type Ask =
       readonly act: 'list' | 'release' | 'end'
       readonly incident: string | null
     }
+  /** A stream of bytes both ways. It goes on until `ended`, or a cancel. Since protocol 3, with what belongs to it. */
+  | StreamTarget
+  /** More input for a stream, in base 64; `end`: there will be no more. */
+  | { readonly kind: 'input'; readonly ask: string; readonly data: string; readonly end: boolean }
+  | { readonly kind: 'resize'; readonly ask: string; readonly size: TerminalSize }
+  /** So many bytes of a stream's output have been taken: as many more may be sent. */
+  | { readonly kind: 'taken'; readonly ask: string; readonly bytes: number }
   | { readonly kind: 'cancel'; readonly ask: string }
   /** Break something; answered once it is broken. It heals by itself. Since protocol 3. */
   | { readonly kind: 'break'; readonly lease: FaultLease }
@@ -52,6 +68,11 @@ export const askSince: Readonly<Record<Ask['kind'], number>> = {
   incidents: 3,
   break: 3,
   heal: 3,
+  exec: 3,
+  connect: 3,
+  input: 3,
+  resize: 3,
+  taken: 3,
 }
 
 /** A line of an instance's output. */
@@ -86,6 +107,15 @@ export type Upward =
   /** From a gateway, once a second while there is something to tell. Since protocol 2. */
   | { readonly type: 'traffic'; readonly report: TrafficReport }
 
+  /** How full the node's disk is; told at first, and when that has changed. Since protocol 3, with the two below. */
+  | { readonly type: 'disk'; readonly disk: DiskState }
+  /** What a stream gives, in base 64. */
+  | { readonly type: 'output'; readonly ask: string; readonly to: 'out' | 'err'; readonly data: string }
+  /** So many bytes of a stream's input have been taken. */
+  | { readonly type: 'taken'; readonly ask: string; readonly bytes: number }
+  /** A stream has ended, or (`end` is null) could not be opened or went wrong. */
+  | { readonly type: 'ended'; readonly ask: string; readonly end: StreamEnd | null; readonly error: string | null }
+
 /** From control to an agent or gateway. */
 export type Downward =
   | { readonly type: 'plan'; readonly plan: Plan }
@@ -109,6 +139,8 @@ export type Downward =
       readonly error: string | null
     }
   | { readonly type: 'refused'; readonly code: string; readonly message: string }
+
+const bytes = z.int().min(0).max(streamWindowBytes)
 
 const logLine = z.object({
   assignment: z.string(),
@@ -141,21 +173,36 @@ export const upwardSchema: z.ZodType<Upward> = z.discriminatedUnion('type', [
     from: z.int().min(0),
     pieces: z.int().min(1).max(bundlePiecesMax),
   }),
+  z.object({ type: z.literal('disk'), disk: diskSchema }),
+  z.object({ type: z.literal('output'), ask: z.string(), to: z.enum(['out', 'err']), data: z.string() }),
+  z.object({ type: z.literal('taken'), ask: z.string(), bytes }),
+  z.object({
+    type: z.literal('ended'),
+    ask: z.string(),
+    end: streamEndSchema.nullable(),
+    error: z.string().nullable(),
+  }),
   z.object({ type: z.literal('traffic'), report: trafficReportSchema }),
 ])
 
-const ask: z.ZodType<Ask> = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('logs'), assignment: z.string(), tail: z.int().nullable(), follow: z.boolean() }),
-  z.object({ kind: z.literal('delete-data'), app: z.string() }),
-  z.object({
-    kind: z.literal('incidents'),
-    app: z.string(),
-    act: z.enum(['list', 'release', 'end']),
-    incident: z.string().nullable(),
-  }),
-  z.object({ kind: z.literal('cancel'), ask: z.string() }),
-  z.object({ kind: z.literal('break'), lease: faultLeaseSchema }),
-  z.object({ kind: z.literal('heal'), fault: z.string() }),
+const ask: z.ZodType<Ask> = z.union([
+  streamTargetSchema,
+  z.discriminatedUnion('kind', [
+    z.object({ kind: z.literal('logs'), assignment: z.string(), tail: z.int().nullable(), follow: z.boolean() }),
+    z.object({ kind: z.literal('delete-data'), app: z.string() }),
+    z.object({
+      kind: z.literal('incidents'),
+      app: z.string(),
+      act: z.enum(['list', 'release', 'end']),
+      incident: z.string().nullable(),
+    }),
+    z.object({ kind: z.literal('input'), ask: z.string(), data: z.string(), end: z.boolean() }),
+    z.object({ kind: z.literal('resize'), ask: z.string(), size: terminalSizeSchema }),
+    z.object({ kind: z.literal('taken'), ask: z.string(), bytes }),
+    z.object({ kind: z.literal('cancel'), ask: z.string() }),
+    z.object({ kind: z.literal('break'), lease: faultLeaseSchema }),
+    z.object({ kind: z.literal('heal'), fault: z.string() }),
+  ]),
 ])
 
 /** Validates what an agent or gateway receives. */

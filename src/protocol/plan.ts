@@ -6,7 +6,14 @@
  */
 import { z } from 'zod'
 import type { Json } from '../base/index.ts'
-import { type Limits, type Ready, type SecretChange, secretChanges, type Tripwire } from '../model/index.ts'
+import {
+  type Limits,
+  type Ready,
+  type RetryPolicy,
+  type SecretChange,
+  secretChanges,
+  type Tripwire,
+} from '../model/index.ts'
 import type { Endpoint } from '../network/index.ts'
 import type { Grant } from '../provider/index.ts'
 
@@ -40,6 +47,8 @@ export interface InstanceAssignment {
   readonly wanted: boolean
   /** Jobs: longest run; null for services. */
   readonly timeoutMs: number | null
+  /** Jobs: how a failed attempt is tried again; absent in plans that were written before it was told. */
+  readonly retry?: RetryPolicy
   /** What is done when a secret it uses gets a new version while it runs. */
   readonly onSecretChange: SecretChange
 }
@@ -62,6 +71,8 @@ export interface ResourceAssignment {
   /** Bundle with the files its config refers to (migrations); null when there are none. */
   readonly bundle: string | null
   readonly wanted: boolean
+  /** Set aside for the data of its app; absent: the node's own measure. */
+  readonly dataBytes?: number
 }
 
 export type Assignment = InstanceAssignment | ResourceAssignment
@@ -142,6 +153,7 @@ const instance = z.object({
   tripwire: z.enum(['off', 'record', 'freeze']).exactOptional(),
   wanted: z.boolean(),
   timeoutMs: timeoutMs.nullable(),
+  retry: z.object({ attempts: z.int().positive(), pauseMs: z.int().positive() }).exactOptional(),
   onSecretChange: z.enum(secretChanges).default('restart'),
 })
 
@@ -158,6 +170,7 @@ const resource = z.object({
   revoked: z.array(z.string()).default([]),
   bundle: z.string().nullable(),
   wanted: z.boolean(),
+  dataBytes: z.int().positive().exactOptional(),
 })
 
 /** Validates one assignment that came over a wire or from a disk. */

@@ -37,6 +37,8 @@ export interface AssignmentStatus {
   readonly memoryBytes: number | null
   /** Processor time used since it was started, seconds; null, or left out by an older node, where it is not known. */
   readonly cpuSeconds?: number | null
+  /** Of a job that has ended, when its last attempt ended by itself. */
+  readonly exitCode?: number
   /** What it was refused outside, the newest first; absent when nothing was. At most `statusRefusalsMax`. */
   readonly refused?: readonly Refusal[]
   /** The newest incident of this instance; absent when there was none. */
@@ -47,6 +49,19 @@ export interface AssignmentStatus {
    */
   readonly credentials?: readonly string[]
 }
+
+/** The disk that a node keeps everything on. low: said to people. critical: nothing new is taken on. */
+export interface DiskState {
+  readonly freeBytes: number
+  readonly totalBytes: number
+  readonly level: 'ok' | 'low' | 'critical'
+}
+
+export const diskSchema: z.ZodType<DiskState> = z.object({
+  freeBytes: z.number().min(0),
+  totalBytes: z.number().min(0),
+  level: z.enum(['ok', 'low', 'critical']),
+})
 
 /** What an instance did that no honest program does, and where that stands. */
 export interface IncidentSummary {
@@ -116,6 +131,7 @@ export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
   pid: z.int().nullable(),
   memoryBytes: z.number().nullable(),
   cpuSeconds: z.number().nullable().exactOptional(),
+  exitCode: z.int().exactOptional(),
   refused: z.array(refusal).max(statusRefusalsMax).exactOptional(),
   incident: summary.exactOptional(),
   credentials: z.array(z.string()).exactOptional(),

@@ -127,6 +127,8 @@ export interface Provider {
   readonly capabilities: ProviderCapabilities
   /** Makes or completes the data directory. Answers the server to run, or null when none is needed. */
   provision(context: ProviderContext): Promise<ProviderServer | null>
+  /** Where a resource answers that somebody else runs; null, or not there, for all others. */
+  endpoint?(context: ProviderContext): { readonly host: string; readonly port: number } | null
   /** Resolves when the server answers; throws after `timeoutMs`. */
   ready(context: ProviderContext, timeoutMs: number): Promise<void>
   /** Brings what was declared into being (schema migrations). All or nothing; throws with file, line and the server's own words. */

@@ -15,6 +15,7 @@ const rows: readonly (readonly [keyof Omit<SandboxCapabilities, 'weaker'>, strin
   ['tmpLimit', 'size of /tmp'],
   ['freeze', 'freeze and thaw'],
   ['syscallFilter', 'system call filter'],
+  ['exec', 'another program inside'],
   ['outputFilter', 'texts kept out of the output'],
   ['survivesSupervisor', 'outlives its supervisor'],
 ]

@@ -9,11 +9,12 @@ import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
 import { Bench, waitMs } from './bench.conformance.ts'
 import type { ConformanceCase, ConformanceSetup } from './bench.conformance.ts'
+import { execCases } from './exec.conformance.ts'
 import { limitCases } from './limits.conformance.ts'
 import { programCases } from './program.conformance.ts'
 import { recordCases } from './records.conformance.ts'
 
-const cases: readonly ConformanceCase[] = [...programCases, ...limitCases, ...recordCases]
+const cases: readonly ConformanceCase[] = [...programCases, ...limitCases, ...recordCases, ...execCases]
 
 /** Registers the cases for a driver. */
 export function sandboxConformance(setup: ConformanceSetup): void {

@@ -7,6 +7,7 @@
  * - What a driver cannot do is declared in its capabilities and refused at start, never silently left out.
  * - An exit is explained: what ended the program, in a sentence.
  */
+import type { Readable, Writable } from 'node:stream'
 
 /**
  * A directory or file of the host that the program may see. With a driver that does not isolate, paths inside are those
@@ -108,6 +109,36 @@ export interface SandboxUsage {
   readonly pids: number | null
 }
 
+export interface TerminalSize {
+  readonly columns: number
+  readonly rows: number
+}
+
+/** A program to be run inside a sandbox that runs. */
+export interface ExecOptions {
+  /** The program is an absolute path inside, or a name found on PATH inside. */
+  readonly argv: readonly string[]
+  /** Beside the environment of the sandbox's own program. */
+  readonly env: Readonly<Record<string, string>>
+  /** Null: without a terminal, with three streams of its own. */
+  readonly terminal: TerminalSize | null
+}
+
+/** A program that runs inside a sandbox beside the sandbox's own. It does not outlive its supervisor. */
+export interface Executed {
+  readonly input: Writable
+  /** What it prints; with a terminal, on both of its outputs. */
+  readonly output: Readable
+  /** Null with a terminal. */
+  readonly errors: Readable | null
+  /** Nothing happens without a terminal. */
+  resize(size: TerminalSize): void
+  /** Settles once, when it is gone. Never rejects. What it left behind in the background is ended then. */
+  readonly exited: Promise<Exit>
+  /** Ends it and what it started, but for what has cleared its environment: that goes with the sandbox. */
+  kill(): Promise<void>
+}
+
 /** One started program. */
 export interface Sandbox {
   readonly id: string
@@ -123,6 +154,11 @@ export interface Sandbox {
   freeze(): Promise<void>
   thaw(): Promise<void>
   usage(): Promise<SandboxUsage>
+  /**
+   * Runs a program inside: in the namespaces, under the user, the limits and the filter of the sandbox. Throws
+   * `sandbox.refused` where unsupported, `sandbox.ended`, `sandbox.exec-failed`.
+   */
+  exec(options: ExecOptions): Promise<Executed>
   /** Ids on the host of all its processes now, the first process inside among them. */
   members(): readonly number[]
 }
@@ -140,6 +176,8 @@ export interface SandboxCapabilities {
   readonly tmpLimit: Support
   readonly freeze: Support
   readonly syscallFilter: Support
+  /** Whether another program can be run inside one that runs. */
+  readonly exec: Support
   readonly outputFilter: Support
   /** Whether the program, its output and its exit survive the supervisor. */
   readonly survivesSupervisor: Support
@@ -160,6 +198,8 @@ export interface SandboxDriver {
   adopt(recordDir: string): Promise<Sandbox | null>
   /** Kept output, oldest first, from the given time on; with `follow`, goes on until the signal aborts or the program is gone. */
   output(recordDir: string, options?: OutputOptions): AsyncIterable<OutputLine>
+  /** Deletes kept output but for the newest file, also while the program runs; answers the bytes that became free. */
+  dropOldOutput(recordDir: string): number
   /** Removes the records of a program that has ended, and its limit group if that is still there. */
   remove(recordDir: string): Promise<void>
 }

@@ -2,6 +2,8 @@
 export { describeCapabilities, limitsWithin } from './capabilities.ts'
 export type { LimitGroup, LimitGroups } from './cgroup.ts'
 export type {
+  ExecOptions,
+  Executed,
   Exit,
   InlineFile,
   Mount,
@@ -16,6 +18,7 @@ export type {
   SandboxUsage,
   Support,
   SyscallProfile,
+  TerminalSize,
 } from './driver.ts'
 export { bubblewrapDriver } from './drivers/bubblewrap.ts'
 export type { BubblewrapDriverOptions } from './drivers/bubblewrap.ts'

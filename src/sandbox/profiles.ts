@@ -129,6 +129,15 @@ const escapes = `mount umount2 pivot_root setns open_by_handle_at bpf init_modul
 
 const deadly: Rule = { cases: [], otherwise: 'kill' }
 
+/**
+ * A profile for what enters a sandbox that runs: the filter is put on before the namespaces are entered, so it answers that
+ * as well. To the program it is worth nothing: without capabilities there is no namespace that it could enter.
+ */
+export function withEntry(profile: Profile): Profile {
+  const { setns: _refused, ...rules } = profile.rules
+  return { allow: [...profile.allow, 'setns'], rules }
+}
+
 /** The profiles by name. `guarded` is `strict`, but for attempts to escape: they end the program, which the kernel writes down. */
 export const profiles: Readonly<Record<'strict' | 'guarded' | 'default', Profile>> = {
   strict,

@@ -109,6 +109,10 @@ export const programCases: readonly ConformanceCase[] = [
         lines.every((line, index) => Number(line.slice(5, 13)) === first + index),
         'without a gap',
       )
+      assert.ok(bench.driver.dropOldOutput(spec.recordDir) > 0)
+      assert.deepEqual(bench.driver.dropOldOutput(spec.recordDir), 0)
+      const left = await bench.lines(spec.recordDir)
+      assert.ok(left.length < lines.length, 'the older files are gone')
     },
   ],
   [

@@ -5,7 +5,7 @@
  * record that was begun and not completed belongs to a program that never ran.
  */
 import { SteadError } from '../base/index.ts'
-import type { Exit, SandboxLimits } from './driver.ts'
+import type { Exit, SandboxLimits, SyscallProfile } from './driver.ts'
 
 /** A process by its id and its start together, because ids are used again; `start` is opaque. */
 export interface ProcessIdentity {
@@ -31,6 +31,8 @@ export interface SandboxRecord {
   /** Which run of the machine's kernel it belongs to: process ids mean nothing after a restart. */
   readonly boot: string
   readonly limits: SandboxLimits
+  /** Absent in records that were written before programs could be run inside. */
+  readonly syscalls?: SyscallProfile
   /** Whether it has a limit group, under its id. */
   readonly grouped: boolean
   /** Known as soon as it was spawned; null before. */

@@ -63,6 +63,7 @@ const weak: SandboxCapabilities = {
   tmpLimit: 'refused',
   freeze: 'emulated',
   syscallFilter: 'refused',
+  exec: 'refused',
   outputFilter: 'refused',
   survivesSupervisor: 'native',
   weaker: ['no limits'],

@@ -51,7 +51,7 @@ sync_file_range 277 84, vmsplice 278 75, utimensat 280 88, epoll_pwait 281 22, s
 eventfd 284 -, fallocate 285 47, timerfd_settime 286 86, timerfd_gettime 287 87, accept4 288 242, signalfd4 289 74,
 eventfd2 290 19, epoll_create1 291 20, dup3 292 24, pipe2 293 59, inotify_init1 294 26, preadv 295 69, pwritev 296 70,
 rt_tgsigqueueinfo 297 240, recvmmsg 299 243, prlimit64 302 261, name_to_handle_at 303 264, syncfs 306 267,
-sendmmsg 307 269, getcpu 309 168, process_vm_readv 310 270, process_vm_writev 311 271, kcmp 312 272,
+sendmmsg 307 269, setns 308 268, getcpu 309 168, process_vm_readv 310 270, process_vm_writev 311 271, kcmp 312 272,
 sched_setattr 314 274, sched_getattr 315 275, renameat2 316 276, seccomp 317 277, getrandom 318 278,
 memfd_create 319 279, execveat 322 281, membarrier 324 283, mlock2 325 284, copy_file_range 326 285, preadv2 327 286,
 pwritev2 328 287, pkey_mprotect 329 288, pkey_alloc 330 289, pkey_free 331 290, statx 332 291, io_pgetevents 333 292,

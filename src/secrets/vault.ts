@@ -362,10 +362,10 @@ function asJson(value: SecretRecord | Sealed): Json {
 }
 
 function checkRef({ app, name }: SecretRef): void {
-  const fits = /^[a-z0-9][a-z0-9-]*$/.test(app) && /^[a-z0-9][a-z0-9-]*(?:\/[a-z0-9][a-z0-9-]*)*$/.test(name)
+  const fits = /^[a-z0-9][a-z0-9-]*$/.test(app) && /^[a-z0-9][a-z0-9_-]*(?:\/[a-z0-9][a-z0-9_-]*)*$/.test(name)
   if (fits && Buffer.byteLength(name) + Buffer.byteLength(app) <= nameBytesMax) return
   const shown = JSON.stringify(name.slice(0, 80))
-  throw failure('bad-name', `${shown} is no name of a secret`, 'Lower-case letters, digits and dashes.')
+  throw failure('bad-name', `${shown} is no name of a secret`, 'Lower-case letters, digits, dashes and underscores.')
 }
 
 /** Throws `secrets.bad-value` for a value that is empty or too large. */

@@ -41,6 +41,6 @@ function printGraph(found: Graph): void {
 
 function kindOf(part: Part): string {
   if (part.kind === 'resource') return part.type
-  if (part.kind === 'job') return part.schedule === null ? 'job, once' : `job, "${part.schedule}" UTC`
+  if (part.kind === 'job') return part.schedule === null ? 'job, once' : `job, "${part.schedule}" ${part.timeZone}`
   return part.replicas === 1 ? 'service' : `service × ${part.replicas}`
 }

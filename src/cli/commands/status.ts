@@ -30,7 +30,8 @@ export const statusCommand: Command = {
     if (input.json) print(JSON.stringify({ running: found.wanted, ...found }))
     else printStatus(found)
     if (!found.wanted) return exitCodes.notRunning
-    return found.parts.every(isWell) ? exitCodes.ok : exitCodes.degraded
+    const room = found.disks.every(({ level }) => level !== 'critical')
+    return room && found.parts.every(isWell) ? exitCodes.ok : exitCodes.degraded
   },
 }
 
@@ -55,7 +56,7 @@ function printPlatform(platform: PlatformInfo, statuses: readonly Status[]): voi
 }
 
 function isWell(part: PartStatus): boolean {
-  return ['ready', 'scheduled', 'succeeded'].includes(part.phase)
+  return ['ready', 'scheduled', 'succeeded'].includes(part.phase) || part.stoppedBy !== null
 }
 
 function printStatus(found: Status): void {
@@ -74,6 +75,12 @@ function printStatus(found: Status): void {
     part.reason?.split('\n')[0] ?? '',
   ])
   print(`\n${table([['PART', 'KIND', 'STATE', 'SINCE', 'MEMORY', '', ''].map((head) => paint('dim', head)), ...rows])}`)
+  for (const { node, level, freeBytes, totalBytes } of found.disks) {
+    if (level === 'ok') continue
+    const share = `${megabytes(freeBytes)} of ${megabytes(totalBytes)} free on the disk of ${node}`
+    const what = level === 'low' ? paint('yellow', 'disk low') : paint('red', 'disk critical')
+    print(`\n${what} ${share}${level === 'low' ? '' : ': nothing new is deployed'}; see \`stead disk\``)
+  }
   printRefused(found.parts)
   for (const line of found.weaker) print(`\n${paint('yellow', 'weaker')} ${line}`)
 }

@@ -37,6 +37,10 @@ export function daemonOperations(options: DaemonOptions): Operations {
     secrets: control.secrets,
     onChange: (run: () => void) => control.onChange(run),
     faults: control.faults,
+    operate: control.operate.bind(control),
+    open: control.open.bind(control),
+    disks: () => control.disks(),
+    bundles: () => control.bundles(),
   }
   return operationsOf({
     mode: 'serve',

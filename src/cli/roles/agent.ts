@@ -1,13 +1,11 @@
 /** The agent of this machine: startable by itself. */
 import { type Agent, startAgent } from '../../agent/index.ts'
 import { systemClock as clock, systemRandom as random } from '../../base/index.ts'
+import { dataBytesDefault } from '../../model/index.ts'
 import { keyFile } from '../../secrets/index.ts'
 import type { Home } from '../home.ts'
 import { type Machine, programOf } from '../machine.ts'
 import { controlAddress, localNode } from './local.ts'
-
-/** Size of an app's data where the driver limits it. */
-const domainBytes = 4 * 1024 ** 3
 
 /** Keeps the plan of this node running; finds what an earlier agent has left. */
 export function startAgentRole(home: Home, machine: Machine, onNotice: (text: string) => void): Promise<Agent> {
@@ -19,7 +17,7 @@ export function startAgentRole(home: Home, machine: Machine, onNotice: (text: st
       clock,
       random,
       ...machine,
-      domainBytes,
+      domainBytes: dataBytesDefault,
       openBundle: (digest) => machine.bundles.open(digest),
       importBundle: (bytes) => machine.bundles.import(bytes),
       program: (bundle, run) => programOf(machine, bundle, run),

@@ -1,5 +1,5 @@
 /**
- * The one door to a running server: sessions over its Unix socket.
+ * The one door to a running server: sessions over its Unix socket, or over the network where it is hosted elsewhere.
  *
  * Invariants: a session ends with the work it was opened for; connecting and every statement have a time limit; nothing of
  * this process's own environment (PGOPTIONS and the like) reaches the session.
@@ -9,8 +9,11 @@ import type { QueryResultRow } from 'pg'
 
 /** Where a server listens. */
 export interface ServerAddress {
+  /** Directory of its socket, or the name of its host. */
   readonly socketDir: string
   readonly port: number
+  /** required: encrypted, and the server proves its name. Off unless given: a socket of this machine needs none. */
+  readonly tls?: 'required' | 'off'
 }
 
 export interface Login {
@@ -57,7 +60,7 @@ export async function withSession<T>(
     host: address.socketDir,
     port: address.port,
     ...login,
-    ssl: false,
+    ssl: address.tls === 'required' ? {} : false,
     application_name: 'stead',
     connectionTimeoutMillis: connectTimeoutMs,
     query_timeout: statementTimeoutMs + 5_000,

@@ -20,23 +20,27 @@ import {
 } from '../bubblewrap-args.ts'
 import type { HostFacts } from '../bubblewrap-args.ts'
 import { refuseBeyond } from '../capabilities.ts'
-import type { LimitGroups } from '../cgroup.ts'
+import type { LimitGroup, LimitGroups } from '../cgroup.ts'
 import type { OutputLine, OutputOptions, Sandbox, SandboxCapabilities, SandboxDriver, SandboxSpec } from '../driver.ts'
 import { descriptors, initScript, quote } from '../launcher.ts'
-import { profiles } from '../profiles.ts'
+import { profiles, withEntry } from '../profiles.ts'
+import type { Profile } from '../profiles.ts'
 import { childPidOf, exitCodeOf } from '../record.ts'
 import type { Processes, SandboxRecord } from '../record.ts'
 import { compileProfile, encodeProgram } from '../seccomp.ts'
 import { checkSpec } from '../spec.ts'
 import type { Architecture } from '../syscalls.ts'
+import { endLeftovers, enter } from './exec.ts'
 import { adoptSandbox, outputOf, removeRecords } from './found.ts'
 import { launch } from './launch.ts'
+import { dropArchives } from './output-files.ts'
 import { isAlive, processes, signalProcess, treeOf } from './processes.ts'
 import { findLogger, findProgram, needProgram, withoutPerl } from './programs.ts'
 import type { Logger } from './programs.ts'
 import { readIfThere } from './records.ts'
 import { RunningSandbox } from './running.ts'
 import type { RunningParts } from './running.ts'
+import { canMakeTerminals } from './terminal.ts'
 
 const name = 'bubblewrap'
 /** Beside the program the group holds the outer bubblewrap and the first process inside. */
@@ -65,6 +69,8 @@ class BubblewrapDriver implements SandboxDriver {
   readonly #mkfifo: string
   readonly #perl: string | null = findProgram('perl')
   readonly #bwrap: string
+  /** Null where no program can be run inside one that runs. */
+  readonly #nsenter: string | null
   /** Null when this process is not root: then everything runs under its own user. */
   readonly #setpriv: string | null
   readonly #host: HostFacts
@@ -76,9 +82,10 @@ class BubblewrapDriver implements SandboxDriver {
     this.#mkfifo = needProgram('mkfifo', 'Install coreutils.')
     this.#bwrap = needProgram('bwrap', 'Install bubblewrap (apt-get install bubblewrap).')
     this.#setpriv = process.getuid?.() === 0 ? needProgram('setpriv', 'Install util-linux.') : null
+    this.#nsenter = this.#setpriv === null || !canMakeTerminals() ? null : findProgram('nsenter')
     this.#host = lookAtHost()
     probe(this.#bwrap)
-    this.capabilities = capabilitiesWith(groups, logger, this.#setpriv !== null, this.#perl)
+    this.capabilities = capabilitiesWith(groups, logger, this.#setpriv !== null, this.#perl, this.#nsenter !== null)
   }
 
   async start(spec: SandboxSpec): Promise<Sandbox> {
@@ -125,13 +132,19 @@ class BubblewrapDriver implements SandboxDriver {
   }
 
   async adopt(recordDir: string): Promise<Sandbox | null> {
-    return adoptSandbox(name, recordDir, this.#groups, (record, group) =>
-      this.#parts(record, recordDir, { group, keeper: null }),
-    )
+    return adoptSandbox(name, recordDir, this.#groups, (record, group) => {
+      // What a supervisor that died had run inside has nobody left who follows it.
+      if (record.processes !== null) endLeftovers(record.id, record.processes.init)
+      return this.#parts(record, recordDir, { group, keeper: null })
+    })
   }
 
   output(recordDir: string, options: OutputOptions = {}): AsyncIterable<OutputLine> {
     return outputOf(recordDir, options, this.#clock)
+  }
+
+  dropOldOutput(recordDir: string): number {
+    return dropArchives(`${recordDir}/output`)
   }
 
   async remove(recordDir: string): Promise<void> {
@@ -147,12 +160,22 @@ class BubblewrapDriver implements SandboxDriver {
     return `exec ${drop} ${quote(this.#bwrap)} ${options} -- /bin/sh -c ${quote(initScript)} sh "$@"`
   }
 
+  #exec(record: SandboxRecord, group: LimitGroup | null, nsenter: string): NonNullable<RunningParts['exec']> {
+    const { syscalls = 'strict' } = record
+    return ({ init }, options) =>
+      enter(
+        { sandbox: record.id, init, group, nsenter, filter: filterOf({ syscalls }, withEntry), clock: this.#clock },
+        options,
+      )
+  }
+
   #parts(record: SandboxRecord, recordDir: string, own: Pick<RunningParts, 'group' | 'keeper'>): RunningParts {
     return {
       record,
       recordDir,
       clock: this.#clock,
       ...own,
+      exec: this.#nsenter === null ? null : this.#exec(record, own.group, this.#nsenter),
       readStatus: () => exitCodeOf(readIfThere(statusFileOf(recordDir)) ?? ''),
       members: ({ init }) => (isAlive(init) ? treeOf(init.pid, processes.list()) : []),
     }
@@ -163,11 +186,14 @@ function statusFileOf(recordDir: string): string {
   return `${recordDir}/status`
 }
 
-function filterOf({ syscalls }: SandboxSpec): Uint8Array | null {
+function filterOf(
+  { syscalls }: Pick<SandboxSpec, 'syscalls'>,
+  change: (profile: Profile) => Profile = (profile) => profile,
+): Uint8Array | null {
   const architecture = thisArchitecture()
   return syscalls === 'none' || architecture === null
     ? null
-    : encodeProgram(compileProfile(profiles[syscalls], architecture))
+    : encodeProgram(compileProfile(change(profiles[syscalls]), architecture))
 }
 
 function thisArchitecture(): Architecture | null {
@@ -232,6 +258,7 @@ function capabilitiesWith(
   logger: Logger,
   ownUser: boolean,
   perl: string | null,
+  exec: boolean,
 ): SandboxCapabilities {
   const held = (can: boolean | undefined): 'native' | 'refused' => (can === true ? 'native' : 'refused')
   return {
@@ -243,6 +270,7 @@ function capabilitiesWith(
     tmpLimit: 'native',
     freeze: groups?.holds.freeze === true ? 'native' : 'emulated',
     syscallFilter: thisArchitecture() === null ? 'refused' : 'native',
+    exec: exec ? 'native' : 'refused',
     outputFilter: perl === null ? 'refused' : 'native',
     survivesSupervisor: 'native',
     weaker: [

@@ -6,7 +6,7 @@
  */
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync, rmSync } from 'node:fs'
 import type { Duplex } from 'node:stream'
 import { SteadError, UndoStack, messageOf } from '../../base/index.ts'
 import type { Clock } from '../../base/index.ts'
@@ -16,6 +16,7 @@ import { filterProgram } from '../filter.ts'
 import { descriptors, launcherScript } from '../launcher.ts'
 import type { Processes, SandboxRecord } from '../record.ts'
 import { readOutput } from './output-files.ts'
+import { withoutInherited } from './inherited.ts'
 import { isAlive, processes, signalProcess } from './processes.ts'
 import type { Logger } from './programs.ts'
 import { bootId, readIfThere, readRecord, writeRecord } from './records.ts'
@@ -23,11 +24,6 @@ import { waitUntil } from './wait.ts'
 
 const readyTimeoutMs = 30_000
 const endTimeoutMs = 5_000
-/** O_CLOEXEC in the flags of /proc/PID/fdinfo. */
-const closeOnExec = 0o2000000
-
-type StdioPlace = 'ignore' | 'pipe' | number
-
 /** What a driver adds to the common way of starting. */
 export interface LaunchPlan {
   readonly driver: string
@@ -74,6 +70,7 @@ export async function launch(plan: LaunchPlan): Promise<Launched> {
     id: spec.id,
     boot: bootId(),
     limits: spec.limits,
+    syscalls: spec.syscalls,
     grouped: plan.groups !== null,
     keeper: null,
     processes: null,
@@ -172,30 +169,6 @@ function spawnLauncher(plan: LaunchPlan): Spawned {
     closeSync(status)
     closeSync(nothing)
   }
-}
-
-/**
- * A descriptor that this process inherited itself would reach the program as well, because nobody marked it to be closed:
- * each such place is taken by /dev/null.
- */
-function withoutInherited(stdio: readonly StdioPlace[], nothing: number): StdioPlace[] {
-  const length = Math.max(stdio.length, ...inherited.map((descriptor) => descriptor + 1))
-  return Array.from({ length }, (_, index) => stdio[index] ?? (inherited.includes(index) ? nothing : 'ignore'))
-}
-
-/** Looked for once: whatever this process opens later is closed on exec. */
-const inherited: readonly number[] = inheritedDescriptors()
-
-function inheritedDescriptors(): readonly number[] {
-  if (process.platform !== 'linux') return []
-  return readdirSync('/proc/self/fdinfo')
-    .map(Number)
-    .filter((descriptor) => descriptor > 2 && !isClosedOnExec(descriptor))
-}
-
-function isClosedOnExec(descriptor: number): boolean {
-  const flags = /^flags:\s+(\d+)$/m.exec(readIfThere(`/proc/self/fdinfo/${descriptor}`) ?? '')?.[1]
-  return flags === undefined || (parseInt(flags, 8) & closeOnExec) !== 0
 }
 
 /** Node types descriptors above 2 as readable or writable; a 'pipe' there is both. */

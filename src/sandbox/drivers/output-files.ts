@@ -4,7 +4,7 @@
  * Invariants: lines come in the order they were written, each once; a file that is rotated away under the reader is
  * read to its end first; files that were dropped before they were read are passed over.
  */
-import { closeSync, fstatSync, openSync, readSync, readdirSync, statSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { sleep, systemCodeOf } from '../../base/index.ts'
 import type { Clock } from '../../base/index.ts'
 import type { OutputLine, OutputOptions } from '../driver.ts'
@@ -12,6 +12,25 @@ import { isArchive, parseOutputLine } from '../output.ts'
 
 const lookEveryMs = 50
 const chunkBytes = 64 * 1024
+
+/** Deletes rotated files; whoever reads them passes over what is gone. Answers their bytes. */
+export function dropArchives(directory: string): number {
+  let freed = 0
+  for (const name of listQuietly(directory).filter(isArchive)) {
+    const path = `${directory}/${name}`
+    freed += statSync(path, { throwIfNoEntry: false })?.size ?? 0
+    rmSync(path, { force: true })
+  }
+  return freed
+}
+
+function listQuietly(directory: string): readonly string[] {
+  try {
+    return readdirSync(directory)
+  } catch {
+    return []
+  }
+}
 
 /** Output kept in `directory`. `isOver` says that no more can come, which ends following. */
 export async function* readOutput(

@@ -17,6 +17,7 @@ import type { Processes, SandboxRecord } from '../record.ts'
 import { checkSpec } from '../spec.ts'
 import { adoptSandbox, outputOf, removeRecords } from './found.ts'
 import { launch } from './launch.ts'
+import { dropArchives } from './output-files.ts'
 import { isAlive, processes, signalProcess, treeOf } from './processes.ts'
 import type { ProcessInfo } from './processes.ts'
 import { findLogger, findProgram, needProgram, withoutPerl } from './programs.ts'
@@ -118,6 +119,10 @@ class ProcessDriver implements SandboxDriver {
     return outputOf(recordDir, options, this.#clock)
   }
 
+  dropOldOutput(recordDir: string): number {
+    return dropArchives(`${recordDir}/output`)
+  }
+
   async remove(recordDir: string): Promise<void> {
     await removeRecords(recordDir, this.#groups)
   }
@@ -128,6 +133,7 @@ class ProcessDriver implements SandboxDriver {
       recordDir,
       clock: this.#clock,
       ...own,
+      exec: null,
       readStatus() {
         const kept = readIfThere(exitFileOf(recordDir))
         return kept === null ? null : Number(kept)
@@ -186,6 +192,7 @@ function capabilitiesWith(groups: LimitGroups | null, logger: Logger, perl: stri
     tmpLimit: 'refused',
     freeze: groups?.holds.freeze === true ? 'native' : 'emulated',
     syscallFilter: 'refused',
+    exec: 'refused',
     outputFilter: perl === null ? 'refused' : 'native',
     survivesSupervisor: 'native',
     weaker: [

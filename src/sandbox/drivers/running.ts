@@ -11,7 +11,7 @@ import { once } from 'node:events'
 import { SteadError, sleep } from '../../base/index.ts'
 import type { Clock } from '../../base/index.ts'
 import type { LimitGroup } from '../cgroup.ts'
-import type { Exit, Sandbox, SandboxUsage } from '../driver.ts'
+import type { ExecOptions, Executed, Exit, Sandbox, SandboxUsage } from '../driver.ts'
 import { exitByRestart, exitNeverStarted, explainExit } from '../exit.ts'
 import type { Processes, SandboxRecord } from '../record.ts'
 import { isAlive, signalProcess } from './processes.ts'
@@ -32,6 +32,8 @@ export interface RunningParts {
   readonly keeper: ChildProcess | null
   /** The exit status that the keeper kept; null when there is none. */
   readStatus(): number | null
+  /** Runs a program inside; null where the driver cannot. */
+  readonly exec: ((processes: Processes, options: ExecOptions) => Promise<Executed>) | null
   /** Everything inside that still runs, without keeper and logger. */
   members(processes: Processes): readonly ProcessInfo[]
 }
@@ -93,6 +95,19 @@ export class RunningSandbox implements Sandbox {
       cpuSeconds: members.reduce((sum, member) => sum + member.cpuSeconds, 0),
       pids: members.length,
     }
+  }
+
+  async exec(options: ExecOptions): Promise<Executed> {
+    const { exec, record } = this.#parts
+    if (exec === null) {
+      throw new SteadError({
+        code: 'sandbox.refused',
+        message: `The ${record.driver} sandbox driver cannot run a program inside ${this.id} on this machine.`,
+        hint: 'It needs the bubblewrap driver, root, nsenter and Node 26: see `stead doctor`.',
+      })
+    }
+    if (this.#over || record.processes === null) throw this.#ended('entered')
+    return exec(record.processes, options)
   }
 
   members(): readonly number[] {

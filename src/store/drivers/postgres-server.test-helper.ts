@@ -60,7 +60,9 @@ export class PostgresServer implements AsyncDisposable {
   private constructor(folder: string, settings: readonly string[]) {
     this.#folder = folder
     this.#settings = settings
-    this.url = `postgres://stead@localhost/postgres?host=${folder}`
+    // Its number is in the name of the socket as well.
+    const port = settings.find((setting) => setting.startsWith('port='))?.slice('port='.length) ?? '5432'
+    this.url = `postgres://stead@localhost:${port}/postgres?host=${folder}`
   }
 
   /** Starts it (again) and waits until it answers. */

@@ -1,0 +1,114 @@
+/**
+ * Watches the disk that this node keeps everything on. When it is nearly full the kept output of the noisiest goes first:
+ * it is the one thing here that nobody has been promised.
+ *
+ * Invariant: nothing but rotated output is ever deleted.
+ */
+import { readdirSync, statfsSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Clock } from '../base/index.ts'
+import type { DiskState } from '../protocol/index.ts'
+import type { SandboxDriver } from '../sandbox/index.ts'
+
+const lookMs = 2000
+
+/**
+ * low: said to people. critical: nothing new is taken on. A twentieth of a disk, or 2 GB of a large one; a fiftieth, or 500
+ * MB.
+ */
+export function levelOf(freeBytes: number, totalBytes: number): DiskState['level'] {
+  if (freeBytes < Math.min(totalBytes / 50, 500e6)) return 'critical'
+  return freeBytes < Math.min(totalBytes / 20, 2e9) ? 'low' : 'ok'
+}
+
+export interface DiskWatchOptions {
+  readonly clock: Clock
+  /** The disk of this directory; `instances` below it holds the records of programs. */
+  readonly stateDir: string
+  readonly sandbox: Pick<SandboxDriver, 'dropOldOutput'>
+  readonly onNotice: (text: string) => void
+  /** Called after every change that matters. */
+  readonly onChange: (state: DiskState) => void
+}
+
+export class DiskWatch implements Disposable {
+  readonly #options: DiskWatchOptions
+  #state: DiskState
+  #timer: Disposable | null = null
+
+  constructor(options: DiskWatchOptions) {
+    this.#options = options
+    this.#state = this.#look()
+    const tick = (): void => {
+      this.#check()
+      this.#timer = options.clock.after(lookMs, tick)
+    }
+    this.#timer = options.clock.after(lookMs, tick)
+  }
+
+  get state(): DiskState {
+    return this.#state
+  }
+
+  [Symbol.dispose](): void {
+    this.#timer?.[Symbol.dispose]()
+  }
+
+  #look(): DiskState {
+    const { bavail, blocks, bsize } = statfsSync(this.#options.stateDir)
+    const [freeBytes, totalBytes] = [bavail * bsize, blocks * bsize]
+    return { freeBytes, totalBytes, level: levelOf(freeBytes, totalBytes) }
+  }
+
+  #check(): void {
+    const before = this.#state
+    let now = this.#look()
+    if (now.level === 'critical') {
+      const freed = this.#makeRoom()
+      if (freed > 0) {
+        this.#options.onNotice(`the disk is nearly full: ${Math.round(freed / 1e6)} MB of old output were deleted`)
+        now = this.#look()
+      }
+    }
+    this.#state = now
+    // Small movements are told with the next that is not.
+    const moved = Math.abs(now.freeBytes - before.freeBytes) > now.totalBytes / 100
+    if (moved || now.level !== before.level) this.#options.onChange(now)
+  }
+
+  /** Deletes rotated output, the noisiest first, until it is no longer critical; answers the bytes. */
+  #makeRoom(): number {
+    let freed = 0
+    const { sandbox, stateDir } = this.#options
+    for (const recordDir of noisiestFirst(join(stateDir, 'instances'))) {
+      freed += sandbox.dropOldOutput(recordDir)
+      if (this.#look().level !== 'critical') break
+    }
+    return freed
+  }
+}
+
+/** The record directories below, those with the most output first. */
+function noisiestFirst(instances: string): string[] {
+  const recordDirs = list(instances).flatMap((id) =>
+    list(join(instances, id)).map((attempt) => join(instances, id, attempt)),
+  )
+  const sized = recordDirs.map((recordDir) => ({ recordDir, bytes: outputBytes(join(recordDir, 'output')) }))
+  return sized.toSorted((a, b) => b.bytes - a.bytes).map(({ recordDir }) => recordDir)
+}
+
+function outputBytes(directory: string): number {
+  return list(directory).reduce(
+    (sum, name) => sum + (statSync(join(directory, name), { throwIfNoEntry: false })?.size ?? 0),
+    0,
+  )
+}
+
+function list(directory: string): string[] {
+  try {
+    return readdirSync(directory)
+  } catch {
+    // Gone meanwhile, or no directory.
+    return []
+  }
+}

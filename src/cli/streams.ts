@@ -1,0 +1,102 @@
+/** Where a stream to a part leads, and what an operator is told to reach a resource by himself. */
+import { SteadError, systemClock } from '../base/index.ts'
+import { type AppView, operatorConsumer } from '../control/index.ts'
+import type { OperatorBinding, StreamOrder } from '../operator/index.ts'
+import type { RemoteStream } from '../protocol/index.ts'
+import type { Platform } from './platform.ts'
+import { resourceTypes } from './resource-types.ts'
+
+/** Longest wait until the operator has been let into a resource. */
+const bindTimeoutMs = 30_000
+
+/** Throws `cli.unknown-part`, `cli.not-ready`, and what `control.open` does. */
+export function openStream(
+  platform: Pick<Platform, 'view' | 'open'>,
+  app: string,
+  part: string,
+  order: StreamOrder,
+): RemoteStream {
+  const view = platform.view(app)
+  const assignment = view === null ? null : assignmentOf(view, app, part, order.kind)
+  if (assignment !== null) return platform.open({ ...order, assignment })
+  throw new SteadError({
+    code: 'cli.not-ready',
+    message: `${part} does not run at this moment`,
+    hint: 'See `stead status`, and `stead logs` for why.',
+    retry: 'later',
+  })
+}
+
+/** What to reach: for a connection what serves, for a program what runs; of several the one that came last. */
+function assignmentOf(view: AppView, app: string, part: string, kind: StreamOrder['kind']): string | null {
+  const declared = partOf(view, app, part)
+  if (declared.kind === 'resource') return `${app}.${part}`
+  const running = view.instances
+    .filter(({ record, status }) => record.part.name === part && status !== null && status.pid !== null)
+    .toSorted((a, b) => a.record.sinceMs - b.record.sinceMs)
+  const active = running.filter(({ record }) => record.phase === 'active')
+  const ready = active.filter(({ status }) => status?.phase === 'ready')
+  const found = ready.at(-1) ?? (kind === 'exec' ? (active.at(-1) ?? running.at(-1)) : undefined)
+  return found?.record.id ?? null
+}
+
+function partOf(view: AppView, app: string, name: string): AppView['app']['graph']['parts'][number] {
+  const { parts } = view.app.graph
+  const found = parts.find((part) => part.name === name)
+  if (found !== undefined) return found
+  throw new SteadError({
+    code: 'cli.unknown-part',
+    message: `${app} has no part called ${name}`,
+    hint: `It has: ${parts.map((part) => part.name).join(', ')}.`,
+  })
+}
+
+/** Lets the operator in and answers what programs are told; null for a part that is no resource. */
+export async function bindOperator(
+  platform: Pick<Platform, 'view' | 'secrets' | 'onChange'>,
+  asked: {
+    readonly app: string
+    readonly part: string
+    readonly host: string
+    readonly port: number
+  },
+): Promise<OperatorBinding | null> {
+  const { app, part, host, port } = asked
+  const view = platform.view(app)
+  const declared = view === null ? null : partOf(view, app, part)
+  if (declared?.kind !== 'resource') return null
+  const provider = resourceTypes().find(({ type }) => type === declared.type)
+  if (provider === undefined || provider.port === null) {
+    throw new SteadError({
+      code: 'cli.nothing-to-reach',
+      message: `${part} is a ${declared.type}, which nothing can be connected to`,
+      hint: 'A database can, and a service.',
+    })
+  }
+  const grant = await platform.secrets.letIn(app, part)
+  await letIn(platform, app, part)
+  const { env } = provider.bind({ app, name: part, config: declared.config }, grant, { host, address: host, port })
+  return { type: declared.type, env }
+}
+
+/** Resolves when the resource has let the operator in. Throws `cli.not-ready`. */
+async function letIn(platform: Pick<Platform, 'view' | 'onChange'>, app: string, part: string): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const look = (): void => {
+    const status = platform.view(app)?.resources.find((resource) => resource.part === part)?.status
+    if (status?.credentials?.some((name) => name.startsWith(`${operatorConsumer}@`)) === true) resolve()
+  }
+  const late = (): void =>
+    reject(
+      new SteadError({
+        code: 'cli.not-ready',
+        message: `${part} has not let you in within ${bindTimeoutMs / 1000} s`,
+        hint: 'See `stead status`.',
+        retry: 'later',
+      }),
+    )
+  using _listening = platform.onChange(look)
+  using _timer = systemClock.after(bindTimeoutMs, late)
+  look()
+  await promise
+}

@@ -1,0 +1,36 @@
+/** The commands, by name. Loaded when used: a command needs a few of the rooms, and processes that stay should hold no more. */
+import type { Command } from './command.ts'
+
+export const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  up: async () => (await import('./commands/up.ts')).upCommand,
+  dashboard: async () => (await import('./commands/dashboard.ts')).dashboardCommand,
+  status: async () => (await import('./commands/status.ts')).statusCommand,
+  logs: async () => (await import('./commands/logs.ts')).logsCommand,
+  graph: async () => (await import('./commands/graph.ts')).graphCommand,
+  stop: async () => (await import('./commands/order.ts')).stopCommand,
+  start: async () => (await import('./commands/order.ts')).startCommand,
+  restart: async () => (await import('./commands/order.ts')).restartCommand,
+  jobs: async () => (await import('./commands/jobs.ts')).jobsCommand,
+  run: async () => (await import('./commands/run.ts')).runCommand,
+  exec: async () => (await import('./commands/exec.ts')).execCommand,
+  forward: async () => (await import('./commands/forward.ts')).forwardCommand,
+  disk: async () => (await import('./commands/disk.ts')).diskCommand,
+  prune: async () => (await import('./commands/prune.ts')).pruneCommand,
+  secret: async () => (await import('./commands/secret.ts')).secretCommand,
+  down: async () => (await import('./commands/down.ts')).downCommand,
+  serve: async () => (await import('./commands/serve.ts')).serveCommand,
+  deploy: async () => (await import('./commands/deploy.ts')).deployCommand,
+  access: async () => (await import('./commands/access.ts')).accessCommand,
+  audit: async () => (await import('./commands/audit.ts')).auditCommand,
+  incidents: async () => (await import('./commands/incidents.ts')).incidentsCommand,
+  check: async () => (await import('./commands/check.ts')).checkCommand,
+  uptime: async () => (await import('./commands/uptime.ts')).uptimeCommand,
+  versions: async () => (await import('./commands/versions.ts')).versionsCommand,
+  prices: async () => (await import('./commands/prices.ts')).pricesCommand,
+  doctor: async () => (await import('./commands/doctor.ts')).doctorCommand,
+  completion: async () => (await import('./commands/completion.ts')).completionCommand,
+  complete: async () => (await import('./commands/complete.ts')).completeCommand,
+}
+
+/** Not for people: asked by what another command prints. */
+export const unlisted: ReadonlySet<string> = new Set(['complete'])

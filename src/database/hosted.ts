@@ -1,0 +1,308 @@
+/**
+ * The provider of a `postgres` that somebody else runs: same type, same bindings, same migrations; no server of ours. What
+ * it reaches is the URL of an operator's secret.
+ *
+ * Invariants: nothing is done there that the given role may not do, and what that rules out is said by name; consumers have
+ * roles of their own, never the given one; what only the keeper of the data can do (checkpoints, what differs between two)
+ * is refused, never imitated.
+ */
+import { isSteadError, messageOf, SteadError, sleep } from '../base/index.ts'
+import type { Json, Random } from '../base/index.ts'
+import type { Grant, Provider, ProviderContext } from '../provider/index.ts'
+import { refusalOf, withSession } from './drivers/connection.ts'
+import type { Login, ServerAddress, Session, SessionLimits } from './drivers/connection.ts'
+import { readMigrationFiles } from './drivers/migration-files.ts'
+import { migrationFailure, planMigrations } from './migrations.ts'
+import type { AppliedMigration, PendingMigration } from './migrations.ts'
+import { namesOf, passwordVerifier, quoteName, quoteText } from './names.ts'
+import type { MigrationLimits } from './prepare.ts'
+import { defaultPort } from './programs.ts'
+
+/** What an app file says of a database that is hosted elsewhere. */
+export interface HostedConfig {
+  /** The secret with the URL. */
+  readonly hosted: string
+  readonly database: string
+  readonly tls: 'required' | 'off'
+}
+
+/** Whether a config is of a database that is hosted elsewhere. */
+export function isHosted(config: Json): boolean {
+  return typeof config === 'object' && config !== null && 'hosted' in config
+}
+
+interface Hosted {
+  readonly name: string
+  readonly address: ServerAddress
+  readonly login: Login
+}
+
+/** The own provider for what is run here, the hosted one for the rest, behind one type. */
+export function withHosted(own: Provider, hosted: Provider): Provider {
+  const of = ({ config }: { readonly config: Json }): Provider => (isHosted(config) ? hosted : own)
+  return {
+    type: own.type,
+    port: own.port,
+    capabilities: own.capabilities,
+    provision: (context) => of(context).provision(context),
+    endpoint: (context) => of(context).endpoint?.(context) ?? null,
+    ready: (context, timeoutMs) => of(context).ready(context, timeoutMs),
+    prepare: (context) => of(context).prepare(context),
+    grant: (context, grant) => of(context).grant(context, grant),
+    revoke: (context, user) => of(context).revoke(context, user),
+    bind: (resource, grant, target) => of(resource).bind(resource, grant, target),
+    quiesce: (context) => of(context).quiesce(context),
+    recover: (context) => of(context).recover(context),
+    diff: (context, before, after) => of(context).diff(context, before, after),
+    metrics: (context) => of(context).metrics(context),
+  }
+}
+
+/** Makes the provider for databases that are hosted elsewhere. */
+export function hostedPostgresProvider(limits: MigrationLimits): Provider {
+  return {
+    type: 'postgres',
+    port: defaultPort,
+    capabilities: { quiesce: 'none', diff: 'refused' },
+
+    provision(context) {
+      // Throws what is wrong with the URL, before anything is tried.
+      hostedOf(context)
+      return Promise.resolve(null)
+    },
+
+    endpoint(context) {
+      const { socketDir: host, port } = hostedOf(context).address
+      return { host, port }
+    },
+
+    async ready(context, timeoutMs) {
+      const deadlineMs = context.clock.monotonicMs() + timeoutMs
+      for (let pauseMs = 100; ; pauseMs = Math.min(pauseMs * 2, 2000)) {
+        const failure = await inSession(hostedOf(context), (session) => session.query('select 1')).then(
+          () => null,
+          (error: unknown) => error,
+        )
+        if (failure === null) return
+        const inVain = isSteadError(failure) && failure.retry === 'never'
+        if (inVain || context.clock.monotonicMs() + pauseMs >= deadlineMs) throw failure
+        await sleep(context.clock, pauseMs)
+      }
+    },
+
+    async prepare(context) {
+      const files = context.filesDir === null ? [] : await readMigrationFiles(context.filesDir)
+      if (files.length === 0) return
+      const hosted = hostedOf(context)
+      await inSession(
+        hosted,
+        async (session) => {
+          await takeTurn(session, hosted)
+          await session.query('create schema if not exists stead')
+          await session.query(
+            `create table if not exists stead.migrations
+               (name text primary key, sha256 text not null, applied_at timestamptz not null default now())`,
+          )
+          const applied = await session.query<{ name: string; sha256: string }>(
+            'select name, sha256 from stead.migrations',
+          )
+          await runAll(session, planMigrations(files, applied), applied)
+        },
+        limits,
+      )
+    },
+
+    async grant(context, grant) {
+      const hosted = hostedOf(context)
+      await inSession(hosted, (session) => letIn(session, hosted, context, grant))
+    },
+
+    async revoke(context, user) {
+      const name = roleOf(context.app, user)
+      const role = quoteName(name)
+      await inSession(hostedOf(context), async (session) => {
+        if ((await session.query('select 1 from pg_roles where rolname = $1', [name])).length === 0) return
+        await session.query(`alter role ${role} nologin`)
+        await session.query('select pg_terminate_backend(pid) from pg_stat_activity where usename = $1', [name])
+        await session.query(`grant ${role} to current_user`)
+        await session.query(`reassign owned by ${role} to current_user`)
+        await session.query(`drop owned by ${role}`)
+        await session.query(`drop role ${role}`)
+      })
+    },
+
+    bind(resource, grant, target) {
+      const { database, tls } = configOf(resource.name, resource.config)
+      const name = roleOf(resource.app, grant.user)
+      const [user, password] = [encodeURIComponent(name), encodeURIComponent(grant.password)]
+      // The name that is dialled is the edge's, so what is checked is that it is encrypted, not whose name it has.
+      const mode = tls === 'required' ? 'require' : 'disable'
+      const env = {
+        DATABASE_URL: `postgresql://${user}:${password}@${target.host}:${target.port}/${encodeURIComponent(database)}?sslmode=${mode}`,
+        PGHOST: target.host,
+        PGPORT: `${target.port}`,
+        PGUSER: name,
+        PGPASSWORD: grant.password,
+        PGDATABASE: database,
+        PGSSLMODE: mode,
+      }
+      return { env, files: [] }
+    },
+
+    quiesce: (context) => Promise.reject(notOurs(context.name, 'brought to rest for a checkpoint')),
+    recover: (context) => Promise.reject(notOurs(context.name, 'put back from a checkpoint')),
+    diff: (context) => Promise.reject(notOurs(context.name, 'compared with a checkpoint')),
+    metrics: () => Promise.resolve([]),
+  }
+}
+
+/** A consumer's role. Others may have their apps on the same server, so it says whose it is. */
+function roleOf(app: string, user: string): string {
+  return `${namesOf(app).database}_${user}`
+}
+
+function configOf(name: string, config: Json): HostedConfig {
+  const { hosted, database, tls } = config as Partial<Record<keyof HostedConfig, Json>>
+  if (typeof hosted === 'string' && typeof database === 'string' && (tls === 'required' || tls === 'off'))
+    return { hosted, database, tls }
+  throw new SteadError({
+    code: 'database.bad-config',
+    message: `database ${name}: hosted, database or tls is missing or wrong`,
+    hint: "As in postgres('db', { hosted: secret('db-url', { from: 'operator' }), database: 'shop' }).",
+  })
+}
+
+/** Where it is and who we are there. Throws `database.hosted-url`. */
+function hostedOf({ name, config, adminPassword: text }: ProviderContext): Hosted {
+  const { hosted, database, tls } = configOf(name, config)
+  const refuse = (problem: string, retry: 'never' | 'later'): SteadError =>
+    new SteadError({
+      code: 'database.hosted-url',
+      message: `database ${name}: the secret ${hosted} ${problem}`,
+      hint: `It is the URL of the database: postgresql://ROLE:PASSWORD@HOST:PORT/${database}. Set it with \`stead secret set ${hosted}\`.`,
+      retry,
+    })
+  if (text === '') throw refuse('has no value yet', 'later')
+  const url = URL.parse(text)
+  if (url === null || !/^postgres(?:ql)?:$/.test(url.protocol) || url.hostname === '' || url.username === '')
+    throw refuse('is no URL of a PostgreSQL database', 'never')
+  const named = decodeURIComponent(url.pathname.slice(1))
+  if (named !== '' && named !== database)
+    throw refuse(`leads to the database ${named}, and the app file says ${database}`, 'never')
+  return {
+    name,
+    address: { socketDir: url.hostname, port: url.port === '' ? defaultPort : Number(url.port), tls },
+    login: { user: decodeURIComponent(url.username), password: decodeURIComponent(url.password), database },
+  }
+}
+
+/** A session as the given role. Throws `database.unreachable`, `database.refused`, and the work's own errors as they are. */
+async function inSession<T>(
+  { name, address, login }: Hosted,
+  work: (session: Session) => Promise<T>,
+  limits: Partial<SessionLimits> = {},
+): Promise<T> {
+  try {
+    return await withSession(address, login, work, limits)
+  } catch (cause) {
+    if (isSteadError(cause)) throw cause
+    const refusal = refusalOf(cause)
+    throw new SteadError({
+      code: refusal === null ? 'database.unreachable' : 'database.refused',
+      message: `database ${name} at ${address.socketDir}:${address.port}, as ${login.user}: ${messageOf(cause)}`,
+      hint: refusal?.hint ?? refusal?.detail ?? 'It is hosted elsewhere: see there whether it runs and lets you in.',
+      retry: refusal === null ? 'later' : 'never',
+      cause,
+    })
+  }
+}
+
+/** One at a time, whoever else brings up an app on it. */
+async function takeTurn(session: Session, { name }: Hosted): Promise<void> {
+  try {
+    await session.query('select pg_advisory_lock(7598812)')
+  } catch (cause) {
+    if (refusalOf(cause)?.sqlState !== '55P03') throw cause
+    throw new SteadError({
+      code: 'database.migration-busy',
+      message: `database ${name}: other migrations are running`,
+      hint: 'Wait until they are done, and try again.',
+      retry: 'later',
+      cause,
+    })
+  }
+}
+
+async function runAll(
+  session: Session,
+  pending: readonly PendingMigration[],
+  applied: readonly AppliedMigration[],
+): Promise<void> {
+  if (pending.length === 0) return
+  await session.query('begin')
+  for (const { file, statements } of pending) {
+    for (const statement of statements) {
+      try {
+        await session.query(statement.text)
+      } catch (error) {
+        const refusal = refusalOf(error)
+        throw refusal === null ? error : migrationFailure(file, statement, refusal, error)
+      }
+    }
+    await session.query('insert into stead.migrations (name, sha256) values ($1, $2)', [file.name, file.sha256])
+  }
+  try {
+    await session.query('commit')
+  } catch (error) {
+    throw new SteadError({
+      code: 'database.migration-failed',
+      message: `after ${pending.map(({ file }) => file.name).join(', ')}, at commit: ${messageOf(error)}`,
+      hint: `A deferred constraint does not hold. ${applied.length} earlier migrations stand; nothing was changed.`,
+      cause: error,
+    })
+  }
+}
+
+async function letIn(
+  session: Session,
+  { name, login }: Hosted,
+  context: { readonly app: string; readonly filesDir: string | null; readonly random: Random },
+  grant: Grant,
+): Promise<void> {
+  const [own] = await session.query<{ may: boolean }>(
+    'select rolsuper or rolcreaterole as may from pg_roles where rolname = current_user',
+  )
+  if (own?.may !== true) {
+    throw new SteadError({
+      code: 'database.hosted-rights',
+      message: `database ${name}: the role ${login.user} may not make roles, and ${grant.consumer} is to have one of its own`,
+      hint: `Let it: alter role ${login.user} createrole. Nobody is handed the role of the URL itself.`,
+    })
+  }
+  const roleName = roleOf(context.app, grant.user)
+  const role = quoteName(roleName)
+  const verifier = quoteText(passwordVerifier(grant.password, context.random))
+  const exists = (await session.query('select 1 from pg_roles where rolname = $1', [roleName])).length > 0
+  const tables = 'select, insert, update, delete on tables'
+  for (const statement of [
+    'begin',
+    ...(exists ? [] : [`create role ${role}`]),
+    `alter role ${role} with login password ${verifier}`,
+    `grant connect, temporary on database ${quoteName(login.database)} to ${role}`,
+    `grant usage${context.filesDir === null ? ', create' : ''} on schema public to ${role}`,
+    `grant select, insert, update, delete on all tables in schema public to ${role}`,
+    `grant usage, select, update on all sequences in schema public to ${role}`,
+    `alter default privileges in schema public grant ${tables} to ${role}`,
+    `alter default privileges in schema public grant usage, select, update on sequences to ${role}`,
+    'commit',
+  ])
+    await session.query(statement)
+}
+
+function notOurs(name: string, what: string): SteadError {
+  return new SteadError({
+    code: 'database.hosted-refused',
+    message: `database ${name} is hosted elsewhere and cannot be ${what} from here`,
+    hint: 'Whoever hosts it has backups and restores of his own.',
+  })
+}

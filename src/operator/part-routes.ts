@@ -1,0 +1,64 @@
+/** What is asked of single parts, over HTTP: orders, jobs, streams to what runs; and which bundles are needed. */
+import { z } from 'zod'
+import { badRequest } from './bad-request.ts'
+import type { PartOrderKind } from './operations.ts'
+import { type Route, value } from './route.ts'
+
+const bindTo = z.object({ host: z.string().max(253), port: z.int().min(1).max(65_535) })
+
+export const partRoutes: readonly Route[] = [
+  ...(['stop', 'start', 'restart'] as const).map(orderRoute),
+  {
+    method: 'GET',
+    path: '/v1/apps/:app/jobs',
+    right: 'read',
+    answer: (operations, { path, query }) => value(operations.jobs(path['app'] ?? '', query.get('part'))),
+  },
+  {
+    method: 'POST',
+    path: '/v1/apps/:app/parts/:part/run',
+    right: 'operate',
+    answer: async (operations, { path, caller, signal }) => ({
+      kind: 'lines',
+      lines: await operations.run(path['app'] ?? '', path['part'] ?? '', caller.name, signal),
+    }),
+  },
+  {
+    method: 'POST',
+    path: '/v1/apps/:app/parts/:part/bind',
+    right: 'exec',
+    answer: async (operations, { path, body }) => {
+      const parsed = bindTo.safeParse(await body())
+      if (!parsed.success) throw badRequest(parsed.error.issues[0]?.message ?? 'no address')
+      const { host, port } = parsed.data
+      return value({ binding: await operations.bind(path['app'] ?? '', path['part'] ?? '', host, port) })
+    },
+  },
+  {
+    method: 'POST',
+    path: '/v1/apps/:app/parts/:part/stream',
+    right: 'exec',
+    answer: (operations, { path }) => ({
+      kind: 'stream',
+      open: (order) => operations.open(path['app'] ?? '', path['part'] ?? '', order),
+    }),
+  },
+  {
+    method: 'GET',
+    path: '/v1/bundles',
+    right: 'read',
+    answer: (operations) => value(operations.bundles()),
+  },
+]
+
+function orderRoute(kind: PartOrderKind): Route {
+  return {
+    method: 'POST',
+    path: `/v1/apps/:app/parts/:part/${kind}`,
+    right: 'operate',
+    answer: async (operations, { path, caller }) => {
+      await operations.order(path['app'] ?? '', path['part'] ?? '', kind, caller.name)
+      return value({ done: kind })
+    },
+  }
+}

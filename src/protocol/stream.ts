@@ -1,0 +1,78 @@
+/**
+ * Streams of bytes from people to what runs on a node: a program that is run inside an instance, or a port of it. Carried as
+ * asks and answers. Invariant: neither side ever has more than `streamWindowBytes` under way that the other has not taken.
+ */
+import { z } from 'zod'
+
+/** Bytes of one direction that may be under way. */
+export const streamWindowBytes: number = 256 * 1024
+/** Most bytes of one piece. */
+export const streamPieceBytesMax: number = 32 * 1024
+
+export interface TerminalSize {
+  readonly columns: number
+  readonly rows: number
+}
+
+/** What a stream is opened to. */
+export type StreamTarget =
+  /** A program, run inside the instance or server of an assignment. */
+  | {
+      readonly kind: 'exec'
+      readonly assignment: string
+      readonly argv: readonly string[]
+      readonly env: Readonly<Record<string, string>>
+      /** Null: without a terminal. */
+      readonly terminal: TerminalSize | null
+    }
+  /** A port of an instance, or the server of a resource; null is the port that it serves on. */
+  | { readonly kind: 'connect'; readonly assignment: string; readonly port: number | null }
+
+/** How a stream ended. A connection has neither code nor signal. */
+export interface StreamEnd {
+  readonly code: number | null
+  readonly signal: string | null
+  readonly sentence: string
+}
+
+/** A stream, for whoever opened it. */
+export interface RemoteStream {
+  /**
+   * What comes, until it has ended; a piece is taken when the next one is asked for. The first has no bytes: it says that
+   * the stream leads somewhere. To be read once.
+   */
+  readonly pieces: AsyncIterable<{ readonly to: 'out' | 'err'; readonly bytes: Uint8Array }>
+  /** Resolves when there is room for more, or it has ended. */
+  write(bytes: Uint8Array): Promise<void>
+  /** There is no more input. */
+  end(): void
+  resize(size: TerminalSize): void
+  /** Settles once. Rejects when it could not be opened, or was cut off. */
+  readonly ended: Promise<StreamEnd>
+  /** Ends it, with what runs for it. */
+  close(): void
+}
+
+const side = z.int().min(1).max(10_000)
+
+export const terminalSizeSchema: z.ZodType<TerminalSize> = z.object({ columns: side, rows: side })
+
+export const streamEndSchema: z.ZodType<StreamEnd> = z.object({
+  code: z.int().nullable(),
+  signal: z.string().nullable(),
+  sentence: z.string(),
+})
+
+const word = z.string().max(100_000)
+const assignment = z.string()
+
+export const streamTargetSchema: z.ZodType<StreamTarget> = z.discriminatedUnion('kind', [
+  z.object({
+    kind: z.literal('exec'),
+    assignment,
+    argv: z.array(word).min(1).max(1000),
+    env: z.record(z.string(), word),
+    terminal: terminalSizeSchema.nullable(),
+  }),
+  z.object({ kind: z.literal('connect'), assignment, port: z.int().min(1).max(65_535).nullable() }),
+])
