@@ -4,7 +4,7 @@ import { startAgentRole } from '../roles/agent.ts'
 import { version } from '../version.ts'
 import { claim, claimPath, release, takeOver } from './claim.ts'
 import { writeDescription } from './description.ts'
-import { graceMs, type RoleContext } from './role.ts'
+import { graceMs, type RoleContext } from './context.ts'
 
 export async function runAgent({ home, stopped, say }: RoleContext): Promise<void> {
   const path = claimPath(home, 'agent')

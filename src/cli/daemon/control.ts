@@ -10,7 +10,7 @@ import { version } from '../version.ts'
 import { claim, claimPath, release, takeOver } from './claim.ts'
 import { readDescription } from './description.ts'
 import { daemonOperations } from './operations.ts'
-import { graceMs, type RoleContext } from './role.ts'
+import { graceMs, type RoleContext } from './context.ts'
 
 export async function runControl({ home, port, tls, dashboardPort, stopped, say }: RoleContext): Promise<void> {
   const path = claimPath(home, 'control')

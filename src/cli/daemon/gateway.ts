@@ -8,7 +8,7 @@ import { linkGateway, makeGateway } from '../roles/gateway.ts'
 import { version } from '../version.ts'
 import { openWayInCertificates } from '../way-in-certificates.ts'
 import { claim, claimPath, release, takeOver } from './claim.ts'
-import { graceMs, type RoleContext } from './role.ts'
+import { graceMs, type RoleContext } from './context.ts'
 
 /** How long a gateway that was replaced serves what it has begun. */
 const drainMs = 30_000

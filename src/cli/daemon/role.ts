@@ -4,38 +4,15 @@
  *
  * Invariant: a role that ends, however it ends, ends nothing of the apps: instances and servers go on.
  */
-import { daemonHome, type Home, prepareHome } from '../home.ts'
+import { daemonHome, prepareHome } from '../home.ts'
 import type { Role } from './claim.ts'
-
-export interface RoleOptions {
-  readonly host: string
-  readonly port: number
-  /** Where the certificates come from; null: no TLS. */
-  readonly tls: string | null
-  /** With TLS: the port of plain HTTP. */
-  readonly plainPort: number | null
-  /** Null: the usual one, or the next that is free. */
-  readonly dashboardPort: number | null
-  /** A socket that listens there already, as a descriptor of this process; null when the gateway is to listen itself. */
-  readonly fd: number | null
-}
-
-/** What every process of the daemon is given. */
-export interface RoleContext extends RoleOptions {
-  readonly home: Home
-  /** Resolves when it is to go. */
-  readonly stopped: Promise<void>
-  readonly say: (text: string) => void
-}
+import type { RoleContext, RoleOptions } from './context.ts'
 
 const entries: Readonly<Record<Role, (context: RoleContext) => Promise<void>>> = {
   control: async (context) => (await import('./control.ts')).runControl(context),
   agent: async (context) => (await import('./agent.ts')).runAgent(context),
   gateway: async (context) => (await import('./gateway.ts')).runGateway(context),
 }
-
-/** How long the process before may take to let go: an agent or a control needs milliseconds. */
-export const graceMs = 5000
 
 /** Runs a role until SIGTERM. Loads only what the role needs: these processes stay for months. */
 export async function runRole(role: Role, options: RoleOptions): Promise<void> {
