@@ -3,10 +3,10 @@ import type { Command } from './command.ts'
 
 export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   up: async () => (await import('./commands/up.ts')).upCommand,
-  dashboard: async () => (await import('./commands/dashboard.ts')).dashboardCommand,
   status: async () => (await import('./commands/status.ts')).statusCommand,
   logs: async () => (await import('./commands/logs.ts')).logsCommand,
   graph: async () => (await import('./commands/graph.ts')).graphCommand,
+  dashboard: async () => (await import('./commands/dashboard.ts')).dashboardCommand,
   stop: async () => (await import('./commands/order.ts')).stopCommand,
   start: async () => (await import('./commands/order.ts')).startCommand,
   restart: async () => (await import('./commands/order.ts')).restartCommand,
