@@ -130,7 +130,8 @@ class Carried {
   #room = streamWindowBytes
   #heldBytes = 0
   #closed = false
-  #wake = (): void => {}
+  /** Outputs that wait for room; both may. */
+  readonly #waiting = new Set<() => void>()
 
   constructor(id: string, send: Send) {
     this.#id = id
@@ -173,6 +174,11 @@ class Carried {
     void this.#open?.kill()
   }
 
+  #wake(): void {
+    for (const go of this.#waiting) go()
+    this.#waiting.clear()
+  }
+
   #input({ input, terminal }: Open, bytes: Buffer, end: boolean): void {
     this.#heldBytes += bytes.length
     // Whoever sends more than was granted is not to be held in memory.
@@ -191,7 +197,7 @@ class Carried {
     for await (const chunk of from as AsyncIterable<Buffer>) {
       for (let at = 0; at < chunk.length && !this.#closed;) {
         if (this.#room <= 0) {
-          await new Promise<void>((resolve) => (this.#wake = resolve))
+          await new Promise<void>((resolve) => this.#waiting.add(resolve))
           continue
         }
         const piece = chunk.subarray(at, at + Math.min(streamPieceBytesMax, this.#room))

@@ -60,8 +60,13 @@ export function applyChange(
   }
 }
 
-/** The change that forgets an app. What was given out once (users, numbers) is not given out again. */
-export function removeChange(records: Records, name: string): Change {
+/**
+ * The change that forgets an app as of a release. What was given out once (users, numbers) is not given out again. Throws
+ * `control.still-runs` when it was deployed again meanwhile: what was told to be done is not forgotten.
+ */
+export function removeChange(records: Records, name: string, release: number): Change {
+  const now = records.apps.get(name)
+  if (now !== undefined && (now.wanted || now.release !== release)) throw stillRuns(name)
   const under = (known: ReadonlyMap<string, unknown>): string[] =>
     [...known.keys()].filter((key) => key.startsWith(`${name}/`))
   const instances = [...records.instances.values()].filter(({ app }) => app === name).map(({ id }) => id)

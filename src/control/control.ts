@@ -430,7 +430,7 @@ class RunningControl implements Control {
     const signal = new AbortController().signal
     for await (const _ of this.#ask(app.home, { kind: 'delete-data', app: name }, signal));
     return this.#exclusive(async () => {
-      const change = removeChange(this.#records, name)
+      const change = removeChange(this.#records, name, app.release)
       await this.secrets.forget(name)
       await writeAll(this.#options.store, this.#held.lease, change.operations)
       change.take()

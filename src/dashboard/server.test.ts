@@ -192,6 +192,8 @@ suite('the dashboard over HTTP', () => {
     )
     assert.ok(hello.hello.offers.includes('GET /v1/apps/:app/status'))
     assert.equal((await ask(port, '/api/v1/dashboard/login', { method: 'POST', headers: session })).status, 403)
+    for (const path of ['/api/x/../v1/dashboard/login', '/api/v1\\dashboard/login', '/api/v1/%2e/dashboard/login'])
+      assert.equal((await ask(port, path, { method: 'POST', headers: session })).status, 400, path)
     // What no page needs is not had by a session, whoever asked for it.
     const all = await logIn(dashboard)
     assert.equal((await ask(port, '/api/v1/apps/shop', { method: 'DELETE', headers: all })).status, 403)

@@ -118,6 +118,9 @@ class Site {
     const refused = refusalOf({ method, pathname, headers: question.headers }, this.#hosts)
     if (refused !== null) return refuse(answer, refused.status, refused.code, refused.message)
     if (!pathname.startsWith('/api/')) return this.#file(method, pathname, question, answer)
+    // What is looked at here is what the operations will see: no dots, no backslashes that they would resolve.
+    if (URL.parse(question.url ?? '/', 'http://stead')?.pathname !== pathname)
+      return refuse(answer, 400, 'dashboard.bad-path', 'the path is not written plainly')
     answer.setHeader('cache-control', 'no-store')
     if (method === 'POST' && pathname === '/api/login') return this.#login(question, answer)
     const cookie = this.#cookieOf(question)

@@ -10,6 +10,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { isSteadError, messageOf, SteadError } from '../base/index.ts'
 import { listenAsOwnerOnly } from '../transport/index.ts'
 import { badRequest } from './bad-request.ts'
+import { drained } from './drained.ts'
 import { type Caller, owner } from './caller.ts'
 import type { Deed, Gate } from './gate.ts'
 import type { Operations } from './operations.ts'
@@ -363,11 +364,4 @@ async function bodyOf(question: IncomingMessage, bytesMax: number): Promise<unkn
   } catch (cause) {
     throw badRequest('the body is not JSON', cause)
   }
-}
-
-function drained(answer: ServerResponse): Promise<void> {
-  return new Promise((resolve) => {
-    answer.once('drain', resolve)
-    answer.once('close', resolve)
-  })
 }

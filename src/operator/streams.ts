@@ -11,6 +11,7 @@ import { z } from 'zod'
 import { isSteadError, messageOf, SteadError } from '../base/index.ts'
 import { type RemoteStream, type StreamEnd, streamEndSchema, terminalSizeSchema } from '../protocol/index.ts'
 import { encodeFrame, type Frame, FrameDecoder, type FrameKind, jsonBytes } from './frames.ts'
+import { drained } from './drained.ts'
 import type { StreamOrder } from './operations.ts'
 
 export const streamProtocol = 'stead-stream'
@@ -144,10 +145,7 @@ async function* framesOf(socket: Duplex, head: Buffer): AsyncGenerator<Frame, vo
 /** Resolves when the other side can take more, or is gone. */
 async function send(socket: Duplex, kind: FrameKind, bytes: Uint8Array): Promise<void> {
   if (!socket.writable || socket.write(encodeFrame(kind, bytes))) return
-  await new Promise<void>((resolve) => {
-    socket.once('drain', resolve)
-    socket.once('close', resolve)
-  })
+  await drained(socket)
 }
 
 function jsonOf(frame: Frame): unknown {

@@ -61,6 +61,22 @@ export const execCases: readonly ConformanceCase[] = [
       }),
   ],
   [
+    'what is set for the program is read by nothing that is not inside yet',
+    (bench) =>
+      held(bench, 'exec sleep 60', async (sandbox) => {
+        const env = { LD_PRELOAD: '/no-such-library.so', QUOTED: `it's "$HOME" \n and more` }
+        const executed = await sandbox.exec({ argv: ['env', '-0'], env, terminal: null })
+        executed.input.end()
+        const [out, err] = await within(
+          Promise.all([text(executed.output), executed.errors === null ? '' : text(executed.errors)]),
+          'the output',
+        )
+        assert.ok(out.split('\0').includes(`QUOTED=${env.QUOTED}`), out)
+        // The program itself says it, once; what brings it there has never heard of it.
+        assert.equal(err.match(/no-such-library/g)?.length, 1, err)
+      }),
+  ],
+  [
     'with a terminal: it has a name and a size, is the program’s own, and what is typed reaches only the program',
     (bench) =>
       held(bench, 'exec sleep 60', async (sandbox) => {

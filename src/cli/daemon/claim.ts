@@ -6,6 +6,7 @@
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { SteadError } from '../../base/index.ts'
 import type { Home } from '../home.ts'
 
 /** The processes that the supervisor keeps running. */
@@ -21,18 +22,26 @@ export interface Holder {
 }
 
 const lookMs = 20
+/** How long a process that was killed may take to end. */
+const killedMs = 30_000
 
 /** The file of a role. */
 export function claimPath(home: Pick<Home, 'runDir'>, role: Role | 'supervisor'): string {
   return join(home.runDir, 'claims', `${role}.json`)
 }
 
-/** Says that this process has the role. */
+/** Says that this process has the role. Of two that say so at once the later one has it: see `lost`. */
 export function claim(path: string, version: string): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o711 })
   const holder: Holder = { pid: process.pid, started: startOf(process.pid), version }
   writeFileSync(`${path}.${process.pid}`, JSON.stringify(holder), { mode: 0o600 })
   renameSync(`${path}.${process.pid}`, path)
+}
+
+/** Whether another process has the role that this one has claimed. */
+export function lost(path: string): boolean {
+  const holder = holderOf(path)
+  return holder !== null && holder.pid !== process.pid
 }
 
 /** Lets the role go, unless a successor has it already. */
@@ -50,16 +59,27 @@ export function holderOf(path: string): Holder | null {
   }
 }
 
-/** Asks whoever has the role to go. Resolves when it has let go; after `graceMs` it is ended. */
+/** Asks whoever has the role to go. Resolves when it has let go; after `graceMs` it is ended. Throws `cli.cannot-end`. */
 export async function takeOver(path: string, graceMs: number, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
   const before = holderOf(path)
   if (before === null || before.pid === process.pid) return
   send(before.pid, signal)
   const untilMs = performance.now() + graceMs
   while (holderOf(path)?.pid === before.pid) {
-    if (performance.now() > untilMs) send(before.pid, 'SIGKILL')
+    const overMs = performance.now() - untilMs
+    if (overMs > 0) send(before.pid, 'SIGKILL')
+    if (overMs > killedMs) throw cannotEnd(path, before.pid)
     await pause(lookMs)
   }
+}
+
+function cannotEnd(path: string, pid: number): SteadError {
+  return new SteadError({
+    code: 'cli.cannot-end',
+    message: `process ${pid}, which has ${path}, does not end`,
+    hint: 'It may wait for a disk that does not answer: look at it with ps. It is tried again.',
+    retry: 'later',
+  })
 }
 
 function send(pid: number, signal: NodeJS.Signals): void {

@@ -12,7 +12,7 @@ import { messageOf, SteadError } from '../../base/index.ts'
 import { openLibc } from '../../network/index.ts'
 import { daemonHome, prepareHome } from '../home.ts'
 import { version } from '../version.ts'
-import { claim, claimPath, release, type Role, roles, takeOver } from './claim.ts'
+import { claim, claimPath, lost, release, type Role, roles, takeOver } from './claim.ts'
 
 /** Between two starts of a process that ends over and over. */
 const pauseMinMs = 50
@@ -21,6 +21,8 @@ const pauseMaxMs = 5000
 const steadyMs = 10_000
 /** How long a supervisor before this one may take to leave. */
 const graceMs = 5000
+/** How often it looks whether its claim stands. */
+const lookMs = 1000
 /** How long the processes may take to let go when everything is to end. */
 const stopMs = 10_000
 
@@ -83,7 +85,12 @@ export async function supervise({ host, port, more, holdsDoor, onNotice }: Super
     }
   }
   const kept = roles.map(keep)
+  // Two that start in the same moment see nobody; the one whose claim stands stays.
+  const look = setInterval(() => {
+    if (lost(path)) end.resolve('replaced')
+  }, lookMs)
   const how = await end.promise
+  clearInterval(look)
   stop.abort()
   if (how === 'stopped') {
     for (const child of children.values()) child.kill('SIGTERM')

@@ -5,6 +5,7 @@
 import { createServer, Socket } from 'node:net'
 import type { Endpoint, NetworkDriver, Place } from '../network.ts'
 import { listenOn } from './listen.ts'
+import { connectUnix } from './unix-socket.ts'
 
 /** `reason` says why nothing stronger was chosen; it is shown to the user. */
 export function createHostDriver(reason: string): NetworkDriver {
@@ -49,7 +50,7 @@ function hostPlace(name: string): Place {
 function connect(endpoint: Endpoint): Socket {
   switch (endpoint.kind) {
     case 'unix':
-      return new Socket().connect(endpoint.path)
+      return connectUnix(endpoint.path)
     case 'tcp':
       return new Socket().connect(endpoint.port, endpoint.host)
     case 'instance':

@@ -11,6 +11,7 @@ import { type Libc, openNamespaceOf } from './libc.ts'
 import { listenOn } from './listen.ts'
 import { linkUp, loopbackIndex, newAddress } from './netlink.ts'
 import { createOutsideNamespace, OutsideNamespace, removeOutside } from './outside.ts'
+import { connectUnix } from './unix-socket.ts'
 
 export interface NetnsOptions {
   readonly libc: Libc
@@ -137,7 +138,7 @@ function inodeOf(pid: number): number {
 function connect(libc: Libc, endpoint: Endpoint): Socket {
   switch (endpoint.kind) {
     case 'unix':
-      return new Socket().connect(endpoint.path)
+      return connectUnix(endpoint.path)
     case 'tcp':
       return new Socket().connect(endpoint.port, endpoint.host)
     case 'instance':

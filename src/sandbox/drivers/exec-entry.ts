@@ -11,6 +11,7 @@ import { closeSync, readFileSync, readSync, writeSync } from 'node:fs'
 interface Order {
   readonly nsenter: string
   readonly argv: readonly string[]
+  /** All of its environment: nothing of the sandbox's may reach a program that is not inside yet, LD_PRELOAD above all. */
   readonly env: Readonly<Record<string, string>>
   readonly gid: number
   /** Base 64 of struct sock_filter; null for none. */
@@ -19,6 +20,9 @@ interface Order {
 
 const gate = 3
 const orders = 4
+/** What the shell inside reads the program's environment from. */
+const environment = 5
+const setDescriptorFlags = 2
 const setNoNewPrivs = 38
 const setSeccomp = 22
 const filterMode = 2n
@@ -35,7 +39,10 @@ process.setgid?.(order.gid)
 const ffi = process.getBuiltinModule('node:ffi')
 const { functions: c } = ffi.dlopen('libc.so.6', {
   prctl: { return: 'i32', arguments: ['i32', 'u64', 'u64', 'u64', 'u64'] },
+  fcntl: { return: 'i32', arguments: ['i32', 'i32', 'i32'] },
 })
+// Node closes everything but the standard streams when it is replaced.
+if (c.fcntl(environment, setDescriptorFlags, 0) !== 0) process.exit(125)
 if (c.prctl(setNoNewPrivs, 1n, 0n, 0n, 0n) !== 0) process.exit(125)
 if (order.filter !== null) {
   const code = Buffer.from(order.filter, 'base64')

@@ -49,24 +49,30 @@ export async function enter(into: Entered, options: ExecOptions): Promise<Execut
   if (hostUid === null || hostUid === 0) throw failed(into, 'its user is not known')
   const terminal = options.terminal === null ? null : makeTerminal(init.pid, hostUid, options.terminal)
   const pipes = terminal === null ? (['reads', 'writes', 'writes'] as const).map((how) => makePipe(how, hostUid)) : null
-  const child = spawnEntry(pipes?.map(({ end }) => end) ?? Array.from({ length: 3 }, () => terminal?.slave ?? -1))
-  for (const end of pipes?.map((pipe) => pipe.end) ?? [terminal?.slave ?? -1]) closeSync(end)
+  const environment = makePipe('reads', hostUid)
+  const ends = pipes?.map(({ end }) => end) ?? Array.from({ length: 3 }, () => terminal?.slave ?? -1)
+  const child = spawnEntry(ends, environment.end)
+  for (const end of new Set([...ends, environment.end])) closeSync(end)
+  // An entry that ends before it has read is told by its exit, and by nothing else.
+  for (const stream of [streamOf(child, 3), streamOf(child, 4), environment.stream]) stream.on('error', () => {})
   const mark = `${sandbox}.${child.pid}`
   try {
     const order = {
       nsenter: into.nsenter,
       argv: argvOf(init.pid, options),
-      env: { ...environmentOf(init.pid), ...options.env, [marker]: mark },
+      env: { [marker]: mark },
       gid: hostUid,
       filter: into.filter === null ? null : Buffer.from(into.filter).toString('base64'),
     }
     streamOf(child, 4).end(JSON.stringify(order))
+    environment.stream.end(assignments({ ...environmentOf(init.pid), ...options.env, [marker]: mark }))
     await ready(into, child)
     await into.group?.join([child.pid ?? 0])
     streamOf(child, 3).end('go\n')
   } catch (error) {
     child.kill('SIGKILL')
     terminal?.[Symbol.dispose]()
+    environment.stream.destroy()
     for (const { stream } of pipes ?? []) stream.destroy()
     throw error instanceof SteadError ? error : failed(into, messageOf(error))
   }
@@ -178,12 +184,12 @@ function namespaceOf(pid: number): string | null {
   }
 }
 
-function spawnEntry(ends: readonly number[]): ChildProcess {
+function spawnEntry(ends: readonly number[], environment: number): ChildProcess {
   const script = `${import.meta.dirname}/exec-entry${extname(import.meta.filename)}`
   const nothing = openSync('/dev/null', 'r')
   try {
     return spawn(process.execPath, ['--disable-warning=ExperimentalWarning', script], {
-      stdio: withoutInherited([...ends, 'pipe', 'pipe'], nothing),
+      stdio: withoutInherited([...ends, 'pipe', 'pipe', environment], nothing),
       env: {},
       cwd: '/',
       detached: true,
@@ -197,8 +203,24 @@ function argvOf(pid: number, { argv, terminal }: ExecOptions): string[] {
   const namespaces = ['--user', '--mount', '--pid', '--ipc', '--uts', '--cgroup', '--net']
   const who = ['--setuid', String(insideUid), '--preserve-credentials', '--wd']
   // A session of its own inside, so that what is typed at the terminal reaches the program and not nsenter.
-  const session = terminal === null ? [] : ['setsid', '--ctty']
-  return ['nsenter', '--target', String(pid), ...namespaces, ...who, '--', ...session, ...argv]
+  const session = terminal === null ? [] : ['/usr/bin/setsid', '--ctty']
+  const shell = ['/bin/sh', '-c', takeEnvironment, 'sh']
+  return ['nsenter', '--target', String(pid), ...namespaces, ...who, '--', ...session, ...shell, ...argv]
+}
+
+/**
+ * Run inside: takes the program's environment, and becomes the program. It comes by a descriptor because a command line can
+ * be read by others, and so late because the program of the sandbox has it in its hand: before the namespaces are entered
+ * it would be read by the loader of a process that is the host's.
+ */
+const takeEnvironment = 'set -a; . /proc/self/fd/5; set +a; exec 5<&-; exec "$@"'
+
+/** Variables as a shell reads them, each value quoted whole. Names that a shell does not know as such are left out. */
+function assignments(env: Readonly<Record<string, string>>): string {
+  return Object.entries(env)
+    .filter(([name]) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name))
+    .map(([name, value]) => `${name}='${value.replaceAll("'", "'\\''")}'\n`)
+    .join('')
 }
 
 /** Resolves when the entry waits to be let go. */
