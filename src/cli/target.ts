@@ -8,7 +8,7 @@ import { isSteadError, SteadError } from '../base/index.ts'
 import { findAppFile } from '../evaluate/index.ts'
 import { type OperatorClient, operatorClient } from '../operator/index.ts'
 import { daemonSocket, homeOf, peopleSocket } from './home.ts'
-import { remoteOperator, remoteTarget } from './remote-target.ts'
+import { remoteOperator, remoteTarget } from './remote/remote-target.ts'
 
 /** A running platform and the app on it that is meant. */
 export interface Target {

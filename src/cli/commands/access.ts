@@ -12,7 +12,7 @@ import {
   tokenLifeMs,
 } from '../../operator/index.ts'
 import { type Command, helpOf, type Input, usage } from '../command.ts'
-import { enter } from '../entrance.ts'
+import { enter } from '../remote/entrance.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
 import { needDaemon } from '../target.ts'
 import { duration, note, paint, print, table } from '../terminal.ts'

@@ -115,7 +115,7 @@ async function check(input: Input): Promise<ExitCode> {
 async function look(paths: readonly string[], input: Input): Promise<Outcome> {
   const { checkInventory, complexityOf, estimate, outcomeOf, readBaseline, readSuppressions, uptimeOf, writeBaseline } =
     await room()
-  const { readInputs } = await import('../check-files.ts')
+  const { readInputs } = await import('../checking/check-files.ts')
   const nowMs = systemClock.nowMs()
   const { inventory, files } = await readInputs(paths)
   const registries = input.texts('registry')

@@ -77,7 +77,7 @@ async function importTable(source: SourceFile, json: boolean): Promise<ExitCode>
 async function cost(input: Input): Promise<ExitCode> {
   const { costChange, costJson, costText, estimate, readPriorState, readYaml, usageOf } =
     await import('../../check/index.ts')
-  const { readInputs } = await import('../check-files.ts')
+  const { readInputs } = await import('../checking/check-files.ts')
   const { inventory, sources } = await readInputs(input.arguments)
   const named = input.text('usage')
   const tree = named === null ? null : (readYaml(read(named))[0]?.tree ?? null)

@@ -4,6 +4,7 @@ import { SteadError } from '../../base/index.ts'
 import type { Command, Input } from '../command.ts'
 import { usage } from '../command.ts'
 import { type Role, roles } from '../daemon/claim.ts'
+import { type Engine, engines } from '../daemon/context.ts'
 import { runRole } from '../daemon/role.ts'
 import { entryOf, supervise, unitPath } from '../daemon/supervisor.ts'
 import { unitOf } from '../daemon/unit.ts'
@@ -23,11 +24,14 @@ export const serveCommand: Command = {
   --plain-port N       with --tls: port of plain http, which is sent on to https (default ${asRoot ? 80 : 8080})
   --host ADDR          address it listens on (default 0.0.0.0; :: for IPv6 and IPv4)
   --dashboard-port N   port of the dashboard, on 127.0.0.1 (default 8090, or the next that is free)
+  --engine haproxy     let HAProxy carry the bytes, where the machine has it: plain http, no pages, see below
   --install            write the systemd unit instead, and say how to start it
   --print-unit         print the unit
 
   Control, agent and gateway run as processes of their own. Ending this command, or a crash of any of them,
   stops no app: \`stead down APP\` does that. SIGHUP takes up a new version of Stead without a lost request.
+  HAProxy has no TLS, HTTP/2, TCP routes, drawn pages, breakers, sticky routes or latency histograms here; a route
+  that asks for one of them is told in the output and not taken.
   Example: stead serve --port 8080`,
   options: {
     port: { type: 'string' },
@@ -35,6 +39,7 @@ export const serveCommand: Command = {
     'dashboard-port': { type: 'string' },
     tls: { type: 'string' },
     'plain-port': { type: 'string' },
+    engine: { type: 'string' },
     install: { type: 'boolean' },
     'print-unit': { type: 'boolean' },
     role: { type: 'string' },
@@ -52,20 +57,33 @@ async function serve(input: Input): Promise<ExitCode> {
   if (tls !== null) certificateChoice(tls, daemonHome())
   const host = input.text('host') ?? '0.0.0.0'
   const dashboardPort = input.number('dashboard-port', 0, 65_535)
+  const engine = engineNamed(input.text('engine') ?? 'own', tls)
   const role = input.text('role')
   if (role !== null) {
-    await runRole(roleNamed(role), { host, port, tls, plainPort, dashboardPort, fd: input.number('fd', 3, 3) })
+    await runRole(roleNamed(role), { host, port, tls, plainPort, dashboardPort, engine, fd: input.number('fd', 3, 3) })
     return exitCodes.ok
   }
   const secure = tls === null ? [] : ['--tls', tls, '--plain-port', String(plainPort)]
-  const more = [...secure, ...(dashboardPort === null ? [] : ['--dashboard-port', String(dashboardPort)])]
+  const carried = engine === 'own' ? [] : ['--engine', engine]
+  const more = [...secure, ...carried, ...(dashboardPort === null ? [] : ['--dashboard-port', String(dashboardPort)])]
   const args = ['serve', '--port', String(port), '--host', host, ...more]
   if (input.flag('install') || input.flag('print-unit')) return install(args, input.flag('install'))
   checkSpace(daemonHome())
   note(`stead serves on ${host}, port ${port}. Bring an app with \`stead deploy DIR\`; \`stead dashboard\` shows it.`)
-  const end = await supervise({ host, port, more, onNotice: note })
+  const end = await supervise({ host, port, more, holdsDoor: engine === 'own', onNotice: note })
   if (end === 'renewed') return succeed(args)
   return exitCodes.ok
+}
+
+function engineNamed(word: string, tls: string | null): Engine {
+  const found = engines.find((engine) => engine === word)
+  if (found === undefined) throw usage(`there is no engine ${word}`, `The engines are: ${engines.join(', ')}.`)
+  if (found === 'haproxy' && tls !== null)
+    throw usage(
+      '--engine haproxy cannot serve TLS',
+      'Leave out --tls and let TLS end before it, or leave out --engine.',
+    )
+  return found
 }
 
 function roleNamed(word: string): Role {

@@ -19,7 +19,7 @@ export const uptimeCommand: Command = {
 
 async function uptime(input: Input): Promise<ExitCode> {
   const { assume, assumptions, uptimeJson, uptimeOf, uptimeText } = await import('../../check/index.ts')
-  const { readInputs } = await import('../check-files.ts')
+  const { readInputs } = await import('../checking/check-files.ts')
   const figures = assume(assumptions, input.texts('assume'))
   if (figures === null)
     throw usage(

@@ -34,7 +34,7 @@ async function versions(input: Input): Promise<ExitCode> {
   const fetching = input.arguments[0] === 'fetch'
   const paths = fetching ? input.arguments.slice(1) : input.arguments
   const { noVersions, usedVersions, versionRows } = await import('../../check/index.ts')
-  const { readInputs } = await import('../check-files.ts')
+  const { readInputs } = await import('../checking/check-files.ts')
   const { inventory } = await readInputs(paths.length === 0 ? ['.'] : paths)
   const used = usedVersions(inventory)
   const path = input.text('file') ?? versionsName
@@ -50,10 +50,10 @@ async function ask(
   input: Input,
   path: string,
   before: VersionsFile,
-  used: Parameters<typeof import('../ask-registries.ts').askRegistries>[0],
+  used: Parameters<typeof import('../checking/ask-registries.ts').askRegistries>[0],
 ): Promise<ExitCode> {
   const { writeVersionsFile } = await import('../../check/index.ts')
-  const { askRegistries } = await import('../ask-registries.ts')
+  const { askRegistries } = await import('../checking/ask-registries.ts')
   const failures: { readonly key: string; readonly why: string }[] = []
   const after = await askRegistries(used, before, {
     npmRegistry: input.text('npm-registry') ?? 'https://registry.npmjs.org',

@@ -1,6 +1,10 @@
 /** What every process of the daemon is started with. */
 import type { Home } from '../home.ts'
 
+/** The engines of the way in, by the words of the command line. */
+export const engines = ['own', 'haproxy'] as const
+export type Engine = (typeof engines)[number]
+
 export interface RoleOptions {
   readonly host: string
   readonly port: number
@@ -8,6 +12,8 @@ export interface RoleOptions {
   readonly tls: string | null
   /** With TLS: the port of plain HTTP. */
   readonly plainPort: number | null
+  /** What carries the bytes: Stead itself, or a managed HAProxy. */
+  readonly engine: Engine
   /** Null: the usual one, or the next that is free. */
   readonly dashboardPort: number | null
   /** A socket that listens there already, as a descriptor of this process; null when the gateway is to listen itself. */

@@ -36,6 +36,8 @@ export interface SuperviseOptions {
   readonly port: number
   /** Further words that every process is started with. */
   readonly more: readonly string[]
+  /** Whether it holds the socket of the way in; false where another program opens it. */
+  readonly holdsDoor: boolean
   readonly onNotice: (text: string) => void
 }
 
@@ -43,7 +45,7 @@ export interface SuperviseOptions {
 export type SupervisorEnd = 'stopped' | 'renewed' | 'replaced'
 
 /** Runs until SIGTERM or SIGINT (ends its processes; apps go on), SIGHUP, or another supervisor: these leave them to the next. */
-export async function supervise({ host, port, more, onNotice }: SuperviseOptions): Promise<SupervisorEnd> {
+export async function supervise({ host, port, more, holdsDoor, onNotice }: SuperviseOptions): Promise<SupervisorEnd> {
   const home = daemonHome()
   prepareHome(home)
   const path = claimPath(home, 'supervisor')
@@ -51,7 +53,7 @@ export async function supervise({ host, port, more, onNotice }: SuperviseOptions
   const onStop = (): void => end.resolve('stopped')
   process.on('SIGTERM', onStop).on('SIGINT', onStop)
   process.on('SIGHUP', () => end.resolve('renewed')).on('SIGUSR2', () => end.resolve('replaced'))
-  const fd = openDoor(host, port)
+  const fd = holdsDoor ? openDoor(host, port) : null
   // One that is there leaves its processes to us.
   await takeOver(path, graceMs, 'SIGUSR2')
   claim(path, version)

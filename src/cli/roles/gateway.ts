@@ -1,8 +1,16 @@
 /** The way in on this machine: startable by itself. */
+import { existsSync } from 'node:fs'
 import type { Socket } from 'node:net'
-import { systemClock as clock, systemRandom as random } from '../../base/index.ts'
+import { SteadError, systemClock as clock, systemRandom as random } from '../../base/index.ts'
 import type { CertificateDriver } from '../../certificates/index.ts'
-import { connectGateway, createGateway, type Gateway } from '../../gateway/index.ts'
+import {
+  connectGateway,
+  createGateway,
+  type Gateway,
+  type GatewayEngine,
+  HaproxyGateway,
+  haproxyProgram,
+} from '../../gateway/index.ts'
 import type { Endpoint, NetworkDriver } from '../../network/index.ts'
 import type { Home } from '../home.ts'
 import { controlAddress, localNode } from './local.ts'
@@ -24,10 +32,31 @@ export function makeGateway(network: NetworkDriver, { closeMs, host, certificate
   return createGateway({ connect, ...secure, streamHost: host, onNotice, limits: { closeMs }, clock, random })
 }
 
+/**
+ * Makes the way in that a HAProxy carries, in a directory of its own that must not be another gateway's. Throws
+ * `cli.no-haproxy` when the machine has none.
+ */
+export function makeHaproxy(
+  network: NetworkDriver,
+  directory: string,
+  closeMs: number,
+  onNotice: (text: string) => void,
+): GatewayEngine {
+  if (!existsSync(haproxyProgram)) {
+    throw new SteadError({
+      code: 'cli.no-haproxy',
+      message: `there is no HAProxy at ${haproxyProgram}`,
+      hint: 'Install it (on Debian: apt-get install haproxy), or leave out --engine.',
+    })
+  }
+  const connect = (endpoint: Endpoint): Socket => network.connect(endpoint)
+  return new HaproxyGateway({ connect, directory, onNotice, limits: { closeMs }, clock })
+}
+
 /** Keeps a gateway in step with control. */
 export function linkGateway(
   home: Home,
-  gateway: Gateway,
+  gateway: GatewayEngine,
   tablePath: string | null,
   onNotice: (text: string) => void,
 ): AsyncDisposable {

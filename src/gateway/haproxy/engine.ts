@@ -113,7 +113,7 @@ export class HaproxyGateway implements GatewayEngine {
     return this.#exclusive(async () => {
       const bound = await freeAddress(port, host)
       this.#binds.push(bound)
-      await mkdir(this.#options.directory, { recursive: true, mode: 0o700 })
+      await this.#makeDirectory()
       await this.#load(this.#model)
       this.#watch()
       return bound
@@ -123,6 +123,8 @@ export class HaproxyGateway implements GatewayEngine {
   apply(table: RouteTable): Promise<Acknowledgement> {
     return this.#exclusive(async () => {
       if (table.revision < this.#table.revision) return { revision: this.#table.revision }
+      // A table may come before there is an address to listen at: its forwarders listen in here.
+      await this.#makeDirectory()
       const model = modelOf(table, this.#limits, ({ endpoint }) => this.#forwarders.addressOf(endpoint))
       const endpoints = (of: RouteTable): Endpoint[] =>
         of.routes.flatMap(({ targets }) => targets.map((one) => one.endpoint))
@@ -132,6 +134,10 @@ export class HaproxyGateway implements GatewayEngine {
       this.#table = table
       return { revision: table.revision }
     })
+  }
+
+  async #makeDirectory(): Promise<void> {
+    await mkdir(this.#options.directory, { recursive: true, mode: 0o700 })
   }
 
   inUse(instance: string): number {

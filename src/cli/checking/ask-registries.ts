@@ -2,9 +2,9 @@
  * Asks registries which versions there are: the one place of the version checker that uses the network, and only when the
  * operator says so. Invariants: every answer is bounded in time and size; one that does not come leaves what was known.
  */
-import type { Clock } from '../base/index.ts'
-import { messageOf } from '../base/index.ts'
-import type { KnownVersions, UsedVersion, VersionsFile } from '../check/index.ts'
+import type { Clock } from '../../base/index.ts'
+import { messageOf } from '../../base/index.ts'
+import type { KnownVersions, UsedVersion, VersionsFile } from '../../check/index.ts'
 
 const timeoutMs = 30_000
 const bodyBytesMax = 64 * 1024 * 1024

@@ -9,10 +9,10 @@ import { join } from 'node:path'
 import { Duplex } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
-import { systemClock, systemCodeOf, systemRandom } from '../base/index.ts'
-import { type Entrance, openGate } from '../operator/index.ts'
-import { type ExitCode, exitCodes } from './exit-codes.ts'
-import { daemonSocket, type Home } from './home.ts'
+import { systemClock, systemCodeOf, systemRandom } from '../../base/index.ts'
+import { type Entrance, openGate } from '../../operator/index.ts'
+import { type ExitCode, exitCodes } from '../exit-codes.ts'
+import { daemonSocket, type Home } from '../home.ts'
 
 /** Opens the gate of the daemon. STEAD_AUTHORIZED_KEYS names another file for SSH keys than that of this account. */
 export async function openEntrance(home: Home, onNotice: (text: string) => void): Promise<Entrance & AsyncDisposable> {

@@ -3,10 +3,10 @@
  * the server as it was, and running it again goes on from what has arrived.
  */
 import { dirname, join } from 'node:path'
-import { createBundleStore } from '../artifact/index.ts'
-import { isSteadError, SteadError, systemClock } from '../base/index.ts'
-import { findAppFile } from '../evaluate/index.ts'
-import type { Graph } from '../model/index.ts'
+import { createBundleStore } from '../../artifact/index.ts'
+import { isSteadError, SteadError, systemClock } from '../../base/index.ts'
+import { findAppFile } from '../../evaluate/index.ts'
+import type { Graph } from '../../model/index.ts'
 import {
   checkVersion,
   connectServer,
@@ -24,16 +24,16 @@ import {
   sendPackage,
   type ServerState,
   tidy,
-} from '../remote/index.ts'
-import { bundleParts, readGraph } from './bundling.ts'
-import { handOver } from './deployment.ts'
-import { type ExitCode, exitCodes } from './exit-codes.ts'
+} from '../../remote/index.ts'
+import { bundleParts, readGraph } from '../bundling.ts'
+import { handOver } from '../deployment.ts'
+import { type ExitCode, exitCodes } from '../exit-codes.ts'
 import { ownPlatform, refuseMachineCode } from './foreign.ts'
-import { daemonHome } from './home.ts'
+import { daemonHome } from '../home.ts'
 import { operatorOf } from './remote-target.ts'
 import { runtimeThere, sendBundles } from './sending.ts'
-import { megabytes, note, paint, Steps } from './terminal.ts'
-import { version } from './version.ts'
+import { megabytes, note, paint, Steps } from '../terminal.ts'
+import { version } from '../version.ts'
 
 export interface RemoteDeployOptions {
   /** `ssh://...` */

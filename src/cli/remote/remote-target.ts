@@ -1,8 +1,14 @@
 /** Commands that mean an app on a server: `ssh://HOST/APP`. Everything they ask goes over the user's own SSH. */
-import { SteadError } from '../base/index.ts'
-import { type OperatorClient, operatorClient } from '../operator/index.ts'
-import { type Connection, connectServer, describeServer, isServerAddress, parseServerAddress } from '../remote/index.ts'
-import { usage } from './command.ts'
+import { SteadError } from '../../base/index.ts'
+import { type OperatorClient, operatorClient } from '../../operator/index.ts'
+import {
+  type Connection,
+  connectServer,
+  describeServer,
+  isServerAddress,
+  parseServerAddress,
+} from '../../remote/index.ts'
+import { usage } from '../command.ts'
 
 /** The daemon of a server; the connection lasts as long as this process. Throws what `connectServer` does, `cli.not-running`. */
 export async function remoteOperator(word: string): Promise<OperatorClient> {

@@ -4,8 +4,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { createBundleStore } from '../artifact/index.ts'
-import { systemClock } from '../base/index.ts'
+import { createBundleStore } from '../../artifact/index.ts'
+import { systemClock } from '../../base/index.ts'
 import { machineCode, refuseMachineCode } from './foreign.ts'
 
 test('programs and libraries are named, scripts and data are not', async (context) => {

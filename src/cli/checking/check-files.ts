@@ -4,10 +4,10 @@
  */
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { extname, join } from 'node:path'
-import { SteadError } from '../base/index.ts'
-import { decodeSource, emptyInventory, fileBytesMax, readSource, readSteadApp, tooLarge } from '../check/index.ts'
-import type { Inventory, SourceFile } from '../check/index.ts'
-import { evaluateAppFile, findAppFile } from '../evaluate/index.ts'
+import { SteadError } from '../../base/index.ts'
+import { decodeSource, emptyInventory, fileBytesMax, readSource, readSteadApp, tooLarge } from '../../check/index.ts'
+import type { Inventory, SourceFile } from '../../check/index.ts'
+import { evaluateAppFile, findAppFile } from '../../evaluate/index.ts'
 
 /** Most files of one check, and deepest directory below the one that was named. */
 const filesMax = 20_000

@@ -1,7 +1,7 @@
 /** Brings the bundles of an app to another machine: what it lacks of them, and nothing else. */
-import type { BundleStore, Runtime } from '../artifact/index.ts'
-import { isSteadError, SteadError } from '../base/index.ts'
-import { contentsMax, type MachineRuntimes, type OperatorClient } from '../operator/index.ts'
+import type { BundleStore, Runtime } from '../../artifact/index.ts'
+import { isSteadError, SteadError } from '../../base/index.ts'
+import { contentsMax, type MachineRuntimes, type OperatorClient } from '../../operator/index.ts'
 import { ownPlatform } from './foreign.ts'
 
 /** Times a bundle is sent anew when a sweep there took a part of it meanwhile. */

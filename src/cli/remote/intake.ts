@@ -1,7 +1,7 @@
 /** Takes in what another machine brings, into the bundle store of this one. */
-import type { BundleStore } from '../artifact/index.ts'
-import { isSteadError, SteadError } from '../base/index.ts'
-import type { Intake } from '../operator/index.ts'
+import type { BundleStore } from '../../artifact/index.ts'
+import { isSteadError, SteadError } from '../../base/index.ts'
+import type { Intake } from '../../operator/index.ts'
 import { ownPlatform } from './foreign.ts'
 
 const manifestBytesMax = 64 * 1024 ** 2

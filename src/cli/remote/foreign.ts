@@ -2,8 +2,8 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Bundle } from '../artifact/index.ts'
-import { SteadError } from '../base/index.ts'
+import type { Bundle } from '../../artifact/index.ts'
+import { SteadError } from '../../base/index.ts'
 
 /** What kind of machine this is, as a server says it of itself. */
 export function ownPlatform(): { readonly platform: string; readonly arch: string } {
