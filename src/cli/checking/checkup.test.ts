@@ -1,7 +1,7 @@
 /** The checkup of a running app: what it says, how often it is worked out, and that its answer is bounded. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { app, type Graph, postgres, service, toGraph } from '../model/index.ts'
+import { app, type Graph, postgres, service, toGraph } from '../../model/index.ts'
 import { Checkups } from './checkup.ts'
 
 /** An app of a web server with its database, and as many workers with a password in plain text. */

@@ -2,11 +2,11 @@
  * Checks the design of a running app, for whoever looks at it. Invariants: the room `check` is loaded when the first one asks,
  * so that a platform nobody looks at does not carry it; a release is checked once; an answer is bounded however many findings there are.
  */
-import { systemClock } from '../base/index.ts'
-import type { Json } from '../base/index.ts'
-import type { GraphReport } from '../check/index.ts'
-import type { Graph } from '../model/index.ts'
-import type { Checkup, CheckupCause, CheckupFinding } from '../operator/index.ts'
+import { systemClock } from '../../base/index.ts'
+import type { Json } from '../../base/index.ts'
+import type { GraphReport } from '../../check/index.ts'
+import type { Graph } from '../../model/index.ts'
+import type { Checkup, CheckupCause, CheckupFinding } from '../../operator/index.ts'
 
 /** Most findings of one cause, and most names and most letters of one finding. */
 const findingsMax = 20
@@ -34,7 +34,7 @@ export class Checkups {
 }
 
 async function checkupOf(release: number, graph: Graph): Promise<Checkup> {
-  const { checkGraph, mostStrict } = await import('../check/index.ts')
+  const { checkGraph, mostStrict } = await import('../../check/index.ts')
   const json = JSON.parse(JSON.stringify(graph)) as Json
   const options = { standard: mostStrict, nowMs: systemClock.nowMs() }
   const report = checkGraph(json, options, undefined, { brief: true })
