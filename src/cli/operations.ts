@@ -3,6 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { assert, SteadError } from '../base/index.ts'
 import type { Dashboard } from '../dashboard/index.ts'
 import { type Deployment, type Intake, type Operations, unknownApp } from '../operator/index.ts'
+import { Checkups } from './checking/checkup.ts'
 import { jobsOf, runJob } from './jobs.ts'
 import { logsOf } from './log-streams.ts'
 import type { MachineDescription } from './machine.ts'
@@ -50,6 +51,12 @@ export function operationsOf(answering: Answering): Operations {
       apps().map((candidate) => candidate.app),
     )
   }
+  const viewOf = (app: string): NonNullable<ReturnType<Platform['view']>>['app'] => {
+    const view = platform.view(known(app))?.app
+    if (view !== undefined) return view
+    throw new SteadError({ code: 'cli.only-starting', message: `${app} is only starting`, retry: 'later' })
+  }
+  const checkups = new Checkups()
   const status = (app: string): ReturnType<typeof statusOf> => statusOf(platform, machine(), known(app))
   return {
     platform: () => ({
@@ -65,10 +72,10 @@ export function operationsOf(answering: Answering): Operations {
     }),
     bundles: () => [...platform.bundles()],
     status,
-    graph(app) {
-      const graph = platform.view(known(app))?.app.graph
-      if (graph !== undefined) return graph
-      throw new SteadError({ code: 'cli.only-starting', message: `${app} is only starting`, retry: 'later' })
+    graph: (app) => viewOf(app).graph,
+    async checkup(app) {
+      const { release, graph } = viewOf(app)
+      return checkups.of(app, release, graph)
     },
     logs: (app, part, options) => logsOf(platform, known(app), part, options),
     order: (app, part, kind, by) => orderPart(platform, { app: known(app), part, kind, by }),
@@ -86,7 +93,11 @@ export function operationsOf(answering: Answering): Operations {
     intake: answering.intake,
     deploy,
     down: (app) => answering.down(known(app)),
-    remove: (app) => answering.remove(known(app)),
+    async remove(app) {
+      await answering.remove(known(app))
+      // Another app of that name counts its releases anew.
+      checkups.forget(app)
+    },
     breakPart: async (app, { fault, leaseMs }) => platform.faults.break(known(app), fault, leaseMs),
     heal: async (app, fault) => platform.faults.heal(known(app), fault),
     dashboardLogin(caller) {

@@ -2,7 +2,14 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { assert, systemClock } from '../base/index.ts'
 import { app, type Graph, type Part, service, toGraph } from '../model/index.ts'
-import { type Caller, type Operations, type PartStatus, type Status, unknownApp } from '../operator/index.ts'
+import {
+  type Caller,
+  type CheckupFinding,
+  type Operations,
+  type PartStatus,
+  type Status,
+  unknownApp,
+} from '../operator/index.ts'
 
 /** A service with the defaults of the model. The name may be one that no app file can say. */
 function named(name: string, uses: readonly string[]): Part {
@@ -24,7 +31,7 @@ export interface Synthetic {
   readonly operations: Operations
   /** Changes the status that is told, and says so. */
   move(change: (status: Status) => Status): void
-  /** What was asked that changes something. */
+  /** What was asked that changes something, and every checkup. */
   readonly asked: string[]
 }
 
@@ -95,6 +102,28 @@ export function synthetic({ count = 3, names = [], apps = ['shop'] }: SyntheticO
     graph(app) {
       known(app)
       return graph as Graph
+    },
+    checkup(app) {
+      known(app)
+      asked.push(`checkup of release ${status.release}`)
+      const severity = 'high'
+      const finding = (index: number): CheckupFinding => ({
+        rule: 'security.plain-secret',
+        severity,
+        message: `KEY_${index} <b>stands</b> in plain text`,
+        reason: 'Whoever can read the file can use it, and the history keeps it.',
+        advice: "Put it into secret('name'), and make a new one.",
+        parts: all.slice(0, 20),
+        moreParts: Math.max(0, all.length - 20),
+      })
+      return Promise.resolve({
+        release: status.release,
+        availability: 0.994_71,
+        downtimeSecondsPerYear: 166_925,
+        singlePointsOfFailure: all.slice(0, 2),
+        beneath: ['the machine', 'name resolution'],
+        causes: [{ title: 'Secrets stand in plain text', severity, findings: [1, 2, 3, 4].map(finding), more: 2 }],
+      })
     },
     async *logs(_app, part, { follow, signal }) {
       for (let line = 0; line < 3; line += 1)

@@ -61,6 +61,17 @@ function fakeOperations(done: string[]): Operations {
     graph: (app) => {
       throw unknownApp(app, [])
     },
+    checkup: async (app) => {
+      known(app)
+      return {
+        release: 1,
+        availability: 0.995,
+        downtimeSecondsPerYear: 157_680,
+        singlePointsOfFailure: ['web'],
+        beneath: ['the machine'],
+        causes: [],
+      }
+    },
     async *logs(app, _part, { signal }) {
       known(app)
       yield { assignment: `${app}.web.1`, timeMs: 1, stream: 'out', text: 'hello' } as never
@@ -200,6 +211,8 @@ suite('people', () => {
       ['shop', 'blog'],
     )
     assert.equal((await ann.status('shop')).app, 'shop')
+    assert.deepEqual((await vic.checkup('blog')).singlePointsOfFailure, ['web'])
+    await assert.rejects(ann.checkup('blog'), { code: 'operator.forbidden' })
     await assert.rejects(ann.status('blog'), {
       code: 'operator.forbidden',
       message: 'ann may not do this: it needs the right read on blog',

@@ -9,6 +9,7 @@ import type { Incident, LogLine, RemoteStream } from '../protocol/index.ts'
 import type { PersonSummary } from './access-routes.ts'
 import type { LineFilter } from './audit-file.ts'
 import type { Line, Verdict } from './audit.ts'
+import type { Checkup } from './checkup.ts'
 import type {
   DashboardLogin,
   Deployment,
@@ -36,6 +37,7 @@ export interface OperatorClient {
   /** The status now and after every change, until the signal aborts or the platform ends. */
   watch(app: string, signal: AbortSignal): AsyncIterable<Status>
   graph(app: string): Promise<Graph>
+  checkup(app: string): Promise<Checkup>
   logs(app: string, part: string | null, options: LogOptions): AsyncIterable<LogLine>
   order(app: string, part: string, kind: PartOrderKind): Promise<void>
   jobs(app: string, part: string | null): Promise<readonly JobStatus[]>
@@ -100,6 +102,7 @@ export async function operatorClient(socketPath: string, token: string | null = 
     status: (name) => value<Status>(at, 'GET', app(name, '/status')),
     watch: (name, signal) => lines<Status>(at, app(name, '/watch'), signal),
     graph: (name) => value<Graph>(at, 'GET', app(name, '/graph')),
+    checkup: (name) => value<Checkup>(at, 'GET', app(name, '/checkup')),
     logs(name, part, { tail, follow, signal }) {
       const query = new URLSearchParams({ follow: String(follow) })
       if (tail !== null) query.set('tail', String(tail))

@@ -21,6 +21,7 @@ export type {
   Status,
   StreamOrder,
 } from './operations.ts'
+export type { Checkup, CheckupCause, CheckupFinding, CheckupSeverity } from './checkup.ts'
 export type { RotateAnswer, SecretOperations, SecretStatus } from './secrets.ts'
 export { unknownApp } from './operations.ts'
 export type { Caller, Right, Role } from './caller.ts'

@@ -12,6 +12,7 @@ import type {
   TerminalSize,
 } from '../protocol/index.ts'
 import type { Caller } from './caller.ts'
+import type { Checkup } from './checkup.ts'
 import type { SecretOperations } from './secrets.ts'
 
 /** The disk of a node. low: make room soon. critical: nothing new is deployed. */
@@ -232,6 +233,8 @@ export interface Operations {
   bundles(): readonly string[]
   status(app: string): Status
   graph(app: string): Graph
+  /** What is wrong with the design of the release in force. Throws `check.too-complex`. */
+  checkup(app: string): Promise<Checkup>
   /** What the parts print: of one part, or of all when `part` is null. Throws `cli.unknown-part`. */
   logs(app: string, part: string | null, options: LogOptions): AsyncIterable<LogLine>
   /** Resolves when it is so, or throws why it is not. `by` is who asks. Throws `control.*`, `cli.order-failed`. */

@@ -62,6 +62,12 @@ const platformRoutes: readonly Route[] = [
   },
   {
     method: 'GET',
+    path: '/v1/apps/:app/checkup',
+    right: 'read',
+    answer: async (operations, { path }) => value(await operations.checkup(path['app'] ?? '')),
+  },
+  {
+    method: 'GET',
     path: '/v1/apps/:app/logs',
     right: 'logs',
     answer: (operations, { path, query, signal }) => {

@@ -2,7 +2,9 @@
 import type { JSX } from 'preact'
 import { useEffect, useMemo, useState } from 'preact/hooks'
 import type { AppState } from '../wire.ts'
+import type { Checkup } from '../../operator/index.ts'
 import { canBreak } from './actions.tsx'
+import { Check, useCheckup } from './check.tsx'
 import { Broken, BrokenBefore } from './faults.tsx'
 import { Graph } from './graph.tsx'
 import { Inspector } from './inspector.tsx'
@@ -11,7 +13,7 @@ import type { View } from './line.ts'
 import { Logs } from './logs.tsx'
 import { leastUptime, partViews, stateOfApp } from './parts.ts'
 import { Plot } from './plot.tsx'
-import { bytes, counted, milliseconds, rate, share, type Tone } from './words.ts'
+import { age, bytes, counted, milliseconds, rate, share, type Tone } from './words.ts'
 
 export interface AppPageProps {
   readonly view: View
@@ -25,6 +27,8 @@ export function AppPage({ view, app, nowMs, selected, onSelect }: AppPageProps):
   const [logsOf, setLogsOf] = useState<string | null>(null)
   const offers = view.hello?.offers ?? []
   const parts = useMemo(() => partViews(app), [app])
+  const checkup = useCheckup(view, app.head.app, app.head.release)
+  const alone = useMemo(() => new Set(checkup?.singlePointsOfFailure), [checkup])
   const part = parts.find(({ shape }) => shape.name === selected)
   useEffect(() => {
     const onKey = (event: KeyboardEvent): void => {
@@ -44,13 +48,18 @@ export function AppPage({ view, app, nowMs, selected, onSelect }: AppPageProps):
         <Headline app={app} />
         <Broken app={app} nowMs={nowMs} mayHeal={canBreak(offers)} />
       </div>
-      <Figures view={view} app={app} nowMs={nowMs} />
+      <Figures view={view} app={app} checkup={checkup} nowMs={nowMs} />
       <div class={part === undefined ? 'stage' : 'stage stage-two'}>
         <div class="stage-main">
           <section class="card card-graph" aria-label="Graph">
-            <Graph app={app} parts={parts} nowMs={nowMs} selected={selected} onSelect={onSelect} />
+            <Graph app={app} parts={parts} alone={alone} nowMs={nowMs} selected={selected} onSelect={onSelect} />
             {part === undefined && (
               <p class="quiet small graph-foot">
+                {alone.size > 0 && (
+                  <span class="graph-key">
+                    <i class="single" aria-hidden="true" />a single point of failure
+                  </span>
+                )}
                 {canBreak(offers)
                   ? 'Choose a part to look inside it, or to break it.'
                   : 'Choose a part to look inside it.'}
@@ -67,6 +76,7 @@ export function AppPage({ view, app, nowMs, selected, onSelect }: AppPageProps):
             selected={selected}
             onSelect={onSelect}
           />
+          {checkup !== null && <Check checkup={checkup} onSelect={onSelect} />}
         </div>
         {part !== undefined && (
           <Inspector
@@ -128,10 +138,12 @@ function Headline({ app }: { readonly app: AppState }): JSX.Element {
 function Figures({
   view,
   app,
+  checkup,
   nowMs,
 }: {
   readonly view: View
   readonly app: AppState
+  readonly checkup: Checkup | null
   readonly nowMs: number
 }): JSX.Element {
   const least = leastUptime(app, nowMs)
@@ -150,6 +162,13 @@ function Figures({
         value={least === null ? '—' : share(least)}
         more="of its weakest part, since the platform started"
       />
+      {checkup !== null && checkup.availability !== null && (
+        <Figure
+          name="Expected uptime"
+          value={share(checkup.availability)}
+          more={`by its design: down ${age((checkup.downtimeSecondsPerYear ?? 0) * 1000)} a year`}
+        />
+      )}
       {counted && (
         <Figure
           name="Requests"

@@ -26,12 +26,14 @@ const marginPx = { right: 28, down: 10 } as const
 export interface GraphProps {
   readonly app: AppState
   readonly parts: readonly PartView[]
+  /** Names of single points of failure. */
+  readonly alone: ReadonlySet<string>
   readonly nowMs: number
   readonly selected: string | null
   readonly onSelect: (part: string | null) => void
 }
 
-export function Graph({ app, parts, nowMs, selected, onSelect }: GraphProps): JSX.Element {
+export function Graph({ app, parts, alone, nowMs, selected, onSelect }: GraphProps): JSX.Element {
   const phone = useMedia('(max-width: 640px)')
   const frame = useRef<HTMLDivElement>(null)
   const size = useSize(frame)
@@ -105,6 +107,7 @@ export function Graph({ app, parts, nowMs, selected, onSelect }: GraphProps): JS
               state={state}
               memory={memoryBytes === null ? null : bytes(memoryBytes)}
               uptime={uptime === null ? null : share(uptimeShare(uptime, nowMs))}
+              alone={alone.has(shape.name)}
               full={full && shape.type === 'postgres'}
               selected={selected === shape.name}
               x={layout.nodes.get(shape.name)?.x ?? 0}

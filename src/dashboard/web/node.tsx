@@ -12,6 +12,8 @@ export interface NodeProps {
   /** Null where it is not known. */
   readonly memory: string | null
   readonly uptime: string | null
+  /** Whether nothing stands in for it. */
+  readonly alone: boolean
   readonly full: boolean
   readonly selected: boolean
   readonly x: number
@@ -22,8 +24,15 @@ export interface NodeProps {
 }
 
 export const Node = memo(function Node(part: NodeProps): JSX.Element {
-  const { name, kind, icon, tone, state, memory, uptime, full, selected, x, y, width, height, onSelect } = part
-  const label = [name, kind, state, uptime === null ? null : `up ${uptime}`, full ? 'disk full' : memory]
+  const { name, kind, icon, tone, state, memory, uptime, alone, full, selected, x, y, width, height, onSelect } = part
+  const label = [
+    name,
+    kind,
+    state,
+    uptime === null ? null : `up ${uptime}`,
+    full ? 'disk full' : memory,
+    alone ? 'a single point of failure: nothing stands in for it' : null,
+  ]
   return (
     <button
       type="button"
@@ -46,6 +55,7 @@ export const Node = memo(function Node(part: NodeProps): JSX.Element {
           </span>
         </span>
       </span>
+      {alone && <i class="single node-single" title="A single point of failure: nothing stands in for it" />}
       {uptime !== null && uptime !== '100 %' && <span class="node-uptime">{uptime}</span>}
     </button>
   )
