@@ -251,6 +251,8 @@ class RunningAgent implements Agent {
       writePlan(this.#planPath, plan, this.#box)
     this.#plan = plan
     this.#carryOut()
+    // First what stands otherwise now: whoever hears that the plan is taken may ask what is in force.
+    this.#report(false)
     this.#sendApplied()
   }
 
@@ -380,7 +382,10 @@ class RunningAgent implements Agent {
 
   #missing(edge: Edge, consumer: string): string | null {
     const waits = `waits for ${edge.part}`
-    if (edge.type === 'secret' && edge.grant === null) return `${edge.part} has no value: stead secret set ${edge.part}`
+    if (edge.type === 'secret' && edge.grant === null) {
+      const [app = ''] = edge.resource?.split('.') ?? []
+      return `${edge.part} has no value: stead secret set ${edge.part} --app ${app}`
+    }
     const resource = edge.resource === null ? undefined : this.#resources.get(edge.resource)
     if (resource !== undefined) return resource.settled(consumer) ? null : waits
     return edge.port === 0 || this.#targets(edge).length > 0 ? null : waits

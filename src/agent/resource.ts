@@ -49,6 +49,9 @@ export class ResourceRunner {
   /** Its server was found running: it answers before everything that was declared has been looked at again. */
   #found = false
   readonly #looked = Promise.withResolvers<void>()
+  /** What is being brought into force, and what it was for that last worked or was given up. */
+  #trying: ResourceAssignment
+  #tried: ResourceAssignment | null = null
   #news = Promise.withResolvers<void>()
   readonly #done: Promise<void>
 
@@ -60,6 +63,7 @@ export class ResourceRunner {
     changed: () => void,
   ) {
     this.#assignment = assignment
+    this.#trying = assignment
     this.#options = options
     this.#openDomain = openDomain
     this.#held = held
@@ -92,6 +96,7 @@ export class ResourceRunner {
       endpoint: this.endpoint(),
       pid: this.#sandbox?.pid ?? null,
       ...this.#usage,
+      settled: this.#tried === this.#assignment,
       credentials: this.#applied?.grants.map(({ consumer, version }) => `${consumer}@${version}`) ?? [],
     }
   }
@@ -170,6 +175,7 @@ export class ResourceRunner {
     while (!this.#stop.signal.aborted) {
       const assignment = this.#assignment
       const news = this.#news.promise
+      this.#trying = assignment
       try {
         await this.#unheld()
         await this.#serve(assignment, () => (pauseMs = pauseMinMs))
@@ -181,6 +187,7 @@ export class ResourceRunner {
           isSteadError(error) && error.hint !== undefined ? `${error.message}\n${error.hint}` : messageOf(error)
         // A server that goes on serves what was in force before: a bad migration takes nothing away.
         if (this.#sandbox === null && this.#elsewhere === null) this.#applied = null
+        if (final) this.#tried = this.#trying
         this.#to(final ? 'gave-up' : 'backing-off', words)
         const over = sleep(this.#options.clock, pauseMs, this.#stop.signal).catch(() => {})
         await (final ? Promise.race([news, aborted(this.#stop.signal)]) : over)
@@ -247,6 +254,7 @@ export class ResourceRunner {
         await this.#stopServer()
         throw new SteadError({ code: 'agent.config-changed', message: 'its configuration has changed', retry: 'now' })
       }
+      this.#trying = assignment
       const current = await this.#context(assignment)
       this.#elsewhere = provider.endpoint?.(current) ?? null
       await orEnded(provider.prepare(current))
@@ -256,6 +264,7 @@ export class ResourceRunner {
       for (const user of gone) if (!letIn.has(user)) await orEnded(provider.revoke(current, user))
       granted = assignment.grants
       this.#applied = assignment
+      this.#tried = assignment
       this.#to('ready', null)
       onReady()
       await orEnded(news)

@@ -87,23 +87,24 @@ export async function followStart(
   return await promise
 }
 
-/** A change of a database shows only when it has been tried: its old state says `ready` until then. */
-const resourceTrialMs = 1500
+/** How often it is looked again while nothing is told: what has not changed is in force at once. */
+const lookMs = 200
 
 /** Waits until a change is in force, or a part of it gave up. Answers what failed, or null. */
 export async function followChange(platform: Platform, built: Built, signal: AbortSignal): Promise<Failed | null> {
-  const startMs = performance.now()
   const { promise, resolve } = Promise.withResolvers<Failed | null>()
   const look = (): void => {
     const view = platform.view(built.graph.app)
     if (view === null) return
-    let done = performance.now() - startMs >= resourceTrialMs
+    let done = view.resources.every(({ current }) => current)
     for (const part of built.graph.parts) {
       const own = view.instances.filter(({ record }) => record.part.name === part.name && record.phase === 'active')
       const fresh = own.filter(({ record }) => record.bundle === built.bundles[part.name])
       const statuses =
         part.kind === 'resource'
-          ? view.resources.filter((resource) => resource.part === part.name).map(({ status }) => status)
+          ? view.resources
+              .filter(({ part: name, current }) => name === part.name && current)
+              .map(({ status }) => status)
           : fresh.map(({ status }) => status)
       const failed = statuses.find((status) => status?.phase === 'gave-up')
       if (failed) return resolve({ part, reason: failed.reason ?? 'it ended' })
@@ -113,7 +114,7 @@ export async function followChange(platform: Platform, built: Built, signal: Abo
     }
     if (done) resolve(null)
   }
-  const again = setInterval(look, resourceTrialMs / 3)
+  const again = setInterval(look, lookMs)
   using _listening = platform.onChange(look)
   signal.addEventListener('abort', () => resolve(null), { once: true })
   try {

@@ -40,8 +40,8 @@ function partsOf(view: AppView): PartStatus[] {
     const stopped = view.orders.get(part.name)?.stopped ?? null
     const common = { part: part.name, kind: part.kind, stoppedBy: stopped?.by ?? null }
     if (part.kind === 'resource') {
-      const status = view.resources.find((resource) => resource.part === part.name)?.status ?? null
-      return [{ ...common, instance: null, current: true, ...shown(status) }]
+      const found = view.resources.find((resource) => resource.part === part.name)
+      return [{ ...common, instance: null, current: found?.current ?? false, ...shown(found?.status ?? null) }]
     }
     const own = view.instances
       .filter(({ record }) => record.part.name === part.name)

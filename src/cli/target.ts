@@ -2,12 +2,12 @@
  * Which running app a command means: the one `stead up` runs from a directory, or one of the daemon's, by its name or by
  * the directory it was deployed from. Invariant: a running `up` of the directory comes first.
  */
-import { realpathSync } from 'node:fs'
+import { existsSync, realpathSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { isSteadError, SteadError } from '../base/index.ts'
 import { findAppFile } from '../evaluate/index.ts'
 import { type OperatorClient, operatorClient } from '../operator/index.ts'
-import { daemonSocket, homeOf, peopleSocket } from './home.ts'
+import { daemonHome, daemonSocket, homeOf, peopleSocket } from './home.ts'
 import { remoteOperator, remoteTarget } from './remote/remote-target.ts'
 
 /** A running platform and the app on it that is meant. */
@@ -33,6 +33,7 @@ export async function findTarget(word: string | null): Promise<Target | null> {
     // A server has no app file where the command is typed; with one app there is no doubt which is meant.
     const [only, ...more] = summaries
     if (word === null && only !== undefined && more.length === 0 && isSteadError(error)) return null
+    if (daemon === null && isSteadError(error) && servedBefore()) throw notServed(word, error)
     throw summaries.length > 0 && isSteadError(error)
       ? noSuchApp(
           word,
@@ -57,7 +58,28 @@ export async function needTarget(word: string | null): Promise<Target> {
   throw new SteadError({
     code: 'cli.not-running',
     message: `the app in ${word ?? '.'} does not run`,
-    hint: `Start it with \`stead up ${word ?? '.'}\`.`,
+    hint: `Start it with \`stead up ${word ?? '.'}\`.${servedHint()}`,
+  })
+}
+
+/** Whether `stead serve` has ever run here; what it was given goes on when it ends. */
+function servedBefore(): boolean {
+  return existsSync(daemonHome().storePath)
+}
+
+/** For an app that is not there while `stead serve` does not run: it may be one of those that go on without it. */
+export function servedHint(): string {
+  return servedBefore()
+    ? ' An app that `stead serve` was given goes on without it: start `stead serve` to reach it.'
+    : ''
+}
+
+function notServed(word: string | null, cause: SteadError): SteadError {
+  return new SteadError({
+    code: 'cli.not-running',
+    message: `\`stead serve\` does not run on this machine, and ${word ?? 'here'} is no directory of an app`,
+    hint: 'Apps that it was given go on without it. Start it with `stead serve` to see or to stop them.',
+    cause,
   })
 }
 

@@ -98,6 +98,7 @@ class RunningControl implements Control {
   readonly faults: NodeFaults
   readonly #remote: RemoteStreams
   readonly #disks = new Map<string, DiskState>()
+  readonly #untold = new Set<string>()
   readonly #startedMs: number
   /** Nodes that have something to run and were not heard of yet, and until when they are waited for. */
   readonly #expected: Set<string>
@@ -265,6 +266,7 @@ class RunningControl implements Control {
       peer.tell(this.#held.lease.epoch, assignmentsOf(state, name, this.#options.types))
       this.#nodes.set(name, { ...view, toldRevision: peer.revision })
     }
+    this.#untold.clear()
     for (const peer of this.#gatewayPeers.values()) {
       const own = { routes: routesFor(routes, state, peer.name), streams: streamsFor(streams, state, peer.name) }
       peer.tell(this.#held.lease.epoch, { revision: this.#routeRevision, ...own })
@@ -393,6 +395,7 @@ class RunningControl implements Control {
       await this.secrets.ensure(wanted.graph)
       await write(this.#options.store, this.#held.lease, change.operations)
       change.take()
+      this.#untold.add(change.app.graph.app)
       this.#wake()
       return change.app.release
     })
@@ -447,7 +450,7 @@ class RunningControl implements Control {
   }
 
   view(name: string): AppView | null {
-    const told = { traffic: this.#traffic, faults: this.faults }
+    const told = { traffic: this.#traffic, faults: this.faults, untold: this.#untold }
     return viewOf(this.#state(), name, this.#routes ?? [], told, this.#options.clock.nowMs())
   }
 

@@ -29,6 +29,8 @@ export interface AppView {
   readonly resources: readonly {
     readonly part: string
     readonly type: string
+    /** What its status says is of the release in force, and not of the one before. */
+    readonly current: boolean
     readonly status: AssignmentStatus | null
   }[]
   readonly jobs: readonly JobView[]
@@ -63,7 +65,11 @@ function resourceStatus(state: ControlState, app: string, part: ResourcePart): A
   )
   if (status?.phase !== 'ready' || part.type !== 'secret' || !used) return status
   if (state.credentials.has(partKey(app, part.name))) return status
-  return { ...status, phase: 'waiting', reason: `${part.name} has no value: stead secret set ${part.name}` }
+  return {
+    ...status,
+    phase: 'waiting',
+    reason: `${part.name} has no value: stead secret set ${part.name} --app ${app}`,
+  }
 }
 
 /** An app as it is now; null when there is none of that name. */
@@ -71,16 +77,21 @@ export function viewOf(
   state: ControlState,
   name: string,
   routes: readonly Route[],
-  told: { readonly traffic: TrafficBook; readonly faults: NodeFaults },
+  told: { readonly traffic: TrafficBook; readonly faults: NodeFaults; readonly untold: ReadonlySet<string> },
   nowMs: number,
 ): AppView | null {
   const app = state.apps.get(name)
   if (app === undefined) return null
   const statusOf = (id: string): AssignmentStatus | null => state.statuses.get(id) ?? null
   const records = [...state.instances.values()].filter((record) => record.app === name)
+  const home = state.nodes.get(app.home)
+  const taken = !told.untold.has(name) && home?.connected === true && home.appliedRevision >= home.toldRevision
   const resources = app.graph.parts
     .filter((part) => part.kind === 'resource')
-    .map((part) => ({ part: part.name, type: part.type, status: resourceStatus(state, name, part) }))
+    .map((part) => {
+      const status = resourceStatus(state, name, part)
+      return { part: part.name, type: part.type, current: taken && status?.settled !== false, status }
+    })
   const orders = new Map(
     app.graph.parts.map((part) => [part.name, state.orders.get(partKey(name, part.name)) ?? noOrder] as const),
   )

@@ -39,6 +39,8 @@ export interface AssignmentStatus {
   readonly cpuSeconds?: number | null
   /** Of a job that has ended, when its last attempt ended by itself. */
   readonly exitCode?: number
+  /** Of a resource: whether what it was assigned last is in force, or was given up. Absent from an older node. */
+  readonly settled?: boolean
   /** What it was refused outside, the newest first; absent when nothing was. At most `statusRefusalsMax`. */
   readonly refused?: readonly Refusal[]
   /** The newest incident of this instance; absent when there was none. */
@@ -132,6 +134,7 @@ export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
   memoryBytes: z.number().nullable(),
   cpuSeconds: z.number().nullable().exactOptional(),
   exitCode: z.int().exactOptional(),
+  settled: z.boolean().exactOptional(),
   refused: z.array(refusal).max(statusRefusalsMax).exactOptional(),
   incident: summary.exactOptional(),
   credentials: z.array(z.string()).exactOptional(),

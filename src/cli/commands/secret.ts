@@ -58,8 +58,8 @@ export const secretCommand: Command = {
 function valueAsArgument(action: Action): SteadError {
   return usage(
     `stead secret ${action} takes a name and nothing else: a value is never an argument`,
-    'Arguments are seen by others in the list of processes, and shells keep them. Give it on standard input, or type it ' +
-      'when you are asked.',
+    'Name the app with --app. Arguments are seen by others in the list of processes, and shells keep them: give a value ' +
+      'on standard input, or type it when you are asked.',
   )
 }
 

@@ -1,5 +1,6 @@
 /** `stead serve`: the daemon. Runs any number of apps, and goes on without anybody watching. */
 import { existsSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { SteadError } from '../../base/index.ts'
 import type { Command, Input } from '../command.ts'
 import { usage } from '../command.ts'
@@ -11,7 +12,7 @@ import { unitOf } from '../daemon/unit.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
 import { checkSpace, daemonHome } from '../home.ts'
 import { note, print } from '../terminal.ts'
-import { certificateChoice, tlsHelp } from '../way-in-certificates.ts'
+import { certificateChoice, localAuthorityDir, tlsHelp } from '../way-in-certificates.ts'
 
 const asRoot = process.getuid?.() === 0
 
@@ -54,7 +55,7 @@ async function serve(input: Input): Promise<ExitCode> {
   const plain = asRoot ? 80 : 8080
   const port = input.number('port', 1, 65_535) ?? (tls === null ? plain : asRoot ? 443 : 8443)
   const plainPort = tls === null ? null : (input.number('plain-port', 1, 65_535) ?? plain)
-  if (tls !== null) certificateChoice(tls, daemonHome())
+  if (tls !== null) checkCertificates(tls)
   const host = input.text('host') ?? '0.0.0.0'
   const dashboardPort = input.number('dashboard-port', 0, 65_535)
   const engine = engineNamed(input.text('engine') ?? 'own', tls)
@@ -70,8 +71,12 @@ async function serve(input: Input): Promise<ExitCode> {
   if (input.flag('install') || input.flag('print-unit')) return install(args, input.flag('install'))
   checkSpace(daemonHome())
   note(`stead serves on ${host}, port ${port}. Bring an app with \`stead deploy DIR\`; \`stead dashboard\` shows it.`)
+  if (tls === 'local') note(`  trust ${join(localAuthorityDir(daemonHome()), 'ca.pem')} where you look at it`)
   const end = await supervise({ host, port, more, holdsDoor: engine === 'own', onNotice: note })
   if (end === 'renewed') return succeed(args)
+  if (end === 'replaced') note('another `stead serve` has taken over; this one ends, and the apps go on.')
+  else
+    note('stead serve has ended. The apps go on; `stead serve` takes them up again, `stead down APP` then stops one.')
   return exitCodes.ok
 }
 
@@ -84,6 +89,17 @@ function engineNamed(word: string, tls: string | null): Engine {
       'Leave out --tls and let TLS end before it, or leave out --engine.',
     )
   return found
+}
+
+/** Before anything starts: what could only fail over and over. Throws `cli.usage`, `cli.no-certificates`. */
+function checkCertificates(tls: string): void {
+  const choice = certificateChoice(tls, daemonHome())
+  if (choice.kind !== 'files' || existsSync(choice.dir)) return
+  throw new SteadError({
+    code: 'cli.no-certificates',
+    message: `there is no directory ${choice.dir} with certificates`,
+    hint: 'Name the directory that holds HOST.pem and HOST.key files, as in --tls files:/etc/stead/certificates.',
+  })
 }
 
 function roleNamed(word: string): Role {

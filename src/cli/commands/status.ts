@@ -3,7 +3,7 @@ import { describeRefusal, hintForRefusal } from '../../network/index.ts'
 import type { PartStatus, PlatformInfo, Status } from '../../operator/index.ts'
 import type { Command } from '../command.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
-import { findTarget, needDaemon } from '../target.ts'
+import { findTarget, needDaemon, servedHint } from '../target.ts'
 import { duration, megabytes, note, paint, print, table } from '../terminal.ts'
 
 export const statusCommand: Command = {
@@ -23,7 +23,7 @@ export const statusCommand: Command = {
     const target = await findTarget(word)
     if (target === null) {
       if (input.json) print(JSON.stringify({ running: false }))
-      else note(`The app in ${word ?? '.'} does not run. Start it with \`stead up ${word ?? '.'}\`.`)
+      else note(`The app in ${word ?? '.'} does not run. Start it with \`stead up ${word ?? '.'}\`.${servedHint()}`)
       return exitCodes.notRunning
     }
     const found = await target.operator.status(target.app)

@@ -12,7 +12,7 @@ import { messageOf, SteadError } from '../../base/index.ts'
 import { openLibc } from '../../network/index.ts'
 import { daemonHome, prepareHome } from '../home.ts'
 import { version } from '../version.ts'
-import { claim, claimPath, lost, release, type Role, roles, takeOver } from './claim.ts'
+import { claim, claimPath, holderOf, lost, release, type Role, roles, takeOver } from './claim.ts'
 
 /** Between two starts of a process that ends over and over. */
 const pauseMinMs = 50
@@ -57,6 +57,8 @@ export async function supervise({ host, port, more, holdsDoor, onNotice }: Super
   process.on('SIGHUP', () => end.resolve('renewed')).on('SIGUSR2', () => end.resolve('replaced'))
   const fd = holdsDoor ? openDoor(host, port) : null
   // One that is there leaves its processes to us.
+  const before = holderOf(path)
+  if (before !== null) onNotice(`takes over from the \`stead serve\` of process ${before.pid}`)
   await takeOver(path, graceMs, 'SIGUSR2')
   claim(path, version)
   const stop = new AbortController()
