@@ -264,7 +264,7 @@ class RunningAgent implements Agent {
     for (const assignment of [...servers, ...instances]) this.#assign(assignment)
     for (const [id, runner] of this.#instances) if (!planned.has(id)) this.#remove(id, () => this.#endInstance(runner))
     for (const [id, runner] of this.#resources) if (!planned.has(id)) this.#remove(id, () => this.#endResource(runner))
-    void this.#breaking.keepOnly(this.#plan.assignments)
+    this.#breaking.keepOnly(this.#plan.assignments)
   }
 
   #assign(assignment: Assignment): void {
