@@ -78,7 +78,7 @@ class RunningAgent implements Agent {
   readonly #options: AgentOptions
   readonly #planPath: string
   readonly #box: Box
-  readonly #known = new KnownValues()
+  readonly #known: KnownValues
   readonly #memory: MemoryFiles
   readonly #delivery: Delivery
   readonly #instances = new Map<string, InstanceRunner>()
@@ -111,6 +111,7 @@ class RunningAgent implements Agent {
 
   constructor(options: AgentOptions, box: Box) {
     this.#box = box
+    this.#known = new KnownValues(options.onNotice)
     this.#memory = new MemoryFiles(options.runDir)
     if (!this.#memory.inMemory)
       options.onNotice('secrets of running programs lie on the disk: this machine has no file system in memory')
