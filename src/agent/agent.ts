@@ -78,7 +78,7 @@ class RunningAgent implements Agent {
   readonly #options: AgentOptions
   readonly #planPath: string
   readonly #box: Box
-  readonly #known = new KnownValues()
+  readonly #known: KnownValues
   readonly #memory: MemoryFiles
   readonly #delivery: Delivery
   readonly #instances = new Map<string, InstanceRunner>()
@@ -111,6 +111,7 @@ class RunningAgent implements Agent {
 
   constructor(options: AgentOptions, box: Box) {
     this.#box = box
+    this.#known = new KnownValues(options.onNotice)
     this.#memory = new MemoryFiles(options.runDir)
     if (!this.#memory.inMemory)
       options.onNotice('secrets of running programs lie on the disk: this machine has no file system in memory')
@@ -266,7 +267,7 @@ class RunningAgent implements Agent {
     for (const assignment of [...servers, ...instances]) this.#assign(assignment)
     for (const [id, runner] of this.#instances) if (!planned.has(id)) this.#remove(id, () => this.#endInstance(runner))
     for (const [id, runner] of this.#resources) if (!planned.has(id)) this.#remove(id, () => this.#endResource(runner))
-    void this.#breaking.keepOnly(this.#plan.assignments)
+    this.#breaking.keepOnly(this.#plan.assignments)
   }
 
   #assign(assignment: Assignment): void {

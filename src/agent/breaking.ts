@@ -1,6 +1,7 @@
 /**
- * Breaks things of this node on purpose and heals them: carries out what `faults` decides. Invariant: a fault is on disk
- * before anything is broken, and what a dead agent left broken is healed by the next one, when its lease is over.
+ * Breaks things of this node on purpose and heals them: carries out what `faults` decides. Invariants: a fault is on disk
+ * before anything is broken, and what a dead agent left broken is healed by the next one, when its lease is over; healing
+ * needs no disk: what could not be written down is written later.
  */
 import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
@@ -28,6 +29,8 @@ import {
 const fillPrefix = '.stead-fault-'
 /** When less than this is left, a disk is full. */
 const fillStepMin = 1024 ** 2
+/** How long until what could not be written down is tried again. */
+const saveAgainMs = 10_000
 
 /** What is broken, on this node. */
 export interface Breakable {
@@ -46,6 +49,8 @@ export class Breaking {
   readonly #onNotice: (text: string) => void
   #faults: Faults = noFaults
   #told = ''
+  /** Whether the disk holds something else than what is so. */
+  #unsaved = false
   #timer: Disposable | null = null
 
   constructor(path: string, clock: Clock, breakable: Breakable, onNotice: (text: string) => void) {
@@ -93,7 +98,13 @@ export class Breaking {
   async take(lease: FaultLease): Promise<void> {
     const taken = take(this.#faults, lease, this.#now())
     if ('refused' in taken) throw refused(taken.refused)
-    this.#set(taken)
+    // Written first: a fault that is not on disk must not be in force, or nobody would heal it after this agent.
+    try {
+      this.#write(taken)
+    } catch (error) {
+      throw refused(`it could not be written down: ${messageOf(error)}`)
+    }
+    this.#become(taken)
     try {
       const counts = await this.#carryOut(lease)
       this.#set(count(this.#faults, lease.id, counts))
@@ -111,9 +122,9 @@ export class Breaking {
   }
 
   /** Heals everything of apps of which nothing is wanted any more. */
-  async keepOnly(assignments: readonly { readonly app: string; readonly wanted: boolean }[]): Promise<void> {
+  keepOnly(assignments: readonly { readonly app: string; readonly wanted: boolean }[]): void {
     const wanted = (app: string): boolean => assignments.some((one) => one.wanted && one.app === app)
-    await this.#end(this.#faults.lasting.map(({ status }) => status).filter(({ app }) => !wanted(app)))
+    this.#endSoon(this.#faults.lasting.map(({ status }) => status).filter(({ app }) => !wanted(app)))
   }
 
   leave(): void {
@@ -158,6 +169,10 @@ export class Breaking {
     await promisify(execFile)('sync', ['--file-system', domain.path])
   }
 
+  #endSoon(statuses: readonly FaultStatus[]): void {
+    void this.#end(statuses).catch((error: unknown) => this.#onNotice(`faults are not healed: ${messageOf(error)}`))
+  }
+
   async #end(statuses: readonly FaultStatus[]): Promise<void> {
     for (const status of statuses) {
       await this.#undo(status).catch((error: unknown) => this.#onNotice(`${status.id}: ${messageOf(error)}`))
@@ -173,23 +188,43 @@ export class Breaking {
     )
   }
 
+  /** Goes over to other faults, whether or not the disk takes them now. */
   #set(faults: Faults): void {
+    this.#save(faults)
+    this.#become(faults)
+  }
+
+  #become(faults: Faults): void {
     this.#faults = faults
-    this.#write()
     this.#schedule()
     this.#breakable.changed()
+  }
+
+  /** Writes them down, else later. A disk that refuses is said once. */
+  #save(faults: Faults): void {
+    try {
+      this.#write(faults)
+    } catch (error) {
+      if (!this.#unsaved) this.#onNotice(`faults could not be written down, it is tried again: ${messageOf(error)}`)
+      this.#unsaved = true
+    }
   }
 
   #schedule(): void {
     this.#timer?.[Symbol.dispose]()
     this.#timer = null
-    const next = Math.min(...this.#faults.lasting.map(({ deadlineMs }) => deadlineMs))
+    const nowMs = this.#clock.monotonicMs()
+    const next = Math.min(
+      ...this.#faults.lasting.map(({ deadlineMs }) => deadlineMs),
+      this.#unsaved ? nowMs + saveAgainMs : Number.POSITIVE_INFINITY,
+    )
     if (next === Number.POSITIVE_INFINITY) return
-    this.#timer = this.#clock.after(Math.max(0, Math.ceil(next - this.#clock.monotonicMs())), () => {
+    this.#timer = this.#clock.after(Math.max(0, Math.ceil(next - nowMs)), () => {
       const over = due(this.#faults, this.#now())
+      if (over.length > 0) return this.#endSoon(over)
+      if (this.#unsaved) this.#save(this.#faults)
       // A timer may come a little early.
-      if (over.length === 0) this.#schedule()
-      else void this.#end(over)
+      this.#schedule()
     })
   }
 
@@ -208,10 +243,11 @@ export class Breaking {
     }
   }
 
-  #write(): void {
+  #write(faults: Faults): void {
     mkdirSync(dirname(this.#path), { recursive: true })
-    writeFileSync(`${this.#path}.new`, JSON.stringify(this.statuses()), { mode: 0o600 })
+    writeFileSync(`${this.#path}.new`, JSON.stringify(statusesOf(faults)), { mode: 0o600 })
     renameSync(`${this.#path}.new`, this.#path)
+    this.#unsaved = false
   }
 }
 
@@ -222,7 +258,10 @@ async function fill(path: string, bytes: number): Promise<number> {
   for (let step = bytes; filled < bytes && step >= fillStepMin;) {
     const length = Math.min(step, bytes - filled)
     try {
-      await promisify(execFile)('fallocate', ['--offset', String(filled), '--length', String(length), path])
+      // Without a language: what it says is looked at below.
+      await promisify(execFile)('fallocate', ['--offset', String(filled), '--length', String(length), path], {
+        env: { ...process.env, LC_ALL: 'C' },
+      })
       filled += length
     } catch (error) {
       if (!messageOf(error).includes('No space left')) throw refused(`no room could be taken: ${messageOf(error)}`)

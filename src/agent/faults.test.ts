@@ -139,12 +139,13 @@ suite('breaking', () => {
     await breaking.heal('a')
     assert.ok(!breaking.held('shop', 'web'))
     await breaking.take(lease('b', kill))
-    await breaking.keepOnly([{ app: 'shop', wanted: true }])
+    breaking.keepOnly([{ app: 'shop', wanted: true }])
     assert.ok(breaking.held('shop', 'web'))
-    await breaking.keepOnly([
+    breaking.keepOnly([
       { app: 'shop', wanted: false },
       { app: 'other', wanted: true },
     ])
+    await turn()
     assert.ok(!breaking.held('shop', 'web'))
   })
 

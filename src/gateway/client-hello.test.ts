@@ -6,7 +6,9 @@ import type { Socket } from 'node:net'
 import { test } from 'node:test'
 import { connect } from 'node:tls'
 import { seededRandom } from '../base/index.ts'
-import { readClientHello } from './client-hello.ts'
+import { HelloReader, type HelloReading } from './client-hello.ts'
+
+const readClientHello = (bytes: Buffer): HelloReading => new HelloReader().read(bytes)
 
 /** What Node's client sends first. */
 async function helloOf(servername: string | undefined): Promise<Buffer> {
@@ -54,6 +56,21 @@ test('every beginning asks for more, and never for what is there already', async
     const more = Buffer.concat([bytes, Buffer.from([0x17, 3, 3, 0, 1, 9])])
     assert.deepEqual(readClientHello(more), { kind: 'hello', serverName: 'shop.example' })
   }
+})
+
+test('what was read is not read again, however small the records', async () => {
+  const bytes = inRecords(await helloOf('shop.example'), 1)
+  const reader = new HelloReader()
+  let reading = reader.read(bytes.subarray(0, 0))
+  let pieces = 0
+  for (let length = 0; reading.kind === 'more'; pieces += 1) {
+    // Who looks back finds something else.
+    bytes.fill(0xff, 0, length)
+    length = reading.bytes
+    reading = reader.read(bytes.subarray(0, length))
+  }
+  assert.deepEqual(reading, { kind: 'hello', serverName: 'shop.example' })
+  assert.ok(pieces > 200)
 })
 
 test('what is no ClientHello is bad, whatever its lengths say', async () => {

@@ -1,7 +1,8 @@
 /**
- * The first message of TLS, read without ending the TLS, pure: which server the client asks for (SNI, RFC 6066). It may come
+ * The first message of TLS, read without ending the TLS, without I/O: which server the client asks for (SNI, RFC 6066). It may come
  * in several records and in any pieces. Invariant: no length that is written in it is believed beyond the bytes that are
- * there, and what is not a ClientHello by the letter is `bad`, never guessed at.
+ * there; no byte is read twice, however small the pieces; and what is not a ClientHello by the letter is `bad`, never
+ * guessed at.
  */
 
 /** What the bytes so far say. */
@@ -21,25 +22,40 @@ const namePattern = /^(?=.{1,253}$)[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/
 
 const bad: HelloReading = { kind: 'bad' }
 
-/** Reads what a client has sent so far. */
-export function readClientHello(bytes: Uint8Array): HelloReading {
-  const message: number[] = []
-  let at = 0
-  let wanted = 4
-  while (message.length < wanted) {
-    if (bytes.length - at < 5) {
-      return at < bytes.length && bytes[at] !== handshakeRecord ? bad : { kind: 'more', bytes: at + 5 }
+/** Reads what one client sends, from where it got to before. */
+export class HelloReader {
+  readonly #message: number[] = []
+  #at = 0
+  /** Bytes of the record at hand that are still to come. */
+  #left = 0
+
+  /** Takes all that came so far: it begins with what was taken before. */
+  read(bytes: Uint8Array): HelloReading {
+    while (this.#message.length < this.#wanted()) {
+      if (this.#left === 0) {
+        const at = this.#at
+        if (bytes.length - at < 5) {
+          return at < bytes.length && bytes[at] !== handshakeRecord ? bad : { kind: 'more', bytes: at + 5 }
+        }
+        const length = number(bytes, at + 3, 2)
+        if (bytes[at] !== handshakeRecord || bytes[at + 1] !== 3 || length === 0 || length > recordBytesMax) return bad
+        this.#at += 5
+        this.#left = length
+      }
+      const piece = bytes.subarray(this.#at, this.#at + this.#left)
+      for (const byte of piece) this.#message.push(byte)
+      this.#at += piece.length
+      this.#left -= piece.length
+      if (this.#message.length > 0 && this.#message[0] !== clientHello) return bad
+      if (this.#left > 0 && this.#message.length < this.#wanted()) return { kind: 'more', bytes: this.#at + this.#left }
     }
-    const length = number(bytes, at + 3, 2)
-    if (bytes[at] !== handshakeRecord || bytes[at + 1] !== 3 || length === 0 || length > recordBytesMax) return bad
-    const end = at + 5 + length
-    for (const byte of bytes.subarray(at + 5, end)) message.push(byte)
-    if (message.length > 0 && message[0] !== clientHello) return bad
-    if (message.length >= 4) wanted = 4 + number(message, 1, 3)
-    if (bytes.length < end && message.length < wanted) return { kind: 'more', bytes: end }
-    at = end
+    return readMessage(this.#message.slice(4, this.#wanted()))
   }
-  return readMessage(message.slice(4, wanted))
+
+  /** The length of the message, as far as it is known. */
+  #wanted(): number {
+    return this.#message.length < 4 ? 4 : 4 + number(this.#message, 1, 3)
+  }
 }
 
 function readMessage(body: readonly number[]): HelloReading {

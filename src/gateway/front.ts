@@ -7,7 +7,7 @@
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { messageOf } from '../base/index.ts'
-import { readClientHello, tlsAlert } from './client-hello.ts'
+import { HelloReader, tlsAlert } from './client-hello.ts'
 import type { Core } from './core.ts'
 import type { Http2Front } from './http2-server.ts'
 import { Secure } from './secure.ts'
@@ -37,6 +37,15 @@ export interface FrontOptions {
   readonly onSilent: (socket: Socket) => void
   /** What somebody should know. */
   readonly onNotice: (text: string) => void
+}
+
+/** A connection that has not said yet what it speaks. */
+interface Opening {
+  /** Whether there is a place for it. */
+  readonly admitted: boolean
+  readonly hello: HelloReader
+  /** Ends looking at it. */
+  readonly settle: () => Socket
 }
 
 export class Front {
@@ -85,7 +94,7 @@ export class Front {
     const onData = (chunk: Buffer): void => {
       seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk])
       if (seen.length < wanted) return
-      wanted = this.#decide(socket, seen, settle, admitted)
+      wanted = this.#decide(socket, seen, opening)
       if (wanted > limits.helloBytesMax) this.#alert(socket, 'decode-error', settle)
     }
     const onGone = (): void => void settle().destroy()
@@ -95,15 +104,17 @@ export class Front {
       socket.removeListener('data', onData).removeListener('end', onGone).removeListener('error', onGone)
       return socket.pause()
     }
+    const opening: Opening = { admitted, hello: new HelloReader(), settle }
     const timer = clock.after(limits.headersMs, () => this.#options.onSilent(settle()))
     this.#opening.add(socket)
     socket.on('data', onData).on('end', onGone).on('error', onGone)
   }
 
   /** Hands the connection on, or answers how many bytes it takes to know more. */
-  #decide(socket: Socket, seen: Buffer, settle: () => Socket, admitted: boolean): number {
+  #decide(socket: Socket, seen: Buffer, opening: Opening): number {
+    const { admitted, settle } = opening
     if (this.#options.nameOf !== null && seen[0] === handshakeRecord) {
-      return admitted ? this.#decideTls(socket, seen, settle) : this.#alert(socket, 'internal-error', settle)
+      return admitted ? this.#decideTls(socket, seen, opening) : this.#alert(socket, 'internal-error', settle)
     }
     const length = Math.min(seen.length, preface.length)
     const prefixed = seen.compare(preface, 0, length, 0, length) === 0
@@ -118,8 +129,8 @@ export class Front {
     return 0
   }
 
-  #decideTls(socket: Socket, seen: Buffer, settle: () => Socket): number {
-    const reading = readClientHello(seen)
+  #decideTls(socket: Socket, seen: Buffer, { hello, settle }: Opening): number {
+    const reading = hello.read(seen)
     if (reading.kind === 'more') return reading.bytes
     if (reading.kind === 'bad') return this.#alert(socket, 'decode-error', settle)
     const answer = this.#options.nameOf?.(reading.serverName, socket) ?? ({ kind: 'unknown' } as const)

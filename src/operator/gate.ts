@@ -45,9 +45,12 @@ export interface Deed {
   readonly part: string | null
 }
 
-/** Opens people and record. What is wrong with the people is told, and keeps nobody else from working. */
+/**
+ * Opens people and record. A list that is damaged is told, and keeps nobody else from working. Throws
+ * `operator.people-unreadable`.
+ */
 export async function openGate(options: GateOptions): Promise<Gate> {
-  const people = await readPeople(join(options.directory, 'people.json'), options.onNotice)
+  const people = await readPeople(join(options.directory, 'people.json'), options)
   const audit = await openAudit(join(options.directory, 'audit'), options.clock, options.auditLimits)
   const gate = new Gate(options, people, audit)
   // A change of the place where stead lies, or a crash between the two files, is mended here.

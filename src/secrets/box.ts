@@ -16,9 +16,7 @@ const sealedSchema: z.ZodType<Sealed> = z.object({ key: z.string(), wrapped: z.s
 
 /** The box of a key, which is made on first use. Throws as the source does. */
 export async function openBox(keys: KeySource, random: Random): Promise<Box> {
-  const found = await keys.read()
-  const ring = found ?? [newKey(random)]
-  if (found === null) await keys.write(ring)
+  const ring = (await keys.read()) ?? (await keys.writeFirst([newKey(random)]))
   const [key] = ring
   if (key === undefined) throw failure('no-key', `${keys.place} holds no key`, 'Put the key file back.')
   const binding = (what: string): { app: string; name: string; version: number } => ({

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { isSteadError, ManualClock, seededRandom } from '../base/index.ts'
 import type { Store } from '../store/index.ts'
+import { openBox } from './box.ts'
 import { memoryKeys } from './drivers/memory-keys.ts'
 import { newKey } from './envelope.ts'
 import type { KeySource } from './keys.ts'
@@ -25,6 +26,14 @@ export function keySourceConformance(
       await source.write([two, one])
       assert.deepEqual(ids(await source.read()), [two.id, one.id])
       assert.deepEqual([...((await source.read())?.[0]?.bytes ?? [])], [...two.bytes])
+    })
+
+    test('of several that begin at once all have the key of one', async () => {
+      await using place = await make()
+      const random = seededRandom(1)
+      const boxes = await Promise.all(Array.from({ length: 8 }, () => openBox(place.source(), random)))
+      const texts = boxes.map((box) => box.seal('plan', 'a text'))
+      for (const box of boxes) for (const sealed of texts) assert.equal(box.open('plan', sealed), 'a text')
     })
   })
 }

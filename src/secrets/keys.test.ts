@@ -1,8 +1,8 @@
 /** Sources of keys against their suite, and what a key file refuses. */
 import assert from 'node:assert/strict'
-import { chmod, mkdtemp, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { seededRandom } from '../base/index.ts'
 import { openMemoryStore } from '../store/index.ts'
@@ -32,6 +32,7 @@ test('the file is made on first use, for its owner alone', async () => {
   await openTestVault(store, keyFile(place.path))
   assert.equal((await stat(place.path)).mode & 0o777, 0o600)
   assert.match(await readFile(place.path, 'utf8'), /^# .*\nstead-key-1 [\w-]{43}\n$/)
+  assert.deepEqual(await readdir(dirname(place.path)), ['shop.key'])
 })
 
 test('a file that others can read is refused, and left as it is', async () => {

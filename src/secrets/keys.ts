@@ -9,6 +9,11 @@ export interface KeySource {
   readonly place: string
   /** The keys, newest first; null when none were ever made. Throws `secrets.key-exposed`, `secrets.bad-key-file`. */
   read(): Promise<readonly WrappingKey[] | null>
+  /**
+   * Writes the first keys unless there are some by then; durable when it resolves. Answers those that are there: of several
+   * processes that begin at once all have the same. Throws as `read`.
+   */
+  writeFirst(keys: readonly WrappingKey[]): Promise<readonly WrappingKey[]>
   /** Replaces the keys; durable when it resolves. */
   write(keys: readonly WrappingKey[]): Promise<void>
 }

@@ -10,6 +10,8 @@ import { failure } from './errors.ts'
 export const redactBytesMin = 6
 /** Shortest line of a value of several lines that is looked for by itself. */
 const lineBytesMin = 12
+/** Lines of one value that are looked for by themselves, the longest first: a text of thousands is no longer one secret. */
+const linesMax = 200
 
 /** All patterns of a value, longest first, without doubles. Throws `secrets.too-short`. */
 export function patternsOf(value: Uint8Array): readonly Buffer[] {
@@ -59,8 +61,8 @@ function textForms(bytes: Buffer): readonly string[] {
     json.replaceAll('/', '\\/'),
     ascii,
   ]
-  const lines = text.split(/\r?\n/).filter((line) => isTelling(line))
-  const inLines = lines.length > 1 || text.includes('\n') ? lines : []
+  const lines = [...new Set(text.split(/\r?\n/))].filter((line) => isTelling(line))
+  const inLines = text.includes('\n') ? lines.sort((a, b) => b.length - a.length).slice(0, linesMax) : []
   return [...forms, ...inLines].map((form) => Buffer.from(form).toString('latin1'))
 }
 

@@ -100,11 +100,10 @@ export async function openVault(options: VaultOptions): Promise<Vault> {
       'Put it back from its copy: without it they cannot be read. Nothing was changed.',
     )
   }
-  const ring = found ?? [newKey(random)]
+  // The key is on the disk before anything is sealed with it.
+  const ring = found ?? (await keys.writeFirst([newKey(random)]))
   if (marker !== null) checkMarker(marker.value, ring, keys.place)
   const vault = new StoreVault(options, ring)
-  // The key is on the disk before anything is sealed with it.
-  if (found === null) await keys.write(ring)
   await vault.settle(marker?.revision ?? 0)
   return vault
 }

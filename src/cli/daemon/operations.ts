@@ -5,7 +5,7 @@ import type { Control } from '../../control/index.ts'
 import type { Dashboard } from '../../dashboard/index.ts'
 import type { Deployment, Operations } from '../../operator/index.ts'
 import type { Home } from '../home.ts'
-import { intakeOf } from '../remote/intake.ts'
+import { diskOf, intakeOf } from '../remote/intake.ts'
 import type { MachineDescription } from '../machine.ts'
 import { operationsOf } from '../operations.ts'
 import { localNode } from '../roles/local.ts'
@@ -49,7 +49,7 @@ export function daemonOperations(options: DaemonOptions): Operations {
     processes: () =>
       (['supervisor', ...roles] as const).map((role) => ({ role, pid: holderOf(claimPath(home, role))?.pid ?? null })),
     apps: () => control.apps().map((app) => ({ app, origin: control.view(app)?.app.origin ?? null })),
-    intake: intakeOf(bundles),
+    intake: intakeOf(bundles, diskOf(home.bundlesDir)),
     deploy: ({ graph, bundles, origin }: Deployment) => control.apply({ graph, bundles, origin, home: localNode }),
     async down(app) {
       if (await stopApp(control, app, stopMs)) return

@@ -207,10 +207,10 @@ async function onItsDisk<T>(place: string, work: Promise<T>): Promise<T> {
   try {
     return await work
   } catch (cause) {
-    if (!isSteadError(cause) || cause.code !== 'artifact.disk-full') throw cause
+    if (!isSteadError(cause) || !['artifact.disk-full', 'cli.no-room'].includes(cause.code)) throw cause
     throw new SteadError({
       code: 'cli.server-disk-full',
-      message: `the disk of ${place} is full`,
+      message: `the disk of ${place} is ${cause.code === 'cli.no-room' ? 'nearly full' : 'full'}`,
       hint: 'Make room there, and run the same command again: it goes on from what has arrived.',
       retry: 'later',
       cause,

@@ -4,13 +4,14 @@
  *   # Keeps the secrets of a stead store. Without this file they cannot be read.
  *   stead-key-1 <32 bytes in base64url>
  *
- * Invariants: the file is replaced whole and is on the disk before it counts; it is never read through a link, and never
+ * Invariants: the file is replaced whole and is on the disk before it counts; the first one is never replaced by another
+ * first one; it is never read through a link, and never
  * while others could read it too.
  */
 import { constants } from 'node:fs'
-import { type FileHandle, mkdir, open, rename } from 'node:fs/promises'
+import { type FileHandle, link, mkdir, open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { systemCodeOf } from '../../base/index.ts'
+import { randomId, systemCodeOf, systemRandom } from '../../base/index.ts'
 import { isKeyLength, keyOf, type WrappingKey } from '../envelope.ts'
 import { failure } from '../errors.ts'
 import type { KeySource } from '../keys.ts'
@@ -22,37 +23,62 @@ const fileBytesMax = 4096
 
 /** Keys in the file at `path`. The directory is made when the first key is written. */
 export function keyFile(path: string): KeySource {
+  const read = async (): Promise<readonly WrappingKey[] | null> => {
+    const file = await openIfThere(path)
+    if (file === null) return null
+    try {
+      await checkRights(path, file)
+      return parseKeys(path, await file.readFile('utf8'))
+    } finally {
+      await file.close()
+    }
+  }
   return {
     place: path,
-    async read() {
-      const file = await openIfThere(path)
-      if (file === null) return null
+    read,
+    async writeFirst(keys) {
+      // A name of its own: others may be writing theirs.
+      const fresh = `${path}.new-${randomId(systemRandom)}`
       try {
-        await checkRights(path, file)
-        return parseKeys(path, await file.readFile('utf8'))
+        await writeWhole(fresh, keys)
+        await link(fresh, path)
+      } catch (error) {
+        if (systemCodeOf(error) !== 'EEXIST') throw error
       } finally {
-        await file.close()
+        await rm(fresh, { force: true })
       }
+      await syncDirectoryOf(path)
+      const there = await read()
+      if (there === null) throw badFile(path, 'was taken away while it was made')
+      return there
     },
     async write(keys) {
-      await mkdir(dirname(path), { recursive: true, mode: 0o700 })
-      const lines = keys.map((key) => `${format} ${Buffer.from(key.bytes).toString('base64url')}`)
-      const fresh = await open(`${path}.new`, 'w', 0o600)
-      try {
-        await fresh.chmod(0o600)
-        await fresh.writeFile([header, ...lines, ''].join('\n'))
-        await fresh.sync()
-      } finally {
-        await fresh.close()
-      }
+      await writeWhole(`${path}.new`, keys)
       await rename(`${path}.new`, path)
-      const directory = await open(dirname(path), 'r')
-      try {
-        await directory.sync()
-      } finally {
-        await directory.close()
-      }
+      await syncDirectoryOf(path)
     },
+  }
+}
+
+async function writeWhole(path: string, keys: readonly WrappingKey[]): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+  const lines = keys.map((key) => `${format} ${Buffer.from(key.bytes).toString('base64url')}`)
+  const fresh = await open(path, 'w', 0o600)
+  try {
+    await fresh.chmod(0o600)
+    await fresh.writeFile([header, ...lines, ''].join('\n'))
+    await fresh.sync()
+  } finally {
+    await fresh.close()
+  }
+}
+
+async function syncDirectoryOf(path: string): Promise<void> {
+  const directory = await open(dirname(path), 'r')
+  try {
+    await directory.sync()
+  } finally {
+    await directory.close()
   }
 }
 

@@ -8,6 +8,10 @@ export function memoryKeys(): KeySource {
   return {
     place: 'the memory of this process',
     read: () => Promise.resolve(held),
+    writeFirst(keys) {
+      held ??= [...keys]
+      return Promise.resolve(held)
+    },
     write(keys) {
       held = [...keys]
       return Promise.resolve()
