@@ -30,7 +30,7 @@ import { DiskWatch } from './disk.ts'
 import { Exposures } from './expose.ts'
 import { incidentsAsked } from './containment.ts'
 import { Delivery } from './delivery.ts'
-import { Domains } from './domains.ts'
+import { declaredBytes, Domains } from './domains.ts'
 import { BundleFetcher } from './fetch.ts'
 import { Incidents } from './incidents.ts'
 import { type EndedBySystemCall, followKernelLog } from './kernel-log.ts'
@@ -121,8 +121,11 @@ class RunningAgent implements Agent {
       sandbox: this.#known.hiddenFrom(options.sandbox),
       openBundle: async (digest) => (await options.openBundle(digest)) ?? this.#fetcher.fetch(digest),
     }
-    const sizeOf = (app: string): number | null => this.#declaredBytes(app)
-    this.#domains = new Domains(options, sizeOf, (app, path) => this.#breaking.sweep(app, path))
+    this.#domains = new Domains(
+      options,
+      (app) => declaredBytes(this.#plan, app),
+      (app, path) => this.#breaking.sweep(app, path),
+    )
     const domain = (app: string): Promise<Domain> => this.#domains.of(app)
     const breakable = breakableOf(this.#instances, this.#resources, domain, () => this.#changed())
     this.#breaking = new Breaking(join(options.stateDir, 'faults.json'), options.clock, breakable, options.onNotice)
@@ -440,12 +443,6 @@ class RunningAgent implements Agent {
     for (const { assignment, containment } of this.#instances.values())
       if (assignment.hostUid === hostUid)
         containment.trip('system-call', `its process ${pid} was ended for the system call ${name}`)
-  }
-
-  /** The size that an app has declared for its data, bytes. */
-  #declaredBytes(app: string): number | null {
-    const declared = this.#plan.assignments.find((other) => other.kind === 'resource' && other.app === app)
-    return declared?.kind === 'resource' ? (declared.dataBytes ?? null) : null
   }
 
   /** Deletes what an app has stored here. Throws `agent.in-use` while anything of it is there. */

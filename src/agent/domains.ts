@@ -1,6 +1,7 @@
 /** The domains of the apps of a node. Invariant: each is opened once; a failure is forgotten, so that the next asking tries again. */
 import { join } from 'node:path'
 import type { Domain } from '../domain/index.ts'
+import type { Plan } from '../protocol/index.ts'
 import type { AgentOptions } from './options.ts'
 
 export class Domains {
@@ -55,4 +56,10 @@ export class Domains {
   #rootOf(app: string): string {
     return join(this.#options.stateDir, 'domains', app)
   }
+}
+
+/** The size that an app of a plan has declared for its data, bytes; null when it has declared none. */
+export function declaredBytes({ assignments }: Pick<Plan, 'assignments'>, app: string): number | null {
+  const declared = assignments.find((other) => other.kind === 'resource' && other.app === app)
+  return declared?.kind === 'resource' ? (declared.dataBytes ?? null) : null
 }
