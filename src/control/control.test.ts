@@ -4,7 +4,14 @@ import { suite, test } from 'node:test'
 import { ManualClock, seededRandom, SteadError } from '../base/index.ts'
 import type { Graph, ServicePart } from '../model/index.ts'
 import type { Endpoint } from '../network/index.ts'
-import { type Assignment, type Downward, protocolVersion, type RouteTable, type Upward } from '../protocol/index.ts'
+import {
+  type Assignment,
+  type Downward,
+  protocolVersion,
+  protocolVersionMin,
+  type RouteTable,
+  type Upward,
+} from '../protocol/index.ts'
 import { type KeySource, memoryKeys } from '../secrets/index.ts'
 import { openMemoryStore, type Store } from '../store/index.ts'
 import type { Channel } from '../transport/index.ts'
@@ -320,5 +327,29 @@ suite('control', () => {
     await assert.rejects(first.control.apply({ graph, ...nowhere }), { code: 'control.stopped' })
     assert.equal(first.fatal.length, 1)
     assert.equal(await second.control.apply({ graph, ...nowhere }), 1)
+  })
+})
+
+suite('peers of another version', () => {
+  test('one version behind is served, and not asked what it cannot do; any other is refused by name', async () => {
+    await using played = await play(openMemoryStore())
+    const { control } = played
+    for (const protocol of [protocolVersionMin - 1, protocolVersion + 1]) {
+      const stranger = new Peer(control, null).say({ type: 'hello', protocol, role: 'agent', name: 'stranger' })
+      assert.deepEqual([stranger.refusal(), stranger.closed], ['control.other-protocol', true])
+    }
+    const old = new Peer(control, null).say({ type: 'hello', protocol: protocolVersionMin, role: 'agent', name: 'n1' })
+    old.ready([], { kind: 'unix', path: '/nowhere' })
+    await turns()
+    await control.apply({ graph: graphOf('shop', secret, service('web', 1, 'key')), bundles: { web: 'b' } })
+    await turns()
+    assert.deepEqual(
+      old.assignments().map(({ part }) => part),
+      ['key', 'web'],
+    )
+    assert.throws(() => control.open({ kind: 'connect', assignment: 'shop.key', port: 1 }), {
+      code: 'control.older-node',
+    })
+    assert.deepEqual([old.refusal(), old.closed], [undefined, false])
   })
 })

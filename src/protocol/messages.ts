@@ -24,7 +24,7 @@ import { type TrafficReport, trafficReportSchema } from './traffic.ts'
  * that an older peer can do without, and control sends a new message only to a peer that knows it.
  */
 export const protocolVersion = 3
-export const protocolVersionMin = 1
+export const protocolVersionMin: number = protocolVersion - 1
 
 /** Most faults that a node tells of, those that are over included. */
 const faultsMax = 100
