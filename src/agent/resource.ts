@@ -174,8 +174,9 @@ export class ResourceRunner {
     let pauseMs = pauseMinMs
     while (!this.#stop.signal.aborted) {
       const assignment = this.#assignment
-      const news = this.#news.promise
       this.#trying = assignment
+      // What is tried again has not come to its end yet.
+      this.#tried = null
       try {
         await this.#unheld()
         await this.#serve(assignment, () => (pauseMs = pauseMinMs))
@@ -190,7 +191,9 @@ export class ResourceRunner {
         if (final) this.#tried = this.#trying
         this.#to(final ? 'gave-up' : 'backing-off', words)
         const over = sleep(this.#options.clock, pauseMs, this.#stop.signal).catch(() => {})
-        await (final ? Promise.race([news, aborted(this.#stop.signal)]) : over)
+        // What was assigned meanwhile is tried at once; what failed is not tried again before something changes.
+        const next = this.#assignment === this.#trying ? this.#news.promise : Promise.resolve()
+        await (final ? Promise.race([next, aborted(this.#stop.signal)]) : over)
         pauseMs = Math.min(pauseMs * 2, pauseMaxMs)
         this.#restarts += 1
       }
