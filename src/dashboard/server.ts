@@ -6,7 +6,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { type Clock, messageOf, type Random, SteadError, systemCodeOf } from '../base/index.ts'
-import { answerOperation, type Caller, type Gate, type Operations, owner } from '../operator/index.ts'
+import { answerOperation, type Caller, drained, type Gate, type Operations, owner } from '../operator/index.ts'
 import { Access, loginMs, type Session, sessionMs } from './access.ts'
 import { feed } from './feed.ts'
 import { builtDirectory, type BuiltFile, readBuilt } from './files.ts'
@@ -219,7 +219,7 @@ class Site {
     const signal = AbortSignal.any([abort.signal, session.over.signal])
     const messages = feed({ observer, clock, caller: session.caller, app: query.get('app'), signal })
     for await (const message of messages) {
-      if (!answer.write(`${JSON.stringify(message)}\n`)) await drained(answer, clock)
+      if (!answer.write(`${JSON.stringify(message)}\n`)) await drainedInTime(answer, clock)
     }
     answer.end()
   }
@@ -262,12 +262,7 @@ async function bodyOf(question: IncomingMessage, bytesMax: number): Promise<stri
 }
 
 /** Resolves when the page has read what was written, or is gone; one that does not read is let go. */
-async function drained(answer: ServerResponse, clock: Clock): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>()
+async function drainedInTime(answer: ServerResponse, clock: Clock): Promise<void> {
   using _timer = clock.after(drainTimeoutMs, () => answer.destroy())
-  answer.on('drain', resolve)
-  answer.on('close', resolve)
-  await promise
-  answer.off('drain', resolve)
-  answer.off('close', resolve)
+  await drained(answer)
 }
