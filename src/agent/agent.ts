@@ -24,6 +24,7 @@ import { type Box, openBox } from '../secrets/index.ts'
 import { type Channel, dialForever, type TransportAddress } from '../transport/index.ts'
 import { Answers, type AnswerSources } from './answers.ts'
 import { Attempts } from './attempts.ts'
+import { dataTask } from './data-tasks.ts'
 import { breakableOf } from './breakable.ts'
 import { Breaking } from './breaking.ts'
 import { DiskWatch } from './disk.ts'
@@ -154,6 +155,7 @@ class RunningAgent implements Agent {
       breaking: this.#breaking,
       attempts: (id: string) => runnerOf(id)?.attempts ?? null,
       deleteData: (app: string) => this.#deleteData(app),
+      data: (...[app, task]: Parameters<AnswerSources['data']>) => dataTask(this.#domains, app, task),
       incidents: (ask: Parameters<AnswerSources['incidents']>[0]) =>
         incidentsAsked(this.#incidents, (id) => this.#instances.get(id)?.containment, ask),
     }

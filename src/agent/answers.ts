@@ -3,7 +3,7 @@
  * Invariant: at most `asksMax` are open; one more is refused.
  */
 import { messageOf } from '../base/index.ts'
-import type { Ask, Incident, LogLine, Upward } from '../protocol/index.ts'
+import type { Ask, DataTask, Incident, LogLine, Upward } from '../protocol/index.ts'
 import type { Attempts } from './attempts.ts'
 import type { Breaking } from './breaking.ts'
 import type { Streams } from './streams.ts'
@@ -15,6 +15,8 @@ export interface AnswerSources {
   /** The kept output of an assignment; null when it is not on this node. */
   readonly attempts: (assignment: string) => Attempts | null
   readonly deleteData: (app: string) => Promise<void>
+  /** Does something with the data of an app. */
+  readonly data: (app: string, task: DataTask) => Promise<unknown>
   readonly breaking: Pick<Breaking, 'take' | 'heal'>
   /** The incidents of an app, after what was asked has been done to the instance of one. */
   readonly incidents: (ask: Extract<Ask, { kind: 'incidents' }>) => Promise<readonly Incident[]>
@@ -44,7 +46,10 @@ export class Answers {
       if (ask.kind === 'delete-data') await this.#sources.deleteData(ask.app)
       else if (ask.kind === 'break') await this.#sources.breaking.take(ask.lease)
       else if (ask.kind === 'heal') await this.#sources.breaking.heal(ask.fault)
-      else if (ask.kind === 'incidents') {
+      else if (ask.kind === 'data') {
+        const answer = await this.#sources.data(ask.app, ask.task)
+        piece([{ assignment: ask.app, timeMs: 0, text: JSON.stringify(answer) }], false)
+      } else if (ask.kind === 'incidents') {
         for (const one of await this.#sources.incidents(ask))
           piece([{ assignment: one.instance, timeMs: one.timeMs, text: JSON.stringify(one) }], false)
       } else for await (const line of this.#output(ask, abort.signal)) piece([line], false)

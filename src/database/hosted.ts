@@ -92,7 +92,7 @@ export function hostedPostgresProvider(limits: MigrationLimits): Provider {
 
     async prepare(context) {
       const files = context.filesDir === null ? [] : await readMigrationFiles(context.filesDir)
-      if (files.length === 0) return
+      if (files.length === 0) return { schema: null }
       const hosted = hostedOf(context)
       await inSession(
         hosted,
@@ -110,6 +110,7 @@ export function hostedPostgresProvider(limits: MigrationLimits): Provider {
         },
         limits,
       )
+      return { schema: files.at(-1)?.name ?? null }
     },
 
     async grant(context, grant) {

@@ -12,7 +12,7 @@ suite('migrations on a server', () => {
     assert.ok(shared.postgres !== undefined)
     return shared.postgres
   }
-  const prepare = (): Promise<void> => postgres().provider.prepare(postgres().resource.context)
+  const prepare = (): Promise<unknown> => postgres().provider.prepare(postgres().resource.context)
   const tables = async (): Promise<readonly string[]> =>
     (
       await postgres().admin<{ name: string }>(

@@ -72,6 +72,7 @@ export function postgresProvider(options: PostgresOptions): Provider {
       const files = context.filesDir === null ? [] : await readMigrationFiles(context.filesDir)
       await ensureDatabase(serverOf(context), names)
       await applyMigrations(serverOf(context), names, files, limits, context.random)
+      return { schema: files.at(-1)?.name ?? null }
     },
 
     async grant(context, grant) {

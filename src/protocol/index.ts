@@ -20,6 +20,21 @@ export type {
 export type { InstanceTraffic, RouteTraffic, Traffic, TrafficReport } from './traffic.ts'
 export { askSince, downwardSchema, protocolVersion, protocolVersionMin, upwardSchema } from './messages.ts'
 export type { Ask, Downward, LogLine, Upward } from './messages.ts'
+export { dataPlaceSchema, dataTaskSchema, preparePhases } from './data.ts'
+export type {
+  Comparison,
+  DataAnswers,
+  DataChange,
+  DataCopy,
+  DataEffect,
+  DataPlace,
+  DataResource,
+  DataState,
+  DataTask,
+  Preview,
+  RehearsedStatement,
+  Rehearsal,
+} from './data.ts'
 export { faultLeaseMs, faultLeaseSchema, faultSchema, faultStatusSchema } from './faults.ts'
 export type { Fault, FaultCounts, FaultLease, FaultStatus } from './faults.ts'
 export { streamEndSchema, streamPieceBytesMax, streamWindowBytes, terminalSizeSchema } from './stream.ts'

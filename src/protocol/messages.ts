@@ -3,6 +3,7 @@
  * hello, get everything there is (a snapshot) and then what changes.
  */
 import { z } from 'zod'
+import { type DataTask, dataTaskSchema } from './data.ts'
 import { type FaultLease, faultLeaseSchema, type FaultStatus, faultStatusSchema } from './faults.ts'
 import { type Assignment, assignmentSchema, type Plan, planSchema } from './plan.ts'
 import { type RouteTable, routeTableSchema } from './routes.ts'
@@ -23,7 +24,7 @@ import { type TrafficReport, trafficReportSchema } from './traffic.ts'
  * version ahead for a while. A peer outside these is refused by name. What is new in a version is a message or a field
  * that an older peer can do without, and control sends a new message only to a peer that knows it.
  */
-export const protocolVersion = 3
+export const protocolVersion = 4
 export const protocolVersionMin: number = protocolVersion - 1
 
 /** Most faults that a node tells of, those that are over included. */
@@ -55,6 +56,8 @@ export type Ask =
   /** So many bytes of a stream's output have been taken: as many more may be sent. */
   | { readonly kind: 'taken'; readonly ask: string; readonly bytes: number }
   | { readonly kind: 'cancel'; readonly ask: string }
+  /** Something about the data of an app; answered with one line of JSON. Since protocol 4. */
+  | { readonly kind: 'data'; readonly app: string; readonly task: DataTask }
   /** Break something; answered once it is broken. It heals by itself. Since protocol 3. */
   | { readonly kind: 'break'; readonly lease: FaultLease }
   /** Heal a fault before its time. Since protocol 3. */
@@ -68,6 +71,7 @@ export const askSince: Readonly<Record<Ask['kind'], number>> = {
   incidents: 3,
   break: 3,
   heal: 3,
+  data: 4,
   exec: 3,
   connect: 3,
   input: 3,
@@ -190,6 +194,7 @@ const ask: z.ZodType<Ask> = z.union([
   z.discriminatedUnion('kind', [
     z.object({ kind: z.literal('logs'), assignment: z.string(), tail: z.int().nullable(), follow: z.boolean() }),
     z.object({ kind: z.literal('delete-data'), app: z.string() }),
+    z.object({ kind: z.literal('data'), app: z.string(), task: dataTaskSchema }),
     z.object({
       kind: z.literal('incidents'),
       app: z.string(),

@@ -15,7 +15,8 @@ import {
   type Tripwire,
 } from '../model/index.ts'
 import type { Endpoint } from '../network/index.ts'
-import type { Grant } from '../provider/index.ts'
+import type { Grant, PreparePhase } from '../provider/index.ts'
+import { type DataPlace, dataPlaceSchema, preparePhases } from './data.ts'
 
 /** A credential, and which version of it that is. */
 export interface VersionedGrant extends Grant {
@@ -51,6 +52,8 @@ export interface InstanceAssignment {
   readonly retry?: RetryPolicy
   /** What is done when a secret it uses gets a new version while it runs. */
   readonly onSecretChange: SecretChange
+  /** Generation of the app's data that it works on: it reaches none of another. Absent: the first. */
+  readonly generation?: number
 }
 
 /** A resource served on this node, which is the home of its domain. */
@@ -73,6 +76,10 @@ export interface ResourceAssignment {
   readonly wanted: boolean
   /** Set aside for the data of its app; absent: the node's own measure. */
   readonly dataBytes?: number
+  /** Absent: the live data of its own app, in the first generation. */
+  readonly data?: DataPlace
+  /** How far its migrations go; absent: all the way. */
+  readonly phase?: PreparePhase
 }
 
 export type Assignment = InstanceAssignment | ResourceAssignment
@@ -155,6 +162,7 @@ const instance = z.object({
   timeoutMs: timeoutMs.nullable(),
   retry: z.object({ attempts: z.int().positive(), pauseMs: z.int().positive() }).exactOptional(),
   onSecretChange: z.enum(secretChanges).default('restart'),
+  generation: z.int().positive().exactOptional(),
 })
 
 const resource = z.object({
@@ -171,6 +179,8 @@ const resource = z.object({
   bundle: z.string().nullable(),
   wanted: z.boolean(),
   dataBytes: z.int().positive().exactOptional(),
+  data: dataPlaceSchema.exactOptional(),
+  phase: z.enum(preparePhases).exactOptional(),
 })
 
 /** Validates one assignment that came over a wire or from a disk. */

@@ -89,6 +89,8 @@ export interface Route {
   readonly phase?: 'starting' | 'deploying'
   /** While there is no target: a sentence for the person who asks why. */
   readonly unavailable?: string
+  /** Requests wait up to so long for the route to have targets again, milliseconds, instead of being answered now. */
+  readonly holdMs?: number
 }
 
 /** Which connections go where as they are, without a look at what they carry. */
@@ -174,6 +176,7 @@ const route = z.object({
     .exactOptional(),
   phase: z.enum(['starting', 'deploying']).exactOptional(),
   unavailable: z.string().max(500).exactOptional(),
+  holdMs: z.int().positive().max(60_000).exactOptional(),
 })
 
 const stream = z.object({

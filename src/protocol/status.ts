@@ -50,6 +50,10 @@ export interface AssignmentStatus {
    * by the part that the credential is for. Left out by nodes of an earlier release.
    */
   readonly credentials?: readonly string[]
+  /** Of a resource: generation of the data that it serves. */
+  readonly generation?: number
+  /** Of a resource: its schema, as its provider names it; null where it has none. */
+  readonly schema?: string | null
 }
 
 /** The disk that a node keeps everything on. low: said to people. critical: nothing new is taken on. */
@@ -138,4 +142,6 @@ export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
   refused: z.array(refusal).max(statusRefusalsMax).exactOptional(),
   incident: summary.exactOptional(),
   credentials: z.array(z.string()).exactOptional(),
+  generation: z.int().positive().exactOptional(),
+  schema: z.string().nullable().exactOptional(),
 })

@@ -103,6 +103,84 @@ export interface ResourceDiff {
   }[]
   /** False when only counts could be compared. */
   readonly exact: boolean
+  /** What its ledger of outside effects holds in the later state and not, or not as sent, in the earlier one. Absent without a ledger. */
+  readonly effects?: readonly LedgerEntry[]
+  /** What was not compared, a sentence each. */
+  readonly gaps?: readonly string[]
+}
+
+/** An effect on the outside world, as an app has written it down. */
+export interface LedgerEntry {
+  readonly key: string
+  /** What it was, in the app's words. */
+  readonly what: string
+  readonly state: 'sent' | 'possibly-sent'
+  /** What undoes it, in the app's words; null where it gave nothing. */
+  readonly compensation: string | null
+  readonly timeMs: number
+}
+
+/** How far changes of what is declared go. expand: what the release before can work with. all: what is left too. */
+export type PreparePhase = 'expand' | 'all'
+
+/** What is in force after `prepare`. */
+export interface Prepared {
+  /** Names the schema for a person, such as the last migration; null where there is none. */
+  readonly schema: string | null
+}
+
+/** A statement that was tried on a copy of the data. */
+export interface TriedStatement {
+  readonly file: string
+  readonly line: number
+  /** Its first words. */
+  readonly text: string
+  readonly durationMs: number
+  /** The locks that kept others from a table, and for how long: until the end of the transaction. */
+  readonly locks: readonly { readonly table: string; readonly mode: string; readonly heldMs: number }[]
+}
+
+/** What came of trying the declared changes on a copy of the data. */
+export interface Trial {
+  /** In the order in which they ran. */
+  readonly statements: readonly TriedStatement[]
+  /** Why they should not be run on the live data, a sentence each: with table, lock and duration. */
+  readonly refusals: readonly string[]
+}
+
+/** What is declared and not yet in force: whether it comes in two halves. */
+export interface Pending {
+  /** None: nothing is due. expand: each has a first half that the release before can work with. stop: one has not. */
+  readonly migrates: 'none' | 'expand' | 'stop'
+  /** Whether second halves are due. */
+  readonly contracts: boolean
+  /** What would run, a statement each, for a person to read first. */
+  readonly statements: readonly {
+    readonly file: string
+    readonly half: 'expand' | 'contract' | 'whole'
+    readonly text: string
+  }[]
+}
+
+/** What has happened to the data since the server started to count, which costs next to nothing. */
+export interface Position {
+  /** Where it stands in its log, in its own words. */
+  readonly position: string
+  /** When it began to count, milliseconds since 1970: after a crash it begins anew. */
+  readonly countedSinceMs: number
+  readonly counts: readonly {
+    readonly name: string
+    readonly added: number
+    readonly removed: number
+    readonly changed: number
+  }[]
+}
+
+/** Rows of one table of a copy that are to come into the live data. */
+export interface ReplayOrder {
+  readonly table: string
+  /** A condition in the resource's own language; null: all that is missing. */
+  readonly where: string | null
 }
 
 export interface Metric {
@@ -131,8 +209,11 @@ export interface Provider {
   endpoint?(context: ProviderContext): { readonly host: string; readonly port: number } | null
   /** Resolves when the server answers; throws after `timeoutMs`. */
   ready(context: ProviderContext, timeoutMs: number): Promise<void>
-  /** Brings what was declared into being (schema migrations). All or nothing; throws with file, line and the server's own words. */
-  prepare(context: ProviderContext): Promise<void>
+  /**
+   * Brings what was declared into being (schema migrations), as far as `phase` says; all of it unless given. All or nothing;
+   * throws with file, line and the server's own words.
+   */
+  prepare(context: ProviderContext, phase?: PreparePhase): Promise<Prepared>
   /** Lets a consumer in. Again with another password: the new one holds. */
   grant(context: ProviderContext, grant: Grant): Promise<void>
   /** Takes a consumer's access away and ends its connections. */
@@ -150,4 +231,22 @@ export interface Provider {
   /** What differs between two data directories of this resource (neither is live). */
   diff(context: ProviderContext, before: string, after: string): Promise<ResourceDiff>
   metrics(context: ProviderContext): Promise<readonly Metric[]>
+  /** What is declared and not in force in the live data. Changes nothing. Not there: nothing is ever pending. */
+  pending?(context: ProviderContext): Promise<Pending>
+  /**
+   * Tries what is declared on a copy: `dataDir` of the context is one, writable and not live. Throws as `prepare` does.
+   * A lock that keeps others from a table for more than `lockMsMax` is a refusal.
+   */
+  rehearse?(context: ProviderContext, lockMsMax: number): Promise<Trial>
+  /**
+   * Writes into `dir` what must outlive a return to an earlier state (positions of sequences, the ledger), while the server
+   * answers and no consumer is left. Can be done again.
+   */
+  abandon?(context: ProviderContext, dir: string): Promise<void>
+  /** Brings that into the data that has come back, before any consumer is let in. Done once for each generation, however often it is asked. */
+  carry?(context: ProviderContext, dir: string, generation: number): Promise<void>
+  /** What has changed so far, counted as it happens. */
+  position?(context: ProviderContext): Promise<Position>
+  /** Copies rows of another state (a copy, writable, not live) into the live data; answers how many. What is there already stays. */
+  replay?(context: ProviderContext, from: string, order: ReplayOrder): Promise<number>
 }

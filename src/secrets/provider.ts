@@ -17,7 +17,7 @@ export function secretProvider(): Provider {
     capabilities: { quiesce: 'none', diff: 'exact' },
     provision: () => Promise.resolve(null),
     ready: nothing,
-    prepare: nothing,
+    prepare: () => Promise.resolve({ schema: null }),
     grant: nothing,
     revoke: nothing,
     bind(resource, grant) {

@@ -49,7 +49,7 @@ export function ledgerProvider(): Provider {
         if (clock.monotonicMs() > untilMs) throw new Error('the ledger does not answer')
       }
     },
-    prepare: nothing,
+    prepare: () => Promise.resolve({ schema: null }),
     grant: nothing,
     revoke: nothing,
     bind: (_resource, _grant, { host, port }) => ({ env: { ADDRESS: `${host}:${port}` }, files: [] }),
