@@ -76,7 +76,7 @@ async function openServer(
 }
 
 /** The app's database; in a state from before it was made, the maintenance database, which holds no tables. */
-async function databaseOf(context: ProviderContext, server: Server): Promise<string> {
+export async function databaseOf(context: ProviderContext, server: Server): Promise<string> {
   const { database } = namesOf(context.app)
   const found = await asAdmin(server, maintenanceDatabase, (session) =>
     session.query('select 1 from pg_database where datname = $1', [database]),
