@@ -39,7 +39,7 @@ interface Hosted {
 }
 
 /** A provider with all that a release asks of one. */
-export type ReleasingProvider = Provider & Required<Pick<Provider, 'pending'>>
+export type ReleasingProvider = Provider & Required<Pick<Provider, 'pending' | 'rehearse'>>
 
 /** The own provider for what is run here, the hosted one for the rest, behind one type. */
 export function withHosted(own: ReleasingProvider, hosted: ReleasingProvider): ReleasingProvider {
@@ -53,6 +53,7 @@ export function withHosted(own: ReleasingProvider, hosted: ReleasingProvider): R
     ready: (context, timeoutMs) => of(context).ready(context, timeoutMs),
     prepare: (context, phase) => of(context).prepare(context, phase),
     pending: (context) => of(context).pending(context),
+    rehearse: (context, lockMsMax) => of(context).rehearse(context, lockMsMax),
     grant: (context, grant) => of(context).grant(context, grant),
     revoke: (context, user) => of(context).revoke(context, user),
     bind: (resource, grant, target) => of(resource).bind(resource, grant, target),

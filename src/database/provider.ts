@@ -6,7 +6,7 @@
  */
 import type { Provider, ProviderContext } from '../provider/index.ts'
 import type { PostgresBinaries } from './binaries.ts'
-import { compareDataDirs, databaseOf } from './compare.ts'
+import { compareDataDirs } from './compare.ts'
 import { accessText, parseConfig, settingsText } from './config.ts'
 import { binariesFor, runToEnd } from './datadir.ts'
 import { readMigrationFiles } from './drivers/migration-files.ts'
@@ -18,6 +18,8 @@ import { maintenanceDatabase, namesOf } from './names.ts'
 import { applyMigrations } from './prepare.ts'
 import { defaultPort, initProgram, recoverProgram, serverProgram } from './programs.ts'
 import { readRecord } from './record.ts'
+import { rehearseMigrations } from './rehearse.ts'
+import { databaseOf } from './second.ts'
 import { asAdmin, ensureDatabase, grantConsumer, revokeConsumer, waitUntilReady } from './server.ts'
 import type { Server } from './server.ts'
 
@@ -28,6 +30,8 @@ export interface PostgresOptions {
   readonly lockTimeoutMs?: number
   /** Most time of one statement of a migration; 10 min unless given. */
   readonly statementTimeoutMs?: number
+  /** Most time of all migrations that are tried on a copy; 10 min unless given. */
+  readonly rehearseTimeoutMs?: number
   /** Tables with more rows are counted in a diff, not compared; 2,000,000 unless given. */
   readonly diffRowsMax?: number
 }
@@ -82,6 +86,11 @@ export function postgresProvider(options: PostgresOptions): Provider {
       const files = context.filesDir === null ? [] : await readMigrationFiles(context.filesDir)
       const database = await databaseOf(context, serverOf(context))
       return pendingOf(files, await asAdmin(serverOf(context), database, readRecord))
+    },
+
+    async rehearse(context, lockMsMax) {
+      const { binaries, rehearseTimeoutMs: totalMsMax = 600_000 } = options
+      return await rehearseMigrations(context, lockMsMax, { binaries, limits, totalMsMax })
     },
 
     async grant(context, grant) {
