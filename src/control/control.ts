@@ -35,6 +35,7 @@ import type { Credential } from './credentials.ts'
 import { controlLease, countStart, keys, loadRecords, put, type Records, write, writeAll } from './records.ts'
 import { openCredentials, Secrets } from './secrets.ts'
 import type { ControlState } from './state.ts'
+import { Releases } from './releases.ts'
 import { RemoteStreams } from './remote-streams.ts'
 import { streamsFor, streamsOf } from './streams.ts'
 import { type AppView, viewOf } from './view.ts'
@@ -90,6 +91,7 @@ class RunningControl implements Control {
   readonly #incidentLog: IncidentLog
   readonly #asks: Asks
   readonly faults: NodeFaults
+  readonly releases: Releases
   readonly #remote: RemoteStreams
   readonly #untold = new Set<string>()
   readonly #startedMs: number
@@ -137,6 +139,18 @@ class RunningControl implements Control {
     this.#asks = new Asks(random)
     this.faults = new NodeFaults(records, random, async (node, what) => {
       for await (const _ of this.#ask(node, what, new AbortController().signal));
+    })
+    this.releases = new Releases({
+      ...own,
+      records,
+      clock,
+      traffic: (app) => this.#observed.traffic.of(app),
+      write: (operations) => write(options.store, this.#held.lease, operations),
+      isTold: (app) => !this.#untold.has(app),
+      changed: (app) => void this.#untold.add(app),
+      ask: (node, what, signal) => this.#ask(node, what, signal),
+      secrets: this.secrets,
+      place: (apply) => this.apply(apply),
     })
     this.#remote = new RemoteStreams(random)
     this.#routeRevision = start * routeRevisionsPerStart
@@ -224,6 +238,7 @@ class RunningControl implements Control {
     if (!this.#observed.complete && clock.monotonicMs() < this.#settleUntilMs) return
     await this.#incidentLog.take(this.#state())
     if (await this.secrets.turn(clock.nowMs())) this.#wake()
+    if (await this.releases.turn(clock.nowMs())) this.#wake()
     const decision = decide(this.#state(), clock.nowMs(), this.#newId)
     await writeAll(store, this.#held.lease, [
       ...decision.jobs.map(({ key, record }) => put(keys.job(key), record)),
@@ -352,7 +367,8 @@ class RunningControl implements Control {
     return this.#exclusive(async () => {
       refuseOnFullDisk(this.#observed.disks, wanted.graph.app)
       const choose = (): string => chooseHome(this.#records, this.#observed.nodes, wanted.graph.app)
-      const change = applyChange(this.#records, wanted, choose)
+      this.releases.refuseBusy(wanted.graph.app)
+      const change = applyChange(this.#records, wanted, choose, this.#credentials, this.#options.clock.nowMs())
       if (change === null) return this.#records.apps.get(wanted.graph.app)?.release ?? 0
       await this.secrets.ensure(wanted.graph)
       await write(this.#options.store, this.#held.lease, change.operations)
@@ -367,6 +383,7 @@ class RunningControl implements Control {
     return this.#exclusive(async () => {
       const app = this.#records.apps.get(name)
       if (app === undefined || !app.wanted) return
+      this.releases.refuseBusy(name)
       const stopped = { ...app, wanted: false }
       await write(this.#options.store, this.#held.lease, [put(keys.app(name), stopped)])
       this.#records.apps.set(name, stopped)
