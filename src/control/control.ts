@@ -238,6 +238,7 @@ class RunningControl implements Control {
     if (!this.#observed.complete && clock.monotonicMs() < this.#settleUntilMs) return
     await this.#incidentLog.take(this.#state())
     if (await this.secrets.turn(clock.nowMs())) this.#wake()
+    await this.releases.complete()
     if (await this.releases.turn(clock.nowMs())) this.#wake()
     const decision = decide(this.#state(), clock.nowMs(), this.#newId)
     await writeAll(store, this.#held.lease, [

@@ -86,6 +86,11 @@ export class Releases {
     this.#rollouts = new Rollouts({ ...own, carryOut: (task, release, app) => this.#carryOut(task, release, app) })
   }
 
+  /** Gives every app the record of its release that it lacks. Part of a turn of control. */
+  complete(): Promise<void> {
+    return this.#rollouts.complete()
+  }
+
   /** Takes all rollouts on. Part of a turn of control. */
   turn(nowMs: number): Promise<boolean> {
     return this.#rollouts.turn(nowMs)

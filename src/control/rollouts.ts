@@ -20,13 +20,14 @@ import {
   type TaskState,
 } from '../release/index.ts'
 import type { Operation } from '../store/index.ts'
+import { type Back, type Begin, nextNumber, placed } from './beginnings.ts'
 import { type KeptCheckpoint, type KeptRelease, type KeptReport, releaseKey, releasesOf } from './kept.ts'
 import { countedFor, look, since } from './look.ts'
 import { keys, newIdentities, put, type Records } from './records.ts'
+import { schemaOf } from './schema.ts'
 import { staged } from './stage.ts'
 import { type ControlState, type DesiredApp, generationOf } from './state.ts'
 import type { AppTraffic } from './traffic.ts'
-import type { Back, Begin } from './beginnings.ts'
 
 export interface RolloutsOptions {
   readonly records: Records
@@ -64,7 +65,7 @@ class Change {
     this.#takes.push(() => map.set(at, value))
   }
 
-  then(take: () => void): void {
+  after(take: () => void): void {
     this.#takes.push(take)
   }
 
@@ -83,6 +84,17 @@ export class Rollouts {
 
   constructor(own: RolloutsOptions) {
     this.#own = own
+  }
+
+  /** Gives every app the record of its release that it lacks: it was made by a platform that kept none. */
+  async complete(): Promise<void> {
+    const { records, clock, state } = this.#own
+    const change = new Change()
+    for (const app of records.apps.values()) {
+      if (records.releases.has(releaseKey(app.graph.app, app.release))) continue
+      this.#keep(change, placed(app, 'platform', state().credentials, clock.nowMs(), app.release))
+    }
+    if (change.operations.length > 0) await this.#write(change)
   }
 
   /** The release whose rollout is under way; null when none is. */
@@ -173,15 +185,16 @@ export class Rollouts {
     const target = records.releases.get(releaseKey(name, options.target))
     const checkpoint = records.checkpoints.get(`${name}/${options.checkpoint ?? ''}`)
     if (target === undefined) return
-    const rollout = beginReturn({ ...options, id: randomId(random), nowMs: clock.nowMs() })
+    const number = nextNumber(records, name)
+    const rollout = beginReturn({ ...options, new: number, id: randomId(random), nowMs: clock.nowMs() })
     this.#keep(change, {
       ...target,
-      number: options.new,
+      number,
       backTo: target.number,
       createdAtMs: clock.nowMs(),
       by: options.by,
       generation: generationOf(app) + (options.checkpoint === null ? 0 : 1),
-      schemaBefore: from.schemaBefore,
+      schemaBefore: schemaOf(app),
       schemaTarget: checkpoint?.schema ?? from.schemaBefore,
       schemas: {},
       rollout,
@@ -206,7 +219,7 @@ export class Rollouts {
     const made = newIdentities(release.graph, records)
     for (const [key, identity] of made.identities) change.put(keys.identity(key), records.identities, key, identity)
     change.operations.push(put(keys.counters, made.counters))
-    change.then(() => {
+    change.after(() => {
       records.counters = made.counters
     })
     this.#before.set(release.rollout?.id ?? '', all(this.#own.traffic(app.graph.app)))

@@ -31,7 +31,7 @@ export function staged(
       : { data: { generation: young.generation, swap: exchanged } }),
     ...(rollout.outcome !== null ? {} : { stage: stageOf(shape, old) }),
   }
-  return withSchema(inForce, schemaIn(shape, young))
+  return withSchema(inForce, schemaIn(rollout, shape, young))
 }
 
 /** The exchange of the data that a return makes. */
@@ -50,8 +50,10 @@ function stageOf(shape: Shape, old: KeptRelease | null): Stage {
   }
 }
 
-function schemaIn(shape: Shape, young: KeptRelease): SchemaState {
+function schemaIn(rollout: Rollout, shape: Shape, young: KeptRelease): SchemaState {
   if (shape.exchanged && young.schemaTarget !== null) return young.schemaTarget
+  // Code alone works on what is there.
+  if (rollout.kind === 'return') return young.schemaBefore
   if (shape.schema === 'old') return young.schemaBefore
   return shape.schema === 'expanded'
     ? expanded(young.schemaBefore, young.bundles)
