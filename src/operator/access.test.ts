@@ -26,6 +26,20 @@ const noSecrets: Operations['secrets'] = {
   changeKey: () => Promise.resolve(),
 }
 
+const noReleases: ReleaseOperations = {
+  plan: () => Promise.resolve({ number: 1, lines: [], migrates: 'none', direct: null }),
+  list: (app) => ({ app, live: 1, generation: 1, releases: [], checkpoints: [], branches: [] }),
+  data: () => Promise.resolve({ generation: 1, driver: 'none', totalBytes: 0, freeBytes: 0, copies: [] }),
+  back: () => Promise.resolve(1),
+  preview: () => Promise.resolve({ target: 1, checkpoint: null, preview: null }),
+  cancel: () => Promise.resolve(),
+  checkpoint: () => Promise.resolve({ tookMs: 0 }),
+  deleteCopies: () => Promise.resolve([]),
+  branch: (app) => Promise.resolve(app),
+  removeBranch: () => Promise.resolve(),
+  replay: () => Promise.resolve(0),
+}
+
 /** A platform with two apps that does nothing. */
 function fakeOperations(done: string[]): Operations {
   const known = (app: string): string => {
@@ -91,6 +105,7 @@ function fakeOperations(done: string[]): Operations {
     intake: null,
     secrets: noSecrets,
     deploy: () => Promise.resolve(1),
+    releases: noReleases,
     down(app) {
       done.push(`down ${known(app)}`)
       return Promise.resolve()
