@@ -90,7 +90,7 @@ function notFollowed(app: string, aborted: boolean): SteadError {
 }
 
 /** The same error with a hint for whoever was cut off from a platform that went away. */
-export function cutOff(app: string, aborted: boolean, error: unknown): unknown {
+export function cutOff(app: string, aborted: boolean, error: unknown): Error {
   const gone = isSteadError(error) && error.code === 'operator.not-running'
-  return gone || aborted ? notFollowed(app, aborted) : error
+  return !gone && !aborted && error instanceof Error ? error : notFollowed(app, aborted)
 }

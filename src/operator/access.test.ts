@@ -12,6 +12,7 @@ import { suite, test } from 'node:test'
 import { isSteadError, ManualClock, systemRandom } from '../base/index.ts'
 import { type AuditLine, type Gate, openGate, type OperatorClient, operatorClient, serveOperator } from './index.ts'
 import { type Operations, unknownApp } from './operations.ts'
+import type { ReleaseOperations } from './releases.ts'
 
 const startMs = Date.parse('2026-03-01T12:00:00Z')
 const dayMs = 86_400_000

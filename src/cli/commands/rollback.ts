@@ -1,5 +1,4 @@
 /** `stead rollback`: back to an earlier release, its code alone or with the data of then. */
-import { SteadError } from '../../base/index.ts'
 import type { BackPreview, BackWish } from '../../operator/index.ts'
 import { describeReport, reportOf } from '../../release/index.ts'
 import { type Command, type Input, usage } from '../command.ts'
@@ -111,10 +110,7 @@ async function back({ operator, app }: Target, wish: BackWish, json: boolean): P
       )
     else for (const url of urls) print(url)
   } catch (error) {
-    const told = cutOff(app, stop.signal.aborted, error)
-    throw told instanceof Error
-      ? told
-      : new SteadError({ code: 'cli.follow-ended', message: 'not followed any more', retry: 'later' })
+    throw cutOff(app, stop.signal.aborted, error)
   }
   return exitCodes.ok
 }
