@@ -17,6 +17,7 @@ const layers: Record<string, readonly string[]> = {
   artifact: ['base'],
   sandbox: ['base'],
   network: ['base'],
+  effects: ['base'],
   domain: ['base'],
   certificates: ['base'],
   provider: ['base', 'model'],

@@ -47,7 +47,9 @@ function statusOf(book: ReleaseBook, urlsOf: (app: string) => readonly string[])
     live,
     generation,
     releases: book.releases.map((release) => releaseStatus(release, live)),
-    checkpoints: checkpoints.map(({ app: _, schema: __, ...checkpoint }) => checkpoint),
+    checkpoints: checkpoints.map(({ name, release, generation: of, createdAtMs, by, before }) => {
+      return { name, release, generation: of, createdAtMs, by, before }
+    }),
     branches: book.branches.map(({ app: own, branch: { purpose, by } }) => {
       return { name: own.slice(app.length + 2), app: own, purpose, by, urls: urlsOf(own) }
     }),
