@@ -19,7 +19,7 @@ import {
 import { type Box, openBox } from '../secrets/index.ts'
 import { type Channel, dialForever, type TransportAddress } from '../transport/index.ts'
 import { Answers, type AnswerSources } from './answers.ts'
-import { dataTask } from './data-tasks.ts'
+import { DataTasks } from './data-tasks.ts'
 import { breakableOf } from './breakable.ts'
 import { Breaking } from './breaking.ts'
 import { DiskWatch } from './disk.ts'
@@ -67,6 +67,7 @@ class RunningAgent implements Agent {
   readonly #known: KnownValues
   readonly #memory: MemoryFiles
   readonly #runners: Runners
+  readonly #dataTasks: DataTasks
   readonly #domains: Domains
   readonly #answers: Answers
   readonly #fetcher: BundleFetcher
@@ -109,9 +110,11 @@ class RunningAgent implements Agent {
       known: this.#known,
       memory: this.#memory,
       plan: () => this.#plan,
+      working: (app) => this.#dataTasks.working(app),
       changed: () => this.#changed(),
     })
     const { instances, resources } = this.#runners
+    this.#dataTasks = new DataTasks(this.#options, { domains: this.#domains, resources })
     const breakable = breakableOf(instances, resources, domain, () => this.#changed())
     this.#breaking = new Breaking(join(options.stateDir, 'faults.json'), options.clock, breakable, options.onNotice)
     const streams = new Streams({
@@ -126,7 +129,7 @@ class RunningAgent implements Agent {
       breaking: this.#breaking,
       attempts: (id: string) => this.#runners.of(id)?.attempts ?? null,
       deleteData: (app: string) => this.#runners.deleteData(app),
-      data: (...[app, task]: Parameters<AnswerSources['data']>) => dataTask(this.#domains, app, task),
+      data: (...asked: Parameters<AnswerSources['data']>) => this.#dataTasks.run(...asked),
       incidents: (ask: Parameters<AnswerSources['incidents']>[0]) =>
         incidentsAsked(this.#incidents, (id) => instances.get(id)?.containment, ask),
     }

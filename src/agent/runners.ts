@@ -8,20 +8,29 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { messageOf, SteadError } from '../base/index.ts'
 import { type Endpoint, NameLookup, type Target } from '../network/index.ts'
-import type { Assignment, AssignmentStatus, Edge, Plan } from '../protocol/index.ts'
+import type {
+  Assignment,
+  AssignmentStatus,
+  Edge,
+  InstanceAssignment,
+  Plan,
+  ResourceAssignment,
+} from '../protocol/index.ts'
 import { syscallName } from '../sandbox/index.ts'
 import { Attempts } from './attempts.ts'
 import type { Breaking } from './breaking.ts'
 import { Delivery } from './delivery.ts'
-import type { Domains } from './domains.ts'
+import { type Domains, placeOf } from './domains.ts'
+import { Exchanges } from './exchange.ts'
 import { Exposures } from './expose.ts'
 import type { Incidents } from './incidents.ts'
-import { InstanceRunner, type Surroundings } from './instance.ts'
+import { InstanceRunner } from './instance.ts'
 import { type EndedBySystemCall, followKernelLog } from './kernel-log.ts'
 import type { KnownValues } from './known-values.ts'
 import type { MemoryFiles } from './memory-files.ts'
 import type { AgentOptions } from './options.ts'
 import { ResourceRunner } from './resource.ts'
+import type { Surroundings } from './surroundings.ts'
 
 /**
  * How the edges go when a successor comes: it may not listen yet for a moment; a stream at rest is cut without harm, and
@@ -37,6 +46,8 @@ export interface RunnersNeed {
   readonly known: KnownValues
   readonly memory: MemoryFiles
   readonly plan: () => Plan
+  /** What a task does with the data of an app now; null: nothing. */
+  readonly working: (app: string) => string | null
   /** Something stands otherwise now. */
   readonly changed: () => void
 }
@@ -48,6 +59,9 @@ export class Runners {
   readonly #need: RunnersNeed
   readonly #delivery: Delivery
   readonly #surroundings: Surroundings
+  readonly exchanges: Exchanges
+  /** The resources of the plan, by id: known before their runners act on it. */
+  #planned: ReadonlyMap<string, ResourceAssignment> = new Map()
   /** The ways in from other nodes; null where there are none. */
   readonly #exposures: Exposures | null
   /** Open while instances with tripwires are here. */
@@ -63,15 +77,26 @@ export class Runners {
     this.#need = need
     this.#delivery = new Delivery(need.memory, options.providers, options.sandbox.capabilities)
     this.#surroundings = {
-      targets: (edge) => this.#targets(edge),
+      targets: (edge, consumer) => this.#targets(edge, consumer),
       missing: (edge, consumer) => this.#missing(edge, consumer),
+      dataApp: (edge, consumer) => this.#dataApp(edge, consumer),
       held: ({ app, part }) => need.breaking().held(app, part),
       refuses: ({ app, part }, edge) => need.breaking().refuses(app, part, edge.part),
-      changed: need.changed,
+      changed: () => {
+        need.changed()
+        // It may be the last of its generation that has ended.
+        this.exchanges.wake()
+      },
       names: new NameLookup({ clock: options.clock }),
       incidents: need.incidents,
       redact: (text) => need.known.redact(text),
     }
+    this.exchanges = new Exchanges(options, {
+      domains: need.domains,
+      servers: (app) => this.#serversOf(app),
+      older: (app, generation) => this.#older(app, generation),
+      working: need.working,
+    })
     this.#exposures = options.advertise === null ? null : new Exposures(options, options.advertise, need.changed)
   }
 
@@ -96,6 +121,9 @@ export class Runners {
     const { assignments } = this.#need.plan()
     this.#need.known.learn(assignments)
     const planned = new Set(assignments.map((assignment) => assignment.id))
+    this.#planned = new Map(assignments.flatMap((one) => (one.kind === 'resource' ? [[one.id, one]] : [])))
+    // Before anything is done for a newer generation, nothing of an older one reaches any data.
+    for (const runner of this.instances.values()) runner.cut((edge) => this.#isFenced(edge, runner.assignment))
     // Servers first: an instance that is found is connected to them at once.
     const servers = assignments.filter((assignment) => assignment.kind === 'resource')
     const instances = assignments.filter((assignment) => assignment.kind !== 'resource')
@@ -103,6 +131,7 @@ export class Runners {
     for (const [id, runner] of this.instances) if (!planned.has(id)) this.#remove(id, () => this.#endInstance(runner))
     for (const [id, runner] of this.resources) if (!planned.has(id)) this.#remove(id, () => this.#endResource(runner))
     this.#need.breaking().keepOnly(assignments)
+    this.exchanges.wake()
   }
 
   #assign(assignment: Assignment): void {
@@ -113,13 +142,12 @@ export class Runners {
       if (known !== undefined && !(known.status().phase === 'stopped' && assignment.wanted))
         return known.update(assignment)
       if (!assignment.wanted) return
-      const runner = new ResourceRunner(
-        assignment,
-        this.#options,
-        (app) => this.#need.domains.of(app),
-        ({ app, part }) => this.#need.breaking().held(app, part),
-        this.#need.changed,
-      )
+      const runner = new ResourceRunner(assignment, this.#options, {
+        domains: this.#need.domains,
+        exchanges: this.exchanges,
+        held: ({ app, part }) => this.#need.breaking().held(app, part),
+        changed: () => this.#resourceChanged(),
+      })
       this.resources.set(assignment.id, runner)
       this.#look(runner.looked)
       // Wanted again while it stopped: the plan says so, and no later message will.
@@ -130,7 +158,10 @@ export class Runners {
       return
     }
     const known = this.instances.get(assignment.id)
-    if (known !== undefined) return known.update(assignment)
+    if (known !== undefined) {
+      known.update(assignment)
+      return known.cut((edge) => this.#isFenced(edge, assignment))
+    }
     const runner = new InstanceRunner(assignment, this.#options, this.#surroundings, this.#delivery)
     this.instances.set(assignment.id, runner)
     if (assignment.http !== null || assignment.ready.kind === 'tcp') this.#expose(assignment.id)
@@ -182,6 +213,8 @@ export class Runners {
   /** Ends what earlier agents left behind that no plan names: instances whose plan was lost, and all tasks. */
   async sweep(): Promise<void> {
     const { stateDir, sandbox, clock } = this.#options
+    // What is there now is of an earlier agent; what comes later is ours.
+    const tasks = readdirSync(join(stateDir, 'tasks'))
     this.#need.memory.sweep(new Set(this.instances.keys()))
     for (const name of readdirSync(join(stateDir, 'instances'))) {
       if (this.instances.has(name) || this.resources.has(name)) continue
@@ -189,7 +222,7 @@ export class Runners {
       await (await left.adopt())?.kill()
       await left.remove()
     }
-    for (const name of readdirSync(join(stateDir, 'tasks'))) {
+    for (const name of tasks) {
       const recordDir = join(stateDir, 'tasks', name)
       await (await sandbox.adopt(recordDir))?.kill()
       await sandbox.remove(recordDir)
@@ -205,7 +238,8 @@ export class Runners {
   }
 
   /** What is on this node is known better here than by control; processes and socket files are only ever this node's. */
-  #targets(edge: Edge): readonly Target[] {
+  #targets(edge: Edge, consumer: InstanceAssignment): readonly Target[] {
+    if (this.#isFenced(edge, consumer)) return []
     const own = edge.resource !== null && this.resources.has(edge.resource) ? edge.resource : null
     const told = own === null ? edge.targets : [{ id: own, endpoint: null }]
     return told.flatMap(({ id, endpoint }) => {
@@ -215,15 +249,54 @@ export class Runners {
     })
   }
 
-  #missing(edge: Edge, consumer: string): string | null {
+  #missing(edge: Edge, consumer: InstanceAssignment): string | null {
     const waits = `waits for ${edge.part}`
+    if (this.#isFenced(edge, consumer)) return `${waits}, whose data is of another generation`
     if (edge.type === 'secret' && edge.grant === null) {
       const [app = ''] = edge.resource?.split('.') ?? []
       return `${edge.part} has no value: stead secret set ${edge.part} --app ${app}`
     }
     const resource = edge.resource === null ? undefined : this.resources.get(edge.resource)
-    if (resource !== undefined) return resource.settled(consumer) ? null : waits
-    return edge.port === 0 || this.#targets(edge).length > 0 ? null : waits
+    if (resource !== undefined) return resource.settled(consumer.part) ? null : waits
+    return edge.port === 0 || this.#targets(edge, consumer).length > 0 ? null : waits
+  }
+
+  /** Whether an edge leads nowhere because the data behind it is not of the generation that the instance works on. */
+  #isFenced({ resource }: Edge, consumer: InstanceAssignment): boolean {
+    const planned = resource === null ? undefined : this.#planned.get(resource)
+    if (planned === undefined) return false
+    const { copy, generation } = placeOf(planned)
+    return copy === null && generation !== generationOf(consumer)
+  }
+
+  /** The app whose names the data behind an edge has. */
+  #dataApp({ resource }: Edge, { app }: InstanceAssignment): string {
+    const planned = resource === null ? undefined : this.#planned.get(resource)
+    return planned === undefined ? app : placeOf(planned).app
+  }
+
+  /** What waits for it looks again. */
+  #resourceChanged(): void {
+    this.#need.changed()
+    this.exchanges.wake()
+    for (const runner of this.instances.values()) runner.look()
+  }
+
+  /** What runs of an app and is of a generation before this one. */
+  #older(app: string, generation: number): string[] {
+    return [...this.instances.values()]
+      .filter(({ assignment }) => assignment.app === app && generationOf(assignment) < generation)
+      .filter((runner) => runner.isRunning)
+      .map(({ assignment }) => assignment.id)
+  }
+
+  /** The resources on the live data of an app, as long as their servers may run. */
+  #serversOf(app: string): string[] {
+    const onLive = [...this.resources.values()].filter(({ assignment }) => {
+      const place = placeOf(assignment)
+      return place.app === app && place.copy === null
+    })
+    return onLive.filter((runner) => runner.status().phase !== 'stopped').map(({ assignment }) => assignment.id)
   }
 
   statuses(): AssignmentStatus[] {
@@ -246,7 +319,8 @@ export class Runners {
   /** Deletes what an app has stored here. Throws `agent.in-use` while anything of it is there. */
   async deleteData(app: string): Promise<void> {
     const running = [...this.instances.values(), ...this.resources.values()].filter(
-      (runner) => runner.assignment.app === app && !['stopped', 'succeeded', 'failed'].includes(runner.status().phase),
+      (runner) =>
+        appsOf(runner.assignment).includes(app) && !['stopped', 'succeeded', 'failed'].includes(runner.status().phase),
     )
     if (running.length > 0) {
       throw new SteadError({
@@ -256,6 +330,7 @@ export class Runners {
       })
     }
     await this.#need.domains.destroy(app)
+    this.exchanges.forget(app)
   }
 
   /** Looks at what everything uses now. */
@@ -294,4 +369,13 @@ export class Runners {
     await this.#exposures?.[Symbol.asyncDispose]()
     for (const id of this.instances.keys()) this.#delivery.remove(id)
   }
+}
+
+/** The app of an assignment, and the one whose data it is about. */
+function appsOf(assignment: Assignment): readonly string[] {
+  return assignment.kind === 'resource' ? [assignment.app, placeOf(assignment).app] : [assignment.app]
+}
+
+function generationOf({ generation }: InstanceAssignment): number {
+  return generation ?? 1
 }
