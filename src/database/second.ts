@@ -24,7 +24,7 @@ export interface SecondServer {
 }
 
 /** A reader for a few minutes: little memory, and nothing that works on its own in the background. */
-export const readerMemoryBytes = 256 * 1024 * 1024
+export const readerMemoryBytes: number = 256 * 1024 * 1024
 export const readerSettings: Readonly<Record<string, string>> = {
   shared_buffers: '32MB',
   autovacuum: 'off',

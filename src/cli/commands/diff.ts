@@ -40,7 +40,10 @@ function releaseIn({ app, releases }: ReleasesStatus, word: string): ReleaseStat
 }
 
 function difference(before: ReleaseStatus, after: ReleaseStatus): string[] {
-  const values = (what: string, of: (release: ReleaseStatus) => Readonly<Record<string, number | string | null>>): string[] => {
+  const values = (
+    what: string,
+    of: (release: ReleaseStatus) => Readonly<Record<string, number | string | null>>,
+  ): string[] => {
     const [old, young] = [of(before), of(after)]
     return Object.keys({ ...old, ...young })
       .filter((name) => String(old[name] ?? '') !== String(young[name] ?? ''))
