@@ -89,14 +89,14 @@ export class Exchanges {
 
   /** Resolves when nothing of an older generation runs; `tell` is told what it waits for. */
   async quiet({ app, generation }: DataPlace, signal: AbortSignal, tell: (reason: string) => void): Promise<void> {
-    for (let told = ''; ; ) {
+    for (let told = ''; ;) {
       const news = this.#news.promise
       const older = this.#need.older(app, generation)
       if (older.length === 0) return
-      const reason = `waits until ${older.slice(0, 5).join(', ')} of generation ${generation - 1} has ended`
-      // What is told wakes whoever waits: saying the same again would go on for ever.
-      if (reason !== told) tell(reason)
-      told = reason
+      // To say something wakes whoever waits, so the same is not said twice.
+      if (told !== older.join())
+        tell(`waits until ${older.slice(0, 5).join(', ')} of generation ${generation - 1} has ended`)
+      told = older.join()
       await orAborted(news, signal)
     }
   }
