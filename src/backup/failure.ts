@@ -38,6 +38,14 @@ const rules: readonly (readonly [RegExp, Rule])[] = [
       hint: 'They were made with another key, or what the target keeps of it is damaged. Put the right key into the key file.',
     }),
   ],
+  [
+    /access ?denied|forbidden|invalidaccesskey|signature.*does ?not ?match|access key id|permission denied|read-only file system|operation not permitted/i,
+    ({ what, place, output }) => ({
+      code: 'backup.target-refused',
+      message: `Could not ${what}: ${place} refuses it (${lastLine(output)}).`,
+      hint: 'Look at the rights of the directory, or at the keys of the S3 server and what they may do.',
+    }),
+  ],
   [damageWords, damage],
   [
     /no space left on device|disk quota exceeded|file too large|quota ?exceeded|storage ?full|entity ?too ?large/i,
@@ -64,14 +72,6 @@ const rules: readonly (readonly [RegExp, Rule])[] = [
       message: `Could not ${what}: ${place} does not answer (${lastLine(output)}).`,
       hint: 'Look whether the disk is there or the server can be reached. What was there before is not changed.',
       retry: 'later',
-    }),
-  ],
-  [
-    /access ?denied|forbidden|invalidaccesskey|signature ?does ?not ?match|access key id|permission denied|read-only file system|operation not permitted/i,
-    ({ what, place, output }) => ({
-      code: 'backup.target-refused',
-      message: `Could not ${what}: ${place} refuses it (${lastLine(output)}).`,
-      hint: 'Look at the rights of the directory, or at the keys of the S3 server and what they may do.',
     }),
   ],
   [

@@ -124,6 +124,7 @@ test('what the tool says becomes one sentence of our own', () => {
       'Fatal: unable to open config file: stat /x/config: no such file or directory\nIs there a repository',
       'no-repository',
     ],
+    ['Stat: The request signature we calculated does not match the signature you provided.', 'target-refused'],
     ['Load(<data/1>, 0, 0) returned error, retrying after 1s: <data/1> does not match', 'damaged'],
     ['Fatal: something that was never seen', 'tool-failed'],
   ]
