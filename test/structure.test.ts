@@ -19,6 +19,7 @@ const layers: Record<string, readonly string[]> = {
   network: ['base'],
   domain: ['base'],
   certificates: ['base'],
+  backup: ['base'],
   provider: ['base', 'model'],
   database: ['base', 'provider'],
   secrets: ['base', 'store', 'provider'],

@@ -39,7 +39,15 @@ export async function writeKey(path: string, random: Random, text?: string): Pro
 
 /** The key as it is in the file. Throws `backup.key-missing`, `backup.file-exposed`, `backup.bad-key`. */
 export async function readKey(path: string): Promise<string> {
-  return parseKeyText(await readPrivate(path, 'The key of backups'), path)
+  const text = await readPrivate(path, 'The key of backups')
+  const key = parseKeyText(text, path)
+  // The tool takes the file as it is.
+  if (text.trimEnd() === key) return key
+  throw new SteadError({
+    code: 'backup.bad-key',
+    message: `The key of backups in ${path} is not written as it must be.`,
+    hint: 'Nine groups of four small letters and digits with dashes between them, on one line.',
+  })
 }
 
 /** The key for a person, with what to do with it. Throws as `readKey`. */

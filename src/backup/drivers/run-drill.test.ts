@@ -5,12 +5,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { needsFile } from '../../../test/needs.ts'
-import { type Random, seededRandom, systemClock, systemRandom } from '../../base/index.ts'
+import { seededRandom, systemClock, systemRandom } from '../../base/index.ts'
 import type { Backup, Backups } from '../backups.ts'
 import type { Proof } from '../drill.ts'
 import { parseTarget } from '../target.ts'
 import { writeKey } from './key-file.ts'
 import { openBackups } from './restic.ts'
+import { flip, pick } from './flips.test-helper.ts'
 import { type DrillOptions, runDrill } from './run-drill.ts'
 
 suite('drills', { skip: needsFile('/usr/bin/restic', 'apt-get install restic') }, () => {
@@ -82,31 +83,3 @@ suite('drills', { skip: needsFile('/usr/bin/restic', 'apt-get install restic') }
     assert.equal((await drill({ read: 'restored' })).failure, null)
   })
 })
-
-function pick<T>(list: readonly T[], random: Random): T {
-  const item = list[Math.floor((number(random) / 2 ** 32) * list.length)]
-  assert.ok(item !== undefined)
-  return item
-}
-
-/** Flips one bit of a file at a random place. `inKey`: in the part of a key file that matters, not in the words beside it. */
-function flip(path: string, random: Random, inKey: boolean): { readonly at: number; undo(): void } {
-  const whole = readFileSync(path)
-  const [from, until] = inKey ? [whole.indexOf('"data":"') + 8, whole.lastIndexOf('"') - 4] : [0, whole.length]
-  const at = from + Math.floor((number(random) / 2 ** 32) * (until - from))
-  const spoilt = Buffer.from(whole)
-  spoilt[at] = (spoilt[at] ?? 0) ^ (1 << (number(random) & 7))
-  rmSync(path)
-  writeFileSync(path, spoilt)
-  return {
-    at,
-    undo() {
-      rmSync(path)
-      writeFileSync(path, whole)
-    },
-  }
-}
-
-function number(random: Random): number {
-  return Buffer.from(random.bytes(4)).readUInt32LE()
-}
