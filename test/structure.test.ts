@@ -29,7 +29,7 @@ const layers: Record<string, readonly string[]> = {
   control: ['base', 'model', 'store', 'network', 'provider', 'secrets', 'protocol', 'transport', 'release'],
   agent: ['base', 'model', 'artifact', 'sandbox', 'network', 'domain', 'provider', 'secrets', 'protocol', 'transport'],
   gateway: ['base', 'model', 'network', 'protocol', 'transport'],
-  operator: ['base', 'model', 'protocol', 'transport'],
+  operator: ['base', 'model', 'protocol', 'transport', 'release'],
   dashboard: ['base', 'model', 'protocol', 'operator'],
   remote: ['base'],
 }
