@@ -16,7 +16,7 @@ export interface AnswerSources {
   readonly attempts: (assignment: string) => Attempts | null
   readonly deleteData: (app: string) => Promise<void>
   /** Does something with the data of an app. */
-  readonly data: (app: string, task: DataTask) => Promise<unknown>
+  readonly data: (app: string, task: DataTask, signal: AbortSignal) => Promise<unknown>
   readonly breaking: Pick<Breaking, 'take' | 'heal'>
   /** The incidents of an app, after what was asked has been done to the instance of one. */
   readonly incidents: (ask: Extract<Ask, { kind: 'incidents' }>) => Promise<readonly Incident[]>
@@ -47,7 +47,7 @@ export class Answers {
       else if (ask.kind === 'break') await this.#sources.breaking.take(ask.lease)
       else if (ask.kind === 'heal') await this.#sources.breaking.heal(ask.fault)
       else if (ask.kind === 'data') {
-        const answer = await this.#sources.data(ask.app, ask.task)
+        const answer = await this.#sources.data(ask.app, ask.task, abort.signal)
         piece([{ assignment: ask.app, timeMs: 0, text: JSON.stringify(answer) }], false)
       } else if (ask.kind === 'incidents') {
         for (const one of await this.#sources.incidents(ask))

@@ -80,3 +80,13 @@ export class Delivery {
     return this.#memory.putSecrets(assignment.id, secretFiles(assignment, this.#providers), assignment.hostUid)
   }
 }
+
+/** The versions of the credentials in an assignment, by the part they are for. */
+export function grantsOf({ edges }: InstanceAssignment): ReadonlyMap<string, number> {
+  return new Map(edges.flatMap(({ part, grant }) => (grant === null ? [] : [[part, grant.version] as const])))
+}
+
+/** Whether these are the same credentials. */
+export function sameGrants(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): boolean {
+  return a.size === b.size && [...a].every(([part, version]) => b.get(part) === version)
+}

@@ -19,6 +19,13 @@ export interface OpenEdge {
   readonly port: number
 }
 
+/** What is known of the resources behind edges. */
+export interface EdgeKnowledge {
+  readonly providers: ReadonlyMap<string, Provider>
+  /** App whose names the data behind an edge has. */
+  readonly dataApp: (edge: Edge) => string
+}
+
 export interface InstanceEnvironment {
   readonly env: Readonly<Record<string, string>>
   readonly files: readonly InlineFile[]
@@ -31,7 +38,7 @@ export interface InstanceEnvironment {
 export function instanceEnvironment(
   assignment: InstanceAssignment,
   edges: readonly OpenEdge[],
-  providers: ReadonlyMap<string, Provider>,
+  by: EdgeKnowledge,
   base: Readonly<Record<string, string>>,
   port: number | null,
   secretsDir: string,
@@ -46,7 +53,7 @@ export function instanceEnvironment(
   env['STEAD_SECRETS'] = secretsDir
   const files: InlineFile[] = []
   for (const open of edges) {
-    const binding = bindingOf(assignment, open, providers)
+    const binding = bindingOf(open, by)
     const alone = edges.filter((other) => other.edge.type === open.edge.type).length === 1
     for (const [name, value] of Object.entries(binding.env)) {
       env[`${envPrefix(open.edge.as)}_${name}`] = value
@@ -67,10 +74,10 @@ export function secretFiles(
   const nowhere = { host: '', address: '', port: 0 }
   return assignment.edges
     .filter((edge) => providers.get(edge.type)?.port === null)
-    .flatMap((edge) => bindingOf(assignment, { edge, ...nowhere }, providers).files)
+    .flatMap((edge) => bindingOf({ edge, ...nowhere }, { providers, dataApp: () => assignment.app }).files)
 }
 
-function bindingOf(assignment: InstanceAssignment, open: OpenEdge, providers: ReadonlyMap<string, Provider>): Binding {
+function bindingOf(open: OpenEdge, { providers, dataApp }: EdgeKnowledge): Binding {
   const { edge } = open
   if (edge.type === 'service') {
     const { config } = edge
@@ -82,7 +89,7 @@ function bindingOf(assignment: InstanceAssignment, open: OpenEdge, providers: Re
   }
   const provider = providers.get(edge.type)
   if (provider === undefined || edge.grant === null) return { env: {}, files: [] }
-  const resource = { app: assignment.app, name: edge.part, config: edge.config }
+  const resource = { app: dataApp(edge), name: edge.part, config: edge.config }
   return provider.bind(resource, edge.grant, { host: open.host, address: open.address, port: open.port })
 }
 

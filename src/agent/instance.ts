@@ -12,7 +12,6 @@ import {
   type Endpoint,
   type Forwarder,
   type HandOver,
-  type NameLookup,
   openForwarder,
   type Place,
   type Target,
@@ -21,18 +20,20 @@ import type { AssignmentStatus, Edge, InstanceAssignment } from '../protocol/ind
 import { limitsWithin, type Sandbox, type SandboxSpec } from '../sandbox/index.ts'
 import { Attempts } from './attempts.ts'
 import { Containment } from './containment.ts'
-import type { Delivery } from './delivery.ts'
+import { type Delivery, grantsOf, sameGrants } from './delivery.ts'
 import { hostsFile, instanceEnvironment, type OpenEdge } from './environment.ts'
 import { layoutOf } from './layout.ts'
-import type { Incidents } from './incidents.ts'
 import { frozenLife, type LifeEvent, newLife, policyOf, step } from './lifecycle.ts'
 import type { AgentOptions } from './options.ts'
 import { InstanceOutside, resolverFile } from './outside.ts'
 import { probeCommand, probeHttp, type ProbeResult, probeTcp } from './probe.ts'
+import type { Surroundings } from './surroundings.ts'
 import { type Usage, unknownUsage, usageOf } from './usage.ts'
 
 /** Between asking to end and killing. */
 const stopTimeoutMs = 2000
+/** The same for one whose data has been exchanged: nothing that it could still do would be kept. */
+const fencedStopMs = 500
 /** Between two probes: while it does not answer (growing up to the second), and when it does. */
 const probeStartMs = 50
 const probeStartMaxMs = 1000
@@ -41,24 +42,6 @@ const probeReadyMs = 5000
 const waitMs = 250
 const outputBytesMax = 16 * 1024 * 1024
 const tmpBytes = 256 * 1024 * 1024
-
-/** What an instance asks its agent. */
-export interface Surroundings {
-  /** Where an edge leads now. */
-  targets(edge: Edge): readonly Target[]
-  /** Null when an instance with this edge may start; else why not, in a sentence. */
-  missing(edge: Edge, consumer: string): string | null
-  /** Whether it is kept from running on purpose. */
-  held(assignment: InstanceAssignment): boolean
-  /** Whether a new stream of this edge is to be refused on purpose. */
-  refuses(assignment: InstanceAssignment, edge: Edge): boolean
-  changed(): void
-  /** Looks up names outside, for all instances of the node. */
-  readonly names: NameLookup
-  readonly incidents: Incidents
-  /** A text without the values of secrets that this node knows. */
-  redact(text: string): string
-}
 
 export class InstanceRunner {
   readonly #options: AgentOptions
@@ -80,6 +63,9 @@ export class InstanceRunner {
   #servePort: number | null = null
   #usage: Usage = unknownUsage
   #exitCode: number | null = null
+  #isFenced = false
+  /** Whether it is known what an earlier agent left. */
+  #hasLooked = false
   /** What the running program was handed: by part, the version of its credential. */
   #handed: ReadonlyMap<string, number> = new Map()
   #timers = new Set<Disposable>()
@@ -123,6 +109,7 @@ export class InstanceRunner {
   begin(): Promise<void> {
     this.#enqueue(async () => {
       const found = await this.attempts.adopt()
+      this.#hasLooked = true
       if (found === null) return this.#check()
       await this.#adopted(found)
       if (!this.#assignment.wanted) this.#event({ kind: 'stop' })
@@ -193,6 +180,28 @@ export class InstanceRunner {
   reset(part: string): number {
     const edges = this.#assignment.edges.filter((edge) => edge.part === part)
     return edges.reduce((sum, edge) => sum + (this.#forwarders.get(edge.as)?.reset() ?? 0), 0)
+  }
+
+  /** Cuts off what is open on edges that lead nowhere now; a program that has nothing to work on any more ends soon. */
+  cut(isFenced: (edge: Edge) => boolean): void {
+    const fenced = this.#assignment.edges.filter(isFenced)
+    for (const edge of fenced) this.#forwarders.get(edge.as)?.reset()
+    this.#isFenced = fenced.length > 0
+    if (this.#isFenced && this.#life.phase === 'stopping') this.#later(fencedStopMs, () => this.#kill(this.#sandbox))
+  }
+
+  /** Looks again whether it may start, if that is what it waits for. */
+  look(): void {
+    if (this.#hasLooked && this.#life.phase === 'waiting') this.#check()
+  }
+
+  /** Whether a program of it runs or is about to, or may have been left running by an earlier agent. */
+  get isRunning(): boolean {
+    return (
+      !this.#hasLooked ||
+      this.#sandbox !== null ||
+      ['starting', 'ready', 'unready', 'stopping'].includes(this.#life.phase)
+    )
   }
 
   /** What this instance's edges have open streams to, on this node or another. */
@@ -266,11 +275,11 @@ export class InstanceRunner {
   #check(): void {
     this.#nextCheck?.[Symbol.dispose]()
     if (this.#life.phase !== 'waiting') return
-    const { edges, part, wanted } = this.#assignment
+    const { edges, wanted } = this.#assignment
     if (!wanted) return this.#event({ kind: 'stop' })
     const reason = this.#surroundings.held(this.#assignment)
       ? 'waits for the fault that was made on purpose to heal'
-      : edges.map((edge) => this.#surroundings.missing(edge, part)).find((missing) => missing !== null)
+      : edges.map((edge) => this.#surroundings.missing(edge, this.#assignment)).find((missing) => missing !== null)
     if (reason === undefined) return this.#event({ kind: 'possible' })
     this.#event({ kind: 'blocked', reason })
     this.#nextCheck = this.#options.clock.after(waitMs, () => this.#check())
@@ -302,7 +311,8 @@ export class InstanceRunner {
       const assignment = this.#assignment
       const { providers } = this.#options
       const secretsDir = this.#delivery.dirFor(assignment, layout)
-      const told = instanceEnvironment(assignment, edges, providers, base, this.#servePort, secretsDir)
+      const dataApp = (edge: Edge): string => this.#surroundings.dataApp(edge, assignment)
+      const told = instanceEnvironment(assignment, edges, { providers, dataApp }, base, this.#servePort, secretsDir)
       const { files, mounts, ...filter } = this.#delivery.prepare(assignment, told.files, secretsDir)
       const hosts =
         layout.hostsPath === null ? [] : [{ path: layout.hostsPath, content: hostsFile(edges, id), mode: 0o444 }]
@@ -345,7 +355,7 @@ export class InstanceRunner {
       const current = (): Edge => this.#assignment.edges.find((other) => other.as === edge.as) ?? edge
       const targets = (): readonly Target[] => {
         if (this.#surroundings.refuses(this.#assignment, edge)) return []
-        const now = this.#surroundings.targets(current())
+        const now = this.#surroundings.targets(current(), this.#assignment)
         for (const { id } of now) this.#used.add(id)
         return now
       }
@@ -470,7 +480,7 @@ export class InstanceRunner {
     const sandbox = this.#sandbox
     if (sandbox === null) return
     sandbox.signal('SIGTERM')
-    this.#later(stopTimeoutMs, () => this.#kill(sandbox))
+    this.#later(this.#isFenced ? fencedStopMs : stopTimeoutMs, () => this.#kill(sandbox))
   }
 
   #kill(sandbox: Sandbox | null): void {
@@ -484,13 +494,4 @@ export class InstanceRunner {
     this.#place?.[Symbol.dispose]()
     this.#place = null
   }
-}
-
-/** The versions of the credentials in an assignment, by the part they are for. */
-function grantsOf({ edges }: InstanceAssignment): ReadonlyMap<string, number> {
-  return new Map(edges.flatMap(({ part, grant }) => (grant === null ? [] : [[part, grant.version] as const])))
-}
-
-function sameGrants(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): boolean {
-  return a.size === b.size && [...a].every(([part, version]) => b.get(part) === version)
 }

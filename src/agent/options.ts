@@ -15,6 +15,29 @@ export interface Program {
   readonly env: Readonly<Record<string, string>>
 }
 
+/**
+ * Where an exchange of data can be ended by an accident, in order: the edges of the older generation lead nowhere; nothing of it
+ * runs; what must outlive it is written; that is noted; the servers have stopped (once for each resource); the data is about
+ * to be exchanged; it is; what is live now was made fit to start; its server answers; what was written is in it; that is
+ * noted; consumers are let in. And of a checkpoint: all is at rest; the copy is made; all goes on.
+ */
+export type DataStep =
+  | 'fenced'
+  | 'quiet'
+  | 'abandoned'
+  | 'noted'
+  | 'stopped'
+  | 'swapping'
+  | 'swapped'
+  | 'recovered'
+  | 'started'
+  | 'carried'
+  | 'finished'
+  | 'granted'
+  | 'at-rest'
+  | 'copied'
+  | 'resumed'
+
 export interface AgentOptions {
   /** Name of this node. */
   readonly name: string
@@ -43,6 +66,11 @@ export interface AgentOptions {
   readonly advertise: string | null
   /** Where the node's own key is, which its plan is sealed with. */
   readonly keys: KeySource
+  /**
+   * Called at every named step of an exchange of data and of a checkpoint, and waited for: tests end the agent, or what it
+   * runs, there. Absent: nothing happens.
+   */
+  readonly onStep?: (step: DataStep, what: string) => Promise<void> | void
   /** Told of what a person should hear. */
   readonly onNotice: (text: string) => void
 }

@@ -4,10 +4,11 @@
  */
 import { chownSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { randomId } from '../base/index.ts'
+import { messageOf, randomId, SteadError } from '../base/index.ts'
 import type { ResourceAssignment } from '../protocol/index.ts'
 import type { ProgramResult, ProviderContext, ProviderProgram, ProviderServer } from '../provider/index.ts'
 import { limitsWithin, type Mount, type OutputLine, type Sandbox, type SandboxSpec } from '../sandbox/index.ts'
+import { placeOf } from './domains.ts'
 import { type AgentOptions, mayChangeOwner } from './options.ts'
 
 const outputBytesMax = 16 * 1024 * 1024
@@ -20,9 +21,9 @@ const tailLines = 20
 function resourceDirs(
   options: AgentOptions,
   assignment: ResourceAssignment,
-  domainPath: string,
+  { tree, socketDir }: ContextPlace,
 ): { dataDir: string; socketDir: string } {
-  const dirs = { dataDir: join(domainPath, assignment.part), socketDir: join(options.runDir, assignment.id) }
+  const dirs = { dataDir: join(tree, assignment.part), socketDir: socketDir ?? join(options.runDir, assignment.id) }
   for (const directory of Object.values(dirs)) {
     mkdirSync(directory, { recursive: true, mode: 0o700 })
     if (mayChangeOwner()) chownSync(directory, assignment.hostUid, assignment.hostUid)
@@ -65,7 +66,11 @@ export async function startProgram(
 }
 
 /** Asks a server to stop as it wants to be asked, and kills it when it does not in time. */
-export async function endServer(options: AgentOptions, sandbox: Sandbox, server: ProviderServer): Promise<void> {
+export async function endServer(
+  options: AgentOptions,
+  sandbox: Sandbox,
+  server: Pick<ProviderServer, 'stopSignal' | 'stopTimeoutMs'>,
+): Promise<void> {
   sandbox.signal(server.stopSignal)
   using _timer = options.clock.after(server.stopTimeoutMs, () => void sandbox.kill())
   await sandbox.exited
@@ -80,16 +85,36 @@ export async function lastLines(output: AsyncIterable<OutputLine>): Promise<stri
     .join('\n')
 }
 
-/** The context of a provider for one assignment. `serverOutput` reads what the resource's own server has written. */
+/** Which data of a resource a context is about. */
+export interface ContextPlace {
+  /** The tree of the domain. */
+  readonly tree: string
+  /** Unless given, the assignment's own. */
+  readonly socketDir?: string
+  /** Aborted, it ends what was started, and nothing more is. */
+  readonly signal?: AbortSignal
+}
+
+/**
+ * The context of a provider for one assignment. `serverOutput` reads what the resource's own server has written. Throws
+ * `agent.no-bundle`.
+ */
 export async function resourceContext(
   options: AgentOptions,
   assignment: ResourceAssignment,
-  domainPath: string,
+  place: ContextPlace,
   serverOutput: () => Promise<string>,
 ): Promise<ProviderContext> {
   const { clock, random, sandbox } = options
-  const dirs = resourceDirs(options, assignment, domainPath)
+  const dirs = resourceDirs(options, assignment, place)
   const bundle = assignment.bundle === null ? null : await options.openBundle(assignment.bundle)
+  if (bundle === null && assignment.bundle !== null) {
+    throw new SteadError({
+      code: 'agent.no-bundle',
+      message: `this node lacks the files of ${assignment.part}`,
+      retry: 'later',
+    })
+  }
 
   const task = (): { id: string; recordDir: string } => {
     const id = `${assignment.id}.task-${randomId(random)}`
@@ -102,9 +127,24 @@ export async function resourceContext(
     return { code: exit.cause === 'code' ? exit.code : null, sentence: exit.sentence, output }
   }
   const writes = [dirs.dataDir, dirs.socketDir]
+  const start = async (
+    program: Omit<ProviderProgram, 'timeoutMs'>,
+    own: { id: string; recordDir: string },
+    memoryBytes: number,
+  ): Promise<Sandbox> => {
+    place.signal?.throwIfAborted()
+    const started = await startProgram(options, assignment, program, { ...own, memoryBytes, writes })
+    const end = (): void => void started.kill().catch((error: unknown) => options.onNotice(messageOf(error)))
+    place.signal?.addEventListener('abort', end, { once: true })
+    void started.exited.then(() => place.signal?.removeEventListener('abort', end))
+    // It may have been aborted while this was started.
+    if (place.signal?.aborted === true) end()
+    return started
+  }
 
   return {
-    app: assignment.app,
+    // The names of what is in the data are those of the app that it was made for.
+    app: placeOf(assignment).app,
     name: assignment.part,
     config: assignment.config,
     ...dirs,
@@ -112,17 +152,13 @@ export async function resourceContext(
     filesDir: bundle?.path ?? null,
     async run(program) {
       const own = task()
-      const started = await startProgram(options, assignment, program, { ...own, memoryBytes: taskMemoryBytes, writes })
+      const started = await start(program, own, taskMemoryBytes)
       using _timer = clock.after(program.timeoutMs, () => void started.kill())
       return await finish(own.recordDir, started)
     },
     async serve(server) {
       const own = task()
-      const started = await startProgram(options, assignment, server, {
-        ...own,
-        memoryBytes: server.memoryBytes,
-        writes,
-      })
+      const started = await start(server, own, server.memoryBytes)
       const exited = finish(own.recordDir, started)
       return {
         exited,

@@ -8,13 +8,16 @@
  */
 import { join } from 'node:path'
 import { isSteadError, jsonEqual, messageOf, sleep, SteadError } from '../base/index.ts'
-import type { Domain } from '../domain/index.ts'
 import type { Endpoint } from '../network/index.ts'
 import type { AssignmentStatus, Phase, ResourceAssignment } from '../protocol/index.ts'
 import type { Provider, ProviderContext, ProviderServer } from '../provider/index.ts'
 import type { Sandbox } from '../sandbox/index.ts'
 import { Attempts } from './attempts.ts'
+import { Halts } from './halts.ts'
+import { abandon, abandonMs, type OrEnded } from './leave-behind.ts'
 import type { AgentOptions } from './options.ts'
+import { type Domains, placeOf } from './domains.ts'
+import type { Exchanges } from './exchange.ts'
 import { endServer, lastLines, resourceContext, startProgram } from './resource-context.ts'
 import { type Usage, unknownUsage, usageOf } from './usage.ts'
 
@@ -24,13 +27,22 @@ const pauseMaxMs = 30_000
 /** How often one that is kept from running looks whether it may. */
 const heldLookMs = 250
 const heldReason = 'waits for the fault that was made on purpose to heal'
+/** From asking a server of the older generation to stop to killing it. What it acknowledged is on the disk either way. */
+const exchangeStopMs = 500
+
+/** What a resource asks its agent. */
+export interface ResourceNeed {
+  readonly domains: Domains
+  readonly exchanges: Exchanges
+  /** Whether it is kept from running on purpose. */
+  readonly held: (assignment: ResourceAssignment) => boolean
+  readonly changed: () => void
+}
 
 export class ResourceRunner {
   readonly #options: AgentOptions
   readonly #provider: Provider | null
-  readonly #openDomain: (app: string) => Promise<Domain>
-  readonly #held: (assignment: ResourceAssignment) => boolean
-  readonly #changed: () => void
+  readonly #need: ResourceNeed
   readonly attempts: Attempts
   readonly #stop = new AbortController()
   #assignment: ResourceAssignment
@@ -46,6 +58,13 @@ export class ResourceRunner {
   /** The assignment that is in force, once all its steps are done. */
   #applied: ResourceAssignment | null = null
   #left = false
+  /** What the provider said of the schema that is in force. */
+  #schema: string | null = null
+  /** Generation of the data that it was last seen on; null before that is known. */
+  #generation: number | null = null
+  /** Since when the data of an older generation is tried to be asked; null while it is not. */
+  #behindSinceMs: number | null = null
+  readonly #halts: Halts
   /** Its server was found running: it answers before everything that was declared has been looked at again. */
   #found = false
   readonly #looked = Promise.withResolvers<void>()
@@ -55,21 +74,14 @@ export class ResourceRunner {
   #news = Promise.withResolvers<void>()
   readonly #done: Promise<void>
 
-  constructor(
-    assignment: ResourceAssignment,
-    options: AgentOptions,
-    openDomain: (app: string) => Promise<Domain>,
-    held: (assignment: ResourceAssignment) => boolean,
-    changed: () => void,
-  ) {
+  constructor(assignment: ResourceAssignment, options: AgentOptions, need: ResourceNeed) {
     this.#assignment = assignment
     this.#trying = assignment
     this.#options = options
-    this.#openDomain = openDomain
-    this.#held = held
-    this.#changed = changed
+    this.#need = need
     this.#provider = options.providers.get(assignment.type) ?? null
     this.#sinceMs = options.clock.nowMs()
+    this.#halts = new Halts(options.clock)
     this.attempts = new Attempts(join(options.stateDir, 'instances', assignment.id), options.sandbox, options.clock)
     this.#done = this.#run()
   }
@@ -82,6 +94,10 @@ export class ResourceRunner {
     if (jsonEqual(assignment, this.#assignment)) return
     this.#assignment = assignment
     if (!assignment.wanted) this.#stop.abort(new Error('not wanted'))
+    this.#wake()
+  }
+
+  #wake(): void {
     this.#news.resolve()
     this.#news = Promise.withResolvers()
   }
@@ -98,6 +114,8 @@ export class ResourceRunner {
       ...this.#usage,
       settled: this.#tried === this.#assignment,
       credentials: this.#applied?.grants.map(({ consumer, version }) => `${consumer}@${version}`) ?? [],
+      ...(this.#generation === null ? {} : { generation: this.#generation }),
+      ...(this.#applied === null ? {} : { schema: this.#schema }),
     }
   }
 
@@ -167,7 +185,7 @@ export class ResourceRunner {
     if (phase !== this.#phase) this.#sinceMs = this.#options.clock.nowMs()
     this.#phase = phase
     this.#reason = reason
-    this.#changed()
+    this.#need.changed()
   }
 
   async #run(): Promise<void> {
@@ -178,6 +196,7 @@ export class ResourceRunner {
       // What is tried again has not come to its end yet.
       this.#tried = null
       try {
+        await this.#unhalted()
         await this.#unheld()
         await this.#serve(assignment, () => (pauseMs = pauseMinMs))
       } catch (error) {
@@ -188,12 +207,13 @@ export class ResourceRunner {
           isSteadError(error) && error.hint !== undefined ? `${error.message}\n${error.hint}` : messageOf(error)
         // A server that goes on serves what was in force before: a bad migration takes nothing away.
         if (this.#sandbox === null && this.#elsewhere === null) this.#applied = null
+        if (this.#noteLost(assignment, words, final)) continue
         if (final) this.#tried = this.#trying
         this.#to(final ? 'gave-up' : 'backing-off', words)
         const over = sleep(this.#options.clock, pauseMs, this.#stop.signal).catch(() => {})
         // What was assigned meanwhile is tried at once; what failed is not tried again before something changes.
         const next = this.#assignment === this.#trying ? this.#news.promise : Promise.resolve()
-        await (final ? Promise.race([next, aborted(this.#stop.signal)]) : over)
+        await Promise.race([next, aborted(this.#stop.signal), ...(final ? [] : [over])])
         pauseMs = Math.min(pauseMs * 2, pauseMaxMs)
         this.#restarts += 1
       }
@@ -208,14 +228,45 @@ export class ResourceRunner {
 
   /** Waits while it is kept from running on purpose. */
   async #unheld(): Promise<void> {
-    while (this.#held(this.#assignment)) {
+    while (this.#need.held(this.#assignment)) {
       if (this.#phase !== 'backing-off' || this.#reason !== heldReason) this.#to('backing-off', heldReason)
       await sleep(this.#options.clock, heldLookMs, this.#stop.signal)
     }
   }
 
-  /** One life of the server: until it ends or the resource is to stop, and throws then. */
-  async #serve(first: ResourceAssignment, onReady: () => void): Promise<never> {
+  /** Stands still for as long as somebody wants it to. */
+  async #unhalted(): Promise<void> {
+    for (let halt = this.#halts.wanted; halt !== null; halt = this.#halts.wanted) {
+      this.#applied = null
+      this.#to('waiting', halt.reason)
+      await this.#stopServer()
+      halt.standing.resolve()
+      await Promise.race([halt.over.promise, aborted(this.#stop.signal)])
+      this.#stop.signal.throwIfAborted()
+    }
+  }
+
+  /**
+   * Stops its server and keeps it stopped until what is answered is disposed of. Throws `agent.data-busy` when that does not
+   * come about in time.
+   */
+  halt(reason: string): Promise<Disposable> {
+    const halting = this.#halts.want(reason, this.#done)
+    this.#wake()
+    return halting
+  }
+
+  /**
+   * One life of the server: until the data is to be exchanged or it is to stand still, and then it has stopped; throws when
+   * it has ended by itself, or the resource is to stop.
+   */
+  async #serve(first: ResourceAssignment, onReady: () => void): Promise<void> {
+    const { exchanges } = this.#need
+    const place = placeOf(first)
+    const isDue = await exchanges.isDue(place)
+    if (!isDue) this.#behindSinceMs = null
+    else this.#behindSinceMs ??= this.#options.clock.monotonicMs()
+    if (isDue && exchanges.noted(place, first.part) !== null) return await this.#exchange(first)
     const provider = this.#provider
     if (provider === null) {
       throw new SteadError({
@@ -226,7 +277,14 @@ export class ResourceRunner {
     }
     this.#to('starting', null)
     const context = await this.#context(first)
-    await this.#startServer(await provider.provision(context), context)
+    const toFinish = isDue ? null : exchanges.noted(place, first.part)
+    const isNew = toFinish !== null && toFinish.note !== 'finished'
+    // What was put back from a copy is as a crash would have left it.
+    if ((isNew || place.copy !== null) && (await this.#running()) === null) {
+      await provider.recover(context)
+      await exchanges.step('recovered', first.id)
+    }
+    await this.#startServer(await provider.provision(context), context, isDue)
     this.#looked.resolve()
     const sandbox = this.#sandbox
     const ended = sandbox?.exited.then(async (exit) => {
@@ -243,16 +301,30 @@ export class ResourceRunner {
     ended?.catch(() => {})
     const stopped = aborted(this.#stop.signal).then(() => Promise.reject(new Error('stopped')))
     stopped.catch(() => {})
-    const orEnded = <T>(work: Promise<T>): Promise<T> =>
-      Promise.race(ended === undefined ? [work, stopped] : [work, ended, stopped])
+    const orEnded: OrEnded = (work) => Promise.race(ended === undefined ? [work, stopped] : [work, ended, stopped])
 
     this.#elsewhere = provider.endpoint?.(context) ?? null
-    if (this.#server !== null || this.#elsewhere !== null) await orEnded(provider.ready(context, readyTimeoutMs))
+    const readyMs = isDue ? abandonMs : readyTimeoutMs
+    if (this.#server !== null || this.#elsewhere !== null) await orEnded(provider.ready(context, readyMs))
+    let careful: readonly string[] = []
+    if (isNew) {
+      await exchanges.step('started', first.id)
+      const dir = exchanges.dirOf(place, first.part)
+      // Where nothing could be written down, it finds nothing there and is careful.
+      careful = await orEnded(provider.carry?.(context, dir, place.generation) ?? Promise.resolve([]))
+      await exchanges.step('carried', first.id)
+      exchanges.note(place, first.part, 'finished')
+      await exchanges.step('finished', first.id)
+    }
+    const lost = toFinish?.note === 'lost' ? [`went back without what was to outlive that: ${toFinish.reason}`] : []
+    const said = lost.length + careful.length === 0 ? null : [...lost, ...careful].join('; ')
     let granted: ResourceAssignment['grants'] = []
     for (;;) {
       const news = this.#news.promise
       const assignment = this.#assignment
-      if (!jsonEqual(assignment.config, first.config)) {
+      if (await exchanges.isDue(placeOf(assignment))) return await this.#leaveBehind(assignment, provider, orEnded)
+      if (this.#halts.wanted !== null) return
+      if (!jsonEqual(assignment.config, first.config) || placeOf(assignment).copy !== place.copy) {
         // Only a server that is provisioned anew reads its settings.
         await this.#stopServer()
         throw new SteadError({ code: 'agent.config-changed', message: 'its configuration has changed', retry: 'now' })
@@ -260,39 +332,120 @@ export class ResourceRunner {
       this.#trying = assignment
       const current = await this.#context(assignment)
       this.#elsewhere = provider.endpoint?.(current) ?? null
-      await orEnded(provider.prepare(current))
+      const { schema } = await orEnded(provider.prepare(current, assignment.phase))
       for (const grant of assignment.grants) await orEnded(provider.grant(current, grant))
       const letIn = new Set(assignment.grants.map((grant) => grant.user))
       const gone = new Set([...granted.map((grant) => grant.user), ...assignment.revoked])
       for (const user of gone) if (!letIn.has(user)) await orEnded(provider.revoke(current, user))
       granted = assignment.grants
+      if (isNew) await exchanges.step('granted', first.id)
+      this.#schema = schema
       this.#applied = assignment
       this.#tried = assignment
-      this.#to('ready', null)
+      this.#to('ready', said)
       onReady()
       await orEnded(news)
     }
   }
 
-  async #context(assignment: ResourceAssignment): Promise<ProviderContext> {
-    const domain = await this.#openDomain(assignment.app)
-    return resourceContext(this.#options, assignment, domain.path, () => this.#lastLines())
+  /** While its server answers, and as soon as nobody else does ask it: writes what must outlive its data, and exchanges that. */
+  async #leaveBehind(assignment: ResourceAssignment, provider: Provider, orEnded: OrEnded): Promise<void> {
+    const { exchanges } = this.#need
+    const place = placeOf(assignment)
+    const tell = (reason: string): void => this.#to('waiting', reason)
+    const { clock } = this.#options
+    this.#trying = assignment
+    this.#tried = null
+    this.#applied = null
+    this.#found = false
+    tell('its data is exchanged')
+    await exchanges.step('fenced', assignment.id)
+    const beforeMs = clock.monotonicMs()
+    await orEnded(exchanges.quiet(place, this.#stop.signal, tell))
+    await exchanges.step('quiet', assignment.id)
+    // The waiting for others is not the fault of the data.
+    this.#behindSinceMs = (this.#behindSinceMs ?? beforeMs) + clock.monotonicMs() - beforeMs
+    const context = await this.#context(assignment)
+    await abandon(context, provider, exchanges.dirOf(place, assignment.part), orEnded)
+    await exchanges.step('abandoned', assignment.id)
+    exchanges.note(place, assignment.part, 'abandoned')
+    await exchanges.step('noted', assignment.id)
+    await this.#exchange(assignment)
   }
 
-  async #startServer(server: ProviderServer | null, context: ProviderContext): Promise<void> {
+  /** Going back does not fail because what is left behind cannot be asked any more; that is said, and noted. */
+  #noteLost(assignment: ResourceAssignment, reason: string, final: boolean): boolean {
+    const sinceMs = this.#behindSinceMs
+    if (sinceMs === null) return false
+    const place = placeOf(assignment)
+    const { exchanges } = this.#need
+    if (exchanges.noted(place, assignment.part) !== null) return false
+    if (!final && this.#options.clock.monotonicMs() - sinceMs < abandonMs) return false
+    exchanges.note(place, assignment.part, 'lost', reason)
+    this.#options.onNotice(
+      `${assignment.id} goes back without what was to outlive that, as it could not be asked: ${reason}`,
+    )
+    return true
+  }
+
+  /** Nothing of it runs after this, and its data is the one of the generation that is planned. */
+  async #exchange(assignment: ResourceAssignment): Promise<void> {
+    const { exchanges } = this.#need
+    const place = placeOf(assignment)
+    const tell = (reason: string): void => this.#to('waiting', reason)
+    const running = await this.#running()
+    if (running !== null) {
+      this.#sandbox = running
+      await this.#stopServer(exchangeStopMs)
+    }
+    this.#looked.resolve()
+    await exchanges.step('stopped', assignment.id)
+    await exchanges.quiet(place, this.#stop.signal, tell)
+    await exchanges.exchange(place, assignment.id, this.#stop.signal, tell)
+    this.#behindSinceMs = null
+  }
+
+  /** Its server, of this agent or an earlier one, if it runs. */
+  async #running(): Promise<Sandbox | null> {
+    const sandbox = this.#sandbox ?? (await this.attempts.adopt())
+    if (sandbox === null) return null
+    // A turn of the event loop: what ended before it was adopted has said so by then.
+    const turn = sleep(this.#options.clock, 0).then(() => false)
+    const ended = await Promise.race([sandbox.exited.then(() => true), turn])
+    return ended ? null : sandbox
+  }
+
+  /** The context in which its server answers, for a release that has it like this. Throws `agent.not-serving`. */
+  async liveContext(as: Partial<Pick<ResourceAssignment, 'config' | 'bundle'>> = {}): Promise<ProviderContext> {
+    const { id } = this.#assignment
+    if (this.#applied === null || this.#halts.wanted !== null) {
+      throw new SteadError({
+        code: 'agent.not-serving',
+        message: `${id} does not answer now${this.#reason === null ? '' : `: ${this.#reason}`}`,
+        retry: 'later',
+      })
+    }
+    return this.#context({ ...this.#assignment, ...as })
+  }
+
+  async #context(assignment: ResourceAssignment): Promise<ProviderContext> {
+    const place = placeOf(assignment)
+    const { domains } = this.#need
+    const tree = await domains.pathOf(place)
+    this.#generation = place.copy === null ? (await domains.of(place.app)).generation : place.generation
+    return resourceContext(this.#options, assignment, { tree }, () => this.#lastLines())
+  }
+
+  async #startServer(server: ProviderServer | null, context: ProviderContext, isDue: boolean): Promise<void> {
     const before = this.#server
     this.#server = server
     if (server === null) return
-    this.#sandbox ??= await this.attempts.adopt()
+    this.#sandbox = await this.#running()
     if (this.#sandbox !== null && (before === null || jsonEqual(before, server))) {
-      // A turn of the event loop: what ended before it was adopted has said so by then.
-      const turn = sleep(this.#options.clock, 0).then(() => false)
-      const ended = await Promise.race([this.#sandbox.exited.then(() => true), turn])
-      if (!ended) {
-        this.#found = true
-        this.#changed()
-        return
-      }
+      // What is to be left behind is for nobody any more.
+      this.#found = !isDue
+      this.#need.changed()
+      return
     }
     await this.#stopServer()
     const { number, recordDir } = await this.attempts.next()
@@ -305,10 +458,12 @@ export class ResourceRunner {
     this.#sandbox = await startProgram(this.#options, this.#assignment, server, how)
   }
 
-  async #stopServer(): Promise<void> {
+  async #stopServer(withinMs?: number): Promise<void> {
     const sandbox = this.#sandbox
     this.#found = false
-    if (sandbox !== null && this.#server !== null) await endServer(this.#options, sandbox, this.#server)
+    const server = this.#server ?? unknownServer
+    if (sandbox !== null)
+      await endServer(this.#options, sandbox, { ...server, stopTimeoutMs: withinMs ?? server.stopTimeoutMs })
     this.#sandbox = null
   }
 
@@ -316,6 +471,9 @@ export class ResourceRunner {
     return lastLines(this.attempts.output({}))
   }
 }
+
+/** How a server is stopped that an earlier agent has started, before its provider was asked. */
+const unknownServer = { stopSignal: 'SIGTERM', stopTimeoutMs: 2000 } as const
 
 function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve()

@@ -33,7 +33,7 @@ import {
 } from './state.ts'
 
 /** How long requests wait at a gateway while a release is exchanged for another. */
-const holdMs = 15_000
+export const holdMs = 15_000
 
 /** What control must know of a resource type to wire it. */
 export interface ResourceType {

@@ -7,7 +7,7 @@
 import { type Clock, type Random, sleep, SteadError } from '../base/index.ts'
 import { describeDiff, diffGraphs } from '../model/index.ts'
 import type { Comparison, DataAnswers, DataState, DataTask, Preview } from '../protocol/index.ts'
-import type { Task } from '../release/index.ts'
+import { type Content, describeChange, type Task } from '../release/index.ts'
 import type { Operation } from '../store/index.ts'
 import {
   backing,
@@ -19,11 +19,13 @@ import {
   type Due,
   dueOf,
   isAlready,
+  nextNumber,
 } from './beginnings.ts'
 import { branchApp, branchOf } from './branches.ts'
 import { type Apply, removeChange } from './changes.ts'
 import { type AskNode, askData } from './data-asks.ts'
 import { type KeptCheckpoint, type KeptRelease, releaseKey, releasesOf } from './kept.ts'
+import { holdMs } from './derive.ts'
 import { keys, newIdentities, put, type Records } from './records.ts'
 import { rehearse, resourcesFor } from './rehearse.ts'
 import { type Carried, Rollouts } from './rollouts.ts'
@@ -57,9 +59,8 @@ export interface ReleasesOptions {
 export interface DeployPlan {
   /** Number that the release would get; that of now when nothing would change. */
   readonly number: number
-  readonly changes: readonly string[]
-  /** Parts whose instances are replaced. */
-  readonly restarts: readonly string[]
+  /** For a person to read first. */
+  readonly lines: readonly string[]
   readonly due: Due
   /** Why it is put in place at once, without a rollout; null: it is rolled out. */
   readonly direct: string | null
@@ -101,32 +102,40 @@ export class Releases {
     this.#rollouts.refuseBusy(app)
   }
 
-  /** What a deployment would do. Asks the node what is due; changes nothing. Throws as `askData` does. */
-  async plan(apply: Apply): Promise<DeployPlan> {
-    const { records } = this.#own
-    const app = records.apps.get(apply.graph.app)
-    const number = Math.max(0, app?.release ?? 0, ...releasesOf(records, apply.graph.app).map((one) => one.number)) + 1
+  /** What a deployment would do. Asks the node what is due; changes nothing. Throws `release.bad-options`, and as `askData` does. */
+  async plan(apply: Apply, options: DeployOptions): Promise<DeployPlan> {
+    const { records, clock } = this.#own
+    const { app: name } = apply.graph
+    const app = records.apps.get(name)
+    const number = nextNumber(records, name)
     if (app !== undefined && isAlready(app, apply))
-      return { number: app.release, changes: [], restarts: [], due: dueOf([]), direct: 'nothing has changed' }
-    const code = app === undefined ? [] : changedCode(app, apply)
-    const changes = [
-      ...(app === undefined ? [] : describeDiff(diffGraphs(app.graph, apply.graph))),
-      ...code.map((part) => `~ ${part}: code changed`),
-    ]
+      return { number: app.release, lines: ['nothing has changed'], due: dueOf([]), direct: 'nothing has changed' }
     const state = this.#own.state()
     if (!canRollOut(state, app)) {
-      const direct = app === undefined ? 'it is the first release' : 'nothing serves that it could be beside'
-      return { number, changes, restarts: [], due: dueOf([]), direct }
+      const direct = app === undefined ? 'it is the first release' : 'nothing serves that it could take the place of'
+      return { number, lines: [direct, ...differences(app, apply)], due: dueOf([]), direct }
     }
-    const resources = resourcesFor(apply).filter(({ part }) => app.graph.parts.some(({ name }) => name === part))
+    const resources = resourcesFor(apply).filter(({ part }) => app.graph.parts.some((other) => other.name === part))
+    const inForce = schemaOf(app)
     const moved = resources.filter(
-      ({ part, bundle }) => bundle !== (schemaOf(app).bundles[part] ?? null) || app.schema !== undefined,
+      ({ part, bundle }) => bundle !== (inForce.bundles[part] ?? null) || app.schema !== undefined,
     )
-    const due =
-      moved.length === 0
-        ? dueOf([])
-        : dueOf(await this.#ask(app.home, apply.graph.app, { do: 'pending', resources: moved }))
-    return { number, changes, restarts: restarting(app, apply), due, direct: null }
+    const pending = moved.length === 0 ? [] : await this.#ask(app.home, name, { do: 'pending', resources: moved })
+    const due = dueOf(pending)
+    const begin = deployment(state, records, app, apply, due, options, clock.nowMs())
+    const content = (of: { graph: KeptRelease['graph']; bundles: KeptRelease['bundles'] }): Content => ({
+      graph: of.graph,
+      bundles: of.bundles,
+      secrets: begin.release.secrets,
+    })
+    const lines = describeChange({
+      before: content(app),
+      after: content(apply),
+      deploy: begin.options,
+      pending,
+      holdMaxMs: holdMs,
+    })
+    return { number, lines, due, direct: null }
   }
 
   /**
@@ -135,7 +144,7 @@ export class Releases {
    */
   async deploy(apply: Apply, options: DeployOptions): Promise<number> {
     this.#rollouts.refuseBusy(apply.graph.app)
-    const plan = await this.plan(apply)
+    const plan = await this.plan(apply, options)
     if (plan.direct !== null) return this.#own.place({ ...apply, by: options.by })
     return this.#own.exclusive(async () => {
       const { records, clock, secrets } = this.#own
@@ -407,18 +416,12 @@ export class Releases {
   }
 }
 
-function changedCode(app: DesiredApp, { bundles }: Apply): string[] {
-  return Object.keys(bundles).filter((part) => app.bundles[part] !== undefined && app.bundles[part] !== bundles[part])
-}
-
-/** Parts whose instances are not as the new release has them. */
-function restarting(app: DesiredApp, { graph, bundles }: Apply): string[] {
-  const runs = graph.parts.filter((part) => part.kind !== 'resource')
-  return runs.flatMap((part) => {
-    const before = app.graph.parts.find(({ name }) => name === part.name)
-    const same = app.bundles[part.name] === bundles[part.name] && JSON.stringify(before) === JSON.stringify(part)
-    return same ? [] : [part.name]
-  })
+function differences(app: DesiredApp | undefined, { graph, bundles }: Apply): string[] {
+  if (app === undefined) return []
+  const code = Object.keys(bundles).filter(
+    (part) => app.bundles[part] !== undefined && app.bundles[part] !== bundles[part],
+  )
+  return [...describeDiff(diffGraphs(app.graph, graph)), ...code.map((part) => `~ ${part}: code changed`)]
 }
 
 function summary({ changes, effects, exact }: Comparison): string {

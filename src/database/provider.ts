@@ -6,15 +6,22 @@
  */
 import type { Provider, ProviderContext } from '../provider/index.ts'
 import type { PostgresBinaries } from './binaries.ts'
+import { carryInto, linesToCarry } from './carry.ts'
 import { compareDataDirs } from './compare.ts'
 import { accessText, parseConfig, settingsText } from './config.ts'
 import { binariesFor, runToEnd } from './datadir.ts'
+import { readCarried, writeCarried } from './drivers/carried-files.ts'
 import { readMigrationFiles } from './drivers/migration-files.ts'
 import { hostedPostgresProvider, withHosted } from './hosted.ts'
+import type { ReleasingProvider } from './hosted.ts'
 import { readMetrics } from './metrics.ts'
+import { pendingOf } from './migrations.ts'
 import { maintenanceDatabase, namesOf } from './names.ts'
 import { applyMigrations } from './prepare.ts'
 import { defaultPort, initProgram, recoverProgram, serverProgram } from './programs.ts'
+import { readRecord } from './record.ts'
+import { rehearseMigrations } from './rehearse.ts'
+import { databaseOf } from './second.ts'
 import { asAdmin, ensureDatabase, grantConsumer, revokeConsumer, waitUntilReady } from './server.ts'
 import type { Server } from './server.ts'
 
@@ -25,6 +32,8 @@ export interface PostgresOptions {
   readonly lockTimeoutMs?: number
   /** Most time of one statement of a migration; 10 min unless given. */
   readonly statementTimeoutMs?: number
+  /** Most time of all migrations that are tried on a copy; 10 min unless given. */
+  readonly rehearseTimeoutMs?: number
   /** Tables with more rows are counted in a diff, not compared; 2,000,000 unless given. */
   readonly diffRowsMax?: number
 }
@@ -43,7 +52,7 @@ export function postgresProvider(options: PostgresOptions): Provider {
     adminPassword,
   })
 
-  const own: Provider = {
+  const own: ReleasingProvider = {
     type: 'postgres',
     port: defaultPort,
     capabilities: { quiesce: 'none', diff: 'exact' },
@@ -66,13 +75,24 @@ export function postgresProvider(options: PostgresOptions): Provider {
       })
     },
 
-    async prepare(context) {
+    async prepare(context, phase = 'all') {
       const names = namesOf(context.app)
       // Files that cannot be read are told before anything is touched.
       const files = context.filesDir === null ? [] : await readMigrationFiles(context.filesDir)
-      await ensureDatabase(serverOf(context), names)
-      await applyMigrations(serverOf(context), names, files, limits, context.random)
-      return { schema: files.at(-1)?.name ?? null }
+      const server = serverOf(context)
+      await ensureDatabase(server, names)
+      return { schema: await applyMigrations({ server, names, files, phase, limits, random: context.random }) }
+    },
+
+    async pending(context) {
+      const files = context.filesDir === null ? [] : await readMigrationFiles(context.filesDir)
+      const database = await databaseOf(context, serverOf(context))
+      return pendingOf(files, await asAdmin(serverOf(context), database, readRecord))
+    },
+
+    async rehearse(context, lockMsMax) {
+      const { binaries, rehearseTimeoutMs: totalMsMax = 600_000 } = options
+      return await rehearseMigrations(context, lockMsMax, { binaries, limits, totalMsMax })
     },
 
     async grant(context, grant) {
@@ -118,6 +138,18 @@ export function postgresProvider(options: PostgresOptions): Provider {
         rowsMax,
         statementTimeoutMs: limits.statementTimeoutMs,
       })
+    },
+
+    async abandon(context, dir) {
+      const database = await databaseOf(context, serverOf(context))
+      await asAdmin(serverOf(context), database, (session) => writeCarried(dir, context.name, linesToCarry(session)))
+    },
+
+    async carry(context, dir, generation) {
+      const names = namesOf(context.app)
+      const lines = await readCarried(dir, context.name)
+      await ensureDatabase(serverOf(context), names)
+      return await asAdmin(serverOf(context), names.database, (session) => carryInto(session, generation, lines))
     },
 
     async metrics(context) {

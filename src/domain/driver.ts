@@ -72,6 +72,8 @@ export interface Domain {
    */
   receive(replica: Replica, stream: AsyncIterable<Uint8Array>): Promise<DomainCopy>
   usage(): Promise<DomainUsage>
+  /** Bytes that would be free without that copy; null where the driver cannot tell. Throws `domain.unknown-copy`. */
+  ownBytes(name: string): Promise<number | null>
   /**
    * Lets go of the domain (unmounts an image); the data stays. Throws `domain.busy` and stays open while somebody uses it.
    * A process that ends without it leaves the mount, and whoever works on it undisturbed; the next open finds it.

@@ -133,7 +133,12 @@ export interface Comparison {
 export interface DataAnswers {
   readonly state: DataState
   readonly pending: readonly (Pending & { readonly part: string })[]
-  readonly checkpoint: { readonly copy: DataCopy; readonly tookMs: number }
+  readonly checkpoint: {
+    readonly copy: DataCopy
+    readonly tookMs: number
+    /** Parts whose servers stood still meanwhile; absent: none had to. */
+    readonly stopped?: readonly string[]
+  }
   readonly clone: { readonly copy: DataCopy }
   readonly delete: { readonly deleted: readonly string[] }
   readonly rehearse: Rehearsal

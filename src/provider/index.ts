@@ -20,4 +20,5 @@ export type {
   RunningServer,
   Trial,
   TriedStatement,
+  Verification,
 } from './provider.ts'

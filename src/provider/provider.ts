@@ -183,6 +183,11 @@ export interface ReplayOrder {
   readonly where: string | null
 }
 
+/** What was checked of a copy, a sentence each. */
+export interface Verification {
+  readonly checks: readonly string[]
+}
+
 export interface Metric {
   /** Prometheus style, with the unit: `postgres_connections`, `postgres_size_bytes`. */
   readonly name: string
@@ -243,10 +248,18 @@ export interface Provider {
    * answers and no consumer is left. Can be done again.
    */
   abandon?(context: ProviderContext, dir: string): Promise<void>
-  /** Brings that into the data that has come back, before any consumer is let in. Done once for each generation, however often it is asked. */
-  carry?(context: ProviderContext, dir: string, generation: number): Promise<void>
+  /**
+   * Brings that into the data that has come back, before any consumer is let in. Done once for each generation, however often
+   * it is asked. Answers what a person should know of it, a sentence each: with nothing in `dir` it can only be careful.
+   */
+  carry?(context: ProviderContext, dir: string, generation: number): Promise<readonly string[]>
   /** What has changed so far, counted as it happens. */
   position?(context: ProviderContext): Promise<Position>
   /** Copies rows of another state (a copy, writable, not live) into the live data; answers how many. What is there already stays. */
   replay?(context: ProviderContext, from: string, order: ReplayOrder): Promise<number>
+  /**
+   * Proves that a copy can be used: `dataDir` of the context is one, writable and not live. `probe` is a question of the
+   * app's, in the resource's own language. Answers what was checked; throws with what is damaged.
+   */
+  verify?(context: ProviderContext, probe: string | null): Promise<Verification>
 }

@@ -91,6 +91,8 @@ function directories(
     },
     receive: () => Promise.reject(refuse('receive a replica')),
     usage: () => usageOf(layout(root).trees),
+    // Where the disk shares blocks between copies, how many are shared is not known here.
+    ownBytes: () => Promise.resolve(null),
     close: () => Promise.resolve(),
   }
 }

@@ -244,6 +244,11 @@ class TreeDomain implements Domain {
     return this.#trees.usage()
   }
 
+  async ownBytes(name: string): Promise<number | null> {
+    this.#ensureOpen()
+    return this.#trees.ownBytes(this.#path(copyNamed(this.#catalog, name).tree))
+  }
+
   close(): Promise<void> {
     return this.#letGo(() => this.#trees.close())
   }

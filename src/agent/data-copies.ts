@@ -1,0 +1,170 @@
+/**
+ * Copies of an app's data: made, listed and deleted. Where a copy needs that, what writes stands still meanwhile, and goes on
+ * whatever happens.
+ *
+ * Invariant: a copy that has been answered is complete, and one of that name that is there already is the answer.
+ */
+import { messageOf, SteadError } from '../base/index.ts'
+import type { Domain, DomainCopy } from '../domain/index.ts'
+import type { DataAnswers, DataCopy } from '../protocol/index.ts'
+import type { Position } from '../provider/index.ts'
+import { type DataNeed, ensureFreeName, liveResources } from './data-need.ts'
+import { levelOf } from './disk.ts'
+import { placeOf } from './domains.ts'
+import type { ResourceRunner } from './resource.ts'
+
+/** Generation, driver, room and copies. */
+export async function stateOf(need: DataNeed, app: string): Promise<DataAnswers['state']> {
+  const domain = await need.domains.of(app)
+  const copies: DataCopy[] = []
+  for (const copy of await domain.list()) copies.push(seen(copy, await domain.ownBytes(copy.name)))
+  const usage = await domain.usage()
+  return { generation: domain.generation, driver: need.options.domain.name, ...usage, copies }
+}
+
+/** A checkpoint of the live data. Throws `domain.disk-full` early. */
+export async function checkpoint(need: DataNeed, app: string, name: string): Promise<DataAnswers['checkpoint']> {
+  const { clock, onStep } = need.options
+  const startMs = clock.monotonicMs()
+  const domain = await need.domains.of(app)
+  const made = await known(domain, name, 'checkpoint')
+  if (made !== null) return { copy: seen(made), tookMs: 0 }
+  await ensureRoom(need, domain)
+  const positions: Record<string, Position> = {}
+  const { result, stopped } = await atRest(need, domain, app, async (parts) => {
+    Object.assign(positions, await positionsOf(need, parts))
+    await onStep?.('at-rest', name)
+    const copy = await domain.checkpoint(name)
+    await onStep?.('copied', name)
+    return copy
+  })
+  need.positions.note(
+    app,
+    name,
+    positions,
+    (await domain.list()).map((copy) => copy.name),
+  )
+  await onStep?.('resumed', name)
+  const tookMs = Math.round(clock.monotonicMs() - startMs)
+  return { copy: seen(result), tookMs, ...(stopped.length === 0 ? {} : { stopped }) }
+}
+
+/** A writable copy. */
+export async function cloneOf(
+  need: DataNeed,
+  app: string,
+  name: string,
+  from: string | null,
+): Promise<DataAnswers['clone']> {
+  const domain = await need.domains.of(app)
+  const made = await known(domain, name, 'clone')
+  if (made !== null) return { copy: seen(made) }
+  await ensureRoom(need, domain)
+  if (from !== null) return { copy: seen(await domain.clone(name, from)) }
+  const { result } = await atRest(need, domain, app, () => domain.clone(name, null))
+  return { copy: seen(result) }
+}
+
+/** Deletes those that are there. Throws `agent.in-use` before anything is deleted that something is served from. */
+export async function deleteCopies(
+  need: DataNeed,
+  app: string,
+  names: readonly string[],
+): Promise<DataAnswers['delete']> {
+  const domain = await need.domains.of(app)
+  const there = (await domain.list()).map((copy) => copy.name).filter((name) => names.includes(name))
+  for (const name of there) ensureUnused(need, app, name)
+  for (const name of there) await domain.delete(name)
+  return { deleted: there }
+}
+
+/** Throws `agent.in-use` when something is served from a copy. */
+export function ensureUnused({ resources }: DataNeed, app: string, copy: string): void {
+  const user = [...resources.values()].find((runner) => {
+    const place = placeOf(runner.assignment)
+    return place.app === app && place.copy === copy && runner.status().phase !== 'stopped'
+  })
+  if (user === undefined) return
+  throw new SteadError({
+    code: 'agent.in-use',
+    message: `${user.assignment.id} is served from the copy ${copy} of ${app}`,
+    hint: `Take ${user.assignment.app} away first.`,
+    retry: 'later',
+  })
+}
+
+/**
+ * Works while all that writes to the live data is as a copy needs it: brought to rest by its provider where that is enough,
+ * else stopped. Answers the parts whose servers were.
+ */
+export async function atRest<T>(
+  need: DataNeed,
+  domain: Domain,
+  app: string,
+  work: (parts: readonly ResourceRunner[]) => Promise<T>,
+): Promise<{ result: T; stopped: readonly string[] }> {
+  const { providers } = need.options
+  const parts = liveResources(need, app)
+  const mustStop = ({ assignment, sandbox }: ResourceRunner): boolean => {
+    const quiesce = providers.get(assignment.type)?.capabilities.quiesce
+    return sandbox !== null && (domain.capabilities.quiesce === 'stop' || quiesce === 'stop')
+  }
+  const stopping = parts.filter(mustStop)
+  using stack = new DisposableStack()
+  await using resting = new AsyncDisposableStack()
+  for (const runner of parts) {
+    // One that does not answer writes nothing that was acknowledged.
+    if (stopping.includes(runner) || runner.endpoint() === null) continue
+    const provider = providers.get(runner.assignment.type)
+    if (provider !== undefined) resting.use(await provider.quiesce(await runner.liveContext()))
+  }
+  const why = 'stands still while its data is copied'
+  for (const runner of stopping) stack.use(await runner.halt(why))
+  return { result: await work(parts), stopped: stopping.map(({ assignment }) => assignment.part) }
+}
+
+/** Where the counters stand, of those that count and answer. */
+async function positionsOf(
+  { options }: DataNeed,
+  parts: readonly ResourceRunner[],
+): Promise<Readonly<Record<string, Position>>> {
+  const positions: Record<string, Position> = {}
+  for (const runner of parts) {
+    const { type, part, id } = runner.assignment
+    const provider = options.providers.get(type)
+    if (provider?.position === undefined || runner.endpoint() === null) continue
+    try {
+      positions[part] = await provider.position(await runner.liveContext())
+    } catch (error) {
+      // A checkpoint is worth more than knowing what has changed since.
+      options.onNotice(`${id} does not say where it stands, so no preview tells what changed: ${messageOf(error)}`)
+    }
+  }
+  return positions
+}
+
+async function known(domain: Domain, name: string, kind: DomainCopy['kind']): Promise<DomainCopy | null> {
+  ensureFreeName(name)
+  const found = (await domain.list()).find((copy) => copy.name === name)
+  // One of another kind is refused by the domain, with its own words.
+  return found?.kind === kind ? found : null
+}
+
+/** Throws `domain.disk-full` when so little is left that a copy would soon leave no room for what is written next. */
+export async function ensureRoom({ options }: DataNeed, domain: Domain): Promise<void> {
+  const { freeBytes, totalBytes } = await domain.usage()
+  const level = levelOf(freeBytes, totalBytes)
+  // The disk of the machine has a measure of its own, and keeps others alive too.
+  if (level === 'ok' || (level === 'low' && !domain.capabilities.sizeLimit)) return
+  const megabytes = (bytes: number): string => `${Math.round(bytes / 1e6)} MB`
+  throw new SteadError({
+    code: 'domain.disk-full',
+    message: `the data of ${domain.id} has ${megabytes(freeBytes)} of ${megabytes(totalBytes)} free, too little for another copy`,
+    hint: `Delete old copies, or give it more room (${options.domain.name}).`,
+    retry: 'later',
+  })
+}
+
+function seen({ name, kind, createdAtMs, generation }: DomainCopy, ownBytes: number | null = null): DataCopy {
+  return { name, kind, createdAtMs, generation, ownBytes }
+}
