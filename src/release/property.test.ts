@@ -111,7 +111,7 @@ function check(was: Rollout, is: Rollout): void {
   assert.equal(followUp(is) !== null, is.outcome?.kind === 'handed-over')
 }
 
-test('ten thousand random histories: total, forward only, and each ends', () => {
+test('R1, R2, R18: ten thousand random histories: total, forward only, holding only while nothing serves, and each ends', () => {
   const dice = new Dice(42)
   const outcomes = new Map<string, number>()
   for (let history = 0; history < 10_000; history += 1) {
@@ -144,7 +144,7 @@ test('ten thousand random histories: total, forward only, and each ends', () => 
   assert.equal(outcomes.size, 6, JSON.stringify([...outcomes]))
 })
 
-test('the same record and the same sight give the same answer, and nothing that goes in is changed', () => {
+test('R4: the same record and the same sight give the same answer, and nothing that goes in is changed', () => {
   const dice = new Dice(7)
   for (let round = 0; round < 2000; round += 1) {
     const rollout = anyRollout(dice)
@@ -155,7 +155,7 @@ test('the same record and the same sight give the same answer, and nothing that 
   }
 })
 
-test('a record that went through the store as JSON goes on as if it had not', () => {
+test('R4: a record that went through the store as JSON goes on as if it had not', () => {
   const dice = new Dice(9)
   for (let round = 0; round < 2000; round += 1) {
     const rollout = anyRollout(dice)
@@ -166,7 +166,7 @@ test('a record that went through the store as JSON goes on as if it had not', ()
   }
 })
 
-test('with nothing to see, nothing changes until a limit has passed, and then something does, in every step', () => {
+test('R3: with nothing to see, nothing changes until a limit has passed, and then something does, in every step', () => {
   for (const migrates of ['none', 'expand', 'stop'] as const) {
     for (const strategy of strategies) {
       const begun = deployment({ migrates, strategy })
@@ -184,7 +184,7 @@ test('with nothing to see, nothing changes until a limit has passed, and then so
   }
 })
 
-test('the data is exchanged only from the copy: no return with data enters the exchange before its clone is there', () => {
+test('R12: the data is exchanged only from the copy: no return with data enters the exchange before its clone is there', () => {
   const dice = new Dice(11)
   for (let round = 0; round < 2000; round += 1) {
     const rollout = going()

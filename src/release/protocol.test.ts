@@ -9,7 +9,7 @@ import { going } from './seen.test-helper.ts'
 import type { Mutation } from './world.test-helper.ts'
 
 for (const [name, start] of Object.entries(starts)) {
-  test(`whatever happens: ${name}`, (context) => {
+  test(`R13, R14, R15, R16, R17: whatever happens: ${name}`, (context) => {
     const { states, steps, violation } = run(start, 1)
     context.diagnostic(`${states} states, ${steps} steps between them, all visited`)
     assert.equal(violation, null, JSON.stringify(violation, null, 1))
