@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { run, starts } from './runs.test-helper.ts'
 import { going } from './seen.test-helper.ts'
-import type { Mutation } from './world.test-helper.ts'
+import type { Mutation } from './node.test-helper.ts'
 
 for (const [name, start] of Object.entries(starts)) {
   test(`R13, R14, R15, R16, R17: whatever happens: ${name}`, (context) => {

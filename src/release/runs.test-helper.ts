@@ -1,7 +1,8 @@
 /** The rollouts that are explored, and how. */
 import { type Exploration, explore } from './explore.test-helper.ts'
 import { deployment, going } from './seen.test-helper.ts'
-import { type Mutation, type Start, World } from './world.test-helper.ts'
+import { type Start, World } from './world.test-helper.ts'
+import type { Mutation } from './node.test-helper.ts'
 
 const statesMax = 400_000
 
