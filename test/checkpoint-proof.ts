@@ -15,6 +15,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { Client } from 'pg'
 import { Server } from '../scripts/bench-domain-rig.ts'
+import { sleep, systemClock } from '../src/base/index.ts'
 
 export const stores = ['postgres', 'sqlite', 'files'] as const
 export type StoreName = (typeof stores)[number]
@@ -31,7 +32,13 @@ interface Kept {
 /** When what was begun and acknowledged. */
 export class Book {
   readonly #kept: { store: StoreName; begun: number; acknowledged: number }[] = []
+  readonly #onAcknowledged: (moment: number) => void
   #moment = 0
+
+  /** `onAcknowledged` is told each moment at which something was acknowledged. */
+  constructor(onAcknowledged: (moment: number) => void = () => undefined) {
+    this.#onAcknowledged = onAcknowledged
+  }
 
   /** The present moment; each is later than all before. */
   now(): number {
@@ -46,7 +53,9 @@ export class Book {
 
   acknowledge(number: number): void {
     const kept = this.#kept[number]
-    if (kept !== undefined) kept.acknowledged = this.now()
+    if (kept === undefined) return
+    kept.acknowledged = this.now()
+    this.#onAcknowledged(kept.acknowledged)
   }
 
   get entries(): readonly Kept[] {
@@ -83,14 +92,20 @@ export interface Load {
   stop(): Promise<void>
 }
 
-/** Makes the stores in an empty directory and starts `lanes` writers on them, each going from store to store. */
+/** How much is written: by how many writers, and how long each rests after a write, in milliseconds. */
+export interface Pace {
+  readonly lanes: number
+  readonly restMs: number
+}
+
+/** Makes the stores in an empty directory and starts writers on them, each going from store to store. */
 export async function startLoad(
   directory: string,
   server: Server,
-  lanes: number,
+  { lanes, restMs }: Pace,
   choose: (sides: number) => number,
+  book: Book = new Book(),
 ): Promise<Load> {
-  const book = new Book()
   const failures: string[] = []
   await mkdir(join(directory, 'files'))
   const sqlite = new DatabaseSync(join(directory, 'app.db'))
@@ -115,7 +130,7 @@ export async function startLoad(
         return
       }
       // SQLite's writes take the only thread: the others are to have their turn.
-      await new Promise((resolve) => setImmediate(resolve))
+      await sleep(systemClock, restMs)
     }
   }
   const running = clients.map(lane)
@@ -123,11 +138,23 @@ export async function startLoad(
     book,
     failures,
     async stop() {
+      if (!state.going) return
       state.going = false
       await Promise.all(running)
       for (const client of clients) await client.end()
       sqlite.close()
     },
+  }
+}
+
+/** Waits until every store has taken something new. */
+export async function progressOf(load: Load): Promise<void> {
+  const before = stores.map((store) => load.book.count(store))
+  const deadlineMs = systemClock.monotonicMs() + 60_000
+  while (stores.some((store, index) => load.book.count(store) <= (before[index] ?? 0))) {
+    if (load.failures.length > 0) throw new Error(`a writer was refused: ${load.failures.join('; ')}`)
+    if (systemClock.monotonicMs() > deadlineMs) throw new Error('the writers stand still')
+    await sleep(systemClock, 5)
   }
 }
 

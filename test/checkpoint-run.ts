@@ -4,10 +4,10 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Cleanup, initdb, Server, socketDirectory, unpackPostgres } from '../scripts/bench-domain-rig.ts'
-import { seededRandom, sleep, systemClock } from '../src/base/index.ts'
+import { seededRandom, systemClock } from '../src/base/index.ts'
 import { btrfsDriver } from '../src/domain/index.ts'
-import { readCopy, startLoad, stores, violations } from './checkpoint-proof.ts'
-import type { Contents, Load } from './checkpoint-proof.ts'
+import { progressOf, readCopy, startLoad, stores, violations } from './checkpoint-proof.ts'
+import type { Contents } from './checkpoint-proof.ts'
 import { needsAll, needsFile, needsFileSystem, needsRoot } from './needs.ts'
 
 /** Why it cannot run here, or false. */
@@ -19,17 +19,6 @@ export const checkpointProofSkip: string | false = needsAll(
 )
 
 const settings = { max_wal_size: '96MB', min_wal_size: '32MB', shared_buffers: '64MB', max_connections: '20' }
-
-/** Waits until every store has taken something new, so that two checkpoints are never of the same state. */
-async function progressOf(load: Load): Promise<void> {
-  const before = stores.map((store) => load.book.count(store))
-  const deadlineMs = systemClock.monotonicMs() + 60_000
-  while (stores.some((store, index) => load.book.count(store) <= (before[index] ?? 0))) {
-    assert.deepEqual(load.failures, [], 'no writer was refused')
-    assert.ok(systemClock.monotonicMs() < deadlineMs, 'the writers stand still')
-    await sleep(systemClock, 5)
-  }
-}
 
 /** Takes and judges checkpoints under load; throws with what is out of order. Answers a line for the reader. */
 export async function proveCheckpoints(checkpoints: number): Promise<string> {
@@ -50,7 +39,7 @@ export async function proveCheckpoints(checkpoints: number): Promise<string> {
   cleanup.push(() => live.stop('SIGQUIT'))
   assert.ok(await live.ready(), live.complaint)
   const random = seededRandom(20_261_129)
-  const load = await startLoad(domain.path, live, 6, (sides) => (random.bytes(4)[3] ?? 0) % sides)
+  const load = await startLoad(domain.path, live, { lanes: 6, restMs: 0 }, (sides) => (random.bytes(4)[3] ?? 0) % sides)
   cleanup.push(() => load.stop())
 
   const tookMs: number[] = []
@@ -59,6 +48,7 @@ export async function proveCheckpoints(checkpoints: number): Promise<string> {
   let mixedUp = 0
   for (let number = 1; number <= checkpoints; number += 1) {
     const name = `c${number}`
+    // Two checkpoints are never of the same state.
     await progressOf(load)
     const askedAt = load.book.now()
     const startMs = systemClock.monotonicMs()
