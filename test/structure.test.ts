@@ -20,6 +20,7 @@ const layers: Record<string, readonly string[]> = {
   effects: ['base'],
   domain: ['base'],
   certificates: ['base'],
+  backup: ['base'],
   provider: ['base', 'model'],
   database: ['base', 'provider'],
   secrets: ['base', 'store', 'provider'],

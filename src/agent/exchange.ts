@@ -89,11 +89,14 @@ export class Exchanges {
 
   /** Resolves when nothing of an older generation runs; `tell` is told what it waits for. */
   async quiet({ app, generation }: DataPlace, signal: AbortSignal, tell: (reason: string) => void): Promise<void> {
-    for (;;) {
+    for (let told = ''; ;) {
       const news = this.#news.promise
       const older = this.#need.older(app, generation)
       if (older.length === 0) return
-      tell(`waits until ${older.slice(0, 5).join(', ')} of generation ${generation - 1} has ended`)
+      // To say something wakes whoever waits, so the same is not said twice.
+      if (told !== older.join())
+        tell(`waits until ${older.slice(0, 5).join(', ')} of generation ${generation - 1} has ended`)
+      told = older.join()
       await orAborted(news, signal)
     }
   }

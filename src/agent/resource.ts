@@ -353,17 +353,18 @@ export class ResourceRunner {
     const { exchanges } = this.#need
     const place = placeOf(assignment)
     const tell = (reason: string): void => this.#to('waiting', reason)
-    this.#behindSinceMs ??= this.#options.clock.monotonicMs()
+    const { clock } = this.#options
     this.#trying = assignment
     this.#tried = null
     this.#applied = null
     this.#found = false
     tell('its data is exchanged')
     await exchanges.step('fenced', assignment.id)
+    const beforeMs = clock.monotonicMs()
     await orEnded(exchanges.quiet(place, this.#stop.signal, tell))
     await exchanges.step('quiet', assignment.id)
     // The waiting for others is not the fault of the data.
-    this.#behindSinceMs = this.#options.clock.monotonicMs()
+    this.#behindSinceMs = (this.#behindSinceMs ?? beforeMs) + clock.monotonicMs() - beforeMs
     const context = await this.#context(assignment)
     await abandon(context, provider, exchanges.dirOf(place, assignment.part), orEnded)
     await exchanges.step('abandoned', assignment.id)

@@ -39,7 +39,7 @@ interface Hosted {
 }
 
 /** A provider with all that a release asks of one. */
-export type ReleasingProvider = Provider & Required<Pick<Provider, 'pending' | 'rehearse'>>
+export type ReleasingProvider = Provider & Required<Pick<Provider, 'pending' | 'rehearse' | 'abandon' | 'carry'>>
 
 /** The own provider for what is run here, the hosted one for the rest, behind one type. */
 export function withHosted(own: ReleasingProvider, hosted: ReleasingProvider): ReleasingProvider {
@@ -60,6 +60,8 @@ export function withHosted(own: ReleasingProvider, hosted: ReleasingProvider): R
     quiesce: (context) => of(context).quiesce(context),
     recover: (context) => of(context).recover(context),
     diff: (context, before, after) => of(context).diff(context, before, after),
+    abandon: (context, dir) => of(context).abandon(context, dir),
+    carry: (context, dir, generation) => of(context).carry(context, dir, generation),
     metrics: (context) => of(context).metrics(context),
   }
 }

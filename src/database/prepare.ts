@@ -7,6 +7,7 @@
 import { randomPassword } from '../base/index.ts'
 import type { Random } from '../base/index.ts'
 import type { PreparePhase } from '../provider/index.ts'
+import { moveMissed } from './carry.ts'
 import { withSession } from './drivers/connection.ts'
 import type { Session } from './drivers/connection.ts'
 import { planMigrations, schemaName } from './migrations.ts'
@@ -53,6 +54,7 @@ export async function applyMigrations(order: MigrationOrder): Promise<string | n
           await runMigrations({ record: admin, session, owner: names.owner, onlooker }, pending)
         })
       }
+      await moveMissed(admin)
       return schemaName(files, await readRecord(admin))
     },
     // The lock is held while the migrations run in another session, so only waiting for it is limited.

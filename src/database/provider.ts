@@ -6,9 +6,11 @@
  */
 import type { Provider, ProviderContext } from '../provider/index.ts'
 import type { PostgresBinaries } from './binaries.ts'
+import { carryInto, linesToCarry } from './carry.ts'
 import { compareDataDirs } from './compare.ts'
 import { accessText, parseConfig, settingsText } from './config.ts'
 import { binariesFor, runToEnd } from './datadir.ts'
+import { readCarried, writeCarried } from './drivers/carried-files.ts'
 import { readMigrationFiles } from './drivers/migration-files.ts'
 import { hostedPostgresProvider, withHosted } from './hosted.ts'
 import type { ReleasingProvider } from './hosted.ts'
@@ -136,6 +138,18 @@ export function postgresProvider(options: PostgresOptions): Provider {
         rowsMax,
         statementTimeoutMs: limits.statementTimeoutMs,
       })
+    },
+
+    async abandon(context, dir) {
+      const database = await databaseOf(context, serverOf(context))
+      await asAdmin(serverOf(context), database, (session) => writeCarried(dir, context.name, linesToCarry(session)))
+    },
+
+    async carry(context, dir, generation) {
+      const names = namesOf(context.app)
+      const lines = await readCarried(dir, context.name)
+      await ensureDatabase(serverOf(context), names)
+      return await asAdmin(serverOf(context), names.database, (session) => carryInto(session, generation, lines))
     },
 
     async metrics(context) {

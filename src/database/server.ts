@@ -77,6 +77,10 @@ const ledgerTable = `create table if not exists stead.effects (
 const generationsTable = `create table if not exists stead.generations
   (generation bigint primary key, carried_at timestamptz not null default now())`
 
+/** Where sequences stood that are not there now, because what made them was undone. */
+const missedSequencesTable = `create table if not exists stead.missed_sequences
+  (name text primary key, last text, increment text not null, min text not null, max text not null)`
+
 /** What is known of a server that does not answer yet. */
 export interface ServerWatch {
   /** Whether it is gone, so that waiting is in vain. */
@@ -157,6 +161,7 @@ export async function ensureDatabase(server: Server, names: DatabaseNames): Prom
     await inTransaction(session, [
       ledgerTable,
       generationsTable,
+      missedSequencesTable,
       `grant usage on schema stead to ${migratorRole}, ${owner}, ${group}`,
       `grant select, insert on stead.migrations to ${migratorRole}`,
       `grant select, insert, update on stead.effects to ${owner}, ${group}`,

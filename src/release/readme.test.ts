@@ -12,7 +12,9 @@ const readme = readFileSync(join(here, 'README.md'), 'utf8')
 test('every error code is explained', () => {
   const sources = globSync('**/*.ts', { cwd: here }).filter((file) => !file.includes('.test.'))
   const thrown = sources.flatMap((file) =>
-    [...readFileSync(join(here, file), 'utf8').matchAll(/\bcode: '(release\.[a-z-]+)'/g)].map((match) => match[1] ?? ''),
+    [...readFileSync(join(here, file), 'utf8').matchAll(/\bcode: '(release\.[a-z-]+)'/g)].map(
+      (match) => match[1] ?? '',
+    ),
   )
   const listed = [...readme.matchAll(/^\| `(release\.[a-z-]+)` +\|/gm)].map((match) => match[1] ?? '')
   assert.deepEqual(listed, [...new Set(thrown)].sort())

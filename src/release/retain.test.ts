@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { seededRandom } from '../base/index.ts'
-import type { Release } from './record.ts'
+import type { Release } from './history.ts'
 import { type Copy, retain, type Retention } from './retain.ts'
 import { deployment, going, until } from './seen.test-helper.ts'
 import { taskOf } from './task.ts'
@@ -18,15 +18,7 @@ const policy: Retention = {
 function release(number: number, state: Release['state'] = 'replaced'): Release {
   return {
     number,
-    graph: { version: 1, app: 'shop', parts: [], routes: [] },
-    bundles: {},
-    secrets: {},
-    schema: {},
     checkpoint: number === 1 ? null : `before-${number}`,
-    generation: 1,
-    createdAtMs: number,
-    by: 'ann',
-    strategy: 'rolling',
     migrates: 'none',
     contracted: false,
     state,

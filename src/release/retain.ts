@@ -3,7 +3,7 @@
  * the release that serves or a rollout under way needs, whatever number and age say.
  */
 import { branchName, checkpointName, cloneName, contractCheckpointName, isOwnName, rehearsalName } from './names.ts'
-import { liveOf, type Release } from './record.ts'
+import { liveOf, type Release } from './history.ts'
 import type { Rollout } from './rollout.ts'
 
 /** A copy, as the node with the data tells of it. */

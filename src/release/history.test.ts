@@ -1,22 +1,23 @@
 /** Ways back: which checkpoint, which code, and what is refused in which words. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { assertCodeOnly, checkpointFor, liveOf, previousOf, type Release, releaseOf } from './record.ts'
-
-const empty = { version: 1, app: 'shop', parts: [], routes: [] } as const
+import { advance } from './advance.ts'
+import {
+  assertCodeOnly,
+  checkpointFor,
+  historyOf,
+  type Kept,
+  liveOf,
+  previousOf,
+  type Release,
+  releaseOf,
+} from './history.ts'
+import { deployment, fine, going, until } from './seen.test-helper.ts'
 
 function release(number: number, given: Partial<Release> = {}): Release {
   return {
     number,
-    graph: empty,
-    bundles: {},
-    secrets: {},
-    schema: {},
     checkpoint: `before-${number}`,
-    generation: 1,
-    createdAtMs: number,
-    by: 'ann',
-    strategy: 'rolling',
     migrates: 'none',
     contracted: false,
     state: 'replaced',
@@ -44,7 +45,6 @@ test('a return can be returned from: what it left is what was kept', () => {
     backTo: 2,
     withData: true,
     checkpoint: 'left-by-4',
-    strategy: null,
   })
   const releases = [first, release(2), release(3), back]
   assert.equal(checkpointFor(releases, 3, all), 'left-by-4')
@@ -59,7 +59,6 @@ test('a release that was taken back with its data is no way, what was there befo
     backTo: 2,
     withData: true,
     checkpoint: 'left-by-4',
-    strategy: null,
   })
   const releases = [first, release(2), bad, back]
   assert.equal(checkpointFor(releases, 2, all), 'before-3')
@@ -111,7 +110,7 @@ test('code alone goes back over what both can work with, and over nothing else',
 })
 
 test('after a return with data, the schema is that of the release it went back to', () => {
-  const back = release(4, { state: 'live', after: 3, backTo: 2, withData: true, strategy: null })
+  const back = release(4, { state: 'live', after: 3, backTo: 2, withData: true })
   const releases = [first, release(2), release(3, { migrates: 'stop' }), back]
   assert.doesNotThrow(() => assertCodeOnly(releases, 1))
   assert.throws(() => assertCodeOnly(releases, 3), { code: 'release.schema-moved' })
@@ -124,4 +123,56 @@ test('without a name it is the one before; after a return, the one before what i
   assert.throws(() => previousOf([{ ...first, state: 'live' }]), { code: 'release.none-before' })
   assert.throws(() => previousOf([]), { code: 'release.none-before' })
   assert.equal(liveOf([first]), null)
+})
+
+test('what became of a release follows from its rollout', () => {
+  const done = (rollout: Kept['rollout']): Kept['rollout'] => (rollout === null ? null : until(rollout, null).rollout)
+  const two = done(deployment({ old: 1, new: 2 }))
+  const begun = until(deployment({ old: 2, new: 3, migrates: 'stop' }), 'start')
+  const failed = { state: 'failed', part: 'web', reason: 'does not start' } as const
+  const three = advance(begun.rollout, { ...fine(begun.rollout), instances: failed }, begun.nowMs)
+  const four = done(going({ old: 3, new: 4, target: 2, checkpoint: 'before-3', reason: 'web: does not start' }))
+  const kept: Kept[] = [
+    { number: 4, backTo: 2, rollout: four },
+    { number: 1, backTo: null, rollout: null },
+    { number: 2, backTo: null, rollout: two },
+    { number: 3, backTo: null, rollout: three },
+    { number: 5, backTo: null, rollout: deployment({ old: 4, new: 5 }) },
+  ]
+  const history = historyOf(kept, 4)
+  assert.deepEqual(
+    history.map(({ number, state, after, checkpoint }) => [number, state, after, checkpoint]),
+    [
+      [1, 'replaced', null, null],
+      [2, 'replaced', 1, 'before-2'],
+      [3, 'taken-back', 2, 'before-3'],
+      [4, 'live', 3, 'left-by-4'],
+      [5, 'rolling-out', 4, null],
+    ],
+  )
+  assert.equal(history[1]?.contracted, true)
+  assert.equal(checkpointFor(history, 2, all), 'before-3')
+  assert.throws(() => assertCodeOnly(history, 1), { code: 'release.schema-moved' })
+  assert.equal(previousOf(history).number, 1)
+})
+
+test('put in place without a rollout, a release comes after the last one that served', () => {
+  const refused = until(deployment({ old: 1, new: 2 }), 'rehearse').rollout
+  const ended: Kept['rollout'] = { ...refused, outcome: { kind: 'refused', reason: 'no' } }
+  const history = historyOf(
+    [
+      { number: 1, backTo: null, rollout: null },
+      { number: 2, backTo: null, rollout: ended },
+      { number: 3, backTo: null, rollout: null },
+    ],
+    3,
+  )
+  assert.deepEqual(
+    history.map(({ state, after }) => [state, after]),
+    [
+      ['replaced', null],
+      ['refused', 1],
+      ['live', 1],
+    ],
+  )
 })

@@ -1,49 +1,81 @@
 /**
- * What is kept of a release, and which way back there is to one. Invariant: a return with data leads to the state that was
- * kept when its release last gave way to another, or it is refused. Lists of releases are sorted by number.
+ * What became of each release, and which way back there is to one. Invariant: a return with data leads to the state that was
+ * kept when its release last gave way to another, or it is refused.
  */
 import { SteadError } from '../base/index.ts'
-import type { Graph } from '../model/index.ts'
-import type { Migrates, Strategy } from './rollout.ts'
+import type { Migrates, Rollout } from './rollout.ts'
+import { shapeOf } from './shape.ts'
+
+/** A release as its keeper has it: with the rollout that made it, or null where it was put in place without one. */
+export interface Kept {
+  /** From 1, growing. */
+  readonly number: number
+  /** The release whose code it brought back; null: it is no return. */
+  readonly backTo: number | null
+  readonly rollout: Rollout | null
+}
 
 /**
  * Where a release stands. rolling-out: its rollout is under way. live: it serves. replaced: it served until another did.
  * taken-back: it was let in and did not stay. refused: it never was let in.
  */
-export const releaseStates = ['rolling-out', 'live', 'replaced', 'taken-back', 'refused'] as const
-export type ReleaseState = (typeof releaseStates)[number]
+export type ReleaseState = 'rolling-out' | 'live' | 'replaced' | 'taken-back' | 'refused'
 
-/** A release: code, configuration, secrets, schema and data together. Immutable, but for `state`, `reason` and `contracted`. */
+/** What became of a release. */
 export interface Release {
-  /** From 1, growing. */
   readonly number: number
-  readonly graph: Graph
-  /** By part name. */
-  readonly bundles: Readonly<Record<string, string>>
-  /** Versions of secrets, by part name. */
-  readonly secrets: Readonly<Record<string, number>>
-  /** What each resource calls its schema, by part name; null where it has none. */
-  readonly schema: Readonly<Record<string, string | null>>
-  /** What the data is kept as that it took over: a checkpoint, or the branch that a return left; null: nothing was kept. */
-  readonly checkpoint: string | null
-  /** Generation of the data that it began to serve on. */
-  readonly generation: number
-  readonly createdAtMs: number
-  readonly by: string
-  /** Null: it was made by a return. */
-  readonly strategy: Strategy | null
-  readonly migrates: Migrates
-  /** Whether second halves have run: from then on releases before it cannot work on this data. */
-  readonly contracted: boolean
   readonly state: ReleaseState
-  /** Why it is in that state; null where that needs no reason. */
+  /** Why it was refused or taken back; null otherwise. */
   readonly reason: string | null
   /** The release that served when its rollout began; null at the very first. */
   readonly after: number | null
-  /** The release whose code it brought back; null: it is no return. */
   readonly backTo: number | null
   /** Of a return: whether the data went back too. */
   readonly withData: boolean
+  /** What the data is kept as that it took over: a checkpoint, or the branch that a return left; null: nothing was kept. */
+  readonly checkpoint: string | null
+  readonly migrates: Migrates
+  /** Whether second halves have run: from then on releases before it cannot work on this data. */
+  readonly contracted: boolean
+}
+
+/** What became of each release, sorted by number. `live` is the number of the one that serves. */
+export function historyOf(kept: readonly Kept[], live: number): readonly Release[] {
+  const releases: Release[] = []
+  for (const { number, backTo, rollout } of kept.toSorted((a, b) => a.number - b.number)) {
+    const before = releases.findLast(({ state }) => took(state))?.number ?? null
+    const deploy = rollout?.kind === 'deploy' ? rollout : null
+    const outcome = rollout?.outcome ?? null
+    releases.push({
+      number,
+      state: stateOf(rollout, number === live),
+      reason: outcome !== null && 'reason' in outcome ? outcome.reason : null,
+      after: rollout === null ? before : rollout.old,
+      backTo,
+      withData: rollout?.kind === 'return' && rollout.withData,
+      checkpoint: rollout?.kind === 'return' ? rollout.branch : (deploy?.checkpoint ?? null),
+      migrates: deploy?.migrates ?? 'none',
+      contracted:
+        deploy?.contracts === true &&
+        deploy.migrates !== 'stop' &&
+        outcome?.kind === 'confirmed' &&
+        outcome.left === null,
+    })
+  }
+  return releases
+}
+
+function stateOf(rollout: Rollout | null, isLive: boolean): ReleaseState {
+  if (rollout !== null && rollout.outcome === null) return 'rolling-out'
+  // Also one that had to go and could not: it serves.
+  if (isLive) return 'live'
+  if (rollout === null || rollout.outcome === null) return 'replaced'
+  const { kind, outcome } = rollout
+  if (outcome.kind === 'refused') return 'refused'
+  if (kind === 'deploy' && (outcome.kind === 'taken-back' || outcome.kind === 'handed-over')) return 'taken-back'
+  if (shapeOf(rollout).runs === 'new') return 'replaced'
+  // Stuck, on the way back.
+  return kind === 'deploy' ? 'taken-back' : 'refused'
 }
 
 /** The release of that number. Throws `release.unknown`. */
