@@ -3,7 +3,7 @@
  * transaction takes; and the peers, each as its own manual has it used.
  */
 import { spawn } from 'node:child_process'
-import { chownSync, existsSync, mkdirSync } from 'node:fs'
+import { chownSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Client } from 'pg'
 import { seededRandom, systemClock } from '../src/base/index.ts'
@@ -146,26 +146,29 @@ export function ownDirectory(path: string): string {
   return path
 }
 
-/** Flags of pgBackRest for a server, and the command that archives its log. */
-export function backrestFlags(work: string, data: string, sockets: string, port: number): readonly string[] {
+/** Writes pgBackRest's configuration for a server; answers the beginning of all of its commands. */
+export function backrest(work: string, data: string, sockets: string, port: number): readonly string[] {
   const place = (name: string): string => ownDirectory(join(work, `backrest-${name}`))
-  return [
-    '--no-config',
-    '--stanza=bench',
-    `--repo1-path=${place('repo')}`,
-    `--lock-path=${place('lock')}`,
-    `--log-path=${place('log')}`,
-    `--spool-path=${place('spool')}`,
-    '--log-level-console=off',
-    '--log-level-stderr=error',
-    '--start-fast',
-    '--process-max=2',
-    `--pg1-path=${data}`,
-    `--pg1-socket-path=${sockets}`,
-    `--pg1-port=${port}`,
-    '--pg1-user=postgres',
-    '--pg1-database=postgres',
+  const config = join(work, 'backrest.conf')
+  const lines = [
+    '[global]',
+    `repo1-path=${place('repo')}`,
+    `lock-path=${place('lock')}`,
+    `spool-path=${place('spool')}`,
+    `log-path=${place('log')}`,
+    'log-level-console=off',
+    'log-level-stderr=error',
+    'start-fast=y',
+    'process-max=2',
+    '[bench]',
+    `pg1-path=${data}`,
+    `pg1-socket-path=${sockets}`,
+    `pg1-port=${port}`,
+    'pg1-user=postgres',
+    'pg1-database=postgres',
   ]
+  writeFileSync(config, `${lines.join('\n')}\n`)
+  return ['pgbackrest', `--config=${config}`, '--stanza=bench']
 }
 
 /** What is missing for the peers, or null. */

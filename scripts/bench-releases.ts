@@ -16,16 +16,7 @@ import { sleep, systemClock } from '../src/base/index.ts'
 import { btrfsDriver } from '../src/domain/index.ts'
 import type { Domain } from '../src/domain/index.ts'
 import { Cleanup, initdb, Server, socketDirectory, unpackPostgres } from './bench-domain-rig.ts'
-import {
-  audit,
-  backrestFlags,
-  branchesOf,
-  fill,
-  Load,
-  missingForPeers,
-  ownDirectory,
-  timed,
-} from './bench-releases-rig.ts'
+import { audit, backrest, branchesOf, fill, Load, missingForPeers, ownDirectory, timed } from './bench-releases-rig.ts'
 
 const checkpoints = 20
 const returns = 5
@@ -187,21 +178,18 @@ async function peers(bench: Bench, bareData: string, first: Server): Promise<voi
   say(`| pg_basebackup; start on it, where it lies on the right disk | ${seconds(baseMs)}; ${seconds(baseBackMs)} |`)
 
   await first.stop()
-  const flags = backrestFlags(work, bareData, sockets, 6001)
-  const archive = ['pgbackrest', ...flags, 'archive-push', '%p'].join(' ')
+  const tool = backrest(work, bareData, sockets, 6001)
+  const archive = [...tool, 'archive-push', '%p'].join(' ')
   const archiving = await running(bench, bareData, 6001, { archive_mode: 'on', archive_command: archive })
-  await timed(['pgbackrest', ...flags, 'stanza-create'], out)
-  const fullMs = await underLoad(archiving, () => timed(['pgbackrest', ...flags, '--type=full', 'backup'], out))
-  const incrementMs = await underLoad(archiving, () => timed(['pgbackrest', ...flags, '--type=incr', 'backup'], out))
+  await timed([...tool, 'stanza-create'], out)
+  const fullMs = await underLoad(archiving, () => timed([...tool, '--type=full', 'backup'], out))
+  const incrementMs = await underLoad(archiving, () => timed([...tool, '--type=incr', 'backup'], out))
   await archiving.query('select pg_switch_wal()')
   await archiving.stop()
   const restored = ownDirectory(join(out, 'restored'))
   chmodSync(restored, 0o700)
   const backMs = await clocked(async () => {
-    await timed(
-      ['pgbackrest', ...flags.filter((flag) => !flag.startsWith('--pg1-path')), `--pg1-path=${restored}`, 'restore'],
-      out,
-    )
+    await timed([...tool, `--pg1-path=${restored}`, 'restore'], out)
     await (await running(bench, restored, 6002)).stop('SIGQUIT')
   })
   say(
