@@ -42,6 +42,10 @@ interface Transaction {
   readonly endedMs: number
 }
 
+function longest(transactions: readonly Transaction[]): number {
+  return Math.max(0, ...transactions.map(({ beganMs, endedMs }) => endedMs - beganMs))
+}
+
 /** Clients that do what pgbench's do, one transaction after another. */
 export class Load {
   readonly #done: Transaction[] = []
@@ -68,8 +72,12 @@ export class Load {
 
   /** The longest that a client waited for a transaction that was under way in that time, in milliseconds. */
   longestMs(fromMs: number, toMs: number): number {
-    const under = this.#done.filter(({ beganMs, endedMs }) => beganMs < toMs && endedMs > fromMs)
-    return Math.max(0, ...under.map(({ beganMs, endedMs }) => endedMs - beganMs))
+    return longest(this.#done.filter(({ beganMs, endedMs }) => beganMs < toMs && endedMs > fromMs))
+  }
+
+  /** The same of those that began and ended in that time. */
+  longestWithinMs(fromMs: number, toMs: number): number {
+    return longest(this.#done.filter(({ beganMs, endedMs }) => beganMs >= fromMs && endedMs <= toMs))
   }
 
   /** Ends it after the transactions that are under way. */

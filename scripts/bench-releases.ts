@@ -75,7 +75,7 @@ async function checkpointsUnderLoad(bench: Bench, domain: Domain, server: Server
     // A transaction that the checkpoint holds up may end after it.
     await sleep(systemClock, 200)
     stallMs = Math.max(stallMs, load.longestMs(fromMs, toMs))
-    calmMs = Math.max(calmMs, load.longestMs(calmFromMs, fromMs))
+    calmMs = Math.max(calmMs, load.longestWithinMs(calmFromMs, fromMs))
   }
   await load.stop()
   const { rows, sound } = await audit(server)
