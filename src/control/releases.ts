@@ -6,7 +6,7 @@
  */
 import { type Clock, type Random, SteadError } from '../base/index.ts'
 import { describeDiff, diffGraphs } from '../model/index.ts'
-import type { Comparison, DataAnswers, DataState, DataTask, Preview } from '../protocol/index.ts'
+import type { Comparison, DataAnswers, DataCopy, DataState, DataTask, Preview } from '../protocol/index.ts'
 import { type Content, describeChange, retain, retentionDefault, type Task } from '../release/index.ts'
 import type { Operation } from '../store/index.ts'
 import {
@@ -24,7 +24,7 @@ import {
 import { BranchKeeper, type BranchWish } from './branch-keeper.ts'
 import type { Apply } from './changes.ts'
 import { type AskNode, askData } from './data-asks.ts'
-import { type KeptCheckpoint, type KeptRelease, releasesOf } from './kept.ts'
+import { type KeptCheckpoint, type KeptRelease, releaseKey, releasesOf } from './kept.ts'
 import { holdMs } from './derive.ts'
 import { keys, put, type Records } from './records.ts'
 import { rehearse, resourcesFor } from './rehearse.ts'
@@ -225,17 +225,36 @@ export class Releases {
     by: string,
   ): Promise<{ readonly checkpoint: KeptCheckpoint; readonly tookMs: number }> {
     const app = this.#app(name)
-    if (this.#own.records.checkpoints.has(`${name}/${copy}`)) {
-      throw new SteadError({
-        code: 'control.checkpoint-exists',
-        message: `${name} has a checkpoint called ${copy} already`,
-        hint: 'Give it another name.',
-      })
-    }
+    if (this.#own.records.checkpoints.has(`${name}/${copy}`)) throw checkpointExists(name, copy)
     const { tookMs } = await this.#ask(app.home, name, { do: 'checkpoint', name: copy })
     const checkpoint = this.#checkpointOf(app, copy, by, null)
     await this.#own.exclusive(() => this.#keepCheckpoint(checkpoint))
     return { checkpoint, tookMs }
+  }
+
+  /** A writable copy of the data that nothing is served from, for whoever fills it on the node itself. Throws as the node does. */
+  async spareCopy(name: string, copy: string): Promise<DataCopy> {
+    return (await this.#ask(this.#app(name).home, name, { do: 'clone', name: copy, from: null })).copy
+  }
+
+  /**
+   * From now on a copy of the data is a checkpoint. One of a release that is forgotten counts as one of the release of now. Throws
+   * `control.checkpoint-exists`, `control.unknown-copy`.
+   */
+  async adopt(name: string, adopted: Omit<KeptCheckpoint, 'app' | 'before'>): Promise<void> {
+    const { records } = this.#own
+    const app = this.#app(name)
+    if (records.checkpoints.has(`${name}/${adopted.name}`)) throw checkpointExists(name, adopted.name)
+    const { copies } = await this.data(name)
+    if (!copies.some((copy) => copy.name === adopted.name)) {
+      throw new SteadError({
+        code: 'control.unknown-copy',
+        message: `the data of ${name} has no copy called ${adopted.name}`,
+        hint: 'It was deleted meanwhile: begin anew.',
+      })
+    }
+    const release = records.releases.has(releaseKey(name, adopted.release)) ? adopted.release : app.release
+    await this.#own.exclusive(() => this.#keepCheckpoint({ ...adopted, app: name, release, before: null }))
   }
 
   /** Deletes copies of an app's data, by name. Throws as the node does. */
@@ -372,4 +391,12 @@ function summary({ changes, effects, exact }: Comparison): string {
   const sum = (of: 'added' | 'removed' | 'changed'): number => changes.reduce((all, change) => all + change[of], 0)
   const rows = `left behind: ${sum('added')} added, ${sum('changed')} changed, ${sum('removed')} removed${exact ? '' : ' (counted, not compared)'}`
   return effects.length === 0 ? rows : `${rows}; ${effects.length} outside effects`
+}
+
+function checkpointExists(app: string, name: string): SteadError {
+  return new SteadError({
+    code: 'control.checkpoint-exists',
+    message: `${app} has a checkpoint called ${name} already`,
+    hint: 'Give it another name.',
+  })
 }

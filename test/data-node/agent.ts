@@ -21,8 +21,6 @@ export interface AgentConfig {
   readonly domain: 'copy' | 'btrfs'
   readonly domainBytes: number
   readonly group: string
-  /** Whether what is left behind can be asked; `fails`: it throws. */
-  readonly abandon: 'works' | 'fails'
 }
 
 const config = JSON.parse(process.argv[2] ?? '{}') as AgentConfig
@@ -57,7 +55,8 @@ function watched(own: Provider): Provider {
   return {
     ...own,
     async abandon(context, dir) {
-      if (config.abandon === 'fails') throw new SteadError({ code: 'test.mute', message: 'it cannot be asked' })
+      if (existsSync(join(config.dir, 'mute')))
+        throw new SteadError({ code: 'test.mute', message: 'it cannot be asked' })
       await own.abandon?.(context, dir)
       writeFileSync(join(dir, 'items'), String(await ask(context, 'select count(*) as n from items', [])))
     },
