@@ -33,6 +33,8 @@ export function releaseOperations(
       const { tookMs } = await releases.checkpoint(app, name, by)
       return { tookMs }
     },
+    spareCopy: (app, name) => releases.spareCopy(app, name),
+    adopt: (app, adoption, by) => releases.adopt(app, { ...adoption, by }),
     deleteCopies: (app, names) => releases.deleteCopies(app, names),
     branch: (app, name, from, purpose, by) => releases.branch(app, name, { from, by, purpose }),
     removeBranch: (app, name) => releases.removeBranch(app, name),
@@ -47,8 +49,8 @@ function statusOf(book: ReleaseBook, urlsOf: (app: string) => readonly string[])
     live,
     generation,
     releases: book.releases.map((release) => releaseStatus(release, live)),
-    checkpoints: checkpoints.map(({ name, release, generation: of, createdAtMs, by, before }) => {
-      return { name, release, generation: of, createdAtMs, by, before }
+    checkpoints: checkpoints.map(({ name, release, generation: of, createdAtMs, by, before, schema }) => {
+      return { name, release, generation: of, createdAtMs, by, before, schema }
     }),
     branches: book.branches.map(({ app: own, branch: { purpose, by } }) => {
       return { name: own.slice(app.length + 2), app: own, purpose, by, urls: urlsOf(own) }

@@ -35,6 +35,9 @@ const noReleases: ReleaseOperations = {
   preview: () => Promise.resolve({ target: 1, checkpoint: null, preview: null }),
   cancel: () => Promise.resolve(),
   checkpoint: () => Promise.resolve({ tookMs: 0 }),
+  spareCopy: (_app, name) =>
+    Promise.resolve({ name, kind: 'clone', path: '/', createdAtMs: 0, generation: 1, ownBytes: null }),
+  adopt: () => Promise.resolve(),
   deleteCopies: () => Promise.resolve([]),
   branch: (app) => Promise.resolve(app),
   removeBranch: () => Promise.resolve(),

@@ -1,11 +1,11 @@
 /** Asks a running platform about releases. Invariant: what the platform refused with is thrown as it was said. */
 import type { Deployment } from './operations.ts'
-import type { BackWish, ReleaseOperations, ReleasesStatus, ReleaseStatus } from './releases.ts'
+import type { Adoption, BackWish, ReleaseOperations, ReleasesStatus, ReleaseStatus } from './releases.ts'
 
 /** As the platform answers; who asks is known there. */
 export interface ReleaseClient extends Pick<
   ReleaseOperations,
-  'plan' | 'data' | 'preview' | 'deleteCopies' | 'removeBranch' | 'replay'
+  'plan' | 'data' | 'preview' | 'spareCopy' | 'deleteCopies' | 'removeBranch' | 'replay'
 > {
   list(app: string): Promise<ReleasesStatus>
   /** A release now and after every change, until its rollout has ended. */
@@ -13,6 +13,7 @@ export interface ReleaseClient extends Pick<
   back(app: string, wish: BackWish): Promise<number>
   cancel(app: string): Promise<void>
   checkpoint(app: string, name: string): Promise<{ readonly tookMs: number }>
+  adopt(app: string, adoption: Adoption): Promise<void>
   branch(app: string, name: string, from: string | null, purpose: 'branch' | 'look'): Promise<string>
 }
 
@@ -36,6 +37,10 @@ export function releaseClient({ value, lines }: Asking): ReleaseClient {
       await value('POST', at(app, '/rollout/cancel'))
     },
     checkpoint: (app, name) => value('PUT', at(app, `/checkpoints/${named(name)}`)),
+    spareCopy: (app, name) => value('PUT', at(app, `/copies/${named(name)}`)),
+    async adopt(app, adoption) {
+      await value('POST', at(app, '/copies/adopt'), adoption)
+    },
     deleteCopies: async (app, names) =>
       (await value<{ deleted: readonly string[] }>('POST', at(app, '/copies/delete'), { names })).deleted,
     branch: async (app, name, from, purpose) =>

@@ -14,6 +14,17 @@ const back = z.object({
 })
 const branch = z.object({ name, from: name.nullable(), purpose: z.enum(['branch', 'look']) })
 const replay = z.object({ from: name, part: name, table: name, where: z.string().max(2000).nullable() })
+const adoption = z.object({
+  name,
+  release: z.int().positive(),
+  generation: z.int().positive(),
+  createdAtMs: z.number(),
+  schema: z.object({
+    bundles: z.record(z.string(), z.string()),
+    phase: z.enum(['expand', 'all']),
+    parts: z.array(z.string()).max(1000),
+  }),
+})
 const copies = z.object({ names: z.array(name).max(1000) })
 
 async function bodyOf<T>({ body }: Question, schema: z.ZodType<T>): Promise<T> {
@@ -87,6 +98,22 @@ export const releaseRoutes: readonly Route[] = [
     right: 'deploy',
     answer: async ({ releases }, question) =>
       value(await releases.checkpoint(appOf(question), question.path['name'] ?? '', question.caller.name)),
+  },
+  {
+    method: 'PUT',
+    path: '/v1/apps/:app/copies/:name',
+    right: 'deploy',
+    answer: async ({ releases }, question) =>
+      value(await releases.spareCopy(appOf(question), question.path['name'] ?? '')),
+  },
+  {
+    method: 'POST',
+    path: '/v1/apps/:app/copies/adopt',
+    right: 'deploy',
+    async answer({ releases }, question) {
+      await releases.adopt(appOf(question), await bodyOf(question, adoption), question.caller.name)
+      return value({ adopted: true })
+    },
   },
   {
     method: 'POST',

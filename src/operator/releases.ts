@@ -1,6 +1,6 @@
 /** What can be asked about releases, checkpoints and branches. Data and one interface, no I/O. */
 import type { Graph } from '../model/index.ts'
-import type { Comparison, DataState, Preview } from '../protocol/index.ts'
+import type { Comparison, DataCopy, DataState, Preview } from '../protocol/index.ts'
 import type { Judgement, Rollout, Strategy } from '../release/index.ts'
 import type { Deployment } from './operations.ts'
 
@@ -49,6 +49,23 @@ export interface ReleaseStatus {
   readonly report: (Comparison & { readonly before: string; readonly after: string }) | null
 }
 
+/** Which files of the resources are in force in a copy, by part; what whoever keeps it elsewhere needs to bring it back. */
+export interface CopySchema {
+  readonly bundles: Readonly<Record<string, string>>
+  readonly phase: 'expand' | 'all'
+  readonly parts: readonly string[]
+}
+
+/** A copy that was filled on the node, as what it is to be known. */
+export interface Adoption {
+  readonly name: string
+  /** Release that served when it was made. */
+  readonly release: number
+  readonly generation: number
+  readonly createdAtMs: number
+  readonly schema: CopySchema
+}
+
 export interface CheckpointStatus {
   readonly name: string
   readonly release: number
@@ -57,6 +74,7 @@ export interface CheckpointStatus {
   readonly by: string
   /** The release that it was made before; null: a person made it. */
   readonly before: number | null
+  readonly schema: CopySchema
 }
 
 export interface BranchStatus {
@@ -116,6 +134,13 @@ export interface ReleaseOperations {
   cancel(app: string, by: string): Promise<void>
   /** Throws `control.checkpoint-exists`. */
   checkpoint(app: string, name: string, by: string): Promise<{ readonly tookMs: number }>
+  /** A writable copy that nothing is served from, for whoever fills it with something else, on the node itself. */
+  spareCopy(app: string, name: string): Promise<DataCopy>
+  /**
+   * From now on that copy is a checkpoint: to look at, to branch from, to go back to. Throws `control.checkpoint-exists`,
+   * `control.unknown-copy`.
+   */
+  adopt(app: string, adoption: Adoption, by: string): Promise<void>
   deleteCopies(app: string, names: readonly string[]): Promise<readonly string[]>
   /** Throws `control.branch-exists`, `control.branch-name`, `control.unknown-checkpoint`. Answers its name as an app. */
   branch(app: string, name: string, from: string | null, purpose: 'branch' | 'look', by: string): Promise<string>

@@ -28,6 +28,8 @@ export const preparePhases: readonly PreparePhase[] = ['expand', 'all']
 export interface DataCopy {
   readonly name: string
   readonly kind: 'checkpoint' | 'clone' | 'branch'
+  /** Where it lies on the node; nobody reads it there but who may read all data. */
+  readonly path: string
   readonly createdAtMs: number
   readonly generation: number
   /** Held by it alone; null where that is not known. */
