@@ -24,7 +24,7 @@ import {
 import { BranchKeeper, type BranchWish } from './branch-keeper.ts'
 import type { Apply } from './changes.ts'
 import { type AskNode, askData } from './data-asks.ts'
-import { type KeptCheckpoint, type KeptRelease, releasesOf } from './kept.ts'
+import { type KeptCheckpoint, type KeptRelease, releaseKey, releasesOf } from './kept.ts'
 import { holdMs } from './derive.ts'
 import { keys, put, type Records } from './records.ts'
 import { rehearse, resourcesFor } from './rehearse.ts'
