@@ -26,7 +26,15 @@ suite('drills', { skip: needsFile('/usr/bin/restic', 'apt-get install restic') }
       assert.equal(extraDir, null)
       return Promise.resolve({ checks: ['rows: 10'] })
     }
-    return runDrill({ ...given, workDir, read: 'everything', prove, clock: systemClock, ...more })
+    return runDrill({
+      ...given,
+      dir: workDir,
+      extraDir: join(work, 'drill-extra'),
+      read: 'everything',
+      prove,
+      clock: systemClock,
+      ...more,
+    })
   }
 
   before(async () => {
