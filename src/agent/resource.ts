@@ -207,7 +207,7 @@ export class ResourceRunner {
           isSteadError(error) && error.hint !== undefined ? `${error.message}\n${error.hint}` : messageOf(error)
         // A server that goes on serves what was in force before: a bad migration takes nothing away.
         if (this.#sandbox === null && this.#elsewhere === null) this.#applied = null
-        if (this.#noteLost(assignment, words, final)) continue
+        if (this.#noteLost(this.#trying, words, final)) continue
         if (final) this.#tried = this.#trying
         this.#to(final ? 'gave-up' : 'backing-off', words)
         const over = sleep(this.#options.clock, pauseMs, this.#stop.signal).catch(() => {})

@@ -2,15 +2,20 @@
  * How deployments and returns begin: from what a person asks for, and what nodes know, to the record of a release. Pure but
  * for the question of what is pending.
  */
-import { jsonEqual, SteadError } from '../base/index.ts'
+import { assert, jsonEqual, SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
 import type { DataAnswers } from '../protocol/index.ts'
 import {
-  beginDeploy,
-  beginReturn,
-  checkpointName,
+  assertCodeOnly,
+  type beginDeploy,
+  type beginReturn,
+  checkpointFor,
+  historyOf,
   type Judgement,
   type Migrates,
+  previousOf,
+  type Release,
+  releaseOf,
   type Strategy,
 } from '../release/index.ts'
 import type { Apply } from './changes.ts'
@@ -18,7 +23,15 @@ import type { Credentials } from './credentials.ts'
 import { type KeptCheckpoint, type KeptRelease, releaseKey, releasesOf } from './kept.ts'
 import type { Records } from './records.ts'
 import { schemaOf } from './schema.ts'
-import { type ControlState, type DesiredApp, generationOf, partKey, resourceId, resourcesOf } from './state.ts'
+import {
+  type ControlState,
+  type DesiredApp,
+  generationOf,
+  partKey,
+  resourceId,
+  resourcesOf,
+  type SchemaState,
+} from './state.ts'
 
 /** How a person wants a release to be rolled out. */
 export interface DeployOptions {
@@ -151,59 +164,65 @@ export function deployment(
   }
 }
 
-/** Whether a release has ever served: others are nothing to go back to. */
-function served({ rollout }: KeptRelease): boolean {
-  const kind = rollout === null ? 'confirmed' : (rollout.outcome?.kind ?? null)
-  return kind === 'confirmed' || kind === 'returned'
+/** What became of each release of an app. */
+export function historyIn(records: Records, app: DesiredApp): readonly Release[] {
+  return historyOf(releasesOf(records, app.graph.app), app.release)
 }
 
 /**
- * The record of a return and how it begins. Throws `control.unknown-release`, `control.data-gone`, `control.needs-data`,
- * `control.unknown-checkpoint`.
+ * The record of a return and how it begins. `copies` are the copies of the data that are there. Throws
+ * `control.unknown-checkpoint`, and as `checkpointFor` and `assertCodeOnly` do.
  */
-export function backing(records: Records, app: DesiredApp, order: BackOrder, nowMs: number): Back {
+export function backing(
+  records: Records,
+  app: DesiredApp,
+  order: BackOrder,
+  copies: ReadonlySet<string>,
+  nowMs: number,
+): Back {
   const name = app.graph.app
-  const releases = releasesOf(records, name)
+  const history = historyIn(records, app)
   const named = order.checkpoint === null ? null : checkpointNamed(records, name, order.checkpoint)
-  const number =
-    named?.release ?? order.target ?? releases.filter((one) => served(one) && one.number < app.release).at(-1)?.number
-  const target = number === undefined ? undefined : records.releases.get(releaseKey(name, number))
-  if (target === undefined || (!served(target) && target.number !== app.release))
-    throw unknownRelease(name, number, releases)
-  const passed = releases.filter((one) => one.number > target.number && one.number <= app.release && served(one))
-  const withData = named !== null || (order.withData ?? false)
-  const first = passed[0]
-  if (!withData && order.withData === null && passed.some(migratedHard)) throw needsData(name, target.number, passed)
-  const checkpoint = named ?? (withData && first !== undefined ? checkpointBefore(records, name, first.number) : null)
+  const number = named?.release ?? order.target ?? previousOf(history).number
+  const withData = named !== null || order.withData === true
+  if (!withData && order.withData === null) assertCodeOnly(history, number)
+  const checkpoint = named?.name ?? (withData ? checkpointFor(history, number, copies) : null)
+  const target = records.releases.get(releaseKey(name, releaseOf(history, number).number))
+  assert(target !== undefined, 'a release of the history is kept')
+  if (!withData && number === app.release) throw alreadyLive(name, number)
   const next = nextNumber(records, name)
   return {
     app,
-    options: {
-      app: name,
-      by: order.by,
-      old: app.release,
-      new: next,
-      target: target.number,
-      checkpoint: checkpoint?.name ?? null,
-    },
+    options: { app: name, by: order.by, old: app.release, new: next, target: number, checkpoint },
     release: {
       ...target,
       number: next,
-      backTo: target.number,
+      backTo: number,
       createdAtMs: nowMs,
       by: order.by,
       generation: generationOf(app) + (checkpoint === null ? 0 : 1),
       schemaBefore: schemaOf(app),
-      schemaTarget: checkpoint?.schema ?? null,
+      schemaTarget: checkpoint === null ? null : schemaIn(records, name, checkpoint),
       schemas: {},
       report: null,
     },
   }
 }
 
-/** Whether the code of before cannot work with the schema that a release has made. */
-function migratedHard({ rollout }: KeptRelease): boolean {
-  return rollout?.kind === 'deploy' && (rollout.migrates === 'stop' || rollout.contracts)
+/** The schema that a copy holds: of a checkpoint, or of what a return left. */
+function schemaIn(records: Records, app: string, copy: string): SchemaState | null {
+  const checkpoint = records.checkpoints.get(`${app}/${copy}`)
+  if (checkpoint !== undefined) return checkpoint.schema
+  const left = releasesOf(records, app).find(({ rollout }) => rollout?.kind === 'return' && rollout.branch === copy)
+  return left?.schemaBefore ?? null
+}
+
+function alreadyLive(app: string, number: number): SteadError {
+  return new SteadError({
+    code: 'control.already-live',
+    message: `release ${number} of ${app} serves already`,
+    hint: 'See `stead releases`. Nothing was changed.',
+  })
 }
 
 /** A checkpoint by its name. Throws `control.unknown-checkpoint`. */
@@ -214,41 +233,7 @@ export function checkpointNamed(records: Records, app: string, name: string): Ke
   throw new SteadError({
     code: 'control.unknown-checkpoint',
     message: `${app} has no checkpoint called ${name}`,
-    hint:
-      names.length === 0 ? `It has none yet: \`stead checkpoint ${app}\` makes one.` : `It has: ${names.join(', ')}.`,
-  })
-}
-
-function checkpointBefore(records: Records, app: string, number: number): KeptCheckpoint {
-  const found = records.checkpoints.get(`${app}/${checkpointName(number)}`)
-  if (found !== undefined) return found
-  throw new SteadError({
-    code: 'control.data-gone',
-    message: `the data of before release ${number} of ${app} is not kept any more, or never was`,
-    hint: `\`stead releases ${app}\` lists the checkpoints that are there; code alone can go back with --code-only.`,
-  })
-}
-
-function unknownRelease(app: string, number: number | undefined, releases: readonly KeptRelease[]): SteadError {
-  const numbers = releases.filter(served).map((one) => one.number)
-  return new SteadError({
-    code: 'control.unknown-release',
-    message:
-      number === undefined
-        ? `${app} has no earlier release to go back to`
-        : `${app} has no release ${number} that has served`,
-    hint: numbers.length === 0 ? `See \`stead releases ${app}\`.` : `It has: ${numbers.join(', ')}.`,
-  })
-}
-
-function needsData(app: string, target: number, passed: readonly KeptRelease[]): SteadError {
-  const hard = passed.filter(migratedHard).map(({ number }) => number)
-  return new SteadError({
-    code: 'control.needs-data',
-    message: `release ${target} of ${app} cannot work with the schema that release ${hard.join(' and ')} has made`,
-    hint:
-      `\`stead rollback ${app} ${target} --with-data\` brings the data of then back too, shows first what it would leave behind, and ` +
-      'keeps that as a branch. --code-only goes back without.',
+    hint: names.length === 0 ? 'It has none yet: `stead checkpoint` makes one.' : `It has: ${names.join(', ')}.`,
   })
 }
 

@@ -110,6 +110,7 @@ class RunningControl implements Control {
   #last: Promise<unknown> = Promise.resolve()
   #timer: Disposable | null = null
   #stopped = false
+  #swept = false
 
   constructor(
     options: ControlOptions,
@@ -239,6 +240,8 @@ class RunningControl implements Control {
     await this.#incidentLog.take(this.#state())
     if (await this.secrets.turn(clock.nowMs())) this.#wake()
     await this.releases.complete()
+    if (!this.#swept) this.releases.sweep()
+    this.#swept = true
     if (await this.releases.turn(clock.nowMs())) this.#wake()
     const decision = decide(this.#state(), clock.nowMs(), this.#newId)
     await writeAll(store, this.#held.lease, [

@@ -4,39 +4,35 @@
  *
  * Invariant: whoever asks is answered from durable records and from the node that has the data, never from what was asked.
  */
-import { type Clock, type Random, sleep, SteadError } from '../base/index.ts'
+import { type Clock, type Random, SteadError } from '../base/index.ts'
 import { describeDiff, diffGraphs } from '../model/index.ts'
 import type { Comparison, DataAnswers, DataCopy, DataState, DataTask, Preview } from '../protocol/index.ts'
-import { type Content, describeChange, type Task } from '../release/index.ts'
+import { type Content, describeChange, retain, retentionDefault, type Task } from '../release/index.ts'
 import type { Operation } from '../store/index.ts'
 import {
   backing,
   type BackOrder,
   canRollOut,
-  checkpointNamed,
   type DeployOptions,
   deployment,
   type Due,
   dueOf,
+  historyIn,
   isAlready,
   nextNumber,
 } from './beginnings.ts'
-import { branchApp, branchOf } from './branches.ts'
-import { type Apply, removeChange } from './changes.ts'
+import { BranchKeeper, type BranchWish } from './branch-keeper.ts'
+import type { Apply } from './changes.ts'
 import { type AskNode, askData } from './data-asks.ts'
-import { type KeptCheckpoint, type KeptRelease, releaseKey, releasesOf } from './kept.ts'
+import { type KeptCheckpoint, type KeptRelease, releasesOf } from './kept.ts'
 import { holdMs } from './derive.ts'
-import { keys, newIdentities, put, type Records } from './records.ts'
+import { keys, put, type Records } from './records.ts'
 import { rehearse, resourcesFor } from './rehearse.ts'
 import { type Carried, Rollouts } from './rollouts.ts'
 import { schemaOf } from './schema.ts'
 import type { Secrets } from './secrets.ts'
-import { type BranchOf, type ControlState, type DesiredApp, generationOf, isOver, resourceId } from './state.ts'
+import { type BranchOf, type ControlState, type DesiredApp, generationOf } from './state.ts'
 import type { AppTraffic } from './traffic.ts'
-
-/** How long a branch may take to stop before it is given up to be removed. */
-const stopMs = 30_000
-const lookMs = 50
 
 export interface ReleasesOptions {
   readonly records: Records
@@ -81,10 +77,16 @@ export interface ReleaseBook {
 export class Releases {
   readonly #own: ReleasesOptions
   readonly #rollouts: Rollouts
+  readonly #branches: BranchKeeper
 
   constructor(own: ReleasesOptions) {
     this.#own = own
-    this.#rollouts = new Rollouts({ ...own, carryOut: (task, release, app) => this.#carryOut(task, release, app) })
+    this.#branches = new BranchKeeper(own)
+    this.#rollouts = new Rollouts({
+      ...own,
+      ended: (app) => this.#beside(this.#prune(app)),
+      carryOut: (task, release, app) => this.#carryOut(task, release, app),
+    })
   }
 
   /** Gives every app the record of its release that it lacks. Part of a turn of control. */
@@ -158,13 +160,21 @@ export class Releases {
   }
 
   /** Begins a return to an earlier release; answers the number of the one that it makes. Throws as `backing` does. */
-  back(order: BackOrder): Promise<number> {
+  async back(order: BackOrder): Promise<number> {
+    const copies = await this.#copies(order)
     return this.#own.exclusive(async () => {
-      const back = backing(this.#own.records, this.#app(order.app), order, this.#own.clock.nowMs())
+      this.#rollouts.refuseBusy(order.app)
+      const back = backing(this.#own.records, this.#app(order.app), order, copies, this.#own.clock.nowMs())
       await this.#own.secrets.ensure(back.release.graph)
       await this.#rollouts.back(back)
       return back.release.number
     })
+  }
+
+  /** The copies that a return could go back to; where it is code only, none are asked for. */
+  async #copies({ app, withData }: BackOrder): Promise<ReadonlySet<string>> {
+    if (withData !== true) return new Set()
+    return new Set((await this.data(app)).copies.map(({ name }) => name))
   }
 
   /** Takes back the rollout that is under way. Throws `control.no-rollout`. */
@@ -177,7 +187,8 @@ export class Releases {
     order: BackOrder,
   ): Promise<{ readonly target: number; readonly checkpoint: string | null; readonly preview: Preview | null }> {
     const app = this.#app(order.app)
-    const { options } = backing(this.#own.records, app, order, this.#own.clock.nowMs())
+    const copies = await this.#copies(order)
+    const { options } = backing(this.#own.records, app, order, copies, this.#own.clock.nowMs())
     const { target, checkpoint } = options
     const preview =
       checkpoint === null ? null : await this.#ask(app.home, order.app, { do: 'preview', since: checkpoint })
@@ -257,57 +268,50 @@ export class Releases {
     return deleted
   }
 
-  /** Makes a branch: the app as it was at a checkpoint, or as it is now, on a copy of the data. Answers its name as an app. */
-  async branch(
-    origin: string,
-    name: string,
-    { from, by, purpose }: { readonly from: string | null; readonly by: string; readonly purpose: 'branch' | 'look' },
-  ): Promise<string> {
-    const { records } = this.#own
-    const app = this.#app(origin)
-    const full = branchApp(origin, name)
-    if (records.apps.has(full)) {
-      throw new SteadError({
-        code: 'control.branch-exists',
-        message: `there is a branch called ${name} already`,
-        hint: `Take it away with \`stead branch ${origin} --rm ${name}\`, or choose another name.`,
-      })
-    }
-    const checkpoint = from === null || from.startsWith('left-by-') ? null : checkpointNamed(records, origin, from)
-    const release = checkpoint === null ? null : (records.releases.get(releaseKey(origin, checkpoint.release)) ?? null)
-    const code = release ?? app
-    const copy = `branch-${name}`
-    await this.#ask(app.home, origin, { do: 'clone', name: copy, from })
-    const schema = checkpoint?.schema ?? schemaOf(app)
-    const made = branchOf({ graph: code.graph, bundles: code.bundles, home: app.home, schema }, full, name, {
-      app: origin,
-      copy,
-      purpose,
-      by,
-    })
-    await this.#put(full, made)
-    return full
+  /** Makes a branch; answers its name as an app. Throws as `BranchKeeper.make` does. */
+  async branch(origin: string, name: string, wish: BranchWish): Promise<string> {
+    return this.#branches.make(this.#app(origin), name, wish)
   }
 
   /** Stops a branch and deletes its data. Throws `control.unknown-branch`. */
   async removeBranch(origin: string, name: string): Promise<void> {
-    const full = branchApp(origin, name)
-    const branch = this.#own.records.apps.get(full)?.branch
-    if (branch === undefined) {
-      throw new SteadError({
-        code: 'control.unknown-branch',
-        message: `${origin} has no branch called ${name}`,
-        hint: `\`stead releases ${origin}\` lists them.`,
-      })
-    }
-    await this.#put(full, null)
-    await this.deleteCopies(origin, [branch.copy])
+    await this.deleteCopies(origin, [await this.#branches.end(origin, name)])
   }
 
   /** Copies rows of a branch or checkpoint into the live data. Throws as the node does. */
   async replay(name: string, task: Omit<Extract<DataTask, { do: 'replay' }>, 'do'>): Promise<number> {
     const { rows } = await this.#ask(this.#app(name).home, name, { do: 'replay', ...task })
     return rows
+  }
+
+  /** Takes away what rehearsals of an earlier control have left. Once, when nodes have said what runs. */
+  sweep(): void {
+    for (const { graph, branch } of this.#own.records.apps.values()) {
+      if (branch?.purpose !== 'rehearsal') continue
+      const busy = this.#rollouts.current(branch.app)?.rollout ?? null
+      // One that is rehearsed again makes it anew.
+      if (busy === null || busy.step !== 'rehearse') this.#beside(this.#branches.put(graph.app, null))
+    }
+  }
+
+  /** Work that nobody waits for: what is not done now is done the next time. */
+  #beside(work: Promise<void>): void {
+    work.catch(() => {})
+  }
+
+  /** Deletes copies that nothing needs any more. */
+  async #prune(name: string): Promise<void> {
+    const app = this.#own.records.apps.get(name)
+    if (app === undefined) return
+    const { copies } = await this.data(name)
+    const busy = this.#rollouts.current(name)?.rollout ?? null
+    const history = historyIn(this.#own.records, app)
+    const expired = retain(history, copies, busy, retentionDefault, this.#own.clock.nowMs())
+    if (expired.length > 0)
+      await this.deleteCopies(
+        name,
+        expired.map((copy) => copy.name),
+      )
   }
 
   #app(name: string): DesiredApp {
@@ -353,7 +357,7 @@ export class Releases {
           clock: this.#own.clock,
           state: this.#own.state,
           ask: <T extends DataTask>(home: string, of: string, what: T) => this.#ask(home, of, what),
-          put: (branch: string, as: DesiredApp | null) => this.#put(branch, as),
+          put: (branch: string, as: DesiredApp | null) => this.#branches.put(branch, as),
         }
         return { lines: await rehearse(own, release, app.home, task.copy) }
       }
@@ -371,66 +375,6 @@ export class Releases {
         const report = await this.#ask(app.home, name, { do: 'compare', before: task.before, after: task.after })
         return { lines: [summary(report)], report: { ...report, before: task.before, after: task.after } }
       }
-    }
-  }
-
-  /** Makes an app be, or takes it away with all that is known of it; then its data is still there. */
-  async #put(name: string, app: DesiredApp | null): Promise<void> {
-    const { records, exclusive, secrets, write } = this.#own
-    if (app !== null) {
-      await exclusive(async () => {
-        await secrets.ensure(app.graph)
-        await secrets.placeholders(app.graph)
-        const { identities, counters } = newIdentities(app.graph, records)
-        await write([
-          ...[...identities].map(([key, identity]) => put(keys.identity(key), identity)),
-          put(keys.counters, counters),
-          put(keys.app(name), app),
-        ])
-        for (const [key, identity] of identities) records.identities.set(key, identity)
-        records.counters = counters
-        records.apps.set(name, app)
-        this.#own.changed(name)
-        this.#own.wake()
-      })
-      return
-    }
-    const present = records.apps.get(name)
-    if (present === undefined) return
-    await exclusive(async () => {
-      await write([put(keys.app(name), { ...present, wanted: false })])
-      records.apps.set(name, { ...present, wanted: false })
-      this.#own.wake()
-    })
-    await this.#stopped(name)
-    await exclusive(async () => {
-      const change = removeChange(records, name, present.release)
-      await secrets.forget(name)
-      await write(change.operations)
-      change.take()
-      this.#own.wake()
-    })
-  }
-
-  async #stopped(name: string): Promise<void> {
-    const { clock } = this.#own
-    const untilMs = clock.monotonicMs() + stopMs
-    for (;;) {
-      const state = this.#own.state()
-      const instances = [...state.instances.values()].filter(({ app }) => app === name)
-      const resources = (state.apps.get(name)?.graph.parts ?? []).filter(({ kind }) => kind === 'resource')
-      const left =
-        instances.some((instance) => !isOver(state, instance)) ||
-        resources.some((part) => (state.statuses.get(resourceId(name, part.name))?.phase ?? 'stopped') !== 'stopped')
-      if (!left) return
-      if (clock.monotonicMs() > untilMs)
-        throw new SteadError({
-          code: 'control.still-runs',
-          message: `${name} does not stop`,
-          hint: 'Try again.',
-          retry: 'later',
-        })
-      await sleep(clock, lookMs)
     }
   }
 }

@@ -43,6 +43,8 @@ export interface RolloutsOptions {
   readonly wake: () => void
   /** Runs one change of the records after another. */
   readonly exclusive: (work: () => Promise<void>) => Promise<void>
+  /** The rollout of an app has come to its end. */
+  readonly ended: (app: string) => void
   /** Does a task of a rollout; answers what a person may want to know and what came of it. */
   readonly carryOut: (task: Task, release: KeptRelease, app: DesiredApp) => Promise<Carried>
 }
@@ -127,7 +129,7 @@ export class Rollouts {
     throw new SteadError({
       code: 'control.rollout-under-way',
       message: `release ${busy.number} of ${app} is being rolled out, since it is in the step ${busy.rollout?.step ?? ''}, by ${busy.by}`,
-      hint: `Wait for its end (\`stead releases ${app}\`), or take it back with \`stead rollback ${app} --cancel\`.`,
+      hint: `Wait for its end (\`stead releases --app ${app}\`), or take it back with \`stead rollback --cancel --app ${app}\`.`,
       retry: 'later',
     })
   }
@@ -139,7 +141,7 @@ export class Rollouts {
       throw new SteadError({
         code: 'control.no-rollout',
         message: `no release of ${app} is being rolled out`,
-        hint: `\`stead rollback ${app}\` goes back from one that is.`,
+        hint: `\`stead rollback --app ${app}\` goes back from one that is.`,
       })
     }
     await this.#write(this.#keep(new Change(), { ...busy, rollout: cancel(busy.rollout, by) }))
@@ -174,7 +176,10 @@ export class Rollouts {
     if (followed !== null) this.#follow(change, followed, kept, is)
     await this.#write(change)
     this.#own.changed(app.graph.app)
-    if (next.outcome !== null) this.#forget(next)
+    if (next.outcome !== null) {
+      this.#forget(next)
+      if (followed === null) this.#own.ended(app.graph.app)
+    }
     return true
   }
 

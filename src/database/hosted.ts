@@ -39,7 +39,8 @@ interface Hosted {
 }
 
 /** A provider with all that a release asks of one. */
-export type ReleasingProvider = Provider & Required<Pick<Provider, 'pending' | 'rehearse' | 'abandon' | 'carry'>>
+export type ReleasingProvider = Provider &
+  Required<Pick<Provider, 'pending' | 'rehearse' | 'abandon' | 'carry' | 'position' | 'replay' | 'verify'>>
 
 /** The own provider for what is run here, the hosted one for the rest, behind one type. */
 export function withHosted(own: ReleasingProvider, hosted: ReleasingProvider): ReleasingProvider {
@@ -62,6 +63,9 @@ export function withHosted(own: ReleasingProvider, hosted: ReleasingProvider): R
     diff: (context, before, after) => of(context).diff(context, before, after),
     abandon: (context, dir) => of(context).abandon(context, dir),
     carry: (context, dir, generation) => of(context).carry(context, dir, generation),
+    position: (context) => of(context).position(context),
+    replay: (context, from, order) => of(context).replay(context, from, order),
+    verify: (context, probe) => of(context).verify(context, probe),
     metrics: (context) => of(context).metrics(context),
   }
 }
@@ -120,10 +124,12 @@ export function hostedPostgresProvider(limits: MigrationLimits): ReleasingProvid
       return pendingOf(files, await inSession(hostedOf(context), readRecord))
     },
 
-    rehearse: (context) => Promise.reject(notOurs(context.name, 'copied to try migrations on it')),
-    abandon: (context) => Promise.reject(notOurs(context.name, 'put back to an earlier state')),
-    carry: (context) => Promise.reject(notOurs(context.name, 'put back to an earlier state')),
-    position: (context) => Promise.reject(notOurs(context.name, 'followed')),
+    // There is no copy to try it on; that it is in no checkpoint is said where the app is declared.
+    rehearse: () => Promise.resolve({ statements: [], refusals: [] }),
+    abandon: () => Promise.resolve(),
+    carry: ({ name }) => Promise.resolve([`database ${name} is hosted elsewhere and has not gone back`]),
+    position: () =>
+      Promise.resolve({ position: 'hosted elsewhere: it does not go back', countedSinceMs: 0, counts: [] }),
     replay: (context) => Promise.reject(notOurs(context.name, 'filled from a copy')),
     verify: (context) => Promise.reject(notOurs(context.name, 'copied and verified')),
 

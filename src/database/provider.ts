@@ -17,13 +17,16 @@ import type { ReleasingProvider } from './hosted.ts'
 import { readMetrics } from './metrics.ts'
 import { pendingOf } from './migrations.ts'
 import { maintenanceDatabase, namesOf } from './names.ts'
+import { readPosition } from './position.ts'
 import { applyMigrations } from './prepare.ts'
 import { defaultPort, initProgram, recoverProgram, serverProgram } from './programs.ts'
 import { readRecord } from './record.ts'
 import { rehearseMigrations } from './rehearse.ts'
+import { replayRows } from './replay.ts'
 import { databaseOf } from './second.ts'
 import { asAdmin, ensureDatabase, grantConsumer, revokeConsumer, waitUntilReady } from './server.ts'
 import type { Server } from './server.ts'
+import { verifyCopy } from './verify.ts'
 
 export interface PostgresOptions {
   /** What the drivers found, together; the config's version chooses, or else the newest is used. */
@@ -150,6 +153,19 @@ export function postgresProvider(options: PostgresOptions): Provider {
       const lines = await readCarried(dir, context.name)
       await ensureDatabase(serverOf(context), names)
       return await asAdmin(serverOf(context), names.database, (session) => carryInto(session, generation, lines))
+    },
+
+    async position(context) {
+      return await asAdmin(serverOf(context), await databaseOf(context, serverOf(context)), readPosition)
+    },
+
+    async replay(context, from, order) {
+      return await replayRows(context, serverOf(context), from, order, { binaries: options.binaries, limits })
+    },
+
+    async verify(context, probe) {
+      const { binaries } = options
+      return await verifyCopy(context, probe, { binaries, statementTimeoutMs: limits.statementTimeoutMs })
     },
 
     async metrics(context) {

@@ -2,7 +2,7 @@
  * How a rollout begins: its first record. Invariant: what cannot be rolled out is refused here; every record made here can
  * be advanced to an end.
  */
-import { SteadError } from '../base/index.ts'
+import { assert, SteadError } from '../base/index.ts'
 import { branchName } from './names.ts'
 import type { Deploy, Judgement, Migrates, Return, Strategy } from './rollout.ts'
 import { stepsOf } from './steps.ts'
@@ -54,7 +54,9 @@ export interface ReturnOptions {
 
 /** The first record of a deployment. Throws `release.bad-options`. */
 export function beginDeploy(options: DeployOptions): Deploy {
-  const { nowMs, judgement = judgementDefault, shares: asked, ...given } = options
+  const { nowMs, judgement = judgementDefault, shares: asked, ...rest } = options
+  // What migrates has data: without its checkpoint there would be no way back.
+  const given = { ...rest, hasData: rest.hasData || rest.migrates !== 'none' }
   const shares = given.strategy === 'canary' ? (asked ?? sharesDefault) : [100]
   const wrong = wrongShares(shares) ?? wrongWatch(given.watchMs) ?? wrongJudgement(judgement)
   if (wrong !== null) throw badOptions(wrong)
@@ -81,6 +83,8 @@ export function beginDeploy(options: DeployOptions): Deploy {
 export function beginReturn(options: ReturnOptions): Return {
   const { nowMs, reason = null, stopped = false, ...given } = options
   const withData = given.checkpoint !== null
+  assert(reason === null || withData, 'the platform goes back by itself with code only within the deployment')
+  assert(!stopped || reason !== null, 'only a deployment leaves everything stopped')
   return {
     ...given,
     kind: 'return',

@@ -78,7 +78,7 @@ const failing: Partial<Seen> = {
   rest: failed,
 }
 
-test('a failure in every step has one outcome, and the reason is in it', () => {
+test('R6: a failure in every step has one outcome, and the reason is in it', () => {
   for (const [migrates, strategy] of courses) {
     const begun = deployment({ migrates, strategy })
     for (const step of stepsOf(begun)) {
@@ -91,7 +91,7 @@ test('a failure in every step has one outcome, and the reason is in it', () => {
   }
 })
 
-test('a step that never ends has a limit, and the same follows', () => {
+test('R7: a step that never ends has a limit, and the same follows', () => {
   const never = { state: 'pending', waitsFor: 'node-2' } as const
   for (const [migrates, strategy] of courses) {
     const begun = deployment({ migrates, strategy })
@@ -104,7 +104,7 @@ test('a step that never ends has a limit, and the same follows', () => {
   }
 })
 
-test('called off in every step: before confirm it goes back, from there on it is too late', () => {
+test('R9: called off in every step: before confirm it goes back, from there on it is too late', () => {
   for (const [migrates, strategy] of courses) {
     const begun = deployment({ migrates, strategy })
     for (const step of stepsOf(begun)) {
@@ -120,7 +120,7 @@ test('called off in every step: before confirm it goes back, from there on it is
   }
 })
 
-test('a deployment that is handed over changes nothing before its return does', () => {
+test('R8: a deployment that is handed over changes nothing before its return does', () => {
   for (const step of ['expand', 'start', 'watch'] as const) {
     const { rollout, nowMs } = until(deployment({ migrates: 'stop' }), step)
     const over = advance(rollout, { ...fine(rollout), ...failing }, nowMs)
@@ -136,7 +136,7 @@ test('a deployment that is handed over changes nothing before its return does', 
   }
 })
 
-test('the very first release has nothing to go back to, and says so', () => {
+test('R10: the very first release has nothing to go back to, and says so', () => {
   const begun = deployment({ old: null, migrates: 'stop' })
   assert.deepEqual(stepsOf(begun), ['start'])
   assert.equal(until(begun, null).rollout.outcome?.kind, 'confirmed')
@@ -146,7 +146,7 @@ test('the very first release has nothing to go back to, and says so', () => {
   assert.throws(() => cancel(begun, 'bob'), { code: 'release.too-late' })
 })
 
-test('a return: every step, every failure', () => {
+test('R6: a return: every step, every failure', () => {
   const rows: readonly [Parameters<typeof going>[0], Step, Outcome['kind']][] = [
     [{}, 'prepare', 'refused'],
     [{ reason: 'worse' }, 'prepare', 'stuck'],
@@ -170,7 +170,7 @@ test('a return: every step, every failure', () => {
   )
 })
 
-test('after the commit point a return with data cannot be called off; before it, it is refused', () => {
+test('R9: after the commit point a return with data cannot be called off; before it, it is refused', () => {
   assert.equal(until(cancel(going(), 'bob'), null).rollout.outcome?.kind, 'refused')
   assert.throws(() => cancel(until(going(), 'exchange').rollout, 'bob'), { code: 'release.too-late' })
   assert.throws(() => cancel(going({ reason: 'worse' }), 'bob'), { code: 'release.too-late' })
@@ -178,7 +178,7 @@ test('after the commit point a return with data cannot be called off; before it,
   assert.equal(until(cancel(codeOnly, 'bob'), null).rollout.outcome?.kind, 'refused')
 })
 
-test('names and ids follow from the record, so that asking again asks for the same', () => {
+test('R5: names and ids follow from the record, so that asking again asks for the same', () => {
   const tasks = (['rehearse', 'checkpoint', 'confirm'] as const).map((step) =>
     taskOf(until(deployment(), step).rollout),
   )
@@ -196,7 +196,7 @@ test('names and ids follow from the record, so that asking again asks for the sa
   })
 })
 
-test('a rehearsal that found a reason against it refuses the deployment in those words', () => {
+test('R11: a rehearsal that found a reason against it refuses the deployment in those words', () => {
   const refusals = ['add-index.sql:3 keeps others from orders for 4 s (ShareLock).', 'And another.']
   const seen: Seen = { ...quiet, task: { state: 'done', lines: [], result: { refusals } } }
   const rollout: Deploy = deployment()

@@ -21,8 +21,6 @@ export interface AgentConfig {
   readonly domain: 'copy' | 'btrfs'
   readonly domainBytes: number
   readonly group: string
-  /** Whether what is left behind can be asked; `fails`: it throws. */
-  readonly abandon: 'works' | 'fails'
 }
 
 const config = JSON.parse(process.argv[2] ?? '{}') as AgentConfig
@@ -57,13 +55,15 @@ function watched(own: Provider): Provider {
   return {
     ...own,
     async abandon(context, dir) {
-      if (config.abandon === 'fails') throw new SteadError({ code: 'test.mute', message: 'it cannot be asked' })
+      if (existsSync(join(config.dir, 'mute')))
+        throw new SteadError({ code: 'test.mute', message: 'it cannot be asked' })
       await own.abandon?.(context, dir)
       writeFileSync(join(dir, 'items'), String(await ask(context, 'select count(*) as n from items', [])))
     },
     async carry(context, dir, generation) {
-      await own.carry?.(context, dir, generation)
+      const sentences = (await own.carry?.(context, dir, generation)) ?? []
       await ask(context, 'create table if not exists carried (generation integer, items integer)', [])
+      if (!existsSync(join(dir, 'items'))) return sentences
       const items = Number(readFileSync(join(dir, 'items'), 'utf8'))
       await ask(
         context,
@@ -71,6 +71,7 @@ function watched(own: Provider): Provider {
            where not exists (select 1 from carried where generation = $1::integer)`,
         [generation, items],
       )
+      return sentences
     },
   }
 }

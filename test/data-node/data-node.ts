@@ -57,15 +57,15 @@ export class DataNode implements AsyncDisposable {
   #asks = 0
   #bundle = ''
 
-  private constructor(more: Pick<AgentConfig, 'domain' | 'domainBytes' | 'abandon'>) {
+  private constructor(more: Pick<AgentConfig, 'domain' | 'domainBytes'>) {
     this.dir = mkdtempSync(join(tmpdir(), 'sd-'))
     // Workloads run as other users and must be able to pass through.
     chmodSync(this.dir, 0o711)
     this.#config = { ...more, dir: this.dir, group: `stead-data-${process.pid}` }
   }
 
-  static async start(more: Partial<Pick<AgentConfig, 'domain' | 'domainBytes' | 'abandon'>> = {}): Promise<DataNode> {
-    const node = new DataNode({ domain: 'copy', domainBytes: 600e6, abandon: 'works', ...more })
+  static async start(more: Partial<Pick<AgentConfig, 'domain' | 'domainBytes'>> = {}): Promise<DataNode> {
+    const node = new DataNode({ domain: 'copy', domainBytes: 600e6, ...more })
     try {
       const bundles = await createBundleStore({ root: join(node.dir, 'bundles'), clock })
       const { runtime } = await bundles.resolveRuntime('python3')
@@ -112,6 +112,11 @@ export class DataNode implements AsyncDisposable {
     writeFileSync(join(this.dir, 'fate'), `${what} ${step}`)
   }
 
+  /** From now on what is left behind cannot be asked. */
+  mute(): void {
+    writeFileSync(join(this.dir, 'mute'), '')
+  }
+
   /** Resolves when the agent has died, and forgets what it said. */
   async died(): Promise<void> {
     assert.ok(this.#child !== null)
@@ -155,6 +160,27 @@ export class DataNode implements AsyncDisposable {
       if (status !== undefined && holds(status)) return status
       if (Date.now() > endMs) assert.fail(`${id} ${what}: not within ${waitMs} ms, but ${JSON.stringify(status)}`)
     }
+  }
+
+  /** What has happened, for the message of a test that fails. */
+  story(): string {
+    return JSON.stringify({ steps: this.steps.map(({ step }) => step).slice(-30), notices: this.notices.slice(-10) })
+  }
+
+  /** Waits until it is not told of any more. */
+  async gone(id: string): Promise<void> {
+    for (
+      const endMs = Date.now() + waitMs;
+      this.#statuses.has(id);
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    )
+      if (Date.now() > endMs) assert.fail(`${id} is still there: ${JSON.stringify(this.#statuses.get(id))}`)
+  }
+
+  /** What was asked will not be answered any more. */
+  forget(): void {
+    for (const { done } of this.#answers.values()) done('the agent has died')
+    this.#answers.clear()
   }
 
   ready(id: string, generation: number): Promise<AssignmentStatus> {

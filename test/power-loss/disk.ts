@@ -1,9 +1,10 @@
 /** The recorded disk as its users see it: started, formatted, mounted, cut, and taken away again. */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, mkdirSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Cleanup, sh } from '../../scripts/bench-domain-rig.ts'
+import { sleep, systemClock } from '../../src/base/index.ts'
 import type { LogEntry, Reply, Request } from './recorded-disk.ts'
 
 type Question = Request extends infer Each ? (Each extends Request ? Omit<Each, 'id'> : never) : never
@@ -12,8 +13,8 @@ export interface RecordedDisk {
   /** Where the file system on the disk is mounted. */
   readonly host: string
   mount(): void
-  /** Unmounts the file system and lets go of the device. */
-  unmount(): void
+  /** Unmounts the file system and waits until nobody has the device any more. */
+  unmount(): Promise<void>
   ask(question: Question): Promise<Reply>
 }
 
@@ -48,10 +49,16 @@ export async function startRecordedDisk(work: string, cleanup: Cleanup): Promise
       sh('mount', '-t', 'ext4', state.device, host)
       chmodSync(host, 0o755)
     },
-    unmount() {
+    async unmount() {
       if (state.device === '') return
       sh('sh', '-c', `! mountpoint -q ${host} || umount ${host}`)
       sh('losetup', '--detach', state.device)
+      // Detached while somebody looks at it (udev does), a device goes when he has looked.
+      const held = `/sys/block/${state.device.slice('/dev/'.length)}/loop/backing_file`
+      for (let tries = 0; existsSync(held) && readFileSync(held, 'utf8').startsWith(directory); tries += 1) {
+        if (tries === 1000) throw new Error(`${state.device} is still in use`)
+        await sleep(systemClock, 20)
+      }
       state.device = ''
     },
     ask(question) {

@@ -7,9 +7,6 @@
  *
  * Argument: the directory to mount at. Speaks with its parent over the channel that `fork` makes; see `Request`.
  */
-import { spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
-import { dirname } from 'node:path'
 import { seededRandom } from '../../src/base/index.ts'
 import { serveFile } from './fuse.ts'
 
@@ -133,15 +130,7 @@ process.on('message', (request: Request) => {
   else disk.cut(request.position, request.torn)
   reply()
 })
-const directory = process.argv[2] ?? ''
-// The parent has died with everything mounted. A dead disk would be in the way of every other one, so it goes orderly.
-process.on('disconnect', () => {
-  const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n')
-  const below = mounts
-    .map((line) => line.split(' ')[1] ?? '')
-    .filter((path) => path.startsWith(`${dirname(directory)}/`))
-  const umount = spawn('umount', ['--lazy', ...below.toReversed()], { stdio: 'ignore' })
-  umount.on('close', () => process.kill(process.pid, 'SIGKILL'))
-})
-await serveFile(directory, disk)
+// The parent is dead, and with it and this process the mount namespace that all of it is in.
+process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'))
+await serveFile(process.argv[2] ?? '', disk)
 process.send?.({ id: 0 } satisfies Reply)

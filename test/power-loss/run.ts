@@ -9,9 +9,11 @@
  * there, holds what it held, and can be cloned.
  */
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { Cleanup, initdb, Server, sh, socketDirectory, unpackPostgres } from '../../scripts/bench-domain-rig.ts'
 import { seededRandom, systemClock } from '../../src/base/index.ts'
 import { btrfsDriver } from '../../src/domain/index.ts'
@@ -54,6 +56,20 @@ interface Cut {
   readonly torn: number | null
   /** Judges it by what was promised at a later place; default its own. */
   readonly promised?: number
+}
+
+/**
+ * The proof in a mount namespace of its own. Others clone the one of the machine at any time (every sandbox does), and would
+ * hold on to a file system that was unmounted here, and write to a disk that has been put to another moment.
+ */
+export async function provePowerLossApart(which: 'all' | 'one of each kind'): Promise<string> {
+  const script = [
+    `const { provePowerLoss } = await import(${JSON.stringify(import.meta.url)})`,
+    `console.log(await provePowerLoss(${JSON.stringify(which)}))`,
+  ].join('\n')
+  const node = [process.execPath, '--disable-warning=ExperimentalWarning', '--input-type=module', '-e', script]
+  const { stdout } = await promisify(execFile)('unshare', ['--mount', '--propagation', 'private', ...node])
+  return stdout.trim()
 }
 
 /** Records once and judges cuts; throws with the first that is out of order. Answers a line for the reader. */
@@ -127,7 +143,7 @@ async function record(place: Place, cleanup: Cleanup): Promise<{ log: readonly L
   await change('delete', () => domain.delete('c'))
   const { log = [] } = await disk.ask({ what: 'end' })
   await domain.close()
-  disk.unmount()
+  await disk.unmount()
   return { log, span }
 }
 
@@ -196,6 +212,6 @@ async function judge(
     throw new Error(`out of order, ${at}: ${String(error)}`, { cause: error })
   } finally {
     await domain?.close()
-    disk.unmount()
+    await disk.unmount()
   }
 }

@@ -84,7 +84,8 @@ function directories(
       }
       await syncDisk(to)
     },
-    remove: (path) => rm(path, { recursive: true, force: true }),
+    // A program that copies may outlive the one that was killed while it waited for it: it fails once its target is gone.
+    remove: (path) => rm(path, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 }),
     sync: syncDisk,
     send() {
       throw refuse('be replicated')

@@ -133,7 +133,7 @@ function dataOf(root: string, tree: number): string {
 async function removeTree(root: string, trees: Trees, tree: number): Promise<void> {
   const data = dataOf(root, tree)
   await trees.remove(data)
-  await rm(dirname(data), { recursive: true, force: true })
+  await rm(dirname(data), { recursive: true, force: true, maxRetries: 10, retryDelay: 50 })
 }
 
 class TreeDomain implements Domain {

@@ -7,7 +7,7 @@ import { isSteadError } from '../../base/index.ts'
 import { makeTestPostgres } from '../../database/conformance.ts'
 import type { TestPostgres } from '../../database/conformance.ts'
 import { effectsConformance } from '../conformance.ts'
-import { createTable, plan } from '../index.ts'
+import { createTable, plan, run } from '../index.ts'
 
 suite('effects on PostgreSQL', () => {
   const shared: { postgres?: TestPostgres; number: number } = { number: 0 }
@@ -36,6 +36,19 @@ suite('effects on PostgreSQL', () => {
   }
 
   effectsConformance({ name: 'PostgreSQL', histories: 10, makeDatabase })
+
+  test('a consumer of the platform finds the table, may use it, and may not make rows vanish', async () => {
+    assert.ok(shared.postgres !== undefined)
+    await shared.postgres.provider.prepare(shared.postgres.resource.context)
+    await shared.postgres.asConsumer('web', async (client) => {
+      await createTable(client)
+      await client.query('begin')
+      await plan(client, { key: 'a', kind: 'mail', what: 'a mail' })
+      await client.query('commit')
+      assert.equal((await run(client, 'a', async () => 'taken')).state, 'sent')
+      await assert.rejects(client.query('delete from stead.effects'), /permission denied/)
+    })
+  })
 
   test('a pool is no transaction, and two who make the table at once both have it', async () => {
     await using database = await makeDatabase()
