@@ -55,14 +55,30 @@ test('backups of an app that runs', { skip: restic, timeout: 600_000 }, async (t
   const [one, two] = await list()
   assert.deepEqual([one?.state, two?.state], ['unproved', 'unproved'])
 
-  const drill = await stead('backup', 'drill', 'ledger', '--from', disk)
-  assert.match(drill, /is proved in .*: \d+ files restored; db started; web started/)
+  const drill = await stead(
+    'backup',
+    'drill',
+    'ledger',
+    '--from',
+    disk,
+    '--probe',
+    'db=select count(*) = 2 from ledger',
+  )
+  assert.match(
+    drill,
+    /is proved in .*: \d+ files restored; db: a server started on it and recovered; .*checksum.*; db: the probe holds.*; db started; web started/,
+  )
   assert.equal(await copies(), 0, 'a drill leaves nothing behind')
   assert.deepEqual(
     (await list()).map(({ state }) => state),
     ['unproved', 'proved'],
   )
   assert.deepEqual(await readNumbers(port), [1, 2])
+
+  const answer = ['backup', 'drill', 'ledger', '--from', disk, '--probe', 'db=select false']
+  const failed = await bench.stead(...answer)
+  assert.equal(failed.code, 1)
+  assert.match(failed.stdout, /NOT proved: .*probe/)
 
   const pack = join(disk, globSync('data/*/*', { cwd: disk }).toSorted()[0] ?? '')
   const whole = readFileSync(pack)

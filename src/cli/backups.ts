@@ -137,13 +137,14 @@ export async function bringBack(
 }
 
 /**
- * Proves a backup: it is restored into a copy of the data, and the app is started on that as a branch, which dials nothing
- * outside and runs no schedule. Keeps what came of it.
+ * Proves a backup: it is restored into a copy of the data, its resources are started there and read whole, the probes are
+ * asked, and the app is started on it as a branch, which dials nothing outside and runs no schedule. Keeps what came of it.
  */
 export async function drillApp(
   { operator, app }: Target,
   backups: Backups,
   backup: Backup,
+  probes: Readonly<Record<string, string>>,
   steps: Steps,
   signal: AbortSignal,
 ): Promise<Proof> {
@@ -162,7 +163,8 @@ export async function drillApp(
       signal,
       async prove() {
         await operator.releases.adopt(app, adoptionOf(backup, extraDir, name))
-        return { checks: await startBranch(operator, app, name, steps, signal) }
+        const { checks } = await steps.run('read all of it', () => operator.releases.verify(app, name, probes))
+        return { checks: [...checks, ...(await startBranch(operator, app, name, steps, signal))] }
       },
     })
     keepDrills(backups.place, app, afterDrill(drillsOf(backups.place, app), proof))

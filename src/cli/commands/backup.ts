@@ -21,9 +21,10 @@ export const backupCommand: Command = {
     --name NAME            what to call it; else "manual"
     --keep N               forget what is older than the newest N of this app; never the newest that was proved
   ls --from TARGET         what is there, and what is known of it: proved, failed or unproved
-  drill [APP] --from TARGET [--id ID]
-                           everything there is read, the newest backup is restored beside the app, the app is started
-                           on it, with nothing outside in reach, and it is all taken away again
+  drill [APP] --from TARGET [--id ID] [--probe PART=SQL]
+                           everything there is read, the newest backup is restored beside the app, its databases are
+                           checked whole, the app is started on it with nothing outside in reach, and all is taken
+                           away again. A probe is a SELECT that must answer a row, neither null nor false
   rm ID... --from TARGET   forget backups and give back their space
   key                      show the key; with --set read one that was written down
 ${placeHelp}
@@ -37,6 +38,7 @@ ${placeHelp}
     name: { type: 'string' },
     keep: { type: 'string' },
     id: { type: 'string' },
+    probe: { type: 'string', multiple: true },
     set: { type: 'boolean' },
     ...placeOptions,
   },
@@ -110,12 +112,22 @@ async function drill(input: Input): Promise<ExitCode> {
   const backup = backupOf(await backups.list(), target.app, input.text('id'), backups.place)
   const stop = new AbortController()
   process.once('SIGINT', () => stop.abort(new Error('SIGINT')))
-  const proof = await drillApp(target, backups, backup, new Steps(input.json), stop.signal)
+  const steps = new Steps(input.json)
+  const proof = await drillApp(target, backups, backup, probesOf(input), steps, stop.signal)
   if (input.json) print(JSON.stringify(proof))
   else if (proof.failure === null)
     print(`${backup.id} is proved in ${duration(proof.tookMs)}: ${proof.checks.join('; ')}`)
   else print(`${backup.id} is NOT proved: ${proof.failure}`)
   return proof.failure === null ? exitCodes.ok : exitCodes.failed
+}
+
+function probesOf(input: Input): Readonly<Record<string, string>> {
+  const probes = input.texts('probe').map((text) => {
+    const at = text.indexOf('=')
+    if (at < 1) throw usage(`--probe ${text} names no part`, 'As in --probe "db=select count(*) > 0 from orders".')
+    return [text.slice(0, at), text.slice(at + 1)] as const
+  })
+  return Object.fromEntries(probes)
 }
 
 async function rm(input: Input): Promise<ExitCode> {
