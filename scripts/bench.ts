@@ -1,7 +1,7 @@
 /**
  * Figures with a floor or a peer in the same run: how long a start takes, what a sandbox costs over a bare process, what the
  * idle platform weighs, and the gateway beside Caddy, nginx and HAProxy. Prints a table; decides nothing. Needs Linux;
- * without root the weaker drivers are measured, and named.
+ * without root the weaker drivers are measured, and named. `releases` runs only when it is named: it takes minutes.
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
@@ -205,4 +205,12 @@ if (only === undefined || only === 'gateway') {
     stdio: 'inherit',
     env: plainEnv,
   })
+}
+if (only === 'releases') {
+  process.stderr.write('bench: releases that carry data, beside the tools that people use ...\n')
+  spawnSync(
+    process.execPath,
+    ['--disable-warning=ExperimentalWarning', 'scripts/bench-releases.ts', ...process.argv.slice(3)],
+    { stdio: 'inherit', env: plainEnv },
+  )
 }

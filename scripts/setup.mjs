@@ -21,6 +21,7 @@ const systemPackages = [
     why: 'keeps the output of instances, timed and bounded, in half a megabyte each',
   },
   { name: 'btrfs-progs', file: '/usr/sbin/mkfs.btrfs', why: "instant, atomic checkpoints of an app's data" },
+  { name: 'restic', file: '/usr/bin/restic', why: 'encrypted, incremental backups in another place' },
   { name: 'python3', file: '/usr/bin/python3', why: "the example's worker" },
   { name: 'python3-pip', file: '/usr/lib/python3/dist-packages/pip/__init__.py', why: 'dependencies of Python parts' },
 ]

@@ -48,6 +48,11 @@ export class DaemonBench implements AsyncDisposable {
     return running
   }
 
+  /** What `stead serve` has printed. */
+  output(): string {
+    return this.#serve?.output() ?? ''
+  }
+
   /** Deploys what lies in the app's directory. */
   async deploy(app: string): Promise<void> {
     this.#apps.add(app)

@@ -165,6 +165,6 @@ export async function ensureRoom({ options }: DataNeed, domain: Domain): Promise
   })
 }
 
-function seen({ name, kind, createdAtMs, generation }: DomainCopy, ownBytes: number | null = null): DataCopy {
-  return { name, kind, createdAtMs, generation, ownBytes }
+function seen({ name, kind, path, createdAtMs, generation }: DomainCopy, ownBytes: number | null = null): DataCopy {
+  return { name, kind, path, createdAtMs, generation, ownBytes }
 }

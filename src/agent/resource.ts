@@ -306,15 +306,18 @@ export class ResourceRunner {
     this.#elsewhere = provider.endpoint?.(context) ?? null
     const readyMs = isDue ? abandonMs : readyTimeoutMs
     if (this.#server !== null || this.#elsewhere !== null) await orEnded(provider.ready(context, readyMs))
+    let careful: readonly string[] = []
     if (isNew) {
       await exchanges.step('started', first.id)
-      if (toFinish.note === 'abandoned')
-        await orEnded(provider.carry?.(context, exchanges.dirOf(place, first.part), place.generation) ?? nothing)
+      const dir = exchanges.dirOf(place, first.part)
+      // Where nothing could be written down, it finds nothing there and is careful.
+      careful = await orEnded(provider.carry?.(context, dir, place.generation) ?? Promise.resolve([]))
       await exchanges.step('carried', first.id)
       exchanges.note(place, first.part, 'finished')
       await exchanges.step('finished', first.id)
     }
-    const said = toFinish?.note === 'lost' ? `went back without what was to outlive that: ${toFinish.reason}` : null
+    const lost = toFinish?.note === 'lost' ? [`went back without what was to outlive that: ${toFinish.reason}`] : []
+    const said = lost.length + careful.length === 0 ? null : [...lost, ...careful].join('; ')
     let granted: ResourceAssignment['grants'] = []
     for (;;) {
       const news = this.#news.promise
@@ -468,8 +471,6 @@ export class ResourceRunner {
     return lastLines(this.attempts.output({}))
   }
 }
-
-const nothing = Promise.resolve()
 
 /** How a server is stopped that an earlier agent has started, before its provider was asked. */
 const unknownServer = { stopSignal: 'SIGTERM', stopTimeoutMs: 2000 } as const

@@ -1,14 +1,22 @@
 /** The last steps of every deployment: it is handed over, followed until it serves, and its addresses are told. */
 import { isSteadError, SteadError } from '../base/index.ts'
 import type { Graph, Part } from '../model/index.ts'
-import type { OperatorClient } from '../operator/index.ts'
+import type { OperatorClient, RolloutWish } from '../operator/index.ts'
 import { partFailure } from './failure.ts'
+import { cutOff, followRelease, settle } from './follow-release.ts'
 import { followDeployment } from './following.ts'
 import { print, type Steps } from './terminal.ts'
 
 /** How many last lines of output are shown of a part that does not come up. */
 const tailLines = 20
 const linesMs = 5000
+
+/** How a person wants it deployed. */
+export interface DeployWish {
+  readonly rollout: RolloutWish
+  /** Only say what would change. */
+  readonly planOnly: boolean
+}
 
 export interface HandOver {
   readonly operator: OperatorClient
@@ -18,11 +26,15 @@ export interface HandOver {
   readonly steps: Steps
   readonly signal: AbortSignal
   readonly json: boolean
+  readonly wish: DeployWish
   /** Of `performance.now()`. */
   readonly startMs: number
 }
 
-/** Throws `cli.part-failed` when a part does not come up; what ran before goes on then. */
+/**
+ * Throws `cli.part-failed` when a part does not come up, `cli.release-refused` or `cli.release-taken-back` where there was a
+ * release before it; what ran before goes on then.
+ */
 export async function handOver({
   operator,
   graph,
@@ -31,13 +43,29 @@ export async function handOver({
   steps,
   signal,
   json,
+  wish,
   startMs,
 }: HandOver): Promise<void> {
+  const deployment = { graph, bundles, origin, rollout: wish.rollout }
+  const plan = await steps.run('see what will change', () => operator.releases.plan(deployment))
+  for (const line of plan.lines) steps.say(`    ${line}`)
+  if (wish.planOnly) {
+    if (json) print(JSON.stringify({ app: graph.app, plan }))
+    return
+  }
   const { release } = await steps.run('hand it over', async (detail) => {
-    const answer = await operator.deploy({ graph, bundles, origin })
+    const answer = await operator.deploy(deployment)
     detail(`release ${answer.release}`)
     return answer
   })
+  if (plan.direct === null) {
+    try {
+      settle(graph.app, await followRelease(operator, graph.app, release, steps, signal), json)
+    } catch (error) {
+      throw cutOff(graph.app, signal.aborted, error)
+    }
+    return printWays(operator, graph.app, release, json, startMs)
+  }
   const failed = await followDeployment(operator, graph, steps, signal).catch((error: unknown) => {
     const gone = isSteadError(error) && error.code === 'operator.not-running'
     throw gone || signal.aborted ? notFollowed(graph.app, signal.aborted, error) : error
@@ -48,7 +76,22 @@ export async function handOver({
   }
   const { urls, release: inForce } = await operator.status(graph.app)
   if (inForce !== release) steps.say(`  meanwhile somebody deployed release ${inForce}, which is in force now`)
-  if (json) print(JSON.stringify({ app: graph.app, release, urls, tookMs: Math.round(performance.now() - startMs) }))
+  printUrls(graph.app, release, urls, json, startMs)
+}
+
+async function printWays(
+  operator: OperatorClient,
+  app: string,
+  release: number,
+  json: boolean,
+  startMs: number,
+): Promise<void> {
+  const { urls } = await operator.status(app)
+  printUrls(app, release, urls, json, startMs)
+}
+
+function printUrls(app: string, release: number, urls: readonly string[], json: boolean, startMs: number): void {
+  if (json) print(JSON.stringify({ app, release, urls, tookMs: Math.round(performance.now() - startMs) }))
   else for (const url of urls) print(url)
 }
 

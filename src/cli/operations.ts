@@ -8,6 +8,7 @@ import { jobsOf, runJob } from './jobs.ts'
 import { logsOf } from './log-streams.ts'
 import type { MachineDescription } from './machine.ts'
 import { orderPart } from './orders.ts'
+import { releaseOperations } from './release-operations.ts'
 import type { Platform } from './platform.ts'
 import { statusOf, urlsOf } from './status.ts'
 import { bindOperator, openStream } from './streams.ts'
@@ -29,13 +30,16 @@ export interface Answering {
     | 'secrets'
     | 'incidents'
     | 'faults'
+    | 'releases'
   >
+  /** The node that is the home of new apps. */
+  readonly node: string
   readonly machine: () => MachineDescription
   /** The processes of the platform, by what they do; null where one does not run. */
   readonly processes: () => readonly { readonly role: string; readonly pid: number | null }[]
   readonly apps: () => readonly { readonly app: string; readonly origin: string | null }[]
   readonly intake: Intake | null
-  readonly deploy: (deployment: Deployment) => Promise<number>
+  readonly deploy: (deployment: Deployment, by: string) => Promise<number>
   readonly down: (app: string) => Promise<void>
   readonly remove: (app: string) => Promise<void>
   /** Null while none is served. */
@@ -106,6 +110,7 @@ export function operationsOf(answering: Answering): Operations {
       throw new SteadError({ code: 'cli.no-dashboard', message: 'this platform serves no dashboard', retry: 'later' })
     },
     secrets: platform.secrets,
+    releases: releaseOperations(platform.releases, answering.node, (app) => urlsOf(platform, app)),
   }
 }
 

@@ -49,6 +49,7 @@ export interface Platform extends AsyncDisposable {
   bundles: Control['bundles']
   incidents: Control['incidents']
   readonly secrets: Control['secrets']
+  readonly releases: Control['releases']
 }
 
 /** Starts everything, in the order that a failure leaves nothing behind: the port and the store are taken first. */
@@ -75,6 +76,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     apps: () => control.apps(),
     onChange: (run) => control.onChange(run),
     secrets: control.secrets,
+    releases: control.releases,
     logs: (assignment, options): AsyncIterable<LogLine> => control.logs(assignment, options),
     faults: control.faults,
     operate: (order) => control.operate(order),

@@ -6,7 +6,10 @@ import { jsonEqual, SteadError } from '../base/index.ts'
 import { type Graph, showWay } from '../model/index.ts'
 import type { DiskState } from '../protocol/index.ts'
 import type { Operation } from '../store/index.ts'
+import { nextNumber, placed } from './beginnings.ts'
+import type { Credentials } from './credentials.ts'
 import { keys, newIdentities, put, type Records } from './records.ts'
+import { releaseKey } from './kept.ts'
 import type { DesiredApp, NodeView } from './state.ts'
 
 /** What an app should be. */
@@ -17,6 +20,8 @@ export interface Apply {
   readonly home?: string
   /** Directory it comes from, where that is on this machine. */
   readonly origin?: string | null
+  /** Who wants it; absent: the platform itself. */
+  readonly by?: string
 }
 
 /** A change that is not written yet. */
@@ -29,8 +34,10 @@ export interface Change {
 /** The change that makes an app what it should be; null when it is that already. Throws `control.route-taken`, `control.no-more-users`. */
 export function applyChange(
   records: Records,
-  { graph, bundles, home, origin = null }: Apply,
+  { graph, bundles, home, origin = null, by = 'platform' }: Apply,
   choose: () => string,
+  credentials: Credentials,
+  nowMs: number,
 ): (Change & { readonly app: DesiredApp }) | null {
   const before = records.apps.get(graph.app)
   refuseTakenRoutes(records, graph)
@@ -39,23 +46,28 @@ export function applyChange(
   const app: DesiredApp = {
     graph,
     bundles,
-    release: same ? before.release : (before?.release ?? 0) + 1,
+    release: same ? before.release : nextNumber(records, graph.app),
     home: before?.home ?? home ?? choose(),
     origin,
     wanted: true,
+    ...(before?.data === undefined ? {} : { data: before.data }),
+    ...(before?.branch === undefined ? {} : { branch: before.branch }),
   }
+  const release = placed(app, by, credentials, nowMs, app.release)
   const { identities, counters } = newIdentities(graph, records)
   return {
     app,
     operations: [
       put(keys.app(graph.app), app),
       put(keys.counters, counters),
+      ...(same ? [] : [put(keys.release(graph.app, app.release), release)]),
       ...[...identities].map(([key, identity]) => put(keys.identity(key), identity)),
     ],
     take() {
       for (const [key, identity] of identities) records.identities.set(key, identity)
       records.counters = counters
       records.apps.set(graph.app, app)
+      if (!same) records.releases.set(releaseKey(graph.app, app.release), release)
     },
   }
 }
@@ -74,12 +86,16 @@ export function removeChange(records: Records, name: string, release: number): C
     identities: under(records.identities),
     jobs: under(records.jobs),
     orders: under(records.orders),
+    releases: under(records.releases),
+    checkpoints: under(records.checkpoints),
     incidents: [...records.incidents.values()].filter(({ app }) => app === name).map(({ id }) => id),
   }
   const stored = [
     ...gone.identities.map((key) => keys.identity(key)),
     ...gone.jobs.map((key) => keys.job(key)),
     ...gone.orders.map((key) => keys.order(key)),
+    ...gone.releases.map((key) => `release/${key}`),
+    ...gone.checkpoints.map((key) => `checkpoint/${key}`),
     ...instances.map((id) => keys.instance(id)),
     ...gone.incidents.map((id) => keys.incident(id)),
     // Last: as long as the app is there, removing it can be asked for again.
@@ -91,6 +107,8 @@ export function removeChange(records: Records, name: string, release: number): C
       for (const key of gone.identities) records.identities.delete(key)
       for (const key of gone.jobs) records.jobs.delete(key)
       for (const key of gone.orders) records.orders.delete(key)
+      for (const key of gone.releases) records.releases.delete(key)
+      for (const key of gone.checkpoints) records.checkpoints.delete(key)
       for (const id of gone.incidents) records.incidents.delete(id)
       for (const id of instances) records.instances.delete(id)
       records.apps.delete(name)

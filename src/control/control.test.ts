@@ -347,9 +347,7 @@ suite('peers of another version', () => {
       old.assignments().map(({ part }) => part),
       ['key', 'web'],
     )
-    assert.throws(() => control.open({ kind: 'connect', assignment: 'shop.key', port: 1 }), {
-      code: 'control.older-node',
-    })
+    await assert.rejects(control.releases.data('shop'), { code: 'control.older-node' })
     assert.deepEqual([old.refusal(), old.closed], [undefined, false])
   })
 })

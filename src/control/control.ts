@@ -4,10 +4,9 @@
  *
  * Invariant: what is told follows from records that are already durable; a turn that cannot write tells nothing.
  */
-import { assert, isSteadError, jsonEqual, randomId, SteadError } from '../base/index.ts'
+import { isSteadError, jsonEqual, randomId, SteadError } from '../base/index.ts'
 import {
   type Ask,
-  type AssignmentStatus,
   type DiskState,
   type Downward,
   type Incident,
@@ -25,25 +24,24 @@ import { Asks } from './asks.ts'
 import { type Apply, applyChange, chooseHome, refuseOnFullDisk, removeChange, stillRuns } from './changes.ts'
 import { decide } from './decide.ts'
 import type { Control, ControlOptions } from './face.ts'
-import { assignmentsOf, neededBundles, needsBundle, nodeOf, nodesIn, routesFor, routesOf } from './derive.ts'
+import { assignmentsOf, neededBundles, needsBundle, nodeOf, routesFor, routesOf } from './derive.ts'
 import { type IncidentAct, IncidentLog } from './incident-log.ts'
 import { moveSecrets } from './move-secrets.ts'
+import { Observed } from './observed.ts'
 import { NodeFaults } from './faults.ts'
 import { type Order, orderChange } from './operate.ts'
 import { AgentPeer, GatewayPeer, peerAsked, refusalOf, refuse } from './peers.ts'
 import type { Credential } from './credentials.ts'
 import { controlLease, countStart, keys, loadRecords, put, type Records, write, writeAll } from './records.ts'
 import { openCredentials, Secrets } from './secrets.ts'
-import type { ControlState, GatewayView, NodeView } from './state.ts'
+import type { ControlState } from './state.ts'
+import { Releases } from './releases.ts'
 import { RemoteStreams } from './remote-streams.ts'
 import { streamsFor, streamsOf } from './streams.ts'
-import { TrafficBook } from './traffic.ts'
 import { type AppView, viewOf } from './view.ts'
 
 const leaseTtlMs = 15_000
 const tickMs = 1000
-/** How long a gateway that went silent is still waited for before an old instance is stopped. */
-const gatewayLeaseMs = 15_000
 /** How long a control that has just started waits for the nodes it knows before it decides without them. */
 const settleMs = 10_000
 /** Route revisions of one start. The number of the start is in front, so that they grow over restarts. */
@@ -86,22 +84,18 @@ class RunningControl implements Control {
   readonly #records: Records
   readonly #credentials: ReadonlyMap<string, Credential>
   readonly secrets: Secrets
-  readonly #nodes = new Map<string, NodeView>()
-  readonly #gateways = new Map<string, GatewayView>()
-  readonly #statuses = new Map<string, AssignmentStatus>()
+  readonly #observed: Observed
   readonly #agents = new Map<string, AgentPeer>()
   readonly #gatewayPeers = new Map<string, GatewayPeer>()
-  readonly #traffic = new TrafficBook()
   readonly #listeners = new Set<() => void>()
   readonly #incidentLog: IncidentLog
   readonly #asks: Asks
   readonly faults: NodeFaults
+  readonly releases: Releases
   readonly #remote: RemoteStreams
-  readonly #disks = new Map<string, DiskState>()
   readonly #untold = new Set<string>()
   readonly #startedMs: number
-  /** Nodes that have something to run and were not heard of yet, and until when they are waited for. */
-  readonly #expected: Set<string>
+  /** Until when nodes are waited for that have something to run and were not heard of yet. */
   readonly #settleUntilMs: number
   /** The vault guards its writes by the same. */
   readonly #held: { lease: Lease }
@@ -116,6 +110,7 @@ class RunningControl implements Control {
   #last: Promise<unknown> = Promise.resolve()
   #timer: Disposable | null = null
   #stopped = false
+  #swept = false
 
   constructor(
     options: ControlOptions,
@@ -128,6 +123,7 @@ class RunningControl implements Control {
     this.#options = options
     this.#held = held
     this.#records = records
+    this.#observed = new Observed(clock, records)
     this.#credentials = credentials
     const exclusive = <T>(work: () => Promise<T>): Promise<T> => this.#exclusive(work)
     const own = { vault, random, types: options.types, state: () => this.#state(), exclusive, wake: () => this.#wake() }
@@ -145,13 +141,23 @@ class RunningControl implements Control {
     this.faults = new NodeFaults(records, random, async (node, what) => {
       for await (const _ of this.#ask(node, what, new AbortController().signal));
     })
+    this.releases = new Releases({
+      ...own,
+      records,
+      clock,
+      traffic: (app) => this.#observed.traffic.of(app),
+      write: (operations) => write(options.store, this.#held.lease, operations),
+      isTold: (app) => !this.#untold.has(app),
+      changed: (app) => void this.#untold.add(app),
+      ask: (node, what, signal) => this.#ask(node, what, signal),
+      secrets: this.secrets,
+      place: (apply) => this.apply(apply),
+    })
     this.#remote = new RemoteStreams(random)
     this.#routeRevision = start * routeRevisionsPerStart
     this.#renewAtMs = clock.monotonicMs() + leaseTtlMs / 3
     this.#startedMs = clock.nowMs()
     this.#settleUntilMs = clock.monotonicMs() + settleMs
-    this.#expected = nodesIn(records)
-    for (const name of this.#expected) this.#nodeAway(name)
   }
 
   start(): void {
@@ -167,9 +173,9 @@ class RunningControl implements Control {
     return {
       ...this.#records,
       credentials: this.#credentials,
-      nodes: this.#nodes,
-      gateways: this.#gateways,
-      statuses: this.#statuses,
+      nodes: this.#observed.nodes,
+      gateways: this.#observed.gateways,
+      statuses: this.#observed.statuses,
       routeRevision: this.#routeRevision,
       startedMs: this.#startedMs,
     }
@@ -230,9 +236,13 @@ class RunningControl implements Control {
       this.#renewAtMs = clock.monotonicMs() + leaseTtlMs / 3
     }
     // What was not heard of yet looks as if it did not run; acting on that would replace what serves.
-    if (this.#expected.size > 0 && clock.monotonicMs() < this.#settleUntilMs) return
+    if (!this.#observed.complete && clock.monotonicMs() < this.#settleUntilMs) return
     await this.#incidentLog.take(this.#state())
     if (await this.secrets.turn(clock.nowMs())) this.#wake()
+    await this.releases.complete()
+    if (!this.#swept) this.releases.sweep()
+    this.#swept = true
+    if (await this.releases.turn(clock.nowMs())) this.#wake()
     const decision = decide(this.#state(), clock.nowMs(), this.#newId)
     await writeAll(store, this.#held.lease, [
       ...decision.jobs.map(({ key, record }) => put(keys.job(key), record)),
@@ -242,7 +252,7 @@ class RunningControl implements Control {
     for (const record of decision.put) this.#records.instances.set(record.id, record)
     for (const id of decision.remove) {
       this.#records.instances.delete(id)
-      this.#statuses.delete(id)
+      this.#observed.statuses.delete(id)
     }
     for (const { key, record } of decision.jobs) this.#records.jobs.set(key, record)
     if (decision.put.length + decision.remove.length > 0) this.#wake()
@@ -261,10 +271,9 @@ class RunningControl implements Control {
       this.#routeRevision += 1
     }
     for (const [name, peer] of this.#agents) {
-      const view = this.#nodes.get(name)
-      if (view?.connected !== true) continue
+      if (this.#observed.nodes.get(name)?.connected !== true) continue
       peer.tell(this.#held.lease.epoch, assignmentsOf(state, name, this.#options.types))
-      this.#nodes.set(name, { ...view, toldRevision: peer.revision })
+      this.#observed.told(name, peer.revision)
     }
     this.#untold.clear()
     for (const peer of this.#gatewayPeers.values()) {
@@ -290,7 +299,7 @@ class RunningControl implements Control {
         if (role === 'agent') this.#agentCame(message, channel)
         else this.#gatewayCame(name, channel)
       } else if (role === 'agent') this.#fromAgent(name, channel, message)
-      else if (this.#gatewayPeers.get(name)?.channel === channel) this.#fromGateway(name, message)
+      else if (this.#gatewayPeers.get(name)?.channel === channel) this.#observed.takeFromGateway(name, message)
       this.#wake()
     }
   }
@@ -302,73 +311,45 @@ class RunningControl implements Control {
       refuse(before, { code: 'control.name-taken', message: `another agent has come as ${name}` })
     const readBundle = (digest: string): AsyncIterable<Uint8Array> => this.#bundleFor(name, digest)
     this.#agents.set(name, new AgentPeer(hello, channel, readBundle))
-    this.#nodeAway(name)
+    this.#observed.nodeAway(name)
   }
 
   #agentGone(name: string): void {
     this.#agents.delete(name)
     // What it last said stands: its instances go on without us.
-    this.#nodeAway(name)
+    this.#observed.nodeAway(name)
     this.#asks.nodeGone(name)
     this.#remote.nodeGone(name)
     this.#wake()
   }
 
-  #nodeAway(name: string): void {
-    const sinceMs = this.#options.clock.nowMs()
-    // What it carried when it was last heard of, it carries until it says otherwise.
-    const busy = this.#nodes.get(name)?.busy ?? []
-    this.#nodes.set(name, { connected: false, sinceMs, toldRevision: 0, appliedRevision: 0, busy })
-  }
-
   #gatewayCame(name: string, channel: Channel<Downward>): void {
     this.#gatewayPeers.get(name)?.channel.close()
     this.#gatewayPeers.set(name, new GatewayPeer(name, channel))
-    this.#gateways.set(name, { connected: true, appliedRevision: 0, busy: [], leaseUntilMs: 0 })
+    this.#observed.gatewayCame(name)
   }
 
   #gatewayGone(name: string): void {
     this.#gatewayPeers.delete(name)
-    this.#traffic.forget(name)
-    const view = this.#gateways.get(name)
-    assert(view !== undefined, 'a gateway that goes had come')
-    this.#gateways.set(name, { ...view, connected: false, leaseUntilMs: this.#options.clock.nowMs() + gatewayLeaseMs })
+    this.#observed.gatewayGone(name)
     this.#wake()
-  }
-
-  #fromGateway(name: string, message: Upward): void {
-    if (message.type === 'traffic') return this.#traffic.receive(name, message.report)
-    if (message.type !== 'applied') return
-    const { revision, busy } = message
-    this.#gateways.set(name, { connected: true, appliedRevision: revision, busy, leaseUntilMs: 0 })
   }
 
   /** What a node says counts for what is its own, and for nothing else. */
   #fromAgent(name: string, channel: Channel<Downward>, message: Exclude<Upward, { type: 'hello' }>): void {
-    const view = this.#nodes.get(name)
     const peer = this.#agents.get(name)
-    if (view === undefined || peer?.channel !== channel) return
+    if (peer?.channel !== channel) return
     switch (message.type) {
-      case 'status': {
-        const own = message.statuses.filter((status) => nodeOf(this.#records, status.id) === name)
-        if (message.full) {
-          for (const id of this.#statuses.keys()) if (nodeOf(this.#records, id) === name) this.#statuses.delete(id)
-          this.#expected.delete(name)
-          if (!view.connected) this.#nodes.set(name, { ...view, connected: true, sinceMs: this.#options.clock.nowMs() })
-        }
-        for (const status of own) this.#statuses.set(status.id, status)
-        return
-      }
+      case 'status':
+        return this.#observed.takeStatus(name, message)
       case 'applied':
-        this.#nodes.set(name, { ...view, appliedRevision: message.revision, busy: message.busy })
-        return
+        return this.#observed.takeApplied(name, message)
       case 'answer':
         return this.#asks.receive(name, message)
       case 'faults':
         return this.faults.hear(name, message.faults)
       case 'disk':
-        this.#disks.set(name, message.disk)
-        return
+        return void this.#observed.disks.set(name, message.disk)
       case 'output':
       case 'taken':
       case 'ended':
@@ -388,9 +369,10 @@ class RunningControl implements Control {
 
   apply(wanted: Apply): Promise<number> {
     return this.#exclusive(async () => {
-      refuseOnFullDisk(this.#disks, wanted.graph.app)
-      const choose = (): string => chooseHome(this.#records, this.#nodes, wanted.graph.app)
-      const change = applyChange(this.#records, wanted, choose)
+      refuseOnFullDisk(this.#observed.disks, wanted.graph.app)
+      const choose = (): string => chooseHome(this.#records, this.#observed.nodes, wanted.graph.app)
+      this.releases.refuseBusy(wanted.graph.app)
+      const change = applyChange(this.#records, wanted, choose, this.#credentials, this.#options.clock.nowMs())
       if (change === null) return this.#records.apps.get(wanted.graph.app)?.release ?? 0
       await this.secrets.ensure(wanted.graph)
       await write(this.#options.store, this.#held.lease, change.operations)
@@ -405,6 +387,7 @@ class RunningControl implements Control {
     return this.#exclusive(async () => {
       const app = this.#records.apps.get(name)
       if (app === undefined || !app.wanted) return
+      this.releases.refuseBusy(name)
       const stopped = { ...app, wanted: false }
       await write(this.#options.store, this.#held.lease, [put(keys.app(name), stopped)])
       this.#records.apps.set(name, stopped)
@@ -446,16 +429,16 @@ class RunningControl implements Control {
   }
 
   nodes(): readonly { readonly name: string; readonly connected: boolean }[] {
-    return [...this.#nodes].map(([name, { connected }]) => ({ name, connected }))
+    return [...this.#observed.nodes].map(([name, { connected }]) => ({ name, connected }))
   }
 
   view(name: string): AppView | null {
-    const told = { traffic: this.#traffic, faults: this.faults, untold: this.#untold }
+    const told = { traffic: this.#observed.traffic, faults: this.faults, untold: this.#untold }
     return viewOf(this.#state(), name, this.#routes ?? [], told, this.#options.clock.nowMs())
   }
 
   disks(): ReadonlyMap<string, DiskState> {
-    return this.#disks
+    return this.#observed.disks
   }
 
   bundles(): ReadonlySet<string> {

@@ -17,13 +17,17 @@ import {
   type ControlState,
   type DesiredApp,
   type InstanceRecord,
+  besideOf,
+  generationOf,
   isCurrent,
+  isOfOtherData,
   isOver,
   isSetAside,
   type JobRecord,
   noOrder,
   partKey,
   type PartOrder,
+  usesData,
 } from './state.ts'
 
 /** Changes to the durable records; applied as one transaction. */
@@ -53,9 +57,16 @@ export function decide(state: ControlState, nowMs: number, newId: (app: string, 
   const remove: string[] = []
   const jobs: { key: string; record: JobRecord }[] = []
 
-  const byPart = Map.groupBy(state.instances.values(), (instance) => partKey(instance.app, instance.part.name))
+  // What works on data that is not live any more reaches it no more, and only stands in the way of what does.
+  const [left, present] = split(state.instances.values(), (instance) => {
+    const app = state.apps.get(instance.app)
+    return app !== undefined && isOfOtherData(app, instance)
+  })
+  for (const instance of left)
+    if (instance.phase !== 'stopping') put.push({ ...instance, phase: 'stopping', sinceMs: nowMs })
+  const byPart = Map.groupBy(present, (instance) => partKey(instance.app, instance.part.name))
   for (const [appName, app] of state.apps) {
-    for (const part of app.graph.parts) {
+    for (const part of [...app.graph.parts, ...leavingParts(app)]) {
       if (part.kind === 'resource') continue
       const key = partKey(appName, part.name)
       const own = byPart.get(key) ?? []
@@ -84,6 +95,12 @@ export function decide(state: ControlState, nowMs: number, newId: (app: string, 
   return { put, remove, jobs }
 }
 
+function split<T>(all: Iterable<T>, isOne: (item: T) => boolean): readonly [T[], T[]] {
+  const [one, other]: [T[], T[]] = [[], []]
+  for (const item of all) (isOne(item) ? one : other).push(item)
+  return [one, other]
+}
+
 /** An instance of a part as it is now, on the node that has the least to do; null without a node. `put` is being made beside it. */
 export function newInstance(
   state: ControlState,
@@ -109,7 +126,15 @@ export function newInstance(
     sinceMs: nowMs,
     retiredAtRevision: 0,
     secrets,
+    ...(usesData(app.graph, part) && generationOf(app) > 1 ? { data: generationOf(app) } : {}),
   }
+}
+
+/** Services that only the release beside has. */
+function leavingParts(app: DesiredApp): ServicePart[] {
+  const parts = app.stage?.beside?.graph.parts ?? []
+  const gone = parts.filter((part) => !app.graph.parts.some(({ name }) => name === part.name))
+  return gone.filter((part) => part.kind === 'service')
 }
 
 /** Gives an instance the versions that it can take without being replaced. Answers what it has then. */
@@ -151,7 +176,9 @@ function serviceChanges(
   put: InstanceRecord[],
   create: () => InstanceRecord | null,
 ): void {
-  const wanted = app.wanted && order.stopped === null ? part.replicas : 0
+  const leaving = !app.graph.parts.some(({ name }) => name === part.name)
+  const runs = app.wanted && order.stopped === null && app.stage?.halted !== true
+  const wanted = runs ? part.replicas : 0
   if (wanted === 0) {
     for (const instance of own) retire(state, instance, nowMs, put)
     return
@@ -162,13 +189,24 @@ function serviceChanges(
   )
   for (const instance of own)
     if (isSetAside(state, instance) && isOver(state, instance)) retire(state, instance, nowMs, put)
+  const beside = besideOf(app)
+  const stays = (instance: InstanceRecord): boolean => {
+    const other = beside?.graph.parts.find(({ name }) => name === part.name)
+    return beside !== null && other !== undefined && isCurrent(beside, other, order.generation, instance)
+  }
+  if (leaving) {
+    for (const instance of own) if (!stays(instance)) retire(state, instance, nowMs, put)
+    return
+  }
   // What takes a new secret as it runs does so; everything else is replaced for it.
   const refreshed = new Map(active.map((instance) => [instance.id, refresh(state, app, instance, pins, put)]))
   const isFresh = (instance: InstanceRecord): boolean =>
     isCurrent(app, part, order.generation, instance) &&
     !pinsDiffer(refreshed.get(instance.id) ?? instance.secrets, pins)
   const current = active.filter(isFresh)
-  const old = active.filter((instance) => !isFresh(instance))
+  const old = active.filter((instance) => !isFresh(instance) && !stays(instance))
+  // What belongs to the release beside counts for nothing here: it stays as long as that release does.
+  const counted = active.length - active.filter((instance) => !isFresh(instance) && stays(instance)).length
 
   if (old.length === 0) {
     for (let missing = wanted - current.length; missing > 0; missing -= 1) create()
@@ -180,8 +218,8 @@ function serviceChanges(
   const idle = old.find((instance) => isIdle(state, instance))
   const ready = current.filter((instance) => isReady(state, instance)).length
   if (idle !== undefined) retire(state, idle, nowMs, put)
-  else if (active.length > wanted && ready === current.length) retire(state, old[0], nowMs, put)
-  if (current.length < wanted && active.length <= wanted && ready === current.length) create()
+  else if (counted > wanted && ready === current.length) retire(state, old[0], nowMs, put)
+  if (current.length < wanted && counted <= wanted && ready === current.length) create()
 }
 
 function jobChanges(
@@ -198,7 +236,7 @@ function jobChanges(
   create: () => InstanceRecord | null,
 ): void {
   const key = partKey(app.graph.app, part.name)
-  const wanted = app.wanted && order.stopped === null
+  const wanted = app.wanted && order.stopped === null && app.stage?.halted !== true
   const runs = own.filter((instance) => instance.phase === 'active').toSorted((a, b) => a.sinceMs - b.sinceMs)
   const phaseOf = (run: InstanceRecord): Phase | undefined => state.statuses.get(run.id)?.phase
   const done = runs.filter((run) => finished.has(phaseOf(run) ?? 'waiting') || (!wanted && isOver(state, run)))

@@ -23,10 +23,17 @@ import {
   type InstanceRecord,
   operatorConsumer,
   type PartIdentity,
+  generationOf,
+  isCurrent,
+  isOver,
+  noOrder,
   partKey,
   resourceId,
-  isOver,
+  resourcesOf,
 } from './state.ts'
+
+/** How long requests wait at a gateway while a release is exchanged for another. */
+export const holdMs = 15_000
 
 /** What control must know of a resource type to wire it. */
 export interface ResourceType {
@@ -43,15 +50,13 @@ export function nodeOf(state: Pick<ControlState, 'instances' | 'apps'>, id: stri
   if (instance !== undefined) return instance.node
   const [name = '', part] = id.split('.')
   const app = state.apps.get(name)
-  const known = app?.graph.parts.some((other) => other.kind === 'resource' && other.name === part)
-  return app !== undefined && known === true && id === resourceId(name, part ?? '') ? app.home : null
+  const known = app !== undefined && resourcesOf(app).some(({ name: resource }) => resource === part)
+  return app !== undefined && known && id === resourceId(name, part ?? '') ? app.home : null
 }
 
 /** The nodes that have something to run, or data. */
 export function nodesIn(state: Pick<ControlState, 'instances' | 'apps'>): Set<string> {
-  const homes = [...state.apps.values()]
-    .filter((app) => app.graph.parts.some((part) => part.kind === 'resource'))
-    .map((app) => app.home)
+  const homes = [...state.apps.values()].filter((app) => resourcesOf(app).length > 0).map((app) => app.home)
   return new Set([...homes, ...[...state.instances.values()].map((instance) => instance.node)])
 }
 
@@ -81,8 +86,7 @@ export function assignmentsOf(state: ControlState, node: string, types: readonly
     .filter((instance) => instance.node === node)
     .map((instance) => instanceAssignment(state, instance, types))
   const resources = [...state.apps.values()].flatMap((app) =>
-    app.graph.parts
-      .filter((part) => part.kind === 'resource')
+    resourcesOf(app)
       .filter(() => app.home === node)
       .map((part) => resourceAssignment(state, app, part, types)),
   )
@@ -120,6 +124,7 @@ function instanceAssignment(
     timeoutMs: part.kind === 'job' ? part.timeoutMs : null,
     ...(part.kind === 'job' ? { retry: part.retry } : {}),
     onSecretChange: part.kind === 'service' ? part.onSecretChange : 'restart',
+    ...(instance.data === undefined ? {} : { generation: instance.data }),
   }
 }
 
@@ -129,7 +134,9 @@ function edge(
   use: Use,
   types: readonly ResourceType[],
 ): Edge[] {
-  const target = state.apps.get(app)?.graph.parts.find((part) => part.name === use.part)
+  const owner = state.apps.get(app)
+  const parts = [...(owner?.graph.parts ?? []), ...(owner?.stage?.beside?.graph.parts ?? [])]
+  const target = parts.find((part) => part.name === use.part)
   const identity = state.identities.get(partKey(app, use.part))
   // The part may be gone from the graph while an old instance that used it is still being drained.
   if (target === undefined || identity === undefined) return []
@@ -219,10 +226,16 @@ function resourceAssignment(
   const shared = types.find((candidate) => candidate.type === part.type)?.credential === 'shared'
   const operator = state.credentials.has(partKey(name, consumerName(part.name, operatorConsumer)))
   // The operator is let in once he has asked.
-  const consumers = [...consumersOf(app.graph, part.name), ...(operator ? [operatorConsumer] : [])]
+  const beside = app.stage?.beside ?? null
+  const users = [app.graph, ...(beside === null ? [] : [beside.graph])].flatMap((graph) =>
+    consumersOf(graph, part.name),
+  )
+  const consumers = [...new Set(users), ...(operator ? [operatorConsumer] : [])]
   const hosted = hostedBy(part)
   // Of what somebody else runs the platform knows the URL, and no more.
-  const admin = state.credentials.get(partKey(name, hosted ?? adminName(part.name)))
+  // The data of a branch has the administrator, and the user on the disk, of where it comes from.
+  const origin = app.branch?.app ?? name
+  const admin = state.credentials.get(partKey(hosted === null ? origin : name, hosted ?? adminName(part.name)))
   return {
     kind: 'resource',
     id: resourceId(name, part.name),
@@ -230,15 +243,35 @@ function resourceAssignment(
     part: part.name,
     type: part.type,
     config: part.config,
-    hostUid: identityOf(state, name, part.name).hostUid,
+    hostUid: (state.identities.get(partKey(origin, part.name)) ?? identityOf(state, name, part.name)).hostUid,
     adminPassword: admin?.values.get(admin.current) ?? '',
     ...(shared ? sharedGrants(state, name, part, consumers) : ownGrants(state, name, part, consumers)),
-    bundle: app.bundles[part.name] ?? null,
+    ...filesOf(app, part),
+    ...placeOf(state, app),
     ...(app.graph.dataBytes === undefined ? {} : { dataBytes: app.graph.dataBytes }),
     // A database stops after everything that uses it.
     wanted:
       app.wanted || [...state.instances.values()].some((instance) => instance.app === name && !isOver(state, instance)),
   }
+}
+
+/** The files of a resource, and how far they go. */
+function filesOf(app: DesiredApp, { name }: ResourcePart): Pick<ResourceAssignment, 'bundle' | 'phase'> {
+  const own = app.bundles[name] ?? app.stage?.beside?.bundles[name] ?? null
+  if (app.schema?.parts.includes(name) !== true) return { bundle: own }
+  const { bundles, phase } = app.schema
+  return { bundle: bundles[name] ?? own, ...(phase === 'all' ? {} : { phase }) }
+}
+
+/** Where the data of an app is; nothing where it is where it has always been. */
+function placeOf(state: ControlState, app: DesiredApp): Pick<ResourceAssignment, 'data'> {
+  if (app.branch !== undefined) {
+    const { app: origin, copy } = app.branch
+    const generation = generationOf(state.apps.get(origin) ?? {})
+    return { data: { app: origin, copy, generation, swap: null } }
+  }
+  const { generation, swap } = app.data ?? { generation: 1, swap: null }
+  return generation === 1 ? {} : { data: { app: app.graph.app, copy: null, generation, swap } }
 }
 
 type Grants = Pick<ResourceAssignment, 'grants' | 'revoked'>
@@ -292,14 +325,16 @@ export function routesOf(state: ControlState, types: readonly ResourceType[]): R
     .filter((app) => app.wanted)
     .flatMap((app) =>
       app.graph.routes.map((route) => {
-        const targets = targetsOf(state, app.graph.app, route.part)
+        const hold = app.stage?.hold === true
+        const targets = hold ? [] : targetsOf(state, app.graph.app, route.part)
         return {
           id: `${app.graph.app}:${route.host}${route.path}`,
           host: route.host,
           path: route.path,
           app: app.graph.app,
           part: route.part,
-          targets,
+          ...shared(state, app, route.part, targets),
+          ...(hold ? { holdMs } : {}),
           hops: hopsOf(state, app, route.part, dialled),
           ...(route.plain === undefined ? {} : { plain: route.plain }),
           ...(route.hstsS === undefined ? {} : { hstsS: route.hstsS }),
@@ -307,6 +342,37 @@ export function routesOf(state: ControlState, types: readonly ResourceType[]): R
         }
       }),
     )
+}
+
+/** The targets in groups, by release, while two of them share the requests. */
+function shared(
+  state: ControlState,
+  app: DesiredApp,
+  part: string,
+  targets: readonly RouteTarget[],
+): Pick<Route, 'targets' | 'groups'> {
+  const own = app.graph.parts.find(({ name }) => name === part)
+  const { beside = null, share = 100 } = app.stage ?? {}
+  if (own === undefined || app.stage === undefined || targets.length === 0) return { targets }
+  const isNew = (id: string): boolean => {
+    const instance = state.instances.get(id)
+    const { generation } = state.orders.get(partKey(app.graph.app, part)) ?? noOrder
+    return instance !== undefined && isCurrent(app, own, generation, instance)
+  }
+  const [young, old] = [groupName(app.release), groupName(beside?.release ?? app.release - 1)]
+  const grouped = targets.map((target) => ({ ...target, group: isNew(target.instance) ? young : old }))
+  const count = grouped.filter(({ group }) => group === young).length
+  // Where nobody decides shares, every instance has the same.
+  const weights = beside === null ? [count, grouped.length - count] : [share, 100 - share]
+  const groups = [young, old].map((name, index) => ({ name, weight: weights[index] ?? 0 }))
+  const present = groups.filter(({ name }) => grouped.some(({ group }) => group === name))
+  const isAlone = present.length === 1
+  return { targets: grouped, groups: present.map((group) => (isAlone ? { ...group, weight: 1 } : group)) }
+}
+
+/** The group of a release's instances at the gateways. */
+export function groupName(release: number): string {
+  return `release-${release}`
 }
 
 /** The ways in for one gateway: with the targets that mean something on its node, which has the gateway's name. */

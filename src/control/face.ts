@@ -9,6 +9,7 @@ import type { ResourceType } from './derive.ts'
 import type { NodeFaults } from './faults.ts'
 import type { IncidentAct } from './incident-log.ts'
 import type { Order } from './operate.ts'
+import type { Releases } from './releases.ts'
 import type { Secrets } from './secrets.ts'
 import type { AppView } from './view.ts'
 
@@ -60,6 +61,8 @@ export interface Control extends AsyncDisposable {
    * let go on, or ended for good, first. Throws `control.unknown-incident`, `control.node-away`, `control.ask-failed`.
    */
   incidents(app: string, act?: IncidentAct): Promise<Incident[]>
+  /** Deployments by rollout, returns, checkpoints, branches. */
+  readonly releases: Releases
   /** Breaking things of apps on purpose. */
   readonly faults: NodeFaults
   /** Opens a stream to what runs on a node. Throws `control.node-away`, `control.older-node`, `control.too-many-streams`. */

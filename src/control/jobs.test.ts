@@ -101,6 +101,8 @@ class World {
       jobs: this.#jobs,
       orders: this.#orders,
       incidents: new Map(),
+      releases: new Map(),
+      checkpoints: new Map(),
     }
     const done = orderChange(order, records, this.state(), this.nowMs, this.newId)
     done.take()

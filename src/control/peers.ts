@@ -81,24 +81,6 @@ export class GatewayPeer {
   }
 }
 
-/** The agent of a node, when it can be asked this. Throws `control.node-away`, `control.older-node`. */
-export function ableTo(kind: Ask['kind'], node: string, peer: AgentPeer | undefined): AgentPeer {
-  if (peer === undefined) {
-    throw new SteadError({
-      code: 'control.node-away',
-      message: `node ${node} is not connected, and only it can answer`,
-      hint: 'It is asked again when it has come back; see `stead status`.',
-      retry: 'later',
-    })
-  }
-  if (peer.protocol >= askSince[kind]) return peer
-  throw new SteadError({
-    code: 'control.older-node',
-    message: `node ${node} runs an older Stead that cannot do this`,
-    hint: 'Upgrade it, then try again.',
-  })
-}
-
 /** What a peer is told that is not taken on, or no more. */
 export interface Refusal {
   readonly code: string

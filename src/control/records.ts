@@ -8,6 +8,7 @@ import { type Lease, type Operation, operationsMax, type Store } from '../store/
 import type { Pins } from './credentials.ts'
 import { neededBundles } from './derive.ts'
 import type { IncidentRecord } from './incidents.ts'
+import type { KeptCheckpoint, KeptRelease } from './kept.ts'
 import {
   type DesiredApp,
   type InstanceRecord,
@@ -31,6 +32,8 @@ export const keys = {
   incident: (id: string): string => `incident/${id}`,
   job: (key: string): string => `job/${key}`,
   order: (key: string): string => `order/${key}`,
+  release: (app: string, number: number): string => `release/${app}/${number}`,
+  checkpoint: (app: string, name: string): string => `checkpoint/${app}/${name}`,
   counters: 'counters',
   starts: 'starts',
 } as const
@@ -50,6 +53,10 @@ export interface Records {
   readonly orders: Map<string, PartOrder>
   /** Incidents that have been acted on, by id. */
   readonly incidents: Map<string, IncidentRecord>
+  /** By `app/number`. */
+  readonly releases: Map<string, KeptRelease>
+  /** By `app/name`. */
+  readonly checkpoints: Map<string, KeptCheckpoint>
   counters: Counters
 }
 
@@ -75,6 +82,8 @@ export async function loadRecords(store: Store): Promise<Records> {
     jobs,
     orders: await read<PartOrder>('order/'),
     incidents: await read<IncidentRecord>('incident/'),
+    releases: await read<KeptRelease>('release/'),
+    checkpoints: await read<KeptCheckpoint>('checkpoint/'),
     counters: (counters?.value as Counters | undefined) ?? { hostUid: hostUidMin, edges: {} },
   }
 }

@@ -102,6 +102,15 @@ export class Secrets {
     for (const ref of missing) await this.#reload(ref)
   }
 
+  /** Gives those secrets of a graph a value without meaning that a person would have to set: a branch gets none of them. */
+  async placeholders(graph: Graph): Promise<void> {
+    const resources = graph.parts.filter((part) => part.kind === 'resource' && this.#isShared(part))
+    const refs = resources.map(({ name }) => ({ app: graph.app, name }))
+    const missing = refs.filter(({ app, name }) => !this.#credentials.has(partKey(app, name)))
+    await this.#options.vault.ensure(missing, () => this.#generate())
+    for (const ref of missing) await this.#reload(ref)
+  }
+
   #namesFor(graph: Graph, part: ResourcePart): readonly string[] {
     if (!this.#isShared(part)) {
       return [

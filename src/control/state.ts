@@ -3,8 +3,9 @@
  * nodes, statuses, gateways (told again by whoever connects, never written).
  */
 import { jsonEqual } from '../base/index.ts'
-import type { Graph, JobPart, Part, ServicePart } from '../model/index.ts'
+import type { Graph, JobPart, Part, ResourcePart, ServicePart } from '../model/index.ts'
 import type { AssignmentStatus, Phase } from '../protocol/index.ts'
+import type { PreparePhase } from '../provider/index.ts'
 import type { Credentials, Pins } from './credentials.ts'
 
 /** An app as it should be: its graph and the bundle of every part that has code or files. */
@@ -20,6 +21,54 @@ export interface DesiredApp {
   readonly origin?: string | null
   /** False: everything is to stop, data stays. */
   readonly wanted: boolean
+  /** The live data; absent: its first generation. */
+  readonly data?: LiveData
+  /** How far the resources are, where that is not simply what the graph and the bundles say. */
+  readonly schema?: SchemaState
+  /** While a rollout lasts: what runs, where that is not simply this release. */
+  readonly stage?: Stage
+  /** A branch: an app whose data is a copy in the domain of another. */
+  readonly branch?: BranchOf
+}
+
+/** Which generation of the data is live, and the swap that makes it. */
+export interface LiveData {
+  readonly generation: number
+  readonly swap: { readonly from: string; readonly keepAs: string } | null
+}
+
+/** The files of the resources (migrations) that are in force, by part, and how far they go. */
+export interface SchemaState {
+  readonly bundles: Readonly<Record<string, string>>
+  readonly phase: PreparePhase
+  /** Resources that this holds for; others go all the way, by the release's own bundles. */
+  readonly parts: readonly string[]
+}
+
+/** A moment of a rollout, as a shape of what runs. */
+export interface Stage {
+  /** Nothing runs that could write. */
+  readonly halted: boolean
+  /** Requests wait at the gateways. */
+  readonly hold: boolean
+  /** The release that runs in full beside this one; null when none does. */
+  readonly beside: {
+    readonly graph: Graph
+    readonly bundles: Readonly<Record<string, string>>
+    readonly release: number
+  } | null
+  /** Share of the requests for this release, not the one beside it, 0 to 100. */
+  readonly share: number
+}
+
+/** Where a branch comes from. */
+export interface BranchOf {
+  readonly app: string
+  /** Name of the copy in that app's domain. */
+  readonly copy: string
+  /** What it was made for: a person, or the rehearsal of a release. */
+  readonly purpose: 'branch' | 'look' | 'rehearsal'
+  readonly by: string
 }
 
 /**
@@ -43,6 +92,8 @@ export interface InstanceRecord {
   readonly retiredAtRevision: number
   /** The versions of its credentials. */
   readonly secrets: Pins
+  /** Generation of the data that it works on; absent: the first, or none. */
+  readonly data?: number
 }
 
 /** What a part keeps for as long as its app lives. */
@@ -166,7 +217,37 @@ export function isCurrent(app: DesiredApp, part: Part, generation: number, insta
   const { replicas: _a, ...was } = { replicas: 0, ...Object.assign({ tripwire: 'off' }, instance.part) }
   const { replicas: _b, ...is } = { replicas: 0, ...part }
   const made = instance.bundle === (app.bundles[part.name] ?? '') && instance.generation === generation
-  return made && jsonEqual(was, is)
+  return made && !isOfOtherData(app, instance) && jsonEqual(was, is)
+}
+
+/** Generation of an app's live data. */
+export function generationOf(app: Pick<DesiredApp, 'data'>): number {
+  return app.data?.generation ?? 1
+}
+
+/** Whether a part works on the app's data: it uses a resource. */
+export function usesData(graph: Graph, part: ServicePart | JobPart): boolean {
+  return part.uses.some((use) => graph.parts.some((other) => other.kind === 'resource' && other.name === use.part))
+}
+
+/** Whether an instance was made for data that is not the live data any more. */
+export function isOfOtherData(app: Pick<DesiredApp, 'data' | 'graph' | 'stage'>, instance: InstanceRecord): boolean {
+  if ((instance.data ?? 1) === generationOf(app)) return false
+  const { beside = null } = app.stage ?? {}
+  return usesData(app.graph, instance.part) || (beside !== null && usesData(beside.graph, instance.part))
+}
+
+/** The release that runs beside, as an app of its own; null when none does. */
+export function besideOf(app: DesiredApp): DesiredApp | null {
+  const beside = app.stage?.beside ?? null
+  return beside === null ? null : { ...app, ...beside }
+}
+
+/** The resources of an app: those of its release, and those that only the release beside it has. */
+export function resourcesOf(app: DesiredApp): ResourcePart[] {
+  const own = app.graph.parts.filter((part) => part.kind === 'resource')
+  const other = (app.stage?.beside?.graph.parts ?? []).filter((part) => part.kind === 'resource')
+  return [...own, ...other.filter((part) => !own.some(({ name }) => name === part.name))]
 }
 
 /** Frozen after an incident, or ended after that: it serves nobody and others take its place, but it is not taken away while a person may look at it. */

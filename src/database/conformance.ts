@@ -104,6 +104,8 @@ export interface TestPostgres extends AsyncDisposable {
   readonly server: Server
   /** Replaces the migration files. */
   migrations(files: Readonly<Record<string, string | Uint8Array>>): Promise<void>
+  /** Copies the data of the running server as a snapshot does, and answers where the copy is. */
+  checkpoint(name: string): Promise<string>
   /** Runs a statement as administrator in the app's database. */
   admin<Row extends Record<string, unknown>>(text: string): Promise<readonly Row[]>
   /** Lets a consumer in; the session is open until the work ends. */
@@ -112,13 +114,22 @@ export interface TestPostgres extends AsyncDisposable {
 
 /** Makes a PostgreSQL for tests; with `ownsSchema` the app has no migrations. */
 export async function makeTestPostgres(
-  options: { readonly config?: Json; readonly ownsSchema?: boolean; readonly lockTimeoutMs?: number } = {},
+  options: {
+    readonly config?: Json
+    readonly ownsSchema?: boolean
+    readonly lockTimeoutMs?: number
+    readonly copyTimeoutMs?: number
+  } = {},
 ): Promise<TestPostgres> {
   await using undo = new UndoStack()
   const host = await makeTestHost()
   undo.push('the host', () => host[Symbol.asyncDispose]())
   const binaries = [...(await npmBinaries(materialiseInto(host))), ...(await systemBinaries())]
-  const provider = postgresProvider({ binaries, lockTimeoutMs: options.lockTimeoutMs ?? 5_000 })
+  const provider = postgresProvider({
+    binaries,
+    lockTimeoutMs: options.lockTimeoutMs ?? 5_000,
+    copyTimeoutMs: options.copyTimeoutMs ?? 600_000,
+  })
   const migrationsDir = join(host.dir, 'migrations')
   await mkdir(migrationsDir)
   const filesDir = options.ownsSchema === true ? null : migrationsDir
@@ -137,6 +148,13 @@ export async function makeTestPostgres(
       await rm(migrationsDir, { recursive: true })
       await mkdir(migrationsDir)
       for (const [file, text] of Object.entries(files)) await writeFile(join(migrationsDir, file), text)
+    },
+    async checkpoint(name) {
+      const path = join(host.dir, name)
+      await using _rest = await provider.quiesce(resource.context)
+      await using _frozen = await resource.process().freeze()
+      await host.copy(resource.context.dataDir, path)
+      return path
     },
     admin: (text) => asAdmin(server, namesOf(app).database, (session) => session.query(text)),
     async asConsumer(consumer, work) {

@@ -4,10 +4,12 @@
  * Rows are told apart by primary key and compared by a digest of their content; where the two states have no primary key
  * in common, a row is its content, and a change counts as one removed and one added. A column that only one state has
  * counts where it holds something. Memory is bounded: both sides are read in order of the key's digest and merged.
- * Sequences and large objects are not compared.
+ * What is not compared is said (`gaps`).
  */
 import type { ResourceDiff } from '../provider/index.ts'
 import type { Session } from './drivers/connection.ts'
+import { gapsBetween } from './gaps.ts'
+import { diffLedgers } from './ledger.ts'
 import { quoteName, quoteText } from './names.ts'
 
 interface Table {
@@ -57,7 +59,15 @@ export async function diffDatabases(before: Session, after: Session, rowsMax: nu
     }
     if (counts.added + counts.removed + counts.changed > 0) items.push({ name, ...counts })
   }
-  return { items, exact }
+  const ledger = await diffLedgers(before, after)
+  const gaps = [...(await gapsBetween(before, after))]
+  if (ledger !== null && ledger.more > 0) gaps.push(`${ledger.more} more effects are in the ledger.`)
+  return {
+    items,
+    exact,
+    ...(ledger === null ? {} : { effects: ledger.entries }),
+    ...(gaps.length === 0 ? {} : { gaps }),
+  }
 }
 
 /** Merges two ordered streams of rows and counts what differs. Equal keys pair up one to one. */

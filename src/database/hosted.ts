@@ -12,11 +12,12 @@ import type { Grant, Provider, ProviderContext } from '../provider/index.ts'
 import { refusalOf, withSession } from './drivers/connection.ts'
 import type { Login, ServerAddress, Session, SessionLimits } from './drivers/connection.ts'
 import { readMigrationFiles } from './drivers/migration-files.ts'
-import { migrationFailure, planMigrations } from './migrations.ts'
-import type { AppliedMigration, PendingMigration } from './migrations.ts'
+import { pendingOf, planMigrations, schemaName } from './migrations.ts'
 import { namesOf, passwordVerifier, quoteName, quoteText } from './names.ts'
 import type { MigrationLimits } from './prepare.ts'
 import { defaultPort } from './programs.ts'
+import { ensureRecord, readRecord, takeTurn } from './record.ts'
+import { nobodyLooks, runMigrations } from './run.ts'
 
 /** What an app file says of a database that is hosted elsewhere. */
 export interface HostedConfig {
@@ -37,9 +38,18 @@ interface Hosted {
   readonly login: Login
 }
 
+/** A provider with all that a release asks of one. */
+export type ReleasingProvider = Provider &
+  Required<
+    Pick<
+      Provider,
+      'pending' | 'rehearse' | 'abandon' | 'carry' | 'position' | 'replay' | 'mark' | 'restoreTo' | 'verify'
+    >
+  >
+
 /** The own provider for what is run here, the hosted one for the rest, behind one type. */
-export function withHosted(own: Provider, hosted: Provider): Provider {
-  const of = ({ config }: { readonly config: Json }): Provider => (isHosted(config) ? hosted : own)
+export function withHosted(own: ReleasingProvider, hosted: ReleasingProvider): ReleasingProvider {
+  const of = ({ config }: { readonly config: Json }): ReleasingProvider => (isHosted(config) ? hosted : own)
   return {
     type: own.type,
     port: own.port,
@@ -47,19 +57,28 @@ export function withHosted(own: Provider, hosted: Provider): Provider {
     provision: (context) => of(context).provision(context),
     endpoint: (context) => of(context).endpoint?.(context) ?? null,
     ready: (context, timeoutMs) => of(context).ready(context, timeoutMs),
-    prepare: (context) => of(context).prepare(context),
+    prepare: (context, phase) => of(context).prepare(context, phase),
+    pending: (context) => of(context).pending(context),
+    rehearse: (context, lockMsMax) => of(context).rehearse(context, lockMsMax),
     grant: (context, grant) => of(context).grant(context, grant),
     revoke: (context, user) => of(context).revoke(context, user),
     bind: (resource, grant, target) => of(resource).bind(resource, grant, target),
     quiesce: (context) => of(context).quiesce(context),
     recover: (context) => of(context).recover(context),
     diff: (context, before, after) => of(context).diff(context, before, after),
+    abandon: (context, dir) => of(context).abandon(context, dir),
+    carry: (context, dir, generation) => of(context).carry(context, dir, generation),
+    position: (context) => of(context).position(context),
+    replay: (context, from, order) => of(context).replay(context, from, order),
+    mark: (context, name) => of(context).mark(context, name),
+    restoreTo: (context, from, target) => of(context).restoreTo(context, from, target),
+    verify: (context, probe) => of(context).verify(context, probe),
     metrics: (context) => of(context).metrics(context),
   }
 }
 
 /** Makes the provider for databases that are hosted elsewhere. */
-export function hostedPostgresProvider(limits: MigrationLimits): Provider {
+export function hostedPostgresProvider(limits: MigrationLimits): ReleasingProvider {
   return {
     type: 'postgres',
     port: defaultPort,
@@ -90,28 +109,38 @@ export function hostedPostgresProvider(limits: MigrationLimits): Provider {
       }
     },
 
-    async prepare(context) {
+    async prepare(context, phase) {
       const files = context.filesDir === null ? [] : await readMigrationFiles(context.filesDir)
       if (files.length === 0) return { schema: null }
-      const hosted = hostedOf(context)
-      await inSession(
-        hosted,
+      const schema = await inSession(
+        hostedOf(context),
         async (session) => {
-          await takeTurn(session, hosted)
-          await session.query('create schema if not exists stead')
-          await session.query(
-            `create table if not exists stead.migrations
-               (name text primary key, sha256 text not null, applied_at timestamptz not null default now())`,
-          )
-          const applied = await session.query<{ name: string; sha256: string }>(
-            'select name, sha256 from stead.migrations',
-          )
-          await runAll(session, planMigrations(files, applied), applied)
+          await takeTurn(session, context.name)
+          await ensureRecord(session)
+          const run = { record: session, session, owner: null, onlooker: nobodyLooks }
+          await runMigrations(run, planMigrations(files, await readRecord(session), phase))
+          return schemaName(files, await readRecord(session))
         },
         limits,
       )
-      return { schema: files.at(-1)?.name ?? null }
+      return { schema }
     },
+
+    async pending(context) {
+      const files = context.filesDir === null ? [] : await readMigrationFiles(context.filesDir)
+      return pendingOf(files, await inSession(hostedOf(context), readRecord))
+    },
+
+    // There is no copy to try it on; that it is in no checkpoint is said where the app is declared.
+    rehearse: () => Promise.resolve({ statements: [], refusals: [] }),
+    abandon: () => Promise.resolve(),
+    carry: ({ name }) => Promise.resolve([`database ${name} is hosted elsewhere and has not gone back`]),
+    position: () =>
+      Promise.resolve({ position: 'hosted elsewhere: it does not go back', countedSinceMs: 0, counts: [] }),
+    replay: (context) => Promise.reject(notOurs(context.name, 'filled from a copy')),
+    mark: () => Promise.resolve('hosted elsewhere: it does not go back'),
+    restoreTo: (context) => Promise.reject(notOurs(context.name, 'brought to a moment of its log')),
+    verify: (context) => Promise.reject(notOurs(context.name, 'copied and verified')),
 
     async grant(context, grant) {
       const hosted = hostedOf(context)
@@ -214,52 +243,6 @@ async function inSession<T>(
       hint: refusal?.hint ?? refusal?.detail ?? 'It is hosted elsewhere: see there whether it runs and lets you in.',
       retry: refusal === null ? 'later' : 'never',
       cause,
-    })
-  }
-}
-
-/** One at a time, whoever else brings up an app on it. */
-async function takeTurn(session: Session, { name }: Hosted): Promise<void> {
-  try {
-    await session.query('select pg_advisory_lock(7598812)')
-  } catch (cause) {
-    if (refusalOf(cause)?.sqlState !== '55P03') throw cause
-    throw new SteadError({
-      code: 'database.migration-busy',
-      message: `database ${name}: other migrations are running`,
-      hint: 'Wait until they are done, and try again.',
-      retry: 'later',
-      cause,
-    })
-  }
-}
-
-async function runAll(
-  session: Session,
-  pending: readonly PendingMigration[],
-  applied: readonly AppliedMigration[],
-): Promise<void> {
-  if (pending.length === 0) return
-  await session.query('begin')
-  for (const { file, statements } of pending) {
-    for (const statement of statements) {
-      try {
-        await session.query(statement.text)
-      } catch (error) {
-        const refusal = refusalOf(error)
-        throw refusal === null ? error : migrationFailure(file, statement, refusal, error)
-      }
-    }
-    await session.query('insert into stead.migrations (name, sha256) values ($1, $2)', [file.name, file.sha256])
-  }
-  try {
-    await session.query('commit')
-  } catch (error) {
-    throw new SteadError({
-      code: 'database.migration-failed',
-      message: `after ${pending.map(({ file }) => file.name).join(', ')}, at commit: ${messageOf(error)}`,
-      hint: `A deferred constraint does not hold. ${applied.length} earlier migrations stand; nothing was changed.`,
-      cause: error,
     })
   }
 }

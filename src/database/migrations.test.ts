@@ -2,9 +2,11 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { suite, test } from 'node:test'
-import { migrationFailure, planMigrations } from './migrations.ts'
+import { migrationFailure } from './failures.ts'
+import { pendingOf, planMigrations, schemaName } from './migrations.ts'
 import type { MigrationFile } from './migrations.ts'
 import { splitStatements } from './sql.ts'
+import { outsiderOf } from './statements.ts'
 
 const file = (name: string, text = 'select 1;'): MigrationFile => ({
   name,
@@ -42,7 +44,7 @@ suite('refused, by name', () => {
   })
 })
 
-suite('what cannot run in a transaction is refused with its line', () => {
+suite('what has no place in a migration is refused with its line', () => {
   const refused = [
     'begin',
     'BEGIN WORK',
@@ -52,25 +54,15 @@ suite('what cannot run in a transaction is refused with its line', () => {
     'rollback to a',
     'abort',
     `prepare transaction 'x'`,
-    'create index concurrently i on t (a)',
-    'create unique index concurrently on t (a)',
-    'drop index concurrently i',
-    'reindex index concurrently i',
-    'reindex (verbose) table concurrently t',
-    'reindex database d',
-    'vacuum',
-    'vacuum (full) t',
-    'cluster',
     'create database d',
     'drop database d',
     `create tablespace t location '/x'`,
     `alter system set fsync = 'off'`,
-    'alter table t detach partition p concurrently',
     'copy t from stdin',
     'copy t (a, b) from stdin with (format csv)',
     'copy (select 1) to stdout',
     "create subscription s connection '' publication p",
-    '/* x */ Vacuum',
+    'create unique index concurrently on t (a)',
   ]
   for (const text of refused) {
     test(text, () =>
@@ -80,6 +72,126 @@ suite('what cannot run in a transaction is refused with its line', () => {
       }),
     )
   }
+})
+
+suite('what cannot run in a transaction has a file of its own', () => {
+  const outside = [
+    'create index concurrently i on t (a)',
+    'drop index concurrently i',
+    'reindex index concurrently i',
+    'reindex (verbose) table concurrently t',
+    'reindex database d',
+    'vacuum',
+    'vacuum (full) t',
+    'cluster',
+    'alter table t detach partition p concurrently',
+    '/* x */ Vacuum',
+  ]
+  for (const text of outside) {
+    test(text, () => {
+      assert.throws(() => planMigrations([file('0001_a.sql', `select 1;\n  ${text};`)], []), {
+        code: 'database.migration-refused',
+        message: /^0001_a\.sql:2: this cannot run in a transaction, and other statements of the file do\n/,
+      })
+      const [pending] = planMigrations([file('0001_a.sql', `${text}; ${text}`)], [])
+      assert.deepEqual([pending?.alone, pending?.statements.length], [true, 2])
+    })
+  }
+
+  test('one that was begun is due from where it stopped, and must not change', () => {
+    const index = file('0001_a.sql', 'vacuum a; vacuum b')
+    const begun = { ...index, statementsDone: 1 }
+    assert.equal(planMigrations([index], [begun])[0]?.done, 1)
+    assert.deepEqual(
+      pendingOf([index], [begun]).statements.map(({ text }) => text),
+      ['vacuum b'],
+    )
+    assert.throws(() => planMigrations([file('0001_a.sql', 'vacuum c')], [begun]), {
+      code: 'database.migration-changed',
+      message: /has been begun/,
+    })
+  })
+
+  test('an index is found by its name and table as they are written', () => {
+    const outsider = (text: string): unknown => outsiderOf(splitStatements(text)[0] ?? assert.fail())
+    const index = { kind: 'create-index', waits: true }
+    assert.deepEqual(outsider('create index concurrently i on t (a)'), { ...index, index: 'i', table: 't' })
+    assert.deepEqual(
+      outsider('create unique index concurrently if not exists "My I" on only s . "T 1" using btree (a)'),
+      {
+        ...index,
+        index: '"My I"',
+        table: 's."T 1"',
+      },
+    )
+    assert.deepEqual(outsider('create index concurrently on t (a)'), { ...index, index: null, table: 't' })
+    assert.equal(outsider('create index i on t (a)'), null)
+  })
+})
+
+suite('halves', () => {
+  const [expand, contract] = [file('0002_two.expand.sql', 'select 1'), file('0002_two.contract.sql', 'select 2')]
+  const [next, nextContract] = [file('0003_three.expand.sql', 'select 3'), file('0003_three.contract.sql', 'select 4')]
+  const due = (...[files, applied, phase]: Parameters<typeof planMigrations>): readonly string[] =>
+    planMigrations(files, applied, phase).map((pending) => pending.file.name)
+
+  test('first halves come first, second ones when all is asked for, in the order of the numbers', () => {
+    const files = [nextContract, next, contract, expand]
+    assert.deepEqual(due(files, [], 'expand'), [expand.name, next.name])
+    assert.deepEqual(due(files, [], 'all'), [expand.name, contract.name, next.name, nextContract.name])
+    assert.deepEqual(due(files, [expand, next], 'expand'), [])
+    // A second half may run after a later first half.
+    assert.deepEqual(due(files, [expand, next], 'all'), [contract.name, nextContract.name])
+  })
+
+  test('a file without halves needs a stop', () => {
+    assert.throws(() => planMigrations([one, expand], [], 'expand'), {
+      code: 'database.migration-needs-stop',
+      message: /^0001_one\.sql: /,
+    })
+    assert.deepEqual(due([one, expand], [one], 'expand'), [expand.name])
+  })
+
+  test('refused, by name', () => {
+    const refusal = (code: string, message: RegExp): object => ({ code: `database.migration-${code}`, message })
+    assert.throws(() => due([contract], []), refusal('half', /0002_two\.contract\.sql.*0002_two\.expand\.sql/))
+    assert.throws(() => due([expand, two], []), refusal('duplicate', /0002_two\.sql and 0002_two\.expand\.sql/))
+    const other = file('0002_other.contract.sql')
+    assert.throws(() => due([expand, other], []), refusal('duplicate', /expand\.sql and 0002_other\.contract\.sql/))
+    assert.throws(() => due([expand, next], [next]), refusal('order', /0002_two\.expand\.sql is new, but 0003_three/))
+    const later = [expand, contract, next, nextContract]
+    assert.throws(() => due(later, [expand, next, nextContract]), refusal('order', /0002_two\.contract\.sql is new/))
+    const edited = file(expand.name, 'select 9')
+    assert.throws(() => due([edited, contract], [expand]), refusal('changed', /0002_two\.expand\.sql has been applied/))
+    assert.throws(() => due([expand], [expand, contract]), refusal('removed', /0002_two\.contract\.sql/))
+    assert.throws(() => due([next], [expand]), refusal('removed', /0002_two\.expand\.sql/))
+  })
+
+  test('an older release works on the first halves of a newer one, not on more', () => {
+    assert.deepEqual(due([one], [one, expand], 'all'), [])
+    assert.equal(schemaName([one], [one, expand]), '0002_two (expanded)')
+    assert.throws(() => due([one], [one, expand, contract]), { code: 'database.migration-removed' })
+  })
+
+  test('the schema has the name of the last migration, and says when a second half is due', () => {
+    assert.equal(schemaName([one], []), null)
+    assert.equal(schemaName([one, expand, contract], [one]), '0001_one')
+    assert.equal(schemaName([one, expand, contract], [one, expand]), '0002_two (expanded)')
+    assert.equal(schemaName([one, expand, contract], [one, expand, contract]), '0002_two')
+    assert.equal(schemaName([expand, contract, next], [expand, next]), '0003_three (expanded)')
+    assert.equal(schemaName([expand], [expand]), '0002_two')
+  })
+
+  test('what is due is told for a person', () => {
+    const of = (files: readonly MigrationFile[], applied: readonly MigrationFile[]): unknown => {
+      const { migrates, contracts, statements } = pendingOf(files, applied)
+      return [migrates, contracts, statements.map((statement) => `${statement.half}: ${statement.text}`)]
+    }
+    assert.deepEqual(of([one], [one]), ['none', false, []])
+    assert.deepEqual(of([expand, contract], []), ['expand', true, ['expand: select 1', 'contract: select 2']])
+    assert.deepEqual(of([expand, contract], [expand]), ['none', true, ['contract: select 2']])
+    assert.deepEqual(of([one, expand], []), ['stop', false, ['whole: select 1', 'expand: select 1']])
+  })
 })
 
 suite('what only looks like it is not', () => {

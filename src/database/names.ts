@@ -59,6 +59,9 @@ export function quoteUser(user: string, names: DatabaseNames): string {
   return quoteName(user)
 }
 
+/** SQL for the name of a table to show, from its rows c in pg_class and n in pg_namespace: without the schema that is everybody's. */
+export const shownName = `case when n.nspname = 'public' then c.relname else n.nspname || '.' || c.relname end`
+
 /** Text as an SQL string. */
 export function quoteText(text: string): string {
   const doubled = text.replaceAll("'", "''")

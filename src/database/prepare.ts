@@ -1,17 +1,22 @@
 /**
- * Applies migrations: all that are due in one transaction, recorded in the same one.
+ * Applies migrations to a server of our own: as a role that can log in for just this long, one caller at a time.
  *
- * Invariants: either all of it holds or nothing does; two at a time wait for each other; a migration can do what the
- * app's owner can, never what the administrator can, whatever it holds.
+ * Invariants: two at a time wait for each other; a migration can do what the app's owner can, never what the administrator
+ * can, whatever it holds.
  */
-import { SteadError, randomPassword } from '../base/index.ts'
+import { randomPassword } from '../base/index.ts'
 import type { Random } from '../base/index.ts'
-import { refusalOf, withSession } from './drivers/connection.ts'
+import type { PreparePhase } from '../provider/index.ts'
+import { moveMissed } from './carry.ts'
+import { withSession } from './drivers/connection.ts'
 import type { Session } from './drivers/connection.ts'
-import { migrationFailure, planMigrations } from './migrations.ts'
-import type { AppliedMigration, MigrationFile, PendingMigration } from './migrations.ts'
-import { migratorRole, passwordVerifier, quoteName, quoteText } from './names.ts'
+import { planMigrations, schemaName } from './migrations.ts'
+import type { MigrationFile } from './migrations.ts'
+import { migratorRole, passwordVerifier, quoteText } from './names.ts'
 import type { DatabaseNames } from './names.ts'
+import { readRecord, takeTurn } from './record.ts'
+import { nobodyLooks, runMigrations } from './run.ts'
+import type { Onlooker } from './run.ts'
 import { asAdmin } from './server.ts'
 import type { Server } from './server.ts'
 
@@ -22,100 +27,52 @@ export interface MigrationLimits {
   readonly statementTimeoutMs: number
 }
 
-/** Applies what is due and answers its names. Throws `database.migration-*`; then nothing was changed. */
-export async function applyMigrations(
-  server: Server,
-  names: DatabaseNames,
-  files: readonly MigrationFile[],
-  limits: MigrationLimits,
-  random: Random,
-): Promise<readonly string[]> {
+/** Migrations for a server, and how far they are to go. */
+export interface MigrationOrder {
+  readonly server: Server
+  readonly names: DatabaseNames
+  readonly files: readonly MigrationFile[]
+  readonly phase: PreparePhase
+  readonly limits: MigrationLimits
+  readonly random: Random
+  /** Given the administrator's session, who looks on; nobody unless given. */
+  readonly onlooker?: (admin: Session, migrator: Session) => Promise<Onlooker>
+}
+
+/** Applies what is due and answers the name of the schema. Throws `database.migration-*`. */
+export async function applyMigrations(order: MigrationOrder): Promise<string | null> {
+  const { server, names, files, limits } = order
   return await asAdmin(
     server,
     names.database,
     async (admin) => {
-      await takeTurn(admin, server)
-      const applied = await admin.query<{ name: string; sha256: string }>('select name, sha256 from stead.migrations')
-      const pending = planMigrations(files, applied)
-      if (pending.length === 0) return []
-      await asMigrator(admin, server, names, limits, random, (session) => runAll(session, names, pending, applied))
-      return pending.map(({ file }) => file.name)
+      await takeTurn(admin, server.name)
+      const pending = planMigrations(files, await readRecord(admin), order.phase)
+      if (pending.length > 0) {
+        await asMigrator(admin, order, async (session) => {
+          const onlooker = (await order.onlooker?.(admin, session)) ?? nobodyLooks
+          await runMigrations({ record: admin, session, owner: names.owner, onlooker }, pending)
+        })
+      }
+      await moveMissed(admin)
+      return schemaName(files, await readRecord(admin))
     },
     // The lock is held while the migrations run in another session, so only waiting for it is limited.
     { lockTimeoutMs: limits.lockTimeoutMs, statementTimeoutMs: limits.lockTimeoutMs + 30_000 },
   )
 }
 
-async function takeTurn(admin: Session, server: Server): Promise<void> {
-  try {
-    await admin.query('select pg_advisory_lock(7598812)')
-  } catch (cause) {
-    if (refusalOf(cause)?.sqlState !== '55P03') throw cause
-    throw new SteadError({
-      code: 'database.migration-busy',
-      message: `database ${server.name}: other migrations are running`,
-      hint: 'Wait until they are done, and try again.',
-      retry: 'later',
-      cause,
-    })
-  }
-}
-
 /** A session as the migrator, who can log in for just this long: not the administrator's own, which `RESET ROLE` would bring back. */
-async function asMigrator(
+export async function asMigrator<T>(
   admin: Session,
-  server: Server,
-  names: DatabaseNames,
-  limits: MigrationLimits,
-  random: Random,
-  work: (session: Session) => Promise<void>,
-): Promise<void> {
+  { server, names, limits, random }: Pick<MigrationOrder, 'server' | 'names' | 'limits' | 'random'>,
+  work: (session: Session) => Promise<T>,
+): Promise<T> {
   const password = randomPassword(random)
   await admin.query(`alter role ${migratorRole} login password ${quoteText(passwordVerifier(password, random))}`)
   try {
-    await withSession(server, { user: migratorRole, password, database: names.database }, work, limits)
+    return await withSession(server, { user: migratorRole, password, database: names.database }, work, limits)
   } finally {
     await admin.query(`alter role ${migratorRole} nologin password null`).catch(() => undefined)
-  }
-}
-
-async function runAll(
-  session: Session,
-  names: DatabaseNames,
-  pending: readonly PendingMigration[],
-  applied: readonly AppliedMigration[],
-): Promise<void> {
-  await session.query('begin')
-  for (const { file, statements } of pending) {
-    // Each file starts from the same settings, whatever the one before it has set.
-    await session.query('reset all')
-    await session.query(`set role ${quoteName(names.owner)}`)
-    for (const statement of statements) {
-      try {
-        await session.query(statement.text)
-      } catch (error) {
-        const refusal = refusalOf(error)
-        throw refusal === null ? error : migrationFailure(file, statement, refusal, error)
-      }
-    }
-    await session.query('reset role')
-    await session.query('insert into stead.migrations (name, sha256) values ($1, $2)', [file.name, file.sha256])
-  }
-  try {
-    await session.query('commit')
-  } catch (error) {
-    const refusal = refusalOf(error)
-    if (refusal === null) throw error
-    throw new SteadError({
-      code: 'database.migration-failed',
-      message: `after ${pending.map(({ file }) => file.name).join(', ')}, at commit: ${refusal.message}`,
-      hint: [
-        refusal.detail ?? '',
-        `A deferred constraint does not hold. ${applied.length} earlier migrations stand; nothing was changed.`,
-      ]
-        .join(' ')
-        .trim(),
-      cause: error,
-    })
   }
 }

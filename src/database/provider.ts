@@ -6,17 +6,28 @@
  */
 import type { Provider, ProviderContext } from '../provider/index.ts'
 import type { PostgresBinaries } from './binaries.ts'
+import { carryInto, linesToCarry } from './carry.ts'
 import { compareDataDirs } from './compare.ts'
 import { accessText, parseConfig, settingsText } from './config.ts'
 import { binariesFor, runToEnd } from './datadir.ts'
+import { readCarried, writeCarried } from './drivers/carried-files.ts'
 import { readMigrationFiles } from './drivers/migration-files.ts'
 import { hostedPostgresProvider, withHosted } from './hosted.ts'
+import type { ReleasingProvider } from './hosted.ts'
 import { readMetrics } from './metrics.ts'
+import { pendingOf } from './migrations.ts'
 import { maintenanceDatabase, namesOf } from './names.ts'
+import { readPosition } from './position.ts'
 import { applyMigrations } from './prepare.ts'
 import { defaultPort, initProgram, recoverProgram, serverProgram } from './programs.ts'
+import { readRecord } from './record.ts'
+import { rehearseMigrations } from './rehearse.ts'
+import { replayRows } from './replay.ts'
+import { markMoment, restoreCopy } from './restore.ts'
+import { databaseOf } from './second.ts'
 import { asAdmin, ensureDatabase, grantConsumer, revokeConsumer, waitUntilReady } from './server.ts'
 import type { Server } from './server.ts'
+import { verifyCopy } from './verify.ts'
 
 export interface PostgresOptions {
   /** What the drivers found, together; the config's version chooses, or else the newest is used. */
@@ -25,6 +36,8 @@ export interface PostgresOptions {
   readonly lockTimeoutMs?: number
   /** Most time of one statement of a migration; 10 min unless given. */
   readonly statementTimeoutMs?: number
+  /** Most time of what is done with a copy: all migrations that are tried, going along a log. 10 min unless given. */
+  readonly copyTimeoutMs?: number
   /** Tables with more rows are counted in a diff, not compared; 2,000,000 unless given. */
   readonly diffRowsMax?: number
 }
@@ -43,7 +56,7 @@ export function postgresProvider(options: PostgresOptions): Provider {
     adminPassword,
   })
 
-  const own: Provider = {
+  const own: ReleasingProvider = {
     type: 'postgres',
     port: defaultPort,
     capabilities: { quiesce: 'none', diff: 'exact' },
@@ -66,13 +79,24 @@ export function postgresProvider(options: PostgresOptions): Provider {
       })
     },
 
-    async prepare(context) {
+    async prepare(context, phase = 'all') {
       const names = namesOf(context.app)
       // Files that cannot be read are told before anything is touched.
       const files = context.filesDir === null ? [] : await readMigrationFiles(context.filesDir)
-      await ensureDatabase(serverOf(context), names)
-      await applyMigrations(serverOf(context), names, files, limits, context.random)
-      return { schema: files.at(-1)?.name ?? null }
+      const server = serverOf(context)
+      await ensureDatabase(server, names)
+      return { schema: await applyMigrations({ server, names, files, phase, limits, random: context.random }) }
+    },
+
+    async pending(context) {
+      const files = context.filesDir === null ? [] : await readMigrationFiles(context.filesDir)
+      const database = await databaseOf(context, serverOf(context))
+      return pendingOf(files, await asAdmin(serverOf(context), database, readRecord))
+    },
+
+    async rehearse(context, lockMsMax) {
+      const { binaries, copyTimeoutMs: totalMsMax = 600_000 } = options
+      return await rehearseMigrations(context, lockMsMax, { binaries, limits, totalMsMax })
     },
 
     async grant(context, grant) {
@@ -118,6 +142,40 @@ export function postgresProvider(options: PostgresOptions): Provider {
         rowsMax,
         statementTimeoutMs: limits.statementTimeoutMs,
       })
+    },
+
+    async abandon(context, dir) {
+      const database = await databaseOf(context, serverOf(context))
+      await asAdmin(serverOf(context), database, (session) => writeCarried(dir, context.name, linesToCarry(session)))
+    },
+
+    async carry(context, dir, generation) {
+      const names = namesOf(context.app)
+      const lines = await readCarried(dir, context.name)
+      await ensureDatabase(serverOf(context), names)
+      return await asAdmin(serverOf(context), names.database, (session) => carryInto(session, generation, lines))
+    },
+
+    async position(context) {
+      return await asAdmin(serverOf(context), await databaseOf(context, serverOf(context)), readPosition)
+    },
+
+    async replay(context, from, order) {
+      return await replayRows(context, serverOf(context), from, order, { binaries: options.binaries, limits })
+    },
+
+    async mark(context, name) {
+      return await asAdmin(serverOf(context), maintenanceDatabase, (session) => markMoment(session, name))
+    },
+
+    async restoreTo(context, from, target) {
+      const { binaries, copyTimeoutMs: totalMsMax = 600_000 } = options
+      return await restoreCopy(context, from, target, { binaries, totalMsMax })
+    },
+
+    async verify(context, probe) {
+      const { binaries } = options
+      return await verifyCopy(context, probe, { binaries, statementTimeoutMs: limits.statementTimeoutMs })
     },
 
     async metrics(context) {

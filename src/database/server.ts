@@ -20,6 +20,7 @@ import {
   quoteUser,
 } from './names.ts'
 import type { DatabaseNames } from './names.ts'
+import { ensureRecord } from './record.ts'
 
 /** A server and the administrator's way in. */
 export interface Server extends ServerAddress {
@@ -55,6 +56,30 @@ export async function asAdmin<T>(
 
 /** Key of the advisory lock under which roles, rights and migrations are changed: one change at a time. */
 const changeLock = 'select pg_advisory_lock(7598811)'
+
+/** The ledger of what the app has done to the outside world. Any language can keep it; `stead/effects` does for TypeScript. */
+const ledgerTable = `create table if not exists stead.effects (
+  key text primary key,
+  kind text not null,
+  what text not null,
+  payload jsonb,
+  compensation text,
+  state text not null check (state in ('planned', 'sending', 'sent', 'failed', 'compensated')),
+  generation bigint not null default 1,
+  created_at timestamptz not null default now(),
+  sending_at timestamptz,
+  sent_at timestamptz,
+  attempts int not null default 0,
+  result jsonb,
+  abandoned_by_generation bigint)`
+
+/** The generations of the data that something was carried into. */
+const generationsTable = `create table if not exists stead.generations
+  (generation bigint primary key, carried_at timestamptz not null default now())`
+
+/** Where sequences stood that are not there now, because what made them was undone. */
+const missedSequencesTable = `create table if not exists stead.missed_sequences
+  (name text primary key, last text, increment text not null, min text not null, max text not null)`
 
 /** What is known of a server that does not answer yet. */
 export interface ServerWatch {
@@ -131,11 +156,16 @@ export async function ensureDatabase(server: Server, names: DatabaseNames): Prom
       `alter default privileges for role ${owner} in schema public grant select, insert, update, delete on tables to ${group}`,
       `alter default privileges for role ${owner} in schema public grant usage, select, update on sequences to ${group}`,
       `alter default privileges for role ${owner} in schema public grant execute on routines to ${group}`,
-      'create schema if not exists stead',
-      `create table if not exists stead.migrations
-         (name text primary key, sha256 text not null, applied_at timestamptz not null default now())`,
-      `grant usage on schema stead to ${migratorRole}`,
+    ])
+    await ensureRecord(session)
+    await inTransaction(session, [
+      ledgerTable,
+      generationsTable,
+      missedSequencesTable,
+      `grant usage on schema stead to ${migratorRole}, ${owner}, ${group}`,
       `grant select, insert on stead.migrations to ${migratorRole}`,
+      `grant select, insert, update on stead.effects to ${owner}, ${group}`,
+      `grant select on stead.generations to ${owner}, ${group}`,
     ])
   })
 }

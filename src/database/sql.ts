@@ -63,6 +63,17 @@ export function splitStatements(text: string): readonly Statement[] {
   return statements
 }
 
+/** What a statement consists of, without white space and comments: words, quoted texts and names whole, all else as it comes. */
+export function tokensOf(text: string): readonly string[] {
+  const tokens: string[] = []
+  for (let at = 0; at < text.length;) {
+    const token = tokenAt(text, at)
+    if (token.kind !== 'space') tokens.push(text.slice(token.start, token.end))
+    at = token.end
+  }
+  return tokens
+}
+
 /** Position of a character of a statement in the whole text: line and column from 1, and the line's own text. */
 export function placeOf(
   text: string,

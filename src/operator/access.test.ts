@@ -12,6 +12,7 @@ import { suite, test } from 'node:test'
 import { isSteadError, ManualClock, systemRandom } from '../base/index.ts'
 import { type AuditLine, type Gate, openGate, type OperatorClient, operatorClient, serveOperator } from './index.ts'
 import { type Operations, unknownApp } from './operations.ts'
+import type { ReleaseOperations } from './releases.ts'
 
 const startMs = Date.parse('2026-03-01T12:00:00Z')
 const dayMs = 86_400_000
@@ -24,6 +25,24 @@ const noSecrets: Operations['secrets'] = {
   rotate: () => Promise.resolve({ started: [], refused: [] }),
   export: () => Promise.resolve(''),
   changeKey: () => Promise.resolve(),
+}
+
+const noReleases: ReleaseOperations = {
+  plan: () => Promise.resolve({ number: 1, lines: [], migrates: 'none', direct: null }),
+  list: (app) => ({ app, live: 1, generation: 1, releases: [], checkpoints: [], branches: [] }),
+  data: () => Promise.resolve({ generation: 1, driver: 'none', totalBytes: 0, freeBytes: 0, copies: [] }),
+  back: () => Promise.resolve(1),
+  preview: () => Promise.resolve({ target: 1, checkpoint: null, preview: null }),
+  cancel: () => Promise.resolve(),
+  checkpoint: () => Promise.resolve({ tookMs: 0 }),
+  spareCopy: (_app, name) =>
+    Promise.resolve({ name, kind: 'clone', path: '/', createdAtMs: 0, generation: 1, ownBytes: null }),
+  adopt: () => Promise.resolve(),
+  verify: () => Promise.resolve({ checks: [] }),
+  deleteCopies: () => Promise.resolve([]),
+  branch: (app) => Promise.resolve(app),
+  removeBranch: () => Promise.resolve(),
+  replay: () => Promise.resolve(0),
 }
 
 /** A platform with two apps that does nothing. */
@@ -91,6 +110,7 @@ function fakeOperations(done: string[]): Operations {
     intake: null,
     secrets: noSecrets,
     deploy: () => Promise.resolve(1),
+    releases: noReleases,
     down(app) {
       done.push(`down ${known(app)}`)
       return Promise.resolve()

@@ -25,6 +25,7 @@ import type {
   StreamOrder,
 } from './operations.ts'
 import type { Grant } from './people.ts'
+import { type ReleaseClient, releaseClient } from './release-client.ts'
 import type { SecretOperations } from './secrets.ts'
 import { openStream } from './streams.ts'
 
@@ -54,6 +55,7 @@ export interface OperatorClient {
   readonly secrets: Omit<SecretOperations, 'export'> & {
     export(app: string, name: string, recipients: readonly string[]): Promise<string>
   }
+  readonly releases: ReleaseClient
   /** What the machine of the platform runs bundles of an app with. */
   runtimes(app: string): Promise<MachineRuntimes>
   /** Those of the contents that are not there; at most `contentsMax` are asked about. */
@@ -155,6 +157,10 @@ export async function operatorClient(socketPath: string, token: string | null = 
         await value(at, 'POST', '/v1/secrets/rekey')
       },
     },
+    releases: releaseClient({
+      value: (method, path, body) => value(at, method, path, body),
+      lines: (path, signal) => lines(at, path, signal),
+    }),
     runtimes: (name) => value<MachineRuntimes>(at, 'GET', app(name, '/runtimes')),
     async missing(name, contents) {
       const answer = await value<{ missing: string[] }>(at, 'POST', app(name, '/contents/missing'), { contents })

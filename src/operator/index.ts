@@ -23,6 +23,22 @@ export type {
 } from './operations.ts'
 export type { Checkup, CheckupCause, CheckupFinding, CheckupSeverity } from './checkup.ts'
 export type { RotateAnswer, SecretOperations, SecretStatus } from './secrets.ts'
+export type {
+  Adoption,
+  BackPreview,
+  BackWish,
+  BranchStatus,
+  CheckpointStatus,
+  CopySchema,
+  DeployPlan,
+  ReleaseOperations,
+  ReleaseState,
+  ReleasesStatus,
+  ReleaseStatus,
+  ReplayWish,
+  RolloutWish,
+} from './releases.ts'
+export type { ReleaseClient } from './release-client.ts'
 export { unknownApp } from './operations.ts'
 export type { Caller, Right, Role } from './caller.ts'
 export { isRight, isRole, owner, rights, roles } from './caller.ts'

@@ -13,6 +13,7 @@ import type {
 } from '../protocol/index.ts'
 import type { Caller } from './caller.ts'
 import type { Checkup } from './checkup.ts'
+import type { ReleaseOperations, RolloutWish } from './releases.ts'
 import type { SecretOperations } from './secrets.ts'
 
 /** The disk of a node. low: make room soon. critical: nothing new is deployed. */
@@ -179,6 +180,8 @@ export interface Deployment {
   /** By part name. */
   readonly bundles: Readonly<Record<string, string>>
   readonly origin: string | null
+  /** How it takes the place of what runs; as usual where nothing is said. */
+  readonly rollout?: RolloutWish
 }
 
 /** What a machine can run bundles with. */
@@ -259,7 +262,7 @@ export interface Operations {
   /** Null: bundles are made by whoever runs it, and not brought. */
   readonly intake: Intake | null
   /** Takes on a deployment; answers the number of the release. */
-  deploy(deployment: Deployment): Promise<number>
+  deploy(deployment: Deployment, by: string): Promise<number>
   /** Everything of the app stops; its data stays. Resolves when it has, or is about to with the platform. */
   down(app: string): Promise<void>
   /** Forgets an app that is down, and deletes its data for good. */
@@ -274,6 +277,7 @@ export interface Operations {
   /** A way into the dashboard for this caller. Throws `cli.no-dashboard`. */
   dashboardLogin(caller: Caller): DashboardLogin
   readonly secrets: SecretOperations
+  readonly releases: ReleaseOperations
 }
 
 /** For an app that is not there; `apps` are those that are. */

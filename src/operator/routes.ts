@@ -2,26 +2,20 @@
  * The operations as HTTP: method, path, the right it needs, and what it answers. A new operation is a line here, one in
  * `Operations` and a call in the client. Paths are versioned; within a version they only gain.
  */
-import { z } from 'zod'
-import { parseGraph } from '../model/index.ts'
 import { badRequest } from './bad-request.ts'
 import type { Caller } from './caller.ts'
 import { faultRoutes } from './fault-routes.ts'
+import { releaseRoutes } from './release-routes.ts'
 import { secretRoutes } from './secret-routes.ts'
 import { accessRoutes } from './access-routes.ts'
-import { intakeRoutes, needBundles } from './intake-routes.ts'
+import { deploymentOf } from './deployment-body.ts'
+import { intakeRoutes } from './intake-routes.ts'
 import { partRoutes } from './part-routes.ts'
 import type { Operations } from './operations.ts'
 import { number, type Route, value } from './route.ts'
 
 /** Shortest and usual pause between two looks of somebody who watches. */
 const watchMs = { min: 100, usual: 500 } as const
-
-const deployment = z.object({
-  graph: z.unknown(),
-  bundles: z.record(z.string(), z.string()),
-  origin: z.string().nullable(),
-})
 
 const platformRoutes: readonly Route[] = [
   {
@@ -92,14 +86,10 @@ const platformRoutes: readonly Route[] = [
     method: 'PUT',
     path: '/v1/apps/:app',
     right: 'deploy',
-    answer: async (operations, { path, body }) => {
-      const parsed = deployment.safeParse(await body())
-      if (!parsed.success) throw badRequest(parsed.error.issues[0]?.message ?? 'not a deployment')
-      const graph = await parseGraph(parsed.data.graph)
-      if (graph.app !== path['app']) throw badRequest(`the graph is of ${graph.app}, the path says ${path['app']}`)
-      await needBundles(operations, Object.values(parsed.data.bundles))
-      return value({ release: await operations.deploy({ ...parsed.data, graph }) })
-    },
+    answer: async (operations, question) =>
+      value({
+        release: await operations.deploy(await deploymentOf(operations, question), question.caller.name),
+      }),
   },
   {
     method: 'POST',
@@ -126,6 +116,7 @@ const routes: readonly Route[] = [
   ...partRoutes,
   ...intakeRoutes,
   ...secretRoutes,
+  ...releaseRoutes,
   ...faultRoutes,
   ...accessRoutes,
 ]

@@ -53,6 +53,11 @@ async function checkpoint({ provider, host }: World, resource: TestResource, to:
   return path
 }
 
+/** Goes on after a checkpoint for which the server had to be stopped. */
+async function goOn({ provider }: World, resource: TestResource): Promise<void> {
+  if (provider.capabilities.quiesce === 'stop') await resource.start()
+}
+
 const numbersTo = (count: number): readonly number[] => Array.from({ length: count }, (_, index) => index)
 
 /** The cases by their keys. */
@@ -263,6 +268,96 @@ export const cases: Record<ProviderCase, { readonly title: string; readonly body
       }
       assert.deepEqual(await compare(before, after), [3, 0, 0])
       assert.deepEqual(await compare(after, before), [0, 3, 0])
+    },
+  },
+  pending: {
+    title: 'what is declared is due before it is prepared and not after; being asked changes nothing',
+    async body(world) {
+      const { provider } = world
+      if (provider.pending === undefined) return
+      await using resource = await world.resource()
+      await resource.start()
+      const before = await provider.pending(resource.context)
+      assert.deepEqual(await provider.pending(resource.context), before)
+      assert.equal(before.migrates === 'none' && !before.contracts, before.statements.length === 0)
+      await using _client = await enter(world, resource)
+      assert.deepEqual(await provider.pending(resource.context), { migrates: 'none', contracts: false, statements: [] })
+    },
+  },
+  rehearse: {
+    title: 'what is due is tried on a copy, which is then as the live data would be; the live data is not touched',
+    async body(world) {
+      const { provider } = world
+      if (provider.pending === undefined || provider.rehearse === undefined) return
+      await using resource = await world.resource()
+      await resource.start()
+      const before = await provider.pending(resource.context)
+      const dataDir = await checkpoint(world, resource, 'rehearsed')
+      const context = { ...resource.context, dataDir }
+      const trial = await provider.rehearse(context, 60_000)
+      assert.deepEqual(trial.refusals, [])
+      assert.equal(trial.statements.length, before.statements.length)
+      assert.deepEqual(await provider.rehearse(context, 60_000), { statements: [], refusals: [] })
+      await goOn(world, resource)
+      assert.deepEqual(await provider.pending(resource.context), before)
+    },
+  },
+  carry: {
+    title:
+      'after a return the earlier data serves; what outlives it is carried in, again and with nothing to carry too',
+    async body(world) {
+      const { provider, host } = world
+      if (provider.abandon === undefined || provider.carry === undefined) return
+      await using resource = await world.resource()
+      await resource.start()
+      const grant = resource.grantFor('web')
+      await using client = await enter(world, resource, grant)
+      await client.write(1)
+      const earlier = await checkpoint(world, resource, 'returned-to')
+      await goOn(world, resource)
+      await using later = await enter(world, resource, grant)
+      await later.write(2)
+      const dir = join(host.dir, 'carried')
+      await provider.abandon(resource.context, dir)
+      await provider.abandon(resource.context, dir)
+      await resource.process().kill()
+      await host.copy(earlier, resource.context.dataDir)
+      await provider.recover(resource.context)
+      await resource.start()
+      await provider.carry(resource.context, dir, 2)
+      assert.deepEqual(await provider.carry(resource.context, dir, 2), [])
+      await provider.carry(resource.context, join(host.dir, 'nothing-carried'), 3)
+      await using again = await enter(world, resource, grant)
+      assert.deepEqual(await again.items(), [1])
+      await again.write(2)
+    },
+  },
+  replay: {
+    title: 'what only a copy has is brought into the live data; what is there already stays',
+    async body(world) {
+      const { provider } = world
+      if (provider.replay === undefined) return
+      await using resource = await world.resource()
+      await resource.start()
+      const grant = resource.grantFor('web')
+      await using client = await enter(world, resource, grant)
+      await client.write(1)
+      const earlier = await checkpoint(world, resource, 'replayed-into')
+      await goOn(world, resource)
+      await using later = await enter(world, resource, grant)
+      for (const item of [2, 3]) await later.write(item)
+      const from = await checkpoint(world, resource, 'replayed-from')
+      const { items } = await provider.diff(resource.context, earlier, from)
+      const table = items[0]?.name ?? ''
+      await resource.stop()
+      await world.host.copy(earlier, resource.context.dataDir)
+      await provider.recover(resource.context)
+      await resource.start()
+      await using again = await enter(world, resource, grant)
+      assert.equal(await provider.replay(resource.context, from, { table, where: null }), 2)
+      assert.equal(await provider.replay(resource.context, from, { table, where: null }), 0)
+      assert.deepEqual(await again.items(), [1, 2, 3])
+      await assert.rejects(provider.replay(resource.context, from, { table: 'no such', where: null }), isSteadError)
     },
   },
   metrics: {

@@ -67,6 +67,10 @@ export type ProviderCase =
   | 'crash'
   | 'checkpoint'
   | 'diff'
+  | 'pending'
+  | 'rehearse'
+  | 'carry'
+  | 'replay'
   | 'metrics'
 
 /** A program that runs on the host: a process and all it has started. */

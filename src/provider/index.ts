@@ -4,6 +4,7 @@ export type {
   Binding,
   Grant,
   LedgerEntry,
+  LogTarget,
   Metric,
   Pending,
   Position,
@@ -17,7 +18,9 @@ export type {
   ProviderServer,
   ReplayOrder,
   ResourceDiff,
+  Restored,
   RunningServer,
   Trial,
   TriedStatement,
+  Verification,
 } from './provider.ts'

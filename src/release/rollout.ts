@@ -32,6 +32,8 @@ export const deploySteps = [
   'start',
   'shift',
   'watch',
+  /** From here on it is not taken back by itself: the old release is stopped. Where second halves follow, a checkpoint is made. */
+  'confirm',
   /** The second half of the migrations, once nothing of the old release runs. */
   'contract',
 ] as const
@@ -46,16 +48,23 @@ export const returnSteps = [
   'report',
 ] as const
 
-export type Step = (typeof deploySteps)[number] | (typeof returnSteps)[number]
+/** Instead of the steps that are left: code only, the release that served is brought back. Its data was never exchanged. */
+export const takeBackStep = 'take-back'
+
+export type DeployStep = (typeof deploySteps)[number] | typeof takeBackStep
+export type ReturnStep = (typeof returnSteps)[number] | typeof takeBackStep
+export type Step = DeployStep | ReturnStep
 
 /** How a rollout has ended. */
 export type Outcome =
-  /** The new release serves, and nothing of the old one is kept running. */
-  | { readonly kind: 'confirmed' }
+  /** The new release serves, and nothing of the old one is kept running. `left` is what could not be done, such as second halves. */
+  | { readonly kind: 'confirmed'; readonly left: string | null }
   /** Nothing was touched. */
   | { readonly kind: 'refused'; readonly reason: string }
   /** The old release serves again. */
   | { readonly kind: 'taken-back'; readonly reason: string }
+  /** The data has to go back too: the return that `followUp` names is begun in the same transaction. */
+  | { readonly kind: 'handed-over'; readonly reason: string }
   /** A return that somebody asked for is done. */
   | { readonly kind: 'returned' }
   /** It can go neither on nor back by itself; a person has to look. What serves is said in the reason. */
@@ -100,10 +109,11 @@ export type Progress =
   | { readonly state: 'done' }
   | { readonly state: 'failed'; readonly part: string; readonly reason: string }
 
-/** Requests to the instances of a release since the step began. */
+/** Requests to the instances of a release since the step began (of the old one, where it gets none any more: before). */
 export interface Sample {
   readonly requests: number
   readonly errors: number
+  /** Over the last few seconds, so that a later look is a new look; null without requests. */
   readonly p99Ms: number | null
 }
 
@@ -144,7 +154,7 @@ interface Common {
   /** Who asked. */
   readonly by: string
   readonly startMs: number
-  readonly step: Step
+  /** When the step began; that of `step` in `Deploy` and `Return`. */
   readonly stepMs: number
   readonly steps: readonly StepRecord[]
   /** Set once. */
@@ -153,31 +163,41 @@ interface Common {
   readonly old: number | null
   /** Number of the release that it makes. */
   readonly new: number
+  /** When a person asked to take it back: who. */
+  readonly cancelledBy: string | null
+  /** Why it is being taken back, code only: set with the step `take-back`. */
+  readonly takingBack: string | null
 }
 
 export interface Deploy extends Common {
   readonly kind: 'deploy'
+  readonly step: DeployStep
   readonly strategy: Strategy
   readonly migrates: Migrates
+  /** Whether the app has data at all: without it there is no checkpoint. */
+  readonly hasData: boolean
   /** Whether second halves are to run at the end. */
   readonly contracts: boolean
   readonly watchMs: number
   readonly judgement: Judgement
-  /** Shares of a canary, such as 10, 50, 100. */
+  /** Shares of the requests, growing, such as 10, 50, 100; of what is no canary only 100. */
   readonly shares: readonly number[]
   /** Which of the shares is in force. */
   readonly share: number
   /** The checkpoint of before; null before it is made. */
   readonly checkpoint: string | null
-  /** Why it is being taken back; null while it goes on. */
-  readonly takingBack: string | null
-  /** When a person asked to take it back: who. */
-  readonly cancelledBy: string | null
+  /** Since when the new release has been slower than it may be, at every look; null: it is not. */
+  readonly slowSinceMs: number | null
 }
 
 export interface Return extends Common {
   readonly kind: 'return'
+  readonly step: ReturnStep
   readonly withData: boolean
+  /** Why the platform goes back by itself; null: somebody asked for it. */
+  readonly reason: string | null
+  /** Everything is stopped already, as the deployment left it that this follows, and requests wait. */
+  readonly stopped: boolean
   /** The release whose code comes back. `new` has its graph and bundles. */
   readonly target: number
   /** With data: the checkpoint it goes back to. */

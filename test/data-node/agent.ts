@@ -61,8 +61,9 @@ function watched(own: Provider): Provider {
       writeFileSync(join(dir, 'items'), String(await ask(context, 'select count(*) as n from items', [])))
     },
     async carry(context, dir, generation) {
-      await own.carry?.(context, dir, generation)
+      const sentences = (await own.carry?.(context, dir, generation)) ?? []
       await ask(context, 'create table if not exists carried (generation integer, items integer)', [])
+      if (!existsSync(join(dir, 'items'))) return sentences
       const items = Number(readFileSync(join(dir, 'items'), 'utf8'))
       await ask(
         context,
@@ -70,6 +71,7 @@ function watched(own: Provider): Provider {
            where not exists (select 1 from carried where generation = $1::integer)`,
         [generation, items],
       )
+      return sentences
     },
   }
 }

@@ -13,6 +13,7 @@ import { checkSpace, type Home, homeOf, prepareHome } from '../home.ts'
 import { describe, lookAtMachine } from '../machine.ts'
 import { operationsOf } from '../operations.ts'
 import { type Platform, startPlatform } from '../platform.ts'
+import { localNode } from '../roles/local.ts'
 import { watchForChanges } from '../rollout.ts'
 import { announce, followStart, showLastLines } from '../starting.ts'
 import { urlsOf } from '../status.ts'
@@ -133,6 +134,7 @@ async function run(
   let dashboard: Dashboard | null = null
   const operations = operationsOf({
     mode: 'up',
+    node: localNode,
     platform,
     machine: () => describe(machine),
     processes: () => [{ role: 'platform', pid: process.pid }],

@@ -8,6 +8,7 @@ import type { Home } from '../home.ts'
 import { diskOf, intakeOf } from '../remote/intake.ts'
 import type { MachineDescription } from '../machine.ts'
 import { operationsOf } from '../operations.ts'
+import { rolloutOf } from '../release-operations.ts'
 import { localNode } from '../roles/local.ts'
 import { stopApp } from '../stop-app.ts'
 import { claimPath, holderOf, roles } from './claim.ts'
@@ -35,6 +36,7 @@ export function daemonOperations(options: DaemonOptions): Operations {
     logs: control.logs.bind(control),
     incidents: control.incidents.bind(control),
     secrets: control.secrets,
+    releases: control.releases,
     onChange: (run: () => void) => control.onChange(run),
     faults: control.faults,
     operate: control.operate.bind(control),
@@ -44,13 +46,17 @@ export function daemonOperations(options: DaemonOptions): Operations {
   }
   return operationsOf({
     mode: 'serve',
+    node: localNode,
     platform,
     machine,
     processes: () =>
       (['supervisor', ...roles] as const).map((role) => ({ role, pid: holderOf(claimPath(home, role))?.pid ?? null })),
     apps: () => control.apps().map((app) => ({ app, origin: control.view(app)?.app.origin ?? null })),
     intake: intakeOf(bundles, diskOf(home.bundlesDir)),
-    deploy: ({ graph, bundles, origin }: Deployment) => control.apply({ graph, bundles, origin, home: localNode }),
+    deploy(deployment: Deployment, by) {
+      const { graph, bundles, origin } = deployment
+      return control.releases.deploy({ graph, bundles, origin, home: localNode }, rolloutOf(deployment, by))
+    },
     async down(app) {
       if (await stopApp(control, app, stopMs)) return
       throw new SteadError({

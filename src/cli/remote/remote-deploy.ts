@@ -26,7 +26,7 @@ import {
   tidy,
 } from '../../remote/index.ts'
 import { bundleParts, readGraph } from '../bundling.ts'
-import { handOver } from '../deployment.ts'
+import { type DeployWish, handOver } from '../deployment.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
 import { ownPlatform, refuseMachineCode } from './foreign.ts'
 import { daemonHome } from '../home.ts'
@@ -40,6 +40,7 @@ export interface RemoteDeployOptions {
   readonly server: string
   readonly directory: string
   readonly json: boolean
+  readonly wish: DeployWish
   readonly upgrade: boolean
   readonly packages: boolean
   /** Arguments for `stead serve` when it is started there for the first time. */
@@ -171,7 +172,7 @@ async function bring(
   connection: Connection,
   graph: Graph,
   appFile: string,
-  options: { readonly json: boolean; readonly startMs: number },
+  options: Pick<RemoteDeployOptions, 'json' | 'wish'> & { readonly startMs: number },
   steps: Steps,
   signal: AbortSignal,
 ): Promise<void> {

@@ -44,6 +44,8 @@ export interface ServerRefusal {
   readonly hint: string | null
   /** Position in the statement in characters from 1. */
   readonly position: number | null
+  /** Name of the constraint that does not hold. */
+  readonly constraint: string | null
 }
 
 const defaultLimits: SessionLimits = { connectTimeoutMs: 10_000, statementTimeoutMs: 60_000, lockTimeoutMs: 10_000 }
@@ -88,5 +90,6 @@ export function refusalOf(error: unknown): ServerRefusal | null {
     detail: error.detail ?? null,
     hint: error.hint ?? null,
     position: error.position === undefined ? null : Number(error.position),
+    constraint: error.constraint ?? null,
   }
 }

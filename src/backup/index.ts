@@ -1,0 +1,22 @@
+/** The face of `backup`: copies of a directory tree in another place, encrypted and incremental, and the drills that prove them. */
+export type { Backup, BackUpOptions, BackupOf, Backups, Progress, RestoreOptions, Verified } from './backups.ts'
+export { parseTarget, placeOf } from './target.ts'
+export type { Target } from './target.ts'
+export { openBackups } from './drivers/restic.ts'
+export type { BackupsOptions } from './drivers/restic.ts'
+export { exportKey, writeKey } from './drivers/key-file.ts'
+export {
+  afterDrill,
+  describeBackups,
+  describeProof,
+  drillDue,
+  lastProof,
+  newestOf,
+  noDrills,
+  parseDrills,
+} from './drill.ts'
+export type { DrillSchedule, Drills, Proof, Standing } from './drill.ts'
+export { runDrill } from './drivers/run-drill.ts'
+export type { DrillOptions } from './drivers/run-drill.ts'
+export { planForget } from './keep.ts'
+export type { Keep } from './keep.ts'
