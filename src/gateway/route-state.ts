@@ -140,7 +140,8 @@ export class RouteState {
   /** Lets go of what is held, where there are instances again or nothing is held any more. */
   wakeHeld(): void {
     if (this.upstreams.length === 0 && this.route.holdMs !== undefined && !this.#core.closing) return
-    for (const wake of [...this.held]) wake()
+    const held = [...this.held]
+    for (const wake of held) wake()
   }
 
   #placesLeft(): number {
