@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { seededRandom, sleep, systemClock } from '../base/index.ts'
+import type { Json } from '../base/index.ts'
 import { jsonCodec } from './codec.ts'
 import type { QueueCase, QueuePlace } from './conformance.ts'
 import { judge } from './history.ts'
@@ -53,13 +54,18 @@ async function rest(place: QueuePlace, history: readonly HistoryEvent[]): Promis
   for (const event of all) if (event.kind === 'started') missing.delete(`${event.key}/${event.n}`)
   await using queues = await place.open()
   const queue = await queues.declare('mail', jsonCodec, { retry: { attemptsMax: 1_000_000 } })
-  const consumer = queue.consume(({ value }) => {
+  const handle = (value: Json): void => {
     if (!Array.isArray(value)) return
     const [key, n] = [String(value[0]), Number(value[1])]
     all.push({ kind: 'started', key, n })
     missing.delete(`${key}/${n}`)
-  })
-  await until('what was accepted arrived', () => missing.size === 0).catch(() => {})
+  }
+  const consumer = queue.consume(({ value }) => handle(value), { concurrency: 200 })
+  // What waits may be much: as long as something comes, it is not lost.
+  for (let before = -1; missing.size > 0 && all.length > before;) {
+    before = all.length
+    await until('more came', () => missing.size === 0 || all.length > before).catch(() => {})
+  }
   await sleep(systemClock, 1500)
   await consumer.drain()
   return all

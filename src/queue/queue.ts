@@ -12,6 +12,7 @@ import type { Counts, Durability, Seen } from './driver.ts'
 import { batchBytesMax, batchMax, checkNumber, checkSize, leaseMsMax, waitMsMax } from './limits.ts'
 import type { Message } from './message.ts'
 import type { QueueMetrics } from './metrics.ts'
+import type { Prepared } from './outbox.ts'
 import type { QueueCore, SendOptions } from './queue-core.ts'
 
 /** What became of a message that was sent. */
@@ -88,7 +89,12 @@ export class Queue<In, Out> {
     return { id, duplicate, durability }
   }
 
-  /** The same for many: one result for each, and one bad item keeps none of the others back. */
+  /** Checks and encodes a message for an outbox; `outbox.add` writes it in a transaction. */
+  async prepare(value: In, options: SendOptions = {}): Promise<Prepared> {
+    return { queue: this.name, message: await this.#core.outgoing(value, options, {}) }
+  }
+
+  /** Sends many: one result for each, and one bad item keeps none of the others back. */
   async sendMany(items: readonly Item<In>[]): Promise<readonly ItemResult[]> {
     checkSize('a batch', 'messages', items.length, batchMax)
     const made = await Promise.all(items.map((item) => this.#made(item)))

@@ -6,12 +6,15 @@ import { randomId, systemClock, systemRandom } from '../base/index.ts'
 import type { Clock, Random } from '../base/index.ts'
 import { capabilityTable, checkNeeds, unsupported } from './capability.ts'
 import type { Capabilities, Capability } from './capability.ts'
+import { bytesCodec } from './codec.ts'
 import type { Codec } from './codec.ts'
 import type { QueueDriver } from './driver.ts'
 import { failure } from './errors.ts'
 import { checkName, checkNumber, waitMsMax } from './limits.ts'
 import type { Message } from './message.ts'
 import type { QueueEvent } from './metrics.ts'
+import { Relay } from './outbox.ts'
+import type { Carry, OutboxTable } from './outbox.ts'
 import { maySendAgain, patiently } from './patience.ts'
 import { QueueCore } from './queue-core.ts'
 import type { SendOptions } from './queue-core.ts'
@@ -126,6 +129,25 @@ export class Queues implements AsyncDisposable {
     const plain = { key: null, priority: 0, delayMs: 0, dedup: null }
     const [outcome] = await this.#driverNow().send(queue, [{ ...rest, ...plain }])
     if (outcome?.ok === false) throw outcome.error
+  }
+
+  /**
+   * Carries what is committed to an outbox to its queues, until it is closed. Looks every `pollMs` (200), and at once after
+   * `hint()`. The queues must have been declared.
+   */
+  relay(table: OutboxTable, options: { readonly pollMs?: number } = {}): Relay {
+    const { pollMs = 200 } = options
+    checkNumber('pollMs', pollMs, 1, 3_600_000)
+    const cores = new Map<string, QueueCore<Uint8Array, Uint8Array>>()
+    const coreOf = (name: string): QueueCore<Uint8Array, Uint8Array> => {
+      const core = cores.get(name) ?? this.#core(name, bytesCodec, retryPolicy())
+      cores.set(name, core)
+      return core
+    }
+    const carry: Carry = (messages) => Promise.all(messages.map(({ queue, message }) => coreOf(queue).send(message)))
+    const relay = new Relay(table, carry, this.#clock, pollMs)
+    this.#open.add({ drain: () => relay.close(), idle: async () => {} })
+    return relay
   }
 
   /** Deletes a queue with everything in it, held and dead messages too. */

@@ -1,8 +1,10 @@
 /**
  * The process that the crash and chaos cases kill: it opens queues as its argument says and does its part for ever. Each line
- * it prints tells of something that has happened already; standard output is a pipe, which is written at once.
+ * it prints tells of something that has happened already. It is written to the descriptor and waits there when the reader is
+ * slow: the stream of Node would keep lines in memory, and a kill would take them along.
  */
-import { argv, stdout } from 'node:process'
+import { writeSync } from 'node:fs'
+import { argv } from 'node:process'
 import { sleep, systemClock } from '../base/index.ts'
 import { jsonCodec } from './codec.ts'
 import type { Queue } from './queue.ts'
@@ -26,7 +28,7 @@ export interface WorkerJob {
 }
 
 function say(...words: readonly (string | number)[]): void {
-  stdout.write(`${words.join(' ')} .\n`)
+  writeSync(1, `${words.join(' ')} .\n`)
 }
 
 async function send(queue: Queue<Json, Json>, job: WorkerJob, key: string): Promise<never> {
