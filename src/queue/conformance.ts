@@ -39,7 +39,9 @@ export interface QueueSubject {
   readonly shared: boolean
   /** Cases to leave out, by their name, each with the reason. */
   readonly skip?: Readonly<Record<string, string>>
-  /** How long the last case makes trouble. */
+  /** Leaves out what must run by itself and takes long: the cases that kill. Another run has them. */
+  readonly brief?: boolean
+  /** How long the last cases make trouble. */
   readonly chaosMs: number
 }
 
@@ -76,7 +78,8 @@ export function queueConformance(subject: QueueSubject): void {
   // Most cases wait most of the time, so they wait together.
   const register = (chosen: readonly QueueCase[]): void => {
     for (const item of chosen) {
-      test(item.name, { skip: subject.skip?.[item.name] ?? false }, async (context) => {
+      const late = subject.brief === true && item.alone === true ? 'takes long: npm run test:full has it' : false
+      test(item.name, { skip: subject.skip?.[item.name] ?? late }, async (context) => {
         await using place = await subject.makePlace(item.messagesMax ?? 1_000_000)
         about ??= await look(place)
         const { capabilities } = about

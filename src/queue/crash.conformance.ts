@@ -57,6 +57,7 @@ export const crashCases: readonly QueueCase[] = [
     name: 'the same handle goes on after its server was killed, and nothing that was accepted is lost',
     needs: ['durable-send'],
     wants: 'restart',
+    alone: true,
     async run(place) {
       await using queues = await place.open({ patienceMs })
       const queue = await queues.declare('mail', jsonCodec)
@@ -68,9 +69,9 @@ export const crashCases: readonly QueueCase[] = [
         accepted.add(value)
       }
       for (let value = 0; value < 50; value += 1) await send(value)
-      const during = Array.from({ length: 50 }, (_, index) => send(100 + index))
+      const during = Promise.allSettled(Array.from({ length: 50 }, (_, index) => send(100 + index)))
       await place.restart?.()
-      await Promise.allSettled(during)
+      await during
       for (let value = 200; value < 250; value += 1) await send(value)
       await until('all that was accepted arrived', () => [...accepted].every((item) => found.has(item)))
       await consumer.drain()
@@ -81,6 +82,7 @@ export const crashCases: readonly QueueCase[] = [
     name: 'what is delayed or given back for a time also comes when the server was killed meanwhile',
     needs: ['delayed-send', 'delayed-retry', 'durable-send'],
     wants: 'restart',
+    alone: true,
     async run(place) {
       await using queues = await place.open({ patienceMs })
       const queue = await queues.declare('mail', jsonCodec)

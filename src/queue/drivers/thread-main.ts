@@ -2,7 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { assert, isSteadError } from '../../base/index.ts'
 import type { QueueDriver } from '../driver.ts'
-import { openEmbeddedHost } from './embedded-host.ts'
+import { openJob } from './thread-job.ts'
 import type { ThreadJob } from './thread-job.ts'
 import { plainOf, plainSent, plainSettled } from './thread-protocol.ts'
 import type { Answer, Call, FromThread, ToThread } from './thread-protocol.ts'
@@ -62,7 +62,7 @@ async function answer(driver: QueueDriver, call: Call): Promise<void> {
 async function main(job: ThreadJob): Promise<void> {
   assert(parentPort !== null, 'this file runs in a thread')
   try {
-    const driver = await openEmbeddedHost(job.options)
+    const driver = await openJob(job)
     parentPort.on('message', (message: ToThread) => {
       if (message.method === 'stop-waiting') waiting.get(message.id)?.abort()
       else void answer(driver, message)
