@@ -214,3 +214,10 @@ if (only === 'releases') {
     { stdio: 'inherit', env: plainEnv },
   )
 }
+if (only === undefined || only === 'queue') {
+  process.stderr.write('bench: queues beside their disk ...\n')
+  spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', 'scripts/bench-queue.ts'], {
+    stdio: 'inherit',
+    env: plainEnv,
+  })
+}
