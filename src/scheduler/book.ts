@@ -69,6 +69,11 @@ export class JobBook {
     for (const facts of jobs) visit(facts)
   }
 
+  /** Whether others wait for the job. */
+  isAwaited(name: string): boolean {
+    return this.#dependents.has(name)
+  }
+
   add(job: Job): void {
     this.#jobs.set(job.facts.name, job)
   }

@@ -22,8 +22,9 @@ const low: Float64Array = Float64Array.from({ length: side + 1 }, (_, bucket) =>
 const high: Float64Array = Float64Array.from({ length: side }, (_, bucket) => ((bucket + 1) / side) ** 2 * (1 + 1e-12))
 
 interface Grid {
-  /** First node of each bucket, -1: none. */
+  /** First and last node of each bucket, -1: none. */
   readonly heads: Int32Array
+  readonly tails: Int32Array
   /** Two words for each row: which of its buckets hold a node. */
   readonly columns: Uint32Array
   readonly rows: Uint32Array
@@ -91,6 +92,7 @@ export class BucketIndex {
     while (this.#grids.length <= cell)
       this.#grids.push({
         heads: new Int32Array(side * side).fill(-1),
+        tails: new Int32Array(side * side).fill(-1),
         columns: new Uint32Array(side * 2),
         rows: new Uint32Array(2),
       })
@@ -107,6 +109,7 @@ export class BucketIndex {
     const next = this.#next[node] ?? -1
     const previous = this.#previous[node] ?? -1
     if (next >= 0) this.#previous[next] = previous
+    else grid.tails[bucket] = previous
     if (previous >= 0) this.#next[previous] = next
     else {
       grid.heads[bucket] = next
@@ -244,18 +247,20 @@ export class BucketIndex {
   #insert(node: number, cell: number, bucket: number): void {
     const grid = this.#grids[cell]
     if (grid === undefined) return
-    const head = grid.heads[bucket] ?? -1
-    this.#next[node] = head
-    this.#previous[node] = -1
-    if (head >= 0) this.#previous[head] = node
+    // At the end: what changed last is what the next task of the same job must avoid most often.
+    const tail = grid.tails[bucket] ?? -1
+    this.#next[node] = -1
+    this.#previous[node] = tail
+    grid.tails[bucket] = node
+    if (tail >= 0) this.#next[tail] = node
     else {
       const row = bucket >> 6
       const column = bucket & 63
       const word = row * 2 + (column >> 5)
       grid.columns[word] = (grid.columns[word] ?? 0) | (1 << (column & 31))
       grid.rows[row >> 5] = (grid.rows[row >> 5] ?? 0) | (1 << (row & 31))
+      grid.heads[bucket] = node
     }
-    grid.heads[bucket] = node
     this.#bucket[node] = bucket
   }
 

@@ -1,54 +1,45 @@
 /**
  * How many tasks of a group run on a node, for the few pairs of group and node where it is not 0: an open-addressed table
- * in three number arrays, 12 bytes for a pair at most half full. Kept: no entry has count 0; every entry is reached from
+ * in one array, three numbers for a pair, at most two thirds full. Kept: no entry has count 0; every entry is reached from
  * its hash without a gap.
  */
+const width = 3
+
 export class CountTable {
-  #groups: Int32Array = new Int32Array(64)
-  #nodes: Int32Array = new Int32Array(64)
-  #counts: Int32Array = new Int32Array(64)
+  /** Group, node, count; and again. */
+  #slots: Int32Array = new Int32Array(64 * width)
   #mask = 63
   #used = 0
 
   get(group: number, node: number): number {
-    let slot = this.#hash(group, node)
-    for (;;) {
-      const count = this.#counts[slot] ?? 0
-      if (count === 0) return 0
-      if (this.#nodes[slot] === node && this.#groups[slot] === group) return count
-      slot = (slot + 1) & this.#mask
+    const slots = this.#slots
+    for (let slot = this.#hash(group, node); ; slot = (slot + 1) & this.#mask) {
+      const at = slot * width
+      const count = slots[at + 2] ?? 0
+      if (count === 0 || (slots[at + 1] === node && slots[at] === group)) return count
     }
   }
 
   /** Changes a count and returns what it is then. */
   add(group: number, node: number, change: number): number {
-    let slot = this.#hash(group, node)
-    for (;;) {
-      const count = this.#counts[slot] ?? 0
+    const slots = this.#slots
+    for (let slot = this.#hash(group, node); ; slot = (slot + 1) & this.#mask) {
+      const at = slot * width
+      const count = slots[at + 2] ?? 0
       if (count === 0) {
-        if (change === 0) return 0
-        this.#groups[slot] = group
-        this.#nodes[slot] = node
-        this.#counts[slot] = change
+        slots[at] = group
+        slots[at + 1] = node
+        slots[at + 2] = change
         this.#used++
-        if (this.#used * 2 > this.#mask) this.#grow()
+        if (this.#used * 3 > this.#mask * 2) this.#grow()
         return change
       }
-      if (this.#nodes[slot] === node && this.#groups[slot] === group) {
-        this.#counts[slot] = count + change
+      if (slots[at + 1] === node && slots[at] === group) {
+        slots[at + 2] = count + change
         if (count + change === 0) this.#close(slot)
         return count + change
       }
-      slot = (slot + 1) & this.#mask
     }
-  }
-
-  /** Forgets a group. */
-  clear(group: number): void {
-    const nodes: number[] = []
-    for (let slot = 0; slot <= this.#mask; slot++)
-      if (this.#counts[slot] !== 0 && this.#groups[slot] === group) nodes.push(this.#nodes[slot] ?? 0)
-    for (const node of nodes) this.add(group, node, -this.get(group, node))
   }
 
   #hash(group: number, node: number): number {
@@ -58,31 +49,24 @@ export class CountTable {
 
   /** Closes the gap that a removed entry leaves by moving later ones up. */
   #close(gap: number): void {
-    this.#counts[gap] = 0
+    const slots = this.#slots
     this.#used--
     let empty = gap
-    for (let slot = (gap + 1) & this.#mask; this.#counts[slot] !== 0; slot = (slot + 1) & this.#mask) {
-      const home = this.#hash(this.#groups[slot] ?? 0, this.#nodes[slot] ?? 0)
+    for (let slot = (gap + 1) & this.#mask; slots[slot * width + 2] !== 0; slot = (slot + 1) & this.#mask) {
+      const home = this.#hash(slots[slot * width] ?? 0, slots[slot * width + 1] ?? 0)
       if (((slot - home) & this.#mask) < ((slot - empty) & this.#mask)) continue
-      this.#groups[empty] = this.#groups[slot] ?? 0
-      this.#nodes[empty] = this.#nodes[slot] ?? 0
-      this.#counts[empty] = this.#counts[slot] ?? 0
-      this.#counts[slot] = 0
+      slots.copyWithin(empty * width, slot * width, slot * width + width)
+      slots[slot * width + 2] = 0
       empty = slot
     }
   }
 
   #grow(): void {
-    const groups = this.#groups
-    const nodes = this.#nodes
-    const counts = this.#counts
-    const length = counts.length * 2
-    this.#groups = new Int32Array(length)
-    this.#nodes = new Int32Array(length)
-    this.#counts = new Int32Array(length)
-    this.#mask = length - 1
+    const old = this.#slots
+    this.#slots = new Int32Array(old.length * 2)
+    this.#mask = this.#mask * 2 + 1
     this.#used = 0
-    for (let slot = 0; slot < counts.length; slot++)
-      if (counts[slot] !== 0) this.add(groups[slot] ?? 0, nodes[slot] ?? 0, counts[slot] ?? 0)
+    for (let at = 0; at < old.length; at += width)
+      if (old[at + 2] !== 0) this.add(old[at] ?? 0, old[at + 1] ?? 0, old[at + 2] ?? 0)
   }
 }

@@ -31,8 +31,8 @@ export interface Job {
   /** In which order it was submitted. */
   readonly sequence: number
   readonly submittedMs: number
-  /** Jobs with the same shape fit the same nodes. */
-  readonly shape: string
+  /** See `shapeOf`; null until somebody asks. */
+  shape: string | null
   readonly filter: KindFilter
   readonly cpu: number
   readonly memory: number
@@ -74,14 +74,23 @@ export function waitingOf(job: Job): number {
   return job.state === 'active' ? job.count - job.fresh + job.returned.length : 0
 }
 
+/** Jobs with the same shape fit the same nodes. Rules about its own tasks make a job a shape of its own. */
+export function shapeOf(job: Job): string {
+  if (job.shape === null) {
+    const { name, count: _count, priority: _priority, after: _after, ...shaping } = job.facts.spec
+    job.shape = JSON.stringify([shaping, job.topological ? name : ''])
+  }
+  return job.shape
+}
+
 /** Whether a task elsewhere can change where this one may go. */
 export function dependsOnOthers(job: Job): boolean {
   return job.topological || job.repelledBy.length > 0 || job.latencyFor.length > 0 || job.network > 0
 }
 
-/** The next position to start. */
+/** The next position to start: the one that was stopped last, else the first that never ran. */
 export function nextPosition(job: Job): number {
-  return job.returned[0] ?? job.fresh
+  return job.returned.at(-1) ?? job.fresh
 }
 
 export function appKey({ app, part }: Subject): string {
@@ -170,7 +179,6 @@ export function makeJob(
   groups.join(member)
   const apart = (spec.antiAffinity ?? []).map(({ to, by }) => ({ group: groups.track(appKey(to), by), level: by }))
   if (spec.onePerNode === true) apart.push({ group: groups.track(own, 'node'), level: 'node' })
-  const { name: _name, count: _count, priority: _priority, after: _after, ...shaping } = spec
   const ruled = spec.affinity ?? spec.antiAffinity ?? spec.spread ?? spec.latency ?? spec.onePerNode
   return {
     member,
@@ -178,8 +186,7 @@ export function makeJob(
     submittedMs: place.nowMs,
     facts,
     single: spec.count === undefined,
-    // Rules about its own tasks make a job a shape of its own.
-    shape: JSON.stringify([shaping, ruled === undefined ? '' : facts.name]),
+    shape: null,
     filter,
     ...amountsOf(facts, nodes),
     together: (spec.affinity ?? []).map(({ to, by }) => ({

@@ -9,6 +9,9 @@ import type { Selector, Taint, Toleration } from './model.ts'
 /** Kinds that get a cell of their own. */
 const ownCellsMax = 256
 
+/** Filters that are kept for jobs to come. */
+const filtersMax = 1000
+
 export interface NodeKind {
   readonly number: number
   readonly cell: number
@@ -81,15 +84,18 @@ export class NodeKinds {
   /** The filter for a job. */
   filterOf(facts: JobFacts): KindFilter {
     const { spec, needs, clockErrorNsMax } = facts
-    const key = JSON.stringify([
-      spec.selector,
-      spec.tolerations,
-      needs.gpuCount > 0 ? (needs.gpuModels ?? 1) : 0,
-      clockErrorNsMax,
-    ])
+    const plain =
+      spec.selector === undefined &&
+      spec.tolerations === undefined &&
+      needs.gpuCount === 0 &&
+      clockErrorNsMax === Infinity
+    const gpus = needs.gpuCount > 0 ? (needs.gpuModels ?? 1) : 0
+    const key = plain ? '' : JSON.stringify([spec.selector, spec.tolerations, gpus, clockErrorNsMax])
     let filter = this.#filters.get(key)
     if (filter === undefined) {
       filter = { key, accepts: acceptance(facts), answers: new Uint8Array(0), cells: new Int32Array(0), version: 0 }
+      // Jobs keep theirs; what is forgotten here is only made again.
+      if (this.#filters.size >= filtersMax) this.#filters.clear()
       this.#filters.set(key, filter)
     }
     return filter
@@ -120,11 +126,6 @@ export class NodeKinds {
       filter.version = this.version
     }
     return filter.cells
-  }
-
-  /** The filters of jobs that are gone; called when there are many. */
-  forgetFilters(kept: ReadonlySet<KindFilter>): void {
-    for (const [key, filter] of this.#filters) if (!kept.has(filter)) this.#filters.delete(key)
   }
 
   #sharedCell(zone: number): number {

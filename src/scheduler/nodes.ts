@@ -9,6 +9,7 @@ import { Domains } from './domains.ts'
 import { duplicateName, tooLarge } from './errors.ts'
 import { NodeKinds, type NodeKind } from './kinds.ts'
 import { nodesMax } from './limits.ts'
+import { NameTable } from './name-table.ts'
 import type { NodeFacts } from './read.ts'
 import { cpuColumn, memoryColumn, Resources, sharedColumnOf } from './resources.ts'
 
@@ -65,7 +66,7 @@ export class Nodes {
   gpuMilli = 0
   /** Cells are split into nodes with and without tasks (see the policy 'cost'). */
   readonly #splitsEmpty: boolean
-  readonly #numbers = new Map<string, number>()
+  readonly #numbers = new NameTable(this.names)
   readonly #unused: number[] = []
   readonly #factor = new Map<number, number>()
   #length = 0
@@ -84,12 +85,12 @@ export class Nodes {
 
   /** Adds a node. Throws `scheduler.duplicate-name`, `scheduler.too-large`; nothing is changed then. */
   add(facts: NodeFacts): number {
-    if (this.#numbers.has(facts.name)) throw duplicateName('node', facts.name)
+    if (this.#numbers.get(facts.name) !== undefined) throw duplicateName('node', facts.name)
     if (this.count >= nodesMax) throw tooLarge('nodes', nodesMax)
     const node = this.#unused.pop() ?? this.size++
     if (node >= this.#length) this.#grow(Math.max(64, this.#length * 2))
-    this.#numbers.set(facts.name, node)
     this.names[node] = facts.name
+    this.#numbers.add(facts.name, node)
     this.zone[node] = this.zones.number(facts.zone)
     this.rack[node] = this.racks.number(`${facts.zone}/${facts.rack}`)
     this.kind[node] = this.kinds.of(facts, this.zone[node] ?? 0).number
@@ -112,7 +113,7 @@ export class Nodes {
   /** Takes an empty node away. */
   remove(node: number): void {
     this.setState(node, gone)
-    this.#numbers.delete(this.names[node] ?? '')
+    this.#numbers.remove(this.names[node] ?? '')
     for (let column = 0; column < this.total.length; column++) {
       const total = this.total[column]
       if (total === undefined) continue

@@ -10,7 +10,8 @@ import type { Level, Subject } from './model.ts'
 interface Held {
   readonly to: Subject
   readonly key: string
-  readonly group: Group
+  /** Counted from when somebody needs to know; null before. */
+  group: Group | null
   readonly level: Level
   /** Null: anti-affinity. */
   readonly usMax: number | null
@@ -27,7 +28,7 @@ export class Others {
     this.#groups = groups
   }
 
-  /** A job with such rules appears; before it joins anything. */
+  /** A job with such rules appears. */
   add(job: Job): void {
     for (const { to, by } of job.facts.spec.antiAffinity ?? []) this.#hold(to, apartKey(to, by), by, null)
     for (const { to, usMax } of job.facts.spec.latency ?? []) this.#hold(to, latencyKey(to, usMax), 'zone', usMax)
@@ -51,16 +52,18 @@ export class Others {
       ...(spec.part === undefined ? [] : [appKey({ app: spec.app, part: spec.part })]),
     ]
     for (const key of own)
-      for (const { group, level, usMax, to } of this.#held.get(key)?.values() ?? []) {
-        if (usMax !== null) latencyFor.push({ group, usMax })
-        else if (!this.#saidAlready(job, key, group, to, level)) repelledBy.push({ group, level })
+      for (const held of this.#held.get(key)?.values() ?? []) {
+        if (held.usMax === null && this.#saidAlready(job, key, held)) continue
+        const group = (held.group ??= this.#groups.track(held.key, held.level))
+        if (held.usMax === null) repelledBy.push({ group, level: held.level })
+        else latencyFor.push({ group, usMax: held.usMax })
       }
     job.repelledBy = repelledBy
     job.latencyFor = latencyFor
   }
 
   /** The job holds the rule itself, and everybody who holds it is counted by it. */
-  #saidAlready(job: Job, subject: string, { key }: Group, to: Subject, level: Level): boolean {
+  #saidAlready(job: Job, subject: string, { key, to, level }: Held): boolean {
     const holds = (job.facts.spec.antiAffinity ?? []).some(
       (affinity) => affinity.by === level && affinity.to.app === to.app && affinity.to.part === to.part,
     )
@@ -75,8 +78,7 @@ export class Others {
     let rules = this.#held.get(subject)
     if (rules === undefined) this.#held.set(subject, (rules = new Map()))
     const known = rules.get(key)
-    if (known === undefined)
-      rules.set(key, { to, key, group: this.#groups.track(key, level), level, usMax, holders: 1 })
+    if (known === undefined) rules.set(key, { to, key, group: null, level, usMax, holders: 1 })
     else known.holders++
   }
 
@@ -85,7 +87,7 @@ export class Others {
     const rules = this.#held.get(appKey(to))
     const held = rules?.get(key)
     if (rules === undefined || held === undefined || --held.holders > 0) return
-    this.#groups.release(held.group)
+    if (held.group !== null) this.#groups.release(held.group)
     rules.delete(key)
     if (rules.size === 0) this.#held.delete(appKey(to))
   }

@@ -9,7 +9,7 @@
 import type { Accounts } from './accounts.ts'
 import type { Round } from './changes.ts'
 import type { Cluster } from './cluster.ts'
-import { dependsOnOthers, waitingOf, type Job } from './job.ts'
+import { dependsOnOthers, shapeOf, waitingOf, type Job } from './job.ts'
 import { plannedJobsMax } from './limits.ts'
 import type { Decision, Order } from './model.ts'
 import type { Queue } from './queue.ts'
@@ -126,7 +126,7 @@ export class Pass {
     if (order === 'greedy') {
       const freedOnly = job.blocked && !round.all && !dependsOnOthers(job)
       if (freedOnly && round.freed.length === 0) return 'blocked'
-      if (!gang && this.#failedShapes.has(job.shape)) return block(job)
+      if (!gang && this.#failedShapes.has(shapeOf(job))) return block(job)
       const only = freedOnly && !gang && round.freed.length <= freedMax ? round.freed : null
       started = starter.start(job, most, only, null, decisions)
     } else {
@@ -141,7 +141,7 @@ export class Pass {
       job.blocked = false
       return 'blocked'
     }
-    this.#failedShapes.add(job.shape)
+    this.#failedShapes.add(shapeOf(job))
     if (order === 'fcfs') return 'stop'
     if (this.#kept.size < this.#plannedMax) this.#promise(job, needed)
     return block(job)

@@ -98,22 +98,39 @@ export class Preemptor {
 
   /** One victim of the lowest priority at which one is enough. */
   #findSingle(job: Job, only: ReadonlySet<number> | null, priorities: readonly number[]): Preemption | null {
-    const { importance, tasks, nodes } = this.#cluster
+    const { importance } = this.#cluster
     for (const priority of priorities) {
       const found = importance.find<Preemption>(priority, (node) => {
         if (only !== null && !only.has(node)) return null
-        const victims = tasks.on(nodes, node).filter((task) => {
-          const victim = this.#cluster.jobOf(task)
-          if (victim === undefined || victim.facts.priority !== priority) return false
-          return (victim.facts.spec.gang !== true || victim.running === 1) && this.#hasAmounts(job, node, [task])
-        })
-        victims.sort((a, b) => (this.#youngerThan(a, b) ? -1 : 1))
-        const victim = victims.find((task) => this.#fitsWithout(job, node, [task]))
-        return victim === undefined ? null : { node, victims: [victim] }
+        const refused = new Set<number>()
+        for (;;) {
+          const victim = this.#youngest(job, node, priority, refused)
+          if (victim < 0) return null
+          if (this.#fitsWithout(job, node, [victim])) return { node, victims: [victim] }
+          refused.add(victim)
+        }
       })
       if (found !== null) return found
     }
     return null
+  }
+
+  /** Of the tasks of this priority that leave enough on the node when they go, the one that started last; -1: none. */
+  #youngest(job: Job, node: number, priority: number, refused: ReadonlySet<number>): number {
+    const { nodes, tasks } = this.#cluster
+    let best = -1
+    let known: Job | undefined
+    let enough = false
+    for (let task = nodes.firstTask[node] ?? -1; task >= 0; task = tasks.after(task)) {
+      const victim = this.#cluster.jobOf(task)
+      if (victim === undefined || victim.facts.priority !== priority) continue
+      if (victim.facts.spec.gang === true && victim.running > 1) continue
+      // Tasks of one job leave the same.
+      if (victim !== known) enough = this.#hasAmounts(job, node, [task])
+      known = victim
+      if (enough && (best < 0 || this.#youngerThan(task, best)) && !refused.has(task)) best = task
+    }
+    return best
   }
 
   /** The best set on one node, if it is better than what another node offers. */

@@ -335,7 +335,7 @@ export class Scheduler {
 
   #started(job: Job, position: number): void {
     this.#changes.moved()
-    this.#settled.push(job.facts.name)
+    if (this.#book.isAwaited(job.facts.name)) this.#settled.push(job.facts.name)
     const { timeLimitMs } = job.facts
     if (timeLimitMs === Infinity) return
     const startedMs = this.#cluster.nowMs

@@ -195,15 +195,19 @@ export class Starter {
     const task = this.#cluster.put(job, position, node, nowMs)
     this.#accounts.move(job, 1, nowMs)
     this.#listener.moved(job, node, 1)
-    const bits = tasks.gpus.get(task)
-    const core = tasks.core.get(task)
-    decisions.push({
-      kind: 'place',
-      task: taskName(job, position),
-      node: nodes.names[node] ?? '',
-      ...(bits === undefined ? {} : { gpus: gpusOf(bits) }),
-      ...(core === undefined ? {} : { core }),
-    })
+    const name = taskName(job, position)
+    const nodeName = nodes.names[node] ?? ''
+    const bits = job.facts.needs.gpuCount === 0 ? undefined : tasks.gpus.get(task)
+    const core = job.facts.needs.cpuTime === null ? undefined : tasks.core.get(task)
+    if (bits === undefined && core === undefined) decisions.push({ kind: 'place', task: name, node: nodeName })
+    else
+      decisions.push({
+        kind: 'place',
+        task: name,
+        node: nodeName,
+        ...(bits === undefined ? {} : { gpus: gpusOf(bits) }),
+        ...(core === undefined ? {} : { core }),
+      })
     return position
   }
 
@@ -220,13 +224,15 @@ function give(job: Job, position: number): void {
     job.fresh--
     return
   }
-  let index = job.returned.length
-  while (index > 0 && (job.returned[index - 1] ?? 0) > position) index--
-  job.returned.splice(index, 0, position)
+  job.returned.push(position)
 }
 
 /** A position starts. */
 function takePosition(job: Job, position: number): void {
+  if (job.returned.at(-1) === position) {
+    job.returned.pop()
+    return
+  }
   const index = job.returned.indexOf(position)
   if (index >= 0) job.returned.splice(index, 1)
   else {
