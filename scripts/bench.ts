@@ -221,3 +221,12 @@ if (only === undefined || only === 'queue') {
     env: plainEnv,
   })
 }
+if (only === undefined || only === 'scheduler') {
+  process.stderr.write('bench: the scheduler ...\n')
+  // Each in a process of its own, so that the memory of one is not counted for the next.
+  for (const section of ['classes', 'fill', 'million', 'million-plain'])
+    spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', 'scripts/bench-scheduler.ts', section], {
+      stdio: 'inherit',
+      env: plainEnv,
+    })
+}

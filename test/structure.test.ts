@@ -12,6 +12,7 @@ const layers: Record<string, readonly string[]> = {
   base: [],
   model: ['base'],
   check: ['base'],
+  scheduler: ['base'],
   evaluate: ['base', 'model'],
   store: ['base'],
   queue: ['base'],
