@@ -14,6 +14,7 @@ const layers: Record<string, readonly string[]> = {
   check: ['base'],
   evaluate: ['base', 'model'],
   store: ['base'],
+  objects: ['base'],
   artifact: ['base'],
   sandbox: ['base'],
   network: ['base'],
