@@ -16,6 +16,7 @@ const layers: Record<string, readonly string[]> = {
   evaluate: ['base', 'model'],
   store: ['base'],
   queue: ['base'],
+  objects: ['base'],
   artifact: ['base'],
   sandbox: ['base'],
   network: ['base'],
