@@ -5,7 +5,7 @@
  * Invariants: what a backup is made of, and what it is brought back into, is a copy of the data: the live data is never touched
  * here. Copies that are made on the way are deleted, however it ends.
  */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import * as z from 'zod'
@@ -13,12 +13,9 @@ import {
   afterDrill,
   type Backup,
   type Backups,
-  type Drills,
   exportKey,
   newestOf,
-  noDrills,
   openBackups,
-  parseDrills,
   parseTarget,
   type Progress,
   type Proof,
@@ -27,9 +24,10 @@ import {
 } from '../backup/index.ts'
 import { randomId, SteadError, systemClock, systemRandom } from '../base/index.ts'
 import type { Adoption, OperatorClient } from '../operator/index.ts'
+import { drillsOf, noteDrills } from './backup-notes.ts'
 import { type Input, usage } from './command.ts'
 import { followDeployment } from './following.ts'
-import { backupKeyPath, drillsPath } from './home.ts'
+import { backupKeyPath } from './home.ts'
 import { isServerWord } from './remote/remote-target.ts'
 import { needTarget, type Target } from './target.ts'
 import { note, type Steps } from './terminal.ts'
@@ -167,7 +165,7 @@ export async function drillApp(
         return { checks: [...checks, ...(await startBranch(operator, app, name, steps, signal))] }
       },
     })
-    keepDrills(backups.place, app, afterDrill(drillsOf(backups.place, app), proof))
+    noteDrills(backups.place, app, afterDrill(drillsOf(backups.place, app), proof))
     return proof
   } finally {
     rmSync(extraDir, { recursive: true, force: true })
@@ -205,30 +203,6 @@ export function backupOf(all: readonly Backup[], app: string, id: string | null,
     message: `there is no backup${id === null ? '' : ` ${id}`} of ${app} at ${place}`,
     hint: apps.length === 0 ? 'There is none at all.' : `There are backups of ${apps.join(', ')}: \`stead backup ls\`.`,
   })
-}
-
-const keptSchema = z.record(z.string(), z.record(z.string(), z.unknown()))
-
-/** What is known here of the proofs of an app's backups at a place. */
-export function drillsOf(place: string, app: string): Drills {
-  return parseDrills(readKept()[place]?.[app] ?? noDrills)
-}
-
-function keepDrills(place: string, app: string, drills: Drills): void {
-  const kept = readKept()
-  const path = drillsPath()
-  const fresh = `${path}.${process.pid}`
-  writeFileSync(fresh, `${JSON.stringify({ ...kept, [place]: { ...kept[place], [app]: drills } })}\n`, { flush: true })
-  renameSync(fresh, path)
-}
-
-function readKept(): z.infer<typeof keptSchema> {
-  if (!existsSync(drillsPath())) return {}
-  try {
-    return keptSchema.safeParse(JSON.parse(readFileSync(drillsPath(), 'utf8'))).data ?? {}
-  } catch {
-    return {}
-  }
 }
 
 function adoptionOf(backup: Backup, extraDir: string, name: string): Adoption {
