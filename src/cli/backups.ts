@@ -14,6 +14,7 @@ import {
   type Backup,
   type Backups,
   exportKey,
+  findTool,
   newestOf,
   openBackups,
   parseTarget,
@@ -54,12 +55,13 @@ export async function openPlace(input: Input, option: 'to' | 'from', make: boole
   const keyFile = backupKeyPath()
   const open = (): Promise<Backups> => openBackups({ target, keyFile, clock: systemClock, random: systemRandom })
   if (!make || existsSync(keyFile)) return open()
+  // What may fail comes before the key: it is shown once, and nobody must miss that.
+  await findTool(null)
   mkdirSync(dirname(keyFile), { recursive: true, mode: 0o711 })
   await writeKey(keyFile, systemRandom)
-  const opened = await open()
   const { key, advice } = await exportKey(keyFile)
   note(`A key was made for the backups of this machine:\n\n  ${key}\n\n${advice.join('\n')}\n`)
-  return opened
+  return open()
 }
 
 /** An app whose data is on this machine. Throws `cli.data-elsewhere` for one of a server. */
@@ -81,6 +83,26 @@ const travelsSchema = z.object({
 })
 const travelsName = 'checkpoint.json'
 
+/** Copies of a backup or drill that was killed are given back when they are older than any of them takes. */
+const leftMs = 24 * 3_600_000
+
+/** Gives back what backups and drills that were killed have left in the data of an app. */
+export async function giveBackLeft({ operator, app }: Target, nowMs: number): Promise<void> {
+  const { copies } = await operator.releases.data(app)
+  const left = copies
+    .filter(({ name, createdAtMs }) => isOurs(name) && createdAtMs < nowMs - leftMs)
+    .map(({ name }) => name)
+  if (left.length === 0) return
+  const { branches } = await operator.releases.list(app)
+  for (const { name } of branches) if (left.includes(name)) await operator.releases.removeBranch(app, name)
+  await operator.releases.deleteCopies(app, left)
+}
+
+/** Whether a name of a copy is one that is made here. */
+function isOurs(name: string): boolean {
+  return /^(?:backup-[0-9a-z]{8}|drill-[0-9a-z]{4})$/.test(name)
+}
+
 /** Takes a checkpoint, backs it up, and gives it back. */
 export async function backUpApp(
   { operator, app }: Target,
@@ -90,6 +112,7 @@ export async function backUpApp(
   signal: AbortSignal,
 ): Promise<Backup> {
   const checkpoint = `backup-${randomId(systemRandom)}`
+  await giveBackLeft({ operator, app }, systemClock.nowMs())
   const extra = mkdtempSync(join(tmpdir(), 'stead-backup-'))
   try {
     await steps.run('checkpoint', () => operator.releases.checkpoint(app, checkpoint))
@@ -147,6 +170,7 @@ export async function drillApp(
   signal: AbortSignal,
 ): Promise<Proof> {
   const name = `drill-${randomId(systemRandom, 4)}`
+  await giveBackLeft({ operator, app }, systemClock.nowMs())
   const extraDir = mkdtempSync(join(tmpdir(), 'stead-drill-'))
   const copy = await operator.releases.spareCopy(app, name)
   try {
