@@ -11,6 +11,7 @@ suite('backups that cannot be', { skip: needsFile('/usr/bin/restic', 'apt-get in
   const cases: readonly (readonly [readonly string[], Refusal])[] = [
     [['backup', 'shop'], { code: 2, says: /where are the backups/, hint: /--to \/mnt/ }],
     [['backup', 'shop', '--to', 's3:https://me:mine@host/bucket'], { says: /at host has more/, hint: /environment/ }],
+    [['backup', '.', '--to', '/nowhere'], { says: /There is no app file|no app/, hint: /./ }],
     [['backup', 'ls', '--from', '/nowhere'], { says: /key of backups cannot be read/, hint: /kept elsewhere/ }],
     [['restore', '--from', '/nowhere'], { says: /key of backups/, hint: /./ }],
   ]

@@ -21,6 +21,7 @@ import {
   type Progress,
   type Proof,
   runDrill,
+  type Target as Place,
   writeKey,
 } from '../backup/index.ts'
 import { randomId, SteadError, systemClock, systemRandom } from '../base/index.ts'
@@ -42,16 +43,20 @@ export const placeHelp = `  TARGET is a directory of another disk, or s3:https:/
                       it AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the environment
   --region NAME       where the S3 server wants one`
 
-/** Opens the place that an option names. A key is made where there is none and `make` says so; it is shown that once. */
-export async function openPlace(input: Input, option: 'to' | 'from', make: boolean): Promise<Backups> {
+/** The place that an option names. Throws `cli.usage`, `backup.bad-target`. */
+export function needPlace(input: Input, option: 'to' | 'from'): Place {
   const text = input.text(option)
   if (text === null)
     throw usage(`where are the backups?`, `Say --${option} /mnt/disk/backups, or s3:https://HOST/BUCKET.`)
   const [credentialsFile, region] = [input.text('credentials'), input.text('region')]
-  const target = parseTarget(text, {
+  return parseTarget(text, {
     ...(credentialsFile === null ? {} : { credentialsFile }),
     ...(region === null ? {} : { region }),
   })
+}
+
+/** Opens a place. A key is made where there is none and `make` says so; it is shown that once. */
+export async function openPlace(target: Place, make: boolean): Promise<Backups> {
   const keyFile = backupKeyPath()
   const open = (): Promise<Backups> => openBackups({ target, keyFile, clock: systemClock, random: systemRandom })
   if (!make || existsSync(keyFile)) return open()

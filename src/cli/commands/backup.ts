@@ -12,7 +12,7 @@ import {
 } from '../../backup/index.ts'
 import { systemClock, systemRandom } from '../../base/index.ts'
 import { drillEveryMs, drillsOf, noteBackups } from '../backup-notes.ts'
-import { backUpApp, backupOf, drillApp, needLocal, openPlace, placeHelp, placeOptions } from '../backups.ts'
+import { backUpApp, backupOf, drillApp, needLocal, needPlace, openPlace, placeHelp, placeOptions } from '../backups.ts'
 import { type Command, type Input, usage } from '../command.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
 import { readHidden } from '../hidden-input.ts'
@@ -69,8 +69,9 @@ async function make(input: Input): Promise<ExitCode> {
   const keep = input.number('keep', 1, 10_000)
   const [word = null, ...more] = input.arguments
   if (more.length > 0) throw usage('stead backup takes one app', 'As in `stead backup shop --to /mnt/disk/backups`.')
-  const backups = await openPlace(input, 'to', true)
+  const place = needPlace(input, 'to')
   const target = await needLocal(word)
+  const backups = await openPlace(place, true)
   const steps = new Steps(input.json)
   const stop = new AbortController()
   process.once('SIGINT', () => stop.abort(new Error('SIGINT')))
@@ -95,7 +96,7 @@ async function make(input: Input): Promise<ExitCode> {
 
 async function ls(input: Input): Promise<ExitCode> {
   const [, only = null] = input.arguments
-  const backups = await openPlace(input, 'from', false)
+  const backups = await openPlace(needPlace(input, 'from'), false)
   const all = (await listed(backups)).filter(({ app }) => only === null || app === only)
   const nowMs = systemClock.nowMs()
   const standing = (backup: Backup) => describeProof(backup, drillsOf(backups.place, backup.app), nowMs)
@@ -121,7 +122,7 @@ async function ls(input: Input): Promise<ExitCode> {
 
 async function drill(input: Input): Promise<ExitCode> {
   const [, word = null] = input.arguments
-  const backups = await openPlace(input, 'from', false)
+  const backups = await openPlace(needPlace(input, 'from'), false)
   const target = await needLocal(word)
   const all = await listed(backups)
   const backup = backupOf(all, target.app, input.text('id'), backups.place)
@@ -173,7 +174,7 @@ async function rm(input: Input): Promise<ExitCode> {
   const [, ...ids] = input.arguments
   if (ids.length === 0)
     throw usage('which backups are to be forgotten?', 'Name their ids, as `stead backup ls` has them.')
-  const backups = await openPlace(input, 'from', false)
+  const backups = await openPlace(needPlace(input, 'from'), false)
   const before = await listed(backups)
   const forgotten = ids.filter((id) => before.some((backup) => backup.id === id))
   await backups.forget(forgotten)
