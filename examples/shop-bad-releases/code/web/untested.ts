@@ -1,14 +1,15 @@
 /** A bad release on purpose: loaded before the server, it makes every third page fail, as an untested change might. */
-import { Server } from 'node:http'
+import http, { type RequestListener } from 'node:http'
+import { syncBuiltinESMExports } from 'node:module'
 
 let requests = 0
-const emit = Server.prototype.emit
+const { createServer } = http
 
-Server.prototype.emit = function (event: string | symbol, ...args: unknown[]): boolean {
-  const [request, response] = args as [{ url?: string }?, { writeHead(status: number): { end(): void } }?]
-  if (event !== 'request' || request?.url === '/healthz') return Reflect.apply(emit, this, [event, ...args]) as boolean
-  requests += 1
-  if (requests % 3 !== 0) return Reflect.apply(emit, this, [event, ...args]) as boolean
-  response?.writeHead(500).end()
-  return true
-}
+http.createServer = ((listener: RequestListener) =>
+  createServer((request, response) => {
+    if (request.url !== '/healthz') requests += 1
+    if (requests % 3 === 0 && request.url !== '/healthz') response.writeHead(500).end('untested')
+    else listener(request, response)
+  })) as typeof createServer
+
+syncBuiltinESMExports()
