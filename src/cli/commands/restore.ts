@@ -1,5 +1,5 @@
 /** `stead restore`: look at a checkpoint beside the running app, or bring a backup back, and decide. */
-import { backupOf, bringBack, needLocal, openPlace, placeHelp, placeOptions } from '../backups.ts'
+import { backupOf, bringBack, needLocal, needPlace, openPlace, placeHelp, placeOptions } from '../backups.ts'
 import { type Command, type Input, usage } from '../command.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
 import { needTarget } from '../target.ts'
@@ -57,7 +57,7 @@ async function look(input: Input, from: string): Promise<ExitCode> {
 
 async function fromBackup(input: Input): Promise<ExitCode> {
   const word = input.arguments[0] ?? input.text('app')
-  const backups = await openPlace(input, 'from', false)
+  const backups = await openPlace(needPlace(input, 'from'), false)
   const steps = new Steps(input.json)
   const dir = input.text('to')
   const id = input.text('id')
