@@ -47,7 +47,7 @@ suite('a moment in the log', () => {
       moments.position = (await provider.mark?.(resource.context, 'later')) ?? ''
       // The log has times to the microsecond; what comes after is surely later by the millisecond.
       await sleep(systemClock, 20)
-      moments.timeMs = Date.now()
+      moments.timeMs = systemClock.nowMs()
       await sleep(systemClock, 20)
       await write(1_000)
       await postgres().admin('select pg_switch_wal()')
