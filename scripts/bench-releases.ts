@@ -207,7 +207,7 @@ async function measure(megabytes: number): Promise<void> {
   const bench = { bin, work, sockets: socketDirectory(work), branches: branchesOf(megabytes), cleanup }
   const driver = btrfsDriver({ clock: systemClock, reserveBytes: () => 0 })
   const root = join(work, 'domain')
-  const sizeBytes = (megabytes * 3 + 4000) * 1e6
+  const sizeBytes = (megabytes * 2 + 4000) * 1e6
   const domain = await driver.open({ id: 'bench', root, home: 'here', sizeBytes })
   cleanup.push(() => driver.destroy(root))
   cleanup.push(() => domain.close())
