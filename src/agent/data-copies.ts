@@ -22,7 +22,7 @@ export async function stateOf(need: DataNeed, app: string): Promise<DataAnswers[
   return { generation: domain.generation, driver: need.options.domain.name, ...usage, copies }
 }
 
-/** A checkpoint of the live data. Throws `domain.disk-full` early. */
+/** A checkpoint of the live data. Throws `agent.data-full` early. */
 export async function checkpoint(need: DataNeed, app: string, name: string): Promise<DataAnswers['checkpoint']> {
   const { clock, onStep } = need.options
   const startMs = clock.monotonicMs()
@@ -150,7 +150,7 @@ async function known(domain: Domain, name: string, kind: DomainCopy['kind']): Pr
   return found?.kind === kind ? found : null
 }
 
-/** Throws `domain.disk-full` when so little is left that a copy would soon leave no room for what is written next. */
+/** Throws `agent.data-full` when so little is left that a copy would soon leave no room for what is written next. */
 export async function ensureRoom({ options }: DataNeed, domain: Domain): Promise<void> {
   const { freeBytes, totalBytes } = await domain.usage()
   const level = levelOf(freeBytes, totalBytes)
@@ -158,7 +158,7 @@ export async function ensureRoom({ options }: DataNeed, domain: Domain): Promise
   if (level === 'ok' || (level === 'low' && !domain.capabilities.sizeLimit)) return
   const megabytes = (bytes: number): string => `${Math.round(bytes / 1e6)} MB`
   throw new SteadError({
-    code: 'domain.disk-full',
+    code: 'agent.data-full',
     message: `the data of ${domain.id} has ${megabytes(freeBytes)} of ${megabytes(totalBytes)} free, too little for another copy`,
     hint: `Delete old copies, or give it more room (${options.domain.name}).`,
     retry: 'later',

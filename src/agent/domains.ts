@@ -91,7 +91,7 @@ export async function copyOf(domain: Domain, name: string): Promise<DomainCopy> 
   if (copy !== undefined) return copy
   const names = copies.map((other) => other.name).slice(-10)
   throw new SteadError({
-    code: 'domain.unknown-copy',
+    code: 'agent.unknown-copy',
     message: `the data of ${domain.id} has no copy named ${name}`,
     hint: names.length === 0 ? 'It has no copies at all.' : `It has ${names.join(', ')}.`,
   })

@@ -4,8 +4,18 @@ export { parseTarget, placeOf } from './target.ts'
 export type { Target } from './target.ts'
 export { openBackups } from './drivers/restic.ts'
 export type { BackupsOptions } from './drivers/restic.ts'
+export { findTool } from './drivers/tool.ts'
 export { exportKey, writeKey } from './drivers/key-file.ts'
-export { afterDrill, describeBackups, describeProof, drillDue, lastProof, newestOf, noDrills } from './drill.ts'
+export {
+  afterDrill,
+  describeBackups,
+  describeProof,
+  drillDue,
+  lastProof,
+  newestOf,
+  noDrills,
+  parseDrills,
+} from './drill.ts'
 export type { DrillSchedule, Drills, Proof, Standing } from './drill.ts'
 export { runDrill } from './drivers/run-drill.ts'
 export type { DrillOptions } from './drivers/run-drill.ts'

@@ -24,7 +24,7 @@ import {
 import { BranchKeeper, type BranchWish } from './branch-keeper.ts'
 import type { Apply } from './changes.ts'
 import { type AskNode, askData } from './data-asks.ts'
-import { type KeptCheckpoint, type KeptRelease, releasesOf } from './kept.ts'
+import { type KeptCheckpoint, type KeptRelease, releaseKey, releasesOf } from './kept.ts'
 import { holdMs } from './derive.ts'
 import { keys, put, type Records } from './records.ts'
 import { rehearse, resourcesFor } from './rehearse.ts'
@@ -255,6 +255,15 @@ export class Releases {
     }
     const release = records.releases.has(releaseKey(name, adopted.release)) ? adopted.release : app.release
     await this.#own.exclusive(() => this.#keepCheckpoint({ ...adopted, app: name, release, before: null }))
+  }
+
+  /** Proves that a copy can be used; answers what was found to be so. Throws as the node does. */
+  async verify(
+    name: string,
+    copy: string,
+    probes: Readonly<Record<string, string>>,
+  ): Promise<{ readonly checks: readonly string[] }> {
+    return this.#ask(this.#app(name).home, name, { do: 'verify', copy, probes })
   }
 
   /** Deletes copies of an app's data, by name. Throws as the node does. */

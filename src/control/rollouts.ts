@@ -165,8 +165,10 @@ export class Rollouts {
     const next = advance(rollout, { ...seen, task: task === null ? null : (this.#tasks.get(task.id) ?? null) }, nowMs)
     const old = next.old === null ? null : (this.#own.records.releases.get(releaseKey(app.graph.app, next.old)) ?? null)
     const is = staged(app, next, shapeOf(next), kept, old)
-    this.#begin(taskOf(next), kept, app)
-    if (next === rollout && jsonEqual(is, app)) return false
+    if (next === rollout && jsonEqual(is, app)) {
+      this.#begin(task, kept, app)
+      return false
+    }
     const change = this.#keep(
       new Change(),
       next.outcome === null ? { ...kept, rollout: next } : this.#ended(kept, next),
@@ -262,6 +264,7 @@ export class Rollouts {
     this.#own.carryOut(task, kept, app).then(
       (carried) => this.#done(task, kept, carried),
       (error: unknown) => {
+        // Asked again by the next turn, until the step has lasted too long.
         const isAway = isSteadError(error) && error.code === 'control.node-away'
         const hint = isSteadError(error) && error.hint !== undefined ? ` ${error.hint}` : ''
         if (isAway) this.#tasks.delete(task.id)

@@ -56,7 +56,7 @@ export interface ReturnOptions {
 export function beginDeploy(options: DeployOptions): Deploy {
   const { nowMs, judgement = judgementDefault, shares: asked, ...rest } = options
   // What migrates has data: without its checkpoint there would be no way back.
-  const given = { ...rest, hasData: rest.hasData || rest.migrates !== 'none' }
+  const given = { ...rest, hasData: rest.hasData || rest.migrates !== 'none' || rest.contracts }
   const shares = given.strategy === 'canary' ? (asked ?? sharesDefault) : [100]
   const wrong = wrongShares(shares) ?? wrongWatch(given.watchMs) ?? wrongJudgement(judgement)
   if (wrong !== null) throw badOptions(wrong)

@@ -24,8 +24,9 @@ export function explore(
   wrong: (state: Numbers) => string | null,
   statesMax: number,
 ): Exploration {
-  const seen = new Map<string, number>([[keyOf(start), 0]])
-  const queue: Numbers[] = [start]
+  // States are kept as text, which is small: there are very many of them.
+  const seen = new Set<string>([keyOf(start)])
+  const queue: string[] = [keyOf(start)]
   const origins: { readonly from: number; readonly name: string }[] = [{ from: -1, name: '' }]
   let steps = 0
   const wayTo = (index: number): string[] => {
@@ -34,7 +35,7 @@ export function explore(
     return way.toReversed()
   }
   for (let index = 0; index < queue.length; index += 1) {
-    const state = queue[index] ?? start
+    const state = stateOf(queue[index] ?? '')
     const found = wrong(state)
     if (found !== null) return { states: queue.length, steps, violation: { what: found, way: wayTo(index) } }
     for (const { name, to } of eventsOf(state)) {
@@ -42,8 +43,8 @@ export function explore(
       const key = keyOf(to)
       if (seen.has(key)) continue
       if (queue.length >= statesMax) throw new Error(`more than ${statesMax} states`)
-      seen.set(key, queue.length)
-      queue.push(to)
+      seen.add(key)
+      queue.push(key)
       origins.push({ from: index, name })
     }
   }
@@ -52,4 +53,8 @@ export function explore(
 
 function keyOf(state: Numbers): string {
   return String.fromCharCode(...state)
+}
+
+function stateOf(key: string): Numbers {
+  return Array.from({ length: key.length }, (_, index) => key.charCodeAt(index))
 }

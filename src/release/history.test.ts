@@ -32,7 +32,7 @@ function release(number: number, given: Partial<Release> = {}): Release {
 const first = release(1, { checkpoint: null })
 const all = new Set(['before-2', 'before-3', 'before-4', 'left-by-4', 'left-by-5'])
 
-test('R22: with data it goes back to what was kept when the release gave way', () => {
+test('R23: with data it goes back to what was kept when the release gave way', () => {
   const releases = [first, release(2), release(3, { state: 'live' })]
   assert.equal(checkpointFor(releases, 1, all), 'before-2')
   assert.equal(checkpointFor(releases, 2, all), 'before-3')
@@ -95,7 +95,7 @@ test('what is not there is refused, with a code and a sentence', () => {
   assert.throws(() => checkpointFor(kept, 1, all), { code: 'release.data-gone' })
 })
 
-test('R23: code alone goes back over what both can work with, and over nothing else', () => {
+test('R24: code alone goes back over what both can work with, and over nothing else', () => {
   const live = release(4, { state: 'live' })
   assert.doesNotThrow(() => assertCodeOnly([first, release(2), release(3, { migrates: 'expand' }), live], 1))
   const stopped = [first, release(2), release(3, { migrates: 'stop' }), live]

@@ -40,7 +40,7 @@ function looksUntilWorse(
   return null
 }
 
-test('R19: of equal releases, at most the promised share is taken back, with a look after every ten requests', () => {
+test('R20: of equal releases, at most the promised share is taken back, with a look after every ten requests', () => {
   const next = uniform(11)
   const runs = 1500
   let wrong = 0
@@ -61,7 +61,7 @@ test('a release that fails much more is found soon', () => {
   assert.ok(worst({ old: 0.01, new: 0.1 }) <= 60)
 })
 
-test('R20: fewer requests than asked for say nothing, of either release', () => {
+test('R21: fewer requests than asked for say nothing, of either release', () => {
   const bad: Sample = { requests: 49, errors: 49, p99Ms: 9000 }
   const good: Sample = { requests: 1000, errors: 0, p99Ms: 5 }
   assert.equal(judge(good, bad, judgement).verdict, 'too-few')
@@ -90,7 +90,7 @@ test('slower counts with enough requests, above the ratio, and by more than nobo
   assert.equal(judge(at(500, null), at(500, 900), judgement).verdict, 'fine')
 })
 
-test('R21: equal releases with long tails are not slow for long: below one in a hundred watches', () => {
+test('R22: equal releases with long tails are not slow for long: below one in a hundred watches', () => {
   const next = uniform(13)
   // Log-normal durations, sigma 1: the 99th percentile is ten times the median. 40 requests a second, windows of 5 s.
   const p99 = (): number => {

@@ -69,9 +69,6 @@ export function linesOf(state: TaskState | null): readonly string[] {
 export function limited(rollout: Rollout, wait: Wait, nowMs: number, extraMs = 0): Wait {
   const limitMs = stepLimitsMs[rollout.step] + extraMs
   if (wait.state !== 'pending' || nowMs - rollout.stepMs < limitMs) return wait
-  const what = wait.waitsFor === null ? '' : ` waiting for ${wait.waitsFor}`
-  return {
-    state: 'failed',
-    reason: `${rollout.step} took longer than ${Math.round(limitMs / 60_000)} min,${what}`.replace(/,$/, ''),
-  }
+  const waiting = wait.waitsFor === null ? '' : `, waiting for ${wait.waitsFor}`
+  return { state: 'failed', reason: `${rollout.step} took longer than ${Math.round(limitMs / 60_000)} min${waiting}` }
 }

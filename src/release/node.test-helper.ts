@@ -56,6 +56,7 @@ export type Mutation =
   | 'swap-before-stop'
   | 'swap-unguarded'
   | 'no-lease'
+  | 'checkpoint-before-stop'
   | 'commit-without-copy'
   | 'code-only-after-stop'
   | 'contract-beside-old'
@@ -177,13 +178,15 @@ export function canWork(state: Numbers, schemas: readonly number[], anySchema: b
   return anySchema || schemas.includes(state[at.schema] ?? 0)
 }
 
-/** What can fail, if not so much has failed yet. */
-export function faultEvents(state: Numbers, faultsMax: number): Event[] {
+/** What can fail, if not so much has failed yet. `plan`: what the node with the data was told last. */
+export function faultEvents(state: Numbers, plan: Plan, faultsMax: number): Event[] {
   const used = state[at.faults] ?? 0
   if (used >= faultsMax) return []
   const faults = used + 1
+  // Edges are given by the plan, which is on the disk: to no instance of an older generation.
+  const cut = plan.generation > 1 ? plan.generation : 0
   const events: Event[] = [
-    { name: 'the node with the data loses power', to: put(state, { ...afterPowerLoss(state), faults }) },
+    { name: 'the node with the data loses power', to: put(state, { a: 0, b: 0, server: 0, cut, faults }) },
     { name: 'the database is killed', to: put(state, { server: 0, faults }) },
   ]
   if (state[at.epoch] === 1) {
@@ -193,12 +196,6 @@ export function faultEvents(state: Numbers, faultsMax: number): Event[] {
     })
   }
   return events
-}
-
-/** The node begins an exchange anew that it had not ended; edges are given by the generation of the data, so never to older instances. */
-function afterPowerLoss(state: Numbers): Fields {
-  const cut = (state[at.generation] ?? 1) > 1 ? (state[at.generation] ?? 1) : 0
-  return { a: 0, b: 0, server: 0, cut, abandoned: 0 }
 }
 
 export type Fields = Partial<Record<keyof typeof at, number>>

@@ -1,9 +1,10 @@
 /** Whatever is seen, in whatever order: the table has an answer, only goes forward, and comes to an end. Seeded, so repeatable. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { jsonEqual, seededRandom } from '../base/index.ts'
+import { jsonEqual } from '../base/index.ts'
 import { advance, cancel, followUp } from './advance.ts'
 import { beginReturn } from './begin.ts'
+import { Dice } from './dice.test-helper.ts'
 import {
   deploySteps,
   type Progress,
@@ -18,23 +19,6 @@ import { blank, deployment, going } from './seen.test-helper.ts'
 import { shapeOf } from './shape.ts'
 import { stepsOf } from './steps.ts'
 import { taskOf } from './task.ts'
-
-class Dice {
-  readonly #random: ReturnType<typeof seededRandom>
-
-  constructor(seed: number) {
-    this.#random = seededRandom(seed)
-  }
-
-  below(count: number): number {
-    const [a = 0, b = 0] = this.#random.bytes(2)
-    return (a * 256 + b) % count
-  }
-
-  of<T>(items: readonly [T, ...T[]]): T {
-    return items[this.below(items.length)] ?? items[0]
-  }
-}
 
 function anyRollout(dice: Dice): Rollout {
   if (dice.below(3) === 0) {
@@ -111,7 +95,7 @@ function check(was: Rollout, is: Rollout): void {
   assert.equal(followUp(is) !== null, is.outcome?.kind === 'handed-over')
 }
 
-test('R1, R2, R18: ten thousand random histories: total, forward only, holding only while nothing serves, and each ends', () => {
+test('R1, R2, R19: ten thousand random histories: total, forward only, holding only while nothing serves, and each ends', () => {
   const dice = new Dice(42)
   const outcomes = new Map<string, number>()
   for (let history = 0; history < 10_000; history += 1) {

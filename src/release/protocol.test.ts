@@ -9,7 +9,7 @@ import { going } from './seen.test-helper.ts'
 import type { Mutation } from './node.test-helper.ts'
 
 for (const [name, start] of Object.entries(starts)) {
-  test(`R13, R14, R15, R16, R17: whatever happens: ${name}`, (context) => {
+  test(`R13, R14, R15, R16, R17, R18: whatever happens: ${name}`, (context) => {
     const { states, steps, violation } = run(start, 1)
     context.diagnostic(`${states} states, ${steps} steps between them, all visited`)
     assert.equal(violation, null, JSON.stringify(violation, null, 1))
@@ -21,6 +21,7 @@ const mutations: readonly [Mutation, string, RegExp][] = [
   ['swap-before-stop', 'return with data', /data of another generation|put aside/],
   ['swap-unguarded', 'return with data', /more than once|put aside/],
   ['no-lease', 'deploy, with a stop', /./],
+  ['checkpoint-before-stop', 'deploy, with a stop', /written before the stop/],
   ['commit-without-copy', 'return with data', /without the copy/],
   ['abandon-before-stop', 'return with data', /between the ledger being put aside and the exchange/],
   ['instances-before-carry', 'return with data', /before the ledger was carried over/],

@@ -64,7 +64,7 @@ test('nothing written is said too', () => {
   ])
 })
 
-test('R25: lines are cut, the data is whole', () => {
+test('R26: lines are cut, the data is whole', () => {
   const changes = Array.from({ length: 50 }, (_, index) => ({
     part: 'db',
     name: `t${index}`,

@@ -43,7 +43,7 @@ test('by number, by age, oldest first, and it says why', () => {
   assert.deepEqual(names(releases, copies, null, policy, 100 * dayMs), ['before-2', 'before-3', 'before-4'])
 })
 
-test('R24: what a person has named stays', () => {
+test('R25: what a person has named stays', () => {
   const copies = [
     copy('friday', 'checkpoint', 1),
     copy('preview', 'clone', 1),
@@ -63,7 +63,7 @@ test('branches have a limit of their own, and what a rollout left over goes', ()
   assert.deepEqual(names([live], copies, null, policy, 3 * dayMs).toSorted(), ['left-by-3', 'rehearse-6', 'return-5'])
 })
 
-test('R24: nothing that a rollout asks for is ever deleted, in any step, whatever else there is', () => {
+test('R25: nothing that a rollout asks for is ever deleted, in any step, whatever else there is', () => {
   const dice = seededRandom(7)
   for (let round = 0; round < 300; round += 1) {
     const [a = 0, b = 0] = dice.bytes(2)

@@ -4,7 +4,7 @@ import { deployment, going } from './seen.test-helper.ts'
 import { type Start, World } from './world.test-helper.ts'
 import type { Mutation } from './node.test-helper.ts'
 
-const statesMax = 400_000
+const statesMax = 1_000_000
 
 /** Visits everything that can happen with at most so many faults in a run. */
 export function run(start: Start, faultsMax: number, mutation: Mutation | null = null): Exploration {
@@ -27,7 +27,10 @@ export const starts: Readonly<Record<string, Start>> = {
   'deploy, halves, rolling': { rollout: deployment({ ...short, migrates: 'expand' }) },
   'deploy, halves, blue-green': { rollout: deployment({ ...short, migrates: 'expand', strategy: 'blue-green' }) },
   'deploy, halves, canary': { rollout: deployment({ ...short, migrates: 'expand', strategy: 'canary' }) },
-  'deploy, with a stop': { rollout: deployment({ ...short, migrates: 'stop' }) },
+  'deploy, with a stop': {
+    rollout: deployment({ ...short, migrates: 'stop' }),
+    fields: { tokens: 0, acknowledged: 0 },
+  },
   'return with data': {
     rollout: going(),
     fields: { a: 0, farA: 0, b: 1, schema: 2, checkpoint: 2 },

@@ -21,6 +21,7 @@ function isNeeded(course: Course, step: OwnStep): boolean {
   switch (step) {
     // Without migrations the step `start` tries the same thing, on live data that the old release shares anyway.
     case 'rehearse':
+      return migrates !== 'none' || course.contracts
     case 'expand':
       return migrates !== 'none'
     case 'stop':

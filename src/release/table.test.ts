@@ -11,9 +11,9 @@ import { taskOf } from './task.ts'
 
 /** Steps of a deployment with data and second halves. */
 const courses: readonly [Migrates, Strategy, string][] = [
-  ['none', 'rolling', 'checkpoint start watch confirm contract'],
-  ['none', 'blue-green', 'checkpoint start shift watch confirm contract'],
-  ['none', 'canary', 'checkpoint start shift watch confirm contract'],
+  ['none', 'rolling', 'rehearse checkpoint start watch confirm contract'],
+  ['none', 'blue-green', 'rehearse checkpoint start shift watch confirm contract'],
+  ['none', 'canary', 'rehearse checkpoint start shift watch confirm contract'],
   ['expand', 'rolling', 'rehearse checkpoint expand start watch confirm contract'],
   ['expand', 'blue-green', 'rehearse checkpoint expand start shift watch confirm contract'],
   ['expand', 'canary', 'rehearse checkpoint expand start shift watch confirm contract'],
@@ -42,6 +42,7 @@ test('every deployment goes through its steps, in order, and is confirmed', () =
 /** By kind of migration and step: what comes of a failure there. Not listed: there is no such step. */
 const failures: Readonly<Record<Migrates, Readonly<Partial<Record<Step, Outcome['kind']>>>>> = {
   none: {
+    rehearse: 'refused',
     checkpoint: 'refused',
     start: 'taken-back',
     shift: 'taken-back',

@@ -60,11 +60,13 @@ export class World {
   readonly #faultsMax: number
   readonly #mutation: Mutation | null
   readonly #anySchema: boolean
+  readonly #stops: boolean
   readonly start: Numbers
 
   constructor(start: Start, faultsMax: number, mutation: Mutation | null = null) {
     this.#faultsMax = faultsMax
     this.#mutation = mutation
+    this.#stops = start.rollout.kind === 'deploy' && start.rollout.migrates === 'stop'
     this.#anySchema = start.rollout.kind === 'deploy' && start.rollout.migrates === 'none'
     const state = Array.from({ length: size }, () => 0)
     const record = this.#intern(start.rollout)
@@ -93,7 +95,7 @@ export class World {
       ...this.#messages(state),
       ...this.#node(state),
       ...clientEvents(state, this.#anySchema),
-      ...faultEvents(state, this.#faultsMax),
+      ...faultEvents(state, this.#plan(state[at.homeTold] ?? 0), this.#faultsMax),
     ]
   }
 
@@ -137,6 +139,10 @@ export class World {
     if (runs !== wanted && !broken) return `after ${kind} it ends in ${is}, not in ${wanted}`
     if (runs !== '' && !canWork(state, runs === 'A' ? [0, 1] : [1, 2], this.#anySchema))
       return `after ${kind} it ends in ${is}`
+    const writtenByA = (state[at.acknowledged] ?? 0) & 1
+    if (this.#stops && plan.generation === 2 && writtenByA !== ((state[at.tokens] ?? 0) & 1)) {
+      return `after ${kind} something is gone that was written before the stop`
+    }
     if (state[at.generation] !== plan.generation)
       return `after ${kind} it ends in ${is}, not in generation ${plan.generation}`
     return null
@@ -153,11 +159,17 @@ export class World {
       if (record < 0) continue
       const rollout = this.#record(record)
       if (rollout.outcome !== null) continue
-      // Without the lease nothing is written: the store refuses it.
-      if (who !== 'control' && this.#mutation !== 'no-lease') continue
       for (const { name, nowMs, seen } of this.#looks(state, rollout)) {
         const next = this.#next(state, { nowMs, seen, record })
-        if (next !== record) events.push({ name: `${who} ${name}`, to: this.#commit(state, record, next) })
+        if (next === record) continue
+        const asked = this.#asked(state, next)
+        if (asked[at.asked] !== state[at.asked]) {
+          events.push({ name: `${who} ${name}, and asks before it has written that down`, to: asked })
+        }
+        // Without the lease nothing is written: the store refuses it.
+        if (who === 'control' || this.#mutation === 'no-lease') {
+          events.push({ name: `${who} ${name}`, to: this.#commit(state, record, next) })
+        }
       }
     }
     const rollout = this.recordOf(state)
@@ -171,8 +183,10 @@ export class World {
 
   /** Whoever has the record asks for its task at once. When it is done, and whether anybody hears of that, is open. */
   #asked(state: Numbers, record: number): Numbers {
-    const kind = taskOf(this.#record(record))?.kind
-    const bit = kind === 'checkpoint' ? 1 : kind === 'clone' ? 2 : 0
+    const rollout = this.#record(record)
+    const kind = taskOf(rollout)?.kind
+    const early = this.#mutation === 'checkpoint-before-stop' && rollout.step === 'stop'
+    const bit = kind === 'checkpoint' || early ? 1 : kind === 'clone' ? 2 : 0
     return put(state, { asked: (state[at.asked] ?? 0) | bit })
   }
 

@@ -119,7 +119,7 @@ agent = stack.use(
         rmSync(fate)
         if (words[0] === 'agent') process.kill(process.pid, 'SIGKILL')
         const server = agent?.statuses().find(({ id, pid }) => id === 'shop.db' && pid !== null)
-        if (server?.pid != null) process.kill(server.pid, 'SIGKILL')
+        if (server !== undefined && server.pid !== null) process.kill(server.pid, 'SIGKILL')
       },
     },
     { kind: 'unix', path: join(config.dir, 'c') },
