@@ -93,7 +93,7 @@ export async function provePowerLoss(which: 'all' | 'one of each kind'): Promise
   // The proof of the proof: a disk that breaks the promise of its flushes is found out.
   const [first] = all
   assert.ok(first !== undefined && first.torn === null)
-  const promised = log.findIndex((entry) => entry.kind === 'mark' && entry.text === 'asked checkpoint')
+  const promised = log.findIndex((entry) => entry.kind === 'mark' && entry.text === 'asked swap')
   await assert.rejects(judge(place, log, { ...first, promised }, span), /was acknowledged before the checkpoint/)
   const cuts = which === 'all' ? all : some
   for (const cut of cuts) await judge(place, log, cut, span)
