@@ -62,3 +62,19 @@ export function releasesOf(
 ): KeptRelease[] {
   return [...records.releases.values()].filter((release) => release.app === app).toSorted((a, b) => a.number - b.number)
 }
+
+/** Releases of an app that are remembered. */
+const releasesMax = 30
+
+/** Releases that are remembered no longer: all but the newest, the one that serves, and the one that it brought back. */
+export function forgotten(
+  known: { readonly releases: ReadonlyMap<string, KeptRelease> },
+  app: string,
+  live: number,
+): KeptRelease[] {
+  const all = releasesOf(known, app)
+  const backTo = all.find(({ number }) => number === live)?.backTo ?? null
+  return all
+    .slice(0, Math.max(0, all.length - releasesMax))
+    .filter(({ number }) => number !== live && number !== backTo)
+}

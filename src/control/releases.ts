@@ -24,7 +24,7 @@ import {
 import { BranchKeeper, type BranchWish } from './branch-keeper.ts'
 import type { Apply } from './changes.ts'
 import { type AskNode, askData } from './data-asks.ts'
-import { type KeptCheckpoint, type KeptRelease, releaseKey, releasesOf } from './kept.ts'
+import { forgotten, type KeptCheckpoint, type KeptRelease, releaseKey, releasesOf } from './kept.ts'
 import { holdMs } from './derive.ts'
 import { keys, put, type Records } from './records.ts'
 import { rehearse, resourcesFor } from './rehearse.ts'
@@ -78,6 +78,8 @@ export class Releases {
   readonly #own: ReleasesOptions
   readonly #rollouts: Rollouts
   readonly #branches: BranchKeeper
+  /** Bundles that a node may fetch for a task, though nothing runs from them. */
+  readonly #lent = new Set<string>()
 
   constructor(own: ReleasesOptions) {
     this.#own = own
@@ -102,6 +104,22 @@ export class Releases {
   /** Throws `control.rollout-under-way` while one is. */
   refuseBusy(app: string): void {
     this.#rollouts.refuseBusy(app)
+  }
+
+  /** Whether a node may fetch a bundle for what it was just asked to do. */
+  lends(digest: string): boolean {
+    return this.#lent.has(digest)
+  }
+
+  /** Throws `control.has-branches` while there are branches of an app: they live in its data. */
+  refuseBranches(name: string): void {
+    const branches = [...this.#own.records.apps.values()].filter(({ branch }) => branch?.app === name)
+    if (branches.length === 0) return
+    throw new SteadError({
+      code: 'control.has-branches',
+      message: `${branches.map(({ graph }) => graph.app).join(', ')} work on copies in the data of ${name}, which is not deleted`,
+      hint: `Take them away first: stead branch --rm NAME --app ${name}`,
+    })
   }
 
   /** What a deployment would do. Asks the node what is due; changes nothing. Throws `release.bad-options`, and as `askData` does. */
@@ -321,6 +339,11 @@ export class Releases {
         name,
         expired.map((copy) => copy.name),
       )
+    const old = forgotten(this.#own.records, name, app.release)
+    await this.#own.exclusive(async () => {
+      await this.#own.write(old.map(({ number }): Operation => ({ kind: 'delete', key: keys.release(name, number) })))
+      for (const { number } of old) this.#own.records.releases.delete(releaseKey(name, number))
+    })
   }
 
   #app(name: string): DesiredApp {
@@ -333,8 +356,14 @@ export class Releases {
     })
   }
 
-  #ask<T extends DataTask>(home: string, app: string, task: T): Promise<DataAnswers[T['do']]> {
-    return askData(this.#own.ask, home, app, task)
+  async #ask<T extends DataTask>(home: string, app: string, task: T): Promise<DataAnswers[T['do']]> {
+    const bundles = 'resources' in task ? task.resources.flatMap(({ bundle }) => bundle ?? []) : []
+    for (const bundle of bundles) this.#lent.add(bundle)
+    try {
+      return await askData(this.#own.ask, home, app, task)
+    } finally {
+      for (const bundle of bundles) this.#lent.delete(bundle)
+    }
   }
 
   #checkpointOf(app: DesiredApp, name: string, by: string, before: number | null): KeptCheckpoint {
