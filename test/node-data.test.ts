@@ -6,7 +6,8 @@
  */
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
-import { DataNode } from './data-node/data-node.ts'
+import type { DataResource } from '../src/protocol/index.ts'
+import { databaseConfig, DataNode } from './data-node/data-node.ts'
 import { exchangeSteps, filled, first, goBack, hasGoneBack, later } from './data-node/exchanges.ts'
 import { needsAll, needsFile, needsRoot } from './needs.ts'
 
@@ -50,6 +51,54 @@ suite('data on a node', { skip }, () => {
     await node.begin()
     await node.ready('shop.db', 1)
     assert.deepEqual(await copies(), ['before', 'five'])
+  })
+
+  test('what is declared is told, and tried on a copy; the live data is not touched', { timeout }, async () => {
+    const bundle = await node.files({
+      '0001_more.sql': 'create table more (id integer);\nalter table items add note text;\n',
+    })
+    const resources = [{ part: 'db', type: 'postgres', config: databaseConfig, bundle }]
+    const [pending] = await node.data({ do: 'pending', resources })
+    assert.deepEqual([pending?.part, pending?.migrates, pending?.statements.length], ['db', 'stop', 2])
+    // Asked again, it is done again: the answer of before may have been lost.
+    for (let round = 0; round < 2; round += 1) {
+      const { statements, refusals } = await node.data({ do: 'rehearse', copy: 'try', resources, lockMsMax: 10_000 })
+      assert.deepEqual(
+        statements.map(({ part, text }) => `${part}: ${text.slice(0, 11)}`),
+        ['db: create tabl', 'db: alter table'],
+      )
+      assert.deepEqual(refusals, [])
+      await node.ready('shop.db', 1)
+    }
+    assert.deepEqual(await copies(), ['before', 'five', 'try'])
+    assert.deepEqual(await node.sql(`select count(*) from pg_class where relname = 'more'`), [0])
+    await node.data({ do: 'delete', names: ['try'] })
+  })
+
+  test('what fails or is cancelled leaves nothing behind, and who waits comes to his turn', { timeout }, async () => {
+    const resourcesOf = async (text: string): Promise<readonly DataResource[]> => {
+      const bundle = await node.files({ '0001_more.sql': text })
+      return [{ part: 'db', type: 'postgres', config: databaseConfig, bundle }]
+    }
+    const rehearse = { do: 'rehearse', copy: 'try', lockMsMax: 10_000 } as const
+    const wrong = await resourcesOf('create tabel more (id integer);\n')
+    await assert.rejects(node.data({ ...rehearse, resources: wrong }), /0001_more\.sql:1/)
+    const endless = await resourcesOf('select pg_sleep(600);\n')
+    const cancelled = assert.rejects(node.data({ ...rehearse, resources: endless }, 'endless'))
+    const next = node.data({ do: 'delete', names: ['try'] })
+    await new Promise((resolve) => setTimeout(resolve, 1000))
+    node.cancel('endless')
+    await cancelled
+    assert.deepEqual(await next, { deleted: [] })
+    assert.deepEqual(await copies(), ['before', 'five'])
+    await node.ready('shop.db', 1)
+  })
+
+  test('what has changed since a checkpoint is counted', { timeout }, async () => {
+    const { changes, positions } = await node.data({ do: 'preview', since: 'five' })
+    assert.deepEqual(changes, [])
+    assert.deepEqual(Object.keys(positions), ['db'])
+    await assert.rejects(node.data({ do: 'preview', since: 'never' }), /no copy named never/)
   })
 
   test(
@@ -137,6 +186,14 @@ suite('data on a node', { skip }, () => {
     await node.until('shop.db', 'waits again', ({ reason }) => waits(reason))
     node.plan(node.database(later(6)), node.worker('g5', 5, 'shop', { wanted: false }), node.worker('g6', 6))
     await hasGoneBack(node, 6)
+  })
+
+  test('rows of what was left behind are copied into the live data', { timeout }, async () => {
+    const order = { do: 'replay', from: 'left-6', part: 'db', table: 'items' } as const
+    assert.deepEqual(await node.data({ ...order, where: 'id > 7' }), { rows: 2 })
+    assert.deepEqual(await node.sql('select id from items order by id'), [1, 2, 3, 8, 9])
+    await assert.rejects(node.data({ ...order, part: 'web', where: null }), /no resource web/)
+    assert.ok((await copies()).every((name) => !name.startsWith('stead-task-')))
   })
 
   test('data that cannot be asked is left all the same, and that is said', { timeout }, async () => {

@@ -43,6 +43,8 @@ export interface DataState {
   readonly totalBytes: number
   readonly freeBytes: number
   readonly copies: readonly DataCopy[]
+  /** What is weaker than it could be or runs out, and how to mend it, a sentence each. Absent from an older node. */
+  readonly weaker?: readonly string[]
 }
 
 /** A resource as a release has it, for work on copies of its data. */
