@@ -5,7 +5,7 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, posix } from 'node:path'
 import { Client } from 'pg'
-import { type Agent, startAgent } from '../../src/agent/index.ts'
+import { type Agent, startAgent, stateProvider } from '../../src/agent/index.ts'
 import { createBundleStore } from '../../src/artifact/index.ts'
 import { isSteadError, SteadError, systemClock as clock, systemRandom as random } from '../../src/base/index.ts'
 import { programOf } from '../../src/cli/machine.ts'
@@ -105,6 +105,7 @@ agent = stack.use(
       providers: new Map([
         ['postgres', watched(postgresProvider({ binaries }))],
         ['secret', secretProvider()],
+        ['state', stateProvider()],
       ]),
       openBundle: (digest) => bundles.open(digest),
       importBundle: (bytes) => bundles.import(bytes),
