@@ -27,7 +27,7 @@ import { frozenLife, type LifeEvent, newLife, policyOf, step } from './lifecycle
 import type { AgentOptions } from './options.ts'
 import { InstanceOutside } from './outside.ts'
 import { probeCommand, probeHttp, type ProbeResult, probeTcp } from './probe.ts'
-import { readyState, stateMount } from './state.ts'
+import { readyState } from './state.ts'
 import type { Surroundings } from './surroundings.ts'
 import { type Usage, unknownUsage, usageOf } from './usage.ts'
 
@@ -316,9 +316,7 @@ export class InstanceRunner {
       const told = instanceEnvironment(assignment, edges, { providers, dataApp }, base, this.#servePort, secretsDir)
       const { files, mounts, ...filter } = this.#delivery.prepare(assignment, told.files, secretsDir)
       const names = nameFiles(layout, edges, id, hasOutside)
-      const state = await this.#surroundings.state(assignment)
-      await readyState(this.#options, assignment, state)
-      const own = stateMount(this.#options, state)
+      const own = await readyState(this.#options, assignment, await this.#surroundings.state(assignment))
       const spec: SandboxSpec = {
         id,
         argv: program.argv,
@@ -389,8 +387,7 @@ export class InstanceRunner {
   #running(sandbox: Sandbox): void {
     const { timeoutMs } = this.#assignment
     this.#sandbox = sandbox
-    const isolated = this.#options.sandbox.capabilities.isolation !== 'refused'
-    this.containment.watch(sandbox, isolated)
+    this.containment.watch(sandbox, this.#options.sandbox.capabilities.isolation !== 'refused')
     this.#surroundings.changed()
     let timedOut = false
     void sandbox.exited.then((ended) => {

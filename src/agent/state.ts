@@ -8,10 +8,12 @@
  * from elsewhere is known by looking.
  */
 import {
-  chownSync,
   closeSync,
+  constants,
   existsSync,
   fsyncSync,
+  lchownSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -27,6 +29,8 @@ import { limitsWithin, type Mount, type Sandbox, type SandboxSpec } from '../san
 import { layoutOf } from './layout.ts'
 import { type AgentOptions, mayChangeOwner } from './options.ts'
 import { lastLines } from './resource-context.ts'
+
+const { O_WRONLY, O_CREAT, O_TRUNC, O_NOFOLLOW } = constants
 
 /** Where a service finds its state, in a sandbox of its own. */
 const inside = '/state'
@@ -69,11 +73,13 @@ export function statePlace(
   return { part, config: own, generation, filesDir: stateFiles(tree, part), mark, markPath: join(tree, part, 'mark') }
 }
 
-/** What an instance needs to find its state. */
-export function stateMount(
-  { sandbox }: Pick<AgentOptions, 'sandbox'>,
-  state: Pick<StatePlace, 'filesDir' | 'generation'> | null,
-): { readonly env: Readonly<Record<string, string>>; readonly mounts: readonly Mount[] } {
+/** What a program needs to find state; nothing where there is none. */
+interface StateMount {
+  readonly env: Readonly<Record<string, string>>
+  readonly mounts: readonly Mount[]
+}
+
+function stateMount({ sandbox }: Pick<AgentOptions, 'sandbox'>, state: StatePlace | null): StateMount {
   if (state === null) return { env: {}, mounts: [] }
   const mounted = sandbox.capabilities.isolation !== 'refused'
   const target = mounted ? inside : state.filesDir
@@ -82,32 +88,36 @@ export function stateMount(
 }
 
 /**
- * Makes state fit to be started from: its directory is there, and what came from elsewhere has been restored. Throws
- * `agent.state-hook-failed`, `agent.no-bundle`.
+ * Makes state fit to be started from: its directory is there, and what came from elsewhere has been restored. Answers what
+ * the instance needs to find it. Throws `agent.state-hook-failed`, `agent.no-bundle`.
  */
 export async function readyState(
   options: AgentOptions,
   assignment: InstanceAssignment,
   state: StatePlace | null,
-): Promise<void> {
-  if (state === null) return
+): Promise<StateMount> {
+  const mount = stateMount(options, state)
+  if (state === null) return mount
   const { filesDir, mark, markPath, config } = state
   mkdirSync(filesDir, { recursive: true, mode: 0o700 })
-  if (mayChangeOwner()) chownSync(filesDir, assignment.hostUid, assignment.hostUid)
-  if (existsSync(markPath) && readFileSync(markPath, 'utf8') === mark) return
+  // Where it is not mounted into a sandbox, the service could have put anything there.
+  if (!lstatSync(filesDir).isDirectory()) throw notADirectory(assignment, filesDir)
+  if (mayChangeOwner()) lchownSync(filesDir, assignment.hostUid, assignment.hostUid)
+  if (existsSync(markPath) && readFileSync(markPath, 'utf8') === mark) return mount
   if (config.restore !== null && readdirSync(filesDir).length > 0)
     await runAlone(options, assignment, { hook: 'restore', argv: config.restore, timeoutMs: config.timeoutMs, state })
-  const file = openSync(markPath, 'w', 0o600)
+  const file = openSync(markPath, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0o600)
   writeSync(file, mark)
   fsyncSync(file)
   closeSync(file)
+  return mount
 }
 
 interface HookRun {
   readonly hook: StateHook
   readonly argv: readonly string[]
   readonly timeoutMs: number
-  readonly state: Pick<StatePlace, 'filesDir' | 'generation'>
+  readonly state: StatePlace
 }
 
 /** Runs a hook with the code of a service on state that nobody works on. Throws `agent.state-hook-failed`, `agent.no-bundle`. */
@@ -124,10 +134,11 @@ export async function runAlone(
   const { env, mounts } = stateMount(options, state)
   // A network of its own that leads nowhere.
   using place = await network.place(id)
+  const base = { PATH: layout.path, HOME: layout.home }
   const spec: SandboxSpec = {
     id,
     argv: program.argv,
-    env: { PATH: layout.path, HOME: layout.home, ...program.env, ...assignment.env, ...env },
+    env: { ...base, ...program.env, STEAD_INSTANCE: assignment.id, ...assignment.env, ...env, ...toldOf(state) },
     cwd: layout.codeDir,
     mounts: [{ source: bundle.path, target: layout.codeDir, access: 'read-only' }, ...program.mounts, ...mounts],
     files: [],
@@ -149,6 +160,11 @@ export async function runAlone(
   await sandbox.remove(recordDir)
   if (exit.cause === 'code' && exit.code === 0) return
   throw hookFailed(assignment, hook, late ? tooLate(timeoutMs) : exit.sentence, said)
+}
+
+/** What a hook is told beside where the state is. */
+function toldOf({ config }: StatePlace): Readonly<Record<string, string>> {
+  return { STEAD_PAUSE_MS: String(config.pauseMs) }
 }
 
 async function programOf(options: AgentOptions, assignment: InstanceAssignment, argv: readonly string[]) {
@@ -237,8 +253,11 @@ async function runBeside(options: AgentOptions, keeper: StateKeeper, run: HookRu
   // Without sandboxes there is no inside: everything is where it is on the host.
   if (options.sandbox.capabilities.exec === 'refused') return await runAlone(options, assignment, run)
   const { program } = await programOf(options, assignment, run.argv)
-  const pause = { STEAD_PAUSE_MS: String(state === keeper.state ? keeper.state.config.pauseMs : timeoutMs) }
-  const executed = await sandbox.exec({ argv: program.argv, env: { ...program.env, ...pause }, terminal: null })
+  const executed = await sandbox.exec({
+    argv: program.argv,
+    env: { ...program.env, ...toldOf(state) },
+    terminal: null,
+  })
   let late = false
   using _timer = options.clock.after(timeoutMs, () => {
     late = true
@@ -259,6 +278,10 @@ async function lastOf(stream: Readable | null): Promise<string> {
     // It was killed while it spoke; what it had said is there.
   }
   return said
+}
+
+function notADirectory({ part }: InstanceAssignment, path: string): SteadError {
+  return new SteadError({ code: 'agent.bad-state', message: `the state of ${part} is no directory: ${path}` })
 }
 
 function tooLate(timeoutMs: number): string {

@@ -28,9 +28,6 @@ import type {
   RunningServer,
 } from './provider.ts'
 
-export { stateConformance } from './state.conformance.ts'
-export type { StateSubject } from './state.conformance.ts'
-
 /** The user that programs run as when the test is root: `nobody`, who has a line in every /etc/passwd. */
 const unprivilegedUser = 65_534
 const readyTimeoutMs = 60_000

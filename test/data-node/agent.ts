@@ -7,7 +7,7 @@ import { join, posix } from 'node:path'
 import { Client } from 'pg'
 import { type Agent, startAgent, stateProvider } from '../../src/agent/index.ts'
 import { createBundleStore } from '../../src/artifact/index.ts'
-import { isSteadError, SteadError, systemClock as clock, systemRandom as random } from '../../src/base/index.ts'
+import { isSteadError, sleep, SteadError, systemClock as clock, systemRandom as random } from '../../src/base/index.ts'
 import { programOf } from '../../src/cli/machine.ts'
 import { npmBinaries, postgresProvider } from '../../src/database/index.ts'
 import { btrfsDriver, copyDriver } from '../../src/domain/index.ts'
@@ -113,12 +113,13 @@ agent = stack.use(
       advertise: null,
       keys: keyFile(join(config.dir, 'node.key')),
       onNotice: (notice) => void process.stdout.write(`${JSON.stringify({ notice })}\n`),
-      onStep(step) {
+      async onStep(step) {
         process.stdout.write(`${JSON.stringify({ step, atMs: Date.now() })}\n`)
         const words = existsSync(fate) ? readFileSync(fate, 'utf8').split(' ') : []
         if (words[1] !== step) return
         rmSync(fate)
         if (words[0] === 'agent') process.kill(process.pid, 'SIGKILL')
+        if (words[0] === 'slow') return await sleep(clock, 1000)
         const server = agent?.statuses().find(({ id, pid }) => id === 'shop.db' && pid !== null)
         if (server !== undefined && server.pid !== null) process.kill(server.pid, 'SIGKILL')
       },

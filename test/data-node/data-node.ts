@@ -113,8 +113,8 @@ export class DataNode implements AsyncDisposable {
     ready.promise.catch(() => {})
   }
 
-  /** What is to die, at which step. */
-  doom(what: 'agent' | 'server', step: string): void {
+  /** What is to die, at which step; `slow`: nothing does, and the step takes a second. */
+  doom(what: 'agent' | 'server' | 'slow', step: string): void {
     writeFileSync(join(this.dir, 'fate'), `${what} ${step}`)
   }
 

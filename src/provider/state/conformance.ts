@@ -14,8 +14,8 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
-import { randomId, sleep, systemClock, systemRandom } from '../base/index.ts'
-import type { StateOptions } from '../model/index.ts'
+import { randomId, sleep, systemClock, systemRandom } from '../../base/index.ts'
+import type { StateOptions } from '../../model/index.ts'
 
 /** Longest wait for anything here; what holds is seen at once. */
 const patienceMs = 30_000
