@@ -82,5 +82,6 @@ function shown(
     memoryBytes: status?.memoryBytes ?? null,
     cpuSeconds: status?.cpuSeconds ?? null,
     refused: status?.refused ?? [],
+    ...(status?.durability === undefined ? {} : { durability: status.durability }),
   }
 }

@@ -60,6 +60,11 @@ function watched(own: Provider): Provider {
       await own.abandon?.(context, dir)
       writeFileSync(join(dir, 'items'), String(await ask(context, 'select count(*) as n from items', [])))
     },
+    async provision(context) {
+      const server = await own.provision(context)
+      if (server === null || !existsSync(join(config.dir, 'careless'))) return server
+      return { ...server, argv: [...server.argv, '-c', 'fsync=off'] }
+    },
     async carry(context, dir, generation) {
       const sentences = (await own.carry?.(context, dir, generation)) ?? []
       await ask(context, 'create table if not exists carried (generation integer, items integer)', [])

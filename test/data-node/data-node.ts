@@ -123,6 +123,12 @@ export class DataNode implements AsyncDisposable {
     writeFileSync(join(this.dir, 'mute'), '')
   }
 
+  /** From now on servers are started as ones that do not wait for the disk, or as they should be. */
+  careless(is: boolean): void {
+    if (is) writeFileSync(join(this.dir, 'careless'), '')
+    else rmSync(join(this.dir, 'careless'), { force: true })
+  }
+
   /** Resolves when the agent has died, and forgets what it said. */
   async died(): Promise<void> {
     assert.ok(this.#child !== null)
