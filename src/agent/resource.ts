@@ -309,7 +309,7 @@ export class ResourceRunner {
     this.#elsewhere = provider.endpoint?.(context) ?? null
     const readyMs = isDue ? abandonMs : readyTimeoutMs
     if (this.#server !== null || this.#elsewhere !== null) await orEnded(provider.ready(context, readyMs))
-    this.#durability = this.#server === null || isDue ? null : await this.#prove(provider, context, orEnded)
+    this.#durability = isDue ? null : await this.#prove(provider, context, orEnded)
     let careful: readonly string[] = []
     if (isNew) {
       await exchanges.step('started', first.id)

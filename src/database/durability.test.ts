@@ -9,7 +9,7 @@ import { suite, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { makeTestPostgres } from './conformance.ts'
 import { withSession } from './drivers/connection.ts'
-import { type DurabilityFindings, findDurability, judgeDurability } from './durability.ts'
+import { type DurabilityFindings, findDurability, judgeDurability, judgeHosted } from './durability.ts'
 import { adminRole, maintenanceDatabase } from './names.ts'
 
 const settings = { fsync: 'on', synchronous_commit: 'on', full_page_writes: 'on', wal_sync_method: 'fdatasync' }
@@ -38,6 +38,12 @@ suite('the judgement', () => {
       assert.throws(() => judgeDurability('db', { ...found, ...more }), { code: 'database.not-durable', message: says })
     })
   }
+})
+
+test('of a server that others run only what it is set to counts', () => {
+  assert.match(judgeHosted('db', { ...settings, full_page_writes: 'off' }), /hosted elsewhere/)
+  for (const setting of ['fsync', 'synchronous_commit'])
+    assert.throws(() => judgeHosted('db', { ...settings, [setting]: 'off' }), { code: 'database.not-durable' })
 })
 
 suite('a real server', { timeout: 240_000 }, () => {

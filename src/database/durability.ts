@@ -55,13 +55,30 @@ function notDurable(name: string, said: string, hint: string): SteadError {
   })
 }
 
-/** Looks at a server, and commits a few times something that is nowhere to be seen. */
-export async function findDurability(session: Session): Promise<DurabilityFindings> {
+/** The same of a server that others run: what its storage does to flush is theirs, what it is set to is not. */
+export function judgeHosted(name: string, settings: DurabilityFindings['settings']): string {
+  const weak = (['fsync', 'synchronous_commit'] as const).filter((setting) => settings[setting] === 'off')
+  if (weak.length === 0) return 'set to flush for every commit; it is hosted elsewhere, so that was not counted'
+  const said = weak.map((setting) => `${setting} is off`).join(', ')
+  throw notDurable(
+    name,
+    said,
+    'Ask whoever runs it, or set it for the role of its URL: alter role ... set synchronous_commit.',
+  )
+}
+
+/** What a server is set to, as its sessions see it. */
+export async function readSettings(session: Session): Promise<DurabilityFindings['settings']> {
   const names = [...durable, 'wal_sync_method'].map((setting) => `'${setting}'`).join(', ')
   const rows = await session.query<{ name: string; setting: string }>(
     `select name, setting from pg_settings where name in (${names})`,
   )
-  const settings = Object.fromEntries(rows.map(({ name, setting }) => [name, setting]))
+  return Object.fromEntries(rows.map(({ name, setting }) => [name, setting]))
+}
+
+/** Looks at a server, and commits a few times something that is nowhere to be seen. */
+export async function findDurability(session: Session): Promise<DurabilityFindings> {
+  const settings = await readSettings(session)
   const counter = await counterOf(session)
   const before = await counter.read()
   for (let commit = 0; commit < commits; commit += 1)

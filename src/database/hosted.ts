@@ -12,6 +12,7 @@ import type { Grant, Provider, ProviderContext } from '../provider/index.ts'
 import { refusalOf, withSession } from './drivers/connection.ts'
 import type { Login, ServerAddress, Session, SessionLimits } from './drivers/connection.ts'
 import { readMigrationFiles } from './drivers/migration-files.ts'
+import { judgeHosted, readSettings } from './durability.ts'
 import { pendingOf, planMigrations, schemaName } from './migrations.ts'
 import { namesOf, passwordVerifier, quoteName, quoteText } from './names.ts'
 import type { MigrationLimits } from './prepare.ts'
@@ -144,7 +145,10 @@ export function hostedPostgresProvider(limits: MigrationLimits): ReleasingProvid
     // There is no copy to try it on; that it is in no checkpoint is said where the app is declared.
     rehearse: () => Promise.resolve({ statements: [], refusals: [] }),
     abandon: () => Promise.resolve(),
-    durability: () => Promise.resolve('not proved: it is hosted elsewhere'),
+    async durability(context) {
+      return judgeHosted(context.name, await inSession(hostedOf(context), readSettings))
+    },
+
     carry: ({ name }) => Promise.resolve([`database ${name} is hosted elsewhere and has not gone back`]),
     position: () =>
       Promise.resolve({ position: 'hosted elsewhere: it does not go back', countedSinceMs: 0, counts: [] }),
