@@ -140,6 +140,11 @@ suite('data on a node', { skip }, () => {
     const far = await node.until('shop.db', 'gives up', ({ reason }) => reason?.includes('generation 4') === true)
     assert.match(far.reason ?? '', /is of generation 1, and the plan is of generation 4/)
     assert.equal(far.generation, 1)
+    assert.deepEqual(
+      node.notices.filter((notice) => notice.includes('goes back')),
+      [],
+      'nothing is noted of a generation that is not to come',
+    )
     node.plan(node.database(first), node.worker('g1', 1))
     await node.ready('shop.db', 1)
     assert.deepEqual(await node.sql('select id from items order by id'), [1, 2, 3, 4, 5])
