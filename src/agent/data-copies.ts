@@ -36,6 +36,7 @@ export async function checkpoint(need: DataNeed, app: string, name: string): Pro
   const positions: Record<string, Position> = {}
   const { result, stopped } = await atRest(need, domain, app, async (parts) => {
     Object.assign(positions, await positionsOf(need, parts))
+    await markAll(need, parts, name)
     await onStep?.('at-rest', name)
     const copy = await domain.checkpoint(name)
     await onStep?.('copied', name)
@@ -144,6 +145,19 @@ async function positionsOf(
     }
   }
   return positions
+}
+
+/** Names the moment in the logs, so that a copy can be brought forward to it. */
+async function markAll({ options }: DataNeed, parts: readonly ResourceRunner[], name: string): Promise<void> {
+  for (const runner of parts) {
+    const provider = options.providers.get(runner.assignment.type)
+    if (provider?.mark === undefined || runner.endpoint() === null) continue
+    try {
+      await provider.mark(await runner.liveContext(), name)
+    } catch (error) {
+      options.onNotice(`${runner.assignment.id} does not name ${name} in its log: ${messageOf(error)}`)
+    }
+  }
 }
 
 async function known(domain: Domain, name: string, kind: DomainCopy['kind']): Promise<DomainCopy | null> {

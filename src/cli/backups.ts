@@ -186,6 +186,7 @@ export async function drillApp(
       dir: copy.path,
       extraDir,
       read: 'everything',
+      undecided: ['agent.data-busy', 'control.node-away', 'control.older-node', 'domain.disk-full'],
       clock: systemClock,
       signal,
       async prove() {

@@ -26,6 +26,8 @@ export interface KeptRelease {
   readonly schemas: Readonly<Record<string, string | null>>
   /** Null: it was put in place without a rollout (the first, or `up`). */
   readonly rollout: Rollout | null
+  /** How long a migration may keep others from a table; absent: as usual. */
+  readonly lockMsMax?: number
   /** What the rollout left behind, once that was compared. */
   readonly report: KeptReport | null
 }

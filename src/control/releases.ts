@@ -74,6 +74,9 @@ export interface ReleaseBook {
   readonly branches: readonly { readonly app: string; readonly branch: BranchOf }[]
 }
 
+/** Checkpoints that are tried, newest first, to get to a moment after them. */
+const basesMax = 3
+
 export class Releases {
   readonly #own: ReleasesOptions
   readonly #rollouts: Rollouts
@@ -273,6 +276,32 @@ export class Releases {
     }
     const release = records.releases.has(releaseKey(name, adopted.release)) ? adopted.release : app.release
     await this.#own.exclusive(() => this.#keepCheckpoint({ ...adopted, app: name, release, before: null }))
+  }
+
+  /**
+   * A checkpoint brought forward along the logs to a moment, as a checkpoint of its own. Throws `control.checkpoint-exists`,
+   * and as the node does.
+   */
+  async restoreAt(
+    name: string,
+    wish: Pick<Extract<DataTask, { do: 'forward' }>, 'copy' | 'target' | 'confirmed'>,
+    by: string,
+  ): Promise<DataAnswers['forward']> {
+    const app = this.#app(name)
+    if (this.#own.records.checkpoints.has(`${name}/${wish.copy}`)) throw checkpointExists(name, wish.copy)
+    const untilMs = wish.target.kind === 'time' ? wish.target.timeMs : Number.POSITIVE_INFINITY
+    const bases = this.book(name)
+      .checkpoints.filter((one) => one.generation === generationOf(app) && one.createdAtMs <= untilMs)
+      .toReversed()
+      .slice(0, basesMax)
+    const from = bases.map((one) => one.name)
+    const answer = await this.#ask(app.home, name, { do: 'forward', ...wish, from })
+    const base = bases.find((one) => one.name === answer.from)
+    if (base !== undefined) {
+      const createdAtMs = this.#own.clock.nowMs()
+      await this.#own.exclusive(() => this.#keepCheckpoint({ ...base, name: wish.copy, by, before: null, createdAtMs }))
+    }
+    return answer
   }
 
   /** Proves that a copy can be used; answers what was found to be so. Throws as the node does. */

@@ -104,7 +104,7 @@ suite('an app in a rollout', () => {
   })
 
   test('the generation grows once, with the swap that makes it; code alone leaves data and schema as they are', () => {
-    const now = { ...app, ...{ graph: second.graph, bundles: second.bundles, release: 2 } }
+    const now = { ...app, graph: second.graph, bundles: second.bundles, release: 2 }
     const target: KeptRelease = {
       ...first,
       number: 3,

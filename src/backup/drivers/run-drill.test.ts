@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { needsFile } from '../../../test/needs.ts'
-import { seededRandom, systemClock, systemRandom } from '../../base/index.ts'
+import { seededRandom, SteadError, systemClock, systemRandom } from '../../base/index.ts'
 import type { Backup, Backups } from '../backups.ts'
 import type { Proof } from '../drill.ts'
 import { parseTarget } from '../target.ts'
@@ -65,6 +65,13 @@ suite('drills', { skip: needsFile('/usr/bin/restic', 'apt-get install restic') }
     const prove = (): Promise<never> => Promise.reject(new Error('db: invalid page in block 7.'))
     const { checks, failure } = await drill({ read: 'restored', prove })
     assert.deepEqual([checks, failure], [[], 'db: invalid page in block 7'])
+    assert.ok(!existsSync(workDir))
+  })
+
+  test('what says nothing about the backup is thrown, not noted', async () => {
+    const full = new SteadError({ code: 'domain.disk-full', message: 'The disk here is full.' })
+    const prove = (): Promise<never> => Promise.reject(full)
+    await assert.rejects(drill({ read: 'restored', prove, undecided: ['domain.disk-full'] }), full)
     assert.ok(!existsSync(workDir))
   })
 
