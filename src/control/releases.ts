@@ -28,7 +28,7 @@ import { type KeptCheckpoint, type KeptRelease, releaseKey, releasesOf } from '.
 import { holdMs } from './derive.ts'
 import { keys, put, type Records } from './records.ts'
 import { rehearse, resourcesFor } from './rehearse.ts'
-import { type Carried, Rollouts } from './rollouts.ts'
+import { type Carried, type Counted, Rollouts } from './rollouts.ts'
 import { schemaOf } from './schema.ts'
 import type { Secrets } from './secrets.ts'
 import { type BranchOf, type ControlState, type DesiredApp, generationOf } from './state.ts'
@@ -72,6 +72,8 @@ export interface ReleaseBook {
   readonly releases: readonly KeptRelease[]
   readonly checkpoints: readonly KeptCheckpoint[]
   readonly branches: readonly { readonly app: string; readonly branch: BranchOf }[]
+  /** Requests to both releases of the rollout that is under way. */
+  readonly counted: Counted | null
 }
 
 export class Releases {
@@ -210,6 +212,7 @@ export class Releases {
       branches: [...records.apps.values()].flatMap(({ graph, branch }) =>
         branch?.app === name && branch.purpose !== 'rehearsal' ? [{ app: graph.app, branch }] : [],
       ),
+      counted: this.#rollouts.counted(name),
     }
   }
 
