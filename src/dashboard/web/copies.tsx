@@ -6,7 +6,7 @@ import { AskDialog, Problem, useAction } from './actions.tsx'
 import type { BackTarget } from './back.tsx'
 import { BranchDialog } from './branch-dialog.tsx'
 import { ago } from './release-words.ts'
-import type { Held } from './releases-held.ts'
+import type { Held } from './held.ts'
 import { ask } from './session.ts'
 import { bytes } from './words.ts'
 

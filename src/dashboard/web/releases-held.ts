@@ -1,25 +1,10 @@
-/** What the page of releases has been told. Pure, but for the line that it is kept up to date over. */
+/** Where the page of releases has what it shows from: a line of its own, and the node with the data. */
 import { useEffect, useState } from 'preact/hooks'
 import type { DataState } from '../../protocol/index.ts'
-import type { ReleasesMessage, ReleasesNews, ReleaseView } from '../release-wire.ts'
+import type { ReleasesMessage } from '../release-wire.ts'
+import { type Held, heardOf } from './held.ts'
 import { keepOpen } from './line.ts'
 import { ask } from './session.ts'
-
-export interface Held extends Pick<ReleasesNews, 'live' | 'generation' | 'checkpoints' | 'branches' | 'counted'> {
-  /** Newest first. */
-  readonly releases: readonly ReleaseView[]
-}
-
-/** What is held after a message; null: the app is not there, or nothing was heard. */
-export function heardOf(held: Held | null, message: ReleasesMessage): Held | null {
-  if (message.type === 'beat') return held
-  if (message.type === 'no-app') return null
-  const { live, generation, checkpoints, branches, counted, put, drop } = message
-  const gone = new Set([...drop, ...put.map(({ number }) => number)])
-  const kept = (held?.releases ?? []).filter(({ number }) => !gone.has(number))
-  const releases = [...kept, ...put].toSorted((a, b) => b.number - a.number)
-  return { live, generation, checkpoints, branches, counted, releases }
-}
 
 /** Everything about an app's releases, now and after every change; null before the first answer. */
 export function useReleases(app: string): Held | null {

@@ -4,7 +4,7 @@ import { useState } from 'preact/hooks'
 import type { ReleaseView, RolloutView } from '../release-wire.ts'
 import { AskDialog } from './actions.tsx'
 import { failedWords, stepWord, takeBackWords, took, wayOf } from './release-words.ts'
-import type { Held } from './releases-held.ts'
+import type { Held } from './held.ts'
 import { ask } from './session.ts'
 import { age, milliseconds } from './words.ts'
 

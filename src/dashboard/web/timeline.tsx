@@ -7,7 +7,7 @@ import { useMemo } from 'preact/hooks'
 import type { ReleaseView } from '../release-wire.ts'
 import { type RailItem, railOf, type RailRow } from './rail.ts'
 import { ago, stateOf, took, wayOf } from './release-words.ts'
-import type { Held } from './releases-held.ts'
+import type { Held } from './held.ts'
 
 const lanePx = 13
 /** Where the dot of a row is, from its top; and the checkpoint of before it. */
