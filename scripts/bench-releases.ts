@@ -3,10 +3,10 @@
  * use, on the same data in the same run. Going back is here what the data needs of it (a copy made live, the server stopped
  * and started); holding requests and restarting services come on top, and are measured where there are some.
  *
- *     scripts/node scripts/bench-releases.ts [sizes in MB, default 100 1000] [--install]
+ *     scripts/node scripts/bench-releases.ts [sizes in MB, default 100 1000] [--install] [--alone]
  *
- * Needs Linux, root and btrfs-progs; the peers need Debian's postgresql-15 and pgbackrest, which `--install` installs. Prints
- * Markdown; decides nothing. About four minutes for each GB.
+ * Needs Linux, root and btrfs-progs; the peers need Debian's postgresql-15 and pgbackrest, which `--install` installs and
+ * `--alone` leaves out. Prints Markdown; decides nothing. About four minutes for each GB.
  */
 import { execFileSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -117,10 +117,10 @@ async function goingBack(bench: Bench, domain: Domain, first: Server): Promise<S
   for (let number = 0; number < returns; number += 1)
     for (const kind of ['branch', 'release']) await domain.delete(`${kind}-${number}`)
   say(`| going back under load, from the command to an answer of PostgreSQL (${returns}) | ${figures(totals)} |`)
-  const each = Object.entries(parts).map(
-    ([name, values]) => `${name} ${figures(values).replace(/,.*/, '').replace('median ', '')}`,
-  )
-  say(`| of that, median: | ${each.join(', ')} |`)
+  const whole = (values: readonly number[]): string =>
+    `${(values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0).toFixed(0)} (${Math.max(...values).toFixed(0)})`
+  const each = Object.entries(parts).map(([name, values]) => `${name} ${whole(values)}`)
+  say(`| of that, median (longest), in ms | ${each.join(', ')} |`)
   say(`| the data is the checkpoint's | ${right ? 'yes, each time' : 'NO'} |`)
   return server
 }
@@ -207,7 +207,7 @@ async function measure(megabytes: number): Promise<void> {
   const bench = { bin, work, sockets: socketDirectory(work), branches: branchesOf(megabytes), cleanup }
   const driver = btrfsDriver({ clock: systemClock, reserveBytes: () => 0 })
   const root = join(work, 'domain')
-  const sizeBytes = (megabytes * 3 + 4000) * 1e6
+  const sizeBytes = (megabytes * 2 + 4000) * 1e6
   const domain = await driver.open({ id: 'bench', root, home: 'here', sizeBytes })
   cleanup.push(() => driver.destroy(root))
   cleanup.push(() => domain.close())
@@ -228,6 +228,7 @@ async function measure(megabytes: number): Promise<void> {
   await fill(bare, bench.branches)
   await throughput(bench, inDomain, bare)
   await inDomain.stop('SIGQUIT')
+  if (process.argv.includes('--alone')) return
   const missing = missingForPeers(bin)
   if (missing === null) await peers(bench, bareData, bare)
   else say(`| peers | **SKIPPED: needs ${missing}; \`--install\` installs it** |`)

@@ -214,3 +214,19 @@ if (only === 'releases') {
     { stdio: 'inherit', env: plainEnv },
   )
 }
+if (only === undefined || only === 'queue') {
+  process.stderr.write('bench: queues beside their disk ...\n')
+  spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', 'scripts/bench-queue.ts'], {
+    stdio: 'inherit',
+    env: plainEnv,
+  })
+}
+if (only === undefined || only === 'scheduler') {
+  process.stderr.write('bench: the scheduler ...\n')
+  // Each in a process of its own, so that the memory of one is not counted for the next.
+  for (const section of ['classes', 'fill', 'million', 'million-plain'])
+    spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', 'scripts/bench-scheduler.ts', section], {
+      stdio: 'inherit',
+      env: plainEnv,
+    })
+}

@@ -75,6 +75,9 @@ test('backups of an app that runs', { skip: restic, timeout: 600_000 }, async (t
   )
   assert.deepEqual(await readNumbers(port), [1, 2])
 
+  assert.match(await stead('status', 'ledger'), /backups at .*: newest backup of \d+ \w+ ago; proved \d+ \w+ ago/)
+  const again = await bench.stead('backup', 'drill', 'ledger', '--from', disk, '--if-due')
+  assert.match(again.stderr, /The next one is due in 7 d/)
   const answer = ['backup', 'drill', 'ledger', '--from', disk, '--probe', 'db=select false']
   const failed = await bench.stead(...answer)
   assert.equal(failed.code, 1)

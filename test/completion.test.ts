@@ -63,7 +63,7 @@ suite('completion', () => {
         assert.deepEqual(offered('logs', '--l'), ['--lines'])
         // What is offered is the same for all: said by one program.
         if (shell !== 'bash') return
-        assert.deepEqual(offered('res'), ['restart'])
+        assert.deepEqual(offered('res'), ['restart', 'restore'])
         assert.ok(offered('').includes('logs') && !offered('').includes('complete'))
         assert.deepEqual(offered('run', ''), ['tidy'])
         assert.deepEqual(offered('forward', 'w'), ['web'])

@@ -5,8 +5,11 @@
  * walked by node-data.long.test.ts.
  */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { after, before, suite, test } from 'node:test'
-import { DataNode } from './data-node/data-node.ts'
+import type { DataResource } from '../src/protocol/index.ts'
+import { databaseConfig, DataNode } from './data-node/data-node.ts'
 import { exchangeSteps, filled, first, goBack, hasGoneBack, later } from './data-node/exchanges.ts'
 import { needsAll, needsFile, needsRoot } from './needs.ts'
 
@@ -52,6 +55,54 @@ suite('data on a node', { skip }, () => {
     assert.deepEqual(await copies(), ['before', 'five'])
   })
 
+  test('what is declared is told, and tried on a copy; the live data is not touched', { timeout }, async () => {
+    const bundle = await node.files({
+      '0001_more.sql': 'create table more (id integer);\nalter table items add note text;\n',
+    })
+    const resources = [{ part: 'db', type: 'postgres', config: databaseConfig, bundle }]
+    const [pending] = await node.data({ do: 'pending', resources })
+    assert.deepEqual([pending?.part, pending?.migrates, pending?.statements.length], ['db', 'stop', 2])
+    // Asked again, it is done again: the answer of before may have been lost.
+    for (let round = 0; round < 2; round += 1) {
+      const { statements, refusals } = await node.data({ do: 'rehearse', copy: 'try', resources, lockMsMax: 10_000 })
+      assert.deepEqual(
+        statements.map(({ part, text }) => `${part}: ${text.slice(0, 11)}`),
+        ['db: create tabl', 'db: alter table'],
+      )
+      assert.deepEqual(refusals, [])
+      await node.ready('shop.db', 1)
+    }
+    assert.deepEqual(await copies(), ['before', 'five', 'try'])
+    assert.deepEqual(await node.sql(`select count(*) from pg_class where relname = 'more'`), [0])
+    await node.data({ do: 'delete', names: ['try'] })
+  })
+
+  test('what fails or is cancelled leaves nothing behind, and who waits comes to his turn', { timeout }, async () => {
+    const resourcesOf = async (text: string): Promise<readonly DataResource[]> => {
+      const bundle = await node.files({ '0001_more.sql': text })
+      return [{ part: 'db', type: 'postgres', config: databaseConfig, bundle }]
+    }
+    const rehearse = { do: 'rehearse', copy: 'try', lockMsMax: 10_000 } as const
+    const wrong = await resourcesOf('create tabel more (id integer);\n')
+    await assert.rejects(node.data({ ...rehearse, resources: wrong }), /0001_more\.sql:1/)
+    const endless = await resourcesOf('select pg_sleep(600);\n')
+    const cancelled = assert.rejects(node.data({ ...rehearse, resources: endless }, 'endless'))
+    const next = node.data({ do: 'delete', names: ['try'] })
+    await new Promise((resolve) => setTimeout(resolve, 1000))
+    node.cancel('endless')
+    await cancelled
+    assert.deepEqual(await next, { deleted: [] })
+    assert.deepEqual(await copies(), ['before', 'five'])
+    await node.ready('shop.db', 1)
+  })
+
+  test('what has changed since a checkpoint is counted', { timeout }, async () => {
+    const { changes, positions } = await node.data({ do: 'preview', since: 'five' })
+    assert.deepEqual(changes, [])
+    assert.deepEqual(Object.keys(positions), ['db'])
+    await assert.rejects(node.data({ do: 'preview', since: 'never' }), /no copy named never/)
+  })
+
   test(
     'a branch is served from a copy, with the names of the data, and is no app of its own to delete',
     { timeout },
@@ -89,6 +140,11 @@ suite('data on a node', { skip }, () => {
     const far = await node.until('shop.db', 'gives up', ({ reason }) => reason?.includes('generation 4') === true)
     assert.match(far.reason ?? '', /is of generation 1, and the plan is of generation 4/)
     assert.equal(far.generation, 1)
+    assert.deepEqual(
+      node.notices.filter((notice) => notice.includes('goes back')),
+      [],
+      'nothing is noted of a generation that is not to come',
+    )
     node.plan(node.database(first), node.worker('g1', 1))
     await node.ready('shop.db', 1)
     assert.deepEqual(await node.sql('select id from items order by id'), [1, 2, 3, 4, 5])
@@ -96,12 +152,16 @@ suite('data on a node', { skip }, () => {
 
   test('it goes back by the plan alone, once, and says how long it took', { timeout }, async () => {
     node.steps.length = 0
+    const before = node.status('shop.db')?.endpoint
     await goBack(node, 2)
     const plannedMs = Date.now()
     const status = await node.ready('shop.db', 2)
     console.log(`from the plan of generation 2 to its database being ready: ${Date.now() - plannedMs} ms`)
     assert.equal(status.schema, null)
     await hasGoneBack(node, 2)
+    // Who is on another node and has not heard of it reaches nothing.
+    assert.ok(before?.kind === 'tcp' && node.status('shop.db')?.endpoint?.kind === 'tcp')
+    await assert.rejects(once(connect(before.port, before.host), 'connect'), { code: 'ECONNREFUSED' })
     assert.equal(node.status('shop.web.g1')?.phase, 'stopped')
     assert.deepEqual(
       node.steps.map(({ step }) => step),
@@ -137,6 +197,14 @@ suite('data on a node', { skip }, () => {
     await node.until('shop.db', 'waits again', ({ reason }) => waits(reason))
     node.plan(node.database(later(6)), node.worker('g5', 5, 'shop', { wanted: false }), node.worker('g6', 6))
     await hasGoneBack(node, 6)
+  })
+
+  test('rows of what was left behind are copied into the live data', { timeout }, async () => {
+    const order = { do: 'replay', from: 'left-6', part: 'db', table: 'items' } as const
+    assert.deepEqual(await node.data({ ...order, where: 'id > 7' }), { rows: 2 })
+    assert.deepEqual(await node.sql('select id from items order by id'), [1, 2, 3, 8, 9])
+    await assert.rejects(node.data({ ...order, part: 'web', where: null }), /no resource web/)
+    assert.ok((await copies()).every((name) => !name.startsWith('stead-task-')))
   })
 
   test('data that cannot be asked is left all the same, and that is said', { timeout }, async () => {

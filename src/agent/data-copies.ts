@@ -5,7 +5,7 @@
  * Invariant: a copy that has been answered is complete, and one of that name that is there already is the answer.
  */
 import { messageOf, SteadError } from '../base/index.ts'
-import type { Domain, DomainCopy } from '../domain/index.ts'
+import type { Domain, DomainCopy, DomainUsage } from '../domain/index.ts'
 import type { DataAnswers, DataCopy } from '../protocol/index.ts'
 import type { Position } from '../provider/index.ts'
 import { type DataNeed, ensureFreeName, liveResources } from './data-need.ts'
@@ -19,7 +19,10 @@ export async function stateOf(need: DataNeed, app: string): Promise<DataAnswers[
   const copies: DataCopy[] = []
   for (const copy of await domain.list()) copies.push(seen(copy, await domain.ownBytes(copy.name)))
   const usage = await domain.usage()
-  return { generation: domain.generation, driver: need.options.domain.name, ...usage, copies }
+  const weaker = [...domain.capabilities.weaker]
+  const full = tooFull(domain, usage)
+  if (full !== null) weaker.push(full)
+  return { generation: domain.generation, driver: need.options.domain.name, ...usage, copies, weaker }
 }
 
 /** A checkpoint of the live data. Throws `agent.data-full` early. */
@@ -33,6 +36,7 @@ export async function checkpoint(need: DataNeed, app: string, name: string): Pro
   const positions: Record<string, Position> = {}
   const { result, stopped } = await atRest(need, domain, app, async (parts) => {
     Object.assign(positions, await positionsOf(need, parts))
+    await markAll(need, parts, name)
     await onStep?.('at-rest', name)
     const copy = await domain.checkpoint(name)
     await onStep?.('copied', name)
@@ -143,6 +147,19 @@ async function positionsOf(
   return positions
 }
 
+/** Names the moment in the logs, so that a copy can be brought forward to it. */
+async function markAll({ options }: DataNeed, parts: readonly ResourceRunner[], name: string): Promise<void> {
+  for (const runner of parts) {
+    const provider = options.providers.get(runner.assignment.type)
+    if (provider?.mark === undefined || runner.endpoint() === null) continue
+    try {
+      await provider.mark(await runner.liveContext(), name)
+    } catch (error) {
+      options.onNotice(`${runner.assignment.id} does not name ${name} in its log: ${messageOf(error)}`)
+    }
+  }
+}
+
 async function known(domain: Domain, name: string, kind: DomainCopy['kind']): Promise<DomainCopy | null> {
   ensureFreeName(name)
   const found = (await domain.list()).find((copy) => copy.name === name)
@@ -152,17 +169,23 @@ async function known(domain: Domain, name: string, kind: DomainCopy['kind']): Pr
 
 /** Throws `agent.data-full` when so little is left that a copy would soon leave no room for what is written next. */
 export async function ensureRoom({ options }: DataNeed, domain: Domain): Promise<void> {
-  const { freeBytes, totalBytes } = await domain.usage()
-  const level = levelOf(freeBytes, totalBytes)
-  // The disk of the machine has a measure of its own, and keeps others alive too.
-  if (level === 'ok' || (level === 'low' && !domain.capabilities.sizeLimit)) return
-  const megabytes = (bytes: number): string => `${Math.round(bytes / 1e6)} MB`
+  const full = tooFull(domain, await domain.usage())
+  if (full === null) return
   throw new SteadError({
     code: 'agent.data-full',
-    message: `the data of ${domain.id} has ${megabytes(freeBytes)} of ${megabytes(totalBytes)} free, too little for another copy`,
+    message: full,
     hint: `Delete old copies, or give it more room (${options.domain.name}).`,
     retry: 'later',
   })
+}
+
+/** Whether so little is left that there is no room for another copy: a sentence, or null. */
+function tooFull(domain: Domain, { freeBytes, totalBytes }: DomainUsage): string | null {
+  const level = levelOf(freeBytes, totalBytes)
+  // The disk of the machine has a measure of its own, and keeps others alive too.
+  if (level === 'ok' || (level === 'low' && !domain.capabilities.sizeLimit)) return null
+  const megabytes = (bytes: number): string => `${Math.round(bytes / 1e6)} MB`
+  return `the data of ${domain.id} has ${megabytes(freeBytes)} of ${megabytes(totalBytes)} free, too little for another copy`
 }
 
 function seen({ name, kind, path, createdAtMs, generation }: DomainCopy, ownBytes: number | null = null): DataCopy {

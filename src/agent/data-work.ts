@@ -260,11 +260,11 @@ export async function replay(
   return { rows: await provider.replay(await runner.liveContext(), join(from.copy.path, task.part), order) }
 }
 
-/** A writable copy of a copy for the time of a task. */
-async function ownCopy(
+/** A writable copy of a copy, or (`null`) of the live data, for the time of a task. */
+export async function ownCopy(
   need: DataNeed,
   domain: Domain,
-  from: string,
+  from: string | null,
 ): Promise<{ readonly copy: DomainCopy } & AsyncDisposable> {
   await ensureRoom(need, domain)
   const copy = await domain.clone(`${taskPrefix}${randomId(need.options.random)}`, from)
@@ -274,7 +274,7 @@ async function ownCopy(
 type Resource = Pick<DataResource, 'part' | 'type' | 'config' | 'bundle'>
 
 /** The context of a resource on a copy, with a directory of its own for sockets. */
-function copyContext(
+export function copyContext(
   need: DataNeed,
   app: string,
   copy: DomainCopy,
@@ -304,7 +304,7 @@ function assignmentOf(
   return { ...any, id, part, type, config, bundle, grants: [], revoked: [], ...(data === undefined ? {} : { data }) }
 }
 
-function providerOf({ options }: DataNeed, type: string): Provider {
+export function providerOf({ options }: DataNeed, type: string): Provider {
   const provider = options.providers.get(type)
   if (provider !== undefined) return provider
   throw new SteadError({

@@ -69,11 +69,8 @@ export function drillDue(
 }
 
 /** The backup that shows the latest moment; null when there is none. */
-export function newestOf(backups: readonly Backup[]): Backup | null {
-  return backups.reduce<Backup | null>(
-    (best, backup) => (best === null || backup.atMs >= best.atMs ? backup : best),
-    null,
-  )
+export function newestOf<T extends Pick<Backup, 'atMs'>>(backups: readonly T[]): T | null {
+  return backups.reduce<T | null>((best, backup) => (best === null || backup.atMs >= best.atMs ? backup : best), null)
 }
 
 /** What is known of one backup. unproved: no drill has been run on it. */
@@ -95,7 +92,7 @@ export function describeProof(backup: Pick<Backup, 'id'>, { proofs }: Drills, no
 
 /** What is known of all backups of an app, in one line for `status`. `everyMs` is how often they are to be proved. */
 export function describeBackups(
-  backups: readonly Backup[],
+  backups: readonly Pick<Backup, 'atMs'>[],
   drills: Drills,
   everyMs: number,
   nowMs: number,

@@ -4,6 +4,7 @@ export { parseTarget, placeOf } from './target.ts'
 export type { Target } from './target.ts'
 export { openBackups } from './drivers/restic.ts'
 export type { BackupsOptions } from './drivers/restic.ts'
+export { findTool } from './drivers/tool.ts'
 export { exportKey, writeKey } from './drivers/key-file.ts'
 export {
   afterDrill,

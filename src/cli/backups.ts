@@ -5,7 +5,7 @@
  * Invariants: what a backup is made of, and what it is brought back into, is a copy of the data: the live data is never touched
  * here. Copies that are made on the way are deleted, however it ends.
  */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import * as z from 'zod'
@@ -13,23 +13,23 @@ import {
   afterDrill,
   type Backup,
   type Backups,
-  type Drills,
   exportKey,
+  findTool,
   newestOf,
-  noDrills,
   openBackups,
-  parseDrills,
   parseTarget,
   type Progress,
   type Proof,
   runDrill,
+  type Target as Place,
   writeKey,
 } from '../backup/index.ts'
 import { randomId, SteadError, systemClock, systemRandom } from '../base/index.ts'
 import type { Adoption, OperatorClient } from '../operator/index.ts'
+import { drillsOf, noteDrills } from './backup-notes.ts'
 import { type Input, usage } from './command.ts'
 import { followDeployment } from './following.ts'
-import { backupKeyPath, drillsPath } from './home.ts'
+import { backupKeyPath } from './home.ts'
 import { isServerWord } from './remote/remote-target.ts'
 import { needTarget, type Target } from './target.ts'
 import { note, type Steps } from './terminal.ts'
@@ -43,25 +43,30 @@ export const placeHelp = `  TARGET is a directory of another disk, or s3:https:/
                       it AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the environment
   --region NAME       where the S3 server wants one`
 
-/** Opens the place that an option names. A key is made where there is none and `make` says so; it is shown that once. */
-export async function openPlace(input: Input, option: 'to' | 'from', make: boolean): Promise<Backups> {
+/** The place that an option names. Throws `cli.usage`, `backup.bad-target`. */
+export function needPlace(input: Input, option: 'to' | 'from'): Place {
   const text = input.text(option)
   if (text === null)
     throw usage(`where are the backups?`, `Say --${option} /mnt/disk/backups, or s3:https://HOST/BUCKET.`)
   const [credentialsFile, region] = [input.text('credentials'), input.text('region')]
-  const target = parseTarget(text, {
+  return parseTarget(text, {
     ...(credentialsFile === null ? {} : { credentialsFile }),
     ...(region === null ? {} : { region }),
   })
+}
+
+/** Opens a place. A key is made where there is none and `make` says so; it is shown that once. */
+export async function openPlace(target: Place, make: boolean): Promise<Backups> {
   const keyFile = backupKeyPath()
   const open = (): Promise<Backups> => openBackups({ target, keyFile, clock: systemClock, random: systemRandom })
   if (!make || existsSync(keyFile)) return open()
+  // What may fail comes before the key: it is shown once, and nobody must miss that.
+  await findTool(null)
   mkdirSync(dirname(keyFile), { recursive: true, mode: 0o711 })
   await writeKey(keyFile, systemRandom)
-  const opened = await open()
   const { key, advice } = await exportKey(keyFile)
   note(`A key was made for the backups of this machine:\n\n  ${key}\n\n${advice.join('\n')}\n`)
-  return opened
+  return open()
 }
 
 /** An app whose data is on this machine. Throws `cli.data-elsewhere` for one of a server. */
@@ -83,6 +88,26 @@ const travelsSchema = z.object({
 })
 const travelsName = 'checkpoint.json'
 
+/** Copies of a backup or drill that was killed are given back when they are older than any of them takes. */
+const leftMs = 24 * 3_600_000
+
+/** Gives back what backups and drills that were killed have left in the data of an app. */
+export async function giveBackLeft({ operator, app }: Target, nowMs: number): Promise<void> {
+  const { copies } = await operator.releases.data(app)
+  const left = copies
+    .filter(({ name, createdAtMs }) => isOurs(name) && createdAtMs < nowMs - leftMs)
+    .map(({ name }) => name)
+  if (left.length === 0) return
+  const { branches } = await operator.releases.list(app)
+  for (const { name } of branches) if (left.includes(name)) await operator.releases.removeBranch(app, name)
+  await operator.releases.deleteCopies(app, left)
+}
+
+/** Whether a name of a copy is one that is made here. */
+function isOurs(name: string): boolean {
+  return /^(?:backup-[0-9a-z]{8}|drill-[0-9a-z]{4})$/.test(name)
+}
+
 /** Takes a checkpoint, backs it up, and gives it back. */
 export async function backUpApp(
   { operator, app }: Target,
@@ -92,6 +117,7 @@ export async function backUpApp(
   signal: AbortSignal,
 ): Promise<Backup> {
   const checkpoint = `backup-${randomId(systemRandom)}`
+  await giveBackLeft({ operator, app }, systemClock.nowMs())
   const extra = mkdtempSync(join(tmpdir(), 'stead-backup-'))
   try {
     await steps.run('checkpoint', () => operator.releases.checkpoint(app, checkpoint))
@@ -149,6 +175,7 @@ export async function drillApp(
   signal: AbortSignal,
 ): Promise<Proof> {
   const name = `drill-${randomId(systemRandom, 4)}`
+  await giveBackLeft({ operator, app }, systemClock.nowMs())
   const extraDir = mkdtempSync(join(tmpdir(), 'stead-drill-'))
   const copy = await operator.releases.spareCopy(app, name)
   try {
@@ -159,6 +186,7 @@ export async function drillApp(
       dir: copy.path,
       extraDir,
       read: 'everything',
+      undecided: ['agent.data-busy', 'control.node-away', 'control.older-node', 'domain.disk-full'],
       clock: systemClock,
       signal,
       async prove() {
@@ -167,7 +195,7 @@ export async function drillApp(
         return { checks: [...checks, ...(await startBranch(operator, app, name, steps, signal))] }
       },
     })
-    keepDrills(backups.place, app, afterDrill(drillsOf(backups.place, app), proof))
+    noteDrills(backups.place, app, afterDrill(drillsOf(backups.place, app), proof))
     return proof
   } finally {
     rmSync(extraDir, { recursive: true, force: true })
@@ -205,30 +233,6 @@ export function backupOf(all: readonly Backup[], app: string, id: string | null,
     message: `there is no backup${id === null ? '' : ` ${id}`} of ${app} at ${place}`,
     hint: apps.length === 0 ? 'There is none at all.' : `There are backups of ${apps.join(', ')}: \`stead backup ls\`.`,
   })
-}
-
-const keptSchema = z.record(z.string(), z.record(z.string(), z.unknown()))
-
-/** What is known here of the proofs of an app's backups at a place. */
-export function drillsOf(place: string, app: string): Drills {
-  return parseDrills(readKept()[place]?.[app] ?? noDrills)
-}
-
-function keepDrills(place: string, app: string, drills: Drills): void {
-  const kept = readKept()
-  const path = drillsPath()
-  const fresh = `${path}.${process.pid}`
-  writeFileSync(fresh, `${JSON.stringify({ ...kept, [place]: { ...kept[place], [app]: drills } })}\n`, { flush: true })
-  renameSync(fresh, path)
-}
-
-function readKept(): z.infer<typeof keptSchema> {
-  if (!existsSync(drillsPath())) return {}
-  try {
-    return keptSchema.safeParse(JSON.parse(readFileSync(drillsPath(), 'utf8'))).data ?? {}
-  } catch {
-    return {}
-  }
 }
 
 function adoptionOf(backup: Backup, extraDir: string, name: string): Adoption {

@@ -108,9 +108,9 @@ export function backupKeyPath(): string {
   return join(stateRootHere(), 'keys', 'backup.key')
 }
 
-/** What is known of the proofs of backups. */
-export function drillsPath(): string {
-  return join(stateRootHere(), 'drills.json')
+/** What is known here of backups and their proofs. */
+export function backupNotesPath(): string {
+  return join(stateRootHere(), 'backups.json')
 }
 
 /** The places of every platform that has kept something here. */

@@ -8,8 +8,15 @@ const watchMsDefault = 15_000
 
 /** What a deployment asks for, with what is usual where it says nothing. */
 export function rolloutOf({ rollout = {} }: Deployment, by: string): Parameters<Control['releases']['deploy']>[1] {
-  const { strategy = 'rolling', watchMs = watchMsDefault, judgement = judgementDefault, shares } = rollout
-  return { by, strategy, watchMs, judgement, ...(shares === undefined ? {} : { shares }) }
+  const { strategy = 'rolling', watchMs = watchMsDefault, judgement = judgementDefault, shares, lockMsMax } = rollout
+  return {
+    by,
+    strategy,
+    watchMs,
+    judgement,
+    ...(shares === undefined ? {} : { shares }),
+    ...(lockMsMax === undefined ? {} : { lockMsMax }),
+  }
 }
 
 /** `urlsOf`: where an app is reached. */
@@ -36,6 +43,7 @@ export function releaseOperations(
     spareCopy: (app, name) => releases.spareCopy(app, name),
     verify: (app, copy, probes) => releases.verify(app, copy, probes),
     adopt: (app, adoption, by) => releases.adopt(app, { ...adoption, by }),
+    restoreAt: (app, wish, by) => releases.restoreAt(app, wish, by),
     deleteCopies: (app, names) => releases.deleteCopies(app, names),
     branch: (app, name, from, purpose, by) => releases.branch(app, name, { from, by, purpose }),
     removeBranch: (app, name) => releases.removeBranch(app, name),

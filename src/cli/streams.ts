@@ -75,7 +75,13 @@ export async function bindOperator(
   }
   const grant = await platform.secrets.letIn(app, part)
   await letIn(platform, app, part)
-  const { env } = provider.bind({ app, name: part, config: declared.config }, grant, { host, address: host, port })
+  // A branch has the data, and so the names in it, of the app that it was made from.
+  const dataApp = view?.app.branch?.app ?? app
+  const { env } = provider.bind({ app: dataApp, name: part, config: declared.config }, grant, {
+    host,
+    address: host,
+    port,
+  })
   return { type: declared.type, env }
 }
 

@@ -40,6 +40,8 @@ export interface DeployOptions {
   readonly watchMs: number
   readonly judgement?: Judgement
   readonly shares?: readonly number[]
+  /** How long a migration may keep others from a table; absent: as usual. */
+  readonly lockMsMax?: number
 }
 
 /** A return to an earlier release, as a person asks for it. */
@@ -145,7 +147,7 @@ export function deployment(
   app: DesiredApp,
   { graph, bundles }: Apply,
   due: Due,
-  options: DeployOptions,
+  { lockMsMax, ...options }: DeployOptions,
   nowMs: number,
 ): Begin {
   const number = nextNumber(records, graph.app)
@@ -154,6 +156,7 @@ export function deployment(
     graph,
     bundles,
     secrets: secretVersions(state.credentials, graph),
+    ...(lockMsMax === undefined ? {} : { lockMsMax }),
   }
   const { migrates, contracts } = due
   const hasData = resourcesOf(app).some(({ type }) => type !== 'secret')

@@ -9,7 +9,7 @@ import type { Operation } from '../store/index.ts'
 import { nextNumber, placed } from './beginnings.ts'
 import type { Credentials } from './credentials.ts'
 import { keys, newIdentities, put, type Records } from './records.ts'
-import { releaseKey } from './kept.ts'
+import { forgotten, releaseKey } from './kept.ts'
 import type { DesiredApp, NodeView } from './state.ts'
 
 /** What an app should be. */
@@ -53,6 +53,7 @@ export function applyChange(
     ...(before?.data === undefined ? {} : { data: before.data }),
     ...(before?.branch === undefined ? {} : { branch: before.branch }),
   }
+  const old = forgotten(records, graph.app, app.release)
   const release = placed(app, by, credentials, nowMs, app.release)
   const { identities, counters } = newIdentities(graph, records)
   return {
@@ -61,6 +62,7 @@ export function applyChange(
       put(keys.app(graph.app), app),
       put(keys.counters, counters),
       ...(same ? [] : [put(keys.release(graph.app, app.release), release)]),
+      ...old.map(({ number }): Operation => ({ kind: 'delete', key: keys.release(graph.app, number) })),
       ...[...identities].map(([key, identity]) => put(keys.identity(key), identity)),
     ],
     take() {
@@ -68,6 +70,7 @@ export function applyChange(
       records.counters = counters
       records.apps.set(graph.app, app)
       if (!same) records.releases.set(releaseKey(graph.app, app.release), release)
+      for (const { number } of old) records.releases.delete(releaseKey(graph.app, number))
     },
   }
 }

@@ -363,7 +363,8 @@ class RunningControl implements Control {
 
   /** The bytes of a bundle for a node that has something to run from it. */
   async *#bundleFor(node: string, digest: string): AsyncIterable<Uint8Array> {
-    if (!needsBundle(this.#records, node, digest)) throw new Error(`nothing on ${node} runs from it`)
+    if (!this.releases.lends(digest) && !needsBundle(this.#records, node, digest))
+      throw new Error(`nothing on ${node} runs from it`)
     yield* this.#options.readBundle(digest)
   }
 
@@ -411,7 +412,10 @@ class RunningControl implements Control {
   async remove(name: string): Promise<void> {
     const app = this.#records.apps.get(name)
     if (app === undefined) return
+    if (app.branch !== undefined)
+      return this.releases.removeBranch(app.branch.app, name.slice(app.branch.app.length + 2))
     if (app.wanted || this.view(name)?.running === true) throw stillRuns(name)
+    this.releases.refuseBranches(name)
     // First the data, then what is known of it: a crash between the two leaves an app that can be removed again.
     const signal = new AbortController().signal
     for await (const _ of this.#ask(app.home, { kind: 'delete-data', app: name }, signal));

@@ -17,6 +17,7 @@ import type {
 import { validVersions } from '../secrets/index.ts'
 import { adminName, type Credential, consumerName, credentialFor, otherUserOf, pinOf, userOf } from './credentials.ts'
 import { hopsOf } from './hops.ts'
+import type { KeptRelease } from './kept.ts'
 import {
   type ControlState,
   type DesiredApp,
@@ -60,17 +61,26 @@ export function nodesIn(state: Pick<ControlState, 'instances' | 'apps'>): Set<st
   return new Set([...homes, ...[...state.instances.values()].map((instance) => instance.node)])
 }
 
-/** Every bundle that the records name, also of apps that are down. */
-export function neededBundles(state: Pick<ControlState, 'instances' | 'apps'>): Set<string> {
-  const apps = [...state.apps.values()].flatMap((app) => Object.values(app.bundles))
-  return new Set([...apps, ...[...state.instances.values()].map((instance) => instance.bundle)])
+/** What bundles are asked about: what runs, and what can be gone back to. */
+export type BundleUsers = Pick<ControlState, 'instances' | 'apps'> & {
+  readonly releases: ReadonlyMap<string, Pick<KeptRelease, 'app' | 'bundles'>>
+}
+
+/** Every bundle that the records name, also of apps that are down and of releases that can be gone back to. */
+export function neededBundles({ apps, instances, releases }: BundleUsers): Set<string> {
+  const named = [...apps.values(), ...releases.values()].flatMap(({ bundles }) => Object.values(bundles))
+  return new Set([...named, ...[...instances.values()].map((instance) => instance.bundle)])
 }
 
 /** Whether a node runs something from a bundle: what it does not run it is not given. */
-export function needsBundle(state: Pick<ControlState, 'instances' | 'apps'>, node: string, digest: string): boolean {
+export function needsBundle({ apps, instances, releases }: BundleUsers, node: string, digest: string): boolean {
   return (
-    [...state.instances.values()].some((instance) => instance.node === node && instance.bundle === digest) ||
-    [...state.apps.values()].some((app) => app.home === node && Object.values(app.bundles).includes(digest))
+    [...instances.values()].some((instance) => instance.node === node && instance.bundle === digest) ||
+    [...apps.values()].some((app) => app.home === node && Object.values(app.bundles).includes(digest)) ||
+    // Where the data is, also the files of releases are tried that are not in force.
+    [...releases.values()].some(
+      ({ app, bundles }) => apps.get(app)?.home === node && Object.values(bundles).includes(digest),
+    )
   )
 }
 

@@ -26,6 +26,8 @@ export interface KeptRelease {
   readonly schemas: Readonly<Record<string, string | null>>
   /** Null: it was put in place without a rollout (the first, or `up`). */
   readonly rollout: Rollout | null
+  /** How long a migration may keep others from a table; absent: as usual. */
+  readonly lockMsMax?: number
   /** What the rollout left behind, once that was compared. */
   readonly report: KeptReport | null
 }
@@ -61,4 +63,20 @@ export function releasesOf(
   app: string,
 ): KeptRelease[] {
   return [...records.releases.values()].filter((release) => release.app === app).toSorted((a, b) => a.number - b.number)
+}
+
+/** Releases of an app that are remembered. */
+const releasesMax = 30
+
+/** Releases that are remembered no longer: all but the newest, the one that serves, and the one that it brought back. */
+export function forgotten(
+  known: { readonly releases: ReadonlyMap<string, KeptRelease> },
+  app: string,
+  live: number,
+): KeptRelease[] {
+  const all = releasesOf(known, app)
+  const backTo = all.find(({ number }) => number === live)?.backTo ?? null
+  return all
+    .slice(0, Math.max(0, all.length - releasesMax))
+    .filter(({ number }) => number !== live && number !== backTo)
 }

@@ -12,7 +12,7 @@ import type { KeptRelease } from './kept.ts'
 import { look } from './look.ts'
 import type { ControlState, DesiredApp } from './state.ts'
 
-/** A lock that keeps others from a table longer than this refuses a release. */
+/** A lock that keeps others from a table longer than this refuses a release, unless a person allows more. */
 export const lockMsMax = 2000
 
 /** How long its services may take to get ready. */
@@ -51,7 +51,7 @@ export async function rehearse(
       do: 'rehearse',
       copy,
       resources,
-      lockMsMax,
+      lockMsMax: release.lockMsMax ?? lockMsMax,
     })
     if (refusals.length > 0) throw refused(refusals.join('; '))
     const lines = [

@@ -4,7 +4,7 @@
  *
  * Invariant: whoever asks is answered from durable records and from the node that has the data, never from what was asked.
  */
-import { type Clock, type Random, SteadError } from '../base/index.ts'
+import { SteadError } from '../base/index.ts'
 import { describeDiff, diffGraphs } from '../model/index.ts'
 import type { Comparison, DataAnswers, DataCopy, DataState, DataTask, Preview } from '../protocol/index.ts'
 import { type Content, describeChange, retain, retentionDefault, type Task } from '../release/index.ts'
@@ -21,32 +21,18 @@ import {
   isAlready,
   nextNumber,
 } from './beginnings.ts'
-import { BranchKeeper, type BranchWish } from './branch-keeper.ts'
+import { BranchKeeper, type BranchKeeperOptions, type BranchWish } from './branch-keeper.ts'
 import type { Apply } from './changes.ts'
-import { type AskNode, askData } from './data-asks.ts'
-import { type KeptCheckpoint, type KeptRelease, releaseKey, releasesOf } from './kept.ts'
+import { askData } from './data-asks.ts'
+import { forgotten, type KeptCheckpoint, type KeptRelease, releaseKey, releasesOf } from './kept.ts'
 import { holdMs } from './derive.ts'
-import { keys, put, type Records } from './records.ts'
+import { keys, put } from './records.ts'
 import { rehearse, resourcesFor } from './rehearse.ts'
-import { type Carried, type Counted, Rollouts } from './rollouts.ts'
+import { type Carried, type Counted, Rollouts, type RolloutsOptions } from './rollouts.ts'
 import { schemaOf } from './schema.ts'
-import type { Secrets } from './secrets.ts'
-import { type BranchOf, type ControlState, type DesiredApp, generationOf } from './state.ts'
-import type { AppTraffic } from './traffic.ts'
+import { type BranchOf, type DesiredApp, generationOf } from './state.ts'
 
-export interface ReleasesOptions {
-  readonly records: Records
-  readonly clock: Clock
-  readonly random: Random
-  readonly state: () => ControlState
-  readonly traffic: (app: string) => AppTraffic
-  readonly write: (operations: readonly Operation[]) => Promise<void>
-  readonly isTold: (app: string) => boolean
-  readonly changed: (app: string) => void
-  readonly wake: () => void
-  readonly exclusive: <T>(work: () => Promise<T>) => Promise<T>
-  readonly ask: AskNode
-  readonly secrets: Secrets
+export interface ReleasesOptions extends Omit<RolloutsOptions, 'ended' | 'carryOut'>, BranchKeeperOptions {
   /** Puts a release in place without a rollout; answers its number. */
   readonly place: (apply: Apply) => Promise<number>
 }
@@ -76,10 +62,15 @@ export interface ReleaseBook {
   readonly counted: Counted | null
 }
 
+/** Checkpoints that are tried, newest first, to get to a moment after them. */
+const basesMax = 3
+
 export class Releases {
   readonly #own: ReleasesOptions
   readonly #rollouts: Rollouts
   readonly #branches: BranchKeeper
+  /** Bundles that a node may fetch for a task, though nothing runs from them. */
+  readonly #lent = new Set<string>()
 
   constructor(own: ReleasesOptions) {
     this.#own = own
@@ -104,6 +95,22 @@ export class Releases {
   /** Throws `control.rollout-under-way` while one is. */
   refuseBusy(app: string): void {
     this.#rollouts.refuseBusy(app)
+  }
+
+  /** Whether a node may fetch a bundle for what it was just asked to do. */
+  lends(digest: string): boolean {
+    return this.#lent.has(digest)
+  }
+
+  /** Throws `control.has-branches` while there are branches of an app: they live in its data. */
+  refuseBranches(name: string): void {
+    const branches = [...this.#own.records.apps.values()].filter(({ branch }) => branch?.app === name)
+    if (branches.length === 0) return
+    throw new SteadError({
+      code: 'control.has-branches',
+      message: `${branches.map(({ graph }) => graph.app).join(', ')} work on copies in the data of ${name}, which is not deleted`,
+      hint: `Take them away first: stead branch --rm NAME --app ${name}`,
+    })
   }
 
   /** What a deployment would do. Asks the node what is due; changes nothing. Throws `release.bad-options`, and as `askData` does. */
@@ -260,6 +267,32 @@ export class Releases {
     await this.#own.exclusive(() => this.#keepCheckpoint({ ...adopted, app: name, release, before: null }))
   }
 
+  /**
+   * A checkpoint brought forward along the logs to a moment, as a checkpoint of its own. Throws `control.checkpoint-exists`,
+   * and as the node does.
+   */
+  async restoreAt(
+    name: string,
+    wish: Pick<Extract<DataTask, { do: 'forward' }>, 'copy' | 'target' | 'confirmed'>,
+    by: string,
+  ): Promise<DataAnswers['forward']> {
+    const app = this.#app(name)
+    if (this.#own.records.checkpoints.has(`${name}/${wish.copy}`)) throw checkpointExists(name, wish.copy)
+    const untilMs = wish.target.kind === 'time' ? wish.target.timeMs : Number.POSITIVE_INFINITY
+    const bases = this.book(name)
+      .checkpoints.filter((one) => one.generation === generationOf(app) && one.createdAtMs <= untilMs)
+      .toReversed()
+      .slice(0, basesMax)
+    const from = bases.map((one) => one.name)
+    const answer = await this.#ask(app.home, name, { do: 'forward', ...wish, from })
+    const base = bases.find((one) => one.name === answer.from)
+    if (base !== undefined) {
+      const createdAtMs = this.#own.clock.nowMs()
+      await this.#own.exclusive(() => this.#keepCheckpoint({ ...base, name: wish.copy, by, before: null, createdAtMs }))
+    }
+    return answer
+  }
+
   /** Proves that a copy can be used; answers what was found to be so. Throws as the node does. */
   async verify(
     name: string,
@@ -324,6 +357,11 @@ export class Releases {
         name,
         expired.map((copy) => copy.name),
       )
+    const old = forgotten(this.#own.records, name, app.release)
+    await this.#own.exclusive(async () => {
+      await this.#own.write(old.map(({ number }): Operation => ({ kind: 'delete', key: keys.release(name, number) })))
+      for (const { number } of old) this.#own.records.releases.delete(releaseKey(name, number))
+    })
   }
 
   #app(name: string): DesiredApp {
@@ -336,8 +374,14 @@ export class Releases {
     })
   }
 
-  #ask<T extends DataTask>(home: string, app: string, task: T): Promise<DataAnswers[T['do']]> {
-    return askData(this.#own.ask, home, app, task)
+  async #ask<T extends DataTask>(home: string, app: string, task: T): Promise<DataAnswers[T['do']]> {
+    const bundles = 'resources' in task ? task.resources.flatMap(({ bundle }) => bundle ?? []) : []
+    for (const bundle of bundles) this.#lent.add(bundle)
+    try {
+      return await askData(this.#own.ask, home, app, task)
+    } finally {
+      for (const bundle of bundles) this.#lent.delete(bundle)
+    }
   }
 
   #checkpointOf(app: DesiredApp, name: string, by: string, before: number | null): KeptCheckpoint {

@@ -30,20 +30,25 @@ import { staged } from './stage.ts'
 import { type ControlState, type DesiredApp, generationOf } from './state.ts'
 import type { AppTraffic } from './traffic.ts'
 
-export interface RolloutsOptions {
+/** How work beside the turns of control sees and changes the records. */
+export interface RecordWork {
   readonly records: Records
   readonly clock: Clock
   readonly random: Random
   readonly state: () => ControlState
-  readonly traffic: (app: string) => AppTraffic
   readonly write: (operations: readonly Operation[]) => Promise<void>
-  /** Whether every node has been told the app as it is now. */
-  readonly isTold: (app: string) => boolean
   /** The app has changed and nobody has been told yet. */
   readonly changed: (app: string) => void
+  /** Asks for a turn. */
   readonly wake: () => void
   /** Runs one change of the records after another. */
-  readonly exclusive: (work: () => Promise<void>) => Promise<void>
+  readonly exclusive: <T>(work: () => Promise<T>) => Promise<T>
+}
+
+export interface RolloutsOptions extends RecordWork {
+  readonly traffic: (app: string) => AppTraffic
+  /** Whether every node has been told the app as it is now. */
+  readonly isTold: (app: string) => boolean
   /** The rollout of an app has come to its end. */
   readonly ended: (app: string) => void
   /** Does a task of a rollout; answers what a person may want to know and what came of it. */

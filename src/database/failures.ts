@@ -34,6 +34,8 @@ export function migrationFailure(
   stand: readonly string[] = [],
 ): SteadError {
   const lockWait = failure.sqlState === '55P03' || failure.sqlState === '40P01'
+  // The server went away, or was told to end the session.
+  const wasEnded = failure.sqlState.startsWith('57P')
   return new SteadError({
     code: 'database.migration-failed',
     message: excerpt(file, statement, failure.position, failure.message),
@@ -45,7 +47,7 @@ export function migrationFailure(
     ]
       .filter((part) => part !== '')
       .join(' '),
-    retry: lockWait ? 'later' : 'never',
+    retry: lockWait || wasEnded ? 'later' : 'never',
     cause,
   })
 }

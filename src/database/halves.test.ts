@@ -177,6 +177,39 @@ suite('halves of migrations on a server', () => {
     )
   })
 
+  test('a session that is ended in the middle: it is told that a part may stand, and the next try goes on', async () => {
+    await postgres().migrations({ '0001_a.sql': rows })
+    await prepare()
+    await postgres().migrations({ '0001_a.sql': rows, '0002_i.sql': 'create index concurrently i on a (b)' })
+    await postgres().asConsumer('web', async (client) => {
+      await client.query('begin; insert into a values (0)')
+      const running = assert.rejects(prepare(), {
+        code: 'database.migration-failed',
+        retry: 'later',
+        hint: 'What ran before it stands: a part of 0002_i.sql, which goes on at the next try.',
+      })
+      await waitUntil(`select 1 from pg_index where indexrelid = to_regclass('i')`)
+      await postgres().admin(`select pg_terminate_backend(pid) from pg_stat_activity where usename = 'stead_migrator'`)
+      await running
+    })
+    assert.deepEqual([await indexes(), await applied()], [['i (invalid)'], ['0001_a.sql', ['0002_i.sql', 0]]])
+    assert.equal(await prepare(), '0002_i')
+    assert.deepEqual(await indexes(), ['i'])
+  })
+
+  test('an index of somebody else that cannot be used is not taken for the one that was asked for', async () => {
+    const twice = `${rows} insert into a values (7)`
+    await postgres().migrations({ '0001_a.sql': twice })
+    await prepare()
+    await postgres()
+      .admin('create unique index concurrently i on a (b)')
+      .catch(() => undefined)
+    const file = { '0002_i.sql': 'create unique index concurrently if not exists i on a (b)' }
+    await postgres().migrations({ '0001_a.sql': twice, ...file })
+    await assert.rejects(prepare(), { message: '0002_i.sql:1: the index i is there and cannot be used' })
+    assert.deepEqual(await applied(), ['0001_a.sql'])
+  })
+
   test('a statement that ended and was not recorded is not run again', async () => {
     const files = { '0001_a.sql': rows, '0002_i.sql': 'create index concurrently i on a (b)' }
     await postgres().migrations(files)

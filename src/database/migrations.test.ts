@@ -182,6 +182,12 @@ suite('halves', () => {
     assert.equal(schemaName([expand], [expand]), '0002_two')
   })
 
+  test('of very many statements a person is shown the first', () => {
+    const { statements } = pendingOf([file('0001_many.sql', `select '${'x'.repeat(9_000)}';`.repeat(600))], [])
+    assert.deepEqual([statements.length, statements.at(-1)?.text], [501, '-- and 100 more'])
+    assert.equal(statements[0]?.text.length, 4_000)
+  })
+
   test('what is due is told for a person', () => {
     const of = (files: readonly MigrationFile[], applied: readonly MigrationFile[]): unknown => {
       const { migrates, contracts, statements } = pendingOf(files, applied)

@@ -80,16 +80,26 @@ export function planMigrations(
   })
 }
 
+/** What a person is shown: so many statements, and so much of each. */
+const shownMax = 500
+const shownCharsMax = 4_000
+
 /** What is due, for a person. Throws as `planMigrations` does. */
 export function pendingOf(files: readonly MigrationFile[], applied: readonly AppliedMigration[]): Pending {
   const due = planMigrations(files, applied)
   const first = due.filter(({ half }) => half !== 'contract')
+  const statements = due.flatMap(({ file, half, statements: all, done }) =>
+    all.slice(done ?? 0).map(({ text }) => ({ file: file.name, half, text: text.slice(0, shownCharsMax) })),
+  )
+  const last = statements[shownMax]
+  const more = statements.length - shownMax
   return {
     migrates: first.length === 0 ? 'none' : first.some(({ half }) => half === 'whole') ? 'stop' : 'expand',
     contracts: due.some(({ half }) => half === 'contract'),
-    statements: due.flatMap(({ file, half, statements, done }) =>
-      statements.slice(done ?? 0).map(({ text }) => ({ file: file.name, half, text })),
-    ),
+    statements: [
+      ...statements.slice(0, shownMax),
+      ...(last === undefined ? [] : [{ ...last, text: `-- and ${more} more` }]),
+    ],
   }
 }
 

@@ -13,7 +13,7 @@ import { splitStatements } from './sql.ts'
 
 const readerRole = 'stead_reader'
 
-/** Runs work as a reader of one database of a second server; the role is made there. */
+/** Runs work as a reader of one database of a second server. The role is made there, and can log in for just this long. */
 export async function asReader<T>(
   server: Server,
   database: string,
@@ -38,15 +38,22 @@ export async function asReader<T>(
       await admin.query(`grant select on all tables in schema ${name} to ${readerRole}`)
     }
   })
-  return await withSession(
-    server,
-    { user: readerRole, password, database },
-    async (session) => {
-      await session.query('begin isolation level repeatable read, read only')
-      return await work(session)
-    },
-    limits,
-  )
+  try {
+    return await withSession(
+      server,
+      { user: readerRole, password, database },
+      async (session) => {
+        await session.query('begin isolation level repeatable read, read only')
+        return await work(session)
+      },
+      limits,
+    )
+  } finally {
+    // The copy may become live one day.
+    await asAdmin(server, database, (admin) => admin.query(`alter role ${readerRole} nologin password null`)).catch(
+      () => undefined,
+    )
+  }
 }
 
 /** Runs one statement with somebody else's words in it. Throws `code` with the server's own words. */

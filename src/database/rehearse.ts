@@ -102,6 +102,8 @@ interface Tried {
 }
 
 const textCharsMax = 120
+/** Statements that are told of. */
+const statementsMax = 1_000
 /** Looks while a statement runs: often at first, so that what is short is not taken for long. */
 const lookMsMin = 20
 const lookMsMax = 250
@@ -126,11 +128,19 @@ class LockLog {
   }
 
   get statements(): Trial['statements'] {
-    return this.#tried.map(({ locks, durationMs, ...tried }) => ({
+    return this.#notable().map(({ locks, durationMs, ...tried }) => ({
       ...tried,
       durationMs: Math.round(durationMs),
       locks: locks.map(({ table, mode, heldMs }) => ({ table, mode, heldMs: Math.round(heldMs) })),
     }))
+  }
+
+  /** In their order: all, or of very many those that kept others waiting or took longest. */
+  #notable(): readonly Tried[] {
+    if (this.#tried.length <= statementsMax) return this.#tried
+    const weight = ({ locks, durationMs }: Tried): number => durationMs + (locks.length > 0 ? this.#totalMsMax : 0)
+    const chosen = new Set(this.#tried.toSorted((a, b) => weight(b) - weight(a)).slice(0, statementsMax))
+    return this.#tried.filter((tried) => chosen.has(tried))
   }
 
   /** Looks on at what the migrator's session runs, and ends it when the time is over. */

@@ -4,7 +4,7 @@
  * Invariants: the state whose log it is is only read; the copy is at that moment or the call fails, never somewhere near it;
  * afterwards the copy has a history of its own, so that its log cannot be taken for that of the other.
  */
-import { SteadError, sleep } from '../base/index.ts'
+import { SteadError, isSteadError, sleep } from '../base/index.ts'
 import type { LogTarget, ProviderContext, Restored } from '../provider/index.ts'
 import type { PostgresBinaries } from './binaries.ts'
 import { binariesFor, runToEnd } from './datadir.ts'
@@ -47,12 +47,15 @@ export async function restoreCopy(
   try {
     server = await openServer(context, context.dataDir, chancePort(context.random), how)
   } catch (error) {
-    throw unreached(context.name, target, error instanceof SteadError ? (error.hint ?? '') : '', error)
+    // It ends before it answers when the moment lies before the end of what was written at the copy.
+    if (!isSteadError(error) || error.code !== 'database.not-ready') throw error
+    throw unreached(context.name, target, error.hint ?? '', error)
   }
   await using running = server
   const reached = await waitUntilThere(context, running, target, totalMsMax)
   await asAdmin(running, maintenanceDatabase, async (session) => {
-    await session.query('select pg_promote(true, 50)')
+    const [promoted] = await session.query<{ done: boolean }>('select pg_promote(true, 50) as done')
+    if (promoted?.done !== true) throw unreached(context.name, target, 'It could not be made writable in 50 s.', null)
     await session.query('checkpoint')
   })
   return reached
@@ -121,18 +124,18 @@ function noTarget(what: string): SteadError {
 }
 
 function unreached(resource: string, target: LogTarget, output: string, cause: unknown): SteadError {
-  const words: Readonly<Record<LogTarget['kind'], string>> = {
-    name: target.kind === 'name' ? target.name : '',
-    position: target.kind === 'position' ? target.position : '',
-    time: target.kind === 'time' ? new Date(target.timeMs).toISOString() : '',
-  }
   const lines = output.trimEnd().split('\n').slice(-10).join('\n')
   return new SteadError({
     code: 'database.restore-unreached',
-    message: `the log of database ${resource} does not lead from this copy to ${words[target.kind]}`,
+    message: `the log of database ${resource} does not lead from this copy to ${wordsOf(target)}`,
     hint: `The moment lies before the copy, after the end of the log, or too far back for the log that is kept. ${lines}`,
     cause,
   })
+}
+
+function wordsOf(target: LogTarget): string {
+  if (target.kind === 'time') return new Date(target.timeMs).toISOString()
+  return target.kind === 'name' ? target.name : target.position
 }
 
 function quoteShell(text: string): string {

@@ -97,14 +97,15 @@ async function runAlone(run: MigrationRun, migration: PendingMigration, stand: r
   }
   for (const [index, statement] of statements.entries()) {
     if (index < (done ?? 0)) continue
-    try {
-      await runOutside(run, file, statement, index === done)
-    } catch (error) {
-      // The server said no and nothing of the file holds: it may be mended. After a crash the record stays.
-      const nothing = index === 0 && refusalOf(error) !== null
-      if (nothing) await record.query('delete from stead.migrations where name = $1', [file.name])
+    const refused = await runOutside(run, file, statement, index === done).catch((error: unknown) => {
+      // It is not known how far it came. The record stays, and the next try finds out.
+      throw failureOf(file, statement, error, [...stand, `a part of ${file.name}, which goes on at the next try`])
+    })
+    if (refused !== null) {
+      // Nothing of the file holds, so it may be mended.
+      if (index === 0) await record.query('delete from stead.migrations where name = $1', [file.name])
       const holds = index === 0 ? stand : [...stand, `the first ${index} statements of ${file.name}`]
-      throw failureOf(file, statement, error, holds)
+      throw failureOf(file, statement, refused.error, holds)
     }
     await record.query('update stead.migrations set statements_done = $2 where name = $1', [file.name, index + 1])
     run.onlooker.over()
@@ -114,35 +115,47 @@ async function runAlone(run: MigrationRun, migration: PendingMigration, stand: r
   ])
 }
 
-/** Runs one statement outside of a transaction. `again`: it may have run before, in part or whole, and was not recorded. */
-async function runOutside(run: MigrationRun, file: MigrationFile, statement: Statement, again: boolean): Promise<void> {
+/**
+ * Runs one statement outside of a transaction. `again`: it may have run before, in part or whole, and was not recorded.
+ * Answers what kept it from running, when that has left nothing behind; throws when something may be left.
+ */
+async function runOutside(
+  run: MigrationRun,
+  file: MigrationFile,
+  statement: Statement,
+  again: boolean,
+): Promise<{ readonly error: unknown } | null> {
   const { session } = run
   const outsider = outsiderOf(statement)
   await takeRole(run)
+  if (outsider?.waits === true) await session.query('set lock_timeout = 0')
+  if (again && outsider !== null && (await tidy(session, outsider)) === 'done') return null
   try {
-    if (outsider?.waits === true) await session.query('set lock_timeout = 0')
-    if (again && outsider !== null && (await tidy(session, outsider)) === 'done') return
-    try {
-      await run.onlooker.around(file, statement, async () => void (await session.query(statement.text)))
-    } catch (error) {
-      const refusal = refusalOf(error)
-      if (again && outsider?.kind === 'drop-index' && refusal?.sqlState === '42704') return
-      // What it leaves half made would be in the way of the next try, and slow down every write until then. What was
-      // there before it is somebody else's.
-      const own = refusal !== null && refusal.sqlState !== '42P07'
-      if (own && outsider !== null) await tidy(session, outsider).catch(() => undefined)
-      throw error
-    }
-    if (outsider?.kind === 'create-index' && (await findIndex(session, outsider))?.valid !== true) {
-      throw new SteadError({
-        code: 'database.migration-failed',
-        message: `${file.name}:${statement.line}: the index ${outsider.index} is there and cannot be used`,
-        hint: 'It is left over from somebody else. Drop it in this migration before.',
-      })
-    }
-  } finally {
-    await leaveRole(run).catch(() => undefined)
+    await run.onlooker.around(file, statement, async () => void (await session.query(statement.text)))
+  } catch (error) {
+    const refusal = refusalOf(error)
+    if (refusal === null || isEnd(refusal.sqlState)) throw error
+    if (again && outsider?.kind === 'drop-index' && refusal.sqlState === '42704') return null
+    // What it leaves half made would be in the way of the next try, and slow down every write until then. What was
+    // there before it is somebody else's.
+    if (outsider !== null && refusal.sqlState !== '42P07') await tidy(session, outsider)
+    return { error }
   }
+  if (outsider?.kind === 'create-index' && (await findIndex(session, outsider))?.valid !== true) {
+    const error = new SteadError({
+      code: 'database.migration-failed',
+      message: `${file.name}:${statement.line}: the index ${outsider.index} is there and cannot be used`,
+      hint: 'It is left over from somebody else. Drop it in a migration before this one.',
+    })
+    return { error }
+  }
+  await leaveRole(run)
+  return null
+}
+
+/** Whether the server has ended the session (class 57P), rather than refused a statement. */
+function isEnd(sqlState: string): boolean {
+  return sqlState.startsWith('57P')
 }
 
 type CreateIndex = Extract<Outsider, { kind: 'create-index' }>

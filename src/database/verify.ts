@@ -41,8 +41,7 @@ export async function verifyCopy(
     ),
   )
   for (const { name } of databases) {
-    const { tables, indexes, how: deep } = await checkDatabase(context.name, server, name, statementTimeoutMs)
-    checks.push(`database ${name}: ${tables} tables and ${indexes} indexes were read whole, ${deep}`)
+    checks.push(...(await checkDatabase(context.name, server, name, statementTimeoutMs)))
   }
   const isChecked = databases[0]?.checksums === 'on'
   checks.push(isChecked ? 'every page had the checksum it was written with' : 'the pages have no checksums')
@@ -66,13 +65,13 @@ async function checkProbe(reader: Session, probe: string): Promise<void> {
   })
 }
 
-/** Reads every table and index of a database through the server's checks. */
+/** Reads every table and index of a database through the server's checks, and says so. */
 async function checkDatabase(
   resource: string,
   server: Server,
   database: string,
   statementTimeoutMs: number,
-): Promise<{ readonly tables: number; readonly indexes: number; readonly how: string }> {
+): Promise<readonly string[]> {
   const limits = { statementTimeoutMs }
   return await asAdmin(
     server,
@@ -84,10 +83,14 @@ async function checkDatabase(
       const has = (name: string): boolean => available.some((extension) => extension.name === name)
       for (const { name } of available) await session.query(`create extension if not exists ${name}`)
       const relations = await session.query<Relation>(relationsQuery)
+      const unread: string[] = []
       for (const relation of relations) {
         const { kind, name } = relation
         const text = checkOf(relation, has('amcheck'), has('pg_prewarm'))
-        if (text === null) continue
+        if (text === null) {
+          unread.push(name)
+          continue
+        }
         try {
           const [found] = await session.query<{ problem: string | null }>(text)
           if (found !== undefined && found.problem !== null)
@@ -99,9 +102,13 @@ async function checkDatabase(
           throw corrupt(resource, database, kind, name, refusal.message, error)
         }
       }
-      const indexes = relations.filter(({ kind }) => kind === 'index').length
-      const how = has('amcheck') ? 'and their structure holds' : 'without amcheck, which this PostgreSQL lacks'
-      return { tables: relations.length - indexes, indexes, how }
+      const read = relations.filter(({ name }) => !unread.includes(name))
+      const indexes = read.filter(({ kind }) => kind === 'index').length
+      const deep = has('amcheck') ? 'and their structure holds' : 'without amcheck, which this PostgreSQL lacks'
+      const sentence = `database ${database}: ${read.length - indexes} tables and ${indexes} indexes were read whole, ${deep}`
+      return unread.length === 0
+        ? [sentence]
+        : [sentence, `database ${database}: not read, for want of pg_prewarm: ${unread.join(', ')}`]
     },
     limits,
   )

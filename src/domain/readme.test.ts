@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { systemClock } from '../base/index.ts'
-import { btrfsDriver, capabilityTable, copyDriver } from './index.ts'
+import { btrfsDriver, capabilityTable, copyDriver, xfsDriver } from './index.ts'
 
 const here = import.meta.dirname
 const readme = readFileSync(join(here, 'README.md'), 'utf8')
@@ -16,6 +16,7 @@ const flat = readme.replaceAll(/ +/g, ' ').replaceAll(/-{3,}/g, '---')
 test('the capability table is what the drivers say', () => {
   const table = capabilityTable([
     btrfsDriver({ clock: systemClock }),
+    xfsDriver({ clock: systemClock }),
     copyDriver({ clock: systemClock, copyWith: 'cp' }),
   ])
   assert.ok(flat.includes(table.replaceAll(/ +/g, ' ')), `put this table into README.md:\n${table}`)

@@ -12,7 +12,7 @@ export type TextRow = Readonly<Record<string, string | null>>
 export interface LedgerDriver {
   /** The table, as statements name it. */
   readonly table: string
-  /** Statements that make the table. */
+  /** Statements that make the table; they may be run by several at once. */
   readonly createTable: readonly string[]
   /** Whether the table is there. */
   exists(): Promise<boolean>

@@ -28,12 +28,7 @@ export async function find(db: LedgerDriver, key: string): Promise<Effect | null
 /** Makes the table where it is not there. */
 export async function createTable(db: LedgerDriver): Promise<void> {
   if (await db.exists()) return
-  try {
-    for (const statement of db.createTable) await db.query(statement, [])
-  } catch (error) {
-    // Two who make it at once: one of them is told that it is there.
-    if (!(await db.exists())) throw error
-  }
+  for (const statement of db.createTable) await db.query(statement, [])
 }
 
 /** What is not settled, in the order of keys, after `afterKey`. */

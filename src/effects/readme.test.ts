@@ -52,5 +52,5 @@ test('the table of the howto is the one that is made', () => {
       .trim()
   const shown = /create table[\s\S]*?\n\);/.exec(page)?.[0] ?? ''
   const { createTable } = postgresLedger({ query: async () => ({ rows: [] }) })
-  assert.equal(plain(shown), `${plain(createTable.find((text) => text.includes('create table')) ?? '')};`)
+  assert.ok(shown !== '' && plain(createTable.join(' ')).includes(plain(shown)), createTable.join('\n'))
 })

@@ -28,6 +28,7 @@ export const engineFeatures = [
   'tls',
   'streams',
   'h2c',
+  'hold',
 ] as const
 export type EngineFeature = (typeof engineFeatures)[number]
 

@@ -12,6 +12,7 @@ import type { Encoding } from './compress.ts'
 import { Compressor } from './compressor.ts'
 import { causeOf } from './core.ts'
 import type { Core } from './core.ts'
+import { Hold } from './hold.ts'
 import { isGrpc, renderGrpcProblem } from './grpc.ts'
 import type { Patience } from './grpc.ts'
 import { headerPairs, readResponseHead } from './headers.ts'
@@ -70,6 +71,7 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
   #compressor: Compressor | null = null
   #timer: Disposable | null = null
   #waitUntilMs = -1
+  readonly #hold: Hold
   #broken = false
   #wake: (() => void) | null = null
 
@@ -77,6 +79,7 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
     this.#core = core
     this.#routed = routed
     this.#startedMs = core.clock.monotonicMs()
+    this.#hold = new Hold(core, routed.state)
     const { request, response, state, expectsContinue, patience } = routed
     const idleMs = patience?.bodyIdleMs ?? core.limits.bodyIdleMs
     // The streams of a call may be as thin as they like.
@@ -122,13 +125,19 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
 
   #place(): void {
     const { state, key } = this.#routed
-    if (state.upstreams.length === 0) return this.#fail(state.absence, state.route.unavailable)
+    if (state.upstreams.length === 0) {
+      const fail = (): void => this.#fail(state.absence, state.route.unavailable)
+      if (!this.#hold.wait(() => this.#place(), fail)) fail()
+      return
+    }
     const { clock } = this.#core
     const upstream = state.pick({ key, avoid: this.#avoid })
     if (upstream !== null) return this.#send(upstream)
     const nowMs = clock.monotonicMs()
     if (this.#waitUntilMs < 0) this.#waitUntilMs = nowMs + state.queueMs
-    if (state.waiting.size >= state.queueMax || nowMs >= this.#waitUntilMs) return this.#fail('overloaded')
+    // What was held comes all at once, and was counted already.
+    const isFull = state.waiting.size >= state.queueMax && !this.#hold.hasWaited
+    if (isFull || nowMs >= this.#waitUntilMs) return this.#fail('overloaded')
     const wake = (): void => {
       this.#stopWaiting()
       this.#place()
@@ -139,6 +148,7 @@ export class Exchange implements Flight, Dispatcher.DispatchHandler {
   }
 
   #stopWaiting(): void {
+    this.#hold.stop()
     if (this.#wake !== null) this.#routed.state.waiting.delete(this.#wake)
     this.#wake = null
     this.#timer?.[Symbol.dispose]()

@@ -104,6 +104,7 @@ export class Gateway implements GatewayEngine {
     tls: native,
     streams: native,
     h2c: native,
+    hold: native,
   }
   readonly #core: Core
   readonly #table: LiveTable
@@ -235,6 +236,7 @@ export class Gateway implements GatewayEngine {
    */
   async close(): Promise<void> {
     this.#core.closing = true
+    this.#table.wakeHeld()
     const closed = [...this.#servers].map((server) => {
       const { promise, resolve } = Promise.withResolvers<void>()
       server.close(() => resolve())

@@ -16,6 +16,8 @@ export interface GatewayLimits {
   readonly queueMax: number
   /** How long a request waits for a place: 503 after. A route may say otherwise. */
   readonly queueMs: number
+  /** Requests and WebSockets that one route holds while it has no instances and says `holdMs`: 503 above. */
+  readonly heldMax: number
   /** Open WebSockets in the whole gateway: 503 above. */
   readonly tunnelsMax: number
   /** Bytes of a TLS ClientHello before it is taken for none. */
@@ -89,6 +91,7 @@ export const defaultLimits: GatewayLimits = {
   instanceRequestsMax: 256,
   queueMax: 256,
   queueMs: 5_000,
+  heldMax: 2_048,
   tunnelsMax: 10_000,
   helloBytesMax: 16 * 1024,
   handshakeMs: 10_000,

@@ -28,6 +28,8 @@ export class RouteState {
   readonly retries: RetryBudget
   /** Called, in order, when there may be a place. */
   readonly waiting: Set<() => void> = new Set()
+  /** Called, in order, when there are instances again: what the route holds. */
+  readonly held: Set<() => void> = new Set()
   route: Route
   upstreams: readonly Upstream[] = []
   /** Requests in flight or waiting. */
@@ -133,6 +135,13 @@ export class RouteState {
       this.waiting.delete(wake)
       wake()
     }
+  }
+
+  /** Lets go of what is held, where there are instances again or nothing is held any more. */
+  wakeHeld(): void {
+    if (this.upstreams.length === 0 && this.route.holdMs !== undefined && !this.#core.closing) return
+    const held = [...this.held]
+    for (const wake of held) wake()
   }
 
   #placesLeft(): number {

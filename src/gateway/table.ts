@@ -112,15 +112,26 @@ export class LiveTable {
       for (const upstream of state.upstreams) users.set(upstream, [...(users.get(upstream) ?? []), state])
     }
     const gone = [...this.#states.values()].filter((state) => states.get(state.route.id) !== state)
-    for (const state of gone) state.update({ ...state.route, targets: [] }, [])
+    for (const state of gone) {
+      const { holdMs: _, ...route } = state.route
+      state.update({ ...route, targets: [] }, [])
+    }
     const left = [...this.#upstreams].filter(([key]) => !upstreams.has(key)).map(([, upstream]) => upstream)
     this.#states = states
     this.#upstreams = upstreams
     this.#users = users
     this.#forgetMetrics()
-    for (const state of [...states.values(), ...gone]) state.wakeWaiting()
+    for (const state of [...states.values(), ...gone]) {
+      state.wakeHeld()
+      state.wakeWaiting()
+    }
     this.#leave(left)
     return { revision: this.#revision }
+  }
+
+  /** Lets go of what waits for instances: there will be no other table. */
+  wakeHeld(): void {
+    for (const state of this.#states.values()) state.wakeHeld()
   }
 
   /** Requests and WebSockets in flight to an instance, also after it has left the table. */

@@ -13,6 +13,7 @@ import { observe } from './histogram.ts'
 import { countRejected, outcomeOf } from './metrics.ts'
 import type { Outcome, RouteMetrics } from './metrics.ts'
 import { renderProblem } from './problem.ts'
+import { Hold } from './hold.ts'
 import type { Cause, RenderedProblem } from './problem.ts'
 import type { RouteState } from './route-state.ts'
 import type { TunnelFlight, Upstream } from './upstream.ts'
@@ -60,6 +61,7 @@ export class Tunnel implements TunnelFlight, Dispatcher.DispatchHandler {
   #attempt: Attempt | null = null
   #far: Duplex | null = null
   #attempts = 0
+  readonly #hold: Hold
   #sent = false
   #going = false
   #over = false
@@ -73,6 +75,7 @@ export class Tunnel implements TunnelFlight, Dispatcher.DispatchHandler {
     this.#core = core
     this.#routed = routed
     this.#startedMs = core.clock.monotonicMs()
+    this.#hold = new Hold(core, routed.state)
   }
 
   /** Sends the handshake on. `instead` answers it at once. */
@@ -90,7 +93,12 @@ export class Tunnel implements TunnelFlight, Dispatcher.DispatchHandler {
   #place(avoid: Upstream | null): void {
     const { request, state, target, headers, key } = this.#routed
     const upstream = state.pick({ key, avoid, tunnel: true })
-    if (upstream === null) return this.#fail(state.absence, state.route.unavailable)
+    if (upstream === null) {
+      const fail = (): void => this.#fail(state.absence, state.route.unavailable)
+      const isHeld = state.upstreams.length === 0 && this.#hold.wait(() => this.#place(null), fail)
+      if (!isHeld) fail()
+      return
+    }
     this.#attempts += 1
     this.#upstream = upstream
     this.#attempt = new Attempt(this.#core, state, upstream)
@@ -266,6 +274,7 @@ export class Tunnel implements TunnelFlight, Dispatcher.DispatchHandler {
   #finish(outcome: Outcome): void {
     if (this.#over) return
     this.#over = true
+    this.#hold.stop()
     this.#timer?.[Symbol.dispose]()
     this.#release()
     this.#metrics.inFlight -= 1

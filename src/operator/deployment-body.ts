@@ -17,6 +17,7 @@ const schema = z.object({
     .object({
       strategy: z.enum(strategies as readonly [Strategy, ...Strategy[]]).exactOptional(),
       watchMs: z.number().min(0).exactOptional(),
+      lockMsMax: z.int().positive().max(3_600_000).exactOptional(),
       shares: z.array(share).max(20).exactOptional(),
       judgement: z
         .object({

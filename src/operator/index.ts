@@ -36,6 +36,7 @@ export type {
   ReleasesStatus,
   ReleaseStatus,
   ReplayWish,
+  RestoreWish,
   RolloutWish,
 } from './releases.ts'
 export type { ReleaseClient } from './release-client.ts'

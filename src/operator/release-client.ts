@@ -1,6 +1,7 @@
 /** Asks a running platform about releases. Invariant: what the platform refused with is thrown as it was said. */
+import type { DataAnswers } from '../protocol/index.ts'
 import type { Deployment } from './operations.ts'
-import type { Adoption, BackWish, ReleaseOperations, ReleasesStatus, ReleaseStatus } from './releases.ts'
+import type { Adoption, BackWish, ReleaseOperations, ReleasesStatus, ReleaseStatus, RestoreWish } from './releases.ts'
 
 /** As the platform answers; who asks is known there. */
 export interface ReleaseClient extends Pick<
@@ -14,6 +15,7 @@ export interface ReleaseClient extends Pick<
   cancel(app: string): Promise<void>
   checkpoint(app: string, name: string): Promise<{ readonly tookMs: number }>
   adopt(app: string, adoption: Adoption): Promise<void>
+  restoreAt(app: string, wish: RestoreWish): Promise<DataAnswers['forward']>
   branch(app: string, name: string, from: string | null, purpose: 'branch' | 'look'): Promise<string>
 }
 
@@ -42,6 +44,7 @@ export function releaseClient({ value, lines }: Asking): ReleaseClient {
     async adopt(app, adoption) {
       await value('POST', at(app, '/copies/adopt'), adoption)
     },
+    restoreAt: (app, wish) => value('POST', at(app, '/restore'), wish),
     deleteCopies: async (app, names) =>
       (await value<{ deleted: readonly string[] }>('POST', at(app, '/copies/delete'), { names })).deleted,
     branch: async (app, name, from, purpose) =>

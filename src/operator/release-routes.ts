@@ -26,6 +26,15 @@ const adoption = z.object({
   }),
 })
 const probes = z.object({ probes: z.record(name, z.string().max(10_000)) })
+const restore = z.object({
+  copy: name,
+  confirmed: z.boolean(),
+  target: z.discriminatedUnion('kind', [
+    z.object({ kind: z.literal('name'), name }),
+    z.object({ kind: z.literal('position'), position: name }),
+    z.object({ kind: z.literal('time'), timeMs: z.number() }),
+  ]),
+})
 const copies = z.object({ names: z.array(name).max(1000) })
 
 async function bodyOf<T>({ body }: Question, schema: z.ZodType<T>): Promise<T> {
@@ -123,6 +132,15 @@ export const releaseRoutes: readonly Route[] = [
     async answer({ releases }, question) {
       const { probes: own } = await bodyOf(question, probes)
       return value(await releases.verify(appOf(question), question.path['name'] ?? '', own))
+    },
+  },
+  {
+    method: 'POST',
+    path: '/v1/apps/:app/restore',
+    right: 'deploy',
+    async answer({ releases }, question) {
+      const wish = await bodyOf(question, restore)
+      return value(await releases.restoreAt(appOf(question), wish, question.caller.name))
     },
   },
   {

@@ -1,6 +1,6 @@
 /** What can be asked about releases, checkpoints and branches. Data and one interface, no I/O. */
 import type { Graph } from '../model/index.ts'
-import type { Comparison, DataCopy, DataState, Preview } from '../protocol/index.ts'
+import type { Comparison, DataCopy, DataState, Preview, DataAnswers, DataTask } from '../protocol/index.ts'
 import type { Judgement, Rollout, Seen, Strategy } from '../release/index.ts'
 import type { Deployment } from './operations.ts'
 
@@ -12,6 +12,8 @@ export interface RolloutWish {
   /** Shares of the requests that a canary gets, one after another, growing to 100. */
   readonly shares?: readonly number[]
   readonly judgement?: Judgement
+  /** How long a migration may keep others from a table, by the rehearsal; without it two seconds. */
+  readonly lockMsMax?: number
 }
 
 /** What a deployment would do. */
@@ -118,6 +120,14 @@ export interface BackPreview {
   readonly preview: Preview | null
 }
 
+/** A moment that the data is wanted of, and what to call it. */
+export interface RestoreWish {
+  readonly copy: string
+  readonly target: Extract<DataTask, { do: 'forward' }>['target']
+  /** That the clock may be off is known and does not matter. */
+  readonly confirmed: boolean
+}
+
 export interface ReplayWish {
   readonly from: string
   readonly part: string
@@ -151,6 +161,8 @@ export interface ReleaseOperations {
     copy: string,
     probes: Readonly<Record<string, string>>,
   ): Promise<{ readonly checks: readonly string[] }>
+  /** Brings a checkpoint forward to a moment, under a name of its own. Throws `agent.clock-unknown` in the node's words. */
+  restoreAt(app: string, wish: RestoreWish, by: string): Promise<DataAnswers['forward']>
   deleteCopies(app: string, names: readonly string[]): Promise<readonly string[]>
   /** Throws `control.branch-exists`, `control.branch-name`, `control.unknown-checkpoint`. Answers its name as an app. */
   branch(app: string, name: string, from: string | null, purpose: 'branch' | 'look', by: string): Promise<string>

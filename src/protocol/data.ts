@@ -4,7 +4,7 @@
  */
 import { z } from 'zod'
 import type { Json } from '../base/index.ts'
-import type { LedgerEntry, Pending, PreparePhase, TriedStatement } from '../provider/index.ts'
+import type { LedgerEntry, Pending, PreparePhase, TriedStatement, LogTarget, Restored } from '../provider/index.ts'
 
 /**
  * The data that an assignment is about. A node brings its domain to the generation before anything of that generation
@@ -43,6 +43,8 @@ export interface DataState {
   readonly totalBytes: number
   readonly freeBytes: number
   readonly copies: readonly DataCopy[]
+  /** What is weaker than it could be or runs out, and how to mend it, a sentence each. Absent from an older node. */
+  readonly weaker?: readonly string[]
 }
 
 /** A resource as a release has it, for work on copies of its data. */
@@ -58,7 +60,7 @@ export type DataTask =
   | { readonly do: 'state' }
   /** What is declared in `resources` and not in force. Changes nothing. */
   | { readonly do: 'pending'; readonly resources: readonly DataResource[] }
-  /** Throws `domain.disk-full` early. A checkpoint of that name that is there already is the answer. */
+  /** Throws `agent.data-full` early. A checkpoint of that name that is there already is the answer. */
   | { readonly do: 'checkpoint'; readonly name: string }
   /** A writable copy; of the live data when `from` is null. */
   | { readonly do: 'clone'; readonly name: string; readonly from: string | null }
@@ -84,6 +86,17 @@ export type DataTask =
    * questions (`probes`, by part).
    */
   | { readonly do: 'verify'; readonly copy: string; readonly probes: Readonly<Record<string, string>> }
+  /**
+   * Brings a new copy, made from the first of `from` that leads there, forward along the logs to a moment. Throws
+   * `agent.clock-unknown` for a time where the error of the clock is unknown and nobody has `confirmed` that it may be.
+   */
+  | {
+      readonly do: 'forward'
+      readonly copy: string
+      readonly from: readonly string[]
+      readonly target: LogTarget
+      readonly confirmed: boolean
+    }
   /** Copies rows that are only in a copy into the live data. */
   | {
       readonly do: 'replay'
@@ -151,6 +164,15 @@ export interface DataAnswers {
   readonly rehearse: Rehearsal
   readonly preview: Preview
   readonly compare: Comparison
+  readonly forward: {
+    /** The copy that it was made from. */
+    readonly from: string
+    readonly parts: readonly (Restored & { readonly part: string })[]
+    /** What did not follow, a sentence each. */
+    readonly gaps: readonly string[]
+    /** How far the clock can be off by which the time was found; null where that was not asked or is not known. */
+    readonly clockErrorMs: number | null
+  }
   readonly replay: { readonly rows: number }
   /** What was found to be so, a line each. */
   readonly verify: { readonly checks: readonly string[] }
@@ -180,6 +202,17 @@ export const dataTaskSchema: z.ZodType<DataTask> = z.discriminatedUnion('do', [
     copy: name,
     resources: z.array(resource).max(1000),
     lockMsMax: z.int().positive(),
+  }),
+  z.object({
+    do: z.literal('forward'),
+    copy: name,
+    from: z.array(name).max(10),
+    target: z.discriminatedUnion('kind', [
+      z.object({ kind: z.literal('name'), name }),
+      z.object({ kind: z.literal('position'), position: name }),
+      z.object({ kind: z.literal('time'), timeMs: z.number() }),
+    ]),
+    confirmed: z.boolean(),
   }),
   z.object({ do: z.literal('preview'), since: name }),
   z.object({ do: z.literal('verify'), copy: name, probes: z.record(name, z.string().max(10_000)) }),

@@ -109,7 +109,7 @@ agent = stack.use(
       openBundle: (digest) => bundles.open(digest),
       importBundle: (bytes) => bundles.import(bytes),
       program: (bundle, run) => programOf({ bundles, sandbox }, bundle, run),
-      advertise: null,
+      advertise: '127.0.0.1',
       keys: keyFile(join(config.dir, 'node.key')),
       onNotice: (notice) => void process.stdout.write(`${JSON.stringify({ notice })}\n`),
       onStep(step) {
@@ -119,7 +119,7 @@ agent = stack.use(
         rmSync(fate)
         if (words[0] === 'agent') process.kill(process.pid, 'SIGKILL')
         const server = agent?.statuses().find(({ id, pid }) => id === 'shop.db' && pid !== null)
-        if (typeof server?.pid === 'number') process.kill(server.pid, 'SIGKILL')
+        if (server !== undefined && server.pid !== null) process.kill(server.pid, 'SIGKILL')
       },
     },
     { kind: 'unix', path: join(config.dir, 'c') },

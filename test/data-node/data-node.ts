@@ -37,6 +37,12 @@ const adminPassword = 'the-admin-of-all'
 const grant = { consumer: 'web', user: 'web', password: 'let-me-in', version: 1 }
 const uids = { db: 41_001, web: 41_002 }
 
+/** Of the database of every app here. */
+export const databaseConfig: { readonly version: string; readonly memoryBytes: number } = {
+  version: '18',
+  memoryBytes: 128 * 1024 * 1024,
+}
+
 /** A step that the agent has told of. */
 export interface ToldStep {
   readonly step: string
@@ -177,6 +183,11 @@ export class DataNode implements AsyncDisposable {
       if (Date.now() > endMs) assert.fail(`${id} is still there: ${JSON.stringify(this.#statuses.get(id))}`)
   }
 
+  /** Takes back what was asked under an id. */
+  cancel(id: string): void {
+    this.#channel?.send({ type: 'ask', id: `cancel-${id}`, ask: { kind: 'cancel', ask: id } })
+  }
+
   /** What was asked will not be answered any more. */
   forget(): void {
     for (const { done } of this.#answers.values()) done('the agent has died')
@@ -202,8 +213,8 @@ export class DataNode implements AsyncDisposable {
     return promise.finally(() => clearTimeout(timer))
   }
 
-  async data<T extends DataTask['do']>(task: Extract<DataTask, { do: T }>): Promise<DataAnswers[T]> {
-    const [line = ''] = await this.ask({ kind: 'data', app: 'shop', task })
+  async data<T extends DataTask['do']>(task: Extract<DataTask, { do: T }>, id?: string): Promise<DataAnswers[T]> {
+    const [line = ''] = await this.ask({ kind: 'data', app: 'shop', task }, id)
     return JSON.parse(line) as DataAnswers[T]
   }
 
@@ -215,7 +226,7 @@ export class DataNode implements AsyncDisposable {
       app,
       part: 'db',
       type: 'postgres',
-      config: { version: '18', memoryBytes: 128 * 1024 * 1024 },
+      config: databaseConfig,
       hostUid: uids.db,
       adminPassword,
       grants: [grant],
@@ -229,7 +240,7 @@ export class DataNode implements AsyncDisposable {
 
   /** An instance that dials the database of its app. */
   worker(name: string, generation: number, app = 'shop', more: Partial<InstanceAssignment> = {}): InstanceAssignment {
-    const config = { version: '18', memoryBytes: 128 * 1024 * 1024 }
+    const config = databaseConfig
     return {
       kind: 'service',
       id: `${app}.web.${name}`,
@@ -270,6 +281,14 @@ export class DataNode implements AsyncDisposable {
       if (lines.includes(text)) return
       if (Date.now() > endMs) assert.fail(`${id} did not print ${text}: ${lines.join(' ')}`)
     }
+  }
+
+  /** The digest of a bundle of files that the node has. */
+  async files(files: Readonly<Record<string, string>>): Promise<string> {
+    const from = mkdtempSync(join(this.dir, 'files-'))
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(from, name), text)
+    const bundles = await createBundleStore({ root: join(this.dir, 'bundles'), clock })
+    return (await bundles.make({ from, runtime: null })).digest
   }
 
   /** What an instance has printed. */

@@ -50,12 +50,12 @@ interface Place {
 /** When the checkpoint was asked for and answered, by the book. */
 type Span = Readonly<Record<'askedAt' | 'answeredAt', number>>
 
-/** Where to cut: after an entry of the log, with part of what follows or without. */
+/** Where to cut: after a flush, with part of what was written after it or without. */
 interface Cut {
   readonly position: number
   readonly torn: number | null
-  /** Judges it by what was promised at a later place; default its own. */
-  readonly promised?: number
+  /** The power goes just before this place of the log: what was promised until there is to hold. */
+  readonly promised: number
 }
 
 /**
@@ -87,13 +87,13 @@ export async function provePowerLoss(which: 'all' | 'one of each kind'): Promise
   const place = { disk, book, root: join(disk.host, 'domain'), bin, serverOn }
   const { log, span } = await record(place, cleanup)
   const all = cutsOf(log)
-  const kinds = Map.groupBy(all, (cut) => stageAt(log, cut.position).title)
+  const kinds = Map.groupBy(all, (cut) => stageAt(log, cut.promised).title)
   // From the middle of each kind, by turns torn and not.
   const some = [...kinds.values()].flatMap((cuts, index) => cuts[2 * Math.floor(cuts.length / 4) + (index % 2)] ?? [])
   // The proof of the proof: a disk that breaks the promise of its flushes is found out.
   const [first] = all
   assert.ok(first !== undefined && first.torn === null)
-  const promised = log.findIndex((entry) => entry.kind === 'mark' && entry.text === 'asked checkpoint')
+  const promised = log.findIndex((entry) => entry.kind === 'mark' && entry.text === 'asked swap')
   await assert.rejects(judge(place, log, { ...first, promised }, span), /was acknowledged before the checkpoint/)
   const cuts = which === 'all' ? all : some
   for (const cut of cuts) await judge(place, log, cut, span)
@@ -147,10 +147,14 @@ async function record(place: Place, cleanup: Cleanup): Promise<{ log: readonly L
   return { log, span }
 }
 
-/** At every flush: what it has left, and that with a part of what came before the next. */
+/**
+ * After every flush: what it has left, and that with a part of what was written before the next. The power goes just before
+ * the next one is answered: everything acknowledged by then has only this flush to rely on.
+ */
 function cutsOf(log: readonly LogEntry[]): readonly Cut[] {
-  return log.flatMap((entry, index) =>
-    entry.kind === 'flush' ? [null, index + 1].map((torn) => ({ position: index + 1, torn })) : [],
+  const flushes = log.flatMap((entry, index) => (entry.kind === 'flush' ? [index] : []))
+  return flushes.flatMap((flush, number) =>
+    [null, flush + 1].map((torn) => ({ position: flush + 1, torn, promised: flushes[number + 1] ?? log.length })),
   )
 }
 
@@ -184,7 +188,7 @@ async function judge(
   cut: Cut,
   span: Span,
 ): Promise<void> {
-  const { asked, answered, acknowledgedAt, title } = stageAt(log, cut.promised ?? cut.position)
+  const { asked, answered, acknowledgedAt, title } = stageAt(log, cut.promised)
   const at = `${title}, at ${cut.position} of ${log.length}${cut.torn === null ? '' : ', torn'}`
   await disk.ask({ what: 'cut', position: cut.position, torn: cut.torn })
   disk.mount()

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { needsFile } from '../../../test/needs.ts'
-import { seededRandom, systemClock, systemRandom } from '../../base/index.ts'
+import { seededRandom, SteadError, systemClock, systemRandom } from '../../base/index.ts'
 import type { Backup, Backups } from '../backups.ts'
 import type { Proof } from '../drill.ts'
 import { parseTarget } from '../target.ts'
@@ -68,13 +68,20 @@ suite('drills', { skip: needsFile('/usr/bin/restic', 'apt-get install restic') }
     assert.ok(!existsSync(workDir))
   })
 
+  test('what says nothing about the backup is thrown, not noted', async () => {
+    const full = new SteadError({ code: 'domain.disk-full', message: 'The disk here is full.' })
+    const prove = (): Promise<never> => Promise.reject(full)
+    await assert.rejects(drill({ read: 'restored', prove, undecided: ['domain.disk-full'] }), full)
+    assert.ok(!existsSync(workDir))
+  })
+
   test('a backup that is gone is not proved', async () => {
     assert.ok(given)
     const gone = { ...given.backup, id: 'gone' }
     assert.match((await drill({ backup: gone, read: 'restored' })).failure ?? '', /There is no backup "gone"/)
   })
 
-  for (const place of ['data/*/*', 'index/*', 'snapshots/*', 'config', 'keys/*']) {
+  for (const place of ['data/*/*', 'index/*', 'keys/*']) {
     test(`one flipped byte in ${place} is found`, async () => {
       const file = pick(globSync(place, { cwd: disk }).toSorted(), random)
       const flipped = flip(join(disk, file), random, place === 'keys/*')

@@ -26,19 +26,21 @@ export interface DrillOptions {
     /** What travelled with the data; null when nothing did. */
     readonly extraDir: string | null
   }) => Promise<{ readonly checks: readonly string[] }>
+  /** Codes of errors of `prove` that say nothing about the backup, such as a disk that is full here. */
+  readonly undecided?: readonly string[]
   readonly clock: Clock
   readonly signal?: AbortSignal
 }
 
 /** What says nothing about the backup: trying again later is all there is to do. */
-const undecided = ['backup.busy', 'backup.no-tool', 'backup.no-room', 'backup.key-missing']
+const undecidedHere = ['backup.busy', 'backup.no-tool', 'backup.no-room', 'backup.key-missing']
 
 /**
  * Runs a drill. A backup that cannot be read, restored or proved gives a proof with a failure; throws only what says nothing
- * about the backup (`backup.busy`, `backup.no-room`, or the reason of the signal).
+ * about the backup (`backup.busy`, `backup.no-room`, what is `undecided`, or the reason of the signal).
  */
 export async function runDrill(options: DrillOptions): Promise<Proof> {
-  const { backups, backup, dir, extraDir, read, prove, clock, signal } = options
+  const { backups, backup, dir, extraDir, read, prove, undecided = [], clock, signal } = options
   const startMs = clock.monotonicMs()
   const found = [dir, extraDir].filter((path) => existsSync(path))
   const proof = (checks: readonly string[], failure: string | null): Proof => ({
@@ -59,7 +61,8 @@ export async function runDrill(options: DrillOptions): Promise<Proof> {
     const { checks } = await prove({ dir, extraDir: backup.extra ? extraDir : null })
     return proof([`${backup.files} files restored`, ...checks], null)
   } catch (cause) {
-    if (signal?.aborted === true || (isSteadError(cause) && undecided.includes(cause.code))) throw cause
+    if (signal?.aborted === true || (isSteadError(cause) && [...undecidedHere, ...undecided].includes(cause.code)))
+      throw cause
     return proof([], sentenceOf(cause))
   } finally {
     for (const path of [dir, extraDir]) await (found.includes(path) ? emptyOut(path) : removeTree(path))

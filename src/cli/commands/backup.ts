@@ -1,14 +1,26 @@
 /** `stead backup`: copies of an app's data in another place, what is there, and whether it has been proved. */
 import { existsSync, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { type Backup, describeProof, exportKey, planForget, writeKey } from '../../backup/index.ts'
+import {
+  type Backup,
+  type Backups,
+  describeProof,
+  drillDue,
+  exportKey,
+  planForget,
+  writeKey,
+} from '../../backup/index.ts'
 import { systemClock, systemRandom } from '../../base/index.ts'
-import { backUpApp, backupOf, drillApp, drillsOf, needLocal, openPlace, placeHelp, placeOptions } from '../backups.ts'
+import { drillEveryMs, drillsOf, noteBackups } from '../backup-notes.ts'
+import { backUpApp, backupOf, drillApp, needLocal, needPlace, openPlace, placeHelp, placeOptions } from '../backups.ts'
 import { type Command, type Input, usage } from '../command.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
 import { readHidden } from '../hidden-input.ts'
 import { backupKeyPath } from '../home.ts'
 import { duration, megabytes, note, print, Steps, table } from '../terminal.ts'
+
+/** How soon a drill that failed is tried again where it is asked for often. */
+const drillRetryMs = 3_600_000
 
 const actions = { ls, drill, rm, key }
 
@@ -24,7 +36,8 @@ export const backupCommand: Command = {
   drill [APP] --from TARGET [--id ID] [--probe PART=SQL]
                            everything there is read, the newest backup is restored beside the app, its databases are
                            checked whole, the app is started on it with nothing outside in reach, and all is taken
-                           away again. A probe is a SELECT that must answer a row, neither null nor false
+                           away again. A probe is a SELECT that must answer a row, neither null nor false.
+                           --if-due: only when the last proof is a week old, or the last drill failed an hour ago
   rm ID... --from TARGET   forget backups and give back their space
   key                      show the key; with --set read one that was written down
 ${placeHelp}
@@ -39,6 +52,7 @@ ${placeHelp}
     keep: { type: 'string' },
     id: { type: 'string' },
     probe: { type: 'string', multiple: true },
+    'if-due': { type: 'boolean' },
     set: { type: 'boolean' },
     ...placeOptions,
   },
@@ -55,14 +69,15 @@ async function make(input: Input): Promise<ExitCode> {
   const keep = input.number('keep', 1, 10_000)
   const [word = null, ...more] = input.arguments
   if (more.length > 0) throw usage('stead backup takes one app', 'As in `stead backup shop --to /mnt/disk/backups`.')
-  const backups = await openPlace(input, 'to', true)
+  const place = needPlace(input, 'to')
   const target = await needLocal(word)
+  const backups = await openPlace(place, true)
   const steps = new Steps(input.json)
   const stop = new AbortController()
   process.once('SIGINT', () => stop.abort(new Error('SIGINT')))
   if ((await backups.init()) === 'made') note(`${backups.place} is prepared.`)
   const backup = await backUpApp(target, backups, input.text('name') ?? 'manual', steps, stop.signal)
-  const all = await backups.list()
+  const all = await listed(backups)
   const rule = { count: keep ?? all.length, withinMs: 0 }
   const old = planForget(
     all.filter(({ app }) => app === target.app),
@@ -81,8 +96,8 @@ async function make(input: Input): Promise<ExitCode> {
 
 async function ls(input: Input): Promise<ExitCode> {
   const [, only = null] = input.arguments
-  const backups = await openPlace(input, 'from', false)
-  const all = (await backups.list()).filter(({ app }) => only === null || app === only)
+  const backups = await openPlace(needPlace(input, 'from'), false)
+  const all = (await listed(backups)).filter(({ app }) => only === null || app === only)
   const nowMs = systemClock.nowMs()
   const standing = (backup: Backup) => describeProof(backup, drillsOf(backups.place, backup.app), nowMs)
   if (input.json) {
@@ -107,9 +122,16 @@ async function ls(input: Input): Promise<ExitCode> {
 
 async function drill(input: Input): Promise<ExitCode> {
   const [, word = null] = input.arguments
-  const backups = await openPlace(input, 'from', false)
+  const backups = await openPlace(needPlace(input, 'from'), false)
   const target = await needLocal(word)
-  const backup = backupOf(await backups.list(), target.app, input.text('id'), backups.place)
+  const all = await listed(backups)
+  const backup = backupOf(all, target.app, input.text('id'), backups.place)
+  if (input.flag('if-due')) {
+    const own = all.filter(({ app }) => app === target.app)
+    const schedule = { everyMs: drillEveryMs, retryMs: drillRetryMs }
+    const due = drillDue(drillsOf(backups.place, target.app), schedule, own, systemClock.nowMs())
+    if (due.due === null) return notDue(input, due.nextMs)
+  }
   const stop = new AbortController()
   process.once('SIGINT', () => stop.abort(new Error('SIGINT')))
   const steps = new Steps(input.json)
@@ -119,6 +141,24 @@ async function drill(input: Input): Promise<ExitCode> {
     print(`${backup.id} is proved in ${duration(proof.tookMs)}: ${proof.checks.join('; ')}`)
   else print(`${backup.id} is NOT proved: ${proof.failure}`)
   return proof.failure === null ? exitCodes.ok : exitCodes.failed
+}
+
+function notDue(input: Input, nextMs: number | null): ExitCode {
+  if (input.json) print(JSON.stringify({ due: false, nextMs }))
+  else
+    note(
+      nextMs === null
+        ? 'There is nothing to prove.'
+        : `The next one is due in ${duration(nextMs - systemClock.nowMs())}.`,
+    )
+  return exitCodes.ok
+}
+
+/** What is there; noted for `status`. */
+async function listed(backups: Backups): Promise<readonly Backup[]> {
+  const all = await backups.list()
+  noteBackups(backups.place, all)
+  return all
 }
 
 function probesOf(input: Input): Readonly<Record<string, string>> {
@@ -134,10 +174,14 @@ async function rm(input: Input): Promise<ExitCode> {
   const [, ...ids] = input.arguments
   if (ids.length === 0)
     throw usage('which backups are to be forgotten?', 'Name their ids, as `stead backup ls` has them.')
-  const backups = await openPlace(input, 'from', false)
-  const before = await backups.list()
+  const backups = await openPlace(needPlace(input, 'from'), false)
+  const before = await listed(backups)
   const forgotten = ids.filter((id) => before.some((backup) => backup.id === id))
   await backups.forget(forgotten)
+  noteBackups(
+    backups.place,
+    before.filter(({ id }) => !forgotten.includes(id)),
+  )
   if (input.json) print(JSON.stringify({ forgotten }))
   else note(forgotten.length === 0 ? 'There was none of them.' : `Forgotten: ${forgotten.join(', ')}`)
   return exitCodes.ok

@@ -25,6 +25,7 @@ export const deployCommand: Command = {
                  once; canary: in growing shares of the requests, each judged against the old release at the same time
   --shares LIST  of a canary, such as 5,25,100
   --watch TIME   how long the new release is watched before it is confirmed (15s)
+  --locks TIME   how long a migration may keep others from a table (2s); more is refused in the rehearsal
   --plan         only say what would change
   --upgrade      bring an older Stead on the server to this version; its apps go on
   --no-packages  install no Debian packages there; what is weaker then is said
@@ -42,6 +43,7 @@ export const deployCommand: Command = {
     strategy: { type: 'string' },
     shares: { type: 'string' },
     watch: { type: 'string' },
+    locks: { type: 'string' },
     plan: { type: 'boolean' },
     upgrade: { type: 'boolean' },
     'no-packages': { type: 'boolean' },
@@ -77,6 +79,9 @@ function wishOf(input: Input): DeployWish {
     throw usage(`there is no strategy ${strategy}`, `There are: ${strategies.join(', ')}.`)
   const watchMs = watch === null ? null : watch === '0' ? 0 : parseDuration(watch)
   if (watch !== null && watchMs === null) throw usage(`--watch ${watch} is no duration`, 'As in --watch 30s, or 5m.')
+  const locks = input.text('locks')
+  const lockMsMax = locks === null ? null : parseDuration(locks)
+  if (locks !== null && lockMsMax === null) throw usage(`--locks ${locks} is no duration`, 'As in --locks 30s.')
   const numbers = shares?.split(',').map(Number)
   if (numbers !== undefined && known !== 'canary')
     throw usage('only a canary has shares', 'Add --strategy canary, or leave --shares out.')
@@ -87,6 +92,7 @@ function wishOf(input: Input): DeployWish {
     rollout: {
       ...(known === undefined ? {} : { strategy: known }),
       ...(watchMs === null ? {} : { watchMs }),
+      ...(lockMsMax === null ? {} : { lockMsMax }),
       ...(numbers === undefined ? {} : { shares: numbers }),
     },
   }

@@ -2,6 +2,8 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { findTool } from '../../backup/index.ts'
+import { isSteadError } from '../../base/index.ts'
 import type { Command } from '../command.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
 import { homeOf, prepareHome } from '../home.ts'
@@ -28,6 +30,12 @@ async function doctor(json: boolean): Promise<ExitCode> {
     prepareHome(home)
     const machine = await lookAtMachine(home)
     const { sandbox, network, domain } = machine
+    const backups = await findTool(null).catch((error: unknown) => {
+      if (isSteadError(error)) return error
+      throw error
+    })
+    const noBackups = typeof backups === 'string' ? [] : [`${backups.message} ${backups.hint ?? ''}`.trim()]
+    const weaker = [...machine.weaker, ...noBackups]
     const report = {
       node: process.version,
       platform: `${process.platform} ${process.arch}`,
@@ -35,7 +43,8 @@ async function doctor(json: boolean): Promise<ExitCode> {
       network: { driver: network.name, ...network.capabilities },
       domain: { driver: domain.name, ...domain.capabilities },
       resources: [...machine.providers.keys()],
-      weaker: machine.weaker,
+      backups: typeof backups === 'string' ? backups : null,
+      weaker,
     }
     await network[Symbol.asyncDispose]()
     if (json) print(JSON.stringify(report))
@@ -50,14 +59,15 @@ async function doctor(json: boolean): Promise<ExitCode> {
           line('sandbox', sandbox.name, { ...sandbox.capabilities }),
           line('network', network.name, { ...network.capabilities }),
           line('data', domain.name, { ...domain.capabilities }),
+          ['backups', report.backups ?? 'none', ''],
           ['resources', report.resources.join(', '), ''],
         ]),
       )
       print('')
-      for (const weak of machine.weaker) print(`${paint('yellow', 'weaker')} ${weak}`)
-      if (machine.weaker.length === 0) print(paint('green', 'Nothing is weaker than it could be.'))
+      for (const weak of weaker) print(`${paint('yellow', 'weaker')} ${weak}`)
+      if (weaker.length === 0) print(paint('green', 'Nothing is weaker than it could be.'))
     }
-    return machine.weaker.length === 0 ? exitCodes.ok : exitCodes.degraded
+    return weaker.length === 0 ? exitCodes.ok : exitCodes.degraded
   } finally {
     rmSync(home.appDir, { recursive: true, force: true })
     rmSync(home.runDir, { recursive: true, force: true })

@@ -1,17 +1,22 @@
 /** `stead restore`: look at a checkpoint beside the running app, or bring a backup back, and decide. */
-import { backupOf, bringBack, needLocal, openPlace, placeHelp, placeOptions } from '../backups.ts'
+import { backupOf, bringBack, needLocal, needPlace, openPlace, placeHelp, placeOptions } from '../backups.ts'
 import { type Command, type Input, usage } from '../command.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
+import type { RestoreWish } from '../../operator/index.ts'
 import { needTarget } from '../target.ts'
 import { note, print, Steps } from '../terminal.ts'
 import { openBranch } from './branch.ts'
 
 export const restoreCommand: Command = {
   name: 'restore',
-  usage: '--look COPY | [APP] --from TARGET',
+  usage: '--look COPY | --at MOMENT | [APP] --from TARGET',
   summary: 'open a checkpoint beside the running app, or bring a backup back, to look at it before deciding',
   help: `  --look COPY    a checkpoint, or what a return left behind, of \`stead releases\`
   --app APP      a directory (default: here), or the name of an app that \`stead serve\` runs
+  --at MOMENT    a checkpoint brought forward along the log of its databases, as a checkpoint of its own: a time as
+                 2026-11-29T20:15:00, or a position in the log as 0/3A1B2C0. Nothing live is touched
+    --name NAME  what to call it; else at-MOMENT
+    --confirm    take a time although nothing keeps the clock of the machine
   [APP] --from TARGET
                  the newest backup there becomes a checkpoint of the app, beside its data, which is not touched
     --id ID      another one of \`stead backup ls\`
@@ -25,6 +30,8 @@ ${placeHelp}
   options: {
     app: { type: 'string' },
     look: { type: 'string' },
+    at: { type: 'string' },
+    confirm: { type: 'boolean' },
     from: { type: 'string' },
     id: { type: 'string' },
     name: { type: 'string' },
@@ -34,6 +41,8 @@ ${placeHelp}
   argumentsMax: 1,
   async run(input) {
     if (input.text('from') !== null) return fromBackup(input)
+    const moment = input.text('at')
+    if (moment !== null) return atMoment(input, moment)
     const copy = input.text('look')
     const [word] = input.arguments
     if (copy === null || word !== undefined)
@@ -55,9 +64,47 @@ async function look(input: Input, from: string): Promise<ExitCode> {
   return exitCodes.ok
 }
 
+/** A time, or a position in a log. Throws `cli.usage`. */
+function targetOf(moment: string): RestoreWish['target'] {
+  if (/^[0-9A-Fa-f]{1,8}\/[0-9A-Fa-f]{1,8}$/.test(moment)) return { kind: 'position', position: moment }
+  const timeMs = /^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}/.test(moment) ? Date.parse(moment) : Number.NaN
+  if (Number.isFinite(timeMs)) return { kind: 'time', timeMs }
+  throw usage(
+    `${moment} is no moment`,
+    'A time such as 2026-11-29T20:15:00, or a position in the log such as 0/3A1B2C0.',
+  )
+}
+
+async function atMoment(input: Input, moment: string): Promise<ExitCode> {
+  const target = targetOf(moment)
+  const { operator, app } = await needTarget(input.text('app'))
+  const copy = input.text('name') ?? `at-${moment.replaceAll(/[^A-Za-z0-9]+/g, '-')}`
+  const steps = new Steps(input.json)
+  const answer = await steps.run('go along the log', () =>
+    operator.releases.restoreAt(app, { copy, target, confirmed: input.flag('confirm') }),
+  )
+  if (input.json) print(JSON.stringify({ app, checkpoint: copy, ...answer }))
+  else {
+    for (const { part, position, lastChangeMs } of answer.parts)
+      print(
+        `${part}: ${position}${lastChangeMs === null ? '' : `, its last change at ${new Date(lastChangeMs).toISOString()}`}`,
+      )
+    for (const gap of answer.gaps) print(gap)
+    if (target.kind === 'time')
+      print(
+        answer.clockErrorMs === null
+          ? 'The clock may be off by an unknown time: changes around that moment may be on either side.'
+          : `The clock is right to ${Math.ceil(answer.clockErrorMs)} ms: changes that close to that moment may be on either side.`,
+      )
+  }
+  note(`Look at it: stead restore --look ${copy} --app ${app}`)
+  note(`Go back to it: stead rollback --checkpoint ${copy} --app ${app}`)
+  return exitCodes.ok
+}
+
 async function fromBackup(input: Input): Promise<ExitCode> {
   const word = input.arguments[0] ?? input.text('app')
-  const backups = await openPlace(input, 'from', false)
+  const backups = await openPlace(needPlace(input, 'from'), false)
   const steps = new Steps(input.json)
   const dir = input.text('to')
   const id = input.text('id')

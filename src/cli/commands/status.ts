@@ -1,8 +1,11 @@
 /** `stead status`: what runs, and how it is. */
+import { systemClock } from '../../base/index.ts'
 import { describeRefusal, hintForRefusal } from '../../network/index.ts'
 import type { PartStatus, PlatformInfo, Status } from '../../operator/index.ts'
+import { backupsOf } from '../backup-notes.ts'
 import type { Command } from '../command.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
+import { isServerWord } from '../remote/remote-target.ts'
 import { findTarget, needDaemon, servedHint } from '../target.ts'
 import { duration, megabytes, note, paint, print, table } from '../terminal.ts'
 
@@ -27,8 +30,14 @@ export const statusCommand: Command = {
       return exitCodes.notRunning
     }
     const found = await target.operator.status(target.app)
-    if (input.json) print(JSON.stringify({ running: found.wanted, ...found }))
-    else printStatus(found)
+    // Of an app on a server the notes are there.
+    const backups = word !== null && isServerWord(word) ? [] : backupsOf(target.app, systemClock.nowMs())
+    if (input.json) print(JSON.stringify({ running: found.wanted, ...found, backups }))
+    else {
+      printStatus(found)
+      for (const { place, sentence, state, overdue } of backups)
+        print(`backups at ${place}: ${state === 'proved' && !overdue ? sentence : paint('yellow', sentence)}`)
+    }
     if (!found.wanted) return exitCodes.notRunning
     const room = found.disks.every(({ level }) => level !== 'critical')
     return room && found.parts.every(isWell) ? exitCodes.ok : exitCodes.degraded

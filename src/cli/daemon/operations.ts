@@ -51,7 +51,12 @@ export function daemonOperations(options: DaemonOptions): Operations {
     machine,
     processes: () =>
       (['supervisor', ...roles] as const).map((role) => ({ role, pid: holderOf(claimPath(home, role))?.pid ?? null })),
-    apps: () => control.apps().map((app) => ({ app, origin: control.view(app)?.app.origin ?? null })),
+    // What is only being tried is nobody's app.
+    apps: () =>
+      control
+        .apps()
+        .filter((app) => control.view(app)?.app.branch?.purpose !== 'rehearsal')
+        .map((app) => ({ app, origin: control.view(app)?.app.origin ?? null })),
     intake: intakeOf(bundles, diskOf(home.bundlesDir)),
     deploy(deployment: Deployment, by) {
       const { graph, bundles, origin } = deployment

@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path'
 import { type Clock, SteadError } from '../../base/index.ts'
 import type { DomainCapabilities, DomainDriver, OpenDomain } from '../driver.ts'
 import { defaultReserveBytes, ensureRoom, layout, usageOf } from './files.ts'
-import { detachImage, ensureImage, mountImage, unmountImage } from './image.ts'
+import { btrfsImage, detachImage, ensureImage, mountImage, unmountImage } from './image.ts'
 import { feed, outputOf, run } from './tool.ts'
 import { destroyTreeDomain, openTreeDomain, treesOnDisk } from './tree-domain.ts'
 import type { Trees } from './trees.ts'
@@ -46,8 +46,8 @@ export function btrfsDriver({ clock, reserveBytes = defaultReserveBytes }: Btrfs
         const weaker = ['no limit of its own: the domain shares the disk with all else on it']
         return subvolumes(root, { ...inImage, sizeLimit: false, weaker }, () => Promise.resolve())
       }
-      await ensureImage(root, sizeBytes, known, reserveBytes)
-      const { directIo } = await mountImage(root)
+      await ensureImage(root, sizeBytes, known, reserveBytes, btrfsImage)
+      const { directIo } = await mountImage(root, btrfsImage)
       const weaker = directIo ? [] : [`the disk under ${root} cannot do direct I/O: data is cached twice`]
       return subvolumes(root, { ...inImage, weaker }, () => unmountImage(root))
     },

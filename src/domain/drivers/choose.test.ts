@@ -5,15 +5,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { systemClock } from '../../base/index.ts'
-import { chooseDomainDriver, missingForBtrfs } from './choose.ts'
+import { chooseDomainDriver, missingForBtrfs, missingForXfs } from './choose.ts'
 import { copyDriver } from './copy.ts'
 
-test('btrfs is chosen if and only if nothing is missing for it, else what is missing is named', async () => {
+test('btrfs is chosen where nothing is missing for it, then xfs, and what is missing is named', async () => {
   const root = mkdtempSync(join(tmpdir(), 'domain-choose-'))
   try {
     const missing = await missingForBtrfs(root)
     const driver = await chooseDomainDriver({ root, clock: systemClock })
-    assert.equal(driver.name, missing.length === 0 ? 'btrfs' : 'copy')
+    const next = (await missingForXfs(root)).length === 0 ? 'xfs' : 'copy'
+    assert.equal(driver.name, missing.length === 0 ? 'btrfs' : next)
     for (const line of missing) assert.ok(driver.capabilities.weaker.includes(line))
   } finally {
     rmSync(root, { recursive: true, force: true })

@@ -7,10 +7,11 @@ import { btrfsDriver, isOnBtrfs } from './btrfs.ts'
 import { copyDriver } from './copy.ts'
 import { CatalogFile } from './files.ts'
 import { run } from './tool.ts'
+import { isOnXfs, xfsDriver } from './xfs.ts'
 
 /**
- * The driver for a domain under `root`: the one that made it, or for a new one btrfs where it can run, else copy, whose
- * `capabilities.weaker` then name what is missing and how to get it.
+ * The driver for a domain under `root`: the one that made it, or for a new one btrfs where it can run, else xfs where that
+ * can, else copy. `capabilities.weaker` name what is missing for a stronger one and how to get it.
  */
 export async function chooseDomainDriver(options: {
   readonly root: string
@@ -21,6 +22,8 @@ export async function chooseDomainDriver(options: {
   const missing = await missingForBtrfs(root)
   const made = (await new CatalogFile(root).read())?.driver
   if (made === 'btrfs' || (made === undefined && missing.length === 0)) return btrfsDriver({ clock })
+  if (made === 'xfs' || (made === undefined && (await missingForXfs(root)).length === 0))
+    return xfsDriver({ clock, weaker: missing })
   const older = 'this domain was made with plain copies: make a new one and move the data to get instant checkpoints'
   return copyDriver({ clock, weaker: missing.length === 0 ? [older] : missing })
 }
@@ -38,6 +41,20 @@ export async function missingForBtrfs(root: string): Promise<readonly string[]> 
   if (!existsSync('/dev/loop-control') && !(await kernelKnows('loop'))) {
     missing.push('instant checkpoints need loop devices (/dev/loop-control)')
   }
+  return missing
+}
+
+/** What copies that share their blocks on XFS would need on this machine, one line each; empty when all is there. */
+export async function missingForXfs(root: string): Promise<readonly string[]> {
+  if (process.platform !== 'linux') return [`quick copies need Linux with XFS; this is ${process.platform}`]
+  if (await isOnXfs(root)) return []
+  const missing: string[] = []
+  if (!(await mayMount())) missing.push('quick copies need to run as root, with the right to mount')
+  if (!onPath('mkfs.xfs') || !onPath('xfs_growfs')) missing.push('quick copies need xfsprogs: apt-get install xfsprogs')
+  if (!onPath('losetup') || !onPath('fallocate')) missing.push('quick copies need losetup and fallocate: util-linux')
+  if (!(await kernelKnows('xfs'))) missing.push('quick copies need XFS in the kernel')
+  if (!existsSync('/dev/loop-control') && !(await kernelKnows('loop')))
+    missing.push('quick copies need loop devices (/dev/loop-control)')
   return missing
 }
 

@@ -43,7 +43,8 @@ export function copyDriver(options: CopyOptions): DomainDriver {
     async prepare({ root }: OpenDomain, known: boolean): Promise<Trees> {
       if (!known) await ensureRoom(`make a domain under ${root}`, root, 0, reserveBytes)
       await mkdir(layout(root).trees, { recursive: true })
-      return directories(root, capabilities, copyWith, reserveBytes)
+      const copy = copyWith === 'cp' ? copyWithCp : copyWithNode
+      return directories({ root, driver: 'copy', capabilities, copy, reserveBytes, isWhole: true })
     },
   }
   return {
@@ -54,16 +55,25 @@ export function copyDriver(options: CopyOptions): DomainDriver {
   }
 }
 
-function directories(
-  root: string,
-  capabilities: DomainCapabilities,
-  copyWith: 'cp' | 'node',
-  reserveBytes: (totalBytes: number) => number,
-): Trees {
+/** Trees that are plain directories, and how they are copied. */
+export interface Directories {
+  readonly root: string
+  /** Name of the driver, for messages. */
+  readonly driver: string
+  readonly capabilities: DomainCapabilities
+  readonly copy: (from: string, to: string) => Promise<void>
+  readonly reserveBytes: (totalBytes: number) => number
+  /** Whether a copy needs the room of the whole. */
+  readonly isWhole: boolean
+  readonly close?: () => Promise<void>
+}
+
+/** Makes trees of them. A tree that changes while it is copied gives no copy. */
+export function directories({ root, driver, capabilities, copy, reserveBytes, isWhole, close }: Directories): Trees {
   const refuse = (what: string): SteadError =>
     new SteadError({
       code: 'domain.refused',
-      message: `The domain under ${root} cannot ${what}: the driver copy has no stream of a checkpoint.`,
+      message: `The domain under ${root} cannot ${what}: the driver ${driver} has no stream of a checkpoint.`,
       hint: 'Replication needs the driver btrfs on both sides: Linux, root, btrfs-progs.',
     })
   return {
@@ -71,10 +81,10 @@ function directories(
     create: (path) => mkdir(path),
     async copy(from, to) {
       const before = await look(from)
-      await ensureRoom(`copy ${from}`, root, before.bytes, reserveBytes)
-      await (copyWith === 'cp' ? copyWithCp(from, to) : copyWithNode(from, to))
+      await ensureRoom(`copy ${from}`, layout(root).trees, isWhole ? before.bytes : 0, reserveBytes)
+      await copy(from, to)
       const after = await look(from)
-      if (after.files !== before.files || after.bytes !== before.bytes || after.changedNs !== before.changedNs) {
+      if (after.files !== before.files || after.length !== before.length || after.changedNs !== before.changedNs) {
         throw new SteadError({
           code: 'domain.not-still',
           message: `${from} was written to while it was copied, so the copy is of no one moment and was not kept.`,
@@ -94,7 +104,7 @@ function directories(
     usage: () => usageOf(layout(root).trees),
     // Where the disk shares blocks between copies, how many are shared is not known here.
     ownBytes: () => Promise.resolve(null),
-    close: () => Promise.resolve(),
+    close: close ?? (() => Promise.resolve()),
   }
 }
 
@@ -117,19 +127,23 @@ async function syncDisk(path: string): Promise<void> {
 
 interface Look {
   files: number
+  /** What is held on the disk: it also changes when the file system puts in order what was written long before. */
   bytes: number
+  /** Of all files together. */
+  length: number
   /** The last change of anything in the tree. */
   changedNs: bigint
 }
 
 /** A look at all of a tree's entries: what has to be copied, and by comparing two looks, whether it changed. */
 async function look(tree: string): Promise<Look> {
-  const total: Look = { files: 0, bytes: 0, changedNs: 0n }
+  const total: Look = { files: 0, bytes: 0, length: 0, changedNs: 0n }
   const pending = [tree]
   for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
     const found = await lstat(path, { bigint: true })
     total.files += 1
     total.bytes += Number(found.blocks) * 512
+    total.length += Number(found.size)
     if (found.ctimeNs > total.changedNs) total.changedNs = found.ctimeNs
     if (found.isDirectory()) for (const name of await readdir(path)) pending.push(join(path, name))
   }

@@ -1,10 +1,11 @@
-/** A kill at every step of every change, from the first opening of a new domain to its closing, for both drivers: minutes. */
+/** A kill at every step of every change, from the first opening of a new domain to its closing, for all drivers: minutes. */
 import { suite } from 'node:test'
 import { systemClock } from '../../base/index.ts'
 import { needsAll, needsFile, needsFileSystem, needsRoot } from '../../../test/needs.ts'
 import { crashTests } from '../crash.conformance.ts'
 import { btrfsDriver } from './btrfs.ts'
 import { copyDriver } from './copy.ts'
+import { xfsDriver } from './xfs.ts'
 
 const at = (file: string): string => new URL(file, import.meta.url).href
 
@@ -22,4 +23,15 @@ const skip = needsAll(
 suite('btrfs', { skip }, () => {
   const load = { module: at('btrfs.ts'), name: 'btrfsDriver', options: {} }
   crashTests({ driver: btrfsDriver({ clock: systemClock }), load, sizeBytes: 300_000_000, skip }, 'everything')
+})
+
+const skipXfs = needsAll(
+  needsRoot(),
+  needsFile('/usr/sbin/mkfs.xfs', 'apt-get install xfsprogs'),
+  needsFile('/dev/loop-control', 'loop devices in the kernel'),
+  needsFileSystem('xfs'),
+)
+suite('xfs', { skip: skipXfs }, () => {
+  const load = { module: at('xfs.ts'), name: 'xfsDriver', options: {} }
+  crashTests({ driver: xfsDriver({ clock: systemClock }), load, sizeBytes: 330_000_000, skip: skipXfs }, 'everything')
 })

@@ -1,5 +1,5 @@
 /**
- * A btrfs file system in a file of its own, for hosts whose disk is not btrfs.
+ * A file system in a file of its own, for hosts whose disk is another one: btrfs, or XFS.
  *
  * Invariants: all of the file's blocks are the file's from the start, so a full host disk cannot make a write inside
  * fail that the file system has already promised; the file is attached once; the device goes away with the mount.
@@ -11,8 +11,8 @@
  * - 4096-byte sectors: direct I/O works also on disks that know no smaller ones.
  * - `noatime`: else every read writes, and unshares metadata from the snapshots.
  * - `nodev,nosuid`: the domain is data; what a sandboxed app leaves there is no way to more rights.
- * - checksums, copy-on-write and the second copy of metadata stay on: without them a torn or rotten block is served as if
- *   it were good, and one of metadata takes the whole file system with it.
+ * - btrfs keeps checksums, copy-on-write and the second copy of metadata: without them a torn or rotten block is served as if
+ *   it were good, and one of metadata takes the whole file system with it. XFS has checksums of its metadata only.
  */
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
@@ -27,17 +27,42 @@ export const imageBytesMin: number = 256 * 1024 * 1024
 
 const mountOptions = 'noatime,nodiscard,nodev,nosuid'
 const blockBytes = 4096
-const mkfs = [
-  'mkfs.btrfs',
-  '--quiet',
-  '--nodiscard',
-  '--nodesize',
-  String(blockBytes),
-  '--metadata',
-  'dup',
-  '--label',
-  'stead',
-] as const
+
+/** A kind of file system that an image can hold. */
+export interface ImageKind {
+  readonly type: 'btrfs' | 'xfs'
+  /** Below it the file system does not work, or not well. */
+  readonly bytesMin: number
+  /** Makes it; the image comes last. */
+  readonly mkfs: readonly [string, ...string[]]
+  /** Lets it fill the image once that is mounted; the place comes last. */
+  readonly grow: readonly [string, ...string[]]
+}
+
+export const btrfsImage: ImageKind = {
+  type: 'btrfs',
+  bytesMin: imageBytesMin,
+  mkfs: [
+    'mkfs.btrfs',
+    '--quiet',
+    '--nodiscard',
+    '--nodesize',
+    String(blockBytes),
+    '--metadata',
+    'dup',
+    '--label',
+    'stead',
+  ],
+  grow: ['btrfs', 'filesystem', 'resize', 'max'],
+}
+
+export const xfsImage: ImageKind = {
+  type: 'xfs',
+  // mkfs.xfs makes none that is smaller.
+  bytesMin: 300 * 1024 * 1024,
+  mkfs: ['mkfs.xfs', '-q', '-f', '-K', '-m', 'reflink=1', '-s', `size=${blockBytes}`, '-L', 'stead'],
+  grow: ['xfs_growfs'],
+}
 
 /** Makes the image file under `root`, or makes a smaller one larger. Throws `domain.disk-full`, `domain.too-small`. */
 export async function ensureImage(
@@ -45,6 +70,7 @@ export async function ensureImage(
   sizeBytes: number,
   known: boolean,
   reserveBytes: (totalBytes: number) => number,
+  kind: ImageKind,
 ): Promise<void> {
   const { image, catalog } = layout(root)
   const halfMade = `${image}.new`
@@ -53,10 +79,10 @@ export async function ensureImage(
   const heldBytes = existsSync(image) ? (await stat(image)).size : 0
   if (heldBytes >= wantedBytes && heldBytes > 0) return
   if (heldBytes === 0 && known) throw corrupt(catalog, `its disk image ${image} is not there`)
-  if (wantedBytes < imageBytesMin) {
+  if (wantedBytes < kind.bytesMin) {
     throw new SteadError({
       code: 'domain.too-small',
-      message: `A domain in a disk image needs at least ${imageBytesMin} bytes, and ${sizeBytes} were asked for under ${root}.`,
+      message: `A domain in a disk image needs at least ${kind.bytesMin} bytes, and ${sizeBytes} were asked for under ${root}.`,
       hint: 'Ask for a larger domain.',
     })
   }
@@ -70,12 +96,12 @@ export async function ensureImage(
   // It holds all data of the app, whatever the modes of the files inside.
   await writeFile(halfMade, '', { mode: 0o600 })
   await reserve(halfMade)
-  await run(`format the disk image ${image}`, [...mkfs, halfMade])
+  await run(`format the disk image ${image}`, [...kind.mkfs, halfMade])
   await rename(halfMade, image)
 }
 
 /** Mounts the image at `root/trees`, if it is not mounted already, and lets the file system fill it. */
-export async function mountImage(root: string): Promise<{ readonly directIo: boolean }> {
+export async function mountImage(root: string, kind: ImageKind): Promise<{ readonly directIo: boolean }> {
   const { image, trees } = layout(root)
   await mkdir(trees, { recursive: true })
   let mounted = await mountAt(trees)
@@ -90,7 +116,7 @@ export async function mountImage(root: string): Promise<{ readonly directIo: boo
       await run(`mount the disk image ${image}`, [
         'mount',
         '--types',
-        'btrfs',
+        kind.type,
         '--options',
         mountOptions,
         device,
@@ -111,7 +137,7 @@ export async function mountImage(root: string): Promise<{ readonly directIo: boo
     })
   }
   await run(`let ${trees} fill its image`, ['losetup', '--set-capacity', mounted.source])
-  await run(`let ${trees} fill its image`, ['btrfs', 'filesystem', 'resize', 'max', trees])
+  await run(`let ${trees} fill its image`, [...kind.grow, trees])
   return { directIo: held.directIo }
 }
 

@@ -21,9 +21,12 @@ export function postgresLedger(client: PostgresClient): LedgerDriver {
     (await client.query(text, [...values])).rows as readonly TextRow[]
   return {
     table,
+    // One statement, so one transaction: of those who make it at once each waits for the one before.
     createTable: [
-      'create schema if not exists stead',
-      `create table if not exists ${table} (
+      `do $stead$ begin
+       perform pg_advisory_xact_lock(7598861);
+       create schema if not exists stead;
+       create table if not exists ${table} (
          key text primary key,
          kind text not null,
          what text not null,
@@ -37,8 +40,9 @@ export function postgresLedger(client: PostgresClient): LedgerDriver {
          attempts int not null default 0,
          result jsonb,
          abandoned_by_generation bigint
-       )`,
-      `create index if not exists effects_unsettled on ${table} (key) where state in ('planned','sending','failed')`,
+       );
+       create index if not exists effects_unsettled on ${table} (key) where state in ('planned','sending','failed');
+       end $stead$`,
     ],
     // Not `if not exists` alone: a consumer that may not make a schema may well use one that is there.
     exists: async () => (await query(`select to_regclass('${table}')::text as name`, []))[0]?.['name'] !== null,

@@ -61,6 +61,7 @@ export const haproxyCapabilities: Readonly<Record<EngineFeature, EngineCapabilit
   'websocket-goodbye': { level: 'refused', note: 'WebSockets are cut off after cutMs' },
   tls: { level: 'refused', note: 'plain HTTP/1.1 only; TLS has to end before it' },
   streams: { level: 'refused', note: 'a table with ways in for TCP or TLS is not taken' },
+  hold: { level: 'emulated', note: 'nothing waits: without instances the answer is 503 with Retry-After at once' },
   h2c: { level: 'refused', note: 'a table with instances that speak HTTP/2 is not taken' },
 }
 

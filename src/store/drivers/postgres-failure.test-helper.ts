@@ -4,7 +4,7 @@ import { isSteadError, seededRandom, sleep, systemClock } from '../../base/index
 import { checkPairs } from '../crash.conformance.ts'
 import type { Acknowledged } from '../crash.conformance.ts'
 import type { Store } from '../store.ts'
-import type { PostgresServer } from './postgres-server.test-helper.ts'
+import type { PostgresServer } from '../../../test/postgres-server.ts'
 import { openPostgresStore } from './postgres.ts'
 
 const workers = 8

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { refuses } from '../record.conformance.ts'
 import { surviveKills } from './postgres-failure.test-helper.ts'
-import { needsPostgres, PostgresServer } from './postgres-server.test-helper.ts'
+import { needsPostgres, PostgresServer } from '../../../test/postgres-server.ts'
 import { openPostgresStore } from './postgres.ts'
 
 suite('postgres, long', { skip: needsPostgres() }, () => {

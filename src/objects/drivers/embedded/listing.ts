@@ -1,0 +1,137 @@
+/**
+ * Listing a bucket: keys in the order of their bytes, grouped at a delimiter. A group is passed over by a seek, not read, so a
+ * page costs what it shows.
+ */
+import type { Index } from './commits.ts'
+import { versionColumns, versionOf } from './records.ts'
+import type { VersionRecord } from './records.ts'
+
+/** Keys, groups or versions in one page. */
+export const pageMax = 1000
+const batchMax = 250
+
+export interface ListOptions {
+  readonly bucket: string
+  readonly prefix: string
+  readonly delimiter: string
+  readonly limit: number
+}
+
+/** One page. `next` is where the following one begins; undefined at the end. */
+export interface Page<Item> {
+  readonly items: readonly Item[]
+  readonly prefixes: readonly string[]
+  readonly next: Place | undefined
+}
+
+/** The last that was shown: a key with its version's number, or a group. */
+export interface Place {
+  readonly key: string
+  /** 0: go on behind the key. */
+  readonly seq: number
+  readonly version?: string
+}
+
+/** Current objects after a key (or after the group that it names). */
+export function listObjects(index: Index, options: ListOptions, after: string): Page<VersionRecord> {
+  return walk(options, startOf(options, after), (from) =>
+    index
+      .all(
+        `SELECT ${versionColumns} FROM versions WHERE bucket = ? AND latest = 1 AND marker = 0 AND
+         (key > ? OR (key = ? AND ?)) AND key >= ? ORDER BY key LIMIT ?`,
+        options.bucket,
+        from.key,
+        from.key,
+        from.inclusive && from.seq === 0 ? 1 : 0,
+        from.key,
+        batchMax,
+      )
+      .map(versionOf),
+  )
+}
+
+/** All versions and markers after a key and the number of one of its versions, newest first within a key. */
+export function listVersions(index: Index, options: ListOptions, after: Place): Page<VersionRecord> {
+  const begin = startOf(options, after.key)
+  const from = after.seq > 0 && !begin.inclusive ? { key: after.key, seq: after.seq, inclusive: true } : begin
+  return walk(options, from, (at) =>
+    index
+      .all(
+        `SELECT ${versionColumns} FROM versions WHERE bucket = ? AND
+         (key > ? OR (key = ? AND ? AND seq < ?)) AND key >= ? ORDER BY key, seq DESC LIMIT ?`,
+        options.bucket,
+        at.key,
+        at.key,
+        at.inclusive ? 1 : 0,
+        at.seq > 0 ? at.seq : Number.MAX_SAFE_INTEGER,
+        at.key,
+        batchMax,
+      )
+      .map(versionOf),
+  )
+}
+
+interface From {
+  readonly key: string
+  /** Only those of `key` with a smaller number; 0 for all. */
+  readonly seq: number
+  readonly inclusive: boolean
+}
+
+/** Where a listing begins: at its prefix, behind the last key, or behind the whole group that was shown last. */
+function startOf({ prefix, delimiter }: ListOptions, after: string): From {
+  if (Buffer.compare(Buffer.from(after), Buffer.from(prefix)) < 0 || after === '')
+    return { key: prefix, seq: 0, inclusive: true }
+  const group = groupOf(after, prefix, delimiter)
+  if (group !== undefined && group === after) return behind(group)
+  return { key: after, seq: 0, inclusive: false }
+}
+
+function walk(options: ListOptions, start: From, read: (from: From) => readonly VersionRecord[]): Page<VersionRecord> {
+  const { prefix, delimiter, limit } = options
+  const items: VersionRecord[] = []
+  const prefixes: string[] = []
+  let last: Place | undefined
+  let from = start
+  const full = (): boolean => items.length + prefixes.length >= limit
+  for (;;) {
+    const rows = read(from)
+    let jumped = false
+    for (const row of rows) {
+      if (!row.key.startsWith(prefix)) return { items, prefixes, next: undefined }
+      if (full()) return { items, prefixes, next: limit === 0 ? undefined : last }
+      const group = groupOf(row.key, prefix, delimiter)
+      if (group === undefined) {
+        items.push(row)
+        last = { key: row.key, seq: row.seq, version: row.version }
+        from = { key: row.key, seq: row.seq, inclusive: true }
+      } else {
+        prefixes.push(group)
+        last = { key: group, seq: 0 }
+        from = behind(group)
+        jumped = true
+        break
+      }
+    }
+    if (!jumped && rows.length < batchMax) return { items, prefixes, next: undefined }
+  }
+}
+
+/** What a key is shown as: everything up to and with the delimiter behind the prefix; undefined where there is none. */
+function groupOf(key: string, prefix: string, delimiter: string): string | undefined {
+  if (delimiter === '' || !key.startsWith(prefix)) return undefined
+  const at = key.indexOf(delimiter, prefix.length)
+  return at === -1 ? undefined : key.slice(0, at + delimiter.length)
+}
+
+/** The first place behind all keys that begin with a group: its last character counted up, in the order of code points. */
+function behind(group: string): From {
+  const points = Array.from(group)
+  for (let last = points.pop(); last !== undefined; last = points.pop()) {
+    const code = last.codePointAt(0) ?? 0
+    if (code === 0x10ffff) continue
+    const next = code === 0xd7ff ? 0xe000 : code + 1
+    return { key: points.join('') + String.fromCodePoint(next), seq: 0, inclusive: true }
+  }
+  return { key: group, seq: 0, inclusive: false }
+}

@@ -1,0 +1,311 @@
+/**
+ * The embedded S3 server over HTTP. Limits everything that comes in: connections, requests at once, header bytes, idle time,
+ * bodies. A failure is answered as S3 does, with its request's id; a bug is answered as InternalError and handed to `onBug`.
+ */
+import { createServer } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import { pipeline } from 'node:stream/promises'
+import { Readable } from 'node:stream'
+import { isSteadError, randomId, systemRandom } from '../../../base/index.ts'
+import type { Account, Accounts } from '../../s3/acl.ts'
+import { authenticate } from '../../s3/authenticate.ts'
+import type { Authenticated, Credential } from '../../s3/authenticate.ts'
+import { corsHeaders } from '../../s3/cors.ts'
+import { S3Failure } from '../../s3/failure.ts'
+import { decode, readRequest } from '../../s3/request.ts'
+import type { S3Request } from '../../s3/request.ts'
+import { writePlainXml } from '../../s3/xml.ts'
+import { RequestBody } from './body.ts'
+import type { Answer } from './call.ts'
+import { dispatch } from './dispatch.ts'
+import type { Engine } from './engine.ts'
+
+export const connectionsMax = 1024
+export const requestsMax = 512
+const headerBytesMax = 32 * 1024
+const idleMs = 60_000
+const headersMs = 20_000
+/** What is still read of a body after its request has failed, so that the client sees why. */
+const drainBytesMax = 1024 * 1024
+
+export interface ServerOptions {
+  readonly engine: Engine
+  /** Who may sign. Asked for every request, so that keys can be exchanged while it runs. */
+  readonly credentials: (accessKeyId: string) => Credential | undefined
+  /** Owners by what lists and listings show; an unknown one is shown by its id. */
+  readonly accounts?: readonly Account[]
+  /** What `GetBucketLocation` says; signatures of any region are taken. Defaults to `us-east-1`. */
+  readonly region?: string
+  /** Names under which `bucket.NAME` means a bucket. Defaults to `localhost`. */
+  readonly hostNames?: readonly string[]
+  /**
+   * Who owns objects in new buckets. By default the bucket's owner owns everything and lists do not count, as S3 has it since
+   * 2023.
+   */
+  readonly defaultOwnership?: 'BucketOwnerEnforced' | 'ObjectWriter'
+  /** Told of what should not happen. */
+  readonly onBug?: (error: unknown) => void
+}
+
+/** A server that listens. */
+export interface ListeningServer extends AsyncDisposable {
+  readonly port: number
+  /** Stops accepting, ends connections, and resolves when none is left. */
+  close(): Promise<void>
+}
+
+/** Serves the engine on an address. Port 0 takes a free one. */
+export async function serve(options: ServerOptions, port: number, host = '127.0.0.1'): Promise<ListeningServer> {
+  const handler = new Handler(options)
+  const server = createServer({
+    maxHeaderSize: headerBytesMax,
+    requestTimeout: 0,
+    headersTimeout: headersMs,
+    keepAliveTimeout: idleMs,
+  })
+  server.maxConnections = connectionsMax
+  server.maxRequestsPerSocket = 0
+  server.setTimeout(idleMs)
+  server.on('request', (message, response) => void handler.take(message, response, false))
+  server.on('checkContinue', (message, response) => void handler.take(message, response, true))
+  server.on('checkExpectation', (message, response) => void handler.take(message, response, false))
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, host, () => resolve())
+  })
+  return listening(server)
+}
+
+function listening(server: Server): ListeningServer {
+  const address = server.address()
+  const close = (): Promise<void> =>
+    new Promise((resolve) => {
+      server.close(() => resolve())
+      server.closeAllConnections()
+    })
+  return {
+    port: typeof address === 'object' && address !== null ? address.port : 0,
+    close,
+    [Symbol.asyncDispose]: close,
+  }
+}
+
+class Handler {
+  readonly #options: ServerOptions
+  readonly #hosts: { readonly names: readonly string[] }
+  readonly #accounts: Accounts
+  #running = 0
+
+  constructor(options: ServerOptions) {
+    this.#options = options
+    this.#hosts = { names: options.hostNames ?? ['localhost'] }
+    const accounts = options.accounts ?? []
+    this.#accounts = {
+      byId: (id) => accounts.find((account) => account.id === id),
+      byEmail: (email) => accounts.find((account) => account.email === email),
+    }
+  }
+
+  /** Answers one request, whatever happens. */
+  async take(message: IncomingMessage, response: ServerResponse, waits: boolean): Promise<void> {
+    const id = randomId(systemRandom, 16).toUpperCase()
+    response.on('error', () => {})
+    this.#running += 1
+    let request: S3Request | undefined
+    let cors: Record<string, string> = {}
+    try {
+      if (this.#running > requestsMax) throw new S3Failure('SlowDown')
+      request = readRequest(message.method ?? '', message.url ?? '', headersOf(message), this.#hosts)
+      cors = this.#corsOf(request)
+      const answer =
+        request.method === 'OPTIONS' ? preflight(request, cors) : await this.#answer(request, message, response, waits)
+      await send(message, response, { ...answer, headers: { ...answer.headers, ...cors } }, id)
+    } catch (error) {
+      await this.#fail(message, response, { id, request, cors }, error)
+    } finally {
+      this.#running -= 1
+    }
+  }
+
+  async #answer(
+    request: S3Request,
+    message: IncomingMessage,
+    response: ServerResponse,
+    waits: boolean,
+  ): Promise<Answer> {
+    const { engine, credentials } = this.#options
+    const authenticated = authenticate(request, credentials, engine.nowMs())
+    const begin = (): void => {
+      if (waits && !response.headersSent) response.writeContinue()
+    }
+    const body = new RequestBody(message, request.headers, authenticated.payload, begin)
+    const context = {
+      engine,
+      accounts: this.#accounts,
+      region: this.#options.region ?? 'us-east-1',
+      defaultOwnership: this.#options.defaultOwnership ?? 'BucketOwnerEnforced',
+    }
+    const values = policyValues(request, authenticated, message.socket.remoteAddress ?? '')
+    return dispatch({ ...context, request, caller: authenticated.caller, body, values }, credentials)
+  }
+
+  /** Headers for a browser from elsewhere, where the bucket has a rule for it. */
+  #corsOf(request: S3Request): Record<string, string> {
+    const origin = request.headers['origin']
+    if (origin === undefined || request.bucket === undefined) return {}
+    const rules = this.#options.engine.buckets.find(request.bucket)?.settings.cors
+    const asked = (request.headers['access-control-request-headers'] ?? '').split(',').map((name) => name.trim())
+    const method = request.headers['access-control-request-method'] ?? request.method
+    return (
+      (rules &&
+        corsHeaders(
+          rules,
+          origin,
+          method,
+          asked.filter((name) => name !== ''),
+        )) ??
+      {}
+    )
+  }
+
+  async #fail(
+    message: IncomingMessage,
+    response: ServerResponse,
+    about: { readonly id: string; readonly request: S3Request | undefined; readonly cors: Record<string, string> },
+    error: unknown,
+  ): Promise<void> {
+    const failure = failureOf(error)
+    if (failure.code === 'InternalError' && !isAborted(error)) this.#options.onBug?.(error)
+    if (response.headersSent || response.destroyed) {
+      // The status is out already; an answer that is cut off is the only way to say that it is not whole.
+      response.destroy()
+      return
+    }
+    const unread = !message.complete
+    const tree = {
+      Code: failure.code,
+      Message: failure.message,
+      Resource: about.request?.rawPath,
+      RequestId: about.id,
+      HostId: 'stead',
+    }
+    const silent = message.method === 'HEAD' || failure.status === 304
+    const answer: Answer = {
+      status: failure.status,
+      headers: {
+        ...(silent ? {} : { 'content-type': 'application/xml' }),
+        ...failure.headers,
+        ...about.cors,
+        ...(unread ? { connection: 'close' } : {}),
+      },
+      ...(silent ? {} : { body: writePlainXml('Error', tree) }),
+    }
+    try {
+      await send(message, response, answer, about.id)
+      if (unread) drain(message)
+    } catch {
+      response.destroy()
+    }
+  }
+}
+
+function preflight(request: S3Request, cors: Record<string, string>): Answer {
+  const { origin, 'access-control-request-method': method } = request.headers
+  if (origin === undefined || method === undefined) {
+    throw new S3Failure('InvalidRequest', 'The question of a browser needs Origin and Access-Control-Request-Method.')
+  }
+  if (Object.keys(cors).length === 0)
+    throw new S3Failure('AccessDenied', 'No rule of the bucket allows this origin and method.')
+  return { status: 200 }
+}
+
+/** Anything thrown as an error of S3. */
+function failureOf(error: unknown): S3Failure {
+  if (error instanceof S3Failure) return error
+  if (isAborted(error)) return new S3Failure('RequestTimeout')
+  if (isSteadError(error) && error.retry === 'later') return new S3Failure('SlowDown', `${error.message}.`)
+  return new S3Failure('InternalError')
+}
+
+function isAborted(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    'code' in error &&
+    (error.code === 'ECONNRESET' || error.code === 'ERR_STREAM_PREMATURE_CLOSE')
+  )
+}
+
+/** Headers by lower-case name; those that came twice are joined, as they are signed. */
+function headersOf(message: IncomingMessage): Record<string, string> {
+  const found: Record<string, string> = {}
+  for (const [name, values] of Object.entries(message.headersDistinct)) {
+    if (values !== undefined) found[name] = values.join(',')
+  }
+  return found
+}
+
+function policyValues(
+  request: S3Request,
+  { authType, ageMs, caller }: Authenticated,
+  address: string,
+): ReadonlyMap<string, string> {
+  const { headers, query } = request
+  const known: readonly (readonly [string, string | undefined])[] = [
+    ['aws:sourceip', address.replace(/^::ffff:/, '')],
+    ['aws:referer', headers['referer']],
+    ['aws:useragent', headers['user-agent']],
+    ['aws:securetransport', 'false'],
+    ['aws:principalaccount', caller.account === '' ? undefined : caller.account],
+    ['aws:username', caller.account === '' ? undefined : caller.account],
+    ['s3:prefix', query.get('prefix')],
+    ['s3:delimiter', query.get('delimiter')],
+    ['s3:max-keys', query.get('max-keys')],
+    ['s3:versionid', query.get('versionId')],
+    ['s3:authtype', authType],
+    ['s3:signatureage', authType === undefined ? undefined : String(ageMs)],
+  ]
+  const values = new Map<string, string>()
+  for (const [name, value] of known) if (value !== undefined) values.set(name, value)
+  for (const [name, value] of Object.entries(headers)) if (name.startsWith('x-amz-')) values.set(`s3:${name}`, value)
+  const source = headers['x-amz-copy-source']
+  if (source !== undefined) values.set('s3:x-amz-copy-source', decode(source.replace(/^\//, ''), false))
+  return values
+}
+
+async function send(message: IncomingMessage, response: ServerResponse, answer: Answer, id: string): Promise<void> {
+  const { body } = answer
+  response.statusCode = answer.status
+  for (const [name, value] of Object.entries(answer.headers ?? {})) {
+    response.setHeader(name, wireText(value))
+  }
+  response.setHeader('x-amz-request-id', id)
+  response.setHeader('server', 'Stead')
+  if (body === undefined || typeof body === 'string') {
+    if (message.method !== 'HEAD') response.setHeader('content-length', Buffer.byteLength(body ?? ''))
+    await new Promise<void>((resolve) => {
+      response.once('close', resolve)
+      response.end(message.method === 'HEAD' ? undefined : body, () => resolve())
+    })
+    return
+  }
+  await pipeline(Readable.from(body, { objectMode: true, highWaterMark: 2 }), response)
+}
+
+/**
+ * What came in a header goes out as the same bytes; other text as its UTF-8. A header cannot hold line breaks, whatever was
+ * stored.
+ */
+function wireText(value: string): string {
+  const bytes = /[\u0100-\uffff]/.test(value) ? Buffer.from(value, 'utf8').toString('latin1') : value
+  return bytes.replace(/[\r\n\0]/g, ' ')
+}
+
+/** Reads on a little of a body nobody wants, then ends the connection. */
+function drain(message: IncomingMessage): void {
+  let bytes = 0
+  message.on('error', () => {})
+  message.on('data', (piece: Uint8Array) => {
+    bytes += piece.length
+    if (bytes > drainBytesMax) message.destroy()
+  })
+}

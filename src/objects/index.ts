@@ -1,0 +1,26 @@
+/** The face of `objects`: object storage behind one interface, an embedded S3 server, and any other S3 server. */
+export { keyBytesMax, metadataBytesMax, pageMax, presignSecondsMax } from './store.ts'
+export type {
+  Content,
+  Durability,
+  GetOptions,
+  Listed,
+  ListOptions,
+  ObjectCapabilities,
+  ObjectPage,
+  ObjectRead,
+  ObjectStat,
+  ObjectStore,
+  PresignOptions,
+  PutOptions,
+} from './store.ts'
+export { openEmbeddedObjects } from './drivers/embedded/embedded.ts'
+export type { BucketOptions, EmbeddedObjects, EmbeddedOptions, ListenOptions } from './drivers/embedded/embedded.ts'
+export type { ListeningServer } from './drivers/embedded/server.ts'
+export { openS3Store } from './drivers/s3/s3.ts'
+export type { S3Options } from './drivers/s3/s3.ts'
+export { probeS3, refuseUnless } from './drivers/s3/probe.ts'
+export type { ObjectNeeds, Probe, ProbeOptions } from './drivers/s3/probe.ts'
+export type { Account } from './s3/acl.ts'
+export type { Right } from './s3/access.ts'
+export type { Credential } from './s3/authenticate.ts'

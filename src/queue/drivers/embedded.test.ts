@@ -1,0 +1,5 @@
+/** The embedded driver passes the suite. */
+import { queueConformance } from '../conformance.ts'
+import { makeEmbeddedPlace } from './embedded-place.test-helper.ts'
+
+queueConformance({ name: 'embedded', shared: false, makePlace: makeEmbeddedPlace, chaosMs: 0 })

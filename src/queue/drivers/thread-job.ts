@@ -1,0 +1,20 @@
+/** Which driver a thread opens, as data that can be handed to it; and how it opens it. */
+import type { QueueDriver } from '../driver.ts'
+import { openEmbeddedHost } from './embedded-host.ts'
+import type { EmbeddedFileOptions } from './embedded-host.ts'
+import { openPostgresHost } from './postgres-host.ts'
+import type { PostgresHostOptions } from './postgres-host.ts'
+
+export type ThreadJob =
+  | { readonly driver: 'embedded'; readonly options: EmbeddedFileOptions }
+  | { readonly driver: 'postgres'; readonly options: PostgresHostOptions }
+
+/** Opens the driver of a job. */
+export function openJob(job: ThreadJob): Promise<QueueDriver> {
+  switch (job.driver) {
+    case 'embedded':
+      return openEmbeddedHost(job.options)
+    case 'postgres':
+      return openPostgresHost(job.options)
+  }
+}

@@ -1,0 +1,188 @@
+/**
+ * What has changed since those who wait were last tried, so that only what can have become possible is tried again: a
+ * node that got room, a rule that may be met now, a job that is new, or everything.
+ */
+import { badInput, duplicateName, tooLarge, unknownName } from './errors.ts'
+import type { Cluster, Uplink } from './cluster.ts'
+import { dependsOnOthers, waitingOf, type Job } from './job.ts'
+import { rulesMax } from './limits.ts'
+import type { Event, NodeSpec, Reservation } from './model.ts'
+import { tolerates } from './kinds.ts'
+import { cordoned, open } from './nodes.ts'
+import type { Queue } from './queue.ts'
+import { readLabels, readNode, readTaints, type NodeFacts } from './read.ts'
+import { readBitsPerSecond, readName, readNumber } from './units.ts'
+
+/** What those who wait are tried against. */
+export interface Round {
+  readonly all: boolean
+  /** Nodes that got room. */
+  readonly freed: readonly number[]
+}
+
+/** Nodes of a reservation. */
+const reservedMax = 100_000
+
+export class Changes {
+  readonly #freed = new Set<number>()
+  #all = false
+  #untried = false
+  #moved = false
+
+  /** A node got room. */
+  freed(node: number): void {
+    this.#freed.add(node)
+    this.#moved = true
+  }
+
+  /** A task came or a rule went: those who depend on others are tried again. */
+  moved(): void {
+    this.#moved = true
+  }
+
+  everything(): void {
+    this.#all = true
+  }
+
+  /** A job has a task that was not tried yet. */
+  retry(job: Job): void {
+    job.blocked = false
+    this.#untried = true
+  }
+
+  /** What to try now; null: nothing. */
+  nextRound(queue: Queue): Round | null {
+    const due =
+      this.#all ||
+      this.#untried ||
+      this.#freed.size > 0 ||
+      (this.#moved && queue.waiting().some((job) => waitingOf(job) > 0 && dependsOnOthers(job)))
+    const round: Round = { all: this.#all, freed: [...this.#freed].sort((a, b) => a - b) }
+    this.#all = false
+    this.#untried = false
+    this.#moved = false
+    this.#freed.clear()
+    return due ? round : null
+  }
+
+  addNodes(cluster: Cluster, specs: readonly NodeSpec[]): void {
+    const { nodes } = cluster
+    const facts = specs.map(readNode)
+    const names = new Set<string>()
+    for (const one of facts) {
+      if (names.has(one.name) || nodes.number(one.name) !== undefined) throw duplicateName('node', one.name)
+      names.add(one.name)
+      for (const [resource] of one.amounts) nodes.resources.column(resource)
+    }
+    for (const one of facts) nodes.add(one)
+    this.#all = true
+  }
+
+  removeNode(cluster: Cluster, node: number): void {
+    cluster.nodes.remove(node)
+    this.#all = true
+  }
+
+  setOpen(cluster: Cluster, node: number, isOpen: boolean): void {
+    cluster.nodes.setState(node, isOpen ? open : cordoned)
+    this.#all = true
+  }
+
+  /** Replaces labels, taints or clock. Returns the tasks that the node no longer tolerates. */
+  changeNode(cluster: Cluster, node: number, change: Extract<Event, { kind: 'change-node' }>): number[] {
+    const what = `node '${change.node}'`
+    const old = kindFacts(cluster, node)
+    const facts: NodeFacts = {
+      ...old,
+      labels: change.labels === undefined ? old.labels : readLabels(what, change.labels),
+      taints: change.taints === undefined ? old.taints : readTaints(what, change.taints),
+      clockErrorNs:
+        change.clockErrorNs === undefined
+          ? old.clockErrorNs
+          : readNumber(`clockErrorNs of ${what}`, change.clockErrorNs, 0, 1e18),
+    }
+    cluster.nodes.reclassify(node, facts)
+    this.#all = true
+    const executing = facts.taints.filter(({ effect }) => effect === 'no-execute')
+    return cluster.tasks.on(cluster.nodes, node).filter((task) => {
+      const tolerations = cluster.jobOf(task)?.facts.spec.tolerations ?? []
+      return executing.some((taint) => !tolerates(tolerations, taint))
+    })
+  }
+
+  /** Returns the times at which the reservation changes what is possible. */
+  reserve(cluster: Cluster, reservation: Reservation): number[] {
+    const { name, nodes, fromMs, untilMs } = reservation
+    readName('the name of a reservation', name)
+    if (cluster.reservations.has(name)) throw duplicateName('reservation', name)
+    if (cluster.reservations.size >= rulesMax * rulesMax) throw tooLarge('reservations', rulesMax * rulesMax)
+    if (nodes.length > reservedMax) throw tooLarge('nodes of a reservation', reservedMax)
+    readNumber(`fromMs of reservation '${name}'`, fromMs, -1e15, 1e15)
+    readNumber(`untilMs of reservation '${name}'`, untilMs, -1e15, 1e15)
+    if (untilMs <= fromMs) throw badInput(`untilMs of reservation '${name}'`, 'after fromMs', untilMs)
+    for (const node of nodes) if (cluster.nodes.number(node) === undefined) throw unknownName('node', node)
+    cluster.reservations.set(name, reservation)
+    for (const node of new Set(nodes)) {
+      const known = cluster.reserved.get(node)
+      if (known === undefined) cluster.reserved.set(node, [reservation])
+      else known.push(reservation)
+    }
+    this.#all = true
+    return [fromMs, untilMs].filter((atMs) => atMs > cluster.nowMs)
+  }
+
+  release(cluster: Cluster, name: string): void {
+    const reservation = cluster.reservations.get(name)
+    if (reservation === undefined) throw unknownName('reservation', name)
+    cluster.reservations.delete(name)
+    for (const node of new Set(reservation.nodes)) {
+      const left = (cluster.reserved.get(node) ?? []).filter((other) => other !== reservation)
+      if (left.length === 0) cluster.reserved.delete(node)
+      else cluster.reserved.set(node, left)
+    }
+    this.#all = true
+  }
+
+  setUplink(cluster: Cluster, { by, name, network }: Extract<Event, { kind: 'set-uplink' }>): void {
+    if (by !== 'rack' && by !== 'zone') throw badInput('by of an uplink', 'rack or zone', by)
+    const domains = by === 'rack' ? cluster.nodes.racks : cluster.nodes.zones
+    const uplinks: Map<number, Uplink> = by === 'rack' ? cluster.rackUplinks : cluster.zoneUplinks
+    const total = readBitsPerSecond(`network of the uplink of ${by} '${name}'`, network)
+    const domain = domains.number(name)
+    let used = 0
+    for (let task = 0; task < cluster.tasks.size; task++) {
+      const node = cluster.tasks.node[task] ?? -1
+      const at = by === 'rack' ? cluster.nodes.rack[node] : cluster.nodes.zone[node]
+      if (node >= 0 && at === domain) used += cluster.jobOf(task)?.network ?? 0
+    }
+    uplinks.set(domain, { total, free: total - used })
+    this.#all = true
+  }
+
+  setLatency(cluster: Cluster, pairs: Extract<Event, { kind: 'set-latency' }>['pairs']): void {
+    for (const { from, to, us } of pairs) readNumber(`us of the latency from '${from}' to '${to}'`, us, 0, 1e12)
+    for (const { from, to, us } of pairs)
+      cluster.setLatency(cluster.nodes.zones.number(from), cluster.nodes.zones.number(to), us)
+    this.#all = true
+  }
+}
+
+/** What a kind of nodes knows of each of its nodes. */
+function kindFacts({ nodes }: Cluster, node: number): NodeFacts {
+  const kind = nodes.kindOf(node)
+  return {
+    name: nodes.names[node] ?? '',
+    zone: nodes.zones.names[nodes.zone[node] ?? 0] ?? '',
+    rack: '',
+    labels: kind?.labels ?? {},
+    taints: kind?.taints ?? [],
+    amounts: [],
+    gpuModel: kind?.gpuModel ?? '',
+    gpuCount: 0,
+    realtimeCores: 0,
+    pricePerHour: kind?.pricePerHour ?? 0,
+    clockErrorNs: kind?.clockErrorNs ?? Infinity,
+    cordoned: false,
+    bestEffortFactor: 1,
+  }
+}

@@ -1,0 +1,26 @@
+/** The face of `scheduler`: placement and batch, pure. Events in, decisions out. */
+export { Scheduler } from './scheduler.ts'
+export type { RunningTask, SchedulerOptions } from './scheduler.ts'
+export type { Explanation, NearMiss } from './explain.ts'
+export type { PolicyName } from './policies.ts'
+export type {
+  Affinity,
+  Capacity,
+  Decision,
+  Dependency,
+  Event,
+  JobSpec,
+  Level,
+  Needs,
+  NodeSpec,
+  Order,
+  Quantity,
+  Quota,
+  Reservation,
+  Selector,
+  Spread,
+  StopReason,
+  Subject,
+  Taint,
+  Toleration,
+} from './model.ts'

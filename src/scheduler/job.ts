@@ -1,0 +1,228 @@
+/**
+ * A job as the core sees it: its needs by column, the rules it is under, and how far its tasks are. Everything that can be
+ * worked out once for all of its tasks is worked out here.
+ *
+ * Kept: positions 0 .. count - 1 are each exactly one of fresh (never started, from `fresh` on), returned (stopped, to be
+ * started again), running (`tasks` has the number of the task) or ended.
+ */
+import { Skew, type Group, type Groups, type Member } from './groups.ts'
+import type { KindFilter } from './kinds.ts'
+import type { Level, Subject } from './model.ts'
+import type { Nodes } from './nodes.ts'
+import type { JobFacts } from './read.ts'
+import { cpuColumn, memoryColumn, sharedColumnOf } from './resources.ts'
+import type { Tasks } from './tasks.ts'
+
+/** A rule about other tasks: where they must or must not be. */
+export interface GroupRule {
+  readonly group: Group
+  readonly level: Level
+}
+
+/** `held`: other jobs must end first. `given-up`: they ended otherwise. */
+export type JobState = 'held' | 'active' | 'ended' | 'given-up'
+
+export interface Job {
+  readonly member: Member
+  readonly number: number
+  readonly facts: JobFacts
+  /** Its one task is called like the job. */
+  readonly single: boolean
+  /** In which order it was submitted. */
+  readonly sequence: number
+  readonly submittedMs: number
+  /** See `shapeOf`; null until somebody asks. */
+  shape: string | null
+  readonly filter: KindFilter
+  readonly cpu: number
+  readonly memory: number
+  /** What a task takes; also in shared columns, which are only checked when the request is best effort. */
+  readonly columns: Int32Array
+  readonly amounts: Float64Array
+  /** What is checked beside guaranteed cpu and memory. */
+  readonly checkedColumns: Int32Array
+  readonly checkedAmounts: Float64Array
+  /** Bits per second, for uplinks. */
+  readonly network: number
+  readonly together: readonly (GroupRule & { readonly own: boolean })[]
+  readonly apart: readonly GroupRule[]
+  readonly skews: readonly Skew[]
+  readonly latency: readonly { readonly group: Group; readonly usMax: number }[]
+  /** What others' anti-affinity and latency bounds forbid, and for which state of the others that was worked out. */
+  repelledBy: readonly GroupRule[]
+  latencyFor: readonly { readonly group: Group; readonly usMax: number }[]
+  othersVersion: number
+  /** True when a task elsewhere can change where this one may go. */
+  readonly topological: boolean
+  count: number
+  fresh: number
+  readonly returned: number[]
+  readonly tasks: number[]
+  running: number
+  succeeded: number
+  failed: number
+  state: JobState
+  /** Why it was given up. */
+  because: string
+  /** Jobs before this one that have not ended as they must. */
+  waitsFor: number
+  /** Has been tried against everything that is there. */
+  blocked: boolean
+}
+
+export function waitingOf(job: Job): number {
+  return job.state === 'active' ? job.count - job.fresh + job.returned.length : 0
+}
+
+/** Jobs with the same shape fit the same nodes. Rules about its own tasks make a job a shape of its own. */
+export function shapeOf(job: Job): string {
+  if (job.shape === null) {
+    const { name, count: _count, priority: _priority, after: _after, ...shaping } = job.facts.spec
+    job.shape = JSON.stringify([shaping, job.topological ? name : ''])
+  }
+  return job.shape
+}
+
+/** Whether a task elsewhere can change where this one may go. */
+export function dependsOnOthers(job: Job): boolean {
+  return job.topological || job.repelledBy.length > 0 || job.latencyFor.length > 0 || job.network > 0
+}
+
+/** The next position to start: the one that was stopped last, else the first that never ran. */
+export function nextPosition(job: Job): number {
+  return job.returned.at(-1) ?? job.fresh
+}
+
+export function appKey({ app, part }: Subject): string {
+  return part === undefined ? `app ${app}` : `part ${app}/${part}`
+}
+
+/** The group of all whose anti-affinity forbids a subject. */
+export function apartKey(to: Subject, by: Level): string {
+  return `apart ${by} ${appKey(to)}`
+}
+
+/** The group of all that bound their latency to a subject. */
+export function latencyKey(to: Subject, usMax: number): string {
+  return `within ${usMax} ${appKey(to)}`
+}
+
+/** The groups a job belongs to. */
+export function keysOf({ name, spec }: JobFacts): string[] {
+  const keys = [`job ${name}`]
+  if (spec.app !== undefined) keys.push(appKey({ app: spec.app }))
+  if (spec.app !== undefined && spec.part !== undefined) keys.push(appKey({ app: spec.app, part: spec.part }))
+  for (const { to, by } of spec.antiAffinity ?? []) keys.push(apartKey(to, by))
+  for (const { to, usMax } of spec.latency ?? []) keys.push(latencyKey(to, usMax))
+  return [...new Set(keys)]
+}
+
+/** What a task takes and what is checked, by column. */
+function amountsOf(
+  facts: JobFacts,
+  nodes: Nodes,
+): Pick<Job, 'cpu' | 'memory' | 'columns' | 'amounts' | 'checkedColumns' | 'checkedAmounts' | 'network'> {
+  const moved: [number, number][] = []
+  const checked: [number, number][] = []
+  let cpu = 0
+  let memory = 0
+  let network = 0
+  for (const [resource, amount] of facts.needs.amounts) {
+    const column = nodes.resources.column(resource)
+    const shared = sharedColumnOf(column)
+    if (facts.needs.bestEffort.includes(resource) && shared !== undefined) {
+      nodes.openShared(column)
+      moved.push([shared, amount])
+      checked.push([shared, amount])
+      continue
+    }
+    moved.push([column, amount])
+    if (shared !== undefined) moved.push([shared, amount])
+    if (column === cpuColumn) cpu = amount
+    else if (column === memoryColumn) memory = amount
+    else checked.push([column, amount])
+    if (resource === 'network') network = amount
+  }
+  return {
+    cpu,
+    memory,
+    network,
+    columns: Int32Array.from(moved, ([column]) => column),
+    amounts: Float64Array.from(moved, ([, amount]) => amount),
+    checkedColumns: Int32Array.from(checked, ([column]) => column),
+    checkedAmounts: Float64Array.from(checked, ([, amount]) => amount),
+  }
+}
+
+/** Compiles a job and makes its rules count. */
+export function makeJob(
+  facts: JobFacts,
+  place: { readonly number: number; readonly sequence: number; readonly nowMs: number },
+  { nodes, groups, tasks }: { readonly nodes: Nodes; readonly groups: Groups; readonly tasks: Tasks },
+): Job {
+  const { spec } = facts
+  const keys = keysOf(facts)
+  const filter = nodes.kinds.filterOf(facts)
+  const own = `job ${facts.name}`
+  const spreadKey = spec.app !== undefined && spec.part !== undefined ? appKey({ app: spec.app, part: spec.part }) : own
+  const running: number[] = []
+  const member: Member = {
+    keys,
+    groups: [],
+    eachNode: (visit) => {
+      for (const task of running) {
+        const node = task < 0 ? -1 : (tasks.node[task] ?? -1)
+        if (node >= 0) visit(node)
+      }
+    },
+  }
+  groups.join(member)
+  const apart = (spec.antiAffinity ?? []).map(({ to, by }) => ({ group: groups.track(appKey(to), by), level: by }))
+  if (spec.onePerNode === true) apart.push({ group: groups.track(own, 'node'), level: 'node' })
+  const ruled = spec.affinity ?? spec.antiAffinity ?? spec.spread ?? spec.latency ?? spec.onePerNode
+  return {
+    member,
+    ...place,
+    submittedMs: place.nowMs,
+    facts,
+    single: spec.count === undefined,
+    shape: null,
+    filter,
+    ...amountsOf(facts, nodes),
+    together: (spec.affinity ?? []).map(({ to, by }) => ({
+      group: groups.track(appKey(to), by),
+      level: by,
+      own: keys.includes(appKey(to)),
+    })),
+    apart,
+    skews: (spec.spread ?? []).map(
+      ({ by, skewMax }) => new Skew(groups, groups.track(spreadKey, by), filter, by, skewMax),
+    ),
+    latency: (spec.latency ?? []).map(({ to, usMax }) => ({ group: groups.track(appKey(to), 'zone'), usMax })),
+    repelledBy: [],
+    latencyFor: [],
+    othersVersion: 0,
+    topological: ruled !== undefined,
+    count: facts.count,
+    fresh: 0,
+    returned: [],
+    tasks: running,
+    running: 0,
+    succeeded: 0,
+    failed: 0,
+    state: 'active',
+    because: '',
+    waitsFor: 0,
+    blocked: false,
+  }
+}
+
+/** Makes the rules of a job that has ended count no more. */
+export function releaseJob(job: Job, groups: Groups): void {
+  for (const skew of job.skews) {
+    skew.group.skews.delete(skew)
+    groups.release(skew.group)
+  }
+  for (const rule of [...job.together, ...job.apart, ...job.latency]) groups.release(rule.group)
+  groups.leave(job.member)
+}

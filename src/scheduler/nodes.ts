@@ -1,0 +1,230 @@
+/**
+ * The nodes, as columns of numbers: what each has, what of it is free, where it stands, whether it takes tasks.
+ *
+ * Kept: free + taken = capacity for every column, exactly (all amounts are integers); a node is in the bucket index if and
+ * only if it takes tasks. A node is a number here, given in the order of adding; numbers of removed nodes are used again.
+ */
+import { BucketIndex } from './buckets.ts'
+import { Domains } from './domains.ts'
+import { duplicateName, tooLarge } from './errors.ts'
+import { NodeKinds, type NodeKind } from './kinds.ts'
+import { nodesMax } from './limits.ts'
+import { NameTable } from './name-table.ts'
+import type { NodeFacts } from './read.ts'
+import { cpuColumn, memoryColumn, Resources, sharedColumnOf } from './resources.ts'
+
+/** Of a node: removed, takes tasks, takes none (cordoned). */
+export const gone = 0
+export const open = 1
+export const cordoned = 2
+
+/** The GPUs of a node: free thousandths of each. */
+export interface NodeGpus {
+  readonly model: string
+  readonly free: Int16Array
+}
+
+function grownFloats(old: Float64Array, length: number): Float64Array {
+  const array = new Float64Array(length)
+  array.set(old)
+  return array
+}
+
+function grownNumbers(old: Int32Array, length: number): Int32Array {
+  const array = new Int32Array(length).fill(-1)
+  array.set(old)
+  return array
+}
+
+export class Nodes {
+  readonly resources: Resources = new Resources()
+  readonly kinds: NodeKinds = new NodeKinds()
+  readonly zones: Domains = new Domains('zones')
+  readonly racks: Domains = new Domains('racks')
+  readonly index: BucketIndex = new BucketIndex()
+  /** Numbers below this have been given. */
+  size = 0
+  /** How many are there now. */
+  count = 0
+  /** Grows whenever a node appears, goes, or changes in what it takes. */
+  version = 1
+  readonly names: string[] = []
+  state: Uint8Array = new Uint8Array(0)
+  kind: Int32Array = new Int32Array(0)
+  zone: Int32Array = new Int32Array(0)
+  rack: Int32Array = new Int32Array(0)
+  /** Tasks on the node: how many, and the first of the list that tasks.ts keeps. */
+  tasks: Int32Array = new Int32Array(0)
+  firstTask: Int32Array = new Int32Array(0)
+  /** By column of the resource. A column that is not there is 0 for all. */
+  readonly free: (Float64Array | undefined)[] = []
+  readonly total: (Float64Array | undefined)[] = []
+  readonly gpus: Map<number, NodeGpus> = new Map()
+  readonly realtimeCores: Map<number, number> = new Map()
+  /** Sum over all nodes that are there, by column, and of GPUs in thousandths. */
+  readonly capacity: number[] = []
+  gpuMilli = 0
+  /** Cells are split into nodes with and without tasks (see the policy 'cost'). */
+  readonly #splitsEmpty: boolean
+  readonly #numbers = new NameTable(this.names)
+  readonly #unused: number[] = []
+  readonly #factor = new Map<number, number>()
+  #length = 0
+
+  constructor(splitsEmpty: boolean) {
+    this.#splitsEmpty = splitsEmpty
+  }
+
+  number(name: string): number | undefined {
+    return this.#numbers.get(name)
+  }
+
+  kindOf(node: number): NodeKind | undefined {
+    return this.kinds.all[this.kind[node] ?? -1]
+  }
+
+  /** Adds a node. Throws `scheduler.duplicate-name`, `scheduler.too-large`; nothing is changed then. */
+  add(facts: NodeFacts): number {
+    if (this.#numbers.get(facts.name) !== undefined) throw duplicateName('node', facts.name)
+    if (this.count >= nodesMax) throw tooLarge('nodes', nodesMax)
+    const node = this.#unused.pop() ?? this.size++
+    if (node >= this.#length) this.#grow(Math.max(64, this.#length * 2))
+    this.names[node] = facts.name
+    this.#numbers.add(facts.name, node)
+    this.zone[node] = this.zones.number(facts.zone)
+    this.rack[node] = this.racks.number(`${facts.zone}/${facts.rack}`)
+    this.kind[node] = this.kinds.of(facts, this.zone[node] ?? 0).number
+    this.tasks[node] = 0
+    this.firstTask[node] = -1
+    for (const [resource, amount] of facts.amounts) this.#give(node, this.resources.column(resource), amount)
+    if (facts.bestEffortFactor !== 1) this.#factor.set(node, facts.bestEffortFactor)
+    for (let column = 0; column < this.free.length; column++) this.#shareColumn(node, column)
+    if (facts.gpuCount > 0) {
+      this.gpus.set(node, { model: facts.gpuModel, free: new Int16Array(facts.gpuCount).fill(1000) })
+      this.gpuMilli += facts.gpuCount * 1000
+    }
+    if (facts.realtimeCores > 0) this.realtimeCores.set(node, facts.realtimeCores)
+    this.index.rescale(this.amount(this.total, cpuColumn, node), this.amount(this.total, memoryColumn, node))
+    this.count++
+    this.setState(node, facts.cordoned ? cordoned : open)
+    return node
+  }
+
+  /** Takes an empty node away. */
+  remove(node: number): void {
+    this.setState(node, gone)
+    this.#numbers.remove(this.names[node] ?? '')
+    for (let column = 0; column < this.total.length; column++) {
+      const total = this.total[column]
+      if (total === undefined) continue
+      this.capacity[column] = (this.capacity[column] ?? 0) - (total[node] ?? 0)
+      total[node] = 0
+      const free = this.free[column]
+      if (free !== undefined) free[node] = 0
+    }
+    this.gpuMilli -= (this.gpus.get(node)?.free.length ?? 0) * 1000
+    this.gpus.delete(node)
+    this.realtimeCores.delete(node)
+    this.#factor.delete(node)
+    this.count--
+    this.#unused.push(node)
+  }
+
+  /** Opens, cordons or closes a node. */
+  setState(node: number, state: number): void {
+    const old = this.state[node] ?? gone
+    this.state[node] = state
+    this.version++
+    const kind = this.kindOf(node)
+    if (kind === undefined || old === state) return
+    if (old === open) {
+      this.index.unlink(node)
+      this.kinds.count(kind, -1)
+    }
+    if (state === open) {
+      this.kinds.count(kind, 1)
+      this.index.link(node, this.#cell(kind, node))
+    }
+  }
+
+  /** Gives a node other labels, taints or clock; `facts` are all of its facts, changed. */
+  reclassify(node: number, facts: NodeFacts): void {
+    const state = this.state[node] ?? gone
+    this.setState(node, cordoned)
+    this.kind[node] = this.kinds.of(facts, this.zone[node] ?? 0).number
+    this.setState(node, state)
+  }
+
+  amount(columns: readonly (Float64Array | undefined)[], column: number, node: number): number {
+    return columns[column]?.[node] ?? 0
+  }
+
+  /** A task comes (1) or goes (-1) with these amounts. */
+  move(node: number, columns: Int32Array, amounts: Float64Array, direction: 1 | -1): void {
+    for (let index = 0; index < columns.length; index++) {
+      const free = this.free[columns[index] ?? 0]
+      if (free !== undefined) free[node] = (free[node] ?? 0) - direction * (amounts[index] ?? 0)
+    }
+    const tasks = (this.tasks[node] ?? 0) + direction
+    this.tasks[node] = tasks
+    if (this.state[node] !== open) return
+    if (this.#splitsEmpty && (tasks === 0 || (direction === 1 && tasks === 1))) {
+      const kind = this.kindOf(node)
+      if (kind === undefined) return
+      this.index.unlink(node)
+      this.index.link(node, this.#cell(kind, node))
+    } else this.index.moved(node)
+  }
+
+  /** Makes the column in which all requests of a squeezable resource count; from then on it is kept. */
+  openShared(column: number): void {
+    const shared = sharedColumnOf(column)
+    if (shared === undefined || this.free[shared] !== undefined) return
+    const total = new Float64Array(this.#length)
+    const free = new Float64Array(this.#length)
+    this.total[shared] = total
+    this.free[shared] = free
+    for (let node = 0; node < this.size; node++) this.#shareColumn(node, column)
+  }
+
+  #shareColumn(node: number, column: number): void {
+    const shared = sharedColumnOf(column)
+    const total = shared === undefined ? undefined : this.total[shared]
+    const free = shared === undefined ? undefined : this.free[shared]
+    if (total === undefined || free === undefined) return
+    const capacity = this.amount(this.total, column, node)
+    total[node] = Math.floor(capacity * (this.#factor.get(node) ?? 1))
+    free[node] = (total[node] ?? 0) - (capacity - this.amount(this.free, column, node))
+  }
+
+  #cell(kind: NodeKind, node: number): number {
+    return this.#splitsEmpty ? kind.cell * 2 + ((this.tasks[node] ?? 0) === 0 ? 1 : 0) : kind.cell
+  }
+
+  #give(node: number, column: number, amount: number): void {
+    const total = (this.total[column] ??= new Float64Array(this.#length))
+    const free = (this.free[column] ??= new Float64Array(this.#length))
+    total[node] = amount
+    free[node] = amount
+    this.capacity[column] = (this.capacity[column] ?? 0) + amount
+  }
+
+  #grow(length: number): void {
+    this.#length = length
+    const state = new Uint8Array(length)
+    state.set(this.state)
+    this.state = state
+    this.kind = grownNumbers(this.kind, length)
+    this.zone = grownNumbers(this.zone, length)
+    this.rack = grownNumbers(this.rack, length)
+    this.tasks = grownNumbers(this.tasks, length)
+    this.firstTask = grownNumbers(this.firstTask, length)
+    for (const columns of [this.free, this.total])
+      columns.forEach((column, index) => {
+        if (column !== undefined) columns[index] = grownFloats(column, length)
+      })
+    this.free[cpuColumn] ??= new Float64Array(length)
+    this.free[memoryColumn] ??= new Float64Array(length)
+    this.index.grow(length, this.free[cpuColumn], this.free[memoryColumn])
+  }
+}

@@ -1,0 +1,243 @@
+/**
+ * Starts what waits: one task, or a whole gang or nothing of it. Stops others where that is allowed and needed. Everything
+ * it does is one transaction: when the last task of a gang finds no place, nodes, counts and victims are as before, and no
+ * decision was made.
+ */
+import type { Accounts } from './accounts.ts'
+import type { Cluster, Devices } from './cluster.ts'
+import type { Promised } from './fit.ts'
+import { gpusOf } from './gpus.ts'
+import { dependsOnOthers, nextPosition, waitingOf, type Job } from './job.ts'
+import type { Decision, StopReason } from './model.ts'
+import type { Placer } from './place.ts'
+import type { Preemptor } from './preempt.ts'
+import { taskName } from './tasks.ts'
+
+interface Stopped {
+  readonly job: Job
+  readonly position: number
+  readonly node: number
+  readonly startedMs: number
+  readonly devices: Devices
+}
+
+/** What the scheduler wants to know of what was done. */
+export interface StartListener {
+  /** A task came to a node or left it, perhaps only for a try. */
+  moved(job: Job, node: number, direction: 1 | -1): void
+  /** It is settled that a task has started. */
+  started(job: Job, position: number): void
+  /** It is settled that a task was stopped and waits again. */
+  returned(job: Job, node: number): void
+}
+
+export class Starter {
+  readonly #cluster: Cluster
+  readonly #placer: Placer
+  readonly #preemptor: Preemptor
+  readonly #accounts: Accounts
+  readonly #listener: StartListener
+
+  constructor(cluster: Cluster, placer: Placer, preemptor: Preemptor, accounts: Accounts, listener: StartListener) {
+    this.#cluster = cluster
+    this.#placer = placer
+    this.#preemptor = preemptor
+    this.#accounts = accounts
+    this.#listener = listener
+  }
+
+  /**
+   * Starts up to `most` waiting tasks of the job, in order. Returns how many (a gang counts as one); fewer means that the
+   * next one fits nowhere.
+   * `only` names the nodes that can have become fit, null all of them.
+   */
+  start(
+    job: Job,
+    most: number,
+    only: readonly number[] | null,
+    promised: Promised | null,
+    decisions: Decision[],
+  ): number {
+    if (job.facts.spec.gang === true) return this.#startGang(job, promised, decisions) ? 1 : 0
+    let started = 0
+    while (started < most && waitingOf(job) > 0) {
+      if (this.#accounts.exceeds(job, 1) !== null) break
+      const node = only === null ? this.#placer.find(job, promised) : this.#placer.findAmong(job, only, promised)
+      if (node >= 0) this.#listener.started(job, this.#place(job, node, decisions))
+      else if (!this.#preempt(job, only, promised, decisions)) break
+      started++
+    }
+    return started
+  }
+
+  /** Stops a running task, which waits again. A gang stops with it. */
+  stop(job: Job, task: number, reason: StopReason, decisions: Decision[]): void {
+    for (const stopped of this.#stop(job, task, reason, decisions)) this.#listener.returned(job, stopped.node)
+  }
+
+  #stop(job: Job, task: number, reason: StopReason, decisions: Decision[], wanted?: string): Stopped[] {
+    const all = job.facts.spec.gang === true ? job.tasks.filter((other) => other >= 0) : [task]
+    return all.map((one) => {
+      const { tasks, nodes } = this.#cluster
+      const stopped: Stopped = {
+        job,
+        position: tasks.position[one] ?? 0,
+        node: tasks.node[one] ?? -1,
+        startedMs: tasks.startedMs[one] ?? 0,
+        devices: { gpus: tasks.gpus.get(one), core: tasks.core.get(one) },
+      }
+      this.#take(job, one)
+      give(job, stopped.position)
+      decisions.push({
+        kind: 'stop',
+        task: taskName(job, stopped.position),
+        node: nodes.names[stopped.node] ?? '',
+        reason,
+        ...(wanted === undefined ? {} : { for: wanted }),
+      })
+      return stopped
+    })
+  }
+
+  #startGang(job: Job, promised: Promised | null, decisions: Decision[]): boolean {
+    if (this.#accounts.exceeds(job, waitingOf(job)) !== null) return false
+    const own: Decision[] = []
+    const started: number[] = []
+    const victims: Stopped[] = []
+    while (waitingOf(job) > 0) {
+      const node = this.#placer.find(job, promised)
+      if (node >= 0) started.push(this.#place(job, node, own))
+      else {
+        const stopped = this.#stopFor(job, null, promised, own)
+        if (stopped === null) {
+          this.#undo(job, started, victims)
+          return false
+        }
+        victims.push(...stopped.victims)
+        started.push(this.#place(job, stopped.node, own))
+      }
+    }
+    // Where the victims stand matters to rules about other tasks, and a guaranteed one may overdraw what is shared; then none is put back, and places follow the stops that
+    // they count on. Otherwise all stops come first.
+    const ordered = dependsOnOthers(job) || job.facts.needs.bestEffort.length > 0
+    const stopped = ordered ? victims : this.#spare(victims, own)
+    if (!ordered) own.sort((a, b) => Number(a.kind === 'place') - Number(b.kind === 'place'))
+    for (const victim of stopped) this.#listener.returned(victim.job, victim.node)
+    for (const position of started) this.#listener.started(job, position)
+    decisions.push(...own)
+    return true
+  }
+
+  #preempt(job: Job, only: readonly number[] | null, promised: Promised | null, decisions: Decision[]): boolean {
+    const stopped = this.#stopFor(job, only, promised, decisions)
+    if (stopped === null) return false
+    for (const victim of stopped.victims) this.#listener.returned(victim.job, victim.node)
+    this.#listener.started(job, this.#place(job, stopped.node, decisions))
+    return true
+  }
+
+  #stopFor(
+    job: Job,
+    only: readonly number[] | null,
+    promised: Promised | null,
+    decisions: Decision[],
+  ): { node: number; victims: Stopped[] } | null {
+    if (job.facts.spec.preempts === false) return null
+    const preemption = this.#preemptor.find(job, only === null ? null : new Set(only), promised)
+    if (preemption === null) return null
+    const victims = preemption.victims.flatMap((task) => {
+      const victim = this.#cluster.jobOf(task)
+      // A gang that another victim belonged to has stopped already.
+      return victim === undefined ? [] : this.#stop(victim, task, 'preempted', decisions, job.facts.name)
+    })
+    return { node: preemption.node, victims }
+  }
+
+  /** Victims of a gang's first tasks that turn out not to be in the way of the whole go on as if nothing had been. Returns the others. */
+  #spare(victims: readonly Stopped[], decisions: Decision[]): Stopped[] {
+    return victims.filter((victim) => {
+      const { job } = victim
+      if (job.facts.spec.gang === true) return true
+      this.#cluster.others.refresh(job)
+      this.#placer.fit.promised = null
+      this.#placer.fit.judge(job, true)
+      if (!this.#placer.fit.fitsWhole(victim.node)) return true
+      this.#restore(victim)
+      const name = taskName(job, victim.position)
+      decisions.splice(
+        decisions.findIndex((decision) => decision.kind === 'stop' && decision.task === name),
+        1,
+      )
+      return false
+    })
+  }
+
+  #undo(job: Job, started: readonly number[], victims: readonly Stopped[]): void {
+    for (const position of started.toReversed()) {
+      this.#take(job, job.tasks[position] ?? -1)
+      give(job, position)
+    }
+    for (const victim of victims.toReversed()) this.#restore(victim)
+  }
+
+  #restore({ job, position, node, startedMs, devices }: Stopped): void {
+    takePosition(job, position)
+    this.#cluster.put(job, position, node, startedMs, devices)
+    this.#listener.moved(job, node, 1)
+    this.#accounts.move(job, 1, this.#cluster.nowMs)
+  }
+
+  /** Starts the next task of the job on a node. Returns its position. */
+  #place(job: Job, node: number, decisions: Decision[]): number {
+    const { nowMs, nodes, tasks } = this.#cluster
+    const position = nextPosition(job)
+    takePosition(job, position)
+    const task = this.#cluster.put(job, position, node, nowMs)
+    this.#accounts.move(job, 1, nowMs)
+    this.#listener.moved(job, node, 1)
+    const name = taskName(job, position)
+    const nodeName = nodes.names[node] ?? ''
+    const bits = job.facts.needs.gpuCount === 0 ? undefined : tasks.gpus.get(task)
+    const core = job.facts.needs.cpuTime === null ? undefined : tasks.core.get(task)
+    if (bits === undefined && core === undefined) decisions.push({ kind: 'place', task: name, node: nodeName })
+    else
+      decisions.push({
+        kind: 'place',
+        task: name,
+        node: nodeName,
+        ...(bits === undefined ? {} : { gpus: gpusOf(bits) }),
+        ...(core === undefined ? {} : { core }),
+      })
+    return position
+  }
+
+  #take(job: Job, task: number): void {
+    this.#listener.moved(job, this.#cluster.tasks.node[task] ?? -1, -1)
+    this.#cluster.take(job, task)
+    this.#accounts.move(job, -1, this.#cluster.nowMs)
+  }
+}
+
+/** A position waits again. */
+function give(job: Job, position: number): void {
+  if (position === job.fresh - 1 && job.returned.length === 0) {
+    job.fresh--
+    return
+  }
+  job.returned.push(position)
+}
+
+/** A position starts. */
+function takePosition(job: Job, position: number): void {
+  if (job.returned.at(-1) === position) {
+    job.returned.pop()
+    return
+  }
+  const index = job.returned.indexOf(position)
+  if (index >= 0) job.returned.splice(index, 1)
+  else {
+    // Ones before it that have not started wait on.
+    for (let skipped = job.fresh; skipped < position; skipped++) job.returned.push(skipped)
+    job.fresh = position + 1
+  }
+}
