@@ -68,13 +68,7 @@ function viewOf(app: string, release: ReleaseStatus, before: ReleaseStatus | nul
     by,
     generation,
     before: before?.number ?? null,
-    changes: before === null ? [] : changesOf(before.graph, graph),
-    codeOf:
-      before === null
-        ? []
-        : graph.parts
-            .map((part) => part.name)
-            .filter((name) => name in before.bundles && before.bundles[name] !== bundles[name]),
+    changes: before === null ? [] : [...changesOf(before.graph, graph), ...filesOf(before, release)],
     secrets,
     schemas,
     rollout: rollout === null ? null : rolloutView(rollout),
@@ -90,6 +84,15 @@ function changesOf(before: Graph, after: Graph): readonly string[] {
       : change,
   )
   return describeDiff(changes)
+}
+
+/** Parts whose files are others: the code of a program, what a resource is prepared with. */
+function filesOf(before: ReleaseStatus, { graph, bundles }: ReleaseStatus): readonly string[] {
+  return graph.parts
+    .filter(({ name }) => name in before.bundles && before.bundles[name] !== bundles[name])
+    .map((part) =>
+      part.kind === 'resource' ? `~ ${part.type} '${part.name}': its files` : `~ ${part.kind} '${part.name}': its code`,
+    )
 }
 
 function rolloutView(rollout: Rollout): RolloutView {

@@ -45,10 +45,8 @@ export interface ReleaseView {
   readonly generation: number
   /** The release that it is compared with; null: it is the first that is known. */
   readonly before: number | null
-  /** What is declared differently since then, a line each: `+` new, `-` gone, `~` changed. */
+  /** What is declared differently since then, and whose code is another, a line each: `+` new, `-` gone, `~` changed. */
   readonly changes: readonly string[]
-  /** Parts whose code is another. */
-  readonly codeOf: readonly string[]
   readonly secrets: Readonly<Record<string, number>>
   readonly schemas: Readonly<Record<string, string | null>>
   /** Null: it was put in place at once. */

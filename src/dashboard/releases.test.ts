@@ -14,8 +14,11 @@ suite('releases for a page', () => {
       views.map(({ before }) => before),
       [null, 1, 2, 2, 4, 4, 6],
     )
-    assert.deepEqual(views[1]?.changes, ["~ service 'web': env.TOKEN", "~ service 'web': replicas: 1 -> 2"])
-    assert.deepEqual(views[1]?.codeOf, ['web'])
+    assert.deepEqual(views[1]?.changes, [
+      "~ service 'web': env.TOKEN",
+      "~ service 'web': replicas: 1 -> 2",
+      "~ service 'web': its code",
+    ])
     assert.ok(!JSON.stringify(views).includes('never told'))
   })
 

@@ -7,7 +7,7 @@ import { useEffect, useState } from 'preact/hooks'
 import type { BackPreview, BackWish } from '../../operator/index.ts'
 import { AskDialog, wordsOf } from './actions.tsx'
 import { LeftTable, Sentences } from './report.tsx'
-import { ask } from './session.ts'
+import { ask, Refusal } from './session.ts'
 
 /** Where to go back to: the code of a release, with the data of a checkpoint of a person's choice or the one that fits. */
 export interface BackTarget {
@@ -88,7 +88,8 @@ function usePreview(app: string, wish: BackWish | null): Looked {
       .then(
         (preview) => setLooked({ preview: preview as BackPreview }),
         (error: unknown) => {
-          if (!stop.signal.aborted) setLooked({ problem: wordsOf(error) })
+          // The hint is a command, and the page has buttons.
+          if (!stop.signal.aborted) setLooked({ problem: error instanceof Refusal ? error.message : wordsOf(error) })
         },
       )
     return () => stop.abort()

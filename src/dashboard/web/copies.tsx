@@ -205,7 +205,7 @@ function MakeCheckpoint({ app, onMade }: { readonly app: string; readonly onMade
 
 /** The disk that the data lies on. */
 function Room({ data }: { readonly data: DataState }): JSX.Element {
-  const { totalBytes, freeBytes, copies, driver } = data
+  const { totalBytes, freeBytes, copies, driver, weaker = [] } = data
   const known = copies.flatMap(({ ownBytes }) => ownBytes ?? [])
   const own = known.reduce((sum, count) => sum + count, 0)
   const used = Math.max(0, totalBytes - freeBytes)
@@ -220,6 +220,11 @@ function Room({ data }: { readonly data: DataState }): JSX.Element {
       <p class="quiet small">
         {`${bytes(used)} of ${bytes(totalBytes)} on the disk of the data are in use${alone} · ${driver}`}
       </p>
+      {weaker.map((line) => (
+        <p key={line} class="small">
+          <strong class="weaker">Weaker here:</strong> {line}
+        </p>
+      ))}
     </div>
   )
 }

@@ -23,11 +23,9 @@ export function ReleaseDetail({ app, release, nowMs, offers, isBusy, onBack }: R
       <div class="halves">
         <section>
           <h3>Steps</h3>
-          {rollout === null ? (
-            <p class="quiet small">It was put in place at once.</p>
-          ) : (
-            <Steps rollout={rollout} nowMs={nowMs} />
-          )}
+          {rollout === null && <p class="quiet small">It was put in place at once.</p>}
+          {rollout !== null && rollout.endMs === null && <p class="quiet small">Under way: they are shown above.</p>}
+          {rollout !== null && rollout.endMs !== null && <Steps rollout={rollout} nowMs={nowMs} />}
         </section>
         <section>
           <Changes release={release} />
@@ -56,7 +54,7 @@ export function ReleaseDetail({ app, release, nowMs, offers, isBusy, onBack }: R
 
 const kinds: Readonly<Record<string, string>> = { '+': 'new', '-': 'gone', '~': 'changed' }
 
-function Changes({ release: { before, changes, codeOf } }: { readonly release: ReleaseView }): JSX.Element {
+function Changes({ release: { before, changes } }: { readonly release: ReleaseView }): JSX.Element {
   if (before === null) {
     return (
       <>
@@ -68,15 +66,12 @@ function Changes({ release: { before, changes, codeOf } }: { readonly release: R
   return (
     <>
       <h3>{`What is other than in release ${before}`}</h3>
-      {changes.length + codeOf.length === 0 && <p class="quiet small">Nothing: code and declaration are the same.</p>}
+      {changes.length === 0 && <p class="quiet small">Nothing: code and declaration are the same.</p>}
       <ul class="diff">
         {changes.map((line) => (
           <li key={line} class={`diff-${kinds[line.slice(0, 1)] ?? 'changed'}`}>
             {line}
           </li>
-        ))}
-        {codeOf.map((part) => (
-          <li key={part} class="diff-changed">{`~ ${part}: its code`}</li>
         ))}
       </ul>
     </>

@@ -62,8 +62,9 @@ export function Running({ app, release, rollout, counted, nowMs, mayTakeBack }: 
     : isReturn
       ? `Going back to release ${release.backTo}`
       : `Release ${number} is being rolled out`
-  // Once data and code are being exchanged there is no way but forward.
-  const tooLate = isReturn && rollout.withData && rollout.steps.some(({ step }) => step === 'exchange')
+  // Once data and code are being exchanged, or the old release is being ended, there is no way but forward.
+  const step = rollout.steps.at(-1)?.step ?? 'start'
+  const tooLate = ['confirm', 'contract'].includes(step) || (rollout.withData && ['exchange', 'report'].includes(step))
   return (
     <section class="card running" id="running" aria-labelledby="running-title">
       <header class="instances-head">
@@ -127,23 +128,27 @@ function Shares({ release, rollout, counted }: SharesProps): JSX.Element | null 
         {!shape.hold &&
           parts.map(({ tone, share: of }) => <i key={tone} class={`fill-${tone}`} style={{ width: `${of}%` }} />)}
       </div>
-      <dl class="shares-two">
-        {parts.map(({ name, share: of, sample, tone }) => (
-          <div key={name}>
-            <dt>
-              <i class={`swatch fill-${tone}`} aria-hidden="true" />
-              {name}
-            </dt>
-            <dd>
-              <strong class="number">{shape.hold ? '—' : `${of} %`}</strong>
-              {sample !== null && <span class="quiet">{failedWords(sample.errors, sample.requests)}</span>}
-              {sample !== null && sample.p99Ms !== null && (
-                <span class="quiet">{`99 % within ${milliseconds(sample.p99Ms)}`}</span>
-              )}
-            </dd>
-          </div>
-        ))}
-      </dl>
+      {shape.hold ? (
+        <p class="quiet small">Nobody is refused, as long as it is done in time.</p>
+      ) : (
+        <dl class="shares-two">
+          {parts.map(({ name, share: of, sample, tone }) => (
+            <div key={name}>
+              <dt>
+                <i class={`swatch fill-${tone}`} aria-hidden="true" />
+                {name}
+              </dt>
+              <dd>
+                <strong class="number">{`${of} %`}</strong>
+                {sample !== null && <span class="quiet">{failedWords(sample.errors, sample.requests)}</span>}
+                {sample !== null && sample.p99Ms !== null && (
+                  <span class="quiet">{`99 % within ${milliseconds(sample.p99Ms)}`}</span>
+                )}
+              </dd>
+            </div>
+          ))}
+        </dl>
+      )}
     </div>
   )
 }
