@@ -57,8 +57,7 @@ function beforeOf({ releases }: ReleasesStatus, { number, rollout }: ReleaseStat
 }
 
 function viewOf(app: string, release: ReleaseStatus, before: ReleaseStatus | null): ReleaseView {
-  const { number, state, live, backTo, createdAtMs, by, generation, secrets, schemas, graph, bundles, rollout } =
-    release
+  const { number, state, live, backTo, createdAtMs, by, generation, secrets, schemas, graph, rollout } = release
   return {
     number,
     state,
