@@ -3,7 +3,7 @@
  * the line, and checkpoints on it. Each row draws its own piece, so that one may be opened without anything being laid out.
  */
 import type { ComponentChildren, JSX } from 'preact'
-import { useMemo } from 'preact/hooks'
+import { useMemo, useState } from 'preact/hooks'
 import type { ReleaseView } from '../release-wire.ts'
 import { type RailItem, railOf, type RailRow } from './rail.ts'
 import { ago, stateOf, took, wayOf } from './release-words.ts'
@@ -14,6 +14,8 @@ const lanePx = 13
 const dotPx = 27
 const beforePx = 50
 const sidePx = 12
+/** Rows that are shown before somebody asks for all. */
+const rowsFew = 60
 const stubPx = 20
 
 export interface TimelineProps {
@@ -27,6 +29,8 @@ export interface TimelineProps {
 
 export function Timeline({ held, nowMs, chosen, onChoose, detail }: TimelineProps): JSX.Element {
   const rows = useMemo(() => railOf(held), [held])
+  const [all, setAll] = useState(false)
+  const shown = all ? rows : rows.slice(0, rowsFew)
   const lanes = Math.max(0, ...rows.flatMap(({ leaves }) => leaves?.lane ?? []))
   const before = new Map(held.checkpoints.flatMap(({ before: of, name }) => (of === null ? [] : [[of, name] as const])))
   return (
@@ -49,7 +53,7 @@ export function Timeline({ held, nowMs, chosen, onChoose, detail }: TimelineProp
         </p>
       </header>
       <ol class="rail-rows">
-        {rows.map((row) => {
+        {shown.map((row) => {
           const { item } = row
           const mark = item.kind === 'release' ? (before.get(item.release.number) ?? null) : null
           return (
@@ -71,6 +75,11 @@ export function Timeline({ held, nowMs, chosen, onChoose, detail }: TimelineProp
           )
         })}
       </ol>
+      {shown.length < rows.length && (
+        <button type="button" class="button" onClick={() => setAll(true)}>
+          Show what is older
+        </button>
+      )}
     </section>
   )
 }
