@@ -56,7 +56,7 @@ export class BranchKeeper {
     const copy = `branch-${name}`
     await askData(this.#own.ask, app.home, origin, { do: 'clone', name: copy, from })
     const content = { graph: code.graph, bundles: code.bundles, home: app.home, schema }
-    await this.put(full, branchOf(content, full, name, { app: origin, copy, purpose, by }))
+    await this.put(full, branchOf(content, full, name, { app: origin, copy, purpose, by, from }))
     return full
   }
 

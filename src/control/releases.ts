@@ -28,7 +28,7 @@ import { forgotten, type KeptCheckpoint, type KeptRelease, releaseKey, releasesO
 import { holdMs } from './derive.ts'
 import { keys, put } from './records.ts'
 import { rehearse, resourcesFor } from './rehearse.ts'
-import { type Carried, Rollouts, type RolloutsOptions } from './rollouts.ts'
+import { type Carried, type Counted, Rollouts, type RolloutsOptions } from './rollouts.ts'
 import { schemaOf } from './schema.ts'
 import { type BranchOf, type DesiredApp, generationOf } from './state.ts'
 
@@ -58,6 +58,8 @@ export interface ReleaseBook {
   readonly releases: readonly KeptRelease[]
   readonly checkpoints: readonly KeptCheckpoint[]
   readonly branches: readonly { readonly app: string; readonly branch: BranchOf }[]
+  /** Requests to both releases of the rollout that is under way. */
+  readonly counted: Counted | null
 }
 
 /** Checkpoints that are tried, newest first, to get to a moment after them. */
@@ -217,6 +219,7 @@ export class Releases {
       branches: [...records.apps.values()].flatMap(({ graph, branch }) =>
         branch?.app === name && branch.purpose !== 'rehearsal' ? [{ app: graph.app, branch }] : [],
       ),
+      counted: this.#rollouts.counted(name),
     }
   }
 

@@ -14,6 +14,7 @@ import {
   followUp,
   type Rollout,
   type Sample,
+  type Seen,
   shapeOf,
   type Task,
   taskOf,
@@ -62,6 +63,9 @@ export interface Carried {
   readonly report?: KeptReport
 }
 
+/** What the gateways have counted of both releases of a rollout; null where they could not. */
+export type Counted = Pick<Seen, 'old' | 'new'>
+
 /** A change of the records in the making: what to write, then what to take over. */
 class Change {
   readonly operations: Operation[] = []
@@ -102,6 +106,12 @@ export class Rollouts {
       this.#keep(change, placed(app, 'platform', state().credentials, clock.nowMs(), app.release))
     }
     if (change.operations.length > 0) await this.#write(change)
+  }
+
+  /** Requests to both releases of the rollout that is under way, since its step began; null: there is none. */
+  counted(app: string): Counted | null {
+    const rollout = this.current(app)?.rollout ?? null
+    return rollout === null ? null : this.#samples(rollout)
   }
 
   /** The release whose rollout is under way; null when none is. */
@@ -250,7 +260,7 @@ export class Rollouts {
     this.#own.wake()
   }
 
-  #samples(rollout: Rollout): { readonly old: Sample | null; readonly new: Sample | null } {
+  #samples(rollout: Rollout): Counted {
     if (rollout.old === null) return { old: null, new: null }
     const traffic = this.#own.traffic(rollout.app)
     const now = { old: countedFor(traffic, rollout.old), young: countedFor(traffic, rollout.new) }
