@@ -116,9 +116,10 @@ export class Queues implements AsyncDisposable {
     const own = { [replyToHeader]: await this.#replies.queue(), [correlationHeader]: id }
     const message = await core.outgoing(value, { ...sending, id }, own)
     const answer = this.#replies.answer(id, replyCodec, timeoutMs)
+    // It can end while the request is still on its way; whoever waits for it hears of that below.
+    answer.catch(() => {})
     const outcome = await core.send(message)
     if (outcome.ok) return answer
-    answer.catch(() => {})
     throw outcome.error
   }
 
