@@ -3,8 +3,8 @@
  * which version, and stops what it started when it is interrupted. What is not on this machine is named, with what brings it.
  */
 import { once } from 'node:events'
-import { openBeanstalkdQueues, openPostgresQueues } from '../src/queue/index.ts'
-import { beanstalkd, Broker, needsBroker } from '../test/brokers.ts'
+import { openAmqpQueues, openBeanstalkdQueues, openPostgresQueues } from '../src/queue/index.ts'
+import { beanstalkd, Broker, needsBroker, rabbitmq } from '../test/brokers.ts'
 import { needsPostgres, PostgresServer } from '../test/postgres-server.ts'
 
 await using started = new AsyncDisposableStack()
@@ -26,6 +26,14 @@ if (withoutBeanstalkd === false) {
   await using queues = await openBeanstalkdQueues({ port: broker.port, syncsEach: true })
   say('beanstalkd', `${queues.server} at 127.0.0.1:${broker.port}`)
 } else say('beanstalkd', withoutBeanstalkd)
+
+const withoutRabbitmq = needsBroker(rabbitmq)
+if (withoutRabbitmq === false) {
+  const broker = started.use(await Broker.start(rabbitmq))
+  const url = `amqp://guest:guest@127.0.0.1:${broker.port}/`
+  await using queues = await openAmqpQueues({ url })
+  say('amqp', `${queues.server} at ${url}`)
+} else say('amqp', withoutRabbitmq)
 
 process.stdout.write('\nCtrl-C stops them.\n')
 // Waiting for a signal does not keep a process alive by itself.

@@ -29,6 +29,7 @@ const systemPackages = [
 const serverPackages = [
   { name: 'haproxy', file: '/usr/sbin/haproxy', why: 'the second engine of the way in' },
   { name: 'beanstalkd', file: '/usr/bin/beanstalkd', why: 'a broker that queues can be on' },
+  { name: 'rabbitmq-server', file: '/usr/lib/rabbitmq/bin/rabbitmq-server', why: 'another one' },
 ]
 
 function fail(message, hint) {

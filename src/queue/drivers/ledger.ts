@@ -30,6 +30,8 @@ const behind = 4
 
 /** Bodies that one receive answers with, together; more wait for the next. */
 const receiveBytesMax = 16 * 1024 * 1024
+/** SQLite's own, when a file is made. */
+const pageBytes = 4096
 /** Delayed messages that fall due in one transaction. */
 const dueMax = 10_000
 
@@ -374,9 +376,9 @@ export class Ledger {
   }
 
   #fullBytes(): boolean {
-    const { db } = this.#file
-    const pages = numberIn(db, 'PRAGMA page_count') - numberIn(db, 'PRAGMA freelist_count')
-    return pages * 4096 >= this.#options.bytesMax
+    const pages = integer(this.#get('PRAGMA page_count')?.['page_count'])
+    const free = integer(this.#get('PRAGMA freelist_count')?.['freelist_count'])
+    return (pages - free) * pageBytes >= this.#options.bytesMax
   }
 
   #queue(name: string): QueueRow {
