@@ -108,7 +108,7 @@ export function queueConformance(subject: QueueSubject): void {
     }
   }
   suite(`queue conformance: ${subject.name}`, () => {
-    suite('together', { concurrency: 8 }, () => register(cases.filter(({ alone = false }) => !alone)))
+    suite('together', { concurrency: 12 }, () => register(cases.filter(({ alone = false }) => !alone)))
     suite('one by one', () => register(cases.filter(({ alone = false }) => alone)))
     after(() => {
       const folder = matrixFolder
