@@ -206,3 +206,10 @@ if (only === undefined || only === 'gateway') {
     env: plainEnv,
   })
 }
+if (only === undefined || only === 'objects') {
+  process.stderr.write('bench: object storage beside its peers ...\n')
+  spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', 'scripts/bench-objects.ts'], {
+    stdio: 'inherit',
+    env: plainEnv,
+  })
+}

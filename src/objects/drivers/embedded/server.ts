@@ -4,8 +4,6 @@
  */
 import { createServer } from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
-import { pipeline } from 'node:stream/promises'
-import { Readable } from 'node:stream'
 import { isSteadError, randomId, systemRandom } from '../../../base/index.ts'
 import type { Account, Accounts } from '../../s3/acl.ts'
 import { authenticate } from '../../s3/authenticate.ts'
@@ -288,7 +286,25 @@ async function send(message: IncomingMessage, response: ServerResponse, answer: 
     })
     return
   }
-  await pipeline(Readable.from(body, { objectMode: true, highWaterMark: 2 }), response)
+  for await (const piece of body) await written(response, piece)
+  await new Promise<void>((resolve) => {
+    response.once('close', resolve)
+    response.end(() => resolve())
+  })
+}
+
+/** Resolves when the bytes have left this process, so that their buffer can be used again. */
+function written(response: ServerResponse, piece: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const gone = (): void => reject(new S3Failure('RequestTimeout', 'The client has gone.'))
+    if (response.destroyed) return gone()
+    response.once('close', gone)
+    response.write(piece, (error) => {
+      response.off('close', gone)
+      if (error) reject(error)
+      else resolve()
+    })
+  })
 }
 
 /**

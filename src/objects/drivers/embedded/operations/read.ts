@@ -32,7 +32,7 @@ export function readable({ engine, bucket, key, request, version }: ObjectCall):
 export function getObject(call: ObjectCall): Answer {
   const { version, range, answer } = lookedUp(call)
   const { start, end } = range
-  return { ...answer, body: call.engine.read(version, start, end) }
+  return { ...answer, body: call.engine.read(version, start, end, true) }
 }
 
 export function headObject(call: ObjectCall): Answer {
