@@ -108,6 +108,7 @@ class Handler {
   async take(message: IncomingMessage, response: ServerResponse, waits: boolean): Promise<void> {
     const id = randomId(systemRandom, 16).toUpperCase()
     response.on('error', () => {})
+    message.once('end', () => message.socket.setTimeout(0))
     this.#running += 1
     let request: S3Request | undefined
     let cors: Record<string, string> = {}
@@ -119,7 +120,7 @@ class Handler {
         request.method === 'OPTIONS' ? preflight(request, cors) : await this.#answer(request, message, response, waits)
       await send(message, response, { ...answer, headers: { ...answer.headers, ...cors } }, id)
     } catch (error) {
-      await this.#fail(message, response, { id, request, cors }, error)
+      await this.#fail(message, response, { id, request, cors, waits }, error)
     } finally {
       this.#running -= 1
     }
@@ -169,7 +170,12 @@ class Handler {
   async #fail(
     message: IncomingMessage,
     response: ServerResponse,
-    about: { readonly id: string; readonly request: S3Request | undefined; readonly cors: Record<string, string> },
+    about: {
+      readonly id: string
+      readonly request: S3Request | undefined
+      readonly cors: Record<string, string>
+      readonly waits: boolean
+    },
     error: unknown,
   ): Promise<void> {
     const failure = failureOf(error)
@@ -199,8 +205,8 @@ class Handler {
       ...(silent ? {} : { body: writePlainXml('Error', tree) }),
     }
     try {
+      if (unread && !about.waits) await drained(message)
       await send(message, response, answer, about.id)
-      if (unread) drain(message)
     } catch {
       response.destroy()
     }
@@ -272,6 +278,8 @@ function policyValues(
 
 async function send(message: IncomingMessage, response: ServerResponse, answer: Answer, id: string): Promise<void> {
   const { body } = answer
+  // While an answer was made, however long that took, the client had nothing to send; now it has to take it.
+  message.socket.setTimeout(idleMs)
   response.statusCode = answer.status
   for (const [name, value] of Object.entries(answer.headers ?? {})) {
     response.setHeader(name, wireText(value))
@@ -316,12 +324,25 @@ function wireText(value: string): string {
   return bytes.replace(/[\r\n\0]/g, ' ')
 }
 
-/** Reads on a little of a body nobody wants, then ends the connection. */
-function drain(message: IncomingMessage): void {
-  let bytes = 0
-  message.on('error', () => {})
-  message.on('data', (piece: Uint8Array) => {
-    bytes += piece.length
-    if (bytes > drainBytesMax) message.destroy()
+/** Reads on a little of a body nobody wants: a client that is still sending would not see the answer. */
+function drained(message: IncomingMessage): Promise<void> {
+  return new Promise((resolve) => {
+    let bytes = 0
+    const done = (): void => {
+      message.off('data', take)
+      resolve()
+    }
+    const take = (piece: Uint8Array): void => {
+      bytes += piece.length
+      if (bytes > drainBytesMax) done()
+    }
+    message.on('error', done)
+    message.once('end', done)
+    message.once('close', done)
+    // Whoever was reading has failed, and would hold the bytes back.
+    message.removeAllListeners('readable')
+    message.on('data', take)
+    message.resume()
+    if (message.destroyed || message.readableEnded) done()
   })
 }
