@@ -87,7 +87,7 @@ export function refuseUnless(name: string, { capabilities, findings }: Probe, ne
   const { durable = false, ...rest } = needs
   const missing = Object.entries(rest).flatMap(([need, wanted]) => {
     const found = Object.entries(capabilities).find(([capability]) => capability === need)?.[1]
-    if (wanted !== true || found === true) return []
+    if (!wanted || found === true) return []
     return [findings.find((finding) => finding.startsWith(`${need}:`)) ?? `${need}: not done`]
   })
   if (durable && capabilities.durability !== 'fsync') {
