@@ -46,7 +46,13 @@ test(
             number += 1
             if (walk === 'back with data') await advanceByOne(daemon, number)
             else prepare(daemon, walk, number)
-            met = await walked(daemon, walk, step, victim, t)
+            try {
+              met = await walked(daemon, walk, step, victim, t)
+            } catch (error) {
+              // What goes wrong in cleaning up would hide it.
+              t.diagnostic(`${walk}, ${victim} killed in ${step}: ${String(error)}`)
+              throw error
+            }
           }
           if (!met) missed.push(`${walk}: ${step}, ${victim}`)
         }
