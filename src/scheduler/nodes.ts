@@ -56,6 +56,8 @@ export class Nodes {
   /** Tasks on the node: how many, and the first of the list that tasks.ts keeps. */
   tasks: Int32Array = new Int32Array(0)
   firstTask: Int32Array = new Int32Array(0)
+  /** Grows whenever something on the node changes. */
+  stamp: Int32Array = new Int32Array(0)
   /** By column of the resource. A column that is not there is 0 for all. */
   readonly free: (Float64Array | undefined)[] = []
   readonly total: (Float64Array | undefined)[] = []
@@ -95,6 +97,7 @@ export class Nodes {
     this.rack[node] = this.racks.number(`${facts.zone}/${facts.rack}`)
     this.kind[node] = this.kinds.of(facts, this.zone[node] ?? 0).number
     this.tasks[node] = 0
+    this.stamp[node] = (this.stamp[node] ?? 0) + 1
     this.firstTask[node] = -1
     for (const [resource, amount] of facts.amounts) this.#give(node, this.resources.column(resource), amount)
     if (facts.bestEffortFactor !== 1) this.#factor.set(node, facts.bestEffortFactor)
@@ -167,6 +170,7 @@ export class Nodes {
     }
     const tasks = (this.tasks[node] ?? 0) + direction
     this.tasks[node] = tasks
+    this.stamp[node] = (this.stamp[node] ?? 0) + 1
     if (this.state[node] !== open) return
     if (this.#splitsEmpty && (tasks === 0 || (direction === 1 && tasks === 1))) {
       const kind = this.kindOf(node)
@@ -218,6 +222,7 @@ export class Nodes {
     this.zone = grownNumbers(this.zone, length)
     this.rack = grownNumbers(this.rack, length)
     this.tasks = grownNumbers(this.tasks, length)
+    this.stamp = grownNumbers(this.stamp, length)
     this.firstTask = grownNumbers(this.firstTask, length)
     for (const columns of [this.free, this.total])
       columns.forEach((column, index) => {

@@ -17,14 +17,14 @@ import { explainJob, type Explanation } from './explain.ts'
 import { DueHeap } from './heap.ts'
 import { makeJob, releaseJob, waitingOf, type Job } from './job.ts'
 import { countMax, submittedMax } from './limits.ts'
-import type { Decision, Event, JobSpec, Order, StopReason } from './model.ts'
+import type { Decision, Event, JobSpec, Needs, Order, StopReason } from './model.ts'
 import { Pass } from './pass.ts'
 import { Placer } from './place.ts'
 import { strategyOf, type PolicyName } from './policies.ts'
 import { checkPossible } from './possible.ts'
 import { Preemptor } from './preempt.ts'
 import { Queue } from './queue.ts'
-import { readJob, readQuota, type JobFacts } from './read.ts'
+import { readJob, readNeeds, readQuota, type JobFacts } from './read.ts'
 import { Starter } from './starter.ts'
 import { taskName } from './tasks.ts'
 import { readNumber, readWhole } from './units.ts'
@@ -32,6 +32,8 @@ import { readNumber, readWhole } from './units.ts'
 export interface SchedulerOptions {
   /** Where a task goes among the nodes that fit; 'best-fit' by default. */
   readonly policy?: PolicyName
+  /** For `fgd` and `compact`: tasks like those that will come; without it they learn from what is submitted. */
+  readonly usual?: readonly Needs[]
   /** 'greedy' by default. */
   readonly order?: Order
   /** Fair share between accounts: after this time past use counts half. Without it equally important jobs go by submission. */
@@ -76,7 +78,14 @@ export class Scheduler {
       throw badInput('order', 'greedy, fcfs, easy or conservative', order)
     if (fairShareHalfLifeMs !== undefined) readNumber('fairShareHalfLifeMs', fairShareHalfLifeMs, 1, 1e15)
     this.#cluster = new Cluster(policy === 'cost')
-    this.#placer = new Placer(this.#cluster, strategyOf(policy, this.#cluster))
+    this.#placer = new Placer(
+      this.#cluster,
+      strategyOf(
+        policy,
+        this.#cluster,
+        (options.usual ?? []).map((needs) => readNeeds('usual', needs)),
+      ),
+    )
     this.#accounts = new Accounts(this.#cluster.nodes, fairShareHalfLifeMs ?? Infinity)
     this.#changes = new Changes()
     const preemptor = new Preemptor(this.#cluster, this.#placer.fit)
@@ -246,6 +255,7 @@ export class Scheduler {
     this.#cluster.jobs[number] = job
     this.#cluster.others.add(job)
     this.#book.add(job)
+    this.#placer.learn(job)
     if (this.#cluster.importance.know(facts.priority))
       for (let task = 0; task < this.#cluster.tasks.size; task++) {
         const node = this.#cluster.tasks.node[task] ?? -1
