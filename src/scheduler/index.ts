@@ -24,3 +24,10 @@ export type {
   Taint,
   Toleration,
 } from './model.ts'
+
+// Simulation in virtual time.
+export { compressed, readSwf, readTrace } from './simulation/trace.ts'
+export type { Trace, TraceJob } from './simulation/trace.ts'
+export { simulate } from './simulation/simulate.ts'
+export type { Sample, Simulation } from './simulation/simulate.ts'
+export { simulationSvg, simulationTable } from './simulation/show.ts'

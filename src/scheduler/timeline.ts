@@ -72,15 +72,17 @@ export class Timeline implements Promised {
     return this.#room(job, node, nowMs, nowMs + job.facts.timeLimitMs) >= 1
   }
 
-  /** The earliest start of so many tasks at once; null when no time is known at which they fit. */
-  earliest(job: Job, tasks: number): Plan | null {
+  /**
+   * The earliest start of so many tasks at once; null when no time is known at which they fit. Starts are looked for where
+   * something ends, and at `promisedMs`, which was found when other things ended.
+   */
+  earliest(job: Job, tasks: number, promisedMs: number | undefined): Plan | null {
     const { nowMs, nodes } = this.#cluster
     const candidates: number[] = []
     for (let node = 0; node < nodes.size; node++)
       if (nodes.state[node] === open && nodes.kinds.accepts(job.filter, nodes.kind[node] ?? -1)) candidates.push(node)
-    const starts = [nowMs, ...[...this.#ends].filter((endMs) => endMs > nowMs && endMs !== Infinity)].sort(
-      (a, b) => a - b,
-    )
+    const later = [...this.#ends, promisedMs ?? nowMs].filter((atMs) => atMs > nowMs && atMs !== Infinity)
+    const starts = [nowMs, ...later.sort((a, b) => a - b)]
     for (const startMs of starts) {
       const plan = new Map<number, number>()
       let left = tasks
