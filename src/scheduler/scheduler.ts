@@ -23,6 +23,7 @@ import { Placer } from './place.ts'
 import { strategyOf, type PolicyName } from './policies.ts'
 import { checkPossible } from './possible.ts'
 import { Preemptor } from './preempt.ts'
+import { proposeMoves, type Move } from './proposals.ts'
 import { Queue } from './queue.ts'
 import { readJob, readNeeds, readQuota, type JobFacts } from './read.ts'
 import { Starter } from './starter.ts'
@@ -161,6 +162,11 @@ export class Scheduler {
     const node = this.#cluster.nodes.names[this.#cluster.tasks.node[running] ?? -1]
     if (node !== undefined) return { sentence: `${task} runs on ${node}.`, reasons: [], nearest: [], remedies: [] }
     return explainJob(this.#cluster, this.#accounts, job, this.#pass.promisedMs(job))
+  }
+
+  /** At most so many moves that would make things better; nothing is moved. See proposals.ts. Throws `scheduler.bad-input`. */
+  proposals(movesMax: number): Move[] {
+    return proposeMoves(this.#cluster, this.#placer, readWhole('movesMax', movesMax, 0, 100_000))
   }
 
   #take(event: Event, decisions: Decision[]): void {
