@@ -66,6 +66,8 @@ export class Nodes {
   /** Sum over all nodes that are there, by column, and of GPUs in thousandths. */
   readonly capacity: number[] = []
   gpuMilli = 0
+  /** Of the largest node that there was: cpu, and GPUs, both in thousandths. */
+  readonly largest: { cpu: number; gpuMilli: number } = { cpu: 1, gpuMilli: 0 }
   /** Cells are split into nodes with and without tasks (see the policy 'cost'). */
   readonly #splitsEmpty: boolean
   readonly #numbers = new NameTable(this.names)
@@ -107,6 +109,8 @@ export class Nodes {
       this.gpuMilli += facts.gpuCount * 1000
     }
     if (facts.realtimeCores > 0) this.realtimeCores.set(node, facts.realtimeCores)
+    this.largest.cpu = Math.max(this.largest.cpu, this.amount(this.total, cpuColumn, node))
+    this.largest.gpuMilli = Math.max(this.largest.gpuMilli, facts.gpuCount * 1000)
     this.index.rescale(this.amount(this.total, cpuColumn, node), this.amount(this.total, memoryColumn, node))
     this.count++
     this.setState(node, facts.cordoned ? cordoned : open)
@@ -163,7 +167,7 @@ export class Nodes {
   }
 
   /** A task comes (1) or goes (-1) with these amounts. */
-  move(node: number, columns: Int32Array, amounts: Float64Array, direction: 1 | -1): void {
+  move(node: number, columns: readonly number[], amounts: readonly number[], direction: 1 | -1): void {
     for (let index = 0; index < columns.length; index++) {
       const free = this.free[columns[index] ?? 0]
       if (free !== undefined) free[node] = (free[node] ?? 0) - direction * (amounts[index] ?? 0)
