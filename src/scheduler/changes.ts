@@ -5,7 +5,7 @@
 import { badInput, duplicateName, tooLarge, unknownName } from './errors.ts'
 import type { Cluster, Uplink } from './cluster.ts'
 import { dependsOnOthers, waitingOf, type Job } from './job.ts'
-import { rulesMax } from './limits.ts'
+import { nodesMax, rulesMax } from './limits.ts'
 import type { Event, NodeSpec, Reservation } from './model.ts'
 import { tolerates } from './kinds.ts'
 import { cordoned, open } from './nodes.ts'
@@ -67,6 +67,7 @@ export class Changes {
 
   addNodes(cluster: Cluster, specs: readonly NodeSpec[]): void {
     const { nodes } = cluster
+    if (nodes.count + specs.length > nodesMax) throw tooLarge('nodes', nodesMax)
     const facts = specs.map(readNode)
     const names = new Set<string>()
     for (const one of facts) {

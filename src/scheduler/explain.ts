@@ -44,7 +44,7 @@ interface Obstacle {
 }
 
 /** Everything that keeps one more task of the job off a node. */
-export function obstaclesOn(cluster: Cluster, job: Job, node: number): Obstacle[] {
+function obstaclesOn(cluster: Cluster, job: Job, node: number): Obstacle[] {
   const { nodes } = cluster
   const obstacles: Obstacle[] = []
   const add = (reason: string, because: string, remedy: string, distance = 1): void => {

@@ -108,7 +108,7 @@ export function latencyKey(to: Subject, usMax: number): string {
 }
 
 /** The groups a job belongs to. */
-export function keysOf({ name, spec }: JobFacts): string[] {
+function keysOf({ name, spec }: JobFacts): string[] {
   const keys: string[] = []
   const { app, part } = spec
   // Nobody else speaks of a job, so it is only counted where it does itself.

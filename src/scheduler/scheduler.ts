@@ -49,6 +49,9 @@ export interface RunningTask {
   readonly startedMs: number
 }
 
+/** Time limits beyond twice the running tasks that are kept. */
+const limitsSlack = 10_000
+
 /** A task whose time limit ends, unless it has ended or stopped before. */
 interface Due {
   readonly job: Job
@@ -356,6 +359,9 @@ export class Scheduler {
     if (timeLimitMs === Infinity) return
     const startedMs = this.#cluster.nowMs
     this.#limits.push(startedMs + timeLimitMs, { job, position, startedMs })
+    // Limits of tasks that ended long before are not kept until they would have fallen due.
+    if (this.#limits.size > 2 * this.#cluster.tasks.running + limitsSlack)
+      this.#limits.retain((due) => this.#runsStill(due))
   }
 
   /** Ends a job of which every task has ended. */

@@ -37,23 +37,27 @@ export function fgdScore(
   return Math.trunc(100 / (1 + Math.exp(-change / 1000)))
 }
 
-/** What a step of `compact` is worth: 40 thousandths of a GPU, as near the middle of the published scores. */
+/** A step of `compact` is 40 thousandths of a GPU, as near the middle of the published scores. */
 const stepsOfGpu = 25
-/** What it costs when cpu and GPUs are left in another proportion than large nodes have them. */
-const imbalance = 0.1
+
+/** How far cpu and GPUs that are left are from the proportion in which the largest node has them, 0 to 1. */
+function unevenness(cpuMilli: number, free: Int16Array, { cpu, gpuMilli }: Candidate['largest']): number {
+  let left = 0
+  for (const milli of free) left += milli
+  return Math.abs(cpuMilli / cpu - left / Math.max(1, gpuMilli))
+}
 
 /**
  * Ours. The same aim, and cpu and GPUs are used up together: a node with GPUs and no cpu left is as useless as the other way
- * round, long before a typical task no longer fits. Not squashed, so that large changes still count; but in steps, so that
- * nodes that are nearly equal are ties and the first is filled before the next is begun.
+ * round, long before a typical task no longer fits. Becoming wholly uneven costs as much as a whole fragmented GPU. Not
+ * squashed, so that large changes still count; but in steps, so that nodes that are nearly as good are ties, and the
+ * first is filled before the next is begun.
  */
 export function compactScore(fragmentation: Fragmentation, candidate: Candidate): number {
   const { cpuBefore, cpuAfter, before, after, model, largest } = candidate
-  const change = fragmentation.of(cpuBefore, before, model) - fragmentation.of(cpuAfter, after, model)
-  let left = 0
-  for (const milli of after) left += milli
-  const uneven = Math.abs(cpuAfter / largest.cpu - left / Math.max(1, largest.gpuMilli))
-  return Math.round(stepsOfGpu * (change / 1000 - imbalance * uneven))
+  const fragmented = fragmentation.of(cpuAfter, after, model) - fragmentation.of(cpuBefore, before, model)
+  const uneven = unevenness(cpuAfter, after, largest) - unevenness(cpuBefore, before, largest)
+  return Math.round(-stepsOfGpu * (fragmented / 1000 + uneven))
 }
 
 function cpuOf(needs: NeedFacts): number {
