@@ -131,6 +131,18 @@ export class Pass {
       started = starter.start(job, most, only, null, decisions)
     } else {
       const plan = this.#plans.get(job)
+      // Nothing that was held came free sooner, so the promise is still the earliest start that there is.
+      if (
+        plan !== undefined &&
+        plan.startMs > this.#parts.cluster.nowMs &&
+        !round.sooner &&
+        !round.all &&
+        job.blocked
+      ) {
+        if (this.#kept.size >= this.#plannedMax) return block(job)
+        this.#kept.set(job, plan)
+        return block(job)
+      }
       if (plan !== undefined) this.#timeline?.takeBack(job, plan)
       started = starter.start(job, most, null, this.#timeline, decisions)
     }

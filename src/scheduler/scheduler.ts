@@ -97,7 +97,7 @@ export class Scheduler {
       moved: (job, node, direction) => this.#pass.moved(job, node, direction),
       started: (job, position) => this.#started(job, position),
       returned: (job, node) => {
-        this.#changes.freed(node)
+        this.#changes.freed(node, true)
         this.#enqueue(job)
       },
     })
@@ -122,6 +122,7 @@ export class Scheduler {
     const decisions: Decision[] = []
     this.#passTime(event.atMs, event.kind === 'time', decisions)
     this.#cluster.nowMs = event.atMs
+    this.#passBoundaries(event.atMs)
     this.#take(event, decisions)
     this.#settle(decisions)
     return decisions
@@ -224,10 +225,7 @@ export class Scheduler {
       const dueMs = this.nextWakeMs
       if (!(inclusive ? dueMs <= untilMs : dueMs < untilMs)) return
       this.#cluster.nowMs = Math.max(this.#cluster.nowMs, dueMs)
-      while (this.#boundaries.nextMs <= dueMs) {
-        this.#boundaries.pop()
-        this.#changes.everything()
-      }
+      this.#passBoundaries(dueMs)
       while (this.#limits.nextMs <= dueMs) {
         const due = this.#limits.pop()
         if (due === undefined || !this.#runsStill(due)) continue
@@ -235,6 +233,14 @@ export class Scheduler {
         this.#finish(due.job)
       }
       this.#settle(decisions)
+    }
+  }
+
+  /** Reservations that begin or end change what is possible. */
+  #passBoundaries(untilMs: number): void {
+    while (this.#boundaries.nextMs <= untilMs) {
+      this.#boundaries.pop()
+      this.#changes.everything()
     }
   }
 
@@ -347,7 +353,8 @@ export class Scheduler {
   }
 
   #release(job: Job, task: number): void {
-    this.#changes.freed(this.#cluster.tasks.node[task] ?? -1)
+    const dueMs = (this.#cluster.tasks.startedMs[task] ?? 0) + job.facts.timeLimitMs
+    this.#changes.freed(this.#cluster.tasks.node[task] ?? -1, this.#cluster.nowMs < dueMs)
     this.#cluster.take(job, task)
     this.#accounts.move(job, -1, this.#cluster.nowMs)
   }

@@ -108,20 +108,12 @@ export class Timeline implements Promised {
   #room(job: Job, node: number, fromMs: number, untilMs: number): number {
     if (this.#reserved(job, node, fromMs, untilMs)) return 0
     const holds = (this.#holds.get(node) ?? []).filter((hold) => hold.fromMs < untilMs && hold.untilMs > fromMs)
-    // What is held can only grow where a hold begins.
-    const times = [fromMs, ...holds.map((hold) => hold.fromMs).filter((atMs) => atMs > fromMs)]
+    const { nodes } = this.#cluster
     let room = job.facts.spec.onePerNode === true ? 1 : Infinity
     for (const [column, amount] of checkedOf(job)) {
       const total =
-        column === gpuColumn
-          ? (this.#cluster.nodes.gpus.get(node)?.free.length ?? 0) * 1000
-          : this.#cluster.nodes.amount(this.#cluster.nodes.total, column, node)
-      for (const atMs of times) {
-        let held = 0
-        for (const hold of holds)
-          if (hold.fromMs <= atMs && hold.untilMs > atMs) held += hold.tasks * amountOf(hold.job, column)
-        room = Math.min(room, Math.floor((total - held) / amount))
-      }
+        column === gpuColumn ? (nodes.gpus.get(node)?.free.length ?? 0) * 1000 : nodes.amount(nodes.total, column, node)
+      room = Math.min(room, Math.floor((total - mostHeld(holds, column, fromMs, untilMs)) / amount))
       if (room <= 0) return 0
     }
     return room
@@ -134,6 +126,27 @@ export class Timeline implements Promised {
         reservation.name !== job.facts.spec.reservation && reservation.fromMs < untilMs && reservation.untilMs > fromMs,
     )
   }
+}
+
+/** The most that is held at once during a time: what is held when it begins, and then every begin and end in turn. */
+function mostHeld(holds: readonly Hold[], column: number, fromMs: number, untilMs: number): number {
+  let held = 0
+  const changes: { readonly atMs: number; readonly change: number }[] = []
+  for (const hold of holds) {
+    const amount = hold.tasks * amountOf(hold.job, column)
+    if (amount === 0) continue
+    if (hold.fromMs <= fromMs) held += amount
+    else changes.push({ atMs: hold.fromMs, change: amount })
+    if (hold.untilMs < untilMs) changes.push({ atMs: hold.untilMs, change: -amount })
+  }
+  let most = held
+  // What ends makes room for what begins at the same time.
+  changes.sort((a, b) => a.atMs - b.atMs || a.change - b.change)
+  for (const { change } of changes) {
+    held += change
+    most = Math.max(most, held)
+  }
+  return most
 }
 
 /** The columns that limit a job, with what one task needs. */
