@@ -92,7 +92,7 @@ function rulesFirst(cluster: Cluster, placer: Placer, trial: Trial, movesMax: nu
   for (const job of cluster.jobs) {
     if (job === undefined || job.facts.spec.gang === true) continue
     cluster.others.refresh(job)
-    for (const task of [...job.tasks]) {
+    for (const task of job.tasks) {
       const node = task < 0 ? -1 : (cluster.tasks.node[task] ?? -1)
       if (node < 0 || cluster.nodes.state[node] !== open) continue
       if (moves.length >= movesMax || ++asked > askedMax) return moves
