@@ -16,7 +16,7 @@ import { badInput, lateEvent, tooLarge, unknownName } from './errors.ts'
 import { explainJob, type Explanation } from './explain.ts'
 import { DueHeap } from './heap.ts'
 import { makeJob, releaseJob, waitingOf, type Job } from './job.ts'
-import { countMax, submittedMax } from './limits.ts'
+import { countMax, submittedMax, tasksMax } from './limits.ts'
 import type { Decision, Event, JobSpec, Needs, Order, StopReason } from './model.ts'
 import { Pass } from './pass.ts'
 import { Placer } from './place.ts'
@@ -72,6 +72,10 @@ export class Scheduler {
   readonly #pass: Pass
   readonly #unusedJobs: number[] = []
   #sequence = 0
+  /** Tasks of all jobs that have not ended. */
+  #taskCount = 0
+  /** What was decided in an event that was then refused. */
+  #untold: Decision[] = []
   /** Jobs that have started or ended in this event, for those that wait for them. */
   #settled: string[] = []
 
@@ -114,17 +118,18 @@ export class Scheduler {
   /**
    * Takes in what happened and says what follows. Time limits and reservations that fell due before come first.
    * Throws `scheduler.bad-input`, `late-event`, `duplicate-name`, `unknown-name`, `cycle`, `impossible`, `too-large`; nothing
-   * has changed then, but what fell due.
+   * has changed then, but what fell due, and that is told with the next event.
    */
   apply(event: Event): Decision[] {
     readNumber('atMs of an event', event.atMs, -1e15, 1e15)
     if (event.atMs < this.#cluster.nowMs) throw lateEvent(event.atMs, this.#cluster.nowMs)
-    const decisions: Decision[] = []
+    const decisions = this.#untold
     this.#passTime(event.atMs, event.kind === 'time', decisions)
     this.#cluster.nowMs = event.atMs
     this.#passBoundaries(event.atMs)
     this.#take(event, decisions)
     this.#settle(decisions)
+    this.#untold = []
     return decisions
   }
 
@@ -253,7 +258,11 @@ export class Scheduler {
     if (specs.length > submittedMax) throw tooLarge('jobs in one submission', submittedMax)
     const facts = specs.map(readJob)
     this.#book.check(facts)
-    for (const one of facts) checkPossible(this.#cluster, this.#accounts, one)
+    this.#checkTaskCount(facts.reduce((sum, { count }) => sum + count, 0))
+    for (const one of facts) {
+      checkPossible(this.#cluster, this.#accounts, one)
+      for (const [resource] of one.needs.amounts) this.#cluster.nodes.resources.column(resource)
+    }
     for (const one of facts) this.#add(one)
     for (const one of facts) {
       const job = this.#book.need(one.name)
@@ -263,7 +272,12 @@ export class Scheduler {
     }
   }
 
+  #checkTaskCount(more: number): void {
+    if (this.#taskCount + more > tasksMax) throw tooLarge('tasks that wait or run', tasksMax)
+  }
+
   #add(facts: JobFacts): void {
+    this.#taskCount += facts.count
     const number = this.#unusedJobs.pop() ?? this.#cluster.jobs.length
     const place = { number, sequence: this.#sequence++, nowMs: this.#cluster.nowMs }
     const job = makeJob(facts, place, this.#cluster)
@@ -283,6 +297,8 @@ export class Scheduler {
     const job = this.#book.need(name)
     readWhole(`count of job '${name}'`, count, 1, countMax)
     if (job.single) throw badInput(`job '${name}'`, 'submitted with a count to be scaled', 'one without')
+    this.#checkTaskCount(count - job.count)
+    this.#taskCount += count - job.count
     for (let position = job.tasks.length - 1; position >= count; position--)
       if ((job.tasks[position] ?? -1) >= 0) this.#stopForGood(job, position, 'scaled-down', decisions)
     if (count < job.count) {
@@ -378,6 +394,7 @@ export class Scheduler {
   }
 
   #end(job: Job): void {
+    this.#taskCount -= job.count
     job.state = job.state === 'given-up' ? 'given-up' : 'ended'
     this.#book.end(job, job.failed === 0 ? 'success' : 'failure')
     this.#settled.push(job.facts.name)
