@@ -206,27 +206,24 @@ if (only === undefined || only === 'gateway') {
     env: plainEnv,
   })
 }
+const separate = (script: string, ...args: readonly string[]): void => {
+  const argv = ['--disable-warning=ExperimentalWarning', `scripts/${script}`, ...args]
+  spawnSync(process.execPath, argv, { stdio: 'inherit', env: plainEnv })
+}
 if (only === 'releases') {
   process.stderr.write('bench: releases that carry data, beside the tools that people use ...\n')
-  spawnSync(
-    process.execPath,
-    ['--disable-warning=ExperimentalWarning', 'scripts/bench-releases.ts', ...process.argv.slice(3)],
-    { stdio: 'inherit', env: plainEnv },
-  )
+  separate('bench-releases.ts', ...process.argv.slice(3))
 }
 if (only === undefined || only === 'queue') {
   process.stderr.write('bench: queues beside their disk ...\n')
-  spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', 'scripts/bench-queue.ts'], {
-    stdio: 'inherit',
-    env: plainEnv,
-  })
+  separate('bench-queue.ts')
+}
+if (only === undefined || only === 'objects') {
+  process.stderr.write('bench: object storage beside its peers ...\n')
+  separate('bench-objects.ts')
 }
 if (only === undefined || only === 'scheduler') {
   process.stderr.write('bench: the scheduler ...\n')
   // Each in a process of its own, so that the memory of one is not counted for the next.
-  for (const section of ['classes', 'fill', 'million', 'million-plain'])
-    spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', 'scripts/bench-scheduler.ts', section], {
-      stdio: 'inherit',
-      env: plainEnv,
-    })
+  for (const section of ['classes', 'fill', 'million', 'million-plain']) separate('bench-scheduler.ts', section)
 }

@@ -27,7 +27,11 @@ const systemPackages = [
 ]
 
 /** With `--servers`: programs that Stead can manage in place of parts of its own, for servers under load and for tests. */
-const serverPackages = [{ name: 'haproxy', file: '/usr/sbin/haproxy', why: 'the second engine of the way in' }]
+const serverPackages = [
+  { name: 'haproxy', file: '/usr/sbin/haproxy', why: 'the second engine of the way in' },
+  { name: 'beanstalkd', file: '/usr/bin/beanstalkd', why: 'a broker that queues can be on' },
+  { name: 'rabbitmq-server', file: '/usr/lib/rabbitmq/bin/rabbitmq-server', why: 'another one' },
+]
 
 function fail(message, hint) {
   process.stderr.write(`setup: ${message}\n  ${hint}\n`)

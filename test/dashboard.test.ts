@@ -4,12 +4,12 @@
  */
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
-import type { Browser, BrowserContext, Page } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
 import { seededRandom, systemClock } from '../src/base/index.ts'
 import { type Dashboard, serveDashboard } from '../src/dashboard/index.ts'
 import { everybody, reader, type Synthetic, synthetic } from '../src/dashboard/synthetic.test-helper.ts'
 import type { Caller } from '../src/operator/index.ts'
-import { needsChromium, openBrowser } from './browser.ts'
+import { needsChromium, openBrowser, openPage } from './browser.ts'
 import { ask, eventually, freePort, Workbench } from './command-line.ts'
 import { appFile, server, web } from './small-app.ts'
 
@@ -20,23 +20,6 @@ const longTasks = `
   window.tasks = []
   new PerformanceObserver((list) => tasks.push(...list.getEntries().map((entry) => entry.duration)))
     .observe({ type: 'longtask', buffered: true })`
-
-/** A page that keeps what its browser complained about. */
-async function open(browser: Browser, options: Parameters<Browser['newContext']>[0] = {}) {
-  const context: BrowserContext = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options })
-  context.setDefaultTimeout(30_000)
-  const page: Page = await context.newPage()
-  const complaints: string[] = []
-  page.on('console', (message) => {
-    if (['error', 'warning'].includes(message.type())) complaints.push(message.text())
-  })
-  page.on('pageerror', (error) => complaints.push(error.message))
-  page.on('dialog', (dialog) => {
-    complaints.push(`a dialog: ${dialog.message()}`)
-    void dialog.dismiss()
-  })
-  return { page, context, complaints, [Symbol.asyncDispose]: () => context.close() }
-}
 
 const node = (page: Page, name: string) => page.getByRole('button', { name: new RegExp(`^${name}, `) })
 
@@ -61,7 +44,7 @@ suite('the dashboard in a browser', { skip }, () => {
     assert.doesNotMatch(up.output(), /#login=/, 'what is not a terminal is not told the way in')
     const { url } = JSON.parse((await bench.stead('dashboard', '--json')).stdout) as { url: string }
 
-    await using seen = await open(browser)
+    await using seen = await openPage(browser)
     const { page, complaints } = seen
     await page.goto(url)
     await node(page, 'web').waitFor()
@@ -69,7 +52,7 @@ suite('the dashboard in a browser', { skip }, () => {
     await page.getByText('All 2 parts are well.').waitFor()
     await page.getByText('live', { exact: true }).waitFor()
     assert.equal(await page.title(), 'small · Stead')
-    await using stranger = await open(browser)
+    await using stranger = await openPage(browser)
     await stranger.page.goto(url)
     await stranger.page.getByText('That did not let you in').waitFor()
     assert.match((await bench.stead('dashboard')).stdout, /^http:\/\/127\.0\.0\.1:\d+\/#login=[\w-]{32}&app=small\n$/)
@@ -157,7 +140,7 @@ suite('the dashboard in a browser', { skip }, () => {
         { width: 1280, height: 900 },
         { width: 390, height: 844 },
       ]) {
-        await using seen = await open(browser, { viewport })
+        await using seen = await openPage(browser, { viewport })
         const { page, complaints } = seen
         await page.addInitScript({ content: longTasks })
         await page.goto(address())
@@ -188,7 +171,7 @@ suite('the dashboard in a browser', { skip }, () => {
       const hostile = [`"><img src=x onerror=alert(1)>`, `</script><script>alert(2)</script>`, `javascript:alert(3)`]
       await serve(synthetic({ count: 3, names: hostile }))
       await using _served = dashboard
-      await using seen = await open(browser)
+      await using seen = await openPage(browser)
       await seen.page.goto(address())
       for (const name of hostile) await seen.page.locator('.node-name', { hasText: name }).waitFor()
       await seen.page.locator('.row', { hasText: '<b>bold</b>' }).first().waitFor()
@@ -207,7 +190,7 @@ suite('the dashboard in a browser', { skip }, () => {
       assert.deepEqual(platform.asked, ['checkup of release 1', 'checkup of release 2'], 'once for each release')
       assert.deepEqual(seen.complaints, [])
 
-      await using other = await open(browser)
+      await using other = await openPage(browser)
       await other.page.goto(address(reader))
       await other.page.locator('button.node').first().click()
       await other.page.locator('.inspector').waitFor()
@@ -219,7 +202,7 @@ suite('the dashboard in a browser', { skip }, () => {
     test('several apps: an overview first, then one of them, and back', async () => {
       await serve(synthetic({ apps: ['blog', 'shop'] }))
       await using _served = dashboard
-      await using seen = await open(browser)
+      await using seen = await openPage(browser)
       await seen.page.goto(address())
       await seen.page.getByRole('heading', { name: '2 apps' }).waitFor()
       await seen.page.getByRole('link', { name: /^blog/ }).click()

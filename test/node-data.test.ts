@@ -5,6 +5,8 @@
  * walked by node-data.long.test.ts.
  */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { after, before, suite, test } from 'node:test'
 import type { DataResource } from '../src/protocol/index.ts'
 import { databaseConfig, DataNode } from './data-node/data-node.ts'
@@ -138,6 +140,11 @@ suite('data on a node', { skip }, () => {
     const far = await node.until('shop.db', 'gives up', ({ reason }) => reason?.includes('generation 4') === true)
     assert.match(far.reason ?? '', /is of generation 1, and the plan is of generation 4/)
     assert.equal(far.generation, 1)
+    assert.deepEqual(
+      node.notices.filter((notice) => notice.includes('goes back')),
+      [],
+      'nothing is noted of a generation that is not to come',
+    )
     node.plan(node.database(first), node.worker('g1', 1))
     await node.ready('shop.db', 1)
     assert.deepEqual(await node.sql('select id from items order by id'), [1, 2, 3, 4, 5])
@@ -164,12 +171,16 @@ suite('data on a node', { skip }, () => {
 
   test('it goes back by the plan alone, once, and says how long it took', { timeout }, async () => {
     node.steps.length = 0
+    const before = node.status('shop.db')?.endpoint
     await goBack(node, 2)
     const plannedMs = Date.now()
     const status = await node.ready('shop.db', 2)
     console.log(`from the plan of generation 2 to its database being ready: ${Date.now() - plannedMs} ms`)
     assert.equal(status.schema, null)
     await hasGoneBack(node, 2)
+    // Who is on another node and has not heard of it reaches nothing.
+    assert.ok(before?.kind === 'tcp' && node.status('shop.db')?.endpoint?.kind === 'tcp')
+    await assert.rejects(once(connect(before.port, before.host), 'connect'), { code: 'ECONNREFUSED' })
     assert.equal(node.status('shop.web.g1')?.phase, 'stopped')
     assert.deepEqual(
       node.steps.map(({ step }) => step),

@@ -142,6 +142,49 @@ suite('releases', { timeout: 600_000 }, () => {
   })
 })
 
+suite('a moment in the past', { timeout: 600_000 }, () => {
+  test('a checkpoint goes forward along the log to a time, is looked at, and gone back to', async () => {
+    await using daemon = await DaemonBench.start()
+    const { bench, port } = daemon
+    useLedger(bench)
+    await daemon.deploy('ledger')
+    const made = await bench.stead('checkpoint', 'first', '--app', 'ledger')
+    assert.equal(made.code, 0, made.stderr)
+    const before = await (await keepFor(port, 1000, 1)).stop()
+    const moment = new Date(Date.now() + 1500).toISOString()
+    await pause(3000)
+    const after = await (await keepFor(port, 500, 1_000_000)).stop()
+
+    // Nothing keeps the clock of most machines that tests run on: then a time has to be confirmed.
+    const at = await bench.stead('restore', '--at', moment, '--name', 'then', '--confirm', '--app', 'ledger')
+    assert.equal(at.code, 0, at.stderr)
+    assert.match(at.stdout, /db: [0-9A-F]+\/[0-9A-F]+/)
+    const nowhere = await bench.stead('restore', '--at', 'yesterday', '--app', 'ledger')
+    assert.deepEqual([nowhere.code, /yesterday is no moment/.test(nowhere.stderr)], [2, true], nowhere.stderr)
+
+    const back = await bench.stead('rollback', '--checkpoint', 'then', '--app', 'ledger')
+    assert.equal(back.code, 0, back.stderr)
+    const there = new Set(await readNumbers(port))
+    assert.deepEqual(
+      before.kept.filter((number) => !there.has(number)),
+      [],
+      'all from before that time',
+    )
+    assert.deepEqual(
+      after.kept.filter((number) => there.has(number)),
+      [],
+      'nothing from after it',
+    )
+  })
+})
+
+/** Writes for a while from a number on. */
+async function keepFor(port: number, forMs: number, first: number): Promise<ReturnType<typeof writeNumbers>> {
+  const writing = writeNumbers(port, 1, first)
+  await pause(forMs)
+  return writing
+}
+
 suite('the bad releases of the shop', { timeout: 600_000 }, () => {
   test('a migration that real data breaks is refused; code that fails requests is taken back, and nothing is lost', async () => {
     await using daemon = await DaemonBench.start()

@@ -34,7 +34,7 @@ const layers: Record<string, readonly string[]> = {
   agent: ['base', 'model', 'artifact', 'sandbox', 'network', 'domain', 'provider', 'secrets', 'protocol', 'transport'],
   gateway: ['base', 'model', 'network', 'protocol', 'transport'],
   operator: ['base', 'model', 'protocol', 'transport', 'release'],
-  dashboard: ['base', 'model', 'protocol', 'operator'],
+  dashboard: ['base', 'model', 'protocol', 'release', 'operator'],
   remote: ['base'],
 }
 

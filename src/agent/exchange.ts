@@ -178,6 +178,8 @@ export class Exchanges {
     const dir = this.dirOf(place, part)
     for (const name of list(dir)) sync(join(dir, name))
     sync(dir)
+    // It could be asked after all.
+    if (note === 'abandoned') rmSync(`${dir}.lost`, { force: true })
     const file = openSync(`${dir}.${note}`, 'w', 0o600)
     writeSync(file, reason)
     fsyncSync(file)

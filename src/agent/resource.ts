@@ -64,8 +64,8 @@ export class ResourceRunner {
   #durability: string | null = null
   /** Generation of the data that it was last seen on; null before that is known. */
   #generation: number | null = null
-  /** Since when the data of an older generation is tried to be asked; null while it is not. */
-  #behindSinceMs: number | null = null
+  /** For which generation data is to be left behind, and since when it is tried to be asked; null while it is not. */
+  #behind: { readonly generation: number; readonly sinceMs: number } | null = null
   readonly #halts: Halts
   /** Its server was found running: it answers before everything that was declared has been looked at again. */
   #found = false
@@ -267,8 +267,9 @@ export class ResourceRunner {
     const { exchanges } = this.#need
     const place = placeOf(first)
     const isDue = await exchanges.isDue(place)
-    if (!isDue) this.#behindSinceMs = null
-    else this.#behindSinceMs ??= this.#options.clock.monotonicMs()
+    if (!isDue) this.#behind = null
+    else if (this.#behind?.generation !== place.generation)
+      this.#behind = { generation: place.generation, sinceMs: this.#options.clock.monotonicMs() }
     if (isDue && exchanges.noted(place, first.part) !== null) return await this.#exchange(first)
     const provider = this.#provider
     if (provider === null) {
@@ -378,7 +379,8 @@ export class ResourceRunner {
     await orEnded(exchanges.quiet(place, this.#stop.signal, tell))
     await exchanges.step('quiet', assignment.id)
     // The waiting for others is not the fault of the data.
-    this.#behindSinceMs = (this.#behindSinceMs ?? beforeMs) + clock.monotonicMs() - beforeMs
+    const sinceMs = this.#behind?.generation === place.generation ? this.#behind.sinceMs : beforeMs
+    this.#behind = { generation: place.generation, sinceMs: sinceMs + clock.monotonicMs() - beforeMs }
     const context = await this.#context(assignment)
     await abandon(context, provider, exchanges.dirOf(place, assignment.part), orEnded)
     await exchanges.step('abandoned', assignment.id)
@@ -389,10 +391,11 @@ export class ResourceRunner {
 
   /** Going back does not fail because what is left behind cannot be asked any more; that is said, and noted. */
   #noteLost(assignment: ResourceAssignment, reason: string, final: boolean): boolean {
-    const sinceMs = this.#behindSinceMs
-    if (sinceMs === null) return false
     const place = placeOf(assignment)
     const { exchanges } = this.#need
+    // What has failed may be something else: a plan, say, that does not fit the data at all.
+    if (this.#behind?.generation !== place.generation) return false
+    const { sinceMs } = this.#behind
     if (exchanges.noted(place, assignment.part) !== null) return false
     if (!final && this.#options.clock.monotonicMs() - sinceMs < abandonMs) return false
     exchanges.note(place, assignment.part, 'lost', reason)
@@ -416,7 +419,7 @@ export class ResourceRunner {
     await exchanges.step('stopped', assignment.id)
     await exchanges.quiet(place, this.#stop.signal, tell)
     await exchanges.exchange(place, assignment.id, this.#stop.signal, tell)
-    this.#behindSinceMs = null
+    this.#behind = null
   }
 
   /** Its server, of this agent or an earlier one, if it runs. */

@@ -68,6 +68,8 @@ export class Runners {
   readonly #stateOf = new Map<string, string>()
   /** The ways in from other nodes; null where there are none. */
   readonly #exposures: Exposures | null
+  /** Under which name the way in to an assignment is open. */
+  readonly #ways = new Map<string, string>()
   /** Open while instances with tripwires are here. */
   #kernelLog: Disposable | null = null
   /** While the agent starts: what it waits for before it says where things stand. */
@@ -144,9 +146,10 @@ export class Runners {
     if (this.#removing.has(assignment.id)) return
     if (assignment.kind === 'resource') {
       const known = this.resources.get(assignment.id)
+      if (known === undefined && !assignment.wanted) return
+      if ((this.#options.providers.get(assignment.type)?.port ?? null) !== null) this.#expose(assignment.id)
       if (known !== undefined && !(known.status().phase === 'stopped' && assignment.wanted))
         return known.update(assignment)
-      if (!assignment.wanted) return
       const runner = new ResourceRunner(assignment, this.#options, {
         domains: this.#need.domains,
         exchanges: this.exchanges,
@@ -159,7 +162,6 @@ export class Runners {
       void runner.done.then(() => {
         if (!this.#leaving) this.carryOut()
       })
-      if ((this.#options.providers.get(assignment.type)?.port ?? null) !== null) this.#expose(assignment.id)
       return
     }
     const known = this.instances.get(assignment.id)
@@ -184,18 +186,33 @@ export class Runners {
     if (this.#looking !== null) await Promise.all([...this.resources.values()].map((runner) => runner.looked))
   }
 
+  /**
+   * Data that was exchanged is behind another port than the data before it: who is cut off from control, on another node, and
+   * works on for the older generation reaches nothing by the address that he has.
+   */
   #expose(id: string): void {
-    this.#exposures?.open(id, () => this.#local(id))
+    const way = this.#wayOf(id)
+    const before = this.#ways.get(id)
+    this.#ways.set(id, way)
+    if (before !== undefined && before !== way) void this.#exposures?.remove(before)
+    this.#exposures?.open(way, () => this.#local(id))
+  }
+
+  #wayOf(id: string): string {
+    const planned = this.#planned.get(id)
+    const place = planned === undefined ? null : placeOf(planned)
+    return place === null || place.copy !== null || place.generation === 1 ? id : `${id}@${place.generation}`
   }
 
   /** Ends and forgets an assignment, once; should the plan name it again meanwhile, it is made anew after that. */
   #remove(id: string, end: () => Promise<void>): void {
     if (this.#removing.has(id)) return
     const removal = end()
-      .then(() => this.#exposures?.remove(id))
+      .then(() => this.#exposures?.remove(this.#ways.get(id) ?? id))
       .catch((error: unknown) => this.#options.onNotice(messageOf(error)))
       .then(() => {
         this.#removing.delete(id)
+        this.#ways.delete(id)
         this.instances.delete(id)
         this.resources.delete(id)
         if (!this.#leaving && this.#need.plan().assignments.some((assignment) => assignment.id === id)) this.carryOut()
@@ -335,7 +352,7 @@ export class Runners {
       .map((runner) => runner.status())
       .map((status) => {
         if (this.#exposures === null || status.endpoint === null) return status
-        return { ...status, endpoint: this.#exposures.endpoint(status.id) }
+        return { ...status, endpoint: this.#exposures.endpoint(this.#ways.get(status.id) ?? status.id) }
       })
   }
 

@@ -61,8 +61,9 @@ function statusOf(book: ReleaseBook, urlsOf: (app: string) => readonly string[])
     checkpoints: checkpoints.map(({ name, release, generation: of, createdAtMs, by, before, schema }) => {
       return { name, release, generation: of, createdAtMs, by, before, schema }
     }),
-    branches: book.branches.map(({ app: own, branch: { purpose, by } }) => {
-      return { name: own.slice(app.length + 2), app: own, purpose, by, urls: urlsOf(own) }
+    counted: book.counted,
+    branches: book.branches.map(({ app: own, branch: { purpose, by, from = null } }) => {
+      return { name: own.slice(app.length + 2), app: own, purpose, by, from, urls: urlsOf(own) }
     }),
   }
 }

@@ -1,6 +1,7 @@
 /** What the platform knows of an app, in the form that people and scripts are shown. */
 import type { AppView } from '../control/index.ts'
 import type { PartStatus, Status } from '../operator/index.ts'
+import type { Rollout } from '../release/index.ts'
 import type { MachineDescription } from './machine.ts'
 import type { Platform } from './platform.ts'
 
@@ -16,7 +17,7 @@ export function urlsOf({ port, tls, view }: Pick<Platform, 'port' | 'tls' | 'vie
 
 /** Everything of an app at this moment. */
 export function statusOf(
-  platform: Pick<Platform, 'port' | 'tls' | 'view' | 'disks'>,
+  platform: Pick<Platform, 'port' | 'tls' | 'view' | 'disks' | 'releases'>,
   machine: MachineDescription,
   app: string,
 ): Status {
@@ -32,7 +33,15 @@ export function statusOf(
     traffic: view?.traffic.edges ?? [],
     disks: [...platform.disks()].map(([node, disk]) => ({ node, ...disk })),
     ...machine,
+    ...(view === null ? {} : rolloutOf(platform.releases.book(app).releases.at(-1)?.rollout ?? null)),
   }
+}
+
+function rolloutOf(rollout: Rollout | null): Pick<Status, 'rollout'> {
+  const { outcome } = rollout ?? { outcome: null }
+  if (rollout === null || (outcome !== null && outcome.kind !== 'stuck')) return {}
+  const stuck = outcome === null ? null : outcome.reason
+  return { rollout: { release: rollout.new, step: rollout.step, sinceMs: rollout.stepMs, stuck } }
 }
 
 function partsOf(view: AppView): PartStatus[] {

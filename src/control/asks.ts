@@ -11,7 +11,7 @@ interface OpenAsk {
   readonly node: string
   readonly lines: LogLine[]
   done: boolean
-  error: string | null
+  error: { readonly code: string; readonly message: string } | null
   wake: () => void
 }
 
@@ -23,7 +23,7 @@ export class Asks {
     this.#random = random
   }
 
-  /** Asks a node and yields what it answers. Throws `control.ask-failed` with the node's words. */
+  /** Asks a node and yields what it answers. Throws `control.ask-failed` with the node's words, `control.node-away`. */
   async *ask(
     node: string,
     send: (id: string, ask: Ask) => void,
@@ -42,7 +42,7 @@ export class Asks {
       send(id, what)
       for (;;) {
         yield* ask.lines.splice(0)
-        if (ask.error !== null) throw new SteadError({ code: 'control.ask-failed', message: ask.error, retry: 'later' })
+        if (ask.error !== null) throw new SteadError({ ...ask.error, retry: 'later' })
         if (ask.done) return
         await new Promise<void>((resolve) => (ask.wake = resolve))
       }
@@ -57,19 +57,21 @@ export class Asks {
   receive(node: string, answer: Extract<Upward, { type: 'answer' }>): void {
     const ask = this.#open.get(answer.ask)
     if (ask === undefined || ask.node !== node) return
-    if (ask.lines.length + answer.lines.length > linesMax) this.#fail(ask, 'the output came faster than it was read')
+    if (ask.lines.length + answer.lines.length > linesMax)
+      this.#fail(ask, { code: 'control.ask-failed', message: 'the output came faster than it was read' })
     else ask.lines.push(...answer.lines)
     ask.done ||= answer.done
-    ask.error ??= answer.error
+    ask.error ??= answer.error === null ? null : { code: 'control.ask-failed', message: answer.error }
     ask.wake()
   }
 
-  /** Ends what was asked of a node that went away. */
+  /** Ends what was asked of a node that went away: `control.node-away`. */
   nodeGone(node: string): void {
-    for (const ask of this.#open.values()) if (ask.node === node) this.#fail(ask, `node ${node} is not connected`)
+    const error = { code: 'control.node-away', message: `node ${node} is not connected` }
+    for (const ask of this.#open.values()) if (ask.node === node) this.#fail(ask, error)
   }
 
-  #fail(ask: OpenAsk, error: string): void {
+  #fail(ask: OpenAsk, error: NonNullable<OpenAsk['error']>): void {
     ask.done = true
     ask.error ??= error
     ask.wake()

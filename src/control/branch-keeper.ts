@@ -3,14 +3,14 @@
  *
  * Invariant: what is taken away has stopped before it is forgotten, and its copy is deleted after that.
  */
-import { type Clock, sleep, SteadError } from '../base/index.ts'
-import type { Operation } from '../store/index.ts'
+import { sleep, SteadError } from '../base/index.ts'
 import { checkpointNamed } from './beginnings.ts'
 import { branchApp, branchOf } from './branches.ts'
 import { removeChange } from './changes.ts'
 import { type AskNode, askData } from './data-asks.ts'
 import { type KeptRelease, releaseKey, releasesOf } from './kept.ts'
-import { keys, newIdentities, put, type Records } from './records.ts'
+import { keys, newIdentities, put } from './records.ts'
+import type { RecordWork } from './rollouts.ts'
 import { schemaOf } from './schema.ts'
 import type { Secrets } from './secrets.ts'
 import { type ControlState, type DesiredApp, isOver, resourceId, type SchemaState } from './state.ts'
@@ -19,14 +19,7 @@ import { type ControlState, type DesiredApp, isOver, resourceId, type SchemaStat
 const stopMs = 30_000
 const lookMs = 50
 
-export interface BranchKeeperOptions {
-  readonly records: Records
-  readonly clock: Clock
-  readonly state: () => ControlState
-  readonly write: (operations: readonly Operation[]) => Promise<void>
-  readonly changed: (app: string) => void
-  readonly wake: () => void
-  readonly exclusive: <T>(work: () => Promise<T>) => Promise<T>
+export interface BranchKeeperOptions extends RecordWork {
   readonly ask: AskNode
   readonly secrets: Secrets
 }
@@ -63,7 +56,7 @@ export class BranchKeeper {
     const copy = `branch-${name}`
     await askData(this.#own.ask, app.home, origin, { do: 'clone', name: copy, from })
     const content = { graph: code.graph, bundles: code.bundles, home: app.home, schema }
-    await this.put(full, branchOf(content, full, name, { app: origin, copy, purpose, by }))
+    await this.put(full, branchOf(content, full, name, { app: origin, copy, purpose, by, from }))
     return full
   }
 

@@ -4,7 +4,7 @@
  *
  * Invariant: whoever asks is answered from durable records and from the node that has the data, never from what was asked.
  */
-import { type Clock, type Random, SteadError } from '../base/index.ts'
+import { SteadError } from '../base/index.ts'
 import { describeDiff, diffGraphs } from '../model/index.ts'
 import type { Comparison, DataAnswers, DataCopy, DataState, DataTask, Preview } from '../protocol/index.ts'
 import { type Content, describeChange, retain, retentionDefault, type Task } from '../release/index.ts'
@@ -21,32 +21,18 @@ import {
   isAlready,
   nextNumber,
 } from './beginnings.ts'
-import { BranchKeeper, type BranchWish } from './branch-keeper.ts'
+import { BranchKeeper, type BranchKeeperOptions, type BranchWish } from './branch-keeper.ts'
 import type { Apply } from './changes.ts'
-import { type AskNode, askData } from './data-asks.ts'
+import { askData } from './data-asks.ts'
 import { forgotten, type KeptCheckpoint, type KeptRelease, releaseKey, releasesOf } from './kept.ts'
 import { holdMs } from './derive.ts'
-import { keys, put, type Records } from './records.ts'
+import { keys, put } from './records.ts'
 import { rehearse, resourcesFor } from './rehearse.ts'
-import { type Carried, Rollouts } from './rollouts.ts'
+import { type Carried, type Counted, Rollouts, type RolloutsOptions } from './rollouts.ts'
 import { schemaOf } from './schema.ts'
-import type { Secrets } from './secrets.ts'
-import { type BranchOf, type ControlState, type DesiredApp, generationOf } from './state.ts'
-import type { AppTraffic } from './traffic.ts'
+import { type BranchOf, type DesiredApp, generationOf } from './state.ts'
 
-export interface ReleasesOptions {
-  readonly records: Records
-  readonly clock: Clock
-  readonly random: Random
-  readonly state: () => ControlState
-  readonly traffic: (app: string) => AppTraffic
-  readonly write: (operations: readonly Operation[]) => Promise<void>
-  readonly isTold: (app: string) => boolean
-  readonly changed: (app: string) => void
-  readonly wake: () => void
-  readonly exclusive: <T>(work: () => Promise<T>) => Promise<T>
-  readonly ask: AskNode
-  readonly secrets: Secrets
+export interface ReleasesOptions extends Omit<RolloutsOptions, 'ended' | 'carryOut'>, BranchKeeperOptions {
   /** Puts a release in place without a rollout; answers its number. */
   readonly place: (apply: Apply) => Promise<number>
 }
@@ -72,6 +58,8 @@ export interface ReleaseBook {
   readonly releases: readonly KeptRelease[]
   readonly checkpoints: readonly KeptCheckpoint[]
   readonly branches: readonly { readonly app: string; readonly branch: BranchOf }[]
+  /** Requests to both releases of the rollout that is under way. */
+  readonly counted: Counted | null
 }
 
 /** Checkpoints that are tried, newest first, to get to a moment after them. */
@@ -231,6 +219,7 @@ export class Releases {
       branches: [...records.apps.values()].flatMap(({ graph, branch }) =>
         branch?.app === name && branch.purpose !== 'rehearsal' ? [{ app: graph.app, branch }] : [],
       ),
+      counted: this.#rollouts.counted(name),
     }
   }
 

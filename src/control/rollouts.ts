@@ -14,6 +14,7 @@ import {
   followUp,
   type Rollout,
   type Sample,
+  type Seen,
   shapeOf,
   type Task,
   taskOf,
@@ -29,20 +30,25 @@ import { staged } from './stage.ts'
 import { type ControlState, type DesiredApp, generationOf } from './state.ts'
 import type { AppTraffic } from './traffic.ts'
 
-export interface RolloutsOptions {
+/** How work beside the turns of control sees and changes the records. */
+export interface RecordWork {
   readonly records: Records
   readonly clock: Clock
   readonly random: Random
   readonly state: () => ControlState
-  readonly traffic: (app: string) => AppTraffic
   readonly write: (operations: readonly Operation[]) => Promise<void>
-  /** Whether every node has been told the app as it is now. */
-  readonly isTold: (app: string) => boolean
   /** The app has changed and nobody has been told yet. */
   readonly changed: (app: string) => void
+  /** Asks for a turn. */
   readonly wake: () => void
   /** Runs one change of the records after another. */
-  readonly exclusive: (work: () => Promise<void>) => Promise<void>
+  readonly exclusive: <T>(work: () => Promise<T>) => Promise<T>
+}
+
+export interface RolloutsOptions extends RecordWork {
+  readonly traffic: (app: string) => AppTraffic
+  /** Whether every node has been told the app as it is now. */
+  readonly isTold: (app: string) => boolean
   /** The rollout of an app has come to its end. */
   readonly ended: (app: string) => void
   /** Does a task of a rollout; answers what a person may want to know and what came of it. */
@@ -56,6 +62,9 @@ export interface Carried {
   /** A comparison that was made. */
   readonly report?: KeptReport
 }
+
+/** What the gateways have counted of both releases of a rollout; null where they could not. */
+export type Counted = Pick<Seen, 'old' | 'new'>
 
 /** A change of the records in the making: what to write, then what to take over. */
 class Change {
@@ -97,6 +106,12 @@ export class Rollouts {
       this.#keep(change, placed(app, 'platform', state().credentials, clock.nowMs(), app.release))
     }
     if (change.operations.length > 0) await this.#write(change)
+  }
+
+  /** Requests to both releases of the rollout that is under way, since its step began; null: there is none. */
+  counted(app: string): Counted | null {
+    const rollout = this.current(app)?.rollout ?? null
+    return rollout === null ? null : this.#samples(rollout)
   }
 
   /** The release whose rollout is under way; null when none is. */
@@ -245,7 +260,7 @@ export class Rollouts {
     this.#own.wake()
   }
 
-  #samples(rollout: Rollout): { readonly old: Sample | null; readonly new: Sample | null } {
+  #samples(rollout: Rollout): Counted {
     if (rollout.old === null) return { old: null, new: null }
     const traffic = this.#own.traffic(rollout.app)
     const now = { old: countedFor(traffic, rollout.old), young: countedFor(traffic, rollout.new) }

@@ -68,6 +68,8 @@ export interface BranchOf {
   readonly copy: string
   /** What it was made for: a person, or the rehearsal of a release. */
   readonly purpose: 'branch' | 'look' | 'rehearsal'
+  /** The copy that it was made from; null: of the live data. Absent where that was not kept. */
+  readonly from?: string | null
   readonly by: string
 }
 

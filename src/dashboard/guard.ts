@@ -49,6 +49,18 @@ export function refusalOf({ method, pathname, headers }: Asked, hosts: readonly 
   return null
 }
 
+/** What pages have of the right to deploy: releases that are there already, and copies of data. */
+const deployments = [
+  /^POST \/v1\/apps\/[^/]+\/(?:rollback|rollout\/cancel|copies\/delete|branches|replay)$/,
+  /^PUT \/v1\/apps\/[^/]+\/checkpoints\/[^/]+$/,
+  /^DELETE \/v1\/apps\/[^/]+\/branches\/[^/]+$/,
+]
+
+/** Whether the right to deploy counts for a request: new code comes from commands alone, whatever becomes of a session. */
+export function mayDeploy(method: string, pathname: string): boolean {
+  return deployments.some((pattern) => pattern.test(`${method} ${pathname}`))
+}
+
 /**
  * What every answer carries. Nothing foreign is loaded or run, no inline script or style, no text is taken for HTML by a
  * script, nobody may frame a page, and no address leaves it.

@@ -2,8 +2,13 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { seededRandom } from '../base/index.ts'
+import { ReleaseViews } from './release-view.ts'
+import { storyOf } from './releases.test-helper.ts'
+import { heardOf } from './web/held.ts'
 import { layoutOf, pathOf } from './web/layout.ts'
 import { added, linesMax, matching, noLines, resumed } from './web/log-lines.ts'
+import { railOf } from './web/rail.ts'
+import { takeBackWords, took } from './web/release-words.ts'
 import { age, bytes, share, uptimeShare } from './web/words.ts'
 
 const options = { direction: 'right', nodeWidth: 100, nodeHeight: 40, layerGap: 50, nodeGap: 10 } as const
@@ -98,6 +103,80 @@ suite('log lines', () => {
       ['Error: no'],
     )
     assert.equal(matching(shown, '').length, 2)
+  })
+})
+
+suite('the time line', () => {
+  const story = storyOf(1_000_000_000_000)
+  const releases = [...new ReleaseViews().of(story)]
+
+  test('is newest first, and what hangs off a release stands above it', () => {
+    const rows = railOf({ ...story, releases })
+    const names = rows.map(({ item }) => {
+      switch (item.kind) {
+        case 'release':
+          return item.release.number
+        case 'branch':
+          return item.branch.name
+        case 'left':
+          return item.copy
+        case 'checkpoint':
+          return item.checkpoint.name
+      }
+    })
+    assert.deepEqual(names, [7, 6, 5, 'left-by-6', 'try', 'monday', 4, 3, 2, 1])
+    assert.deepEqual([rows[0]?.above, rows.at(-1)?.below], [false, false])
+  })
+
+  test('an arc leads from a return to where it went back to, past everything that was left behind', () => {
+    const rows = railOf({ ...story, releases })
+    const of = (number: number) =>
+      rows.findIndex(({ item }) => item.kind === 'release' && item.release.number === number)
+    const [from, to] = [of(6), of(2)]
+    assert.deepEqual(rows[from]?.leaves, { lane: 1, withData: true })
+    assert.deepEqual(rows[to]?.arrive, [{ lane: 1, withData: true }])
+    for (const [row, { pass, faintAbove, faintBelow }] of rows.entries()) {
+      const isBetween = from < row && row < to
+      assert.equal(pass.length, isBetween ? 1 : 0)
+      assert.equal(faintAbove && faintBelow, isBetween)
+    }
+  })
+
+  test('returns that overlap have lanes of their own, one to what is gone has none', () => {
+    const [view] = releases.slice(5)
+    assert.ok(view !== undefined)
+    const back = (number: number, backTo: number) => ({ ...view, number, backTo, report: null })
+    const own = { checkpoints: [], branches: [], live: 9 }
+    const rows = railOf({ ...own, releases: [...releases.slice(0, 5), back(7, 4), back(8, 3), back(9, 99)] })
+    assert.deepEqual(
+      rows.map(({ leaves }) => leaves?.lane ?? null),
+      [null, 1, 2, null, null, null, null, null],
+    )
+    assert.equal(railOf({ ...own, releases: [] }).length, 0)
+  })
+
+  test('a change keeps what has not changed, and a line that begins anew has everything', () => {
+    const rest = { live: 6, generation: 2, checkpoints: [], branches: [], counted: null }
+    const news = { type: 'releases' as const, nowMs: 1, drop: [], ...rest }
+    const all = heardOf(null, { ...news, put: releases })
+    const [first, second] = releases
+    assert.ok(first !== undefined && second !== undefined)
+    const next = heardOf(all, { ...news, put: [{ ...second, live: true }], drop: [1] })
+    assert.deepEqual(
+      next?.releases.map(({ number }) => number),
+      [7, 6, 5, 4, 3, 2],
+    )
+    assert.equal(next?.releases[0], releases[6])
+    assert.equal(heardOf(next, { type: 'beat', nowMs: 2 }), next)
+    assert.equal(heardOf(next, { type: 'no-app' }), null)
+  })
+
+  test('what taking back will do is said as it is', () => {
+    const rollout = releases[6]?.rollout
+    assert.ok(rollout !== null && rollout !== undefined)
+    assert.match(takeBackWords(rollout), /Only the code goes back: no write is lost/)
+    assert.match(takeBackWords({ ...rollout, dataGoesToo: true }), /kept as a branch and listed/)
+    assert.deepEqual([140, 2300, 61_000].map(took), ['140 ms', '2.3 s', '1 min'])
   })
 })
 

@@ -12,6 +12,8 @@ import { type Caller, openGate } from '../operator/index.ts'
 import { loginMs } from './access.ts'
 import { type Dashboard, serveDashboard } from './server.ts'
 import { everybody, reader, type Synthetic, synthetic } from './synthetic.test-helper.ts'
+import type { ReleasesMessage } from './release-wire.ts'
+import { storyOf } from './releases.test-helper.ts'
 import type { FeedMessage } from './wire.ts'
 
 const hostile = '"><img src=x onerror=alert(1)>'
@@ -323,6 +325,45 @@ suite('the dashboard over HTTP', () => {
     assert.ok(answer.body.includes(JSON.stringify(hostile).slice(1, -1)))
     const refusal = await ask(port, `/api/v1/apps/${encodeURIComponent(hostile)}/status`, { headers: session })
     assert.equal(refusal.headers['content-type'], 'application/json')
+  })
+
+  test('releases are told to whoever may read them, and what changes; code comes from no page', async () => {
+    let story = storyOf()
+    const own = synthetic({ releases: () => story })
+    const how = { gate: null, clock: systemClock, random: seededRandom(8), sessionsPath: null, built }
+    await using served = await serveDashboard({ ...how, port: 0, operations: own.operations })
+    assert.equal((await ask(served.port, '/api/releases?app=shop')).status, 401)
+    const headers = await logIn(served)
+    const answer = await open(served.port, '/api/releases?app=shop', { headers })
+    answer.on('error', () => {})
+    const lines = createInterface({ input: answer })[Symbol.asyncIterator]()
+    const next = async (): Promise<ReleasesMessage> => JSON.parse(String((await lines.next()).value)) as ReleasesMessage
+    const all = await next()
+    assert.ok(all.type === 'releases')
+    assert.deepEqual(
+      all.put.map(({ number }) => number),
+      [1, 2, 3, 4, 5, 6, 7],
+    )
+    assert.ok(!JSON.stringify(all).includes('never told'))
+    story = { ...story, releases: story.releases.map((one) => (one.number === 7 ? { ...one, live: true } : one)) }
+    own.move((status) => ({ ...status, release: 7 }))
+    for (;;) {
+      const message = await next()
+      if (message.type === 'beat') continue
+      assert.deepEqual(message.type === 'releases' && message.put.map(({ number }) => number), [7])
+      break
+    }
+    answer.destroy()
+    const post = (path: string, body: string, session = headers): Promise<Answered> =>
+      ask(served.port, path, { method: 'POST', body, headers: session })
+    const wish = JSON.stringify({ target: 4, withData: null, checkpoint: null })
+    assert.equal((await post('/api/v1/apps/shop/rollback', wish)).status, 200)
+    assert.equal((await post('/api/v1/apps/shop/copies/adopt', '{}')).status, 403)
+    assert.equal((await ask(served.port, '/api/v1/apps/shop', { method: 'PUT', body: '{}', headers })).status, 403)
+    const looking = await logIn(served, reader)
+    assert.equal((await post('/api/v1/apps/shop/rollback', wish, looking)).status, 403)
+    assert.equal((await post('/api/v1/apps/shop/rollback/preview', wish, looking)).status, 200)
+    assert.deepEqual(own.asked, ['back to 4 code only'])
   })
 
   test('pages that are not built say how they are', async () => {

@@ -11,8 +11,9 @@ import { Access, loginMs, type Session, sessionMs } from './access.ts'
 import { feed } from './feed.ts'
 import { builtDirectory, type BuiltFile, readBuilt } from './files.ts'
 import { fileKeeper } from './keeper.ts'
-import { hostsOf, refusalOf, safetyHeaders } from './guard.ts'
+import { hostsOf, mayDeploy, refusalOf, safetyHeaders } from './guard.ts'
 import { Observer } from './observer.ts'
+import { releaseFeed } from './release-feed.ts'
 
 /** The port that is taken when none is asked for, and how many after it are tried before any free one is taken. */
 const usualPort = 8090
@@ -136,13 +137,16 @@ class Site {
     }
     if (method === 'GET' && pathname === '/api/feed')
       return this.#stream(session, answer, () => this.#feed(session, new URLSearchParams(query), answer))
+    if (method === 'GET' && pathname === '/api/releases')
+      return this.#stream(session, answer, () => this.#releases(session, new URLSearchParams(query), answer))
     // A session opens no other: one that was stolen ends with itself.
     if (pathname.startsWith('/api/v1/dashboard/'))
       return refuse(answer, 403, 'dashboard.not-by-a-page', 'only a command may ask for this')
     const operate = (): Promise<void> => {
       const { operations, gate } = this.#parts
       const url = (question.url ?? '').slice('/api'.length)
-      const carried = { operations, gate, caller: session.caller, url, bodyBytesMax, signal: session.over.signal }
+      const caller = mayDeploy(method, pathname.slice('/api'.length)) ? session.caller : withoutCode(session.caller)
+      const carried = { operations, gate, caller, url, bodyBytesMax, signal: session.over.signal }
       return answerOperation(carried, question, answer)
     }
     // Any answer may go on for as long as it is followed.
@@ -211,18 +215,41 @@ class Site {
     }
   }
 
-  async #feed(session: Session, query: URLSearchParams, answer: ServerResponse): Promise<void> {
+  #feed(session: Session, query: URLSearchParams, answer: ServerResponse): Promise<void> {
     const { observer, clock } = this.#parts
+    return this.#tell(session, answer, (signal) =>
+      feed({ observer, clock, caller: session.caller, app: query.get('app'), signal }),
+    )
+  }
+
+  #releases(session: Session, query: URLSearchParams, answer: ServerResponse): Promise<void> {
+    const { observer, operations, clock } = this.#parts
+    const app = query.get('app') ?? ''
+    return this.#tell(session, answer, (signal) =>
+      releaseFeed({ observer, operations, clock, caller: session.caller, app, signal }),
+    )
+  }
+
+  /** Writes messages, one a line, for as long as the page reads and the session lasts. */
+  async #tell(
+    session: Session,
+    answer: ServerResponse,
+    messagesUntil: (signal: AbortSignal) => AsyncIterable<unknown>,
+  ): Promise<void> {
     const abort = new AbortController()
     answer.on('close', () => abort.abort())
     answer.writeHead(200, { 'content-type': 'application/x-ndjson' })
-    const signal = AbortSignal.any([abort.signal, session.over.signal])
-    const messages = feed({ observer, clock, caller: session.caller, app: query.get('app'), signal })
-    for await (const message of messages) {
-      if (!answer.write(`${JSON.stringify(message)}\n`)) await drainedInTime(answer, clock)
+    for await (const message of messagesUntil(AbortSignal.any([abort.signal, session.over.signal]))) {
+      if (!answer.write(`${JSON.stringify(message)}\n`)) await drainedInTime(answer, this.#parts.clock)
     }
     answer.end()
   }
+}
+
+/** The same person, who brings no code here. */
+function withoutCode(caller: Caller): Caller {
+  const { name, from } = caller
+  return { name, from, may: (right, app) => right !== 'deploy' && caller.may(right, app) }
 }
 
 /** Takes the port; when none is asked for, the usual one, one after it, or any. Throws `dashboard.port-taken`. */

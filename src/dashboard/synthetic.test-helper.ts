@@ -2,11 +2,14 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { assert, systemClock } from '../base/index.ts'
 import { app, type Graph, type Part, service, toGraph } from '../model/index.ts'
+import type { DataCopy, DataState } from '../protocol/index.ts'
 import {
   type Caller,
   type CheckupFinding,
   type Operations,
   type PartStatus,
+  type ReleaseOperations,
+  type ReleasesStatus,
   type Status,
   unknownApp,
 } from '../operator/index.ts'
@@ -27,6 +30,31 @@ function named(name: string, uses: readonly string[]): Part {
   return { ...part, name, uses: uses.map((use) => ({ as: use, part: use })) }
 }
 
+const noReleases = (): ReleasesStatus => ({
+  app: 'shop',
+  live: 1,
+  generation: 1,
+  releases: [],
+  checkpoints: [],
+  branches: [],
+  counted: null,
+})
+
+function dataOf({ generation, checkpoints, releases }: ReleasesStatus): DataState {
+  const left = releases.flatMap(({ report, createdAtMs }) =>
+    report === null ? [] : [{ name: report.after, createdAtMs }],
+  )
+  const copies = [...checkpoints, ...left].map(({ name, createdAtMs }, index): DataCopy => ({
+    name,
+    kind: name.startsWith('left') ? 'branch' : 'checkpoint',
+    path: '/',
+    createdAtMs,
+    generation,
+    ownBytes: 4_000_000 * (index + 1),
+  }))
+  return { generation, driver: 'reflink', totalBytes: 8_000_000_000, freeBytes: 6_400_000_000, copies }
+}
+
 export interface Synthetic {
   readonly operations: Operations
   /** Changes the status that is told, and says so. */
@@ -40,10 +68,17 @@ export interface SyntheticOptions {
   /** Names of the first parts, where others than `part-N`. */
   readonly names?: readonly string[]
   readonly apps?: readonly string[]
+  /** What is told of releases; left out, there are none. */
+  readonly releases?: () => ReleasesStatus
 }
 
 /** Apps with services that use one another, in layers of many. */
-export function synthetic({ count = 3, names = [], apps = ['shop'] }: SyntheticOptions = {}): Synthetic {
+export function synthetic({
+  count = 3,
+  names = [],
+  apps = ['shop'],
+  releases = noReleases,
+}: SyntheticOptions = {}): Synthetic {
   const all = Array.from({ length: count }, (_, index) => names[index] ?? `part-${index}`)
   const parts = all.map((name, index) =>
     named(
@@ -85,7 +120,53 @@ export function synthetic({ count = 3, names = [], apps = ['shop'] }: SyntheticO
   const known = (app: string): void => {
     if (!apps.includes(app)) throw unknownApp(app, apps)
   }
+  const releaseOperations: Partial<ReleaseOperations> = {
+    list(app) {
+      known(app)
+      return releases()
+    },
+    data: () => Promise.resolve(dataOf(releases())),
+    preview(_app, { target, withData, checkpoint }) {
+      const changes = [{ part: 'db', name: 'orders', added: 12, removed: 0, changed: 3 }]
+      const preview = { positions: {}, changes, gaps: ['db: sequences are not counted'] }
+      const to = target ?? 1
+      return Promise.resolve(
+        withData === true
+          ? { target: to, checkpoint: checkpoint ?? `before-${to + 1}`, preview }
+          : { target: to, checkpoint: null, preview: null },
+      )
+    },
+    back(_app, { target, withData }) {
+      asked.push(`back to ${target} ${withData === true ? 'with data' : 'code only'}`)
+      return Promise.resolve(releases().releases.length)
+    },
+    cancel() {
+      asked.push('take back')
+      return Promise.resolve()
+    },
+    checkpoint(_app, name) {
+      asked.push(`checkpoint ${name}`)
+      return Promise.resolve({ tookMs: 12 })
+    },
+    deleteCopies(_app, copies) {
+      asked.push(`delete ${copies.join(', ')}`)
+      return Promise.resolve(copies)
+    },
+    branch(app, name, from) {
+      asked.push(`branch ${name} from ${from}`)
+      return Promise.resolve(`${app}--${name}`)
+    },
+    removeBranch(_app, name) {
+      asked.push(`remove branch ${name}`)
+      return Promise.resolve()
+    },
+    replay(_app, { from, part, table }) {
+      asked.push(`replay ${from} ${part} ${table}`)
+      return Promise.resolve(12)
+    },
+  }
   const operations: Partial<Operations> = {
+    releases: releaseOperations as ReleaseOperations,
     platform: () =>
       ({
         version: '0.0.0',

@@ -17,6 +17,7 @@ export type {
 export { openEmbeddedObjects } from './drivers/embedded/embedded.ts'
 export type { BucketOptions, EmbeddedObjects, EmbeddedOptions, ListenOptions } from './drivers/embedded/embedded.ts'
 export type { ListeningServer } from './drivers/embedded/server.ts'
+export { makeS3Bucket } from './drivers/s3/bucket.ts'
 export { openS3Store } from './drivers/s3/s3.ts'
 export type { S3Options } from './drivers/s3/s3.ts'
 export { probeS3, refuseUnless } from './drivers/s3/probe.ts'

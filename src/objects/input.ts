@@ -53,7 +53,7 @@ export function checkPresign({ key, expiresSeconds }: PresignOptions): void {
 }
 
 /** Throws `objects.unsupported` where a probe has found that the store does not do this. */
-export function require(
+export function requireCapability(
   store: string,
   capabilities: ObjectCapabilities,
   what: 'putIfAbsent' | 'putIfMatch' | 'presign',

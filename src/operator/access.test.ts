@@ -29,7 +29,7 @@ const noSecrets: Operations['secrets'] = {
 
 const noReleases: ReleaseOperations = {
   plan: () => Promise.resolve({ number: 1, lines: [], migrates: 'none', direct: null }),
-  list: (app) => ({ app, live: 1, generation: 1, releases: [], checkpoints: [], branches: [] }),
+  list: (app) => ({ app, live: 1, generation: 1, releases: [], checkpoints: [], branches: [], counted: null }),
   data: () => Promise.resolve({ generation: 1, driver: 'none', totalBytes: 0, freeBytes: 0, copies: [] }),
   back: () => Promise.resolve(1),
   preview: () => Promise.resolve({ target: 1, checkpoint: null, preview: null }),

@@ -16,6 +16,7 @@ export type {
   PartOrderKind,
   PartStatus,
   PlatformInfo,
+  RolloutStatus,
   RunEvent,
   RuntimeName,
   Status,

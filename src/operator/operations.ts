@@ -66,6 +66,18 @@ export interface Status {
   readonly disks: readonly DiskStatus[]
   readonly weaker: readonly string[]
   readonly drivers: { readonly sandbox: string; readonly network: string; readonly domain: string }
+  /** The release that is being rolled out, or the last one where that did not end well; absent when there is nothing to say. */
+  readonly rollout?: RolloutStatus
+}
+
+/** Where a rollout stands, in short; all of it is in `releases`. */
+export interface RolloutStatus {
+  readonly release: number
+  readonly step: string
+  /** When the step began, milliseconds since 1970. */
+  readonly sinceMs: number
+  /** Why a person has to look; null while it goes on by itself. */
+  readonly stuck: string | null
 }
 
 /** Requests over one edge of the graph. */

@@ -1,7 +1,7 @@
 /** What can be asked about releases, checkpoints and branches. Data and one interface, no I/O. */
 import type { Graph } from '../model/index.ts'
 import type { Comparison, DataCopy, DataState, Preview, DataAnswers, DataTask } from '../protocol/index.ts'
-import type { Judgement, Rollout, Strategy } from '../release/index.ts'
+import type { Judgement, Rollout, Seen, Strategy } from '../release/index.ts'
 import type { Deployment } from './operations.ts'
 
 /** How a person wants a release to be rolled out; what is left out is as usual. */
@@ -85,6 +85,8 @@ export interface BranchStatus {
   readonly app: string
   readonly purpose: 'branch' | 'look' | 'rehearsal'
   readonly by: string
+  /** The copy that it was made from; null: what was live then, or not known. */
+  readonly from: string | null
   readonly urls: readonly string[]
 }
 
@@ -97,6 +99,8 @@ export interface ReleasesStatus {
   readonly releases: readonly ReleaseStatus[]
   readonly checkpoints: readonly CheckpointStatus[]
   readonly branches: readonly BranchStatus[]
+  /** Requests to both releases of the rollout that is under way, since its step began; null: there is none. */
+  readonly counted: Pick<Seen, 'old' | 'new'> | null
 }
 
 /** A return, as a person asks for it. */

@@ -60,7 +60,7 @@ export type DataTask =
   | { readonly do: 'state' }
   /** What is declared in `resources` and not in force. Changes nothing. */
   | { readonly do: 'pending'; readonly resources: readonly DataResource[] }
-  /** Throws `domain.disk-full` early. A checkpoint of that name that is there already is the answer. */
+  /** Throws `agent.data-full` early. A checkpoint of that name that is there already is the answer. */
   | { readonly do: 'checkpoint'; readonly name: string }
   /** A writable copy; of the live data when `from` is null. */
   | { readonly do: 'clone'; readonly name: string; readonly from: string | null }

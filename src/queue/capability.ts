@@ -25,7 +25,7 @@ export const promises = {
   retry: 'a message can be given back, to be delivered again at once',
   'delayed-retry': 'a message can be given back for a chosen time',
   'uncounted-retry': 'a message can be given back without counting as a failure',
-  'dead-letter': 'a rejected message is kept with its cause; at no time is it lost',
+  'dead-letter': 'a rejected message is kept with its cause, can be looked at, and is at no time lost',
   redrive: 'dead messages go back to the queue under their own id, with attempts at zero',
   counts: 'how many messages wait, are delayed, are held and are dead',
   peek: 'waiting messages can be seen without being taken',

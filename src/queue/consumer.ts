@@ -32,7 +32,7 @@ export interface Drained {
 }
 
 export class Consumer<T> implements AsyncDisposable {
-  /** Resolves when the consumer was drained; rejects with the error that ended it. */
+  /** Resolves when the consumer was drained; rejects with the error that ended it. Nobody but the program handles that. */
   readonly ended: Promise<void>
   readonly #core: QueueCore<unknown, T>
   readonly #handler: Handler<T>
@@ -49,8 +49,14 @@ export class Consumer<T> implements AsyncDisposable {
   #finished = 0
   #changed = Promise.withResolvers<void>()
 
-  /** `groupMax`: messages that one call of the handler gets, at most. */
-  constructor(core: QueueCore<unknown, T>, handler: Handler<T>, groupMax: number, options: ConsumeOptions) {
+  /** `groupMax`: messages that one call of the handler gets, at most. `onEnd` is called when it has ended, however. */
+  constructor(
+    core: QueueCore<unknown, T>,
+    handler: Handler<T>,
+    groupMax: number,
+    options: ConsumeOptions,
+    onEnd: (consumer: Consumer<T>) => void,
+  ) {
     const { concurrency = Math.max(10, groupMax), leaseMs = 30_000, timeoutMs = 300_000 } = options
     checkNumber('concurrency', concurrency, 1, concurrencyMax)
     checkNumber('leaseMs', leaseMs, 50, leaseMsMax)
@@ -62,7 +68,7 @@ export class Consumer<T> implements AsyncDisposable {
     this.#slots = concurrency
     this.#leaseMs = leaseMs
     this.#timeoutMs = timeoutMs
-    this.ended = this.#run()
+    this.ended = this.#run().finally(() => onEnd(this))
   }
 
   /** Messages that are being handled now. */

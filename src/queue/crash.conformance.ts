@@ -90,17 +90,11 @@ export const crashCases: readonly QueueCase[] = [
       await (await takeOne(queue)).retry({ delayMs: 2000 })
       await queue.send('delayed', { delayMs: 2000 })
       await place.restart?.()
-      const messages = await (async () => {
-        const consumer = Promise.withResolvers<void>()
-        const found = new Set<unknown>()
-        await using _consumer = queue.consume(({ value }) => {
-          found.add(value)
-          if (found.size === 2) consumer.resolve()
-        })
-        await consumer.promise
-        return found
-      })()
-      assert.deepEqual(messages, new Set(['retried', 'delayed']))
+      const found = new Set<unknown>()
+      const consumer = queue.consume(({ value }) => void found.add(value))
+      await until('both came', () => found.size === 2)
+      await consumer.drain()
+      assert.deepEqual(found, new Set(['retried', 'delayed']))
     },
   },
 ]

@@ -6,7 +6,7 @@ import { jsonCodec } from './codec.ts'
 import type { QueueDriver } from './driver.ts'
 import { openLedgerMemory } from './drivers/ledger-file.ts'
 import { LedgerHost } from './drivers/ledger-host.ts'
-import { memoryCapabilities } from './drivers/ledger-table.ts'
+import { memoryCapabilities } from './drivers/ledger-capabilities.ts'
 import { failure } from './errors.ts'
 import { assertNothing, refuses, takeOne, until } from './helpers.conformance.ts'
 import type { QueueEvent } from './metrics.ts'
@@ -111,6 +111,28 @@ suite('queues on a driver that fails', () => {
     consumer.resume()
     await ended
     assert.deepEqual([...new Set(events.map(({ kind }) => kind))], ['not-received'])
+  })
+
+  test('an answer to somebody who has gone is dropped, and the question is settled', async () => {
+    const driver = memory()
+    await using queues = queuesOn(driver)
+    const queue = await queues.declare('sums', jsonCodec)
+    await driver.send('sums', [
+      {
+        id: 'q',
+        body: '1',
+        headers: { 'stead-reply-to': 'reply-gone', 'stead-correlation': 'q' },
+        key: null,
+        priority: 0,
+        delayMs: 0,
+        dedup: null,
+      },
+    ])
+    const consumer = queue.consume((message) => queues.reply(message, jsonCodec, 2))
+    await until('the question is settled', () => queue.metrics().acked === 1)
+    await consumer.drain()
+    const plain = await queue.send(1).then(() => takeOne(queue))
+    await refuses('queue.bad-input', () => queues.reply(plain, jsonCodec, 2))
   })
 
   test('sending waits for a server that is away, and not longer than it may', async () => {

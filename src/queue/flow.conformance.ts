@@ -88,13 +88,13 @@ export const flowCases: readonly QueueCase[] = [
     async run(place) {
       await using queues = await place.open()
       const queue = await queues.declare('mail', jsonCodec)
-      const body = 'x'.repeat(1_000_000)
-      const outcomes = await Promise.allSettled(values(300).map((n) => queue.send([n, body])))
+      const body = 'x'.repeat(500_000)
+      const outcomes = await Promise.allSettled(values(600).map((n) => queue.send([n, body])))
       const refused = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason as unknown] : []))
       assert.ok(refused.length > 0, '300 MB were taken into memory')
       for (const error of refused) assert.ok(isSteadError(error) && error.code === 'queue.overloaded', String(error))
-      assert.equal(queue.metrics().sent + queue.metrics().sendFailed, 300)
-      assert.equal(await queue.purge(), 300 - refused.length)
+      assert.equal(queue.metrics().sent + queue.metrics().sendFailed, 600)
+      assert.equal(await queue.purge(), 600 - refused.length)
     },
   },
   {

@@ -84,7 +84,7 @@ export const inputCases: readonly QueueCase[] = [
   },
   {
     name: 'a schema is asked when a message is sent and when it arrives; what it does not accept is dead at once',
-    needs: ['dead-letter', 'peek'],
+    needs: ['dead-letter'],
     async run(place) {
       await using queues = await place.open()
       const plain = await queues.declare('mail', jsonCodec)

@@ -170,10 +170,9 @@ export class Queue<In, Out> {
   }
 
   #consuming(handler: Handler<Out>, groupMax: number, options: ConsumeOptions): Consumer<Out> {
-    const consumer = new Consumer<Out>(this.#core, handler, groupMax, options)
+    const forget = (ended: Consumer<Out>): void => void this.#consumers.delete(ended)
+    const consumer = new Consumer<Out>(this.#core, handler, groupMax, options, forget)
     this.#consumers.add(consumer)
-    const forget = (): void => void this.#consumers.delete(consumer)
-    consumer.ended.then(forget, forget)
     return consumer
   }
 

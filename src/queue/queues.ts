@@ -2,7 +2,7 @@
  * All queues of one driver: the handle that programs open and close. What differs between drivers is in their capabilities;
  * everything else (limits, retries, batching, dead letters, requests, metrics) is here and in what this is made of, once.
  */
-import { randomId, systemClock, systemRandom } from '../base/index.ts'
+import { isSteadError, randomId, systemClock, systemRandom } from '../base/index.ts'
 import type { Clock, Random } from '../base/index.ts'
 import { capabilityTable, checkNeeds, unsupported } from './capability.ts'
 import type { Capabilities, Capability } from './capability.ts'
@@ -116,19 +116,29 @@ export class Queues implements AsyncDisposable {
     const own = { [replyToHeader]: await this.#replies.queue(), [correlationHeader]: id }
     const message = await core.outgoing(value, { ...sending, id }, own)
     const answer = this.#replies.answer(id, replyCodec, timeoutMs)
+    // It can end while the request is still on its way; whoever waits for it hears of that below.
+    answer.catch(() => {})
     const outcome = await core.send(message)
     if (outcome.ok) return answer
-    answer.catch(() => {})
     throw outcome.error
   }
 
-  /** Answers a message that came from `request`. Throws `queue.bad-input` for another. */
+  /** Answers a message that came from `request`; drops the answer when nobody waits any more. Throws `queue.bad-input` for another. */
   async reply<In, Out>(message: Message<unknown>, codec: Codec<In, Out>, value: In): Promise<void> {
     const made = answerTo(message.headers, this.#nextId(), await codec.encode(value))
     const { queue, ...rest } = made
     const plain = { key: null, priority: 0, delayMs: 0, dedup: null }
-    const [outcome] = await this.#driverNow().send(queue, [{ ...rest, ...plain }])
-    if (outcome?.ok === false) throw outcome.error
+    const send = async (): Promise<void> => {
+      const [outcome] = await this.#driverNow().send(queue, [{ ...rest, ...plain }])
+      if (outcome?.ok === false) throw outcome.error
+    }
+    const untilMs = this.#clock.monotonicMs() + this.#patienceMs
+    try {
+      await patiently(this.#clock, untilMs, maySendAgain, send)
+    } catch (error) {
+      // Whoever asked has gone, and with it the queue for the answer: the question is answered all the same.
+      if (!isSteadError(error) || error.code !== 'queue.no-such-queue') throw error
+    }
   }
 
   /**

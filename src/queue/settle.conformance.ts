@@ -221,7 +221,7 @@ export const settleCases: readonly QueueCase[] = [
   },
   {
     name: 'a message whose handlers fail, run out of time and vanish is started as often as allowed, then dead with its cause',
-    needs: ['retry', 'lease', 'dead-letter', 'attempt-count', 'peek'],
+    needs: ['retry', 'lease', 'dead-letter', 'attempt-count'],
     async run(place) {
       await using queues = await place.open()
       const queue = await queues.declare('mail', jsonCodec, { retry: { attemptsMax: 4, firstDelayMs: 0 } })
@@ -265,7 +265,7 @@ export const settleCases: readonly QueueCase[] = [
   },
   {
     name: 'dead messages go back under their own id with attempts at zero, all or chosen ones, or are deleted',
-    needs: ['dead-letter', 'redrive', 'attempt-count', 'peek', 'purge'],
+    needs: ['dead-letter', 'redrive', 'attempt-count', 'purge'],
     async run(place) {
       await using queues = await place.open()
       const queue = await queues.declare('mail', jsonCodec)

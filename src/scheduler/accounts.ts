@@ -5,7 +5,9 @@
  * what it holds now, divided by its weight. Use is measured in the resource of which it takes the largest part of the
  * cluster. Whoever has the smallest share is next, so a burst cannot take everything at once, and yesterday still counts.
  */
+import { tooLarge } from './errors.ts'
 import type { Job } from './job.ts'
+import { accountsMax } from './limits.ts'
 import type { Nodes } from './nodes.ts'
 import type { Amounts } from './read.ts'
 import { cpuColumn, networkColumn, sharedColumnOf } from './resources.ts'
@@ -32,9 +34,11 @@ export class Accounts {
     this.#halfLifeMs = halfLifeMs
   }
 
+  /** The account of a name; the first to ask opens it. Throws `scheduler.too-large`. */
   get(name: string): Account {
     let account = this.#accounts.get(name)
     if (account === undefined) {
+      if (this.#accounts.size >= accountsMax) throw tooLarge('accounts', accountsMax)
       account = { name, weight: 1, quota: null, held: [], gpuMilli: 0, tasks: 0, used: 0, usedAtMs: 0 }
       this.#accounts.set(name, account)
     }

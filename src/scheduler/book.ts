@@ -43,6 +43,11 @@ export class JobBook {
 
   /** Whether these can be submitted together. Throws `scheduler.duplicate-name`, `unknown-name`, `cycle`. */
   check(jobs: readonly JobFacts[]): void {
+    const [only] = jobs
+    if (jobs.length === 1 && only !== undefined && only.spec.after === undefined) {
+      if (this.#jobs.has(only.name) || this.#ended.has(only.name)) throw duplicateName('job', only.name)
+      return
+    }
     const fresh = new Map<string, JobFacts>()
     for (const facts of jobs) {
       if (this.#jobs.has(facts.name) || this.#ended.has(facts.name) || fresh.has(facts.name))

@@ -16,7 +16,7 @@ import { comparedMax } from './limits.ts'
 
 const side = 64
 /** How many nodes of one bucket the bounded look visits. */
-const visitedMax = 32
+const visitedMax = 12
 /** The least share of the scale that a bucket's nodes have, a hair less so that rounding never hides a node. */
 const low: Float64Array = Float64Array.from({ length: side + 1 }, (_, bucket) => (bucket / side) ** 2 * (1 - 1e-12))
 const high: Float64Array = Float64Array.from({ length: side }, (_, bucket) => ((bucket + 1) / side) ** 2 * (1 + 1e-12))

@@ -5,7 +5,7 @@
 import { badInput, duplicateName, tooLarge, unknownName } from './errors.ts'
 import type { Cluster, Uplink } from './cluster.ts'
 import { dependsOnOthers, waitingOf, type Job } from './job.ts'
-import { rulesMax } from './limits.ts'
+import { nodesMax, rulesMax } from './limits.ts'
 import type { Event, NodeSpec, Reservation } from './model.ts'
 import { tolerates } from './kinds.ts'
 import { cordoned, open } from './nodes.ts'
@@ -18,6 +18,8 @@ export interface Round {
   readonly all: boolean
   /** Nodes that got room. */
   readonly freed: readonly number[]
+  /** Whether room came sooner than time limits had promised. */
+  readonly sooner: boolean
 }
 
 /** Nodes of a reservation. */
@@ -26,12 +28,14 @@ const reservedMax = 100_000
 export class Changes {
   readonly #freed = new Set<number>()
   #all = false
+  #sooner = false
   #untried = false
   #moved = false
 
-  /** A node got room. */
-  freed(node: number): void {
+  /** A node got room; `sooner` than the time limit of what ran there said. */
+  freed(node: number, sooner: boolean): void {
     this.#freed.add(node)
+    if (sooner) this.#sooner = true
     this.#moved = true
   }
 
@@ -57,7 +61,12 @@ export class Changes {
       this.#untried ||
       this.#freed.size > 0 ||
       (this.#moved && queue.waiting().some((job) => waitingOf(job) > 0 && dependsOnOthers(job)))
-    const round: Round = { all: this.#all, freed: [...this.#freed].sort((a, b) => a - b) }
+    const round: Round = {
+      all: this.#all,
+      freed: [...this.#freed].sort((a, b) => a - b),
+      sooner: this.#sooner,
+    }
+    this.#sooner = false
     this.#all = false
     this.#untried = false
     this.#moved = false
@@ -67,6 +76,7 @@ export class Changes {
 
   addNodes(cluster: Cluster, specs: readonly NodeSpec[]): void {
     const { nodes } = cluster
+    if (nodes.count + specs.length > nodesMax) throw tooLarge('nodes', nodesMax)
     const facts = specs.map(readNode)
     const names = new Set<string>()
     for (const one of facts) {

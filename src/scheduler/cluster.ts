@@ -37,7 +37,8 @@ export class Cluster {
   readonly reserved: Map<string, Reservation[]> = new Map()
   nowMs: number = -Infinity
   /** How GPUs of a node are chosen; a policy may have its own way. */
-  chooseGpus: (free: Int16Array, count: number, milli: number) => number = chooseGpus
+  pickGpus: (job: Job, node: number, free: Int16Array) => number = ({ facts: { needs } }, _node, free) =>
+    chooseGpus(free, needs.gpuCount, needs.gpuMilli)
   readonly importance: Importance = new Importance()
   /** Latency by pair of zones. */
   readonly #latencyUs = new Map<string, number>()
@@ -62,7 +63,7 @@ export class Cluster {
     const { gpuCount, gpuMilli, cpuTime } = job.facts.needs
     if (gpuCount > 0) {
       const gpus = this.nodes.gpus.get(node)
-      const bits = devices?.gpus ?? (gpus === undefined ? 0 : this.chooseGpus(gpus.free, gpuCount, gpuMilli))
+      const bits = devices?.gpus ?? (gpus === undefined ? 0 : this.pickGpus(job, node, gpus.free))
       if (gpus !== undefined) moveGpus(gpus.free, bits, gpuMilli, 1)
       this.tasks.gpus.set(task, bits)
     }

@@ -44,7 +44,7 @@ interface Obstacle {
 }
 
 /** Everything that keeps one more task of the job off a node. */
-export function obstaclesOn(cluster: Cluster, job: Job, node: number): Obstacle[] {
+function obstaclesOn(cluster: Cluster, job: Job, node: number): Obstacle[] {
   const { nodes } = cluster
   const obstacles: Obstacle[] = []
   const add = (reason: string, because: string, remedy: string, distance = 1): void => {
@@ -254,8 +254,10 @@ export function explainJob(cluster: Cluster, accounts: Accounts, job: Job, promi
     .join(', ')
   const sentence =
     first === undefined || reason === undefined
-      ? `job '${name}' fits none of ${present} nodes, and each lacks more than one thing.${promise}`
-      : `job '${name}' fits ${but}${several > 0 ? `, and ${several} lack more` : ''}; node ${first.node} ${first.because}.${promise}`
+      ? present === 1
+        ? `job '${name}' does not fit the only node, which lacks more than one thing.${promise}`
+        : `job '${name}' fits none of ${present} nodes, and each lacks more than one thing.${promise}`
+      : `job '${name}' fits ${but}${several > 0 ? `, and ${several} ${several === 1 ? 'lacks' : 'lack'} more` : ''}; node ${first.node} ${first.because}.${promise}`
   const remedies = [...new Set(misses.slice(0, 100).map(([, { remedy }]) => remedy))].slice(0, nearestMax)
   return { sentence, reasons, nearest, remedies }
 }

@@ -140,7 +140,7 @@ function nodeRules(job: Job): boolean {
 }
 
 /** Every checked amount but guaranteed cpu and memory. */
-export function hasColumns({ nodes }: Cluster, job: Job, node: number): boolean {
+function hasColumns({ nodes }: Cluster, job: Job, node: number): boolean {
   const { checkedColumns, checkedAmounts } = job
   for (let index = 0; index < checkedColumns.length; index++)
     if ((nodes.free[checkedColumns[index] ?? 0]?.[node] ?? 0) < (checkedAmounts[index] ?? 0)) return false

@@ -28,6 +28,23 @@ export class DueHeap<Item> {
     }
   }
 
+  /** Drops what is no longer wanted; the order of the rest stays. */
+  retain(wanted: (item: Item) => boolean): void {
+    const kept = this.#items
+      .map((item, index) => ({ item, atMs: this.#atMs[index] ?? 0, order: this.#order[index] ?? 0 }))
+      .filter(({ item }) => wanted(item))
+      .sort((a, b) => a.atMs - b.atMs || a.order - b.order)
+    // A sorted list is a heap.
+    this.#items.length = 0
+    this.#atMs.length = 0
+    this.#order.length = 0
+    for (const { item, atMs, order } of kept) {
+      this.#items.push(item)
+      this.#atMs.push(atMs)
+      this.#order.push(order)
+    }
+  }
+
   /** Takes the first. */
   pop(): Item | undefined {
     const last = this.#items.length - 1

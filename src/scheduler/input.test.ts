@@ -98,6 +98,26 @@ suite('bad input', () => {
     badJob({ clockErrorNsMax: 100 }, /clock bound/, 'scheduler.impossible')
   })
 
+  test('more tasks than there can be', () => {
+    const scheduler = new Scheduler()
+    for (let index = 0; index < 16; index++)
+      scheduler.apply({ atMs: 0, kind: 'submit', jobs: [{ name: `j${index}`, count: 1_000_000, needs: { cpu: 1 } }] })
+    const more: Event = { atMs: 0, kind: 'submit', jobs: [{ name: 'more', needs: {} }] }
+    assert.throws(() => scheduler.apply(more), /tasks that wait or run: at most 16000000/)
+    scheduler.apply({ atMs: 0, kind: 'cancel', job: 'j0' })
+    scheduler.apply(more)
+  })
+
+  test('what fell due before a refused event is told with the next one', () => {
+    const scheduler = fresh()
+    scheduler.apply({ atMs: 0, kind: 'submit', jobs: [{ name: 'a', needs: { cpu: 4 }, timeLimitMs: 10 }] })
+    assert.throws(() => scheduler.apply({ atMs: 20, kind: 'drain', node: 'nowhere' }), /nowhere/)
+    assert.deepEqual(scheduler.apply({ atMs: 21, kind: 'submit', jobs: [{ name: 'b', needs: { cpu: 4 } }] }), [
+      { kind: 'stop', task: 'a', node: 'n1', reason: 'time-limit' },
+      { kind: 'place', task: 'b', node: 'n1' },
+    ])
+  })
+
   test('an event of the past', () => {
     const scheduler = fresh()
     scheduler.apply({ atMs: 5, kind: 'time' })

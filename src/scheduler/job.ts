@@ -37,11 +37,11 @@ export interface Job {
   readonly cpu: number
   readonly memory: number
   /** What a task takes; also in shared columns, which are only checked when the request is best effort. */
-  readonly columns: Int32Array
-  readonly amounts: Float64Array
+  readonly columns: readonly number[]
+  readonly amounts: readonly number[]
   /** What is checked beside guaranteed cpu and memory. */
-  readonly checkedColumns: Int32Array
-  readonly checkedAmounts: Float64Array
+  readonly checkedColumns: readonly number[]
+  readonly checkedAmounts: readonly number[]
   /** Bits per second, for uplinks. */
   readonly network: number
   readonly together: readonly (GroupRule & { readonly own: boolean })[]
@@ -108,10 +108,14 @@ export function latencyKey(to: Subject, usMax: number): string {
 }
 
 /** The groups a job belongs to. */
-export function keysOf({ name, spec }: JobFacts): string[] {
-  const keys = [`job ${name}`]
-  if (spec.app !== undefined) keys.push(appKey({ app: spec.app }))
-  if (spec.app !== undefined && spec.part !== undefined) keys.push(appKey({ app: spec.app, part: spec.part }))
+function keysOf({ name, spec }: JobFacts): string[] {
+  const keys: string[] = []
+  const { app, part } = spec
+  // Nobody else speaks of a job, so it is only counted where it does itself.
+  if (spec.onePerNode === true || spec.spread !== undefined) keys.push(`job ${name}`)
+  if (app !== undefined) keys.push(appKey({ app }))
+  if (app !== undefined && part !== undefined) keys.push(appKey({ app, part }))
+  if (spec.antiAffinity === undefined && spec.latency === undefined) return keys
   for (const { to, by } of spec.antiAffinity ?? []) keys.push(apartKey(to, by))
   for (const { to, usMax } of spec.latency ?? []) keys.push(latencyKey(to, usMax))
   return [...new Set(keys)]
@@ -122,36 +126,35 @@ function amountsOf(
   facts: JobFacts,
   nodes: Nodes,
 ): Pick<Job, 'cpu' | 'memory' | 'columns' | 'amounts' | 'checkedColumns' | 'checkedAmounts' | 'network'> {
-  const moved: [number, number][] = []
-  const checked: [number, number][] = []
+  const columns: number[] = []
+  const amounts: number[] = []
+  const checkedColumns: number[] = []
+  const checkedAmounts: number[] = []
   let cpu = 0
   let memory = 0
   let network = 0
   for (const [resource, amount] of facts.needs.amounts) {
     const column = nodes.resources.column(resource)
     const shared = sharedColumnOf(column)
-    if (facts.needs.bestEffort.includes(resource) && shared !== undefined) {
-      nodes.openShared(column)
-      moved.push([shared, amount])
-      checked.push([shared, amount])
-      continue
+    const squeezed = shared !== undefined && facts.needs.bestEffort.includes(resource)
+    if (squeezed) nodes.openShared(column)
+    else {
+      columns.push(column)
+      amounts.push(amount)
+      if (resource === 'network') network = amount
     }
-    moved.push([column, amount])
-    if (shared !== undefined) moved.push([shared, amount])
-    if (column === cpuColumn) cpu = amount
+    if (shared !== undefined) {
+      columns.push(shared)
+      amounts.push(amount)
+    }
+    if (!squeezed && column === cpuColumn) cpu = amount
     else if (column === memoryColumn) memory = amount
-    else checked.push([column, amount])
-    if (resource === 'network') network = amount
+    else {
+      checkedColumns.push(squeezed ? shared : column)
+      checkedAmounts.push(amount)
+    }
   }
-  return {
-    cpu,
-    memory,
-    network,
-    columns: Int32Array.from(moved, ([column]) => column),
-    amounts: Float64Array.from(moved, ([, amount]) => amount),
-    checkedColumns: Int32Array.from(checked, ([column]) => column),
-    checkedAmounts: Float64Array.from(checked, ([, amount]) => amount),
-  }
+  return { cpu, memory, network, columns, amounts, checkedColumns, checkedAmounts }
 }
 
 /** Compiles a job and makes its rules count. */

@@ -8,6 +8,8 @@ export const tasksMax = 16_000_000
 export const countMax = 1_000_000
 /** Jobs in one submission. */
 export const submittedMax = 10_000
+/** Accounts that have ever been named. */
+export const accountsMax = 100_000
 /** GPUs of one node. */
 export const gpusMax = 16
 /** Names of countable resources, over all nodes. */

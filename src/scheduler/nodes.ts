@@ -56,6 +56,8 @@ export class Nodes {
   /** Tasks on the node: how many, and the first of the list that tasks.ts keeps. */
   tasks: Int32Array = new Int32Array(0)
   firstTask: Int32Array = new Int32Array(0)
+  /** Grows whenever something on the node changes. */
+  stamp: Int32Array = new Int32Array(0)
   /** By column of the resource. A column that is not there is 0 for all. */
   readonly free: (Float64Array | undefined)[] = []
   readonly total: (Float64Array | undefined)[] = []
@@ -64,6 +66,8 @@ export class Nodes {
   /** Sum over all nodes that are there, by column, and of GPUs in thousandths. */
   readonly capacity: number[] = []
   gpuMilli = 0
+  /** Of the largest node that there was: cpu, and GPUs, both in thousandths. */
+  readonly largest: { cpu: number; gpuMilli: number } = { cpu: 1, gpuMilli: 0 }
   /** Cells are split into nodes with and without tasks (see the policy 'cost'). */
   readonly #splitsEmpty: boolean
   readonly #numbers = new NameTable(this.names)
@@ -95,6 +99,7 @@ export class Nodes {
     this.rack[node] = this.racks.number(`${facts.zone}/${facts.rack}`)
     this.kind[node] = this.kinds.of(facts, this.zone[node] ?? 0).number
     this.tasks[node] = 0
+    this.stamp[node] = (this.stamp[node] ?? 0) + 1
     this.firstTask[node] = -1
     for (const [resource, amount] of facts.amounts) this.#give(node, this.resources.column(resource), amount)
     if (facts.bestEffortFactor !== 1) this.#factor.set(node, facts.bestEffortFactor)
@@ -104,6 +109,8 @@ export class Nodes {
       this.gpuMilli += facts.gpuCount * 1000
     }
     if (facts.realtimeCores > 0) this.realtimeCores.set(node, facts.realtimeCores)
+    this.largest.cpu = Math.max(this.largest.cpu, this.amount(this.total, cpuColumn, node))
+    this.largest.gpuMilli = Math.max(this.largest.gpuMilli, facts.gpuCount * 1000)
     this.index.rescale(this.amount(this.total, cpuColumn, node), this.amount(this.total, memoryColumn, node))
     this.count++
     this.setState(node, facts.cordoned ? cordoned : open)
@@ -160,13 +167,14 @@ export class Nodes {
   }
 
   /** A task comes (1) or goes (-1) with these amounts. */
-  move(node: number, columns: Int32Array, amounts: Float64Array, direction: 1 | -1): void {
+  move(node: number, columns: readonly number[], amounts: readonly number[], direction: 1 | -1): void {
     for (let index = 0; index < columns.length; index++) {
       const free = this.free[columns[index] ?? 0]
       if (free !== undefined) free[node] = (free[node] ?? 0) - direction * (amounts[index] ?? 0)
     }
     const tasks = (this.tasks[node] ?? 0) + direction
     this.tasks[node] = tasks
+    this.stamp[node] = (this.stamp[node] ?? 0) + 1
     if (this.state[node] !== open) return
     if (this.#splitsEmpty && (tasks === 0 || (direction === 1 && tasks === 1))) {
       const kind = this.kindOf(node)
@@ -218,6 +226,7 @@ export class Nodes {
     this.zone = grownNumbers(this.zone, length)
     this.rack = grownNumbers(this.rack, length)
     this.tasks = grownNumbers(this.tasks, length)
+    this.stamp = grownNumbers(this.stamp, length)
     this.firstTask = grownNumbers(this.firstTask, length)
     for (const columns of [this.free, this.total])
       columns.forEach((column, index) => {

@@ -131,6 +131,18 @@ export class Pass {
       started = starter.start(job, most, only, null, decisions)
     } else {
       const plan = this.#plans.get(job)
+      // Nothing that was held came free sooner, so the promise is still the earliest start that there is.
+      if (
+        plan !== undefined &&
+        plan.startMs > this.#parts.cluster.nowMs &&
+        !round.sooner &&
+        !round.all &&
+        job.blocked
+      ) {
+        if (this.#kept.size >= this.#plannedMax) return block(job)
+        this.#kept.set(job, plan)
+        return block(job)
+      }
       if (plan !== undefined) this.#timeline?.takeBack(job, plan)
       started = starter.start(job, most, null, this.#timeline, decisions)
     }
@@ -147,11 +159,16 @@ export class Pass {
     return block(job)
   }
 
-  /** The earliest start beside everything that runs and was promised; a start right now would only mean that other rules forbid it. */
+  /** The earliest start beside everything that runs and was promised. */
   #promise(job: Job, tasks: number): void {
+    const { nowMs } = this.#parts.cluster
+    const before = this.#plans.get(job)
     this.#timeline ??= new Timeline(this.#parts.cluster)
-    const plan = this.#timeline.earliest(job, tasks)
-    if (plan === null || plan.startMs <= this.#parts.cluster.nowMs) return
+    const plan = this.#timeline.earliest(job, tasks, before?.startMs)
+    if (plan === null) return
+    // A start right now that did not happen means that other rules forbid it, and then nothing is held for the job; but
+    // where it was promised for now, what it needs may be about to end.
+    if (plan.startMs <= nowMs && (before === undefined || before.startMs < nowMs)) return
     this.#timeline.promise(job, plan)
     this.#kept.set(job, plan)
   }

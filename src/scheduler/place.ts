@@ -23,6 +23,10 @@ export type Strategy =
 /** Gives a node for a job by looking at all of them; -1 when none fits. */
 export interface Scorer {
   best(job: Job, fit: Fit): number
+  /** The GPUs of the node that go with its score, as bits. */
+  gpusFor(job: Job, node: number): number
+  /** Tasks were submitted. */
+  learn(job: Job, count: number): void
 }
 
 export class Placer {
@@ -36,6 +40,12 @@ export class Placer {
     this.#cluster = cluster
     this.#strategy = strategy
     this.fit = new Fit(cluster)
+    if (strategy.kind === 'scored') cluster.pickGpus = (job, node) => strategy.scorer.gpusFor(job, node)
+  }
+
+  /** A job was submitted. */
+  learn(job: Job): void {
+    if (this.#strategy.kind === 'scored') this.#strategy.scorer.learn(job, job.count)
   }
 
   /** A node for one more task of the job; -1 when there is none. */

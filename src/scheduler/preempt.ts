@@ -236,15 +236,22 @@ export class Preemptor {
 
   /** Tries it: takes the victims away, asks every rule, and puts them back. */
   #fitsWithout(job: Job, node: number, victims: readonly number[]): boolean {
-    const gangs = new Set(
-      victims.map((task) => this.#cluster.jobOf(task)).filter((victim) => victim?.facts.spec.gang === true),
-    )
-    const others = [...gangs].flatMap((gang) => gang?.tasks.filter((task) => task >= 0) ?? [])
-    const taken = takeAway(this.#cluster, [...new Set([...victims, ...others])])
+    const single = victims.length === 1 && this.#cluster.jobOf(victims[0] ?? -1)?.facts.spec.gang !== true
+    const taken = takeAway(this.#cluster, single ? victims : this.#withGangs(victims))
     this.#fit.judge(job, true)
     const fits = this.#fit.fitsWhole(node)
     putBack(this.#cluster, taken)
     return fits
+  }
+
+  /** Gangs among the victims stop as a whole. */
+  #withGangs(victims: readonly number[]): number[] {
+    const all = new Set(victims)
+    for (const task of victims) {
+      const victim = this.#cluster.jobOf(task)
+      if (victim?.facts.spec.gang === true) for (const other of victim.tasks) if (other >= 0) all.add(other)
+    }
+    return [...all]
   }
 }
 

@@ -207,7 +207,8 @@ export function readNode(spec: NodeSpec): NodeFacts {
   }
 }
 
-function readNeeds(what: string, needs: Needs): NeedFacts {
+/** Checks what a task needs. Throws `scheduler.bad-input`. */
+export function readNeeds(what: string, needs: Needs): NeedFacts {
   onlyKeys(`the needs of ${what}`, needs, needKeys)
   const amounts = readAmounts(what, needs)
   const { gpu, cpuTime } = needs

@@ -9,8 +9,8 @@ export const cpuColumn = 0
 export const memoryColumn = 1
 export const networkColumn = 3
 /** All tasks' cpu, and all tasks' network, best effort or guaranteed. */
-export const sharedCpuColumn = 4
-export const sharedNetworkColumn = 5
+const sharedCpuColumn = 4
+const sharedNetworkColumn = 5
 const fixedNames: readonly string[] = ['cpu', 'memory', 'disk', 'network', 'best-effort cpu', 'best-effort network']
 
 export class Resources {

@@ -16,15 +16,16 @@ import { badInput, lateEvent, tooLarge, unknownName } from './errors.ts'
 import { explainJob, type Explanation } from './explain.ts'
 import { DueHeap } from './heap.ts'
 import { makeJob, releaseJob, waitingOf, type Job } from './job.ts'
-import { countMax, submittedMax } from './limits.ts'
-import type { Decision, Event, JobSpec, Order, StopReason } from './model.ts'
+import { countMax, submittedMax, tasksMax } from './limits.ts'
+import type { Decision, Event, JobSpec, Needs, Order, StopReason } from './model.ts'
 import { Pass } from './pass.ts'
 import { Placer } from './place.ts'
 import { strategyOf, type PolicyName } from './policies.ts'
 import { checkPossible } from './possible.ts'
 import { Preemptor } from './preempt.ts'
+import { proposeMoves, type Move } from './proposals.ts'
 import { Queue } from './queue.ts'
-import { readJob, readQuota, type JobFacts } from './read.ts'
+import { readJob, readNeeds, readQuota, type JobFacts } from './read.ts'
 import { Starter } from './starter.ts'
 import { taskName } from './tasks.ts'
 import { readNumber, readWhole } from './units.ts'
@@ -32,6 +33,8 @@ import { readNumber, readWhole } from './units.ts'
 export interface SchedulerOptions {
   /** Where a task goes among the nodes that fit; 'best-fit' by default. */
   readonly policy?: PolicyName
+  /** For `fgd` and `compact`: tasks like those that will come; without it they learn from what is submitted. */
+  readonly usual?: readonly Needs[]
   /** 'greedy' by default. */
   readonly order?: Order
   /** Fair share between accounts: after this time past use counts half. Without it equally important jobs go by submission. */
@@ -45,6 +48,9 @@ export interface RunningTask {
   readonly node: string
   readonly startedMs: number
 }
+
+/** Time limits beyond twice the running tasks that are kept. */
+const limitsSlack = 10_000
 
 /** A task whose time limit ends, unless it has ended or stopped before. */
 interface Due {
@@ -66,6 +72,10 @@ export class Scheduler {
   readonly #pass: Pass
   readonly #unusedJobs: number[] = []
   #sequence = 0
+  /** Tasks of all jobs that have not ended. */
+  #taskCount = 0
+  /** What was decided in an event that was then refused. */
+  #untold: Decision[] = []
   /** Jobs that have started or ended in this event, for those that wait for them. */
   #settled: string[] = []
 
@@ -76,7 +86,14 @@ export class Scheduler {
       throw badInput('order', 'greedy, fcfs, easy or conservative', order)
     if (fairShareHalfLifeMs !== undefined) readNumber('fairShareHalfLifeMs', fairShareHalfLifeMs, 1, 1e15)
     this.#cluster = new Cluster(policy === 'cost')
-    this.#placer = new Placer(this.#cluster, strategyOf(policy, this.#cluster))
+    this.#placer = new Placer(
+      this.#cluster,
+      strategyOf(
+        policy,
+        this.#cluster,
+        (options.usual ?? []).map((needs) => readNeeds('usual', needs)),
+      ),
+    )
     this.#accounts = new Accounts(this.#cluster.nodes, fairShareHalfLifeMs ?? Infinity)
     this.#changes = new Changes()
     const preemptor = new Preemptor(this.#cluster, this.#placer.fit)
@@ -84,7 +101,7 @@ export class Scheduler {
       moved: (job, node, direction) => this.#pass.moved(job, node, direction),
       started: (job, position) => this.#started(job, position),
       returned: (job, node) => {
-        this.#changes.freed(node)
+        this.#changes.freed(node, true)
         this.#enqueue(job)
       },
     })
@@ -101,16 +118,18 @@ export class Scheduler {
   /**
    * Takes in what happened and says what follows. Time limits and reservations that fell due before come first.
    * Throws `scheduler.bad-input`, `late-event`, `duplicate-name`, `unknown-name`, `cycle`, `impossible`, `too-large`; nothing
-   * has changed then, but what fell due.
+   * has changed then, but what fell due, and that is told with the next event.
    */
   apply(event: Event): Decision[] {
     readNumber('atMs of an event', event.atMs, -1e15, 1e15)
     if (event.atMs < this.#cluster.nowMs) throw lateEvent(event.atMs, this.#cluster.nowMs)
-    const decisions: Decision[] = []
+    const decisions = this.#untold
     this.#passTime(event.atMs, event.kind === 'time', decisions)
     this.#cluster.nowMs = event.atMs
+    this.#passBoundaries(event.atMs)
     this.#take(event, decisions)
     this.#settle(decisions)
+    this.#untold = []
     return decisions
   }
 
@@ -152,6 +171,11 @@ export class Scheduler {
     const node = this.#cluster.nodes.names[this.#cluster.tasks.node[running] ?? -1]
     if (node !== undefined) return { sentence: `${task} runs on ${node}.`, reasons: [], nearest: [], remedies: [] }
     return explainJob(this.#cluster, this.#accounts, job, this.#pass.promisedMs(job))
+  }
+
+  /** At most so many moves that would make things better; nothing is moved. See proposals.ts. Throws `scheduler.bad-input`. */
+  proposals(movesMax: number): Move[] {
+    return proposeMoves(this.#cluster, this.#placer, readWhole('movesMax', movesMax, 0, 100_000))
   }
 
   #take(event: Event, decisions: Decision[]): void {
@@ -206,10 +230,7 @@ export class Scheduler {
       const dueMs = this.nextWakeMs
       if (!(inclusive ? dueMs <= untilMs : dueMs < untilMs)) return
       this.#cluster.nowMs = Math.max(this.#cluster.nowMs, dueMs)
-      while (this.#boundaries.nextMs <= dueMs) {
-        this.#boundaries.pop()
-        this.#changes.everything()
-      }
+      this.#passBoundaries(dueMs)
       while (this.#limits.nextMs <= dueMs) {
         const due = this.#limits.pop()
         if (due === undefined || !this.#runsStill(due)) continue
@@ -217,6 +238,14 @@ export class Scheduler {
         this.#finish(due.job)
       }
       this.#settle(decisions)
+    }
+  }
+
+  /** Reservations that begin or end change what is possible. */
+  #passBoundaries(untilMs: number): void {
+    while (this.#boundaries.nextMs <= untilMs) {
+      this.#boundaries.pop()
+      this.#changes.everything()
     }
   }
 
@@ -229,7 +258,11 @@ export class Scheduler {
     if (specs.length > submittedMax) throw tooLarge('jobs in one submission', submittedMax)
     const facts = specs.map(readJob)
     this.#book.check(facts)
-    for (const one of facts) checkPossible(this.#cluster, this.#accounts, one)
+    this.#checkTaskCount(facts.reduce((sum, { count }) => sum + count, 0))
+    for (const one of facts) {
+      checkPossible(this.#cluster, this.#accounts, one)
+      for (const [resource] of one.needs.amounts) this.#cluster.nodes.resources.column(resource)
+    }
     for (const one of facts) this.#add(one)
     for (const one of facts) {
       const job = this.#book.need(one.name)
@@ -239,13 +272,19 @@ export class Scheduler {
     }
   }
 
+  #checkTaskCount(more: number): void {
+    if (this.#taskCount + more > tasksMax) throw tooLarge('tasks that wait or run', tasksMax)
+  }
+
   #add(facts: JobFacts): void {
+    this.#taskCount += facts.count
     const number = this.#unusedJobs.pop() ?? this.#cluster.jobs.length
     const place = { number, sequence: this.#sequence++, nowMs: this.#cluster.nowMs }
     const job = makeJob(facts, place, this.#cluster)
     this.#cluster.jobs[number] = job
     this.#cluster.others.add(job)
     this.#book.add(job)
+    this.#placer.learn(job)
     if (this.#cluster.importance.know(facts.priority))
       for (let task = 0; task < this.#cluster.tasks.size; task++) {
         const node = this.#cluster.tasks.node[task] ?? -1
@@ -258,6 +297,8 @@ export class Scheduler {
     const job = this.#book.need(name)
     readWhole(`count of job '${name}'`, count, 1, countMax)
     if (job.single) throw badInput(`job '${name}'`, 'submitted with a count to be scaled', 'one without')
+    this.#checkTaskCount(count - job.count)
+    this.#taskCount += count - job.count
     for (let position = job.tasks.length - 1; position >= count; position--)
       if ((job.tasks[position] ?? -1) >= 0) this.#stopForGood(job, position, 'scaled-down', decisions)
     if (count < job.count) {
@@ -328,7 +369,8 @@ export class Scheduler {
   }
 
   #release(job: Job, task: number): void {
-    this.#changes.freed(this.#cluster.tasks.node[task] ?? -1)
+    const dueMs = (this.#cluster.tasks.startedMs[task] ?? 0) + job.facts.timeLimitMs
+    this.#changes.freed(this.#cluster.tasks.node[task] ?? -1, this.#cluster.nowMs < dueMs)
     this.#cluster.take(job, task)
     this.#accounts.move(job, -1, this.#cluster.nowMs)
   }
@@ -340,6 +382,9 @@ export class Scheduler {
     if (timeLimitMs === Infinity) return
     const startedMs = this.#cluster.nowMs
     this.#limits.push(startedMs + timeLimitMs, { job, position, startedMs })
+    // Limits of tasks that ended long before are not kept until they would have fallen due.
+    if (this.#limits.size > 2 * this.#cluster.tasks.running + limitsSlack)
+      this.#limits.retain((due) => this.#runsStill(due))
   }
 
   /** Ends a job of which every task has ended. */
@@ -349,6 +394,7 @@ export class Scheduler {
   }
 
   #end(job: Job): void {
+    this.#taskCount -= job.count
     job.state = job.state === 'given-up' ? 'given-up' : 'ended'
     this.#book.end(job, job.failed === 0 ? 'success' : 'failure')
     this.#settled.push(job.facts.name)

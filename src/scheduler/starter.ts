@@ -5,13 +5,16 @@
  */
 import type { Accounts } from './accounts.ts'
 import type { Cluster, Devices } from './cluster.ts'
-import type { Promised } from './fit.ts'
+import { domainOf, type Promised } from './fit.ts'
 import { gpusOf } from './gpus.ts'
 import { dependsOnOthers, nextPosition, waitingOf, type Job } from './job.ts'
 import type { Decision, StopReason } from './model.ts'
 import type { Placer } from './place.ts'
 import type { Preemptor } from './preempt.ts'
 import { taskName } from './tasks.ts'
+
+/** Zones or racks in which the first task of a gang is tried. */
+const gangStartsMax = 32
 
 interface Stopped {
   readonly job: Job
@@ -99,16 +102,49 @@ export class Starter {
     })
   }
 
+  /**
+   * A gang whose tasks want one another near is bound to wherever its first task goes, so other zones (or racks) are tried for
+   * that one too, before anybody is stopped.
+   */
   #startGang(job: Job, promised: Promised | null, decisions: Decision[]): boolean {
     if (this.#accounts.exceeds(job, waitingOf(job)) !== null) return false
+    const starts = this.#startsOf(job, promised)
+    if (
+      starts.length > 0 &&
+      [promised, ...starts].some((first) => this.#tryGang(job, first, promised, false, decisions))
+    )
+      return true
+    return this.#tryGang(job, promised, promised, true, decisions)
+  }
+
+  /** Restrictions for the first task of a gang, one for each zone or rack that may be tried. */
+  #startsOf(job: Job, promised: Promised | null): Promised[] {
+    const own = job.together.filter((rule) => rule.own && rule.level !== 'node')
+    const level = own.some((rule) => rule.level === 'rack') ? 'rack' : 'zone'
+    if (own.length === 0 && job.latency.length === 0) return []
+    const { nodes } = this.#cluster
+    const domains = level === 'rack' ? nodes.racks.size : nodes.zones.size
+    return Array.from({ length: Math.min(domains, gangStartsMax) }, (_, domain): Promised => ({
+      allows: (asked, node) =>
+        domainOf(this.#cluster, level, node) === domain && (promised === null || promised.allows(asked, node)),
+    }))
+  }
+
+  #tryGang(
+    job: Job,
+    first: Promised | null,
+    promised: Promised | null,
+    stops: boolean,
+    decisions: Decision[],
+  ): boolean {
     const own: Decision[] = []
     const started: number[] = []
     const victims: Stopped[] = []
     while (waitingOf(job) > 0) {
-      const node = this.#placer.find(job, promised)
+      const node = this.#placer.find(job, started.length === 0 ? first : promised)
       if (node >= 0) started.push(this.#place(job, node, own))
       else {
-        const stopped = this.#stopFor(job, null, promised, own)
+        const stopped = stops ? this.#stopFor(job, null, promised, own) : null
         if (stopped === null) {
           this.#undo(job, started, victims)
           return false
@@ -117,8 +153,8 @@ export class Starter {
         started.push(this.#place(job, stopped.node, own))
       }
     }
-    // Where the victims stand matters to rules about other tasks, and a guaranteed one may overdraw what is shared; then none is put back, and places follow the stops that
-    // they count on. Otherwise all stops come first.
+    // Where the victims stand matters to rules about other tasks, and a guaranteed one may overdraw what is shared; then
+    // none is put back, and places follow the stops that they count on. Otherwise all stops come first.
     const ordered = dependsOnOthers(job) || job.facts.needs.bestEffort.length > 0
     const stopped = ordered ? victims : this.#spare(victims, own)
     if (!ordered) own.sort((a, b) => Number(a.kind === 'place') - Number(b.kind === 'place'))

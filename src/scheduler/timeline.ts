@@ -72,15 +72,17 @@ export class Timeline implements Promised {
     return this.#room(job, node, nowMs, nowMs + job.facts.timeLimitMs) >= 1
   }
 
-  /** The earliest start of so many tasks at once; null when no time is known at which they fit. */
-  earliest(job: Job, tasks: number): Plan | null {
+  /**
+   * The earliest start of so many tasks at once; null when no time is known at which they fit. Starts are looked for where
+   * something ends, and at `promisedMs`, which was found when other things ended.
+   */
+  earliest(job: Job, tasks: number, promisedMs: number | undefined): Plan | null {
     const { nowMs, nodes } = this.#cluster
     const candidates: number[] = []
     for (let node = 0; node < nodes.size; node++)
       if (nodes.state[node] === open && nodes.kinds.accepts(job.filter, nodes.kind[node] ?? -1)) candidates.push(node)
-    const starts = [nowMs, ...[...this.#ends].filter((endMs) => endMs > nowMs && endMs !== Infinity)].sort(
-      (a, b) => a - b,
-    )
+    const later = [...this.#ends, promisedMs ?? nowMs].filter((atMs) => atMs > nowMs && atMs !== Infinity)
+    const starts = [nowMs, ...later.sort((a, b) => a - b)]
     for (const startMs of starts) {
       const plan = new Map<number, number>()
       let left = tasks
@@ -106,20 +108,12 @@ export class Timeline implements Promised {
   #room(job: Job, node: number, fromMs: number, untilMs: number): number {
     if (this.#reserved(job, node, fromMs, untilMs)) return 0
     const holds = (this.#holds.get(node) ?? []).filter((hold) => hold.fromMs < untilMs && hold.untilMs > fromMs)
-    // What is held can only grow where a hold begins.
-    const times = [fromMs, ...holds.map((hold) => hold.fromMs).filter((atMs) => atMs > fromMs)]
+    const { nodes } = this.#cluster
     let room = job.facts.spec.onePerNode === true ? 1 : Infinity
     for (const [column, amount] of checkedOf(job)) {
       const total =
-        column === gpuColumn
-          ? (this.#cluster.nodes.gpus.get(node)?.free.length ?? 0) * 1000
-          : this.#cluster.nodes.amount(this.#cluster.nodes.total, column, node)
-      for (const atMs of times) {
-        let held = 0
-        for (const hold of holds)
-          if (hold.fromMs <= atMs && hold.untilMs > atMs) held += hold.tasks * amountOf(hold.job, column)
-        room = Math.min(room, Math.floor((total - held) / amount))
-      }
+        column === gpuColumn ? (nodes.gpus.get(node)?.free.length ?? 0) * 1000 : nodes.amount(nodes.total, column, node)
+      room = Math.min(room, Math.floor((total - mostHeld(holds, column, fromMs, untilMs)) / amount))
       if (room <= 0) return 0
     }
     return room
@@ -132,6 +126,27 @@ export class Timeline implements Promised {
         reservation.name !== job.facts.spec.reservation && reservation.fromMs < untilMs && reservation.untilMs > fromMs,
     )
   }
+}
+
+/** The most that is held at once during a time: what is held when it begins, and then every begin and end in turn. */
+function mostHeld(holds: readonly Hold[], column: number, fromMs: number, untilMs: number): number {
+  let held = 0
+  const changes: { readonly atMs: number; readonly change: number }[] = []
+  for (const hold of holds) {
+    const amount = hold.tasks * amountOf(hold.job, column)
+    if (amount === 0) continue
+    if (hold.fromMs <= fromMs) held += amount
+    else changes.push({ atMs: hold.fromMs, change: amount })
+    if (hold.untilMs < untilMs) changes.push({ atMs: hold.untilMs, change: -amount })
+  }
+  let most = held
+  // What ends makes room for what begins at the same time.
+  changes.sort((a, b) => a.atMs - b.atMs || a.change - b.change)
+  for (const { change } of changes) {
+    held += change
+    most = Math.max(most, held)
+  }
+  return most
 }
 
 /** The columns that limit a job, with what one task needs. */

@@ -115,7 +115,7 @@ agent = stack.use(
       openBundle: (digest) => bundles.open(digest),
       importBundle: (bytes) => bundles.import(bytes),
       program: (bundle, run) => programOf({ bundles, sandbox }, bundle, run),
-      advertise: null,
+      advertise: '127.0.0.1',
       keys: keyFile(join(config.dir, 'node.key')),
       onNotice: (notice) => void process.stdout.write(`${JSON.stringify({ notice })}\n`),
       async onStep(step) {

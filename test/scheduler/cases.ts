@@ -124,7 +124,12 @@ export function someEvent(dice: Dice, known: Known, options: CaseOptions = {}): 
       account: dice.pick(['red', 'blue']),
       quota: dice.percent(50) ? { cpu: 3 + dice.number(6), tasks: 4 + dice.number(6) } : {},
     }
-  if (roll < 96)
+  if (roll < 96) {
+    const fromMs = atMs + dice.number(20)
+    const reservation = { name: `v${known.count}`, nodes: [node], fromMs, untilMs: fromMs + 1 + dice.number(40) }
+    return { atMs, kind: 'reserve', reservation }
+  }
+  if (roll < 97)
     return { atMs, kind: 'set-uplink', by: 'zone', name: `z${dice.number(3)}`, network: 5 + dice.number(15) }
   if (roll < 98)
     return { atMs, kind: 'set-latency', pairs: [{ from: 'z0', to: dice.pick(['z1', 'z2']), us: dice.pick([50, 500]) }] }

@@ -74,6 +74,7 @@ function printStatus(found: Status): void {
     `${paint('bold', found.app)}  release ${found.release}  ${paint('dim', `sandbox ${sandbox}, network ${network}, data ${domain}, process ${found.pid}`)}`,
   )
   for (const url of found.urls) print(paint('cyan', url))
+  printRollout(found)
   const rows = found.parts.map((part) => [
     part.part,
     part.kind,
@@ -94,6 +95,16 @@ function printStatus(found: Status): void {
   }
   printRefused(found.parts)
   for (const line of found.weaker) print(`\n${paint('yellow', 'weaker')} ${line}`)
+}
+
+function printRollout({ app, rollout }: Status): void {
+  if (rollout === undefined) return
+  const { release, step, sinceMs, stuck } = rollout
+  const where =
+    stuck === null ? `is being rolled out: ${step}, since ${duration(Date.now() - sinceMs)}` : `is stuck: ${stuck}`
+  print(
+    `${paint(stuck === null ? 'cyan' : 'red', `release ${release} ${where}`)}; see \`stead releases ${release} --app ${app}\``,
+  )
 }
 
 /** What the parts tried outside and were refused, and what would allow it. */

@@ -2,8 +2,8 @@
  * What a person may do to a part. Invariants: what the platform does not offer to this session is not shown; what breaks
  * something says first what it will do; what was refused is told in the platform's words.
  */
-import type { JSX } from 'preact'
-import { useEffect, useRef, useState } from 'preact/hooks'
+import type { ComponentChildren, JSX } from 'preact'
+import { useEffect, useId, useRef, useState } from 'preact/hooks'
 import type { Fault } from '../../protocol/index.ts'
 import type { AppState, ShapePart } from '../wire.ts'
 import { Icon, type IconName } from './icons.tsx'
@@ -59,7 +59,8 @@ export function useAction(): Action {
   }
 }
 
-function wordsOf(error: unknown): string {
+/** What was refused, in the platform's words. */
+export function wordsOf(error: unknown): string {
   if (error instanceof Refusal) return error.hint === null ? error.message : `${error.message}. ${error.hint}`
   return 'the platform does not answer'
 }
@@ -154,17 +155,11 @@ function BreakDialog(props: {
   readonly onClose: () => void
 }): JSX.Element {
   const { app, fault, onClose } = props
-  const dialog = useRef<HTMLDialogElement>(null)
   const [leaseMs, setLease] = useState<number>(leases[0].ms)
-  const { busy, problem, run } = useAction()
-  useEffect(() => dialog.current?.showModal(), [])
-  const breakIt = async (): Promise<void> => {
-    await ask('POST', `/api/v1/apps/${encodeURIComponent(app)}/faults`, { fault, leaseMs })
-    onClose()
-  }
+  const breakIt = (): Promise<unknown> =>
+    ask('POST', `/api/v1/apps/${encodeURIComponent(app)}/faults`, { fault, leaseMs })
   return (
-    <dialog ref={dialog} onClose={onClose} aria-labelledby="break-title">
-      <h2 id="break-title">{questionOf(fault)}</h2>
+    <AskDialog title={questionOf(fault)} no="Leave it whole" yes="Break it" work={breakIt} onClose={onClose}>
       <p>{warningOf(fault, app)}</p>
       <fieldset class="choice">
         <legend>For how long</legend>
@@ -175,13 +170,52 @@ function BreakDialog(props: {
           </label>
         ))}
       </fieldset>
+    </AskDialog>
+  )
+}
+
+export interface AskDialogProps {
+  readonly title: string
+  readonly children: ComponentChildren
+  /** Words of the buttons. */
+  readonly no: string
+  readonly yes: string
+  /** Whether it may be answered with yes yet. */
+  readonly ready?: boolean
+  /** Whether yes takes something away. */
+  readonly risky?: boolean
+  /** The dialog closes when it has been done, and stays with what was refused. */
+  readonly work: () => Promise<unknown>
+  readonly onClose: () => void
+}
+
+/** Asks before something is done. */
+export function AskDialog(props: AskDialogProps): JSX.Element {
+  const { title, children, no, yes, ready = true, risky = true, work, onClose } = props
+  const dialog = useRef<HTMLDialogElement>(null)
+  const { busy, problem, run } = useAction()
+  const titleId = useId()
+  useEffect(() => dialog.current?.showModal(), [])
+  const doIt = async (): Promise<void> => {
+    await work()
+    onClose()
+  }
+  return (
+    <dialog ref={dialog} onClose={onClose} aria-labelledby={titleId}>
+      <h2 id={titleId}>{title}</h2>
+      {children}
       <Problem words={problem} />
       <div class="buttons buttons-end">
         <button type="button" class="button" onClick={onClose}>
-          Leave it whole
+          {no}
         </button>
-        <button type="button" class="button button-danger" disabled={busy} onClick={() => run(breakIt)}>
-          Break it
+        <button
+          type="button"
+          class={risky ? 'button button-danger' : 'button button-main'}
+          disabled={busy || !ready}
+          onClick={() => run(doIt)}
+        >
+          {yes}
         </button>
       </div>
     </dialog>

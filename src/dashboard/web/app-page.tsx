@@ -7,13 +7,14 @@ import { canBreak } from './actions.tsx'
 import { Check, useCheckup } from './check.tsx'
 import { Broken, BrokenBefore } from './faults.tsx'
 import { Graph } from './graph.tsx'
+import { Headline } from './headline.tsx'
 import { Inspector } from './inspector.tsx'
 import { Instances } from './instances.tsx'
 import type { View } from './line.ts'
 import { Logs } from './logs.tsx'
-import { leastUptime, partViews, stateOfApp } from './parts.ts'
+import { leastUptime, partViews } from './parts.ts'
 import { Plot } from './plot.tsx'
-import { age, bytes, counted, milliseconds, rate, share, type Tone } from './words.ts'
+import { age, bytes, milliseconds, rate, share } from './words.ts'
 
 export interface AppPageProps {
   readonly view: View
@@ -45,7 +46,7 @@ export function AppPage({ view, app, nowMs, selected, onSelect }: AppPageProps):
   return (
     <main class="page">
       <div>
-        <Headline app={app} />
+        <Headline app={app} offers={offers} page="app" />
         <Broken app={app} nowMs={nowMs} mayHeal={canBreak(offers)} />
       </div>
       <Figures view={view} app={app} checkup={checkup} nowMs={nowMs} />
@@ -95,43 +96,6 @@ export function AppPage({ view, app, nowMs, selected, onSelect }: AppPageProps):
       )}
       <Weaker view={view} />
     </main>
-  )
-}
-
-/** How the app is, in a sentence. */
-function sentenceOf(app: AppState): { readonly words: string; readonly tone: Tone } {
-  const { unwell, coming } = stateOfApp(app)
-  const all = app.shape.parts.length
-  const names = (parts: readonly string[]): string => `${parts.slice(0, 4).join(', ')}${parts.length > 4 ? ' …' : ''}`
-  const verb = (parts: readonly string[]): string => (parts.length === 1 ? 'is' : 'are')
-  const share = (parts: readonly string[]): string => `${parts.length} of ${counted(all, 'part')} ${verb(parts)}`
-  if (!app.head.wanted) return { words: 'It is down. Its data stays.', tone: 'idle' }
-  if (unwell.length > 0) return { words: `${share(unwell)} not well: ${names(unwell)}`, tone: 'bad' }
-  if (coming.length > 0) return { words: `${share(coming)} on the way: ${names(coming)}`, tone: 'busy' }
-  return { words: all === 1 ? 'Its part is well.' : `All ${all} parts are well.`, tone: 'good' }
-}
-
-function Headline({ app }: { readonly app: AppState }): JSX.Element {
-  const { words, tone } = sentenceOf(app)
-  return (
-    <div class="headline">
-      <div>
-        <h1>{app.head.app}</h1>
-        <p role="status" class={`headline-words tone-${tone}`}>
-          <i class="dot" />
-          {words}
-        </p>
-      </div>
-      <ul class="urls">
-        {app.head.urls.slice(0, 4).map((url) => (
-          <li key={url}>
-            <a href={url} target="_blank" rel="noopener noreferrer">
-              {url.replace(/^https?:\/\//, '')}
-            </a>
-          </li>
-        ))}
-      </ul>
-    </div>
   )
 }
 

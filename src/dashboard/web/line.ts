@@ -36,10 +36,28 @@ const hiddenMs = 20_000
 
 /** Keeps the view of an app (null: of all of them) up to date until it is stopped. */
 export function openLine(app: string | null, onView: (change: (view: View) => View) => void): () => void {
-  const stop = new AbortController()
   const set = (change: Partial<View>): void => onView((view) => ({ ...view, ...change }))
   set({ app: null, missing: null, samples: [] })
+  const query = app === null ? '' : `?${new URLSearchParams({ app }).toString()}`
+  return keepOpen(`/api/feed${query}`, {
+    heard: (message) => onView((view) => heard(view, message as FeedMessage)),
+    lost: () => set({ line: 'lost' }),
+    loggedOut: () => set({ line: 'logged-out' }),
+  })
+}
 
+/** Who is told what comes over a line, and what becomes of it. */
+export interface Listener {
+  readonly heard: (message: unknown) => void
+  /** It broke, and is opened again. */
+  readonly lost: () => void
+  /** The session is over, and so is the line. */
+  readonly loggedOut: () => void
+}
+
+/** Keeps a line open until it is stopped. */
+export function keepOpen(path: string, listener: Listener): () => void {
+  const stop = new AbortController()
   const run = async (): Promise<void> => {
     for (let tries = 0; !stop.signal.aborted; tries += 1) {
       await visible(stop.signal)
@@ -47,22 +65,21 @@ export function openLine(app: string | null, onView: (change: (view: View) => Vi
       const watchdog = new Watchdog(() => current.abort())
       const onHidden = hiddenFor(hiddenMs, () => current.abort())
       try {
-        const query = app === null ? '' : `?${new URLSearchParams({ app }).toString()}`
         const signal = AbortSignal.any([stop.signal, current.signal])
-        const answer = await ask('GET', `/api/feed${query}`, undefined, signal)
+        const answer = await ask('GET', path, undefined, signal)
         for await (const message of linesOf(answer)) {
           tries = 0
           watchdog.heard()
-          onView((view) => heard(view, message as FeedMessage))
+          listener.heard(message)
         }
       } catch (error) {
-        if (error instanceof Refusal && error.status === 401) return set({ line: 'logged-out' })
+        if (error instanceof Refusal && error.status === 401) return listener.loggedOut()
       } finally {
         watchdog.stop()
         onHidden()
       }
       if (stop.signal.aborted) return
-      if (!document.hidden) set({ line: 'lost' })
+      if (!document.hidden) listener.lost()
       await pause(pausesMs[Math.min(tries, pausesMs.length - 1)] ?? 4000, stop.signal)
     }
   }

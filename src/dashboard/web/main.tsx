@@ -5,24 +5,37 @@ import './styles/controls.css'
 import './styles/graph.css'
 import './styles/sections.css'
 import './styles/small.css'
-import { type JSX, render } from 'preact'
+import { type FunctionComponent, type JSX, render } from 'preact'
 import { useCallback, useEffect, useState } from 'preact/hooks'
 import { AppPage } from './app-page.tsx'
+import type { PageName } from './headline.tsx'
 import { useNow } from './hooks.ts'
 import { Mark } from './icons.tsx'
 import { nothing, openLine, type View } from './line.ts'
 import { Overview } from './overview.tsx'
+import type { ReleasesPageProps } from './releases-page.tsx'
 import { hasKey, logInFromAddress, logOut } from './session.ts'
 
-/** `#/app` or `#/app/part`; without an app the only one is meant, where there is one. */
+/**
+ * `#/app`, `#/app/part`, `#/app/-/releases` or `#/app/-/releases/7`: no part is called `-`. Without an app the only one is
+ * meant, where there is one.
+ */
 interface Place {
   readonly app: string | null
   readonly part: string | null
+  readonly page: PageName
+  readonly release: number | null
 }
 
 function placeNow(): Place {
-  const [app = '', part = ''] = location.hash.replace(/^#\/?/, '').split('/').map(decoded)
-  return { app: app === '' ? null : app, part: part === '' ? null : part }
+  const [app = '', part = '', page = '', release = ''] = location.hash.replace(/^#\/?/, '').split('/').map(decoded)
+  const elsewhere = part === '-' && page === 'releases'
+  return {
+    app: app === '' ? null : app,
+    part: part === '' || elsewhere ? null : part,
+    page: elsewhere ? 'releases' : 'app',
+    release: elsewhere && /^\d+$/.test(release) ? Number(release) : null,
+  }
 }
 
 function decoded(word: string): string {
@@ -33,8 +46,9 @@ function decoded(word: string): string {
   }
 }
 
-function go({ app, part }: Place): void {
-  const rest = part === null ? '' : `/${encodeURIComponent(part)}`
+function go({ app, part = null, page = 'app', release = null }: Partial<Place>): void {
+  const chosen = release === null ? '' : `/${release}`
+  const rest = page === 'releases' ? `/-/releases${chosen}` : part === null ? '' : `/${encodeURIComponent(part)}`
   history.replaceState(null, '', `/#/${encodeURIComponent(app ?? '')}${rest}`)
   window.dispatchEvent(new HashChangeEvent('hashchange'))
 }
@@ -55,6 +69,7 @@ function Page({ refused }: { readonly refused: string | null }): JSX.Element {
   const nowMs = useNow(view.offsetMs)
   const letIn = hasKey()
   const select = useCallback((part: string | null) => go({ app: place.app, part }), [place.app])
+  const choose = useCallback((release: number | null) => go({ app: place.app, page: 'releases', release }), [place.app])
   // With one app on the platform, the overview is that app.
   const alone = place.app === null && view.apps?.length === 1
   const shown = place.app ?? (alone ? (view.apps?.[0]?.head.app ?? null) : null)
@@ -68,11 +83,23 @@ function Page({ refused }: { readonly refused: string | null }): JSX.Element {
       <Bar view={view} app={shown} />
       {view.apps !== null && shown === null && <Overview apps={view.apps} />}
       {view.apps !== null && shown !== null && view.app === null && <NoApp view={view} app={shown} />}
-      {shown !== null && view.app !== null && (
+      {shown !== null && view.app !== null && place.page === 'releases' && (
+        <Releases key={shown} view={view} app={view.app} nowMs={nowMs} chosen={place.release} onChoose={choose} />
+      )}
+      {shown !== null && view.app !== null && place.page === 'app' && (
         <AppPage key={shown} view={view} app={view.app} nowMs={nowMs} selected={place.part} onSelect={select} />
       )}
     </>
   )
+}
+
+/** The page of releases, which is loaded when it is first shown. */
+function Releases(props: ReleasesPageProps): JSX.Element {
+  const [Loaded, setLoaded] = useState<FunctionComponent<ReleasesPageProps> | null>(null)
+  useEffect(() => {
+    void import('./releases-page.tsx').then(({ ReleasesPage }) => setLoaded(() => ReleasesPage))
+  }, [])
+  return Loaded === null ? <main class="page" /> : <Loaded {...props} />
 }
 
 function Bar({ view, app }: { readonly view: View; readonly app: string | null }): JSX.Element {
@@ -85,7 +112,7 @@ function Bar({ view, app }: { readonly view: View; readonly app: string | null }
       </a>
       {several && app !== null && (
         <nav class="bar-apps" aria-label="Apps">
-          <select aria-label="App" value={app} onChange={(event) => go({ app: event.currentTarget.value, part: null })}>
+          <select aria-label="App" value={app} onChange={(event) => go({ app: event.currentTarget.value })}>
             {view.apps?.map(({ head }) => (
               <option key={head.app} value={head.app}>
                 {head.app}

@@ -49,6 +49,21 @@ suite('btrfs image', { skip }, () => {
       assert.ok(held() >= sizeBytes - 4096)
     }))
 
+  test('what a copy alone holds is what the others have let go of', () =>
+    withPlace(given, async ({ open }) => {
+      const domain = await open()
+      const data = join(domain.path, 'data')
+      writeFileSync(data, Buffer.alloc(20_000_000, 1))
+      sh('sync', '-f', domain.path)
+      await domain.checkpoint('first')
+      assert.equal(await domain.ownBytes('first'), 0)
+      rmSync(data)
+      sh('sync', '-f', domain.path)
+      const own = (await domain.ownBytes('first')) ?? 0
+      assert.ok(own >= 20_000_000 && own < 21_000_000, `${own} bytes`)
+      await assert.rejects(domain.ownBytes('never'), code('domain.unknown-copy'))
+    }))
+
   test('it is mounted for data alone, with direct I/O', () =>
     withPlace(given, async ({ open }) => {
       const domain = await open()

@@ -182,6 +182,16 @@ suite('the embedded server', () => {
     assert.equal(readdirSync(join(served.dir, 'incoming')).length, 0)
   })
 
+  test('a client that is refused sees why, while it is still sending', async () => {
+    const body = Buffer.alloc(900_000)
+    for (let round = 0; round < 5; round += 1) {
+      assert.equal((await ask({ method: 'PUT', bucket: 'shop', key: 'a', body, as: reader })).code, 'AccessDenied')
+    }
+    const head = signedOf(served.endpoint, { method: 'PUT', bucket: 'shop', key: 'a', as: reader }, systemClock)
+    const waiting = { ...head, headers: { ...head.headers, 'content-length': '10', expect: '100-continue' } }
+    assert.match(await rawly(served.port, headOf(waiting, 'PUT')), /^HTTP\/1.1 403/, 'without a byte of the body')
+  })
+
   test('what no client sends is answered with what a client understands', async () => {
     const xml = { 'content-type': 'application/xml' }
     const asked: readonly (readonly [Asked, string])[] = [

@@ -102,7 +102,7 @@ function accountOfEmail(email: string, accounts: Accounts): string {
   return account.id
 }
 
-/** Reads a list; its owner must be the one who owns the thing. */
+/** Reads a list, groups first; its owner must be the one who owns the thing. */
 export function readAcl(root: XmlElement, owner: string, accounts: Accounts): readonly Grant[] {
   const named = textOf(childOf(root, 'Owner'), 'ID')
   if (named !== undefined && named !== owner)
@@ -120,7 +120,8 @@ export function readAcl(root: XmlElement, owner: string, accounts: Accounts): re
   })
   if (grants.length > grantsMax)
     throw new S3Failure('MalformedACLError', 'An access control list has at most 100 grants.')
-  return grants
+  const rank = ({ grantee }: Grant): number => (grantee.startsWith('http') ? 0 : 1)
+  return grants.toSorted((a, b) => rank(a) - rank(b))
 }
 
 /** The list as it is shown. */

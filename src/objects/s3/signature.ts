@@ -69,8 +69,22 @@ export function requestHash(request: SignedRequest): string {
     .digest('hex')
 }
 
+/** Keys of the scopes that were used last: four digests less for each request. */
+const signingKeys = new Map<string, Buffer>()
+const signingKeysMax = 200
+
 /** The key that signs for one day, region and service. */
 export function signingKey(secretAccessKey: string, scope: Scope): Buffer {
+  const name = `${secretAccessKey}\n${scopeText(scope)}`
+  const held = signingKeys.get(name)
+  if (held !== undefined) return held
+  if (signingKeys.size >= signingKeysMax) signingKeys.clear()
+  const made = deriveKey(secretAccessKey, scope)
+  signingKeys.set(name, made)
+  return made
+}
+
+function deriveKey(secretAccessKey: string, scope: Scope): Buffer {
   const steps = [scope.date, scope.region, scope.service, 'aws4_request']
   return steps.reduce<Buffer>(
     (key, step) => createHmac('sha256', key).update(step).digest(),

@@ -3,7 +3,7 @@ import { systemClock } from '../../base/index.ts'
 import type { QueueDriver } from '../driver.ts'
 import { openLedgerFile } from './ledger-file.ts'
 import { LedgerHost } from './ledger-host.ts'
-import { embeddedCapabilities } from './ledger-table.ts'
+import { embeddedCapabilities } from './ledger-capabilities.ts'
 
 /** What the thread needs to know. */
 export interface EmbeddedFileOptions {

@@ -5,6 +5,7 @@ import { openMemoryQueues } from './memory.ts'
 queueConformance({
   name: 'memory',
   shared: false,
+  brief: true,
   async makePlace(messagesMax) {
     return {
       open: (options = {}) => openMemoryQueues({ ...options, messagesMax }),

@@ -4,7 +4,7 @@ import { queuesOn } from '../queues.ts'
 import type { Queues, QueuesOptions } from '../queues.ts'
 import { openLedgerMemory } from './ledger-file.ts'
 import { LedgerHost } from './ledger-host.ts'
-import { memoryCapabilities } from './ledger-table.ts'
+import { memoryCapabilities } from './ledger-capabilities.ts'
 
 export interface MemoryQueuesOptions extends QueuesOptions {
   /** Messages of one queue before senders are refused with `queue.full`; 1,000,000 by default. */

@@ -147,7 +147,10 @@ export class PostgresDriver implements QueueDriver {
        RETURNING id`,
       [queue, dedup.key, id, dedup.ms],
     )
-    if (entered.length > 0) return null
+    if (entered.length > 0) {
+      await run(forgetDuplicates)
+      return null
+    }
     const [known] = await run('SELECT id FROM $s.dedup WHERE queue = $1 AND key = $2', [queue, dedup.key])
     return String(known?.['id'])
   }
@@ -363,6 +366,10 @@ export class PostgresDriver implements QueueDriver {
     }
   }
 }
+
+/** A few of the keys whose window is over; more are forgotten than are written. */
+const forgetDuplicates = `DELETE FROM $s.dedup WHERE ctid = ANY (ARRAY(
+  SELECT ctid FROM $s.dedup WHERE until <= clock_timestamp() LIMIT 10 FOR UPDATE SKIP LOCKED))`
 
 const holding = 'm.seq = h.seq AND m.token = h.token AND m.queue = $3 AND m.state = 2 AND m.at > clock_timestamp()'
 

@@ -24,6 +24,7 @@ function tablesOf(schema: string): string {
     CREATE TABLE ${schema}.dedup (
       queue text NOT NULL, key text NOT NULL, id text NOT NULL, until timestamptz NOT NULL, PRIMARY KEY (queue, key)
     );
+    CREATE INDEX dedup_until ON ${schema}.dedup (until);
     CREATE SEQUENCE ${schema}.tokens;
     CREATE TABLE ${schema}.head (one boolean PRIMARY KEY CHECK (one), version integer NOT NULL, generation integer NOT NULL);
     INSERT INTO ${schema}.head VALUES (true, ${version}, 0);`

@@ -31,7 +31,11 @@ type Unnumbered<T> = T extends { readonly id: number } ? Omit<T, 'id'> : never
 export async function openInThread(job: ThreadJob): Promise<QueueDriver> {
   const file = join(import.meta.dirname, `thread-main${extname(import.meta.filename)}`)
   // Not the flags of the program: some of them, as `--input-type`, no thread can have.
-  const worker = new Worker(file, { workerData: job, execArgv: ['--disable-warning=ExperimentalWarning'] })
+  const worker = new Worker(file, {
+    workerData: job,
+    resourceLimits: { maxYoungGenerationSizeMb: 8 },
+    execArgv: ['--disable-warning=ExperimentalWarning'],
+  })
   const { promise, resolve, reject } = Promise.withResolvers<Opened>()
   const onMessage = (message: FromThread): void => {
     if (message.kind === 'open') resolve(message)

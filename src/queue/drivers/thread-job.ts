@@ -1,12 +1,18 @@
 /** Which driver a thread opens, as data that can be handed to it; and how it opens it. */
 import type { QueueDriver } from '../driver.ts'
+import { openAmqpHost } from './amqp-host.ts'
+import type { AmqpHostOptions } from './amqp-host.ts'
+import { openBeanstalkdHost } from './beanstalkd-host.ts'
+import type { BeanstalkdHostOptions } from './beanstalkd-host.ts'
 import { openEmbeddedHost } from './embedded-host.ts'
 import type { EmbeddedFileOptions } from './embedded-host.ts'
 import { openPostgresHost } from './postgres-host.ts'
 import type { PostgresHostOptions } from './postgres-host.ts'
 
 export type ThreadJob =
+  | { readonly driver: 'amqp'; readonly options: AmqpHostOptions }
   | { readonly driver: 'embedded'; readonly options: EmbeddedFileOptions }
+  | { readonly driver: 'beanstalkd'; readonly options: BeanstalkdHostOptions }
   | { readonly driver: 'postgres'; readonly options: PostgresHostOptions }
 
 /** Opens the driver of a job. */
@@ -14,6 +20,10 @@ export function openJob(job: ThreadJob): Promise<QueueDriver> {
   switch (job.driver) {
     case 'embedded':
       return openEmbeddedHost(job.options)
+    case 'amqp':
+      return openAmqpHost(job.options)
+    case 'beanstalkd':
+      return openBeanstalkdHost(job.options)
     case 'postgres':
       return openPostgresHost(job.options)
   }

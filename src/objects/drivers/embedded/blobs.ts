@@ -115,9 +115,10 @@ export class Blobs {
 
   /**
    * The bytes of segments from `start` to before `end`. From this call on they cannot be removed, until the reading ends or is
-   * given up: whoever asks must do one of both.
+   * given up: whoever asks must do one of both. `reuse`: all pieces come in one buffer, so each is good until the next is asked
+   * for; a server that sends gigabytes would otherwise leave as many for the collector.
    */
-  read(segments: readonly Segment[], start: number, end: number): AsyncIterableIterator<Uint8Array> {
+  read(segments: readonly Segment[], start: number, end: number, reuse = false): AsyncIterableIterator<Uint8Array> {
     for (const [hash] of segments) this.#pin(hash)
     let open = true
     const release = (): void => {
@@ -125,7 +126,8 @@ export class Blobs {
       open = false
       for (const [hash] of segments) this.#unpin(hash)
     }
-    const pieces = this.#readSegments(segments, start, end)
+    const buffer = reuse ? Buffer.allocUnsafeSlow(Math.min(readBytes, end - start)) : undefined
+    const pieces = this.#readSegments(segments, start, end, buffer)
     const reading: AsyncIterableIterator<Uint8Array> = {
       async next() {
         try {
@@ -147,16 +149,21 @@ export class Blobs {
     return reading
   }
 
-  async *#readSegments(segments: readonly Segment[], start: number, end: number): AsyncGenerator<Uint8Array> {
+  async *#readSegments(
+    segments: readonly Segment[],
+    start: number,
+    end: number,
+    buffer: Buffer | undefined,
+  ): AsyncGenerator<Uint8Array> {
     let at = 0
     for (const [hash, offset, bytes] of segments) {
       const [from, to] = [Math.max(start - at, 0), Math.min(end - at, bytes)]
-      if (from < to) yield* this.#readBlob(hash, offset + from, offset + to)
+      if (from < to) yield* this.#readBlob(hash, offset + from, offset + to, buffer)
       at += bytes
     }
   }
 
-  async *#readBlob(hash: string, start: number, end: number): AsyncGenerator<Uint8Array> {
+  async *#readBlob(hash: string, start: number, end: number, reused: Buffer | undefined): AsyncGenerator<Uint8Array> {
     const data = this.#index.get('SELECT data FROM blobs WHERE hash = ?', hash)?.bytes('data')
     if (data !== undefined) {
       yield data.subarray(start, end)
@@ -165,8 +172,9 @@ export class Blobs {
     const handle = await open(this.#pathOf(hash), 'r')
     try {
       for (let at = start; at < end;) {
-        const buffer = Buffer.allocUnsafe(Math.min(readBytes, end - at))
-        const { bytesRead } = await handle.read(buffer, 0, buffer.length, at)
+        const bytes = Math.min(readBytes, end - at)
+        const buffer = reused ?? Buffer.allocUnsafe(bytes)
+        const { bytesRead } = await handle.read(buffer, 0, Math.min(bytes, buffer.length), at)
         if (bytesRead === 0) throw new Error(`the file of ${hash} is shorter than the index says`)
         yield buffer.subarray(0, bytesRead)
         at += bytesRead

@@ -68,7 +68,8 @@ export class RequestBody {
   }
 
   async *#decoded(): AsyncGenerator<Uint8Array> {
-    const pieces: AsyncIterable<Uint8Array> = this.#message
+    // Giving up must not end the connection: the client is still to be told why.
+    const pieces: AsyncIterable<Uint8Array> = this.#message.iterator({ destroyOnReturn: false })
     for await (const piece of pieces) {
       if (this.#decoder === undefined) yield piece
       else yield* this.#decoder.push(piece)

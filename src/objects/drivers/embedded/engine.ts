@@ -204,9 +204,14 @@ export class Engine implements AsyncDisposable {
     })
   }
 
-  /** The bytes of an object from `start` to before `end`; to be read to their end or given up with `return`. */
-  read(version: Pick<VersionRecord, 'segments'>, start: number, end: number): AsyncIterableIterator<Uint8Array> {
-    return this.blobs.read(version.segments, start, end)
+  /** The bytes of an object from `start` to before `end`; to be read to their end or given up with `return`. `reuse`: each piece is good until the next is asked for. */
+  read(
+    version: Pick<VersionRecord, 'segments'>,
+    start: number,
+    end: number,
+    reuse = false,
+  ): AsyncIterableIterator<Uint8Array> {
+    return this.blobs.read(version.segments, start, end, reuse)
   }
 
   /** One pass of expiry over all buckets; says how many versions and uploads went. At most 1,000 of each bucket a pass. */

@@ -4,8 +4,6 @@
  */
 import { createServer } from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
-import { pipeline } from 'node:stream/promises'
-import { Readable } from 'node:stream'
 import { isSteadError, randomId, systemRandom } from '../../../base/index.ts'
 import type { Account, Accounts } from '../../s3/acl.ts'
 import { authenticate } from '../../s3/authenticate.ts'
@@ -110,6 +108,7 @@ class Handler {
   async take(message: IncomingMessage, response: ServerResponse, waits: boolean): Promise<void> {
     const id = randomId(systemRandom, 16).toUpperCase()
     response.on('error', () => {})
+    message.once('end', () => message.socket.setTimeout(0))
     this.#running += 1
     let request: S3Request | undefined
     let cors: Record<string, string> = {}
@@ -121,7 +120,7 @@ class Handler {
         request.method === 'OPTIONS' ? preflight(request, cors) : await this.#answer(request, message, response, waits)
       await send(message, response, { ...answer, headers: { ...answer.headers, ...cors } }, id)
     } catch (error) {
-      await this.#fail(message, response, { id, request, cors }, error)
+      await this.#fail(message, response, { id, request, cors, waits }, error)
     } finally {
       this.#running -= 1
     }
@@ -171,7 +170,12 @@ class Handler {
   async #fail(
     message: IncomingMessage,
     response: ServerResponse,
-    about: { readonly id: string; readonly request: S3Request | undefined; readonly cors: Record<string, string> },
+    about: {
+      readonly id: string
+      readonly request: S3Request | undefined
+      readonly cors: Record<string, string>
+      readonly waits: boolean
+    },
     error: unknown,
   ): Promise<void> {
     const failure = failureOf(error)
@@ -201,8 +205,8 @@ class Handler {
       ...(silent ? {} : { body: writePlainXml('Error', tree) }),
     }
     try {
+      if (unread && !about.waits) await drained(message)
       await send(message, response, answer, about.id)
-      if (unread) drain(message)
     } catch {
       response.destroy()
     }
@@ -274,6 +278,8 @@ function policyValues(
 
 async function send(message: IncomingMessage, response: ServerResponse, answer: Answer, id: string): Promise<void> {
   const { body } = answer
+  // While an answer was made, however long that took, the client had nothing to send; now it has to take it.
+  message.socket.setTimeout(idleMs)
   response.statusCode = answer.status
   for (const [name, value] of Object.entries(answer.headers ?? {})) {
     response.setHeader(name, wireText(value))
@@ -288,7 +294,25 @@ async function send(message: IncomingMessage, response: ServerResponse, answer: 
     })
     return
   }
-  await pipeline(Readable.from(body, { objectMode: true, highWaterMark: 2 }), response)
+  for await (const piece of body) await written(response, piece)
+  await new Promise<void>((resolve) => {
+    response.once('close', resolve)
+    response.end(() => resolve())
+  })
+}
+
+/** Resolves when the bytes have left this process, so that their buffer can be used again. */
+function written(response: ServerResponse, piece: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const gone = (): void => reject(new S3Failure('RequestTimeout', 'The client has gone.'))
+    if (response.destroyed) return gone()
+    response.once('close', gone)
+    response.write(piece, (error) => {
+      response.off('close', gone)
+      if (error) reject(error)
+      else resolve()
+    })
+  })
 }
 
 /**
@@ -300,12 +324,25 @@ function wireText(value: string): string {
   return bytes.replace(/[\r\n\0]/g, ' ')
 }
 
-/** Reads on a little of a body nobody wants, then ends the connection. */
-function drain(message: IncomingMessage): void {
-  let bytes = 0
-  message.on('error', () => {})
-  message.on('data', (piece: Uint8Array) => {
-    bytes += piece.length
-    if (bytes > drainBytesMax) message.destroy()
+/** Reads on a little of a body nobody wants: a client that is still sending would not see the answer. */
+function drained(message: IncomingMessage): Promise<void> {
+  return new Promise((resolve) => {
+    let bytes = 0
+    const done = (): void => {
+      message.off('data', take)
+      resolve()
+    }
+    const take = (piece: Uint8Array): void => {
+      bytes += piece.length
+      if (bytes > drainBytesMax) done()
+    }
+    message.on('error', done)
+    message.once('end', done)
+    message.once('close', done)
+    // Whoever was reading has failed, and would hold the bytes back.
+    message.removeAllListeners('readable')
+    message.on('data', take)
+    message.resume()
+    if (message.destroyed || message.readableEnded) done()
   })
 }

@@ -5,7 +5,7 @@
 import { systemClock } from '../../../base/index.ts'
 import type { Clock } from '../../../base/index.ts'
 import { failure } from '../../errors.ts'
-import { checkKey, checkPresign, checkPut, checkRange, checkedLimit, require } from '../../input.ts'
+import { checkKey, checkPresign, checkPut, checkRange, checkedLimit, requireCapability } from '../../input.ts'
 import { decode } from '../../s3/request.ts'
 import { childrenNamed, readXml, requiredText, textOf } from '../../s3/xml.ts'
 import type {
@@ -75,12 +75,12 @@ class S3Store implements ObjectStore {
   }
 
   async putIfAbsent(key: string, content: Content, options: PutOptions = {}): Promise<ObjectStat | null> {
-    require(this.name, this.capabilities, 'putIfAbsent')
+    requireCapability(this.name, this.capabilities, 'putIfAbsent')
     return this.#write(key, content, options, { 'if-none-match': '*' })
   }
 
   async putIfMatch(key: string, content: Content, etag: string, options: PutOptions = {}): Promise<ObjectStat | null> {
-    require(this.name, this.capabilities, 'putIfMatch')
+    requireCapability(this.name, this.capabilities, 'putIfMatch')
     return this.#write(key, content, options, { 'if-match': `"${etag}"` })
   }
 
@@ -181,7 +181,7 @@ class S3Store implements ObjectStore {
 
   async presign(options: PresignOptions): Promise<string> {
     checkPresign(options)
-    require(this.name, this.capabilities, 'presign')
+    requireCapability(this.name, this.capabilities, 'presign')
     return presignUrl(this.#client.signer, options, this.#client.clock.nowMs())
   }
 

@@ -32,7 +32,7 @@ export function readable({ engine, bucket, key, request, version }: ObjectCall):
 export function getObject(call: ObjectCall): Answer {
   const { version, range, answer } = lookedUp(call)
   const { start, end } = range
-  return { ...answer, body: call.engine.read(version, start, end) }
+  return { ...answer, body: call.engine.read(version, start, end, true) }
 }
 
 export function headObject(call: ObjectCall): Answer {
@@ -53,8 +53,11 @@ function lookedUp(call: ObjectCall): {
   const range = asked ?? { start: 0, end: version.bytes }
   const { start, end } = range
   const headers = {
-    ...objectHeaders(call.bucket, version, request.headers['x-amz-checksum-mode'] === 'ENABLED' && asked === undefined),
-    ...partHeaders(part, version),
+    ...objectHeaders(call.bucket, version),
+    ...(request.headers['x-amz-checksum-mode'] === 'ENABLED' ? shownChecksum(call, version, asked !== undefined) : {}),
+    ...(part === undefined || version.info.parts === undefined
+      ? {}
+      : { 'x-amz-mp-parts-count': String(version.info.parts.length) }),
     ...overrides(call),
     'content-length': String(end - start),
     ...(asked === undefined ? {} : { 'content-range': `bytes ${start}-${end - 1}/${version.bytes}` }),
@@ -77,9 +80,15 @@ function partRange({ request }: ObjectCall, version: VersionRecord): ByteRange |
   return { start, end: start + part.bytes }
 }
 
-function partHeaders(part: ByteRange | undefined, version: VersionRecord): Record<string, string> {
-  if (part === undefined || version.info.parts === undefined) return {}
-  return { 'x-amz-mp-parts-count': String(version.info.parts.length) }
+/** The checksum of what is sent: of the whole object, of one part, or of nothing where a range cuts it. */
+function shownChecksum({ request }: ObjectCall, { info }: VersionRecord, cut: boolean): Record<string, string> {
+  const { checksum, parts } = info
+  if (checksum === undefined) return {}
+  const part = parts?.[Number(request.query.get('partNumber') ?? 0) - 1]
+  const value = cut ? part?.checksum : checksum.value
+  return value === undefined
+    ? {}
+    : { [checksumHeader(checksum.algorithm)]: value, 'x-amz-checksum-type': checksum.type }
 }
 
 function overrides({ request, caller }: ObjectCall): Record<string, string> {
@@ -94,12 +103,8 @@ function overrides({ request, caller }: ObjectCall): Record<string, string> {
 }
 
 /** All headers that tell of a version. */
-export function objectHeaders(
-  bucket: BucketRecord,
-  version: VersionRecord,
-  withChecksum: boolean,
-): Record<string, string> {
-  const { headers, metadata, checksum } = version.info
+export function objectHeaders(bucket: BucketRecord, version: VersionRecord): Record<string, string> {
+  const { headers, metadata } = version.info
   const rules = bucket.settings.lifecycle
   const expiry = rules && expiryOf(rules, { ...version, sizeBytes: version.bytes })
   return {
@@ -112,9 +117,6 @@ export function objectHeaders(
     ...versionHeader(bucket, version),
     ...lockHeaders(version.lock),
     ...(version.tags.length > 0 ? { 'x-amz-tagging-count': String(version.tags.length) } : {}),
-    ...(withChecksum && checksum !== undefined
-      ? { [checksumHeader(checksum.algorithm)]: checksum.value, 'x-amz-checksum-type': checksum.type }
-      : {}),
     ...(expiry === undefined
       ? {}
       : {

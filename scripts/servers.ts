@@ -1,0 +1,42 @@
+/**
+ * Starts the servers that queues can be on, on loopback, with their data in temporary folders: prints where each answers and with
+ * which version, and stops what it started when it is interrupted. What is not on this machine is named, with what brings it.
+ */
+import { once } from 'node:events'
+import { openAmqpQueues, openBeanstalkdQueues, openPostgresQueues } from '../src/queue/index.ts'
+import { beanstalkd, Broker, needsBroker, rabbitmq } from '../test/brokers.ts'
+import { needsPostgres, PostgresServer } from '../test/postgres-server.ts'
+
+await using started = new AsyncDisposableStack()
+
+function say(name: string, text: string): void {
+  process.stdout.write(`${name.padEnd(12)} ${text}\n`)
+}
+
+const withoutPostgres = needsPostgres()
+if (withoutPostgres === false) {
+  const server = started.use(await PostgresServer.start())
+  await using queues = await openPostgresQueues({ url: server.url })
+  say('postgres', `${queues.server} at ${server.url}`)
+} else say('postgres', withoutPostgres)
+
+const withoutBeanstalkd = needsBroker(beanstalkd)
+if (withoutBeanstalkd === false) {
+  const broker = started.use(await Broker.start(beanstalkd))
+  await using queues = await openBeanstalkdQueues({ port: broker.port, syncsEach: true })
+  say('beanstalkd', `${queues.server} at 127.0.0.1:${broker.port}`)
+} else say('beanstalkd', withoutBeanstalkd)
+
+const withoutRabbitmq = needsBroker(rabbitmq)
+if (withoutRabbitmq === false) {
+  const broker = started.use(await Broker.start(rabbitmq))
+  const url = `amqp://guest:guest@127.0.0.1:${broker.port}/`
+  await using queues = await openAmqpQueues({ url })
+  say('amqp', `${queues.server} at ${url}`)
+} else say('amqp', withoutRabbitmq)
+
+process.stdout.write('\nCtrl-C stops them.\n')
+// Waiting for a signal does not keep a process alive by itself.
+const alive = setInterval(() => {}, 60_000)
+await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
+clearInterval(alive)

@@ -1,0 +1,59 @@
+/**
+ * A message as bytes, for servers that carry nothing but a body: one line of JSON with what belongs to the message, then the
+ * body. What does not begin so was sent by another program; it is taken as a body as it is.
+ */
+import type { Body, Outgoing } from '../driver.ts'
+import { headerBytesMax, keyBytesMax } from '../limits.ts'
+
+const mark = 'stead/1 '
+
+/** Bytes that a body's company takes at most. Text is JSON: each byte of a header can take six. */
+export const envelopeBytesMax: number = 6 * (headerBytesMax + 3 * keyBytesMax) + 4096
+
+/** What goes with a body. `counted` is added to what the server counts: attempts of the message under another number there. */
+export interface Company {
+  readonly id: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly priority: number
+  readonly sentAtMs: number
+  readonly counted: number
+  /** Of a dead message: why, and after how many attempts. */
+  readonly cause: string | null
+  readonly attempts: number
+}
+
+export interface Opened extends Company {
+  readonly body: Uint8Array
+}
+
+/** The company of a message that is sent. */
+export function companyOf({ id, headers, priority }: Outgoing, sentAtMs: number): Company {
+  return { id, headers, priority, sentAtMs, counted: 0, cause: null, attempts: 0 }
+}
+
+export function sealed(company: Company, body: Body): Buffer {
+  return Buffer.concat([Buffer.from(`${mark}${JSON.stringify(company)}\n`), Buffer.from(body)])
+}
+
+/** What `sealed` made; for a message of another program, a company made up from `foreignId`. */
+export function opened(bytes: Buffer, foreignId: string): Opened {
+  const end = bytes.indexOf(0x0a)
+  const line = end === -1 ? '' : bytes.subarray(0, end).toString()
+  const foreign = {
+    id: foreignId,
+    headers: {},
+    priority: 0,
+    sentAtMs: 0,
+    counted: 0,
+    cause: null,
+    attempts: 0,
+    body: bytes,
+  }
+  if (!line.startsWith(mark)) return foreign
+  try {
+    const company: Company = JSON.parse(line.slice(mark.length))
+    return { ...company, body: bytes.subarray(end + 1) }
+  } catch {
+    return foreign
+  }
+}

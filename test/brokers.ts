@@ -1,0 +1,162 @@
+/**
+ * Real brokers for tests, each on a free port of the loopback address with its data in a temporary folder. They can be killed with
+ * -9 and started again on the same data; what was started is stopped when it is disposed of.
+ */
+import { spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+const startTimeoutMs = 60_000
+
+/** How a broker is started. */
+export interface BrokerKind {
+  readonly name: string
+  readonly program: string
+  /** The Debian package that brings it. */
+  readonly package: string
+  /** The program with its arguments. */
+  command(port: number, folder: string): readonly string[]
+  /** Further variables of its environment. `second` is another free port. */
+  env?(port: number, folder: string, second: number): Readonly<Record<string, string>>
+}
+
+export const beanstalkd: BrokerKind = {
+  name: 'beanstalkd',
+  program: '/usr/bin/beanstalkd',
+  package: 'beanstalkd',
+  command: (port, folder) => [
+    '/usr/bin/beanstalkd',
+    '-l',
+    '127.0.0.1',
+    '-p',
+    String(port),
+    '-b',
+    folder,
+    '-f0',
+    '-z',
+    '1048576',
+  ],
+}
+
+export const rabbitmq: BrokerKind = {
+  name: 'rabbitmq',
+  program: '/usr/lib/rabbitmq/bin/rabbitmq-server',
+  package: 'rabbitmq-server',
+  // Its port mapper makes itself a daemon when nobody else has started it; so we do, and it ends with the group.
+  command: () => ['/bin/sh', '-c', 'epmd -port $ERL_EPMD_PORT & exec /usr/lib/rabbitmq/bin/rabbitmq-server'],
+  env: (port, folder, second) => ({
+    HOME: folder,
+    RABBITMQ_NODENAME: `stead${port}@localhost`,
+    RABBITMQ_NODE_IP_ADDRESS: '127.0.0.1',
+    RABBITMQ_NODE_PORT: String(port),
+    RABBITMQ_DIST_PORT: String(second),
+    RABBITMQ_MNESIA_BASE: join(folder, 'data'),
+    RABBITMQ_LOG_BASE: join(folder, 'log'),
+    RABBITMQ_PID_FILE: join(folder, 'pid'),
+    RABBITMQ_ENABLED_PLUGINS_FILE: join(folder, 'plugins'),
+    RABBITMQ_CONFIG_FILE: join(folder, 'rabbitmq'),
+    ERL_EPMD_PORT: String(second + 1 > 65_535 ? second - 1 : second + 1),
+    ERL_EPMD_ADDRESS: '127.0.0.1',
+  }),
+}
+
+/** Why a broker cannot be started here, or false. */
+export function needsBroker({ program, package: name }: BrokerKind): string | false {
+  return existsSync(program) ? false : `needs ${program}: apt-get install ${name}`
+}
+
+/** A running broker. */
+export class Broker implements AsyncDisposable {
+  readonly port: number
+  readonly #kind: BrokerKind
+  readonly #folder: string
+  readonly #second: number
+  #process: ChildProcess | undefined
+  #log = ''
+
+  static async start(kind: BrokerKind): Promise<Broker> {
+    const broker = new Broker(
+      kind,
+      await freePort(),
+      await freePort(),
+      await mkdtemp(join(tmpdir(), `stead-${kind.name}-`)),
+    )
+    await broker.start()
+    return broker
+  }
+
+  private constructor(kind: BrokerKind, port: number, second: number, folder: string) {
+    this.#kind = kind
+    this.port = port
+    this.#second = second
+    this.#folder = folder
+  }
+
+  /** Starts it (again) and waits until it accepts connections. */
+  async start(): Promise<void> {
+    const endMs = performance.now() + startTimeoutMs
+    this.#launch()
+    while (!(await accepts(this.port))) {
+      if (performance.now() > endMs) throw new Error(`${this.#kind.name} did not start:\n${this.#log}`)
+      // Right after kill -9 something of the old one may still be in the way; then it ends by itself.
+      if (this.#process?.exitCode !== null) this.#launch()
+      await new Promise((resolve) => void setTimeout(resolve, 50))
+    }
+  }
+
+  /** kill -9 of it and of all that it has started; nobody listens any more when this resolves. */
+  async kill(): Promise<void> {
+    const child = this.#process
+    if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return
+    const exited = new Promise((resolve) => void child.once('exit', resolve))
+    process.kill(-child.pid, 'SIGKILL')
+    await exited
+    while (await accepts(this.port)) await new Promise((resolve) => void setTimeout(resolve, 50))
+  }
+
+  #launch(): void {
+    const [program = '', ...args] = this.#kind.command(this.port, this.#folder)
+    const child = spawn(program, args, {
+      cwd: this.#folder,
+      env: { PATH: process.env['PATH'], LC_ALL: 'C.UTF-8', ...this.#kind.env?.(this.port, this.#folder, this.#second) },
+      // A process group of its own: what it starts ends with it.
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text: string) => (this.#log = (this.#log + text).slice(-4000)))
+    }
+    this.#process = child
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill()
+    await rm(this.#folder, { recursive: true, force: true, maxRetries: 20 })
+  }
+}
+
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: '127.0.0.1', port })
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once('error', () => resolve(false))
+  })
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer()
+    server.once('error', reject)
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address()
+      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0))
+    })
+  })
+}
