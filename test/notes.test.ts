@@ -4,7 +4,7 @@
  * kept.
  */
 import assert from 'node:assert/strict'
-import { appendFileSync } from 'node:fs'
+import { appendFileSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { stateConformance } from '../src/provider/state/conformance.ts'
@@ -76,6 +76,9 @@ suite('a service that keeps its state itself', { skip, timeout: 300_000 }, () =>
       return stdout
     }
     bench.useExample('notes')
+    // What is not to be decided here is how fast the machine is.
+    const file = readFileSync(join(bench.appDir, 'app.ts'), 'utf8')
+    bench.write({ 'app.ts': file.replace('state: {', `state: { pause: '50s',`) })
     await daemon.deploy('notes')
     await using load = writeNotes(port)
 

@@ -124,7 +124,7 @@ agent = stack.use(
         if (words[1] !== step) return
         rmSync(fate)
         if (words[0] === 'agent') process.kill(process.pid, 'SIGKILL')
-        if (words[0] === 'slow') return await sleep(clock, 1000)
+        if (words[0] === 'slow') return await sleep(clock, 5000)
         const server = agent?.statuses().find(({ id, pid }) => id === 'shop.db' && pid !== null)
         if (server !== undefined && server.pid !== null) process.kill(server.pid, 'SIGKILL')
       },

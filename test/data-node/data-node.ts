@@ -113,7 +113,7 @@ export class DataNode implements AsyncDisposable {
     ready.promise.catch(() => {})
   }
 
-  /** What is to die, at which step; `slow`: nothing does, and the step takes a second. */
+  /** What is to die, at which step; `slow`: nothing does, and the step takes five seconds. */
   doom(what: 'agent' | 'server' | 'slow', step: string): void {
     writeFileSync(join(this.dir, 'fate'), `${what} ${step}`)
   }
