@@ -150,6 +150,25 @@ suite('data on a node', { skip }, () => {
     assert.deepEqual(await node.sql('select id from items order by id'), [1, 2, 3, 4, 5])
   })
 
+  test(
+    'how it is known that data is durable is told, and a server that does not wait for the disk is refused',
+    { timeout },
+    async () => {
+      const { durability } = await node.ready('shop.db', 1)
+      assert.match(durability ?? '', /flushes for each commit .*counted by pg_stat/)
+      node.careless(true)
+      const config = { ...databaseConfig, memoryBytes: 160 * 1024 * 1024 }
+      node.plan(node.database(first, 'shop', { config }), node.worker('g1', 1))
+      const refused = await node.until('shop.db', 'is refused', ({ phase }) => phase === 'gave-up')
+      assert.match(refused.reason ?? '', /does not keep what it acknowledges over a loss of power: fsync is off/)
+      assert.equal(refused.pid, null, 'it does not run')
+      node.careless(false)
+      node.plan(node.database(first), node.worker('g1', 1))
+      await node.ready('shop.db', 1)
+      assert.deepEqual(await node.sql('select id from items order by id'), [1, 2, 3, 4, 5])
+    },
+  )
+
   test('it goes back by the plan alone, once, and says how long it took', { timeout }, async () => {
     node.steps.length = 0
     const before = node.status('shop.db')?.endpoint

@@ -114,7 +114,7 @@ class RunningAgent implements Agent {
       changed: () => this.#changed(),
     })
     const { instances, resources } = this.#runners
-    this.#dataTasks = new DataTasks(this.#options, { domains: this.#domains, resources })
+    this.#dataTasks = new DataTasks(this.#options, { domains: this.#domains, resources, instances })
     const breakable = breakableOf(instances, resources, domain, () => this.#changed())
     this.#breaking = new Breaking(join(options.stateDir, 'faults.json'), options.clock, breakable, options.onNotice)
     const streams = new Streams({

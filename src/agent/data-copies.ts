@@ -8,10 +8,11 @@ import { messageOf, SteadError } from '../base/index.ts'
 import type { Domain, DomainCopy, DomainUsage } from '../domain/index.ts'
 import type { DataAnswers, DataCopy } from '../protocol/index.ts'
 import type { Position } from '../provider/index.ts'
-import { type DataNeed, ensureFreeName, liveResources } from './data-need.ts'
+import { type DataNeed, ensureFreeName, liveKeepers, liveResources } from './data-need.ts'
 import { levelOf } from './disk.ts'
 import { placeOf } from './domains.ts'
 import type { ResourceRunner } from './resource.ts'
+import { bringToRest } from './state.ts'
 
 /** Generation, driver, room and copies. */
 export async function stateOf(need: DataNeed, app: string): Promise<DataAnswers['state']> {
@@ -34,7 +35,8 @@ export async function checkpoint(need: DataNeed, app: string, name: string): Pro
   if (made !== null) return { copy: seen(made), tookMs: 0 }
   await ensureRoom(need, domain)
   const positions: Record<string, Position> = {}
-  const { result, stopped } = await atRest(need, domain, app, async (parts) => {
+  const undo = (): Promise<void> => domain.delete(name)
+  const { result, stopped } = await atRest(need, domain, app, undo, async (parts) => {
     Object.assign(positions, await positionsOf(need, parts))
     await markAll(need, parts, name)
     await onStep?.('at-rest', name)
@@ -65,7 +67,8 @@ export async function cloneOf(
   if (made !== null) return { copy: seen(made) }
   await ensureRoom(need, domain)
   if (from !== null) return { copy: seen(await domain.clone(name, from)) }
-  const { result } = await atRest(need, domain, app, () => domain.clone(name, null))
+  const undo = (): Promise<void> => domain.delete(name)
+  const { result } = await atRest(need, domain, app, undo, () => domain.clone(name, null))
   return { copy: seen(result) }
 }
 
@@ -99,12 +102,14 @@ export function ensureUnused({ resources }: DataNeed, app: string, copy: string)
 
 /**
  * Works while all that writes to the live data is as a copy needs it: brought to rest by its provider where that is enough,
- * else stopped. Answers the parts whose servers were.
+ * else stopped. What keeps state of its own is asked first, as it may need the others to come to rest; where it may have gone
+ * on before the work was done, `undo` takes that away. Answers the parts whose servers stood still.
  */
 export async function atRest<T>(
   need: DataNeed,
   domain: Domain,
   app: string,
+  undo: (made: T) => Promise<void>,
   work: (parts: readonly ResourceRunner[]) => Promise<T>,
 ): Promise<{ result: T; stopped: readonly string[] }> {
   const { providers } = need.options
@@ -114,6 +119,8 @@ export async function atRest<T>(
     return sandbox !== null && (domain.capabilities.quiesce === 'stop' || quiesce === 'stop')
   }
   const stopping = parts.filter(mustStop)
+  const takesTime = domain.capabilities.quiesce === 'stop'
+  await using rest = await bringToRest(need.options, await liveKeepers(need, app), takesTime)
   using stack = new DisposableStack()
   await using resting = new AsyncDisposableStack()
   for (const runner of parts) {
@@ -124,7 +131,14 @@ export async function atRest<T>(
   }
   const why = 'stands still while its data is copied'
   for (const runner of stopping) stack.use(await runner.halt(why))
-  return { result: await work(parts), stopped: stopping.map(({ assignment }) => assignment.part) }
+  const result = await work(parts)
+  try {
+    rest.ensure()
+  } catch (error) {
+    await undo(result)
+    throw error
+  }
+  return { result, stopped: stopping.map(({ assignment }) => assignment.part) }
 }
 
 /** Where the counters stand, of those that count and answer. */

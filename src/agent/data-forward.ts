@@ -49,7 +49,8 @@ export async function forward(
 }
 
 async function laterCopy(need: DataNeed, domain: Domain, app: string): ReturnType<typeof ownCopy> {
-  const { result } = await atRest(need, domain, app, () => ownCopy(need, domain, null))
+  const undo = (made: AsyncDisposable): Promise<void> => Promise.resolve(made[Symbol.asyncDispose]())
+  const { result } = await atRest(need, domain, app, undo, () => ownCopy(need, domain, null))
   return result
 }
 

@@ -7,15 +7,19 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { SteadError } from '../base/index.ts'
+import { stateType } from '../model/index.ts'
 import type { Position } from '../provider/index.ts'
 import { type Domains, placeOf, taskPrefix } from './domains.ts'
 import type { AgentOptions } from './options.ts'
+import type { InstanceRunner } from './instance.ts'
 import type { ResourceRunner } from './resource.ts'
+import { stateEdge, type StateKeeper, statePlace } from './state.ts'
 
 export interface DataNeed {
   readonly options: AgentOptions
   readonly domains: Domains
   readonly resources: ReadonlyMap<string, ResourceRunner>
+  readonly instances: ReadonlyMap<string, InstanceRunner>
   readonly positions: Positions
 }
 
@@ -25,6 +29,26 @@ export function liveResources({ resources }: Pick<DataNeed, 'resources'>, app: s
     const place = placeOf(assignment)
     return assignment.wanted && place.app === app && place.copy === null
   })
+}
+
+/** The instances that run on the live data of an app and keep state in it. */
+export async function liveKeepers(need: DataNeed, app: string): Promise<readonly StateKeeper[]> {
+  const keepers: StateKeeper[] = []
+  for (const { assignment: resource } of liveResources(need, app)) {
+    const place = placeOf(resource)
+    const state = statePlace(await need.domains.pathOf(place), resource, place)
+    if (state === null || resource.type !== stateType) continue
+    for (const runner of keepersOf(need, resource.id)) {
+      const { assignment, sandbox } = runner
+      if (sandbox !== null) keepers.push({ assignment, sandbox, answers: runner.status().phase !== 'starting', state })
+    }
+  }
+  return keepers
+}
+
+/** The instances that keep a state, running or not. */
+export function keepersOf({ instances }: Pick<DataNeed, 'instances'>, resource: string): readonly InstanceRunner[] {
+  return [...instances.values()].filter(({ assignment }) => stateEdge(assignment)?.resource === resource)
 }
 
 /** The error for what cannot be done, whenever it is asked. */

@@ -11,9 +11,7 @@ import { checkpoint, cloneOf, deleteCopies, stateOf } from './data-copies.ts'
 import { forward } from './data-forward.ts'
 import { type DataNeed, Positions } from './data-need.ts'
 import { compare, pending, preview, rehearse, replay, verify } from './data-work.ts'
-import type { Domains } from './domains.ts'
 import type { AgentOptions } from './options.ts'
-import type { ResourceRunner } from './resource.ts'
 
 /** Most tasks of one app that wait. */
 const waitingMax = 16
@@ -23,7 +21,7 @@ export class DataTasks {
   /** By app: what is done now and what waits, in order. */
   readonly #queues = new Map<string, { tasks: DataTask['do'][]; last: Promise<unknown> }>()
 
-  constructor(options: AgentOptions, own: { domains: Domains; resources: ReadonlyMap<string, ResourceRunner> }) {
+  constructor(options: AgentOptions, own: Pick<DataNeed, 'domains' | 'resources' | 'instances'>) {
     this.#need = { options, ...own, positions: new Positions(options.stateDir) }
   }
 

@@ -8,6 +8,7 @@
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { isSteadError, messageOf, randomId, SteadError } from '../base/index.ts'
+import { stateType } from '../model/index.ts'
 import type { Domain, DomainCopy } from '../domain/index.ts'
 import type {
   Comparison,
@@ -22,10 +23,11 @@ import type {
 } from '../protocol/index.ts'
 import type { Pending, Position, Provider, ProviderContext } from '../provider/index.ts'
 import { atRest, ensureRoom, ensureUnused } from './data-copies.ts'
-import { type DataNeed, ensureFreeName, liveResources, refused } from './data-need.ts'
-import { copyOf, taskPrefix } from './domains.ts'
+import { type DataNeed, ensureFreeName, keepersOf, liveResources, refused } from './data-need.ts'
+import { copyOf, placeOf, taskPrefix } from './domains.ts'
 import { resourceContext } from './resource-context.ts'
 import type { ResourceRunner } from './resource.ts'
+import { runAlone, statePlace } from './state.ts'
 
 const nothingPending: Pending = { migrates: 'none', contracts: false, statements: [] }
 
@@ -75,7 +77,8 @@ export async function rehearse(
     await domain.delete(task.copy)
   }
   await ensureRoom(need, domain)
-  const { result: copy } = await atRest(need, domain, app, () => domain.clone(task.copy, null))
+  const undo = (): Promise<void> => domain.delete(task.copy)
+  const { result: copy } = await atRest(need, domain, app, undo, () => domain.clone(task.copy, null))
   try {
     const statements: RehearsedStatement[] = []
     const refusals: string[] = []
@@ -117,7 +120,7 @@ export async function preview(need: DataNeed, app: string, since: string): Promi
     const { part, type } = runner.assignment
     const provider = providerOf(need, type)
     // What has no server has no data here that could change (a secret).
-    if (runner.sandbox === null && provider.position === undefined) continue
+    if (runner.sandbox === null && provider.position === undefined && type !== stateType) continue
     if (provider.position === undefined) {
       gaps.push(`${part} does not count what changes.`)
       continue
@@ -225,6 +228,12 @@ export async function verify(
     const provider = providerOf(need, resource.type)
     const dir = join(own.copy.path, resource.part)
     if (!existsSync(dir) || readdirSync(dir).length === 0) continue
+    if (resource.type === stateType) {
+      checks.push(
+        `${resource.part}: ${await verifyState(need, own.copy, resource, task.probes[resource.part] ?? null)}`,
+      )
+      continue
+    }
     if (provider.verify === undefined) {
       checks.push(`${resource.part}: not checked, the provider of ${resource.type} does not know how`)
       continue
@@ -235,6 +244,26 @@ export async function verify(
   }
   signal.throwIfAborted()
   return { checks }
+}
+
+/** Has a service restore and verify its state on a copy, as it would after going back; answers what was checked. */
+async function verifyState(
+  need: DataNeed,
+  copy: DomainCopy,
+  resource: ResourceAssignment,
+  probe: string | null,
+): Promise<string> {
+  const { options } = need
+  if (probe !== null)
+    throw refused(`${resource.part} takes no question`, 'Its service declares a hook `verify` instead.')
+  const state = statePlace(copy.path, resource, placeOf(resource))
+  const keeper = keepersOf(need, resource.id)[0]?.assignment
+  if (state === null || keeper === undefined) return 'not checked, as its service is not here'
+  const { restore, verify: check, timeoutMs } = state.config
+  if (check === null) return `not checked, as ${keeper.part} declares no hook verify`
+  if (restore !== null) await runAlone(options, keeper, { hook: 'restore', argv: restore, timeoutMs, state })
+  await runAlone(options, keeper, { hook: 'verify', argv: check, timeoutMs, state })
+  return `${keeper.part} found it whole`
 }
 
 /** Copies rows that are only in a copy into the live data. */

@@ -10,6 +10,8 @@ import { edgeNetwork } from '../network/index.ts'
 import type { Edge, InstanceAssignment } from '../protocol/index.ts'
 import type { Binding, Provider } from '../provider/index.ts'
 import type { InlineFile } from '../sandbox/index.ts'
+import type { Layout } from './layout.ts'
+import { resolverFile } from './outside.ts'
 
 /** Where an edge really listens, for an instance: as planned where it has its own network, elsewhere a loopback port. */
 export interface OpenEdge {
@@ -93,8 +95,20 @@ function bindingOf(open: OpenEdge, { providers, dataApp }: EdgeKnowledge): Bindi
   return provider.bind(resource, edge.grant, { host: open.host, address: open.address, port: open.port })
 }
 
+/** The files by which names resolve for an instance, where the sandbox has files of its own. */
+export function nameFiles(
+  { hostsPath, resolverPath }: Layout,
+  edges: readonly OpenEdge[],
+  hostName: string,
+  hasOutside: boolean,
+): readonly InlineFile[] {
+  const hosts = hostsPath === null ? [] : [{ path: hostsPath, content: hostsFile(edges, hostName), mode: 0o444 }]
+  if (resolverPath === null || !hasOutside) return hosts
+  return [...hosts, { path: resolverPath, content: resolverFile, mode: 0o444 }]
+}
+
 /** The hosts file of an instance: loopback, itself under its own host name, and the names it may dial. */
-export function hostsFile(edges: readonly OpenEdge[], hostName: string): string {
+function hostsFile(edges: readonly OpenEdge[], hostName: string): string {
   return [
     '127.0.0.1 localhost',
     `${edgeNetwork.address} ${hostName}`,

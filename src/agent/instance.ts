@@ -21,12 +21,13 @@ import { limitsWithin, type Sandbox, type SandboxSpec } from '../sandbox/index.t
 import { Attempts } from './attempts.ts'
 import { Containment } from './containment.ts'
 import { type Delivery, grantsOf, sameGrants } from './delivery.ts'
-import { hostsFile, instanceEnvironment, type OpenEdge } from './environment.ts'
+import { instanceEnvironment, nameFiles, type OpenEdge } from './environment.ts'
 import { layoutOf } from './layout.ts'
 import { frozenLife, type LifeEvent, newLife, policyOf, step } from './lifecycle.ts'
 import type { AgentOptions } from './options.ts'
-import { InstanceOutside, resolverFile } from './outside.ts'
+import { InstanceOutside } from './outside.ts'
 import { probeCommand, probeHttp, type ProbeResult, probeTcp } from './probe.ts'
+import { readyState } from './state.ts'
 import type { Surroundings } from './surroundings.ts'
 import { type Usage, unknownUsage, usageOf } from './usage.ts'
 
@@ -314,19 +315,20 @@ export class InstanceRunner {
       const dataApp = (edge: Edge): string => this.#surroundings.dataApp(edge, assignment)
       const told = instanceEnvironment(assignment, edges, { providers, dataApp }, base, this.#servePort, secretsDir)
       const { files, mounts, ...filter } = this.#delivery.prepare(assignment, told.files, secretsDir)
-      const hosts =
-        layout.hostsPath === null ? [] : [{ path: layout.hostsPath, content: hostsFile(edges, id), mode: 0o444 }]
-      const resolver =
-        layout.resolverPath === null || !hasOutside
-          ? []
-          : [{ path: layout.resolverPath, content: resolverFile, mode: 0o444 }]
+      const names = nameFiles(layout, edges, id, hasOutside)
+      const own = await readyState(this.#options, assignment, await this.#surroundings.state(assignment))
       const spec: SandboxSpec = {
         id,
         argv: program.argv,
-        env: told.env,
+        env: { ...told.env, ...own.env },
         cwd: layout.codeDir,
-        mounts: [{ source: bundle.path, target: layout.codeDir, access: 'read-only' }, ...program.mounts, ...mounts],
-        files: [...files, ...hosts, ...resolver, ...(isolated ? this.containment.decoy() : [])],
+        mounts: [
+          { source: bundle.path, target: layout.codeDir, access: 'read-only' },
+          ...program.mounts,
+          ...mounts,
+          ...own.mounts,
+        ],
+        files: [...files, ...names, ...(isolated ? this.containment.decoy() : [])],
         hostUid: this.#assignment.hostUid,
         limits: limitsWithin(sandbox.capabilities, { ...this.#assignment.limits, tmpBytes }).limits,
         syscalls: this.containment.isOn && layout.syscalls === 'strict' ? 'guarded' : layout.syscalls,
@@ -385,8 +387,7 @@ export class InstanceRunner {
   #running(sandbox: Sandbox): void {
     const { timeoutMs } = this.#assignment
     this.#sandbox = sandbox
-    const isolated = this.#options.sandbox.capabilities.isolation !== 'refused'
-    this.containment.watch(sandbox, isolated)
+    this.containment.watch(sandbox, this.#options.sandbox.capabilities.isolation !== 'refused')
     this.#surroundings.changed()
     let timedOut = false
     void sandbox.exited.then((ended) => {

@@ -60,6 +60,8 @@ export class ResourceRunner {
   #left = false
   /** What the provider said of the schema that is in force. */
   #schema: string | null = null
+  /** How it is known that what the server acknowledges is on the disk. */
+  #durability: string | null = null
   /** Generation of the data that it was last seen on; null before that is known. */
   #generation: number | null = null
   /** For which generation data is to be left behind, and since when it is tried to be asked; null while it is not. */
@@ -116,6 +118,7 @@ export class ResourceRunner {
       credentials: this.#applied?.grants.map(({ consumer, version }) => `${consumer}@${version}`) ?? [],
       ...(this.#generation === null ? {} : { generation: this.#generation }),
       ...(this.#applied === null ? {} : { schema: this.#schema }),
+      ...(this.#durability === null ? {} : { durability: this.#durability }),
     }
   }
 
@@ -307,6 +310,7 @@ export class ResourceRunner {
     this.#elsewhere = provider.endpoint?.(context) ?? null
     const readyMs = isDue ? abandonMs : readyTimeoutMs
     if (this.#server !== null || this.#elsewhere !== null) await orEnded(provider.ready(context, readyMs))
+    this.#durability = isDue ? null : await this.#prove(provider, context, orEnded)
     let careful: readonly string[] = []
     if (isNew) {
       await exchanges.step('started', first.id)
@@ -346,6 +350,16 @@ export class ResourceRunner {
       this.#to('ready', said)
       onReady()
       await orEnded(news)
+    }
+  }
+
+  /** How it is known that what the server acknowledges is on the disk. Where that is not so, the server stops. */
+  async #prove(provider: Provider, context: ProviderContext, orEnded: OrEnded): Promise<string | null> {
+    try {
+      return await orEnded(provider.durability?.(context) ?? Promise.resolve(null))
+    } catch (error) {
+      if (!this.#stop.signal.aborted) await this.#stopServer()
+      throw error
     }
   }
 

@@ -7,6 +7,7 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { messageOf, SteadError } from '../base/index.ts'
+import { stateType } from '../model/index.ts'
 import { type Endpoint, NameLookup, type Target } from '../network/index.ts'
 import type {
   Assignment,
@@ -30,6 +31,7 @@ import type { KnownValues } from './known-values.ts'
 import type { MemoryFiles } from './memory-files.ts'
 import type { AgentOptions } from './options.ts'
 import { ResourceRunner } from './resource.ts'
+import { stateEdge, type StatePlace, statePlace } from './state.ts'
 import type { Surroundings } from './surroundings.ts'
 
 /**
@@ -62,6 +64,8 @@ export class Runners {
   readonly exchanges: Exchanges
   /** The resources of the plan, by id: known before their runners act on it. */
   #planned: ReadonlyMap<string, ResourceAssignment> = new Map()
+  /** Which instance has the state of a resource, by the ids of both. */
+  readonly #stateOf = new Map<string, string>()
   /** The ways in from other nodes; null where there are none. */
   readonly #exposures: Exposures | null
   /** Under which name the way in to an assignment is open. */
@@ -82,6 +86,7 @@ export class Runners {
       targets: (edge, consumer) => this.#targets(edge, consumer),
       missing: (edge, consumer) => this.#missing(edge, consumer),
       dataApp: (edge, consumer) => this.#dataApp(edge, consumer),
+      state: (assignment) => this.#state(assignment),
       held: ({ app, part }) => need.breaking().held(app, part),
       refuses: ({ app, part }, edge) => need.breaking().refuses(app, part, edge.part),
       changed: () => {
@@ -273,9 +278,35 @@ export class Runners {
       const [app = ''] = edge.resource?.split('.') ?? []
       return `${edge.part} has no value: stead secret set ${edge.part} --app ${app}`
     }
+    const [other] = edge.type !== stateType ? [] : this.#onState(edge.resource ?? '', consumer.id)
+    if (other !== undefined) return `waits until ${other.assignment.id} has ended, which has ${edge.part}`
     const resource = edge.resource === null ? undefined : this.resources.get(edge.resource)
     if (resource !== undefined) return resource.settled(consumer.part) ? null : waits
     return edge.port === 0 || this.#targets(edge, consumer).length > 0 ? null : waits
+  }
+
+  /** The other instances that work on a state, or are about to. */
+  #onState(resource: string, own: string): readonly InstanceRunner[] {
+    return [...this.instances.values()].filter(({ assignment: { id, edges }, isRunning }) => {
+      return id !== own && isRunning && edges.some((edge) => edge.type === stateType && edge.resource === resource)
+    })
+  }
+
+  async #state(assignment: InstanceAssignment): Promise<StatePlace | null> {
+    const id = stateEdge(assignment)?.resource ?? null
+    const planned = id === null ? undefined : this.#planned.get(id)
+    if (id === null || planned === undefined) return null
+    // Of two that are about to start the first to come here has it.
+    const other = this.#onState(id, assignment.id).find((runner) => {
+      return runner.sandbox !== null || runner.assignment.id === this.#stateOf.get(id)
+    })
+    if (other !== undefined) {
+      const message = `${other.assignment.id} still has ${planned.part}`
+      throw new SteadError({ code: 'agent.in-use', message, retry: 'now' })
+    }
+    this.#stateOf.set(id, assignment.id)
+    const place = placeOf(planned)
+    return statePlace(await this.#need.domains.pathOf(place), planned, place)
   }
 
   /** Whether an edge leads nowhere because the data behind it is not of the generation that the instance works on. */

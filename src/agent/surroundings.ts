@@ -2,6 +2,7 @@
 import type { NameLookup, Target } from '../network/index.ts'
 import type { Edge, InstanceAssignment } from '../protocol/index.ts'
 import type { Incidents } from './incidents.ts'
+import type { StatePlace } from './state.ts'
 
 export interface Surroundings {
   /** Where an edge leads now. */
@@ -10,6 +11,8 @@ export interface Surroundings {
   missing(edge: Edge, consumer: InstanceAssignment): string | null
   /** App whose names the data behind an edge has: of a branch, the one that it was made from. */
   dataApp(edge: Edge, consumer: InstanceAssignment): string
+  /** The state that an instance keeps itself, as its own from now on; null when it keeps none. Throws while another has it. */
+  state(assignment: InstanceAssignment): Promise<StatePlace | null>
   /** Whether it is kept from running on purpose. */
   held(assignment: InstanceAssignment): boolean
   /** Whether a new stream of this edge is to be refused on purpose. */

@@ -7,7 +7,7 @@ import { npmBinaries, postgresProvider, systemBinaries } from '../database/index
 import { chooseDomainDriver, type DomainDriver } from '../domain/index.ts'
 import { chooseNetworkDriver, type NetworkDriver } from '../network/index.ts'
 import type { Provider } from '../provider/index.ts'
-import { canReadKernelLog, type Program } from '../agent/index.ts'
+import { canReadKernelLog, type Program, stateProvider } from '../agent/index.ts'
 import { bubblewrapDriver, detectLimitGroups, processDriver, type SandboxDriver } from '../sandbox/index.ts'
 import { secretProvider } from '../secrets/index.ts'
 import type { Home } from './home.ts'
@@ -63,7 +63,7 @@ export async function lookAtMachine(home: Home): Promise<Machine> {
     network,
     domain,
     bundles,
-    providers: new Map([postgres, secretProvider()].map((provider) => [provider.type, provider])),
+    providers: new Map([postgres, secretProvider(), stateProvider()].map((provider) => [provider.type, provider])),
     weaker,
   }
 }

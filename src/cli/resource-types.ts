@@ -1,8 +1,9 @@
 /** The resource types that every Stead knows, for a control that serves none itself: their names, ports, and what consumers are told. */
+import { stateProvider } from '../agent/index.ts'
 import { postgresProvider } from '../database/index.ts'
 import type { Provider } from '../provider/index.ts'
 import { secretProvider } from '../secrets/index.ts'
 
 export function resourceTypes(): Pick<Provider, 'type' | 'port' | 'bind'>[] {
-  return [postgresProvider({ binaries: [] }), secretProvider()]
+  return [postgresProvider({ binaries: [] }), secretProvider(), stateProvider()]
 }

@@ -91,5 +91,6 @@ function shown(
     memoryBytes: status?.memoryBytes ?? null,
     cpuSeconds: status?.cpuSeconds ?? null,
     refused: status?.refused ?? [],
+    ...(status?.durability === undefined ? {} : { durability: status.durability }),
   }
 }

@@ -198,6 +198,32 @@ suite('control decides', () => {
     )
   })
 
+  test('a service that keeps state has one instance, at the home of the data; the old one ends before the next is made', () => {
+    const world = new World()
+    world.nodes.set('a-better-one', here)
+    const config = { of: 'web', quiesce: null, checkpoint: null, restore: null, verify: null, pauseMs: 1, timeoutMs: 1 }
+    const files = { kind: 'resource', name: 'files', type: 'state', config, files: null } as const
+    const keeper = { ...service('web', 1), uses: [{ as: 'state', part: 'files' }] }
+    const want = (bundle: string): void => world.want({ ...graphOf(keeper, files), routes: [] }, bundle)
+    want('b1')
+    world.settle()
+    world.obey()
+    const [first] = world.of('web')
+    assert.equal(first?.node, 'n1')
+    want('b2')
+    world.settle()
+    assert.deepEqual(
+      world.of('web').map((instance) => [instance.id, instance.phase]),
+      [[first?.id, 'stopping']],
+    )
+    world.obey()
+    world.settle()
+    assert.deepEqual(
+      world.of('web').map(({ bundle, phase }) => [bundle, phase]),
+      [['b2', 'active']],
+    )
+  })
+
   test('a new version that never gets ready replaces nothing', () => {
     const world = new World()
     world.want(graphOf(service('web', 2)), 'one')

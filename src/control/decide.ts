@@ -4,7 +4,7 @@
  *
  * Invariants, held by the simulation:
  * - A changed part is replaced one by one: there is never more than one instance above the wanted number, and an old one
- *   retires only when a new one is ready.
+ *   retires only when a new one is ready. One that keeps state of its own has ended before the next is made, at its app's home.
  * - An old instance is told to stop only when every gateway and node has said that it uses it no more, or its lease is
  *   over, or the drain time has passed.
  * - With nothing to change there is no decision.
@@ -27,6 +27,7 @@ import {
   noOrder,
   partKey,
   type PartOrder,
+  stateOf,
   usesData,
 } from './state.ts'
 
@@ -190,7 +191,10 @@ function serviceChanges(
   for (const instance of own)
     if (isSetAside(state, instance) && isOver(state, instance)) retire(state, instance, nowMs, put)
   const beside = besideOf(app)
+  const keepsState = stateOf(app.graph, part) !== null
   const stays = (instance: InstanceRecord): boolean => {
+    // Two at once would write the same files.
+    if (keepsState) return false
     const other = beside?.graph.parts.find(({ name }) => name === part.name)
     return beside !== null && other !== undefined && isCurrent(beside, other, order.generation, instance)
   }
@@ -204,6 +208,12 @@ function serviceChanges(
     isCurrent(app, part, order.generation, instance) &&
     !pinsDiffer(refreshed.get(instance.id) ?? instance.secrets, pins)
   const current = active.filter(isFresh)
+  if (keepsState) {
+    for (const instance of active) if (!isFresh(instance)) retire(state, instance, nowMs, put)
+    for (const surplus of current.slice(1)) retire(state, surplus, nowMs, put)
+    if (own.every((instance) => instance.phase === 'stopping' && isOver(state, instance))) create()
+    return
+  }
   const old = active.filter((instance) => !isFresh(instance) && !stays(instance))
   // What belongs to the release beside counts for nothing here: it stays as long as that release does.
   const counted = active.length - active.filter((instance) => !isFresh(instance) && stays(instance)).length
@@ -309,7 +319,10 @@ function nodeFor(
       isCurrent(app, part, generation, instance) &&
       !pinsDiffer(instance.secrets, pins),
   )
-  const nodes = [...state.nodes].filter(([, view]) => view.connected).map(([name]) => name)
+  const home = stateOf(app.graph, part) === null ? null : app.home
+  const nodes = [...state.nodes]
+    .filter(([name, view]) => view.connected && (home === null || name === home))
+    .map(([name]) => name)
   const order = (a: string, b: string): number =>
     count(a, alike) - count(b, alike) || count(a, active) - count(b, active) || (a < b ? -1 : 1)
   return nodes.toSorted(order)[0] ?? null

@@ -3,7 +3,7 @@
  * give equal plans.
  */
 import { assert } from '../base/index.ts'
-import { type Graph, type Part, portOf, type ResourcePart, type Use } from '../model/index.ts'
+import { type Graph, type Part, portOf, type ResourcePart, stateConfigOf, stateType, type Use } from '../model/index.ts'
 import { edgeAddress, type Endpoint } from '../network/index.ts'
 import type {
   Assignment,
@@ -31,6 +31,7 @@ import {
   partKey,
   resourceId,
   resourcesOf,
+  stateOf,
 } from './state.ts'
 
 /** How long requests wait at a gateway while a release is exchanged for another. */
@@ -109,12 +110,21 @@ function identityOf(state: ControlState, app: string, part: string): PartIdentit
   return identity
 }
 
+/** The user on the disk of a resource. The data of a branch keeps that of where it comes from; state belongs to its service. */
+function ownerOf(state: ControlState, app: DesiredApp, part: ResourcePart): number {
+  const name = app.graph.app
+  const owner = part.type === stateType ? (stateConfigOf(part.config)?.of ?? part.name) : part.name
+  return (state.identities.get(partKey(app.branch?.app ?? name, owner)) ?? identityOf(state, name, owner)).hostUid
+}
+
 function instanceAssignment(
   state: ControlState,
   instance: InstanceRecord,
   types: readonly ResourceType[],
 ): InstanceAssignment {
   const { part, app } = instance
+  const owner = state.apps.get(app)
+  const kept = owner === undefined ? null : stateOf(owner.graph, part)
   return {
     kind: part.kind,
     id: instance.id,
@@ -126,7 +136,8 @@ function instanceAssignment(
     limits: part.limits,
     http: part.kind === 'service' ? portOf(part) : null,
     ready: part.kind === 'service' ? part.ready : { kind: 'started', timeoutMs: part.timeoutMs },
-    hostUid: identityOf(state, app, part.name).hostUid,
+    hostUid:
+      owner === undefined || kept === null ? identityOf(state, app, part.name).hostUid : ownerOf(state, owner, kept),
     edges: part.uses.flatMap((use) => edge(state, instance, use, types)),
     egress: part.egress,
     tripwire: part.tripwire,
@@ -243,7 +254,7 @@ function resourceAssignment(
   const consumers = [...new Set(users), ...(operator ? [operatorConsumer] : [])]
   const hosted = hostedBy(part)
   // Of what somebody else runs the platform knows the URL, and no more.
-  // The data of a branch has the administrator, and the user on the disk, of where it comes from.
+  // The data of a branch has the administrator of where it comes from.
   const origin = app.branch?.app ?? name
   const admin = state.credentials.get(partKey(hosted === null ? origin : name, hosted ?? adminName(part.name)))
   return {
@@ -253,7 +264,7 @@ function resourceAssignment(
     part: part.name,
     type: part.type,
     config: part.config,
-    hostUid: (state.identities.get(partKey(origin, part.name)) ?? identityOf(state, name, part.name)).hostUid,
+    hostUid: ownerOf(state, app, part),
     adminPassword: admin?.values.get(admin.current) ?? '',
     ...(shared ? sharedGrants(state, name, part, consumers) : ownGrants(state, name, part, consumers)),
     ...filesOf(app, part),

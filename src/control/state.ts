@@ -3,7 +3,7 @@
  * nodes, statuses, gateways (told again by whoever connects, never written).
  */
 import { jsonEqual } from '../base/index.ts'
-import type { Graph, JobPart, Part, ResourcePart, ServicePart } from '../model/index.ts'
+import { type Graph, type JobPart, type Part, type ResourcePart, type ServicePart, stateType } from '../model/index.ts'
 import type { AssignmentStatus, Phase } from '../protocol/index.ts'
 import type { PreparePhase } from '../provider/index.ts'
 import type { Credentials, Pins } from './credentials.ts'
@@ -230,6 +230,13 @@ export function generationOf(app: Pick<DesiredApp, 'data'>): number {
 /** Whether a part works on the app's data: it uses a resource. */
 export function usesData(graph: Graph, part: ServicePart | JobPart): boolean {
   return part.uses.some((use) => graph.parts.some((other) => other.kind === 'resource' && other.name === use.part))
+}
+
+/** The resource with the state that a part keeps itself; null for all others. */
+export function stateOf(graph: Graph, part: Part): ResourcePart | null {
+  if (part.kind === 'resource') return null
+  const resources = graph.parts.filter((other) => other.kind === 'resource')
+  return resources.find(({ name, type }) => type === stateType && part.uses.some((use) => use.part === name)) ?? null
 }
 
 /** Whether an instance was made for data that is not the live data any more. */

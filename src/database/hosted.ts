@@ -12,6 +12,7 @@ import type { Grant, Provider, ProviderContext } from '../provider/index.ts'
 import { refusalOf, withSession } from './drivers/connection.ts'
 import type { Login, ServerAddress, Session, SessionLimits } from './drivers/connection.ts'
 import { readMigrationFiles } from './drivers/migration-files.ts'
+import { judgeHosted, readSettings } from './durability.ts'
 import { pendingOf, planMigrations, schemaName } from './migrations.ts'
 import { namesOf, passwordVerifier, quoteName, quoteText } from './names.ts'
 import type { MigrationLimits } from './prepare.ts'
@@ -43,7 +44,16 @@ export type ReleasingProvider = Provider &
   Required<
     Pick<
       Provider,
-      'pending' | 'rehearse' | 'abandon' | 'carry' | 'position' | 'replay' | 'mark' | 'restoreTo' | 'verify'
+      | 'durability'
+      | 'pending'
+      | 'rehearse'
+      | 'abandon'
+      | 'carry'
+      | 'position'
+      | 'replay'
+      | 'mark'
+      | 'restoreTo'
+      | 'verify'
     >
   >
 
@@ -57,6 +67,7 @@ export function withHosted(own: ReleasingProvider, hosted: ReleasingProvider): R
     provision: (context) => of(context).provision(context),
     endpoint: (context) => of(context).endpoint?.(context) ?? null,
     ready: (context, timeoutMs) => of(context).ready(context, timeoutMs),
+    durability: (context) => of(context).durability(context),
     prepare: (context, phase) => of(context).prepare(context, phase),
     pending: (context) => of(context).pending(context),
     rehearse: (context, lockMsMax) => of(context).rehearse(context, lockMsMax),
@@ -134,6 +145,10 @@ export function hostedPostgresProvider(limits: MigrationLimits): ReleasingProvid
     // There is no copy to try it on; that it is in no checkpoint is said where the app is declared.
     rehearse: () => Promise.resolve({ statements: [], refusals: [] }),
     abandon: () => Promise.resolve(),
+    async durability(context) {
+      return judgeHosted(context.name, await inSession(hostedOf(context), readSettings))
+    },
+
     carry: ({ name }) => Promise.resolve([`database ${name} is hosted elsewhere and has not gone back`]),
     position: () =>
       Promise.resolve({ position: 'hosted elsewhere: it does not go back', countedSinceMs: 0, counts: [] }),

@@ -4,6 +4,7 @@
  * Invariants: what the server acknowledged survives a crash and is in every checkpoint taken later; a data directory of
  * another major version, or one that lacks files, is refused and left as it is.
  */
+import { messageOf } from '../base/index.ts'
 import type { Provider, ProviderContext } from '../provider/index.ts'
 import type { PostgresBinaries } from './binaries.ts'
 import { carryInto, linesToCarry } from './carry.ts'
@@ -12,6 +13,7 @@ import { accessText, parseConfig, settingsText } from './config.ts'
 import { binariesFor, runToEnd } from './datadir.ts'
 import { readCarried, writeCarried } from './drivers/carried-files.ts'
 import { readMigrationFiles } from './drivers/migration-files.ts'
+import { findDurability, judgeDurability } from './durability.ts'
 import { hostedPostgresProvider, withHosted } from './hosted.ts'
 import type { ReleasingProvider } from './hosted.ts'
 import { readMetrics } from './metrics.ts'
@@ -77,6 +79,12 @@ export function postgresProvider(options: PostgresOptions): Provider {
         hasEnded: () => false,
         output: () => context.serverOutput(),
       })
+    },
+
+    async durability(context) {
+      const found = await asAdmin(serverOf(context), maintenanceDatabase, findDurability).catch(messageOf)
+      // On a full disk nothing can be committed, and there is much that can still be read.
+      return typeof found === 'string' ? `not proved: ${found}` : judgeDurability(context.name, found)
     },
 
     async prepare(context, phase = 'all') {

@@ -25,6 +25,57 @@ function refuses(build: () => unknown, code: string, message: RegExp): void {
   })
 }
 
+test('state of a service is a resource that it alone uses', () => {
+  const notes = service('notes', {
+    run,
+    http: 3000,
+    state: { quiesce: ['./hold'], verify: ['./check', '-a'], pause: '1s' },
+  })
+  const graph = graphOf({ parts: { notes } })
+  assert.deepEqual(
+    graph.parts.map(({ name }) => name),
+    ['notes', 'notes-state'],
+  )
+  const [part, state] = graph.parts
+  assert.deepEqual(part?.kind === 'service' && part.uses, [{ as: 'state', part: 'notes-state' }])
+  const hooks = { quiesce: ['./hold'], checkpoint: null, restore: null, verify: ['./check', '-a'] }
+  const config = { of: 'notes', ...hooks, pauseMs: 1000, timeoutMs: 60_000 }
+  assert.deepEqual(state, { kind: 'resource', name: 'notes-state', type: 'state', config, files: null })
+  const named = service('notes', { run, state: { dir: 'index' } })
+  assert.deepEqual(
+    graphOf({ parts: { named } }).parts.map(({ name }) => name),
+    ['index', 'notes'],
+  )
+})
+
+test('state has one owner with one instance', () => {
+  refuses(
+    () => service('notes', { run, replicas: 2, state: {} }),
+    'model.bad-option',
+    /replicas must be 1 where there is state/,
+  )
+  refuses(() => service('notes', { run, state: { pause: '2m' } }), 'model.bad-option', /state\.pause/)
+  refuses(() => service('notes', { run, state: { hold: [] } as never }), 'model.unknown-option', /'hold'/)
+  refuses(() => service('notes', { run, use: { state: secret('s') }, state: {} }), 'model.bad-option', /'state'/)
+  const notes = service('notes', { run, state: {} })
+  const own = resource(
+    'state',
+    'notes-state',
+    notes.use['state']?.part.kind === 'resource' ? notes.use['state'].part.config : {},
+  )
+  const thief = service('thief', { run, use: { own } })
+  refuses(
+    () => graphOf({ parts: { thief } }),
+    'model.bad-state',
+    /belongs to service 'notes' alone, and is used by service 'thief'/,
+  )
+  refuses(
+    () => graphOf({ parts: { web: service('web', { run, use: { files: resource('state', 'files') } }) } }),
+    'model.bad-state',
+    /has a config/,
+  )
+})
+
 test('every field is there, and nothing that was said is lost', () => {
   const db = postgres('db', { migrations: './migrations/', memory: '1GB', version: '17' })
   const key = secret('session-key')

@@ -11,6 +11,7 @@ export type { RetryOptions, ScheduleOptions } from './schedule.ts'
 export type { LimitOptions, ProgramOptions } from './program.ts'
 export { postgres, resource, secret } from './resource.ts'
 export type { HostedPostgresOptions, OwnPostgresOptions, PostgresOptions, SecretOptions } from './resource.ts'
+export type { StateOptions } from './state.ts'
 export type { ReadyOption } from './ready.ts'
 export type { Bytes, Duration } from './units.ts'
 export type {
@@ -55,6 +56,8 @@ export type {
   Use,
 } from './graph.ts'
 export { jobDefaults } from './schedule.ts'
+export { stateConfigOf, stateType } from './state.ts'
+export type { StateConfig, StateHook } from './state.ts'
 export { portOf } from './invariants.ts'
 export { showWay } from './routes.ts'
 export { envPrefix } from './patterns.ts'

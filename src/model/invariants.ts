@@ -7,6 +7,7 @@ import { entriesMax } from './graph.ts'
 import type { Graph, Part, ServicePart } from './graph.ts'
 import { showWay } from './routes.ts'
 import { scheduleProblem } from './schedule.ts'
+import { checkState } from './state.ts'
 import { describePart } from './values.ts'
 
 function refuse(code: `model.${string}`, message: string, hint: string): never {
@@ -99,7 +100,7 @@ function checkStreams({ streams = [] }: Graph, byName: ReadonlyMap<string, Part>
   }
 }
 
-/** Throws `model.duplicate-name`, `model.bad-use`, `model.bad-public`, `model.route-conflict`, `model.cycle`, `model.bad-schedule`, `model.too-large`. */
+/** Throws `model.duplicate-name`, `model.bad-use`, `model.bad-public`, `model.route-conflict`, `model.cycle`, `model.bad-schedule`, `model.bad-state`, `model.too-large`. */
 export function checkGraph(graph: Graph): void {
   for (const [what, count] of Object.entries({
     parts: graph.parts.length,
@@ -120,6 +121,7 @@ export function checkGraph(graph: Graph): void {
   for (const part of graph.parts) {
     checkUses(part, byName)
     checkSchedule(part)
+    if (part.kind === 'resource') checkState(part, graph.parts)
   }
   checkRoutes(graph, byName)
   checkStreams(graph, byName)

@@ -26,9 +26,18 @@ test('the example in README.md runs', async () => {
 })
 
 test('README.md lists every error code of the room, and no other', async () => {
-  const files = ['app', 'check', 'invariants', 'parse', 'program', 'ready', 'resource', 'routes', 'service'].map(
-    (name) => `${name}.ts`,
-  )
+  const files = [
+    'app',
+    'check',
+    'invariants',
+    'parse',
+    'program',
+    'ready',
+    'resource',
+    'routes',
+    'service',
+    'state',
+  ].map((name) => `${name}.ts`)
   const texts = await Promise.all(files.map((file) => readFile(join(import.meta.dirname, file), 'utf8')))
   const used = new Set(
     texts

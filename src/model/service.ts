@@ -7,6 +7,8 @@ import { readReady } from './ready.ts'
 import type { ReadyOption } from './ready.ts'
 import { readRetry, readSchedule } from './schedule.ts'
 import type { RetryOptions, ScheduleOptions } from './schedule.ts'
+import { readState, stateUse } from './state.ts'
+import type { StateOptions } from './state.ts'
 import type { Duration } from './units.ts'
 import { brand } from './values.ts'
 import type { Job, Service } from './values.ts'
@@ -34,6 +36,11 @@ export interface ServiceOptions<
    * file is replaced under the running program. A signal, as 'SIGHUP': that, and then the signal.
    */
   readonly onSecretChange?: SecretChange
+  /**
+   * State that it keeps itself, in files: it is in the app's data, in every checkpoint, and goes back with a release. Such a
+   * service has one instance, which ends before the next one starts.
+   */
+  readonly state?: StateOptions
 }
 
 /** Options of `job`. */
@@ -57,7 +64,8 @@ export function service<Http extends number | undefined = undefined, Tcp extends
 ): Service<Http, Tcp> {
   checkName('service', name)
   const owner = `service '${name}'`
-  checkOptions(owner, options, [...programOptions, 'http', 'protocol', 'tcp', 'ready', 'replicas', 'onSecretChange'])
+  const own = ['http', 'protocol', 'tcp', 'ready', 'replicas', 'onSecretChange', 'state']
+  checkOptions(owner, options, [...programOptions, ...own])
   const { http, tcp, protocol, replicas = 1, onSecretChange = 'restart' } = options
   const portHint = 'The port the program listens on, as in http: 3000.'
   for (const [option, port] of Object.entries({ http, tcp })) {
@@ -75,7 +83,7 @@ export function service<Http extends number | undefined = undefined, Tcp extends
     const hint = "As in onSecretChange: 'SIGHUP'. Without it its instances are replaced one by one."
     throw badOption(owner, 'onSecretChange', `one of ${secretChanges.join(', ')}`, onSecretChange, hint)
   }
-  const { program, use } = readProgram(owner, name, options)
+  const { program, use } = readProgram(owner, name, withState(owner, name, options, replicas))
   // Neither answers GET / in HTTP/1.1.
   const accepts = http === undefined ? tcp : protocol === undefined ? undefined : http
   const ready = readReady(owner, options.ready ?? (accepts === undefined ? undefined : { tcp: accepts }), http)
@@ -85,6 +93,16 @@ export function service<Http extends number | undefined = undefined, Tcp extends
   const ports = { http: http as Http, tcp: tcp as Tcp }
   const value: Service<Http, Tcp> = { [brand]: 'service', name, ...ports, part: Object.freeze(part), use }
   return Object.freeze(value)
+}
+
+/** The options with its state among what it uses. */
+function withState(owner: string, name: string, options: ServiceOptions, replicas: number): ProgramOptions {
+  if (options.state === undefined) return options
+  if (options.use !== undefined && Object.hasOwn(options.use, stateUse)) {
+    const hint = 'That is the name of its own state. Rename the other.'
+    throw badOption(owner, 'use', `without '${stateUse}' where there is state`, options.use, hint)
+  }
+  return { ...options, use: { ...options.use, [stateUse]: readState(owner, name, options.state, replicas) } }
 }
 
 /**

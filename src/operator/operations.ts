@@ -116,6 +116,8 @@ export interface PartStatus {
   readonly cpuSeconds: number | null
   /** What it was refused outside, the newest first. */
   readonly refused: NonNullable<AssignmentStatus['refused']>
+  /** How it is known that what it acknowledges is on the disk; absent where nobody can tell. */
+  readonly durability?: string
 }
 
 /** A job and the runs that are remembered of it. Times are milliseconds since 1970. */

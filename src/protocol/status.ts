@@ -54,6 +54,8 @@ export interface AssignmentStatus {
   readonly generation?: number
   /** Of a resource: its schema, as its provider names it; null where it has none. */
   readonly schema?: string | null
+  /** Of a resource: how it is known that what it acknowledges is on the disk, a sentence. */
+  readonly durability?: string
 }
 
 /** The disk that a node keeps everything on. low: said to people. critical: nothing new is taken on. */
@@ -144,4 +146,5 @@ export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
   credentials: z.array(z.string()).exactOptional(),
   generation: z.int().positive().exactOptional(),
   schema: z.string().nullable().exactOptional(),
+  durability: z.string().max(1000).exactOptional(),
 })

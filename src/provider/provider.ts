@@ -279,6 +279,11 @@ export interface Provider {
    */
   restoreTo?(context: ProviderContext, from: string, target: LogTarget): Promise<Restored>
   /**
+   * Proves, at the start of a server, that what it acknowledges is on the disk; answers how that is known, in a sentence. Throws
+   * where it is not so, and then nothing is served from it. What cannot be found out is no refusal.
+   */
+  durability?(context: ProviderContext): Promise<string>
+  /**
    * Proves that a copy can be used: `dataDir` of the context is one, writable and not live. `probe` is a question of the
    * app's, in the resource's own language. Answers what was checked; throws with what is damaged.
    */

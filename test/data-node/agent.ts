@@ -5,9 +5,9 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, posix } from 'node:path'
 import { Client } from 'pg'
-import { type Agent, startAgent } from '../../src/agent/index.ts'
+import { type Agent, startAgent, stateProvider } from '../../src/agent/index.ts'
 import { createBundleStore } from '../../src/artifact/index.ts'
-import { isSteadError, SteadError, systemClock as clock, systemRandom as random } from '../../src/base/index.ts'
+import { isSteadError, sleep, SteadError, systemClock as clock, systemRandom as random } from '../../src/base/index.ts'
 import { programOf } from '../../src/cli/machine.ts'
 import { npmBinaries, postgresProvider } from '../../src/database/index.ts'
 import { btrfsDriver, copyDriver } from '../../src/domain/index.ts'
@@ -60,6 +60,11 @@ function watched(own: Provider): Provider {
       await own.abandon?.(context, dir)
       writeFileSync(join(dir, 'items'), String(await ask(context, 'select count(*) as n from items', [])))
     },
+    async provision(context) {
+      const server = await own.provision(context)
+      if (server === null || !existsSync(join(config.dir, 'careless'))) return server
+      return { ...server, argv: [...server.argv, '-c', 'fsync=off'] }
+    },
     async carry(context, dir, generation) {
       const sentences = (await own.carry?.(context, dir, generation)) ?? []
       await ask(context, 'create table if not exists carried (generation integer, items integer)', [])
@@ -105,6 +110,7 @@ agent = stack.use(
       providers: new Map([
         ['postgres', watched(postgresProvider({ binaries }))],
         ['secret', secretProvider()],
+        ['state', stateProvider()],
       ]),
       openBundle: (digest) => bundles.open(digest),
       importBundle: (bytes) => bundles.import(bytes),
@@ -112,12 +118,13 @@ agent = stack.use(
       advertise: '127.0.0.1',
       keys: keyFile(join(config.dir, 'node.key')),
       onNotice: (notice) => void process.stdout.write(`${JSON.stringify({ notice })}\n`),
-      onStep(step) {
+      async onStep(step) {
         process.stdout.write(`${JSON.stringify({ step, atMs: Date.now() })}\n`)
         const words = existsSync(fate) ? readFileSync(fate, 'utf8').split(' ') : []
         if (words[1] !== step) return
         rmSync(fate)
         if (words[0] === 'agent') process.kill(process.pid, 'SIGKILL')
+        if (words[0] === 'slow') return await sleep(clock, 5000)
         const server = agent?.statuses().find(({ id, pid }) => id === 'shop.db' && pid !== null)
         if (server !== undefined && server.pid !== null) process.kill(server.pid, 'SIGKILL')
       },

@@ -113,14 +113,20 @@ export class DataNode implements AsyncDisposable {
     ready.promise.catch(() => {})
   }
 
-  /** What is to die, at which step. */
-  doom(what: 'agent' | 'server', step: string): void {
+  /** What is to die, at which step; `slow`: nothing does, and the step takes five seconds. */
+  doom(what: 'agent' | 'server' | 'slow', step: string): void {
     writeFileSync(join(this.dir, 'fate'), `${what} ${step}`)
   }
 
   /** From now on what is left behind cannot be asked. */
   mute(): void {
     writeFileSync(join(this.dir, 'mute'), '')
+  }
+
+  /** From now on servers are started as ones that do not wait for the disk, or as they should be. */
+  careless(is: boolean): void {
+    if (is) writeFileSync(join(this.dir, 'careless'), '')
+    else rmSync(join(this.dir, 'careless'), { force: true })
   }
 
   /** Resolves when the agent has died, and forgets what it said. */

@@ -85,6 +85,8 @@ function printStatus(found: Status): void {
     part.reason?.split('\n')[0] ?? '',
   ])
   print(`\n${table([['PART', 'KIND', 'STATE', 'SINCE', 'MEMORY', '', ''].map((head) => paint('dim', head)), ...rows])}`)
+  for (const { part, durability } of found.parts)
+    if (durability !== undefined) print(paint('dim', `\n${part}: ${durability}`))
   for (const { node, level, freeBytes, totalBytes } of found.disks) {
     if (level === 'ok') continue
     const share = `${megabytes(freeBytes)} of ${megabytes(totalBytes)} free on the disk of ${node}`

@@ -26,7 +26,7 @@ export async function startControlRole(
   await using stack = new AsyncDisposableStack()
   const store = stack.adopt(await openStore(home), (opened) => opened.close())
   const types = [...providers].map(({ type, port }): ResourceType => {
-    return { type, port, credential: port === null ? 'shared' : 'own' }
+    return { type, port, credential: type === 'secret' ? 'shared' : 'own' }
   })
   const readBundle = (digest: string): AsyncIterable<Uint8Array> => bundles.export(digest)
   const keys = keyFile(home.vaultKeyPath)
