@@ -44,9 +44,9 @@ test(
           let met = false
           for (let tries = 0; tries < triesMax && !met; tries += 1) {
             number += 1
-            if (walk === 'back with data') await advanceByOne(daemon, number)
-            else prepare(daemon, walk, number)
             try {
+              if (walk === 'back with data') await advanceByOne(daemon, number)
+              else prepare(daemon, walk, number)
               met = await walked(daemon, walk, step, victim, t)
             } catch (error) {
               // What goes wrong in cleaning up would hide it.

@@ -139,6 +139,11 @@ suite('releases', { timeout: 600_000 }, () => {
     assert.deepEqual([number, generation, branches.map(({ name }) => name)], [6, 2, ['try']])
     const gone = await bench.stead('branch', 'try', '--rm', '--app', 'ledger')
     assert.equal(gone.code, 0, gone.stderr)
+
+    useLedger(bench, 'fine again')
+    const forward = await deploy(daemon)
+    assert.equal(forward.code, 0, `on data that has come back: ${forward.stderr}`)
+    assert.match(forward.stderr, /rehearse on a copy/)
   })
 })
 

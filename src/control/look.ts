@@ -47,7 +47,8 @@ function resources(state: ControlState, app: DesiredApp): Progress {
     if (status?.phase === 'gave-up' && status.settled !== false)
       return { state: 'failed', part: part.name, reason: status.reason ?? 'it ended' }
     const isThere = status?.phase === 'ready' && status.settled !== false
-    const isNow = (status?.generation ?? 1) === generationOf(app)
+    // The copy that a branch works on is of whatever generation its origin was then.
+    const isNow = app.branch !== undefined || (status?.generation ?? 1) === generationOf(app)
     if (!isThere || !isNow) return pending(said(part.name, status?.reason ?? null))
   }
   return done
