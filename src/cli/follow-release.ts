@@ -38,7 +38,7 @@ export async function followRelease(
   for await (const status of operator.releases.watch(app, release, signal)) {
     last = status
     const over = (status.rollout?.steps ?? []).filter(({ endMs }) => endMs !== null)
-    for (const step of over.slice(told)) tell(step, steps)
+    over.slice(told).forEach((step, index) => tell(step, hasFailed(status, told + index), steps))
     told = over.length
   }
   if (last === null || last.state === 'rolling-out') throw notFollowed(app, signal.aborted)
@@ -50,8 +50,18 @@ export async function followRelease(
   return next === undefined ? last : followRelease(operator, app, next.number, steps, signal)
 }
 
-function tell({ step, startMs, endMs, lines }: StepRecord, steps: Steps): void {
-  steps.done(words[step], (endMs ?? startMs) - startMs, lines[0] ?? '')
+/** Whether what followed from a step was the way back. */
+function hasFailed({ rollout }: ReleaseStatus, index: number): boolean {
+  const next = rollout?.steps[index + 1]
+  const outcome = rollout?.outcome?.kind
+  if (next !== undefined) return next.step === 'take-back'
+  return outcome === 'refused' || outcome === 'handed-over' || outcome === 'stuck'
+}
+
+function tell({ step, startMs, endMs, lines }: StepRecord, failed: boolean, steps: Steps): void {
+  const tookMs = (endMs ?? startMs) - startMs
+  if (failed) steps.failed(words[step], tookMs, lines[0] ?? '')
+  else steps.done(words[step], tookMs, lines[0] ?? '')
   for (const line of lines.slice(1)) steps.say(`    ${line}`)
 }
 

@@ -85,6 +85,14 @@ export class Steps {
     note(`${paint('green', '✓', process.stderr)} ${name}  ${paint('dim', duration(tookMs), process.stderr)}${more}`)
   }
 
+  /** Prints the line of a step that somebody else has timed, and that went wrong. */
+  failed(name: string, tookMs: number, detail: string): void {
+    this.#clear()
+    if (this.#json) return this.#event({ step: name, state: 'failed', tookMs: Math.round(tookMs), detail })
+    const more = paint('dim', `  ${detail}`, process.stderr)
+    note(`${paint('red', '✗', process.stderr)} ${name}  ${paint('dim', duration(tookMs), process.stderr)}${more}`)
+  }
+
   /** Something that happened meanwhile. */
   say(text: string): void {
     this.#clear()

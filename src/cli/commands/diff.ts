@@ -51,11 +51,15 @@ function difference(before: ReleaseStatus, after: ReleaseStatus): string[] {
   }
   const code = Object.keys(after.bundles)
     .filter((part) => before.bundles[part] !== undefined && before.bundles[part] !== after.bundles[part])
-    .map((part) => `~ ${part}: code changed`)
+    .map((part) => `~ ${part}: ${isResource(after, part) ? 'files' : 'code'} changed`)
   return [
     ...describeDiff(diffGraphs(before.graph, after.graph)),
     ...code,
     ...values('secret version', ({ secrets }) => secrets),
     ...values('schema', ({ schemas }) => schemas),
   ]
+}
+
+function isResource({ graph }: ReleaseStatus, name: string): boolean {
+  return graph.parts.some((part) => part.kind === 'resource' && part.name === name)
 }
