@@ -56,7 +56,7 @@ export class DaemonBench implements AsyncDisposable {
   /** Deploys what lies in the app's directory. */
   async deploy(app: string): Promise<void> {
     this.#apps.add(app)
-    const result = await this.bench.stead('deploy', '.')
+    const result = await this.bench.stead('deploy', '.', '--watch', '0')
     assert.equal(result.code, 0, result.stderr)
   }
 

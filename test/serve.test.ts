@@ -47,7 +47,7 @@ test('the daemon', { timeout: 600_000 }, async (t) => {
       ...appFiles('thief'),
       'app.ts': (appFiles('thief')['app.ts'] ?? '').replace('thief.localhost', 'red.localhost'),
     })
-    const { code, stderr } = await bench.stead('deploy', '.')
+    const { code, stderr } = await bench.stead('deploy', '.', '--watch', '0')
     assert.equal(code, 1)
     assert.match(stderr, /red\.localhost\/ leads to the app red already/)
     assert.equal(await daemon.answer('red.localhost'), 200)
