@@ -4,8 +4,11 @@
  * what was kept.
  */
 import assert from 'node:assert/strict'
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { suite, test } from 'node:test'
-import type { Result } from './command-line.ts'
+import { setTimeout as pause } from 'node:timers/promises'
+import { ask, type Result } from './command-line.ts'
 import { DaemonBench } from './daemon-bench.ts'
 import { readNumbers, useLedger, writeNumbers } from './ledger-app.ts'
 
@@ -138,3 +141,55 @@ suite('releases', { timeout: 600_000 }, () => {
     assert.equal(gone.code, 0, gone.stderr)
   })
 })
+
+suite('the bad releases of the shop', { timeout: 600_000 }, () => {
+  test('a migration that real data breaks is refused; code that fails requests is taken back, and nothing is lost', async () => {
+    await using daemon = await DaemonBench.start()
+    const { bench, port } = daemon
+    bench.useExample('shop')
+    await daemon.deploy('shop')
+    const location = await order(port, 'lamp', 'Ada')
+
+    bench.useExample('shop-bad-releases/migration')
+    const refused = await deploy(daemon)
+    assert.equal(refused.code, 1)
+    assert.match(refused.stderr, /was refused; nothing was changed: .*0003_gift_note\.sql:2.*null values/s)
+    assert.equal((await ask(port, location)).status, 200)
+
+    rmSync(join(bench.appDir, 'migrations/0003_gift_note.sql'))
+    bench.useExample('shop-bad-releases/code')
+    const visits = visitAll(port)
+    const taken = await bench.stead('deploy', '.', '--watch', '30s')
+    await visits.stop()
+    assert.equal(taken.code, 1, taken.stderr)
+    assert.match(taken.stderr, /was taken back: .*% of \d+ requests failed/s)
+    assert.equal((await ask(port, location)).status, 200)
+    for (let visit = 0; visit < 6; visit += 1) assert.equal((await ask(port, '/')).status, 200, 'the old one serves')
+  })
+})
+
+/** Asks for the shop's first page, a few times in a second, until it is stopped. */
+function visitAll(port: number): { stop(): Promise<void> } {
+  let going = true
+  const visit = async (): Promise<void> => {
+    while (going) {
+      await ask(port, '/').catch(() => null)
+      await pause(10)
+    }
+  }
+  const running = [visit(), visit()]
+  return {
+    async stop() {
+      going = false
+      await Promise.all(running)
+    },
+  }
+}
+
+async function order(port: number, product: string, customer: string): Promise<string> {
+  const page = await ask(port, `/products/${product}`)
+  const token = /name="token" value="([^"]+)"/.exec(page.body)?.[1] ?? ''
+  const answer = await ask(port, '/orders', { form: { product, quantity: '1', customer, token } })
+  assert.equal(answer.status, 303, answer.body)
+  return String(answer.headers['location'])
+}

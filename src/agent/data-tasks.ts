@@ -9,7 +9,7 @@ import { SteadError } from '../base/index.ts'
 import type { DataAnswers, DataTask } from '../protocol/index.ts'
 import { checkpoint, cloneOf, deleteCopies, stateOf } from './data-copies.ts'
 import { type DataNeed, Positions } from './data-need.ts'
-import { compare, pending, preview, rehearse, replay } from './data-work.ts'
+import { compare, pending, preview, rehearse, replay, verify } from './data-work.ts'
 import type { Domains } from './domains.ts'
 import type { AgentOptions } from './options.ts'
 import type { ResourceRunner } from './resource.ts'
@@ -79,6 +79,8 @@ export class DataTasks {
         return preview(need, app, task.since)
       case 'compare':
         return compare(need, app, task, signal)
+      case 'verify':
+        return verify(need, app, task, signal)
       case 'replay':
         return replay(need, app, task, signal)
     }

@@ -207,6 +207,36 @@ export async function compare(
   return { changes, effects, exact, gaps }
 }
 
+/** Proves a copy, part by part; throws with what the provider found. Says which parts have nothing that could be proved. */
+export async function verify(
+  need: DataNeed,
+  app: string,
+  task: Extract<DataTask, { do: 'verify' }>,
+  signal: AbortSignal,
+): Promise<{ readonly checks: readonly string[] }> {
+  const domain = await need.domains.of(app)
+  await copyOf(domain, task.copy)
+  const live = liveResources(need, app).map(({ assignment }) => assignment)
+  const unknown = Object.keys(task.probes).find((part) => !live.some((resource) => resource.part === part))
+  if (unknown !== undefined) throw refused(`${app} has no resource ${unknown} here`, 'See the parts of the app.')
+  await using own = await ownCopy(need, domain, task.copy)
+  const checks: string[] = []
+  for (const resource of live) {
+    const provider = providerOf(need, resource.type)
+    const dir = join(own.copy.path, resource.part)
+    if (!existsSync(dir) || readdirSync(dir).length === 0) continue
+    if (provider.verify === undefined) {
+      checks.push(`${resource.part}: not checked, the provider of ${resource.type} does not know how`)
+      continue
+    }
+    using place = copyContext(need, app, own.copy, resource, signal)
+    const found = await provider.verify(await place.context, task.probes[resource.part] ?? null)
+    checks.push(...found.checks.map((check) => `${resource.part}: ${check}`))
+  }
+  signal.throwIfAborted()
+  return { checks }
+}
+
 /** Copies rows that are only in a copy into the live data. */
 export async function replay(
   need: DataNeed,

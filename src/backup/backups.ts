@@ -52,7 +52,9 @@ export interface Progress {
 export interface RestoreOptions {
   /** Where what travels with the data goes; an empty directory like that of the data. */
   readonly extraTo?: string
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
+  /** What is in the directories is deleted first. Otherwise a directory that is not empty is refused. */
+  readonly replace?: boolean
   /** Reads every byte from the target, even those that are kept here to be quick. For drills. */
   readonly fresh?: boolean
 }

@@ -4,6 +4,7 @@
  * A backup is proved when a copy of it was restored, the real programs were started on it, and what they were asked was
  * answered. Invariant: nothing else makes a backup proved, not its age, not its size, not that it could be read.
  */
+import * as z from 'zod'
 import type { Backup } from './backups.ts'
 
 /** What came of one drill. */
@@ -125,4 +126,23 @@ export function describeAge(ms: number): string {
   const [unitMs, name] = units.find(([size]) => ms >= size * 2) ?? [1000, 'second']
   const count = Math.max(0, Math.floor(ms / unitMs))
   return `${count} ${name}${count === 1 ? '' : 's'}`
+}
+
+const drillsSchema: z.ZodType<Drills> = z.object({
+  proofs: z.array(
+    z.object({
+      backup: z.string(),
+      app: z.string(),
+      atMs: z.number(),
+      endedMs: z.number(),
+      tookMs: z.number(),
+      checks: z.array(z.string()),
+      failure: z.string().nullable(),
+    }),
+  ),
+})
+
+/** Drills as they were kept. What cannot be read is forgotten: a backup is then unproved, which is true of what nobody knows of. */
+export function parseDrills(value: unknown): Drills {
+  return drillsSchema.safeParse(value).data ?? noDrills
 }

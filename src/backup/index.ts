@@ -5,7 +5,16 @@ export type { Target } from './target.ts'
 export { openBackups } from './drivers/restic.ts'
 export type { BackupsOptions } from './drivers/restic.ts'
 export { exportKey, writeKey } from './drivers/key-file.ts'
-export { afterDrill, describeBackups, describeProof, drillDue, lastProof, newestOf, noDrills } from './drill.ts'
+export {
+  afterDrill,
+  describeBackups,
+  describeProof,
+  drillDue,
+  lastProof,
+  newestOf,
+  noDrills,
+  parseDrills,
+} from './drill.ts'
 export type { DrillSchedule, Drills, Proof, Standing } from './drill.ts'
 export { runDrill } from './drivers/run-drill.ts'
 export type { DrillOptions } from './drivers/run-drill.ts'

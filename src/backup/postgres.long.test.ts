@@ -87,7 +87,8 @@ test('a database comes back from a backup of a checkpoint, with its rows', { ski
     const proof = await runDrill({
       backups,
       backup: second,
-      workDir: join(work, 'drill'),
+      dir: join(work, 'drill'),
+      extraDir: join(work, 'drill-extra'),
       read: 'everything',
       clock: systemClock,
       async prove({ dir }) {

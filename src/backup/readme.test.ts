@@ -31,7 +31,7 @@ test('the example runs', { skip: needsFile('/usr/bin/restic', 'apt-get install r
       .replace('/etc/shop/backup.key', join(work, 'key'))
       .replace('/mnt/disk/backups', join(work, 'disk'))
       .replace('/var/lib/shop', join(work, 'shop'))
-      .replace('/var/tmp/drill', join(work, 'drill'))
+      .replaceAll('/var/tmp/', `${work}/`)
     writeFileSync(join(work, 'example.ts'), example)
     const args = ['--disable-warning=ExperimentalWarning', join(work, 'example.ts')]
     const { stdout } = await promisify(execFile)(process.execPath, args)

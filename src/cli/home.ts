@@ -103,6 +103,16 @@ export function bundlesDir(): string {
   return join(stateRootHere(), 'bundles')
 }
 
+/** The key of this machine's backups, apart from what they are of. */
+export function backupKeyPath(): string {
+  return join(stateRootHere(), 'keys', 'backup.key')
+}
+
+/** What is known of the proofs of backups. */
+export function drillsPath(): string {
+  return join(stateRootHere(), 'drills.json')
+}
+
 /** The places of every platform that has kept something here. */
 export function allHomes(): Home[] {
   const apps = join(stateRootHere(), 'apps')

@@ -34,6 +34,7 @@ export function releaseOperations(
       return { tookMs }
     },
     spareCopy: (app, name) => releases.spareCopy(app, name),
+    verify: (app, copy, probes) => releases.verify(app, copy, probes),
     adopt: (app, adoption, by) => releases.adopt(app, { ...adoption, by }),
     deleteCopies: (app, names) => releases.deleteCopies(app, names),
     branch: (app, name, from, purpose, by) => releases.branch(app, name, { from, by, purpose }),

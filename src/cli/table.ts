@@ -26,6 +26,7 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   checkpoint: async () => (await import('./commands/checkpoint.ts')).checkpointCommand,
   branch: async () => (await import('./commands/branch.ts')).branchCommand,
   restore: async () => (await import('./commands/restore.ts')).restoreCommand,
+  backup: async () => (await import('./commands/backup.ts')).backupCommand,
   replay: async () => (await import('./commands/replay.ts')).replayCommand,
   access: async () => (await import('./commands/access.ts')).accessCommand,
   audit: async () => (await import('./commands/audit.ts')).auditCommand,

@@ -257,6 +257,15 @@ export class Releases {
     await this.#own.exclusive(() => this.#keepCheckpoint({ ...adopted, app: name, release, before: null }))
   }
 
+  /** Proves that a copy can be used; answers what was found to be so. Throws as the node does. */
+  async verify(
+    name: string,
+    copy: string,
+    probes: Readonly<Record<string, string>>,
+  ): Promise<{ readonly checks: readonly string[] }> {
+    return this.#ask(this.#app(name).home, name, { do: 'verify', copy, probes })
+  }
+
   /** Deletes copies of an app's data, by name. Throws as the node does. */
   async deleteCopies(name: string, copies: readonly string[]): Promise<readonly string[]> {
     const { deleted } = await this.#ask(this.#app(name).home, name, { do: 'delete', names: copies })

@@ -20,7 +20,7 @@ export interface SequenceState {
   readonly max: string
 }
 
-const batchRows = 200
+const batchRows = 500
 /** A batch ends early when its rows are large. */
 const batchCharsMax = 16 * 1024 * 1024
 const formatVersion = 1

@@ -79,6 +79,8 @@ export function settingsText(config: DatabaseConfig, major: number): string {
     ...(major >= 18 ? ([['io_method', 'sync']] as const) : []),
     ['min_wal_size', '32MB'],
     ['max_wal_size', '512MB'],
+    // The log of the last while stays, so that a checkpoint can be brought forward to a moment after it.
+    ['wal_keep_size', '512MB'],
     // The sandbox keeps the output, with time.
     ['log_destination', 'stderr'],
     ['logging_collector', 'off'],

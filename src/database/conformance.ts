@@ -118,7 +118,7 @@ export async function makeTestPostgres(
     readonly config?: Json
     readonly ownsSchema?: boolean
     readonly lockTimeoutMs?: number
-    readonly rehearseTimeoutMs?: number
+    readonly copyTimeoutMs?: number
   } = {},
 ): Promise<TestPostgres> {
   await using undo = new UndoStack()
@@ -128,7 +128,7 @@ export async function makeTestPostgres(
   const provider = postgresProvider({
     binaries,
     lockTimeoutMs: options.lockTimeoutMs ?? 5_000,
-    rehearseTimeoutMs: options.rehearseTimeoutMs ?? 600_000,
+    copyTimeoutMs: options.copyTimeoutMs ?? 600_000,
   })
   const migrationsDir = join(host.dir, 'migrations')
   await mkdir(migrationsDir)

@@ -40,7 +40,12 @@ interface Hosted {
 
 /** A provider with all that a release asks of one. */
 export type ReleasingProvider = Provider &
-  Required<Pick<Provider, 'pending' | 'rehearse' | 'abandon' | 'carry' | 'position' | 'replay' | 'verify'>>
+  Required<
+    Pick<
+      Provider,
+      'pending' | 'rehearse' | 'abandon' | 'carry' | 'position' | 'replay' | 'mark' | 'restoreTo' | 'verify'
+    >
+  >
 
 /** The own provider for what is run here, the hosted one for the rest, behind one type. */
 export function withHosted(own: ReleasingProvider, hosted: ReleasingProvider): ReleasingProvider {
@@ -65,6 +70,8 @@ export function withHosted(own: ReleasingProvider, hosted: ReleasingProvider): R
     carry: (context, dir, generation) => of(context).carry(context, dir, generation),
     position: (context) => of(context).position(context),
     replay: (context, from, order) => of(context).replay(context, from, order),
+    mark: (context, name) => of(context).mark(context, name),
+    restoreTo: (context, from, target) => of(context).restoreTo(context, from, target),
     verify: (context, probe) => of(context).verify(context, probe),
     metrics: (context) => of(context).metrics(context),
   }
@@ -131,6 +138,8 @@ export function hostedPostgresProvider(limits: MigrationLimits): ReleasingProvid
     position: () =>
       Promise.resolve({ position: 'hosted elsewhere: it does not go back', countedSinceMs: 0, counts: [] }),
     replay: (context) => Promise.reject(notOurs(context.name, 'filled from a copy')),
+    mark: () => Promise.resolve('hosted elsewhere: it does not go back'),
+    restoreTo: (context) => Promise.reject(notOurs(context.name, 'brought to a moment of its log')),
     verify: (context) => Promise.reject(notOurs(context.name, 'copied and verified')),
 
     async grant(context, grant) {

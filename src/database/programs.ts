@@ -67,6 +67,12 @@ rm -rf pgdata.new
 rm -f pgdata/postmaster.pid pgdata/postmaster.opts
 `
 
+const followText = `set -eu
+cd "$STEAD_DATA"
+: >pgdata/recovery.signal
+sync pgdata/recovery.signal pgdata
+`
+
 const serveText = `${takeLock}
 command -v flock >/dev/null && rm -f "$STEAD_DATA/pgdata/postmaster.pid" "$STEAD_SOCKET" "$STEAD_SOCKET.lock"
 exec "$@"
@@ -113,6 +119,11 @@ export function recoverProgram(dataDir: string): ProviderProgram {
   return shell(recoverText, { STEAD_DATA: dataDir }, [], { writes: [dataDir], timeoutMs: 60_000 })
 }
 
+/** Has the next server on the data go along a log, as the settings that it is started with say. */
+export function followProgram(dataDir: string): ProviderProgram {
+  return shell(followText, { STEAD_DATA: dataDir }, [], { writes: [dataDir], timeoutMs: 60_000 })
+}
+
 /** Which server to run, and how it differs from the others of its resource. */
 export interface ServerPlace {
   readonly dataDir: string
@@ -121,6 +132,8 @@ export interface ServerPlace {
   readonly memoryBytes: number
   /** Settings on top of those in the data directory. */
   readonly settings: Readonly<Record<string, string>>
+  /** Directories it reads, beside its own. */
+  readonly reads?: readonly string[]
 }
 
 /** The server on a data directory. Throws `database.socket-path-too-long`. */
@@ -137,7 +150,7 @@ export function serverProgram(binaries: PostgresBinaries, place: ServerPlace): P
     serveText,
     { STEAD_DATA: place.dataDir, STEAD_SOCKET: socketPath },
     postgres,
-    { reads: binaries.reads, writes: [place.dataDir], timeoutMs: 0 },
+    { reads: [...binaries.reads, ...(place.reads ?? [])], writes: [place.dataDir], timeoutMs: 0 },
   )
   // SIGINT is PostgreSQL's fast shutdown: it ends the sessions and writes a checkpoint.
   const stop = { stopSignal: 'SIGINT', stopTimeoutMs: 30_000 } as const

@@ -23,6 +23,7 @@ import { defaultPort, initProgram, recoverProgram, serverProgram } from './progr
 import { readRecord } from './record.ts'
 import { rehearseMigrations } from './rehearse.ts'
 import { replayRows } from './replay.ts'
+import { markMoment, restoreCopy } from './restore.ts'
 import { databaseOf } from './second.ts'
 import { asAdmin, ensureDatabase, grantConsumer, revokeConsumer, waitUntilReady } from './server.ts'
 import type { Server } from './server.ts'
@@ -35,8 +36,8 @@ export interface PostgresOptions {
   readonly lockTimeoutMs?: number
   /** Most time of one statement of a migration; 10 min unless given. */
   readonly statementTimeoutMs?: number
-  /** Most time of all migrations that are tried on a copy; 10 min unless given. */
-  readonly rehearseTimeoutMs?: number
+  /** Most time of what is done with a copy: all migrations that are tried, going along a log. 10 min unless given. */
+  readonly copyTimeoutMs?: number
   /** Tables with more rows are counted in a diff, not compared; 2,000,000 unless given. */
   readonly diffRowsMax?: number
 }
@@ -94,7 +95,7 @@ export function postgresProvider(options: PostgresOptions): Provider {
     },
 
     async rehearse(context, lockMsMax) {
-      const { binaries, rehearseTimeoutMs: totalMsMax = 600_000 } = options
+      const { binaries, copyTimeoutMs: totalMsMax = 600_000 } = options
       return await rehearseMigrations(context, lockMsMax, { binaries, limits, totalMsMax })
     },
 
@@ -161,6 +162,15 @@ export function postgresProvider(options: PostgresOptions): Provider {
 
     async replay(context, from, order) {
       return await replayRows(context, serverOf(context), from, order, { binaries: options.binaries, limits })
+    },
+
+    async mark(context, name) {
+      return await asAdmin(serverOf(context), maintenanceDatabase, (session) => markMoment(session, name))
+    },
+
+    async restoreTo(context, from, target) {
+      const { binaries, copyTimeoutMs: totalMsMax = 600_000 } = options
+      return await restoreCopy(context, from, target, { binaries, totalMsMax })
     },
 
     async verify(context, probe) {

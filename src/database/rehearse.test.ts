@@ -94,7 +94,7 @@ suite('migrations on a copy', () => {
 
   test('a migration that never ends is ended, also one that has lifted its own limit', async () => {
     await postgres().migrations({ ...first, '0002_c.sql': `set statement_timeout = 0;\nselect pg_sleep(3600)` })
-    const impatient = postgresProvider({ binaries: postgres().binaries, rehearseTimeoutMs: 1_500 })
+    const impatient = postgresProvider({ binaries: postgres().binaries, copyTimeoutMs: 1_500 })
     await assert.rejects(async () => await impatient.rehearse?.(await copy(), 2_000), {
       code: 'database.rehearsal-timeout',
       message: '0002_c.sql:2: select pg_sleep(3600) has not ended on a copy of the data: all that is due has 2 s',

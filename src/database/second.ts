@@ -21,6 +21,16 @@ export interface SecondServer {
   readonly settings: Readonly<Record<string, string>>
   /** What it is for, after `the data cannot`. */
   readonly purpose: string
+  /** Directories it reads, beside its own. */
+  readonly reads?: readonly string[]
+}
+
+/** A second server that answers. */
+export interface RunningSecond extends Server, AsyncDisposable {
+  /** Whether it has ended by itself. */
+  hasEnded(): boolean
+  /** Its last lines, once it has ended. */
+  output(): string
 }
 
 /** A reader for a few minutes: little memory, and nothing that works on its own in the background. */
@@ -45,18 +55,27 @@ export async function openServer(
   context: ProviderContext,
   dataDir: string,
   port: number,
-  { binaries: found, memoryBytes, settings, purpose }: SecondServer,
-): Promise<Server & AsyncDisposable> {
+  { binaries: found, memoryBytes, settings, purpose, reads = [] }: SecondServer,
+): Promise<RunningSecond> {
   const { name, socketDir, adminPassword } = context
   const binaries = await binariesFor(context, dataDir, found)
   await runToEnd(context, recoverProgram(dataDir), purpose)
-  const running = await context.serve(serverProgram(binaries, { dataDir, socketDir, port, memoryBytes, settings }))
-  const server = { name, socketDir, port, adminPassword, [Symbol.asyncDispose]: () => running[Symbol.asyncDispose]() }
+  const place = { dataDir, socketDir, port, memoryBytes, settings, reads }
+  const running = await context.serve(serverProgram(binaries, place))
   const watch = { ended: false, output: '' }
   void running.exited.then(({ output, sentence }) => {
     watch.ended = true
     watch.output = `${output.trimEnd()}\n${sentence}`
   })
+  const server: RunningSecond = {
+    name,
+    socketDir,
+    port,
+    adminPassword,
+    hasEnded: () => watch.ended,
+    output: () => watch.output,
+    [Symbol.asyncDispose]: () => running[Symbol.asyncDispose](),
+  }
   try {
     await waitUntilReady(server, context.clock, readyTimeoutMs, {
       hasEnded: () => watch.ended,

@@ -38,6 +38,7 @@ const noReleases: ReleaseOperations = {
   spareCopy: (_app, name) =>
     Promise.resolve({ name, kind: 'clone', path: '/', createdAtMs: 0, generation: 1, ownBytes: null }),
   adopt: () => Promise.resolve(),
+  verify: () => Promise.resolve({ checks: [] }),
   deleteCopies: () => Promise.resolve([]),
   branch: (app) => Promise.resolve(app),
   removeBranch: () => Promise.resolve(),

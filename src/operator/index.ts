@@ -24,10 +24,12 @@ export type {
 export type { Checkup, CheckupCause, CheckupFinding, CheckupSeverity } from './checkup.ts'
 export type { RotateAnswer, SecretOperations, SecretStatus } from './secrets.ts'
 export type {
+  Adoption,
   BackPreview,
   BackWish,
   BranchStatus,
   CheckpointStatus,
+  CopySchema,
   DeployPlan,
   ReleaseOperations,
   ReleaseState,

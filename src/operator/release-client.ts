@@ -5,7 +5,7 @@ import type { Adoption, BackWish, ReleaseOperations, ReleasesStatus, ReleaseStat
 /** As the platform answers; who asks is known there. */
 export interface ReleaseClient extends Pick<
   ReleaseOperations,
-  'plan' | 'data' | 'preview' | 'spareCopy' | 'deleteCopies' | 'removeBranch' | 'replay'
+  'plan' | 'data' | 'preview' | 'spareCopy' | 'verify' | 'deleteCopies' | 'removeBranch' | 'replay'
 > {
   list(app: string): Promise<ReleasesStatus>
   /** A release now and after every change, until its rollout has ended. */
@@ -38,6 +38,7 @@ export function releaseClient({ value, lines }: Asking): ReleaseClient {
     },
     checkpoint: (app, name) => value('PUT', at(app, `/checkpoints/${named(name)}`)),
     spareCopy: (app, name) => value('PUT', at(app, `/copies/${named(name)}`)),
+    verify: (app, copy, probes) => value('POST', at(app, `/copies/${named(copy)}/verify`), { probes }),
     async adopt(app, adoption) {
       await value('POST', at(app, '/copies/adopt'), adoption)
     },

@@ -25,6 +25,7 @@ const adoption = z.object({
     parts: z.array(z.string()).max(1000),
   }),
 })
+const probes = z.object({ probes: z.record(name, z.string().max(10_000)) })
 const copies = z.object({ names: z.array(name).max(1000) })
 
 async function bodyOf<T>({ body }: Question, schema: z.ZodType<T>): Promise<T> {
@@ -113,6 +114,15 @@ export const releaseRoutes: readonly Route[] = [
     async answer({ releases }, question) {
       await releases.adopt(appOf(question), await bodyOf(question, adoption), question.caller.name)
       return value({ adopted: true })
+    },
+  },
+  {
+    method: 'POST',
+    path: '/v1/apps/:app/copies/:name/verify',
+    right: 'deploy',
+    async answer({ releases }, question) {
+      const { probes: own } = await bodyOf(question, probes)
+      return value(await releases.verify(appOf(question), question.path['name'] ?? '', own))
     },
   },
   {

@@ -141,6 +141,12 @@ export interface ReleaseOperations {
    * `control.unknown-copy`.
    */
   adopt(app: string, adoption: Adoption, by: string): Promise<void>
+  /** Starts the resources on a copy of that copy, reads all they hold, and asks the app's own questions (by part). */
+  verify(
+    app: string,
+    copy: string,
+    probes: Readonly<Record<string, string>>,
+  ): Promise<{ readonly checks: readonly string[] }>
   deleteCopies(app: string, names: readonly string[]): Promise<readonly string[]>
   /** Throws `control.branch-exists`, `control.branch-name`, `control.unknown-checkpoint`. Answers its name as an app. */
   branch(app: string, name: string, from: string | null, purpose: 'branch' | 'look', by: string): Promise<string>

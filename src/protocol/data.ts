@@ -79,6 +79,11 @@ export type DataTask =
   | { readonly do: 'preview'; readonly since: string }
   /** Compares two copies, resource by resource. */
   | { readonly do: 'compare'; readonly before: string; readonly after: string }
+  /**
+   * Proves that a copy can be used: starts the resources on a copy of it, reads all they hold, and asks the app's own
+   * questions (`probes`, by part).
+   */
+  | { readonly do: 'verify'; readonly copy: string; readonly probes: Readonly<Record<string, string>> }
   /** Copies rows that are only in a copy into the live data. */
   | {
       readonly do: 'replay'
@@ -147,6 +152,8 @@ export interface DataAnswers {
   readonly preview: Preview
   readonly compare: Comparison
   readonly replay: { readonly rows: number }
+  /** What was found to be so, a line each. */
+  readonly verify: { readonly checks: readonly string[] }
 }
 
 const name = z.string().min(1).max(100)
@@ -175,6 +182,7 @@ export const dataTaskSchema: z.ZodType<DataTask> = z.discriminatedUnion('do', [
     lockMsMax: z.int().positive(),
   }),
   z.object({ do: z.literal('preview'), since: name }),
+  z.object({ do: z.literal('verify'), copy: name, probes: z.record(name, z.string().max(10_000)) }),
   z.object({ do: z.literal('compare'), before: name, after: name }),
   z.object({ do: z.literal('replay'), from: name, part: name, table: name, where: z.string().max(2000).nullable() }),
 ])

@@ -183,6 +183,19 @@ export interface ReplayOrder {
   readonly where: string | null
 }
 
+/** A moment in the log of a resource: one that was named, a position in the resource's own words, or a time by its clock. */
+export type LogTarget =
+  | { readonly kind: 'name'; readonly name: string }
+  | { readonly kind: 'position'; readonly position: string }
+  | { readonly kind: 'time'; readonly timeMs: number }
+
+/** Where going along the log has led. */
+export interface Restored {
+  readonly position: string
+  /** When the last change that is there was committed, by the clock of the machine that it was on; null: there is none since the copy. */
+  readonly lastChangeMs: number | null
+}
+
 /** What was checked of a copy, a sentence each. */
 export interface Verification {
   readonly checks: readonly string[]
@@ -257,6 +270,14 @@ export interface Provider {
   position?(context: ProviderContext): Promise<Position>
   /** Copies rows of another state (a copy, writable, not live) into the live data; answers how many. What is there already stays. */
   replay?(context: ProviderContext, from: string, order: ReplayOrder): Promise<number>
+  /** Names this moment in the log, so that `restoreTo` finds it; answers its position. */
+  mark?(context: ProviderContext, name: string): Promise<string>
+  /**
+   * Brings a copy forward to a moment after it was made: `dataDir` of the context is one, writable, not live, and no server has
+   * run on it yet; the log is that of `from`, a later state of the same data. Leaves the copy at rest; throws when the log does not lead there, and then
+   * the copy is of no use.
+   */
+  restoreTo?(context: ProviderContext, from: string, target: LogTarget): Promise<Restored>
   /**
    * Proves that a copy can be used: `dataDir` of the context is one, writable and not live. `probe` is a question of the
    * app's, in the resource's own language. Answers what was checked; throws with what is damaged.

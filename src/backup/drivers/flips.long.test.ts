@@ -43,7 +43,8 @@ test('sixty flipped bits, one after another, are all found', { skip: restic, tim
       const proof = await runDrill({
         backups,
         backup,
-        workDir: join(work, 'drill'),
+        dir: join(work, 'drill'),
+        extraDir: join(work, 'drill-extra'),
         read: 'everything',
         prove: () => Promise.resolve({ checks: [] }),
         clock,

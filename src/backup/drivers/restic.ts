@@ -237,9 +237,9 @@ async function restoreOne(
   dir: string,
   bytes: number,
   cache: boolean,
-  { signal }: RestoreOptions,
+  { signal, replace = false }: RestoreOptions,
 ): Promise<void> {
-  const empty = await openEmpty(dir, bytes)
+  const empty = await openEmpty(dir, bytes, replace)
   try {
     await runTool(tool, {
       what: `restore into ${dir}`,

@@ -1,6 +1,6 @@
 /** Drills on a real repository: what they prove, what they find, and that they leave nothing behind. */
 import assert from 'node:assert/strict'
-import { existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, globSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
@@ -26,7 +26,15 @@ suite('drills', { skip: needsFile('/usr/bin/restic', 'apt-get install restic') }
       assert.equal(extraDir, null)
       return Promise.resolve({ checks: ['rows: 10'] })
     }
-    return runDrill({ ...given, workDir, read: 'everything', prove, clock: systemClock, ...more })
+    return runDrill({
+      ...given,
+      dir: workDir,
+      extraDir: join(work, 'drill-extra'),
+      read: 'everything',
+      prove,
+      clock: systemClock,
+      ...more,
+    })
   }
 
   before(async () => {
@@ -49,7 +57,8 @@ suite('drills', { skip: needsFile('/usr/bin/restic', 'apt-get install restic') }
     const { checks, failure, backup, app, atMs } = await drill()
     assert.deepEqual([checks, failure], [['2 files restored', 'rows: 10'], null])
     assert.deepEqual([backup, app, atMs], [given?.backup.id, 'shop', 1000])
-    assert.ok(!existsSync(workDir), 'it left its directory behind')
+    assert.deepEqual(readdirSync(workDir), [], 'it left something behind')
+    rmSync(workDir, { recursive: true })
   })
 
   test('what does not start is not proved', async () => {

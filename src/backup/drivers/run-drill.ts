@@ -2,17 +2,19 @@
  * A drill: the backup is read at the target, restored into a directory of its own, and proved there by whoever knows what it
  * is. Invariant: a drill leaves nothing behind, however it ends, not even the one before that was cut off.
  */
-import { join } from 'node:path'
+import { existsSync } from 'node:fs'
 import { type Clock, SteadError, isSteadError, messageOf } from '../../base/index.ts'
 import type { Backup, Backups } from '../backups.ts'
 import type { Proof } from '../drill.ts'
-import { makeEmpty, removeTree } from './trees.ts'
+import { emptyOut, removeTree } from './trees.ts'
 
 export interface DrillOptions {
   readonly backups: Pick<Backups, 'restore' | 'verify'>
   readonly backup: Backup
-  /** A directory of the drill's own. It is emptied before and removed after, so two drills must not share it. */
-  readonly workDir: string
+  /** Where it is restored: emptied before and after, and taken away again if it was not there. Two drills must not share it. */
+  readonly dir: string
+  /** Likewise for what travels with the data. */
+  readonly extraDir: string
   /**
    * What is read: everything at the target, so that damage to older backups is found too, or what this backup consists of,
    * where reading costs money.
@@ -36,9 +38,9 @@ const undecided = ['backup.busy', 'backup.no-tool', 'backup.no-room', 'backup.ke
  * about the backup (`backup.busy`, `backup.no-room`, or the reason of the signal).
  */
 export async function runDrill(options: DrillOptions): Promise<Proof> {
-  const { backups, backup, workDir, read, prove, clock, signal } = options
+  const { backups, backup, dir, extraDir, read, prove, clock, signal } = options
   const startMs = clock.monotonicMs()
-  const [dir, extraDir] = [join(workDir, 'data'), join(workDir, 'extra')]
+  const found = [dir, extraDir].filter((path) => existsSync(path))
   const proof = (checks: readonly string[], failure: string | null): Proof => ({
     backup: backup.id,
     app: backup.app,
@@ -49,23 +51,18 @@ export async function runDrill(options: DrillOptions): Promise<Proof> {
     failure,
   })
   try {
-    await makeEmpty(workDir)
     if (read === 'everything') {
       const { problems } = await backups.verify('data', signal)
       if (problems.length > 0) return proof([], `what lies at the target is damaged: ${problems.join('; ')}`)
     }
-    await backups.restore(backup.id, dir, {
-      extraTo: extraDir,
-      fresh: true,
-      ...(signal === undefined ? {} : { signal }),
-    })
+    await backups.restore(backup.id, dir, { extraTo: extraDir, replace: true, fresh: true, signal })
     const { checks } = await prove({ dir, extraDir: backup.extra ? extraDir : null })
     return proof([`${backup.files} files restored`, ...checks], null)
   } catch (cause) {
     if (signal?.aborted === true || (isSteadError(cause) && undecided.includes(cause.code))) throw cause
     return proof([], sentenceOf(cause))
   } finally {
-    await removeTree(workDir)
+    for (const path of [dir, extraDir]) await (found.includes(path) ? emptyOut(path) : removeTree(path))
   }
 }
 

@@ -63,10 +63,11 @@ export async function ensureOutside(tree: string, path: string, what: string): P
 export async function openEmpty(
   dir: string,
   bytes: number,
+  replace: boolean,
 ): Promise<{ readonly done: () => Promise<void>; readonly undo: () => Promise<void> }> {
   const made = (await mkdir(dir, { recursive: true })) !== undefined
   const found = await readdir(dir)
-  if (found.includes(markName)) await emptyOut(dir)
+  if (replace || found.includes(markName)) await emptyOut(dir)
   else if (found.length > 0) {
     throw new SteadError({
       code: 'backup.not-empty',
@@ -99,12 +100,6 @@ export async function openEmpty(
   }
 }
 
-/** A directory of that name with nothing in it. */
-export async function makeEmpty(dir: string): Promise<void> {
-  await rm(dir, { recursive: true, force: true })
-  await mkdir(dir, { recursive: true, mode: 0o711 })
-}
-
 /** Takes a tree away. */
 export async function removeTree(dir: string): Promise<void> {
   await rm(dir, { recursive: true, force: true })
@@ -118,7 +113,8 @@ export async function isDirectory(path: string): Promise<boolean> {
   )
 }
 
-async function emptyOut(dir: string): Promise<void> {
+/** Deletes all that a directory holds, and not the directory, which may be more than that. */
+export async function emptyOut(dir: string): Promise<void> {
   for (const name of await readdir(dir)) {
     // The mark goes last, so that what is cut off here is still known as unfinished.
     if (name !== markName) await rm(join(dir, name), { recursive: true, force: true })

@@ -1,31 +1,81 @@
-/** `stead restore`: look at a checkpoint beside the running app, and decide. */
-import { type Command, usage } from '../command.ts'
-import { exitCodes } from '../exit-codes.ts'
+/** `stead restore`: look at a checkpoint beside the running app, or bring a backup back, and decide. */
+import { backupOf, bringBack, needLocal, openPlace, placeHelp, placeOptions } from '../backups.ts'
+import { type Command, type Input, usage } from '../command.ts'
+import { type ExitCode, exitCodes } from '../exit-codes.ts'
 import { needTarget } from '../target.ts'
-import { note } from '../terminal.ts'
+import { note, print, Steps } from '../terminal.ts'
 import { openBranch } from './branch.ts'
 
 export const restoreCommand: Command = {
   name: 'restore',
-  usage: '--look COPY',
-  summary: 'open a checkpoint beside the running app, to look at it before deciding',
-  help: `  --look COPY  a checkpoint, or what a return left behind, of \`stead releases\`
-  --app APP    a directory (default: here), or the name of an app that \`stead serve\` runs
-  --json       one JSON object a line instead of text
+  usage: '--look COPY | [APP] --from TARGET',
+  summary: 'open a checkpoint beside the running app, or bring a backup back, to look at it before deciding',
+  help: `  --look COPY    a checkpoint, or what a return left behind, of \`stead releases\`
+  --app APP      a directory (default: here), or the name of an app that \`stead serve\` runs
+  [APP] --from TARGET
+                 the newest backup there becomes a checkpoint of the app, beside its data, which is not touched
+    --id ID      another one of \`stead backup ls\`
+    --name NAME  what to call the checkpoint; else restored-ID
+    --to DIR     its files into an empty directory instead; the app need not run, or be here at all
+${placeHelp}
+  --json  one JSON object a line instead of text
   What is opened is a copy of that copy, with the release of then: nothing that is done there changes the checkpoint.
-  Example: stead restore --look before-7`,
-  options: { app: { type: 'string' }, look: { type: 'string' } },
-  argumentsMax: 0,
-  async run(input) {
-    const from = input.text('look')
-    if (from === null)
-      throw usage('what is to be looked at?', 'As in `stead restore --look before-7`; `stead rollback` goes back.')
-    const { operator, app } = await needTarget(input.text('app'))
-    const name = `look-${from.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-')}`
-      .slice(0, Math.max(1, 38 - app.length))
-      .replace(/-$/, '')
-    await openBranch(operator, app, { name, from, purpose: 'look', json: input.json })
-    note(`To go back to it: stead rollback --checkpoint ${from} --app ${app}`)
-    return exitCodes.ok
+  Example: stead restore --look before-7
+           stead restore shop --from /mnt/disk/backups`,
+  options: {
+    app: { type: 'string' },
+    look: { type: 'string' },
+    from: { type: 'string' },
+    id: { type: 'string' },
+    name: { type: 'string' },
+    to: { type: 'string' },
+    ...placeOptions,
   },
+  argumentsMax: 1,
+  async run(input) {
+    if (input.text('from') !== null) return fromBackup(input)
+    const copy = input.text('look')
+    const [word] = input.arguments
+    if (copy === null || word !== undefined)
+      throw usage(
+        'what is to be looked at?',
+        'As in `stead restore --look before-7`, or `stead restore shop --from /mnt/disk/backups`; `stead rollback` goes back.',
+      )
+    return look(input, copy)
+  },
+}
+
+async function look(input: Input, from: string): Promise<ExitCode> {
+  const { operator, app } = await needTarget(input.text('app'))
+  const name = `look-${from.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-')}`
+    .slice(0, Math.max(1, 38 - app.length))
+    .replace(/-$/, '')
+  await openBranch(operator, app, { name, from, purpose: 'look', json: input.json })
+  note(`To go back to it: stead rollback --checkpoint ${from} --app ${app}`)
+  return exitCodes.ok
+}
+
+async function fromBackup(input: Input): Promise<ExitCode> {
+  const word = input.arguments[0] ?? input.text('app')
+  const backups = await openPlace(input, 'from', false)
+  const steps = new Steps(input.json)
+  const dir = input.text('to')
+  const id = input.text('id')
+  if (dir !== null) {
+    if (word === null) throw usage('which app is to be restored?', 'As in `stead restore shop --from TARGET --to DIR`.')
+    const backup = backupOf(await backups.list(), word, id, backups.place)
+    await steps.run('restore', () => backups.restore(backup.id, dir))
+    if (input.json) print(JSON.stringify({ backup: backup.id, dir }))
+    else print(`${backup.files} files in ${dir}`)
+    return exitCodes.ok
+  }
+  const target = await needLocal(word)
+  const backup = backupOf(await backups.list(), target.app, id, backups.place)
+  const name = input.text('name') ?? `restored-${backup.id}`
+  await steps.run('restore', () => bringBack(target, backups, backup, name))
+  if (input.json) print(JSON.stringify({ app: target.app, backup: backup.id, checkpoint: name }))
+  else print(`${name} is a checkpoint of ${target.app} now.`)
+  note(`Look at it: stead restore --look ${name} --app ${target.app}`)
+  note(`Go back to it: stead rollback --checkpoint ${name} --app ${target.app}`)
+  return exitCodes.ok
 }

@@ -31,6 +31,11 @@ export async function operatorOf(connection: Connection): Promise<OperatorClient
   )
 }
 
+/** Whether a word of the command line means a server. */
+export function isServerWord(word: string): boolean {
+  return isServerAddress(word)
+}
+
 /** The app that `word` names on a server; null when it names none. Throws `cli.unknown-app` besides. */
 export async function remoteTarget(word: string): Promise<{ operator: OperatorClient; app: string } | null> {
   if (!isServerAddress(word)) return null

@@ -6,13 +6,22 @@ import { mkdir, open, rename, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SteadError, messageOf } from '../../base/index.ts'
 
+const chunkChars = 1024 * 1024
+
 /** Writes lines into the file of a resource. Throws `database.carry-failed`. */
 export async function writeCarried(dir: string, resource: string, lines: AsyncIterable<string>): Promise<void> {
   const path = pathOf(dir, resource)
   try {
     await mkdir(dir, { recursive: true, mode: 0o700 })
     await using file = await open(`${path}.new`, 'w', 0o600)
-    for await (const line of lines) await file.write(`${line}\n`)
+    let chunk = ''
+    for await (const line of lines) {
+      chunk += `${line}\n`
+      if (chunk.length < chunkChars) continue
+      await file.write(chunk)
+      chunk = ''
+    }
+    await file.write(chunk)
     await file.sync()
     await rename(`${path}.new`, path)
     await using parent = await open(dir, 'r')

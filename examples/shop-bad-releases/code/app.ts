@@ -1,0 +1,30 @@
+/** The shop with a change in its web service that nobody has tried: see the README beside it. */
+import { app, job, postgres, secret, service } from 'stead'
+
+export default app('shop', () => {
+  const db = postgres('db', { migrations: './migrations' })
+  const formKey = secret('form-key')
+
+  const web = service('web', {
+    from: './web',
+    run: ['node', '--import', './untested.ts', 'server.ts'],
+    http: 3000,
+    ready: { http: '/healthz' },
+    use: { db, formKey },
+  })
+
+  const worker = service('worker', {
+    from: './worker',
+    run: ['python3', 'worker.py'],
+    use: { db },
+  })
+
+  const report = job('report', {
+    from: './report',
+    run: ['node', 'report.ts'],
+    schedule: '* * * * *',
+    use: { db },
+  })
+
+  return { parts: { web, worker, report }, public: { 'shop.localhost': web } }
+})
