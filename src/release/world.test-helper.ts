@@ -227,7 +227,7 @@ export class World {
     state: Numbers,
     { nowMs, seen, record = state[at.record] ?? 0 }: { nowMs: number; seen: Seen; record?: number },
   ): number {
-    const key = `${record} ${nowMs} ${JSON.stringify(seen)}`
+    const key = `${record} ${nowMs} ${sightOf(seen)}`
     const known = this.#nexts.get(key)
     if (known !== undefined) return known
     const rollout = this.#record(record)
@@ -383,4 +383,9 @@ function timeless(rollout: Rollout): Rollout {
   return rollout.kind === 'deploy'
     ? { ...rollout, ...common }
     : { ...rollout, ...common, reason: rollout.reason === null ? null : '' }
+}
+
+/** What a sight differs in from others here, as a short text: it is looked up for every state. */
+function sightOf({ task, resources, instances, rest, routed, new: young }: Seen): string {
+  return `${task?.state} ${resources.state} ${instances.state} ${rest.state} ${routed} ${young === bad}`
 }
