@@ -159,7 +159,11 @@ suite('looking inside', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap'
     )
     assert.match(status.stdout, /web +service +stopped .*stopped by owner/)
     assert.equal((await bench.stead('start', 'web', 'red')).code, 0)
-    assert.equal(await daemon.answer('small.localhost'), 200)
+    await eventually(
+      'the way in leads there',
+      () => daemon.answer('small.localhost'),
+      (answer) => answer === 200,
+    )
     const prune = await bench.stead('prune', '--unused', '10m', '--json')
     assert.deepEqual([prune.code, JSON.parse(prune.stdout)], [0, { dryRun: false, bytes: 0, removed: [] }])
   })

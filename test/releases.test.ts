@@ -207,6 +207,8 @@ suite('the bad releases of the shop', { timeout: 600_000 }, () => {
     rmSync(join(bench.appDir, 'migrations/0003_gift_note.sql'))
     bench.useExample('shop-bad-releases/code')
     const visits = visitAll(port)
+    // What the new release is compared with: the requests of before it.
+    await pause(3000)
     const taken = await bench.stead('deploy', '.', '--watch', '30s')
     await visits.stop()
     assert.equal(taken.code, 1, taken.stderr)

@@ -269,7 +269,11 @@ export class Rollouts {
     const first = this.#counts.get(at)
     if (first === undefined) this.#counts.set(at, now)
     const [old, young] = [since(first?.old ?? now.old, now.old), since(first?.young ?? now.young, now.young)]
-    return { old: old.requests > 0 ? old : (this.#before.get(rollout.id) ?? null), new: young }
+    // Too few to compare with, such as the last ones of a release that is being replaced: then all of before is the measure.
+    const enough = rollout.kind === 'deploy' ? rollout.judgement.requestsMin : 1
+    const before = this.#before.get(rollout.id) ?? null
+    const few = old.requests < enough && before !== null && before.requests > old.requests
+    return { old: few ? before : old.requests > 0 ? old : null, new: young }
   }
 
   /** Does the task of a step, once. A node that is away is asked again when it is there. */
