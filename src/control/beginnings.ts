@@ -74,7 +74,6 @@ export interface Back {
 export interface Due {
   readonly migrates: Migrates
   readonly contracts: boolean
-  readonly statements: DataAnswers['pending'][number]['statements']
 }
 
 /** Brings together what each resource said. */
@@ -83,7 +82,6 @@ export function dueOf(pending: DataAnswers['pending']): Due {
   return {
     migrates: kinds.includes('stop') ? 'stop' : kinds.includes('expand') ? 'expand' : 'none',
     contracts: pending.some(({ contracts }) => contracts),
-    statements: pending.flatMap(({ statements }) => statements),
   }
 }
 

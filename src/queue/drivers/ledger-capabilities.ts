@@ -1,8 +1,11 @@
-/** What the two drivers on the ledger can do. They differ in one thing: what is on a disk. */
+/**
+ * What the two drivers on the ledger can do, which differ in one thing, what is on a disk; and what PostgreSQL's tables can do
+ * alike.
+ */
 import { emulated, native, refused } from '../capability.ts'
 import type { Capabilities } from '../capability.ts'
 
-const both = {
+export const ledgerCapabilities: Omit<Capabilities, 'durable-send' | 'generations'> = {
   'batch-send': native,
   headers: native,
   'binary-body': native,
@@ -27,15 +30,15 @@ const both = {
   backpressure: native,
   'no-silent-loss': native,
   'request-reply': emulated('a queue for the answers of each process'),
-} as const
+}
 
-export const embeddedCapabilities: Capabilities = { ...both, 'durable-send': native, generations: native }
+export const embeddedCapabilities: Capabilities = { ...ledgerCapabilities, 'durable-send': native, generations: native }
 
 const gone = 'memory ends with the process'
 const instead = 'Use the embedded queues.'
 
 export const memoryCapabilities: Capabilities = {
-  ...both,
+  ...ledgerCapabilities,
   'durable-send': refused(gone, instead),
   generations: refused(gone, instead),
 }

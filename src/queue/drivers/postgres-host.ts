@@ -5,6 +5,7 @@ import type { Capabilities } from '../capability.ts'
 import type { QueueDriver } from '../driver.ts'
 import { failure, missingClient } from '../errors.ts'
 import { keepingLeases } from '../keeper.ts'
+import { ledgerCapabilities } from './ledger-capabilities.ts'
 import { PostgresDriver } from './postgres-driver.ts'
 import { postgresFailure, prepareTables } from './postgres-tables.ts'
 import type { ServerFacts } from './postgres-tables.ts'
@@ -82,35 +83,13 @@ function capabilitiesOf({ durability }: ServerFacts, messagesMax: number | null)
   const durable = durability !== 'buffered'
   return {
     'durable-send': durable ? native : refused('the server runs with fsync or synchronous_commit off', 'Turn both on.'),
-    'batch-send': native,
-    headers: native,
-    'binary-body': native,
-    'delayed-send': native,
-    priority: native,
-    'dedup-key': native,
-    'ordering-key': native,
-    'order-after-retry': native,
-    lease: native,
-    'lease-extension': native,
-    'steady-lease': native,
-    fencing: native,
-    'attempt-count': native,
-    retry: native,
-    'delayed-retry': native,
-    'uncounted-retry': native,
-    'dead-letter': native,
-    redrive: native,
-    counts: native,
-    peek: native,
-    purge: native,
+    ...ledgerCapabilities,
     backpressure:
       messagesMax === null
         ? refused('a table has no limit', 'Open the queues with messagesMax.')
         : emulated(
             'messages are counted before each batch; senders at the same moment can pass the limit by one batch each',
           ),
-    'no-silent-loss': native,
-    'request-reply': emulated('a queue for the answers of each process'),
     generations: native,
   }
 }
