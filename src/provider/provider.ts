@@ -62,6 +62,20 @@ export interface ProviderServer extends Omit<ProviderProgram, 'timeoutMs'> {
   readonly stopTimeoutMs: number
 }
 
+/** A program that is a part of Stead itself, made ready to run in the sandbox of a resource. */
+export interface OwnProgram {
+  /** Its command line; arguments come after it. */
+  readonly argv: readonly string[]
+  /** Directories of the host it needs to read, as `reads` of a program says. */
+  readonly reads: readonly string[]
+}
+
+/**
+ * Finds a program of Stead's own on this machine. The first of `entries` is what runs; the others are modules that it loads by
+ * a name that it makes up (threads). Each is a path below the code of Stead without its ending, as `queue/drivers/http-main`.
+ */
+export type FindOwnProgram = (entries: readonly string[]) => Promise<OwnProgram>
+
 /** A server started with `serve`. */
 export interface RunningServer extends AsyncDisposable {
   /** Settles once, when the server has ended, with its last lines. */
