@@ -6,11 +6,13 @@ import { isSteadError, SteadError, systemClock } from '../base/index.ts'
 import { npmBinaries, postgresProvider, systemBinaries } from '../database/index.ts'
 import { chooseDomainDriver, type DomainDriver } from '../domain/index.ts'
 import { chooseNetworkDriver, type NetworkDriver } from '../network/index.ts'
+import { bucketProvider } from '../objects/index.ts'
 import type { Provider } from '../provider/index.ts'
 import { canReadKernelLog, type Program, stateProvider } from '../agent/index.ts'
 import { bubblewrapDriver, detectLimitGroups, processDriver, type SandboxDriver } from '../sandbox/index.ts'
 import { secretProvider } from '../secrets/index.ts'
 import type { Home } from './home.ts'
+import { ownPrograms } from './own-programs.ts'
 
 export interface Machine {
   readonly sandbox: SandboxDriver
@@ -49,6 +51,7 @@ export async function lookAtMachine(home: Home): Promise<Machine> {
     ...(await systemBinaries()),
   ]
   const postgres = postgresProvider({ binaries })
+  const own = ownPrograms(bundles, sandbox)
   const weaker = [
     ...whyNoSandbox,
     ...sandbox.capabilities.weaker,
@@ -63,7 +66,12 @@ export async function lookAtMachine(home: Home): Promise<Machine> {
     network,
     domain,
     bundles,
-    providers: new Map([postgres, secretProvider(), stateProvider()].map((provider) => [provider.type, provider])),
+    providers: new Map(
+      [postgres, bucketProvider({ own }), secretProvider(), stateProvider()].map((provider) => [
+        provider.type,
+        provider,
+      ]),
+    ),
     weaker,
   }
 }

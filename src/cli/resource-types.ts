@@ -2,8 +2,14 @@
 import { stateProvider } from '../agent/index.ts'
 import { postgresProvider } from '../database/index.ts'
 import type { Provider } from '../provider/index.ts'
+import { bucketProvider } from '../objects/index.ts'
 import { secretProvider } from '../secrets/index.ts'
 
 export function resourceTypes(): Pick<Provider, 'type' | 'port' | 'bind'>[] {
-  return [postgresProvider({ binaries: [] }), secretProvider(), stateProvider()]
+  return [postgresProvider({ binaries: [] }), bucketProvider({ own: nowhere }), secretProvider(), stateProvider()]
+}
+
+/** What serves none runs none of their programs. */
+function nowhere(): Promise<never> {
+  return Promise.reject(new Error('this process serves no resources'))
 }

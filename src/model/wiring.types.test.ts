@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { SteadError } from '../base/index.ts'
-import { app, job, postgres, resource, secret, service, toGraph } from './index.ts'
+import { app, bucket, job, postgres, resource, secret, service, toGraph } from './index.ts'
 import type { App, Resource, RightsUse, Service } from './index.ts'
 import { narrowable } from './rights.ts'
 
@@ -14,6 +14,7 @@ const local = { name: 'local', production: false }
 const db = postgres('db')
 const api = service('api', { run, http: 3000 })
 const mail = narrowable(resource('queue', 'mail'))
+const files = bucket('invoices')
 const silent = service('silent', { run })
 const broker = service('broker', { run, tcp: 1883 })
 const nightly = job('nightly', { run })
@@ -74,6 +75,23 @@ test('a use with some of the rights compiles, stands in the graph, and brings th
         { as: 'mail', part: 'mail', rights: ['send'] },
       ],
       [{ as: 'mail', part: 'mail', rights: ['manage', 'receive'] }],
+    ],
+  )
+})
+
+test('a bucket with options, and parts that may do some of it', () => {
+  const kept = bucket('kept', { versions: true, expiry: '30d', quota: '1GB', memory: '128MB' })
+  const web = service('web', { run, use: { files: files.only('presign'), kept: kept.only('read', 'list') } })
+  const { parts } = toGraph(
+    app('shop', () => ({ parts: { web } })),
+    local,
+  )
+  assert.deepEqual(
+    parts.map((part) => (part.kind === 'resource' ? part.config : part.uses.map((use) => use.rights))),
+    [
+      { versions: false, expiryDays: null, quotaBytes: null, memoryBytes: 256_000_000 },
+      { versions: true, expiryDays: 30, quotaBytes: 1_000_000_000, memoryBytes: 128_000_000 },
+      [['presign'], ['list', 'read']],
     ],
   )
 })
@@ -225,6 +243,32 @@ refused(
   () => service('web', { run, use: { shop: app('shop', () => ({ parts: {} })) } }),
   'model.bad-use',
   /cannot use app 'shop'/,
+)
+refused(
+  'an expiry in hours',
+  () => bucket('invoices', { expiry: '36h' }),
+  'model.bad-option',
+  /bucket 'invoices': expiry must be in whole days, not '36h'/,
+)
+refused(
+  'a name that is too short for a bucket',
+  () => bucket('in'),
+  'model.bad-option',
+  /bucket 'in': its name must be at least 3 characters, not 'in'/,
+)
+refused(
+  'a right that no bucket has',
+  // @ts-expect-error no such right
+  () => files.only('delete'),
+  'model.bad-option',
+  /bucket 'invoices': a right must be one of read, write, list, presign, not 'delete'/,
+)
+refused(
+  'a misspelt option of a bucket',
+  // @ts-expect-error misspelt
+  () => bucket('invoices', { version: true }),
+  'model.unknown-option',
+  /bucket 'invoices' has no option 'version'/,
 )
 refused(
   'a right of another type',

@@ -95,7 +95,14 @@ async function declareBucket(engine: Engine, { name, versions, expiryDays }: Buc
     if (found === undefined) {
       const settings = { acl: [], ownership: 'BucketOwnerEnforced' } as const
       const versioning = versions ? 'enabled' : 'off'
-      const made = { name, owner: bucketAccount, createdMs: engine.nowMs(), versioning, locked: false, settings } as const
+      const made = {
+        name,
+        owner: bucketAccount,
+        createdMs: engine.nowMs(),
+        versioning,
+        locked: false,
+        settings,
+      } as const
       engine.buckets.create(made)
     } else if (found.versioning !== wanted && !(found.versioning === 'off' && !versions)) {
       engine.buckets.setVersioning(name, wanted)

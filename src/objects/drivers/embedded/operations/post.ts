@@ -30,8 +30,7 @@ export async function postObject(
   const key = (fields.get('key') ?? '').replaceAll('${filename}', form.fileName)
   if (key === '') throw new S3Failure('InvalidArgument', 'The form has no field "key".')
   if (Buffer.byteLength(key) > keyBytesMax) throw new S3Failure('KeyTooLongError')
-  const caller =
-    signed === undefined ? call.caller : presignedCaller(signed.credential)
+  const caller = signed === undefined ? call.caller : presignedCaller(signed.credential)
   const tagging = fields.get('tagging')
   const tags = tagging === undefined ? [] : readTags(readXml(tagging, 'Tagging'), objectTagsMax)
   const sender = { ...call, caller, values: new Map([...call.values, ...tagValues('request', tags)]) }
