@@ -73,13 +73,12 @@ export async function listenToPlatform(path: string, answers: Answers): Promise<
   const server = createServer((asked, response) => {
     const name = (asked.url ?? '').slice(1)
     const answer = async (): Promise<unknown> => {
-      if (!isQuestion(answers, name)) throw new Error(`${name} is not asked here`)
       let body = ''
       for await (const piece of asked.setEncoding('utf8')) {
         body += String(piece)
         if (body.length > bodyBytesMax) throw new Error('the question is too long')
       }
-      return await ask(answers, name, body)
+      return await answerTo(answers, name, body)
     }
     answer().then(
       (value) => response.end(JSON.stringify(value)),
@@ -98,14 +97,28 @@ export async function listenToPlatform(path: string, answers: Answers): Promise<
   }
 }
 
-function isQuestion(answers: Answers, name: string): name is keyof Questions {
-  return Object.hasOwn(answers, name)
-}
-
-/** The platform is trusted: what it sends is of the same release. */
-function ask<Name extends keyof Questions>(answers: Answers, name: Name, body: string): unknown {
-  const sent: Questions[Name]['sent'] = JSON.parse(body)
-  return answers[name](sent)
+/** Who reaches this socket is the platform, and of the same release. */
+async function answerTo(answers: Answers, name: string, body: string): Promise<unknown> {
+  switch (name) {
+    case 'ready':
+      return await answers.ready(null)
+    case 'state':
+      return await answers.state(null)
+    case 'grant': {
+      const sent: Questions['grant']['sent'] = JSON.parse(body)
+      return await answers.grant(sent)
+    }
+    case 'revoke': {
+      const sent: Questions['revoke']['sent'] = JSON.parse(body)
+      return await answers.revoke(sent)
+    }
+    case 'advance': {
+      const sent: Questions['advance']['sent'] = JSON.parse(body)
+      return await answers.advance(sent)
+    }
+    default:
+      throw new Error(`${name} is not asked here`)
+  }
 }
 
 /** Asks the server of a bucket. Throws `objects.unavailable`. */

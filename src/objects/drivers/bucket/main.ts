@@ -22,24 +22,24 @@ export interface Works {
 /** The variable with the key of whoever replays. */
 export const secretVariable = 'STEAD_REPLAY_SECRET'
 
+/** What comes as options was written by the provider, which is of the same release. */
 const works: Readonly<Record<string, (options: string) => unknown>> = {
-  serve: (options) => serve(read<Works['serve']>(options)),
+  serve(options) {
+    const given: Works['serve'] = JSON.parse(options)
+    return serve(given)
+  },
   compare(options) {
-    const { name, before, after } = read<Works['compare']>(options)
+    const { name, before, after }: Works['compare'] = JSON.parse(options)
     return compareBuckets(name, before, after)
   },
   verify(options) {
-    const { name, dir, probe } = read<Works['verify']>(options)
+    const { name, dir, probe }: Works['verify'] = JSON.parse(options)
     return verifyBucket(name, dir, probe)
   },
-  replay: (options) =>
-    replayObjects({ ...read<Works['replay']>(options), secretAccessKey: process.env[secretVariable] ?? '' }),
-}
-
-/** The provider, which has written it, is of the same release. */
-function read<Options>(text: string): Options {
-  const options: Options = JSON.parse(text)
-  return options
+  replay(options) {
+    const given: Works['replay'] = JSON.parse(options)
+    return replayObjects({ ...given, secretAccessKey: process.env[secretVariable] ?? '' })
+  },
 }
 
 async function serve(options: BucketServerOptions): Promise<null> {
