@@ -7,7 +7,7 @@ import { after, before, suite, test } from 'node:test'
 import { createBundleStore } from '../src/artifact/index.ts'
 import { systemClock } from '../src/base/index.ts'
 import { ownPrograms } from '../src/cli/own-programs.ts'
-import { bucketProvider, openS3Store } from '../src/objects/index.ts'
+import { bucketCapabilities, bucketProvider, openS3Store } from '../src/objects/index.ts'
 import type { ObjectStore } from '../src/objects/index.ts'
 import { makeTestHost, makeTestResource, providerConformance } from '../src/provider/conformance.ts'
 import type { ProviderSubject, TestClient, TestHost, TestResource } from '../src/provider/conformance.ts'
@@ -15,16 +15,6 @@ import type { Binding, Grant, Provider } from '../src/provider/index.ts'
 import { processDriver } from '../src/sandbox/index.ts'
 
 const config = { versions: false, expiryDays: null, quotaBytes: null, memoryBytes: 256_000_000 }
-const capabilities = {
-  putIfAbsent: true,
-  putIfMatch: true,
-  checksums: true,
-  presign: true,
-  paging: true,
-  versions: true,
-  durability: 'fsync',
-} as const
-
 function storeOf({ env }: Binding): ObjectStore {
   const { AWS_ENDPOINT_URL_S3 = '', AWS_ACCESS_KEY_ID = '', AWS_SECRET_ACCESS_KEY = '', BUCKET_NAME = '' } = env
   return openS3Store({
@@ -32,7 +22,7 @@ function storeOf({ env }: Binding): ObjectStore {
     bucket: BUCKET_NAME,
     accessKeyId: AWS_ACCESS_KEY_ID,
     secretAccessKey: AWS_SECRET_ACCESS_KEY,
-    capabilities,
+    capabilities: bucketCapabilities,
   })
 }
 

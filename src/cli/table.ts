@@ -14,6 +14,7 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   run: async () => (await import('./commands/run.ts')).runCommand,
   exec: async () => (await import('./commands/exec.ts')).execCommand,
   forward: async () => (await import('./commands/forward.ts')).forwardCommand,
+  objects: async () => (await import('./commands/objects.ts')).objectsCommand,
   disk: async () => (await import('./commands/disk.ts')).diskCommand,
   prune: async () => (await import('./commands/prune.ts')).pruneCommand,
   secret: async () => (await import('./commands/secret.ts')).secretCommand,

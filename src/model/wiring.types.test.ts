@@ -104,6 +104,7 @@ test('ways in of every kind compile, and stand in the graph by what they are', (
     app('shop', () => ({
       parts: { user },
       public: {
+        'files.localhost': files,
         'talk.localhost': talk,
         'shop.localhost': { to: api, hsts: '180d' },
         'old.localhost': { to: api, plain: 'serve' },
@@ -116,6 +117,7 @@ test('ways in of every kind compile, and stand in the graph by what they are', (
   )
   assert.equal(port, 1883)
   assert.deepEqual(routes, [
+    { host: 'files.localhost', path: '/', part: 'invoices' },
     { host: 'old.localhost', path: '/', part: 'api', plain: 'serve' },
     { host: 'shop.localhost', path: '/', part: 'api', hstsS: 15_552_000 },
     { host: 'talk.localhost', path: '/', part: 'talk' },
@@ -155,7 +157,7 @@ refused(
   // @ts-expect-error it does not speak HTTP
   declared(app('shop', () => ({ parts: {}, public: { 'mqtt.localhost': broker } }))),
   'model.bad-public',
-  /must be a service with `http`, not service 'broker'/,
+  /must be a service with `http`, or, without a path, a bucket, not service 'broker'/,
 )
 refused(
   'a misspelt option of a way in',
@@ -243,6 +245,12 @@ refused(
   () => service('web', { run, use: { shop: app('shop', () => ({ parts: {} })) } }),
   'model.bad-use',
   /cannot use app 'shop'/,
+)
+refused(
+  'a bucket below a path',
+  declared(app('shop', () => ({ parts: {}, public: { 'shop.localhost/files': files } }))),
+  'model.bad-public',
+  /public\['shop.localhost\/files'\] must be a service with `http`, or, without a path, a bucket, not bucket 'invoices'/,
 )
 refused(
   'an expiry in hours',
@@ -415,7 +423,7 @@ refused(
   // @ts-expect-error only services answer
   declared(app('shop', () => ({ parts: {}, public: { 'shop.localhost': db } }))),
   'model.bad-public',
-  /app 'shop': public\['shop.localhost'\] must be a service with `http`, not postgres 'db'/,
+  /app 'shop': public\['shop.localhost'\] must be a service with `http`, or, without a path, a bucket, not postgres 'db'/,
 )
 refused(
   'a service without http made public',

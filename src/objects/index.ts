@@ -14,6 +14,7 @@ export type {
   PresignOptions,
   PutOptions,
 } from './store.ts'
+export { bucketCapabilities } from './bucket/keys.ts'
 export { bucketProvider } from './bucket/provider.ts'
 export type { BucketProviderOptions } from './bucket/provider.ts'
 export { openEmbeddedObjects } from './drivers/embedded/embedded.ts'

@@ -6,6 +6,7 @@
  */
 import type { Right } from '../s3/access.ts'
 import type { Credential } from '../s3/authenticate.ts'
+import type { ObjectCapabilities } from '../store.ts'
 
 /** Whose the bucket is: nobody has the key of this account. */
 export const bucketAccount = 'stead'
@@ -33,4 +34,15 @@ export function credentialOf(bucket: string, { user, password, rights }: KeyGran
     rights: { [bucket]: own },
     presigned: { [bucket]: presigned },
   }
+}
+
+/** What the server of a bucket can do, for the driver that speaks with it. */
+export const bucketCapabilities: ObjectCapabilities = {
+  putIfAbsent: true,
+  putIfMatch: true,
+  checksums: true,
+  presign: true,
+  paging: true,
+  versions: true,
+  durability: 'fsync',
 }

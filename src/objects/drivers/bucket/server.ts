@@ -45,6 +45,8 @@ export async function serveBucket(
       {
         engine,
         credentials: (id) => keys.get(id),
+        // The bucket is in the path: no name that leads here means another one.
+        hostNames: [],
         onBug,
         onAnswered: (answered) => (requests = counted(requests, answered)),
       },
