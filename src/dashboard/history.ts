@@ -27,6 +27,7 @@ export class History {
   /** Failed requests that were counted when a fault began, and how many failed while it lasted. */
   readonly #faults = new Map<string, { readonly base: number; failed: number }>()
   #cpu = new Map<string, number>()
+  #metrics = new Map<string, Readonly<Record<string, number>>>()
   #sampledMs = Number.NEGATIVE_INFINITY
 
   /** Takes a look at the app. `nowMs` never goes back. */
@@ -83,6 +84,7 @@ export class History {
       if (part.cpuSeconds === null || used === undefined) return null
       return Math.max(0, part.cpuSeconds - used) / seconds
     })
+    const counted = this.#counted(parts, seconds)
     const outside = traffic.filter(({ from }) => from === null)
     const rate = (of: (edge: EdgeTraffic) => number): number | null =>
       outside.length === 0 ? null : outside.reduce((sum, edge) => sum + of(edge), 0)
@@ -92,8 +94,29 @@ export class History {
       cpuCores,
       requestsPerSecond: rate((edge) => edge.requestsPerSecond),
       errorsPerSecond: rate((edge) => edge.errorsPerSecond),
+      ...(Object.keys(counted).length === 0 ? {} : { counted }),
     })
     if (this.#samples.length > samplesMax) this.#samples.shift()
+  }
+
+  /** How fast what resources count has grown; nothing of one that has started anew. */
+  #counted(parts: Status['parts'], seconds: number): Record<string, Record<string, number>> {
+    const before = this.#metrics
+    this.#metrics = new Map(
+      parts.flatMap(({ part, metrics }) => (metrics === undefined ? [] : [[part, metrics] as const])),
+    )
+    const rates: Record<string, Record<string, number>> = {}
+    for (const [part, metrics] of this.#metrics) {
+      const was = before.get(part)
+      if (was === undefined) continue
+      const grown = Object.entries(metrics).flatMap(([name, value]) => {
+        const then = was[name]
+        if (!name.endsWith('_total') || then === undefined || value < then) return []
+        return [[name, (value - then) / seconds] as const]
+      })
+      rates[part] = Object.fromEntries(grown)
+    }
+    return rates
   }
 
   samples(): readonly Sample[] {

@@ -95,6 +95,8 @@ export interface Sample {
   /** Requests that came in from outside, and of those the ones that failed. */
   readonly requestsPerSecond: number | null
   readonly errorsPerSecond: number | null
+  /** What resources count, by part and metric: how much of it a second. Absent where none does. */
+  readonly counted?: Readonly<Record<string, Readonly<Record<string, number>>>>
 }
 
 export interface Hello {

@@ -118,6 +118,8 @@ export interface PartStatus {
   readonly refused: NonNullable<AssignmentStatus['refused']>
   /** How it is known that what it acknowledges is on the disk; absent where nobody can tell. */
   readonly durability?: string
+  /** What a resource counts, by the names of its metrics; absent where it is not asked. */
+  readonly metrics?: Readonly<Record<string, number>>
 }
 
 /** A job and the runs that are remembered of it. Times are milliseconds since 1970. */

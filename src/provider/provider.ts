@@ -229,6 +229,8 @@ export interface ProviderCapabilities {
   /** `none`: a checkpoint may be taken while it runs; `pause`: writers must be held; `stop`: the server must be stopped. */
   readonly quiesce: 'none' | 'pause' | 'stop'
   readonly diff: 'exact' | 'counts' | 'refused'
+  /** Whether `metrics` costs next to nothing, so that it is asked every few seconds and shown. Absent: it is not. */
+  readonly metered?: boolean
 }
 
 export interface Provider {
