@@ -4,6 +4,7 @@ export type {
   Binding,
   Grant,
   LedgerEntry,
+  LogStanding,
   LogTarget,
   Metric,
   Pending,
