@@ -2,11 +2,13 @@
 export type {
   BindTarget,
   Binding,
+  FindOwnProgram,
   Grant,
   LedgerEntry,
   LogStanding,
   LogTarget,
   Metric,
+  OwnProgram,
   Pending,
   Position,
   Prepared,
