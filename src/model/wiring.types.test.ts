@@ -346,6 +346,13 @@ refused(
   /postgres 'db': memory must be an amount/,
 )
 refused(
+  'a misspelt option of the log',
+  // @ts-expect-error misspelt
+  () => postgres('db', { log: { keeps: '7d' } }),
+  'model.unknown-option',
+  /postgres 'db': log has no option 'keeps'/,
+)
+refused(
   'a duration without a unit',
   // @ts-expect-error durations have units
   () => job('report', { run, timeout: '30' }),

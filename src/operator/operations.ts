@@ -118,6 +118,8 @@ export interface PartStatus {
   readonly refused: NonNullable<AssignmentStatus['refused']>
   /** How it is known that what it acknowledges is on the disk; absent where nobody can tell. */
   readonly durability?: string
+  /** How the log stands along which its copies are brought forward; absent where there is none. */
+  readonly log?: NonNullable<AssignmentStatus['log']>
 }
 
 /** A job and the runs that are remembered of it. Times are milliseconds since 1970. */
