@@ -45,7 +45,7 @@ setTimeout(spin, 10)
 `,
     },
     argv: (file) => [node, file],
-    mounts: [dirname(dirname(node))],
+    mounts: node.startsWith('/usr/') ? [] : [dirname(dirname(node))],
   }
 }
 
