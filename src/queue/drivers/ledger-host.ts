@@ -105,6 +105,21 @@ export class LedgerHost implements QueueDriver {
     return this.#step(() => this.#ledger.counts(queue))
   }
 
+  /** When the oldest message that is ready was sent, milliseconds since 1970; null when none is. */
+  oldest(queue: string): Promise<number | null> {
+    return this.#step(() => this.#ledger.oldest(queue))
+  }
+
+  /** Names of all queues. */
+  names(): readonly string[] {
+    return this.#ledger.names()
+  }
+
+  /** The generation of the data that the file is opened for. */
+  get generation(): number {
+    return this.#file.generation
+  }
+
   peek(queue: string, shelf: Shelf, max: number): Promise<readonly Seen[]> {
     return this.#step(() => this.#ledger.peek(queue, shelf, max))
   }
