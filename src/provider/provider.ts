@@ -88,6 +88,8 @@ export interface Grant {
   readonly consumer: string
   readonly user: string
   readonly password: string
+  /** What it may do, of what the type offers, sorted. Absent: everything. */
+  readonly rights?: readonly string[]
 }
 
 /** What a consumer gets to reach a resource, in standard form, whatever its language. */
@@ -246,7 +248,7 @@ export interface Provider {
    * throws with file, line and the server's own words.
    */
   prepare(context: ProviderContext, phase?: PreparePhase): Promise<Prepared>
-  /** Lets a consumer in. Again with another password: the new one holds. */
+  /** Lets a consumer in, with exactly the rights of the grant. Again with another password or other rights: the new ones hold. */
   grant(context: ProviderContext, grant: Grant): Promise<void>
   /** Takes a consumer's access away and ends its connections. */
   revoke(context: ProviderContext, user: string): Promise<void>
