@@ -30,8 +30,8 @@ export interface QueueDesk {
   readonly driver: QueueDriver
   readonly clock: Clock
   /** A number in [0, 1) from the dice. */
-  chance(): number
-  nextId(): string
+  readonly chance: () => number
+  readonly nextId: () => string
   readonly retry: RetryPolicy
   /** The lease of a receiver that asks for none. */
   readonly leaseMs: number
@@ -56,10 +56,11 @@ export interface QueueTally {
   retried: number
   rejected: number
   lost: number
+  purged: number
 }
 
 export function emptyQueueTally(): QueueTally {
-  return { sent: 0, duplicates: 0, delivered: 0, acked: 0, retried: 0, rejected: 0, lost: 0 }
+  return { sent: 0, duplicates: 0, delivered: 0, acked: 0, retried: 0, rejected: 0, lost: 0, purged: 0 }
 }
 
 /** A question about one queue. */
@@ -169,11 +170,13 @@ export const queueRoutes: readonly QueueRoute[] = [
     method: 'POST',
     path: 'purge',
     right: 'manage',
-    async answer({ driver }, { queue, body }) {
+    async answer({ driver, tally }, { queue, body }) {
       // Never by leaving something out: what is purged is gone.
       if (!isRecord(body) || body['shelf'] === undefined)
         throw failure('bad-input', 'shelf is missing', 'As in { "shelf": "dead" }, or "ready" for what waits.')
-      return { body: { count: await driver.purge(queue, wordIn(body, 'shelf', ['ready', 'dead'])) } }
+      const count = await driver.purge(queue, wordIn(body, 'shelf', ['ready', 'dead']))
+      tally.purged += count
+      return { body: { count } }
     },
   },
 ]
@@ -195,7 +198,7 @@ async function send(desk: QueueDesk, { queue, body }: QueueQuestion): Promise<Qu
   const items = eachApart(listIn(body, 'messages'), read)
   const messages = items.flatMap((item) => (item.ok ? [item.value] : []))
   const outcomes = await sendAll(desk, queue, messages)
-  const all = mergeOutcomes<Outgoing, SendOutcome>(items, outcomes, (error) => ({ ok: false, error }))
+  const all = mergeOutcomes<SendOutcome>(items, outcomes, (error) => ({ ok: false, error }))
   return { body: { results: all.map((outcome) => (outcome.ok ? outcome : failed(outcome.error))) } }
 }
 
@@ -273,7 +276,7 @@ async function settle(desk: QueueDesk, { queue, body }: QueueQuestion): Promise<
   const settlements = items.flatMap((item) => (item.ok ? [item.value] : []))
   const outcomes = settlements.length === 0 ? [] : await desk.driver.settle(queue, settlements)
   for (const [index, outcome] of outcomes.entries()) count(desk.tally, settlements[index], outcome)
-  const all = mergeOutcomes<Settlement, SettleOutcome>(items, outcomes, (error) => ({ error }))
+  const all = mergeOutcomes<SettleOutcome>(items, outcomes, (error) => ({ error }))
   const results = all.map((outcome) =>
     typeof outcome === 'string' ? { ok: outcome === 'done', outcome } : { ...failed(outcome.error), outcome: 'error' },
   )

@@ -21,6 +21,8 @@ const receiversMax = 500
 /** Time for the head of a request, and for all of it. */
 const headMs = 10_000
 const requestMs = 60_000
+/** How much of a request that is refused is still heard, in times of what one may have. */
+const discardMax = 8
 /** How long a connection stays open for the next request. */
 const keepAliveMs = 65_000
 
@@ -153,23 +155,33 @@ export class QueueServer implements AsyncDisposable {
     const { requestBytesMax } = this.#options
     const pieces: Buffer[] = []
     let bytes = 0
+    let kept = 0
+    let refusal: Error | null = null
     try {
       for await (const piece of request as AsyncIterable<Buffer>) {
         bytes += piece.length
-        this.#bodyBytes += piece.length
         if (bytes > requestBytesMax)
-          throw failure(
+          refusal ??= failure(
             'too-large',
             `the request has more than ${requestBytesMax} bytes`,
             'Send fewer messages at once.',
           )
-        if (this.#bodyBytes > 2 * requestBytesMax)
-          throw failure('overloaded', 'too many large requests are under way', 'Send again a little later.')
-        pieces.push(piece)
+        else if (this.#bodyBytes + piece.length > 2 * requestBytesMax)
+          refusal ??= failure('overloaded', 'too many large requests are under way', 'Send again a little later.')
+        if (refusal === null) {
+          pieces.push(piece)
+          kept += piece.length
+          this.#bodyBytes += piece.length
+        } else {
+          // The rest is heard out and let go, as far as that is bearable: who is cut off while sending hears no reason.
+          pieces.length = 0
+          if (bytes > discardMax * requestBytesMax) break
+        }
       }
     } finally {
-      this.#bodyBytes -= bytes
+      this.#bodyBytes -= kept
     }
+    if (refusal !== null) throw refusal
     if (bytes === 0) return undefined
     try {
       return JSON.parse(Buffer.concat(pieces).toString('utf8'))

@@ -55,11 +55,13 @@ export class QueueService implements AsyncDisposable {
   readonly #users: QueueUsers
   readonly #server: QueueServer
   readonly #desk: Omit<QueueDesk, 'driver'>
+  readonly #sinceMs: number
   #host: LedgerHost
 
   private constructor(options: QueueServiceOptions, host: LedgerHost, clock: Clock, random: Random) {
     this.#options = options
     this.#host = host
+    this.#sinceMs = clock.nowMs()
     this.#users = new QueueUsers(options.adminDigest)
     const prefix = randomId(random, 12)
     let count = 0
@@ -119,7 +121,14 @@ export class QueueService implements AsyncDisposable {
       case 'GET /admin/state':
         return { generation: this.#host.generation, queues: this.#host.names() }
       case 'GET /admin/metrics':
-        return { ...this.#desk.tally, connections: this.#server.connections, receivers: this.#server.receivers }
+        return {
+          ...this.#desk.tally,
+          connections: this.#server.connections,
+          receivers: this.#server.receivers,
+          fileBytes: this.#host.usedBytes(),
+          position: this.#host.position,
+          sinceMs: this.#sinceMs,
+        }
       case 'PUT /admin/generation':
         return { generation: await this.#goTo(isRecord(body) ? Number(body['generation']) : Number.NaN) }
       default:

@@ -128,7 +128,7 @@ export function wireOutgoing(message: Outgoing): Wire {
 }
 
 /** A message as it is delivered or seen. */
-export function wireMessage<T extends Held | Seen>(message: T): Wire {
+export function wireMessage(message: Held | Seen): Wire {
   const { body, ...rest } = message
   return { ...rest, ...wireBody(body) }
 }
@@ -222,8 +222,8 @@ export function eachApart<T>(
 }
 
 /** Outcomes of those that could be tried, put among the errors of those that could not. */
-export function mergeOutcomes<T, Outcome extends SendOutcome | SettleOutcome>(
-  read: readonly ({ readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: SteadError })[],
+export function mergeOutcomes<Outcome extends SendOutcome | SettleOutcome>(
+  read: readonly ({ readonly ok: true } | { readonly ok: false; readonly error: SteadError })[],
   outcomes: readonly Outcome[],
   failed: (error: SteadError) => Outcome,
 ): readonly Outcome[] {

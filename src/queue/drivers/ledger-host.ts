@@ -120,6 +120,16 @@ export class LedgerHost implements QueueDriver {
     return this.#file.generation
   }
 
+  /** Bytes of the file that are in use. */
+  usedBytes(): number {
+    return this.#ledger.usedBytes()
+  }
+
+  /** Where the ledger stands: the generation, and the number of the last message. */
+  get position(): string {
+    return `${this.#file.generation}.${this.#ledger.lastSeq}`
+  }
+
   peek(queue: string, shelf: Shelf, max: number): Promise<readonly Seen[]> {
     return this.#step(() => this.#ledger.peek(queue, shelf, max))
   }

@@ -246,6 +246,15 @@ export class Ledger {
     return oldest(this.#tables, name)
   }
 
+  usedBytes(): number {
+    return this.#tables.usedBytes()
+  }
+
+  /** Number of the last message that was sent. */
+  get lastSeq(): number {
+    return this.#tables.lastSeq
+  }
+
   /** Names of all queues. */
   names(): readonly string[] {
     return this.#tables.queues().map((queue) => queue.name)
