@@ -15,7 +15,7 @@ const layers: Record<string, readonly string[]> = {
   scheduler: ['base'],
   evaluate: ['base', 'model'],
   store: ['base'],
-  queue: ['base'],
+  queue: ['base', 'provider'],
   objects: ['base'],
   artifact: ['base'],
   sandbox: ['base'],

@@ -10,7 +10,9 @@ import type { Provider } from '../provider/index.ts'
 import { canReadKernelLog, type Program, stateProvider } from '../agent/index.ts'
 import { bubblewrapDriver, detectLimitGroups, processDriver, type SandboxDriver } from '../sandbox/index.ts'
 import { secretProvider } from '../secrets/index.ts'
+import { queueProvider } from '../queue/index.ts'
 import type { Home } from './home.ts'
+import { ownPrograms } from './own-programs.ts'
 
 export interface Machine {
   readonly sandbox: SandboxDriver
@@ -48,7 +50,8 @@ export async function lookAtMachine(home: Home): Promise<Machine> {
     })),
     ...(await systemBinaries()),
   ]
-  const postgres = postgresProvider({ binaries })
+  const own = ownPrograms(bundles, sandbox)
+  const providers = [postgresProvider({ binaries }), queueProvider({ own }), secretProvider(), stateProvider()]
   const weaker = [
     ...whyNoSandbox,
     ...sandbox.capabilities.weaker,
@@ -63,7 +66,7 @@ export async function lookAtMachine(home: Home): Promise<Machine> {
     network,
     domain,
     bundles,
-    providers: new Map([postgres, secretProvider(), stateProvider()].map((provider) => [provider.type, provider])),
+    providers: new Map(providers.map((provider) => [provider.type, provider])),
     weaker,
   }
 }

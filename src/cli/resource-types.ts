@@ -2,8 +2,11 @@
 import { stateProvider } from '../agent/index.ts'
 import { postgresProvider } from '../database/index.ts'
 import type { Provider } from '../provider/index.ts'
+import { queueProvider } from '../queue/index.ts'
 import { secretProvider } from '../secrets/index.ts'
 
 export function resourceTypes(): Pick<Provider, 'type' | 'port' | 'bind'>[] {
-  return [postgresProvider({ binaries: [] }), secretProvider(), stateProvider()]
+  // Only what needs no server is asked of them here.
+  const own = (): Promise<never> => Promise.reject(new Error('a control runs no servers'))
+  return [postgresProvider({ binaries: [] }), queueProvider({ own }), secretProvider(), stateProvider()]
 }
