@@ -15,7 +15,7 @@ const layers: Record<string, readonly string[]> = {
   scheduler: ['base'],
   evaluate: ['base', 'model'],
   store: ['base'],
-  queue: ['base'],
+  queue: ['base', 'provider'],
   artifact: ['base'],
   sandbox: ['base'],
   network: ['base'],
@@ -35,6 +35,7 @@ const layers: Record<string, readonly string[]> = {
   gateway: ['base', 'model', 'network', 'protocol', 'transport'],
   operator: ['base', 'model', 'protocol', 'transport', 'release'],
   dashboard: ['base', 'model', 'protocol', 'release', 'operator'],
+  debug: ['base', 'network'],
   remote: ['base'],
 }
 

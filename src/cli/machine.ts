@@ -11,6 +11,7 @@ import type { Provider } from '../provider/index.ts'
 import { canReadKernelLog, type Program, stateProvider } from '../agent/index.ts'
 import { bubblewrapDriver, detectLimitGroups, processDriver, type SandboxDriver } from '../sandbox/index.ts'
 import { secretProvider } from '../secrets/index.ts'
+import { queueProvider } from '../queue/index.ts'
 import type { Home } from './home.ts'
 import { ownPrograms } from './own-programs.ts'
 
@@ -50,8 +51,14 @@ export async function lookAtMachine(home: Home): Promise<Machine> {
     })),
     ...(await systemBinaries()),
   ]
-  const postgres = postgresProvider({ binaries })
   const own = ownPrograms(bundles, sandbox)
+  const providers = [
+    postgresProvider({ binaries }),
+    queueProvider({ own }),
+    bucketProvider({ own }),
+    secretProvider(),
+    stateProvider(),
+  ]
   const weaker = [
     ...whyNoSandbox,
     ...sandbox.capabilities.weaker,
@@ -66,12 +73,7 @@ export async function lookAtMachine(home: Home): Promise<Machine> {
     network,
     domain,
     bundles,
-    providers: new Map(
-      [postgres, bucketProvider({ own }), secretProvider(), stateProvider()].map((provider) => [
-        provider.type,
-        provider,
-      ]),
-    ),
+    providers: new Map(providers.map((provider) => [provider.type, provider])),
     weaker,
   }
 }

@@ -96,5 +96,6 @@ function shown(
     refused: status?.refused ?? [],
     ...(status?.durability === undefined ? {} : { durability: status.durability }),
     ...(status?.metrics === undefined ? {} : { metrics: status.metrics }),
+    ...(status?.log === undefined ? {} : { log: status.log }),
   }
 }

@@ -5,8 +5,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { SteadError } from '../base/index.ts'
-import { app, bucket, job, postgres, resource, secret, service, toGraph } from './index.ts'
-import type { App, Resource, RightsUse, Service } from './index.ts'
+import { app, bucket, job, postgres, queue, resource, secret, service, toGraph } from './index.ts'
+import type { App, MessageOf, Resource, RightsUse, Service } from './index.ts'
 import { narrowable } from './rights.ts'
 
 const run = ['node', 'x.ts'] as const
@@ -57,6 +57,32 @@ test('right wiring compiles and keeps its types', () => {
     ['api', 'db', 'mail', 'nightly', 'program', 'token', 'web'],
   )
 })
+
+test('a queue knows what its messages are', () => {
+  const orders = queue<{ to: string; order: number }>('orders', {
+    retry: { attempts: 3, pause: '5s' },
+    message: '64KB',
+  })
+  const order: MessageOf<typeof orders> = { to: 'a@example.com', order: 1 }
+  // @ts-expect-error an order has a number
+  const wrong: MessageOf<typeof orders> = { to: 'a@example.com', order: 'one' }
+  assert.notDeepEqual(order, wrong)
+  assert.deepEqual(orders.part.config, {
+    attemptsMax: 3,
+    firstDelayMs: 5000,
+    factor: 4,
+    delayMsMax: 300_000,
+    leaseMs: 30_000,
+    bodyBytesMax: 64_000,
+    messagesMax: 1_000_000,
+    bytesMax: 1_000_000_000,
+  })
+})
+// @ts-expect-error a number of attempts
+refused('attempts in words', () => queue('mail', { retry: { attempts: 'many' } }), 'model.bad-option', /retry.attempts/)
+// @ts-expect-error no such option
+refused('an unknown option of a queue', () => queue('mail', { retries: 3 }), 'model.unknown-option', /retries/)
+refused('a lease that is too long', () => queue('mail', { lease: '2d' }), 'model.bad-option', /lease/)
 
 test('a use with some of the rights compiles, stands in the graph, and brings the whole resource', () => {
   const sending: RightsUse<'queue'> = mail.only('send')
@@ -396,6 +422,13 @@ refused(
   () => postgres('db', { memory: '1 gigabyte' }),
   'model.bad-option',
   /postgres 'db': memory must be an amount/,
+)
+refused(
+  'a misspelt option of the log',
+  // @ts-expect-error misspelt
+  () => postgres('db', { log: { keeps: '7d' } }),
+  'model.unknown-option',
+  /postgres 'db': log has no option 'keeps'/,
 )
 refused(
   'a duration without a unit',

@@ -120,6 +120,8 @@ export interface PartStatus {
   readonly durability?: string
   /** What a resource counts, by the names of its metrics; absent where it is not asked. */
   readonly metrics?: Readonly<Record<string, number>>
+  /** How the log stands along which its copies are brought forward; absent where there is none. */
+  readonly log?: NonNullable<AssignmentStatus['log']>
 }
 
 /** A job and the runs that are remembered of it. Times are milliseconds since 1970. */
