@@ -16,6 +16,7 @@ export type {
   PartOrderKind,
   PartStatus,
   PlatformInfo,
+  BackupStatus,
   RolloutStatus,
   RunEvent,
   RuntimeName,
