@@ -73,7 +73,7 @@ suite('the shop', () => {
       const seen = await status(bench)
       assert.deepEqual(
         seen.parts.filter(({ part }) => part !== 'report').map(({ part, phase }) => `${part} ${phase}`),
-        ['db ready', 'form-key ready', 'web ready', 'worker ready'],
+        ['db ready', 'form-key ready', 'orders ready', 'web ready', 'worker ready'],
       )
       const people = await bench.stead('status')
       assert.equal(people.code, 0)
@@ -89,9 +89,9 @@ suite('the shop', () => {
       const graph = JSON.parse((await bench.stead('graph', '--json')).stdout) as { parts: { name: string }[] }
       assert.deepEqual(
         graph.parts.map((part) => part.name),
-        ['db', 'form-key', 'report', 'web', 'worker'],
+        ['db', 'form-key', 'orders', 'report', 'web', 'worker'],
       )
-      assert.match((await bench.stead('graph')).stdout, /web .*→ db, form-key/)
+      assert.match((await bench.stead('graph')).stdout, /web .*→ db, form-key, orders/)
     })
 
     await t.test('the scheduled job runs when it is due', { timeout: 120_000 }, async () => {

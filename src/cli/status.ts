@@ -92,5 +92,6 @@ function shown(
     cpuSeconds: status?.cpuSeconds ?? null,
     refused: status?.refused ?? [],
     ...(status?.durability === undefined ? {} : { durability: status.durability }),
+    ...(status?.metrics === undefined ? {} : { metrics: status.metrics }),
   }
 }

@@ -110,6 +110,18 @@ function fakeOperations(done: string[]): Operations {
     settle: () => Promise.reject(new Error('nothing is frozen')),
     intake: null,
     secrets: noSecrets,
+    queues: {
+      list: () => Promise.resolve([]),
+      peek: () => Promise.resolve([]),
+      async redrive(app, { part }) {
+        done.push(`redrive ${known(app)}/${part}`)
+        return 3
+      },
+      async purge(app, { part }, shelf) {
+        done.push(`purge ${shelf} ${known(app)}/${part}`)
+        return 2
+      },
+    },
     deploy: () => Promise.resolve(1),
     releases: noReleases,
     down(app) {

@@ -13,6 +13,7 @@ import type {
 } from '../protocol/index.ts'
 import type { Caller } from './caller.ts'
 import type { Checkup } from './checkup.ts'
+import type { QueueOperations } from './queues.ts'
 import type { ReleaseOperations, RolloutWish } from './releases.ts'
 import type { SecretOperations } from './secrets.ts'
 
@@ -118,6 +119,8 @@ export interface PartStatus {
   readonly refused: NonNullable<AssignmentStatus['refused']>
   /** How it is known that what it acknowledges is on the disk; absent where nobody can tell. */
   readonly durability?: string
+  /** What a resource tells at a glance (depths, ages, totals), by the names of its metrics; absent where it tells nothing. */
+  readonly metrics?: Readonly<Record<string, number>>
 }
 
 /** A job and the runs that are remembered of it. Times are milliseconds since 1970. */
@@ -291,6 +294,7 @@ export interface Operations {
   /** A way into the dashboard for this caller. Throws `cli.no-dashboard`. */
   dashboardLogin(caller: Caller): DashboardLogin
   readonly secrets: SecretOperations
+  readonly queues: QueueOperations
   readonly releases: ReleaseOperations
 }
 

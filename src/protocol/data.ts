@@ -97,6 +97,8 @@ export type DataTask =
       readonly target: LogTarget
       readonly confirmed: boolean
     }
+  /** Asks the live resource of a part something, or has it done, in the words of its provider. */
+  | { readonly do: 'operate'; readonly part: string; readonly order: Json }
   /** Copies rows that are only in a copy into the live data. */
   | {
       readonly do: 'replay'
@@ -125,6 +127,8 @@ export interface DataChange {
   readonly added: number
   readonly removed: number
   readonly changed: number
+  /** False: what was added cannot be brought into the live data by itself. Absent where it can be, and from an older node. */
+  readonly replayable?: false
 }
 
 export interface Preview {
@@ -173,6 +177,7 @@ export interface DataAnswers {
     /** How far the clock can be off by which the time was found; null where that was not asked or is not known. */
     readonly clockErrorMs: number | null
   }
+  readonly operate: { readonly answer: Json }
   readonly replay: { readonly rows: number }
   /** What was found to be so, a line each. */
   readonly verify: { readonly checks: readonly string[] }
@@ -214,6 +219,7 @@ export const dataTaskSchema: z.ZodType<DataTask> = z.discriminatedUnion('do', [
     ]),
     confirmed: z.boolean(),
   }),
+  z.object({ do: z.literal('operate'), part: name, order: z.json() }),
   z.object({ do: z.literal('preview'), since: name }),
   z.object({ do: z.literal('verify'), copy: name, probes: z.record(name, z.string().max(10_000)) }),
   z.object({ do: z.literal('compare'), before: name, after: name }),
