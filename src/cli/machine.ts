@@ -6,6 +6,7 @@ import { isSteadError, SteadError, systemClock } from '../base/index.ts'
 import { npmBinaries, postgresProvider, systemBinaries } from '../database/index.ts'
 import { chooseDomainDriver, type DomainDriver } from '../domain/index.ts'
 import { chooseNetworkDriver, type NetworkDriver } from '../network/index.ts'
+import { bucketProvider } from '../objects/index.ts'
 import type { Provider } from '../provider/index.ts'
 import { canReadKernelLog, type Program, stateProvider } from '../agent/index.ts'
 import { bubblewrapDriver, detectLimitGroups, processDriver, type SandboxDriver } from '../sandbox/index.ts'
@@ -51,7 +52,13 @@ export async function lookAtMachine(home: Home): Promise<Machine> {
     ...(await systemBinaries()),
   ]
   const own = ownPrograms(bundles, sandbox)
-  const providers = [postgresProvider({ binaries }), queueProvider({ own }), secretProvider(), stateProvider()]
+  const providers = [
+    postgresProvider({ binaries }),
+    queueProvider({ own }),
+    bucketProvider({ own }),
+    secretProvider(),
+    stateProvider(),
+  ]
   const weaker = [
     ...whyNoSandbox,
     ...sandbox.capabilities.weaker,

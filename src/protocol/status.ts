@@ -1,6 +1,7 @@
 /** What a node reports of each of its assignments. Never written durably: the node knows, and says it again. */
 import { z } from 'zod'
 import type { Endpoint, Refusal } from '../network/index.ts'
+import type { LogStanding } from '../provider/index.ts'
 import { endpointSchema } from './plan.ts'
 
 /**
@@ -58,6 +59,8 @@ export interface AssignmentStatus {
   readonly durability?: string
   /** Of a resource: what its provider tells at a glance, by the names of its metrics. Absent where it tells nothing. */
   readonly metrics?: Readonly<Record<string, number>>
+  /** Of a resource: how the log stands along which copies of it are brought forward. */
+  readonly log?: LogStanding
 }
 
 /** The disk that a node keeps everything on. low: said to people. critical: nothing new is taken on. */
@@ -154,5 +157,13 @@ export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
   metrics: z
     .record(z.string().max(100), z.number())
     .refine((metrics) => Object.keys(metrics).length <= metricsMax)
+    .exactOptional(),
+  log: z
+    .object({
+      sinceMs: z.number().nullable(),
+      bytes: z.number(),
+      waiting: z.number(),
+      trouble: z.string().max(1000).nullable(),
+    })
     .exactOptional(),
 })

@@ -2,7 +2,6 @@
  * `stead complete`: what could come next on a command line, one a line, for the shell. From the table of commands, and from
  * what runs. Invariant: never an error, and never a wait for long: what cannot be told now is left out.
  */
-import type { Graph } from '../../model/index.ts'
 import { type OperatorClient, operatorClient } from '../../operator/index.ts'
 import type { Command } from '../command.ts'
 import { exitCodes } from '../exit-codes.ts'
@@ -85,8 +84,9 @@ async function fillersOf(slot: string): Promise<readonly string[]> {
   if (slot === 'APP') return [...(await appsRunning()), directoriesWord]
   if (slot === 'DIR') return [directoriesWord]
   if (slot === 'PART') return partsHere(() => true)
+  if (slot === 'BUCKET') return partsHere(({ type }) => type === 'bucket')
+  if (slot === 'QUEUE') return partsHere(({ type }) => type === 'queue')
   if (slot === 'JOB') return partsHere(({ kind }) => kind === 'job')
-  if (slot === 'QUEUE') return partsHere((part) => part.kind === 'resource' && part.type === 'queue')
   return slot.includes('|') ? slot.split('|') : []
 }
 
@@ -95,7 +95,9 @@ async function appsRunning(): Promise<readonly string[]> {
   return daemon === null ? [] : (await daemon.platform()).apps.map(({ app }) => app)
 }
 
-async function partsHere(fits: (part: Graph['parts'][number]) => boolean): Promise<readonly string[]> {
+async function partsHere(
+  fits: (part: { readonly kind: string; readonly type?: string }) => boolean,
+): Promise<readonly string[]> {
   const target = await findTarget(null)
   if (target === null) return []
   const { parts } = await target.operator.graph(target.app)

@@ -87,6 +87,7 @@ function printStatus(found: Status): void {
   print(`\n${table([['PART', 'KIND', 'STATE', 'SINCE', 'MEMORY', '', ''].map((head) => paint('dim', head)), ...rows])}`)
   for (const { part, durability } of found.parts)
     if (durability !== undefined) print(paint('dim', `\n${part}: ${durability}`))
+  for (const { part, log } of found.parts) if (log !== undefined) printLog(part, log)
   printQueues(found.parts)
   for (const { node, level, freeBytes, totalBytes } of found.disks) {
     if (level === 'ok') continue
@@ -107,6 +108,13 @@ function printQueues(parts: readonly PartStatus[]): void {
     const letters = dead === 0 ? '' : paint('red', `, ${dead} dead: see \`stead queue peek ${part} --dead\``)
     print(`\n${part}: ${waiting}, ${held} in hand${letters}`)
   }
+}
+
+function printLog(part: string, { sinceMs, bytes, trouble }: NonNullable<PartStatus['log']>): void {
+  const back = sinceMs === null ? 'as far as it was written to' : `${duration(Date.now() - sinceMs)} back`
+  const kept = bytes === 0 ? '' : `, ${megabytes(bytes)} kept`
+  print(paint('dim', `${part}: the log leads ${back}${kept}`))
+  if (trouble !== null) print(`${paint('red', part)} ${trouble}`)
 }
 
 function printRollout({ app, rollout }: Status): void {
