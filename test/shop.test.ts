@@ -81,7 +81,7 @@ suite('the shop', () => {
       const seen = await status(bench)
       assert.deepEqual(
         seen.parts.filter(({ part }) => part !== 'report').map(({ part, phase }) => `${part} ${phase}`),
-        ['db ready', 'form-key ready', 'invoices ready', 'web ready', 'worker ready'],
+        ['db ready', 'form-key ready', 'invoices ready', 'orders ready', 'web ready', 'worker ready'],
       )
       const people = await bench.stead('status')
       assert.equal(people.code, 0)
@@ -97,9 +97,12 @@ suite('the shop', () => {
       const graph = JSON.parse((await bench.stead('graph', '--json')).stdout) as { parts: { name: string }[] }
       assert.deepEqual(
         graph.parts.map((part) => part.name),
-        ['db', 'form-key', 'invoices', 'report', 'web', 'worker'],
+        ['db', 'form-key', 'invoices', 'orders', 'report', 'web', 'worker'],
       )
-      assert.match((await bench.stead('graph')).stdout, /web .*→ db, form-key, invoices \(only presign\)/)
+      assert.match(
+        (await bench.stead('graph')).stdout,
+        /web .*→ db, form-key, invoices \(only presign\), orders \(only send\)/,
+      )
     })
 
     await t.test('the scheduled job runs when it is due', { timeout: 120_000 }, async () => {

@@ -13,7 +13,8 @@ import type { AssignmentStatus, Phase, ResourceAssignment } from '../protocol/in
 import type { Provider, ProviderContext, ProviderServer } from '../provider/index.ts'
 import type { Sandbox } from '../sandbox/index.ts'
 import { Attempts } from './attempts.ts'
-import { Halts } from './halts.ts'
+import { Glance } from './glance.ts'
+import { aborted, Halts } from './halts.ts'
 import { abandon, abandonMs, type OrEnded } from './leave-behind.ts'
 import type { AgentOptions } from './options.ts'
 import { type Domains, placeOf } from './domains.ts'
@@ -68,6 +69,7 @@ export class ResourceRunner {
   /** For which generation data is to be left behind, and since when it is tried to be asked; null while it is not. */
   #behind: { readonly generation: number; readonly sinceMs: number } | null = null
   readonly #halts: Halts
+  readonly #glance = new Glance()
   /** Its server was found running: it answers before everything that was declared has been looked at again. */
   #found = false
   readonly #looked = Promise.withResolvers<void>()
@@ -120,6 +122,7 @@ export class ResourceRunner {
       ...(this.#generation === null ? {} : { generation: this.#generation }),
       ...(this.#applied === null ? {} : { schema: this.#schema }),
       ...(this.#durability === null ? {} : { durability: this.#durability }),
+      ...(this.#applied === null ? {} : this.#glance.seen),
     }
   }
 
@@ -129,6 +132,7 @@ export class ResourceRunner {
     const log = await this.#log.seen(this.#applied && this.#provider, () => this.liveContext())
     const usage = sandbox === null ? unknownUsage : { ...(await usageOf(sandbox)), ...log }
     if (this.#sandbox === sandbox) this.#usage = usage
+    if (this.#applied !== null) await this.#glance.look(this.#provider, () => this.liveContext())
   }
 
   /** Kills its server, as an accident would; answers whether there was one. */
@@ -490,8 +494,3 @@ export class ResourceRunner {
 
 /** How a server is stopped that an earlier agent has started, before its provider was asked. */
 const unknownServer = { stopSignal: 'SIGTERM', stopTimeoutMs: 2000 } as const
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve()
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
-}

@@ -48,6 +48,38 @@ suite('history', () => {
     assert.ok(Math.abs((history.samples().at(-1)?.cpuCores['part-0'] ?? 0) - 0.25) < 0.001)
   })
 
+  test('of a queue what waits is sampled, and what comes and goes a second; a counter that starts anew gives no rate', () => {
+    const history = new History()
+    const withQueue = (sent: number, acked: number): Status => {
+      const metrics = {
+        queue_ready: 3,
+        queue_delayed: 1,
+        queue_dead: 2,
+        queue_sent_total: sent,
+        queue_acked_total: acked,
+      }
+      return { ...well, parts: well.parts.map((part) => (part.part === 'part-0' ? { ...part, metrics } : part)) }
+    }
+    for (const [round, [sent, acked]] of (
+      [
+        [10, 0],
+        [20, 5],
+        [4, 4],
+      ] as const
+    ).entries())
+      history.observe(withQueue(sent, acked), round * sampleMs)
+    const seconds = sampleMs / 1000
+    const common = { waiting: 4, dead: 2 }
+    assert.deepEqual(
+      history.samples().map(({ queues }) => queues),
+      [
+        { 'part-0': { ...common, sentPerSecond: null, donePerSecond: null } },
+        { 'part-0': { ...common, sentPerSecond: 10 / seconds, donePerSecond: 5 / seconds } },
+        { 'part-0': { ...common, sentPerSecond: null, donePerSecond: null } },
+      ],
+    )
+  })
+
   test('what fails at the way in while a fault lasts is counted, also when it is told a little late, and not after', () => {
     const history = new History()
     const fault = { id: 'f', app: 'shop', endedMs: null, sinceMs: 0, untilMs: 9 } as FaultStatus

@@ -4,6 +4,7 @@
  * an uptime never exceeds the time that has passed.
  */
 import type { EdgeTraffic, PartStatus, Status } from '../operator/index.ts'
+import { QueueSamples } from './queue-samples.ts'
 import type { FaultView, Sample, Uptime } from './wire.ts'
 
 /** Between two samples, milliseconds, and how many are kept: 15 minutes. */
@@ -26,6 +27,7 @@ export class History {
   readonly #samples: Sample[] = []
   /** Failed requests that were counted when a fault began, and how many failed while it lasted. */
   readonly #faults = new Map<string, { readonly base: number; failed: number }>()
+  readonly #queues = new QueueSamples()
   #cpu = new Map<string, number>()
   #sampledMs = Number.NEGATIVE_INFINITY
 
@@ -92,6 +94,7 @@ export class History {
       cpuCores,
       requestsPerSecond: rate((edge) => edge.requestsPerSecond),
       errorsPerSecond: rate((edge) => edge.errorsPerSecond),
+      queues: this.#queues.take(parts, seconds),
     })
     if (this.#samples.length > samplesMax) this.#samples.shift()
   }

@@ -97,6 +97,18 @@ export interface Sample {
   /** Requests that came in from outside, and of those the ones that failed. */
   readonly requestsPerSecond: number | null
   readonly errorsPerSecond: number | null
+  /** By part, of queues. */
+  readonly queues: Readonly<Record<string, QueueSample>>
+}
+
+/** A queue at one moment. */
+export interface QueueSample {
+  /** Messages that wait: ready ones and those whose delay is not over. */
+  readonly waiting: number
+  readonly dead: number
+  /** Since the sample before; null in the first, and when the server has started anew. */
+  readonly sentPerSecond: number | null
+  readonly donePerSecond: number | null
 }
 
 export interface Hello {

@@ -11,7 +11,7 @@ import { useMedia, useSize } from './hooks.ts'
 
 export interface PlotLine {
   readonly name: string
-  readonly tone: 'accent' | 'bad'
+  readonly tone: 'accent' | 'good' | 'bad'
   readonly value: (sample: Sample) => number | null
 }
 
