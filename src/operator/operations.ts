@@ -139,7 +139,7 @@ export interface PartStatus {
   readonly refused: NonNullable<AssignmentStatus['refused']>
   /** How it is known that what it acknowledges is on the disk; absent where nobody can tell. */
   readonly durability?: string
-  /** What a resource tells at a glance (depths, ages, totals), by the names of its metrics; absent where it tells nothing. */
+  /** What a resource counts, by the names of its metrics; absent where it is not asked. */
   readonly metrics?: Readonly<Record<string, number>>
   /** How the log stands along which its copies are brought forward; absent where there is none. */
   readonly log?: NonNullable<AssignmentStatus['log']>
