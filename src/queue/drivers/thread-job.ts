@@ -10,6 +10,8 @@ import { openNatsHost } from './nats-host.ts'
 import type { NatsHostOptions } from './nats-host.ts'
 import { openPostgresHost } from './postgres-host.ts'
 import type { PostgresHostOptions } from './postgres-host.ts'
+import { openValkeyHost } from './valkey-host.ts'
+import type { ValkeyHostOptions } from './valkey-host.ts'
 
 export type ThreadJob =
   | { readonly driver: 'amqp'; readonly options: AmqpHostOptions }
@@ -17,6 +19,7 @@ export type ThreadJob =
   | { readonly driver: 'beanstalkd'; readonly options: BeanstalkdHostOptions }
   | { readonly driver: 'nats'; readonly options: NatsHostOptions }
   | { readonly driver: 'postgres'; readonly options: PostgresHostOptions }
+  | { readonly driver: 'valkey'; readonly options: ValkeyHostOptions }
 
 /** Opens the driver of a job. */
 export function openJob(job: ThreadJob): Promise<QueueDriver> {
@@ -31,5 +34,7 @@ export function openJob(job: ThreadJob): Promise<QueueDriver> {
       return openNatsHost(job.options)
     case 'postgres':
       return openPostgresHost(job.options)
+    case 'valkey':
+      return openValkeyHost(job.options)
   }
 }
