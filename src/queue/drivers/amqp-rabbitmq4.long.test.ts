@@ -33,10 +33,15 @@ suite('amqp queues on RabbitMQ 4.3', { skip: needsAll(needsRoot(), bwrap, needsB
       await channel.assertQueue('trap', { durable: true, arguments: limits })
       channel.sendToQueue('trap', Buffer.from('poison'), { persistent: true })
       const next = async (): Promise<GetMessage> => {
-        let got: GetMessage | false = false
-        await until('it comes', async () => (got = await channel.get('trap')) !== false)
-        assert.ok(got !== false)
-        return got
+        const got: GetMessage[] = []
+        await until('it comes', async () => {
+          const message = await channel.get('trap')
+          if (message !== false) got.push(message)
+          return message !== false
+        })
+        const [message] = got
+        assert.ok(message !== undefined)
+        return message
       }
       for (let round = 0; round < 10; round += 1) channel.nack(await next(), false, true)
       for (let round = 0; round < 3; round += 1) channel.reject(await next(), true)

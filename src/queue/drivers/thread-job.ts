@@ -8,6 +8,8 @@ import { openEmbeddedHost } from './embedded-host.ts'
 import type { EmbeddedFileOptions } from './embedded-host.ts'
 import { openNatsHost } from './nats-host.ts'
 import type { NatsHostOptions } from './nats-host.ts'
+import { openHttpHost } from './http-host.ts'
+import type { HttpHostOptions } from './http-host.ts'
 import { openPostgresHost } from './postgres-host.ts'
 import type { PostgresHostOptions } from './postgres-host.ts'
 import { openValkeyHost } from './valkey-host.ts'
@@ -18,6 +20,7 @@ export type ThreadJob =
   | { readonly driver: 'embedded'; readonly options: EmbeddedFileOptions }
   | { readonly driver: 'beanstalkd'; readonly options: BeanstalkdHostOptions }
   | { readonly driver: 'nats'; readonly options: NatsHostOptions }
+  | { readonly driver: 'http'; readonly options: HttpHostOptions }
   | { readonly driver: 'postgres'; readonly options: PostgresHostOptions }
   | { readonly driver: 'valkey'; readonly options: ValkeyHostOptions }
 
@@ -32,6 +35,8 @@ export function openJob(job: ThreadJob): Promise<QueueDriver> {
       return openBeanstalkdHost(job.options)
     case 'nats':
       return openNatsHost(job.options)
+    case 'http':
+      return openHttpHost(job.options)
     case 'postgres':
       return openPostgresHost(job.options)
     case 'valkey':
