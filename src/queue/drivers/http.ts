@@ -11,7 +11,13 @@ export interface HttpQueuesOptions extends QueuesOptions {
   readonly url: string
 }
 
+/** For any client of HTTP: the address with its credentials, as the guide describes it. */
+export interface HttpNative {
+  readonly url: string
+}
+
 /** Opens the queues behind a binding. Throws `queue.bad-input`, `queue.unavailable` or `queue.not-authorized`. */
-export async function openHttpQueues({ url, ...rest }: HttpQueuesOptions): Promise<Queues> {
-  return queuesOn(await openInThread({ driver: 'http', options: { url } }), rest)
+export async function openHttpQueues({ url, ...rest }: HttpQueuesOptions): Promise<Queues<HttpNative>> {
+  const driver = await openInThread({ driver: 'http', options: { url } })
+  return queuesOn(driver, rest, { url })
 }

@@ -25,6 +25,7 @@ import { batchBytesMax, batchMax, bodyBytesMax, delayMsMax } from '../limits.ts'
 import type { DriverLimits } from '../limits.ts'
 import { companyOf, opened, sealed } from './envelope.ts'
 import type { ValkeyLink } from './valkey-link.ts'
+import { baseOf } from './valkey-names.ts'
 
 /** A waiting consumer looks at least so often, for the case that a bell was lost. */
 const lookMs = 5000
@@ -209,11 +210,6 @@ export class ValkeyDriver implements QueueDriver {
   async close(): Promise<void> {
     await this.#link.close()
   }
-}
-
-/** What all keys of a queue begin with. */
-export function baseOf(queue: string): string {
-  return `stead:{${queue}}`
 }
 
 function millisecondsOf(decision: Decision): number {

@@ -7,6 +7,8 @@ import type { Valkey } from 'iovalkey'
 import { isSteadError, messageOf } from '../../base/index.ts'
 import type { Durability } from '../driver.ts'
 import { failure, missingClient } from '../errors.ts'
+import { valkeyTarget } from './valkey-names.ts'
+import type { ValkeyTarget } from './valkey-names.ts'
 import { scripts } from './valkey-scripts.ts'
 import type { ScriptName } from './valkey-scripts.ts'
 
@@ -29,38 +31,9 @@ interface Session {
   ended: boolean
 }
 
-/** Host, credentials and database of a URL. Throws `queue.bad-input`, without repeating it: it may hold a password. */
-export function valkeyTarget(url: string): {
-  readonly host: string
-  readonly port: number
-  readonly username?: string
-  readonly password?: string
-  readonly db: number
-  readonly tls?: { readonly servername: string }
-} {
-  const parsed = URL.parse(url)
-  const db = Number(parsed?.pathname.slice(1) ?? 0)
-  if (parsed === null || !/^(?:valkey|redis)s?:$/.test(parsed.protocol) || !Number.isInteger(db)) {
-    throw failure(
-      'bad-input',
-      'the URL of the Valkey server cannot be read',
-      'Write valkey://user:password@host:port/0, or valkeys:// for an encrypted connection.',
-    )
-  }
-  const { username, password, hostname, port, protocol } = parsed
-  return {
-    host: hostname,
-    port: Number(port === '' ? 6379 : port),
-    ...(username === '' ? {} : { username: decodeURIComponent(username) }),
-    ...(password === '' ? {} : { password: decodeURIComponent(password) }),
-    db,
-    ...(protocol.endsWith('s:') ? { tls: { servername: hostname } } : {}),
-  }
-}
-
 export class ValkeyLink {
   readonly place: string
-  readonly #target: ReturnType<typeof valkeyTarget>
+  readonly #target: ValkeyTarget
   readonly #onBell: (channel: string) => void
   readonly #channels = new Set<string>()
   #session: Session | undefined

@@ -7,6 +7,8 @@ import { queuesOn } from '../queues.ts'
 import type { Queues, QueuesOptions } from '../queues.ts'
 import { checkPrefix } from './prefixed.ts'
 import { openInThread } from './thread-client.ts'
+import { baseOf, valkeyTarget } from './valkey-names.ts'
+import type { ValkeyTarget } from './valkey-names.ts'
 
 export interface ValkeyQueuesOptions extends QueuesOptions {
   /** `valkey://user:password@host:port/0`, or `valkeys://…`; `redis://` is the same. */
@@ -17,14 +19,22 @@ export interface ValkeyQueuesOptions extends QueuesOptions {
   readonly messagesMax?: number
 }
 
+/** For `new Valkey` of `iovalkey`, or another client that takes such options. */
+export interface ValkeyNative {
+  readonly options: ValkeyTarget
+  /** What all keys of a queue begin with; what is behind it is the driver's own. */
+  readonly baseOf: (queue: string) => string
+}
+
 /**
  * Opens queues on Valkey, or Redis 7 or later, that is no cluster. What it confirms is as safe as the server says it is set to be. Throws
  * `queue.bad-input`, `queue.missing-client`, `queue.unavailable`, `queue.not-authorized`, `queue.cannot-open`,
  * `queue.unsupported` or, where the server deletes when it is full, `queue.not-durable`.
  */
-export async function openValkeyQueues(options: ValkeyQueuesOptions): Promise<Queues> {
+export async function openValkeyQueues(options: ValkeyQueuesOptions): Promise<Queues<ValkeyNative>> {
   const { url, messagesMax = null, prefix = '', ...rest } = options
   checkPrefix(prefix)
   if (messagesMax !== null) checkNumber('messagesMax', messagesMax, 1, 2 ** 40)
-  return queuesOn(await openInThread({ driver: 'valkey', options: { url, messagesMax, prefix } }), rest)
+  const driver = await openInThread({ driver: 'valkey', options: { url, messagesMax, prefix } })
+  return queuesOn(driver, rest, { options: valkeyTarget(url), baseOf: (queue) => baseOf(prefix + queue) })
 }
