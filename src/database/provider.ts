@@ -6,6 +6,7 @@
  */
 import { messageOf } from '../base/index.ts'
 import type { Provider, ProviderContext } from '../provider/index.ts'
+import { readLog } from './archive.ts'
 import type { PostgresBinaries } from './binaries.ts'
 import { carryInto, linesToCarry } from './carry.ts'
 import { compareDataDirs } from './compare.ts'
@@ -67,7 +68,8 @@ export function postgresProvider(options: PostgresOptions): Provider {
       const { dataDir, socketDir, adminPassword } = context
       const config = parseConfig(context.name, context.config)
       const binaries = await binariesFor(context, dataDir, options.binaries)
-      const place = { dataDir, socketDir, port: defaultPort, memoryBytes: config.memoryBytes, settings: {} }
+      const { memoryBytes, log } = config
+      const place = { dataDir, socketDir, port: defaultPort, memoryBytes, log, settings: {} }
       const server = serverProgram(binaries, place)
       const settings = settingsText(config, Number(binaries.version))
       await runToEnd(context, initProgram(binaries, dataDir, adminPassword, settings, accessText), 'be made')
@@ -174,6 +176,10 @@ export function postgresProvider(options: PostgresOptions): Provider {
 
     async mark(context, name) {
       return await asAdmin(serverOf(context), maintenanceDatabase, (session) => markMoment(session, name))
+    },
+
+    async log(context) {
+      return await asAdmin(serverOf(context), maintenanceDatabase, readLog)
     },
 
     async restoreTo(context, from, target) {

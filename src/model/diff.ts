@@ -117,7 +117,8 @@ function describeValue(path: readonly string[], value: Json): string {
   const field = path.at(-1) ?? ''
   if (typeof value === 'number' && field.endsWith('Bytes')) return formatBytes(value)
   if (typeof value === 'number' && field.endsWith('Ms')) return formatDuration(value)
-  if (path[0] === 'uses' && isObject(value)) return `${describeValue([], value['part'] ?? null)} with ${showRights(value['rights'])}`
+  if (path[0] === 'uses' && isObject(value))
+    return `${describeValue([], value['part'] ?? null)} with ${showRights(value['rights'])}`
   if (path[0] === 'uses' && Array.isArray(value)) return showRights(value)
   return typeof value === 'string' ? value : JSON.stringify(value)
 }

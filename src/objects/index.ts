@@ -14,6 +14,9 @@ export type {
   PresignOptions,
   PutOptions,
 } from './store.ts'
+export { bucketCapabilities } from './bucket/keys.ts'
+export { bucketProvider } from './bucket/provider.ts'
+export type { BucketProviderOptions } from './bucket/provider.ts'
 export { openEmbeddedObjects } from './drivers/embedded/embedded.ts'
 export type { BucketOptions, EmbeddedObjects, EmbeddedOptions, ListenOptions } from './drivers/embedded/embedded.ts'
 export type { ListeningServer } from './drivers/embedded/server.ts'

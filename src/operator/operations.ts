@@ -118,6 +118,8 @@ export interface PartStatus {
   readonly refused: NonNullable<AssignmentStatus['refused']>
   /** How it is known that what it acknowledges is on the disk; absent where nobody can tell. */
   readonly durability?: string
+  /** How the log stands along which its copies are brought forward; absent where there is none. */
+  readonly log?: NonNullable<AssignmentStatus['log']>
 }
 
 /** A job and the runs that are remembered of it. Times are milliseconds since 1970. */
@@ -173,6 +175,10 @@ export type StreamOrder =
     }
   /** Null: the port that the part serves on. */
   | { readonly kind: 'connect'; readonly port: number | null }
+
+/** What an operator does with the objects of a bucket, as the record has it. */
+export const objectDeeds = ['list', 'read', 'write', 'delete', 'presign'] as const
+export type ObjectDeed = (typeof objectDeeds)[number]
 
 /** How an operator reaches a resource: what a program is told, for an address of his own. */
 export interface OperatorBinding {

@@ -29,6 +29,8 @@ const probes = z.object({ probes: z.record(name, z.string().max(10_000)) })
 const restore = z.object({
   copy: name,
   confirmed: z.boolean(),
+  log: name.exactOptional(),
+  from: name.exactOptional(),
   target: z.discriminatedUnion('kind', [
     z.object({ kind: z.literal('name'), name }),
     z.object({ kind: z.literal('position'), position: name }),

@@ -126,6 +126,10 @@ export interface RestoreWish {
   readonly target: Extract<DataTask, { do: 'forward' }>['target']
   /** That the clock may be off is known and does not matter. */
   readonly confirmed: boolean
+  /** The copy whose log it is: a branch that a return has left behind, or what was restored. Absent: the live data's. */
+  readonly log?: string
+  /** The checkpoint to begin from; absent: the newest ones from before that are of the same generation as the log. */
+  readonly from?: string
 }
 
 export interface ReplayWish {

@@ -87,8 +87,9 @@ export type DataTask =
    */
   | { readonly do: 'verify'; readonly copy: string; readonly probes: Readonly<Record<string, string>> }
   /**
-   * Brings a new copy, made from the first of `from` that leads there, forward along the logs to a moment. Throws
-   * `agent.clock-unknown` for a time where the error of the clock is unknown and nobody has `confirmed` that it may be.
+   * Brings a new copy, made from the first of `from` that leads there, forward along the logs to a moment: those of the copy
+   * `log`, or of the live data. Throws `agent.clock-unknown` for a time where the error of the clock is unknown and nobody
+   * has `confirmed` that it may be.
    */
   | {
       readonly do: 'forward'
@@ -96,6 +97,8 @@ export type DataTask =
       readonly from: readonly string[]
       readonly target: LogTarget
       readonly confirmed: boolean
+      /** Absent: of the live data. */
+      readonly log?: string
     }
   /** Copies rows that are only in a copy into the live data. */
   | {
@@ -213,6 +216,7 @@ export const dataTaskSchema: z.ZodType<DataTask> = z.discriminatedUnion('do', [
       z.object({ kind: z.literal('time'), timeMs: z.number() }),
     ]),
     confirmed: z.boolean(),
+    log: name.exactOptional(),
   }),
   z.object({ do: z.literal('preview'), since: name }),
   z.object({ do: z.literal('verify'), copy: name, probes: z.record(name, z.string().max(10_000)) }),

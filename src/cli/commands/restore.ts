@@ -14,7 +14,9 @@ export const restoreCommand: Command = {
   help: `  --look COPY    a checkpoint, or what a return left behind, of \`stead releases\`
   --app APP      a directory (default: here), or the name of an app that \`stead serve\` runs
   --at MOMENT    a checkpoint brought forward along the log of its databases, as a checkpoint of its own: a time as
-                 2026-11-29T20:15:00, or a position in the log as 0/3A1B2C0. Nothing live is touched
+                 2026-11-29T20:15:00, a position in the log as 0/3A1B2C0, or the name of a checkpoint, which names its
+                 moment in the log and may be deleted since. Nothing live is touched
+    --log COPY   along the log of what a return left behind, instead of that of now
     --name NAME  what to call it; else at-MOMENT
     --confirm    take a time although nothing keeps the clock of the machine
   [APP] --from TARGET
@@ -31,6 +33,7 @@ ${placeHelp}
     app: { type: 'string' },
     look: { type: 'string' },
     at: { type: 'string' },
+    log: { type: 'string' },
     confirm: { type: 'boolean' },
     from: { type: 'string' },
     id: { type: 'string' },
@@ -64,14 +67,15 @@ async function look(input: Input, from: string): Promise<ExitCode> {
   return exitCodes.ok
 }
 
-/** A time, or a position in a log. Throws `cli.usage`. */
+/** A time, a position in a log, or a name. Throws `cli.usage`. */
 function targetOf(moment: string): RestoreWish['target'] {
   if (/^[0-9A-Fa-f]{1,8}\/[0-9A-Fa-f]{1,8}$/.test(moment)) return { kind: 'position', position: moment }
   const timeMs = /^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}/.test(moment) ? Date.parse(moment) : Number.NaN
   if (Number.isFinite(timeMs)) return { kind: 'time', timeMs }
+  if (/^[A-Za-z][A-Za-z0-9.-]{0,62}$/.test(moment)) return { kind: 'name', name: moment }
   throw usage(
     `${moment} is no moment`,
-    'A time such as 2026-11-29T20:15:00, or a position in the log such as 0/3A1B2C0.',
+    'A time such as 2026-11-29T20:15:00, a position in the log such as 0/3A1B2C0, or the name of a checkpoint.',
   )
 }
 
@@ -79,9 +83,15 @@ async function atMoment(input: Input, moment: string): Promise<ExitCode> {
   const target = targetOf(moment)
   const { operator, app } = await needTarget(input.text('app'))
   const copy = input.text('name') ?? `at-${moment.replaceAll(/[^A-Za-z0-9]+/g, '-')}`
+  const log = input.text('log')
   const steps = new Steps(input.json)
   const answer = await steps.run('go along the log', () =>
-    operator.releases.restoreAt(app, { copy, target, confirmed: input.flag('confirm') }),
+    operator.releases.restoreAt(app, {
+      copy,
+      target,
+      confirmed: input.flag('confirm'),
+      ...(log === null ? {} : { log }),
+    }),
   )
   if (input.json) print(JSON.stringify({ app, checkpoint: copy, ...answer }))
   else {

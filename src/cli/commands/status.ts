@@ -87,6 +87,7 @@ function printStatus(found: Status): void {
   print(`\n${table([['PART', 'KIND', 'STATE', 'SINCE', 'MEMORY', '', ''].map((head) => paint('dim', head)), ...rows])}`)
   for (const { part, durability } of found.parts)
     if (durability !== undefined) print(paint('dim', `\n${part}: ${durability}`))
+  for (const { part, log } of found.parts) if (log !== undefined) printLog(part, log)
   for (const { node, level, freeBytes, totalBytes } of found.disks) {
     if (level === 'ok') continue
     const share = `${megabytes(freeBytes)} of ${megabytes(totalBytes)} free on the disk of ${node}`
@@ -95,6 +96,13 @@ function printStatus(found: Status): void {
   }
   printRefused(found.parts)
   for (const line of found.weaker) print(`\n${paint('yellow', 'weaker')} ${line}`)
+}
+
+function printLog(part: string, { sinceMs, bytes, trouble }: NonNullable<PartStatus['log']>): void {
+  const back = sinceMs === null ? 'as far as it was written to' : `${duration(Date.now() - sinceMs)} back`
+  const kept = bytes === 0 ? '' : `, ${megabytes(bytes)} kept`
+  print(paint('dim', `${part}: the log leads ${back}${kept}`))
+  if (trouble !== null) print(`${paint('red', part)} ${trouble}`)
 }
 
 function printRollout({ app, rollout }: Status): void {
