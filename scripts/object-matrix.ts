@@ -65,8 +65,7 @@ function line(cells: readonly string[]): string {
 
 function findingsOf({ probe, versioned }: Row): readonly string[] {
   const plain = probe.findings.filter((finding) => versioned === undefined || !finding.startsWith('versions:'))
-  const known = new Set(plain.map((finding) => finding.split(':')[0]))
-  const more = (versioned?.findings ?? []).filter((finding) => !known.has(finding.split(':')[0]))
+  const more = (versioned?.findings ?? []).filter((finding) => !plain.includes(finding))
   const found = [...plain, ...more.map((finding) => `in a bucket with versions, ${finding}`)]
   return found.length === 0 ? ['Nothing is missing.'] : found
 }

@@ -293,6 +293,8 @@ export function bucketName(seed: string): string {
 
 if (import.meta.main) {
   const wanted = process.argv.slice(2)
+  // Listened to from the start: who interrupts while servers start has them ended as well.
+  const interrupted = new Promise((resolve) => process.once('SIGINT', resolve).once('SIGTERM', resolve))
   await using stack = new AsyncDisposableStack()
   for (const server of objectServers.filter(({ name }) => wanted.length === 0 || wanted.includes(name))) {
     try {
@@ -305,5 +307,7 @@ if (import.meta.main) {
     }
   }
   for (const [name, why] of Object.entries(missingObjectServers)) process.stdout.write(`${name}: not started, ${why}\n`)
-  await new Promise((resolve) => process.once('SIGINT', resolve).once('SIGTERM', resolve))
+  const alive = setInterval(() => {}, 60_000)
+  await interrupted
+  clearInterval(alive)
 }
