@@ -22,6 +22,7 @@ import { Attempts } from './attempts.ts'
 import { Containment } from './containment.ts'
 import { type Delivery, grantsOf, sameGrants } from './delivery.ts'
 import { instanceEnvironment, nameFiles, type OpenEdge } from './environment.ts'
+import { Holds } from './holds.ts'
 import { layoutOf } from './layout.ts'
 import { frozenLife, type LifeEvent, newLife, policyOf, step } from './lifecycle.ts'
 import type { AgentOptions } from './options.ts'
@@ -50,6 +51,8 @@ export class InstanceRunner {
   readonly #delivery: Delivery
   readonly attempts: Attempts
   readonly containment: Containment
+  /** Of debuggers in it. */
+  readonly holds: Holds = new Holds((delayMs, run) => this.#later(delayMs, run))
   #assignment: InstanceAssignment
   #life = newLife
   #sinceMs: number
@@ -407,12 +410,12 @@ export class InstanceRunner {
     })
     if (this.#assignment.kind === 'job') {
       if (timeoutMs === null) return
-      return this.#later(timeoutMs, () => {
+      return this.holds.due(timeoutMs, () => {
         timedOut = true
         this.#kill(sandbox)
       })
     }
-    this.#later(this.#assignment.ready.timeoutMs, () => this.#event({ kind: 'ready-timeout' }))
+    this.holds.due(this.#assignment.ready.timeoutMs, () => this.#event({ kind: 'ready-timeout' }))
     this.#probeLoop(sandbox)
   }
 
@@ -459,7 +462,8 @@ export class InstanceRunner {
       if (this.#sandbox !== sandbox) return
       const result = await this.#probe(sandbox).catch(messageOf)
       if (this.#sandbox !== sandbox) return
-      this.#event(result === null ? { kind: 'probe-ok' } : { kind: 'probe-failed', reason: result })
+      if (result === null) this.#event({ kind: 'probe-ok' })
+      else if (!this.holds.any) this.#event({ kind: 'probe-failed', reason: result })
       pauseMs = Math.min(pauseMs * 1.5, probeStartMaxMs)
       this.#later(result === null ? probeReadyMs : pauseMs, () => void again())
     }
