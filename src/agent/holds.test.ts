@@ -6,14 +6,11 @@ import { Holds } from './holds.ts'
 
 test('a time begins anew for as long as somebody holds', () => {
   const clock = new ManualClock()
-  const holds = new Holds()
+  const holds = new Holds((delayMs, run) => void clock.after(delayMs, run))
   let ran = 0
   const first = holds.take()
   const second = holds.take()
-  holds.due(
-    (run) => void clock.after(100, run),
-    () => ran++,
-  )
+  holds.due(100, () => ran++)
   clock.advance(250)
   assert.equal(ran, 0)
   first[Symbol.dispose]()

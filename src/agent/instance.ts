@@ -27,7 +27,7 @@ import { layoutOf } from './layout.ts'
 import { frozenLife, type LifeEvent, newLife, policyOf, step } from './lifecycle.ts'
 import type { AgentOptions } from './options.ts'
 import { InstanceOutside } from './outside.ts'
-import { probeCommand, probeHttp, type ProbeResult, probeTcp } from './probe.ts'
+import { probeCommand, probeHttp, probeMs, type ProbeResult, probeTcp } from './probe.ts'
 import { readyState } from './state.ts'
 import type { Surroundings } from './surroundings.ts'
 import { type Usage, unknownUsage, usageOf } from './usage.ts'
@@ -36,10 +36,6 @@ import { type Usage, unknownUsage, usageOf } from './usage.ts'
 const stopTimeoutMs = 2000
 /** The same for one whose data has been exchanged: nothing that it could still do would be kept. */
 const fencedStopMs = 500
-/** Between two probes: while it does not answer (growing up to the second), and when it does. */
-const probeStartMs = 50
-const probeStartMaxMs = 1000
-const probeReadyMs = 5000
 /** How often an instance looks again whether the parts it uses are there. */
 const waitMs = 250
 const outputBytesMax = 16 * 1024 * 1024
@@ -457,15 +453,15 @@ export class InstanceRunner {
   }
 
   #probeLoop(sandbox: Sandbox): void {
-    let pauseMs = probeStartMs
+    let pauseMs: number = probeMs.start
     const again = async (): Promise<void> => {
       if (this.#sandbox !== sandbox) return
       const result = await this.#probe(sandbox).catch(messageOf)
       if (this.#sandbox !== sandbox) return
       if (result === null) this.#event({ kind: 'probe-ok' })
       else if (!this.holds.any) this.#event({ kind: 'probe-failed', reason: result })
-      pauseMs = Math.min(pauseMs * 1.5, probeStartMaxMs)
-      this.#later(result === null ? probeReadyMs : pauseMs, () => void again())
+      pauseMs = Math.min(pauseMs * 1.5, probeMs.startMax)
+      this.#later(result === null ? probeMs.ready : pauseMs, () => void again())
     }
     this.#later(pauseMs, () => void again())
   }
