@@ -100,6 +100,8 @@ export type DataTask =
       /** Absent: of the live data. */
       readonly log?: string
     }
+  /** Lays out the logs of the live data, for whoever carries them elsewhere. */
+  | { readonly do: 'log' }
   /** Copies rows that are only in a copy into the live data. */
   | {
       readonly do: 'replay'
@@ -152,6 +154,13 @@ export interface Comparison {
   readonly gaps: readonly string[]
 }
 
+/** The log of a part up to a position, in a directory of the node. */
+export interface LaidOutLog {
+  readonly part: string
+  readonly dir: string
+  readonly position: string
+}
+
 /** The answer to each task. */
 export interface DataAnswers {
   readonly state: DataState
@@ -176,6 +185,7 @@ export interface DataAnswers {
     /** How far the clock can be off by which the time was found; null where that was not asked or is not known. */
     readonly clockErrorMs: number | null
   }
+  readonly log: readonly LaidOutLog[]
   readonly replay: { readonly rows: number }
   /** What was found to be so, a line each. */
   readonly verify: { readonly checks: readonly string[] }
@@ -218,6 +228,7 @@ export const dataTaskSchema: z.ZodType<DataTask> = z.discriminatedUnion('do', [
     confirmed: z.boolean(),
     log: name.exactOptional(),
   }),
+  z.object({ do: z.literal('log') }),
   z.object({ do: z.literal('preview'), since: name }),
   z.object({ do: z.literal('verify'), copy: name, probes: z.record(name, z.string().max(10_000)) }),
   z.object({ do: z.literal('compare'), before: name, after: name }),
