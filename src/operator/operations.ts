@@ -3,6 +3,7 @@ import { SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
 import type {
   AssignmentStatus,
+  DebugLook,
   Fault,
   FaultStatus,
   Incident,
@@ -198,6 +199,16 @@ export type StreamOrder =
     }
   /** Null: the port that the part serves on. */
   | { readonly kind: 'connect'; readonly port: number | null }
+  /** Null: of several instances the one that came last. */
+  | { readonly kind: 'debug'; readonly instance: string | null; readonly look: DebugLook }
+
+/** The way that a stream is asked for, which names the right it needs. */
+export type StreamWay = 'stream' | 'debug' | 'evaluate'
+
+export function wayOf(order: StreamOrder): StreamWay {
+  if (order.kind !== 'debug') return 'stream'
+  return order.look.what === 'snapshot' || order.look.what === 'dap' ? 'evaluate' : 'debug'
+}
 
 /** What an operator does with the objects of a bucket, as the record has it. */
 export const objectDeeds = ['list', 'read', 'write', 'delete', 'presign'] as const
