@@ -71,7 +71,7 @@ function busy(message: string): SteadError {
   return new SteadError({ code: 'agent.data-busy', message, hint: 'Try again in a moment.', retry: 'later' })
 }
 
-/** Resolves when the signal is aborted. */
+/** Resolves when the signal aborts. */
 export function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve()
   return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))

@@ -59,7 +59,11 @@ suite('history', () => {
     for (const [round, total] of [10, 60, 5].entries()) history.observe(counting(total), round * sampleMs)
     assert.deepEqual(
       history.samples().map(({ counted }) => counted),
-      [undefined, { 'part-0': { bucket_reads_total: 50 / (sampleMs / 1000) } }, { 'part-0': {} }],
+      [
+        { 'part-0': { bucket_objects: 10 } },
+        { 'part-0': { bucket_objects: 60, bucket_reads_total: 50 / (sampleMs / 1000) } },
+        { 'part-0': { bucket_objects: 5 } },
+      ],
     )
   })
 

@@ -99,24 +99,23 @@ export class History {
     if (this.#samples.length > samplesMax) this.#samples.shift()
   }
 
-  /** How fast what resources count has grown; nothing of one that has started anew. */
+  /** What resources tell of themselves, and how fast what they count has grown; nothing of a counter that has started anew. */
   #counted(parts: Status['parts'], seconds: number): Record<string, Record<string, number>> {
     const before = this.#metrics
     this.#metrics = new Map(
       parts.flatMap(({ part, metrics }) => (metrics === undefined ? [] : [[part, metrics] as const])),
     )
-    const rates: Record<string, Record<string, number>> = {}
+    const seen: Record<string, Record<string, number>> = {}
     for (const [part, metrics] of this.#metrics) {
       const was = before.get(part)
-      if (was === undefined) continue
-      const grown = Object.entries(metrics).flatMap(([name, value]) => {
-        const then = was[name]
-        if (!name.endsWith('_total') || then === undefined || value < then) return []
-        return [[name, (value - then) / seconds] as const]
+      const told = Object.entries(metrics).flatMap(([name, value]) => {
+        if (!name.endsWith('_total')) return [[name, value] as const]
+        const then = was?.[name]
+        return then === undefined || value < then ? [] : [[name, (value - then) / seconds] as const]
       })
-      rates[part] = Object.fromEntries(grown)
+      seen[part] = Object.fromEntries(told)
     }
-    return rates
+    return seen
   }
 
   samples(): readonly Sample[] {

@@ -37,5 +37,11 @@ export type {
 } from './data.ts'
 export { faultLeaseMs, faultLeaseSchema, faultSchema, faultStatusSchema } from './faults.ts'
 export type { Fault, FaultCounts, FaultLease, FaultStatus } from './faults.ts'
-export { streamEndSchema, streamPieceBytesMax, streamWindowBytes, terminalSizeSchema } from './stream.ts'
-export type { RemoteStream, StreamEnd, StreamTarget, TerminalSize } from './stream.ts'
+export {
+  debugLookSchema,
+  streamEndSchema,
+  streamPieceBytesMax,
+  streamWindowBytes,
+  terminalSizeSchema,
+} from './stream.ts'
+export type { DebugLook, RemoteStream, StreamEnd, StreamTarget, TerminalSize } from './stream.ts'

@@ -13,7 +13,7 @@ type Format = (value: number) => string
 interface Shown {
   /** Gauges: words, metric, how it is written. */
   readonly facts: readonly (readonly [words: string, metric: string, format: Format])[]
-  /** Counters that are drawn together, a second each. */
+  /** Metrics that are drawn together: counters a second each. */
   readonly plots: readonly {
     readonly title: string
     readonly lines: readonly (readonly [words: string, metrics: readonly string[], tone: PlotLine['tone']])[]
@@ -24,7 +24,37 @@ interface Shown {
 
 const whole: Format = (value) => value.toLocaleString('en')
 
+/** `7`, `1.3 k`, `2.1 M`. */
+const rounded: Format = (value) => {
+  if (value < 1000) return String(Math.round(value))
+  return value < 1_000_000 ? `${(value / 1000).toFixed(1)} k` : `${(value / 1_000_000).toFixed(1)} M`
+}
+
 const shownOf: Readonly<Record<string, Shown>> = {
+  queue: {
+    // They stand in words: `QueueFacts`.
+    facts: [],
+    plots: [
+      {
+        title: 'In the queue',
+        lines: [
+          ['waiting', ['queue_ready', 'queue_delayed'], 'accent'],
+          ['dead', ['queue_dead'], 'bad'],
+        ],
+        format: rounded,
+        topMin: 5,
+      },
+      {
+        title: 'Messages a second',
+        lines: [
+          ['sent', ['queue_sent_total'], 'accent'],
+          ['done', ['queue_acked_total'], 'good'],
+        ],
+        format: rate,
+        topMin: 1,
+      },
+    ],
+  },
   bucket: {
     facts: [
       ['Objects', 'bucket_objects', whole],

@@ -8,6 +8,7 @@ import { useMedia } from './hooks.ts'
 import { Icon, iconOf } from './icons.tsx'
 import { kindWord, type PartView } from './parts.ts'
 import { Plot } from './plot.tsx'
+import { QueueFacts } from './queue.tsx'
 import { age, bytes, cores, phaseWord, share, toneOf, uptimeShare } from './words.ts'
 
 export interface InspectorProps {
@@ -58,6 +59,7 @@ export function Inspector({ app, part, samples, nowMs, offers, onSelect, onLogs 
             <dd class="number">{share(uptimeShare(uptime, nowMs))}</dd>
           </div>
         )}
+        <QueueFacts part={part} />
         <CountedFacts part={part} />
         {shape.uses.length > 0 && <Names words="Uses" names={shape.uses} onSelect={onSelect} />}
         {usedBy.length > 0 && <Names words="Used by" names={usedBy} onSelect={onSelect} />}
