@@ -24,7 +24,7 @@ export type {
   StreamOrder,
 } from './operations.ts'
 export type { Checkup, CheckupCause, CheckupFinding, CheckupSeverity } from './checkup.ts'
-export type { RotateAnswer, SecretOperations, SecretStatus } from './secrets.ts'
+export type { OpenedSecret, RotateAnswer, SealedSecret, SecretOperations, SecretStatus } from './secrets.ts'
 export type {
   Adoption,
   BackPreview,
