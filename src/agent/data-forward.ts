@@ -31,7 +31,7 @@ export async function forward(
   const domain = await need.domains.of(app)
   const known = new Set((await domain.list()).map(({ name }) => name))
   if (known.has(task.copy)) throw refused(`${app} has a copy called ${task.copy} already`, 'Choose another name.')
-  await ensureRoom(need, domain)
+  await ensureRoom(domain)
   // The log is that of a moment: live servers go on writing it.
   await using later = await (task.log === undefined
     ? laterCopy(need, domain, app)

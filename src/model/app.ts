@@ -8,6 +8,7 @@ import { badOption, checkName, checkOptions, isRecord, readBytes, readDuration, 
 import { checkGraph } from './invariants.ts'
 import { dataBytesMin, graphVersion } from './graph.ts'
 import type { Graph, Route, StreamRoute } from './graph.ts'
+import { answersHttp } from './rights.ts'
 import { compareRoutes, compareStreams, readRouteKey } from './routes.ts'
 import type { RouteKey } from './routes.ts'
 import { brand, describePart, isApp, isPart, isResource, isService, servesHttp, servesTcp } from './values.ts'
@@ -144,13 +145,15 @@ function readHttpWay(
 const hstsMsMax = 730 * 86_400_000
 
 /** Whether a part speaks what a way in carries. */
-function leads({ kind }: RouteKey, to: unknown): to is Service | Resource {
+function leads(key: RouteKey, to: unknown): to is Service | Resource {
+  const { kind } = key
   if (kind === 'tcp' && isResource(to)) return true
+  if (key.kind === 'http' && isResource(to)) return key.path === '/' && answersHttp(to.type)
   return isService(to) && (kind === 'http' ? servesHttp(to) : servesTcp(to))
 }
 
 const wanted = {
-  http: 'a service with `http`',
+  http: 'a service with `http`, or, without a path, a bucket',
   tcp: 'a service with `tcp`, or a resource',
   tls: 'a service with `tcp`, which ends the TLS',
 } as const

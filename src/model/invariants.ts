@@ -7,7 +7,7 @@ import { checkBackup } from './backup.ts'
 import { entriesMax } from './graph.ts'
 import type { Graph, Part, ServicePart } from './graph.ts'
 import { showWay } from './routes.ts'
-import { rightsOf } from './rights.ts'
+import { answersHttp, rightsOf } from './rights.ts'
 import { scheduleProblem } from './schedule.ts'
 import { checkState } from './state.ts'
 import { describePart } from './values.ts'
@@ -90,8 +90,10 @@ function checkRoutes(graph: Graph, byName: ReadonlyMap<string, Part>): void {
     taken.set(way, name)
     const target = byName.get(name)
     if (target?.kind === 'service' && target.http !== null) continue
+    if (target?.kind === 'resource' && answersHttp(target.type) && path === '/') continue
     const what = target === undefined ? `'${name}', and no part has that name` : describePart(target)
-    refuse('model.bad-public', `The route ${way} leads to ${what}.`, 'A route leads to a service with `http`.')
+    const hint = 'A route leads to a service with `http`; one without a path also to a bucket.'
+    refuse('model.bad-public', `The route ${way} leads to ${what}.`, hint)
   }
 }
 

@@ -85,7 +85,8 @@ export interface Declaration {
   /** Services and jobs of the app. What they use comes with them. The keys are for reading; a part's name counts. */
   readonly parts: Readonly<Record<string, Service | Job | Resource>>
   /**
-   * The ways in. `host` or `host/path`, and the service that answers there; `*.host` stands for any one label. `tcp:PORT`, and
+   * The ways in. `host` or `host/path`, and the service that answers there; `*.host` stands for any one label. `host`, and the
+   * bucket that whoever has a key or a signed URL reaches there. `tcp:PORT`, and
    * the service with `tcp` or the resource that connections to this port are carried to. `tls:host`, and the service with
    * `tcp` that TLS for this name is carried to as it is.
    */
@@ -121,11 +122,11 @@ export interface BackupOptions {
 /** Where a way in leads. */
 export type Way = HttpWay | TcpService | Resource
 
-/** A service with HTTP, or one with what holds for this way alone. */
-export type HttpWay = Service<number> | HttpWayOptions
+/** A service with HTTP or a bucket, or one with what holds for this way alone. */
+export type HttpWay = Service<number> | Resource<'bucket'> | HttpWayOptions
 
 export interface HttpWayOptions {
-  readonly to: Service<number>
+  readonly to: Service<number> | Resource<'bucket'>
   /** `serve`: answer plain HTTP even where there is https. Default: it is sent on to https, where there is. */
   readonly plain?: 'serve'
   /** How long browsers are to ask for this host by https only (HSTS), as in `180d`. 1s to 730d. Default: that is not said. */
@@ -139,7 +140,7 @@ export type WayAt<Key, Value> = Key extends `tcp:${string}`
     ? TcpService
     : Value extends { readonly to: unknown }
       ? HttpWayOptions & Record<Exclude<keyof Value, keyof HttpWayOptions>, never>
-      : Service<number>
+      : Service<number> | Resource<'bucket'>
 
 /** An app, as its file exports it. */
 export interface App {

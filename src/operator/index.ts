@@ -13,6 +13,7 @@ export type {
   MachineRuntimes,
   OperatorBinding,
   Operations,
+  ObjectDeed,
   PartOrderKind,
   PartStatus,
   PlatformInfo,

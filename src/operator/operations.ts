@@ -196,6 +196,10 @@ export type StreamOrder =
   /** Null: the port that the part serves on. */
   | { readonly kind: 'connect'; readonly port: number | null }
 
+/** What an operator does with the objects of a bucket, as the record has it. */
+export const objectDeeds = ['list', 'read', 'write', 'delete', 'presign'] as const
+export type ObjectDeed = (typeof objectDeeds)[number]
+
 /** How an operator reaches a resource: what a program is told, for an address of his own. */
 export interface OperatorBinding {
   readonly type: string

@@ -6,6 +6,10 @@ import { openBeanstalkdHost } from './beanstalkd-host.ts'
 import type { BeanstalkdHostOptions } from './beanstalkd-host.ts'
 import { openEmbeddedHost } from './embedded-host.ts'
 import type { EmbeddedFileOptions } from './embedded-host.ts'
+import { openNatsHost } from './nats-host.ts'
+import type { NatsHostOptions } from './nats-host.ts'
+import { openHttpHost } from './http-host.ts'
+import type { HttpHostOptions } from './http-host.ts'
 import { openPostgresHost } from './postgres-host.ts'
 import type { PostgresHostOptions } from './postgres-host.ts'
 
@@ -13,6 +17,8 @@ export type ThreadJob =
   | { readonly driver: 'amqp'; readonly options: AmqpHostOptions }
   | { readonly driver: 'embedded'; readonly options: EmbeddedFileOptions }
   | { readonly driver: 'beanstalkd'; readonly options: BeanstalkdHostOptions }
+  | { readonly driver: 'nats'; readonly options: NatsHostOptions }
+  | { readonly driver: 'http'; readonly options: HttpHostOptions }
   | { readonly driver: 'postgres'; readonly options: PostgresHostOptions }
 
 /** Opens the driver of a job. */
@@ -24,6 +30,10 @@ export function openJob(job: ThreadJob): Promise<QueueDriver> {
       return openAmqpHost(job.options)
     case 'beanstalkd':
       return openBeanstalkdHost(job.options)
+    case 'nats':
+      return openNatsHost(job.options)
+    case 'http':
+      return openHttpHost(job.options)
     case 'postgres':
       return openPostgresHost(job.options)
   }
