@@ -87,7 +87,8 @@ async function releaseIn(
 }
 
 /** The app without anything that runs. What services keep themselves comes with them. */
-function resourcesOnly({ streams: _, backup: __, ...graph }: Graph): Graph {
+function resourcesOnly(of: Graph): Graph {
+  const { streams: _, backup: __, ...graph } = of
   const parts = graph.parts.filter((part) => part.kind === 'resource' && part.type !== stateType)
   return { ...graph, parts, routes: [] }
 }
