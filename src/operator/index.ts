@@ -17,6 +17,7 @@ export type {
   PartOrderKind,
   PartStatus,
   PlatformInfo,
+  BackupStatus,
   RolloutStatus,
   RunEvent,
   RuntimeName,

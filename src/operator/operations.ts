@@ -69,6 +69,26 @@ export interface Status {
   readonly drivers: { readonly sandbox: string; readonly network: string; readonly domain: string }
   /** The release that is being rolled out, or the last one where that did not end well; absent when there is nothing to say. */
   readonly rollout?: RolloutStatus
+  /** Backups that the platform makes by itself; absent where the app declares none. */
+  readonly backup?: BackupStatus
+}
+
+/** Backups that are made and proved without anybody asking. Times are milliseconds since 1970. */
+export interface BackupStatus {
+  readonly place: string
+  /** The moment of the newest backup; null: there is none. */
+  readonly madeMs: number | null
+  /** Up to when the log was carried there: what is later is lost with the machine. Null: it was not carried yet. */
+  readonly logMs: number | null
+  /** What is being done now; null: nothing. */
+  readonly doing: 'backup' | 'log' | 'drill' | null
+  /** proved: a drill has started the app on the newest ones. */
+  readonly state: 'proved' | 'failed' | 'unproved'
+  /** How old the newest backup and its proof are, in words. */
+  readonly sentence: string
+  readonly overdue: boolean
+  /** What failed last and why, a sentence each; empty: all is well. */
+  readonly troubles: readonly string[]
 }
 
 /** Where a rollout stands, in short; all of it is in `releases`. */

@@ -102,6 +102,8 @@ export type DataTask =
     }
   /** Asks the live resource of a part something, or has it done, in the words of its provider. */
   | { readonly do: 'operate'; readonly part: string; readonly order: Json }
+  /** Lays out the logs of the live data, for whoever carries them elsewhere. */
+  | { readonly do: 'log' }
   /** Copies rows that are only in a copy into the live data. */
   | {
       readonly do: 'replay'
@@ -156,6 +158,13 @@ export interface Comparison {
   readonly gaps: readonly string[]
 }
 
+/** The log of a part up to a position, in a directory of the node. */
+export interface LaidOutLog {
+  readonly part: string
+  readonly dir: string
+  readonly position: string
+}
+
 /** The answer to each task. */
 export interface DataAnswers {
   readonly state: DataState
@@ -181,6 +190,7 @@ export interface DataAnswers {
     readonly clockErrorMs: number | null
   }
   readonly operate: { readonly answer: Json }
+  readonly log: readonly LaidOutLog[]
   readonly replay: { readonly rows: number }
   /** What was found to be so, a line each. */
   readonly verify: { readonly checks: readonly string[] }
@@ -224,6 +234,7 @@ export const dataTaskSchema: z.ZodType<DataTask> = z.discriminatedUnion('do', [
     log: name.exactOptional(),
   }),
   z.object({ do: z.literal('operate'), part: name, order: z.json() }),
+  z.object({ do: z.literal('log') }),
   z.object({ do: z.literal('preview'), since: name }),
   z.object({ do: z.literal('verify'), copy: name, probes: z.record(name, z.string().max(10_000)) }),
   z.object({ do: z.literal('compare'), before: name, after: name }),

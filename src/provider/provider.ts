@@ -306,6 +306,11 @@ export interface Provider {
   /** How the log stands along which copies are brought forward. */
   log?(context: ProviderContext): Promise<LogStanding>
   /**
+   * Lays out the log up to now in a directory below `dataDir`, for whoever carries it elsewhere; it stays as it is until this is
+   * asked again. `restoreTo` takes it as the `log` of a later state. Answers up to which position it goes.
+   */
+  layOutLog?(context: ProviderContext): Promise<{ readonly dir: string; readonly position: string }>
+  /**
    * Brings a copy forward to a moment after it was made: `dataDir` of the context is one, writable, not live, and no server has
    * run on it yet; the log is that of `from`, a later state of the same data. Leaves the copy at rest; throws when the log does not lead there, and then
    * the copy is of no use.

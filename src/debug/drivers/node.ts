@@ -4,6 +4,7 @@
  */
 import type { Clock, Random } from '../../base/index.ts'
 import { takeProfile } from '../node/profile.ts'
+import { serveNode } from '../node/adapter.ts'
 import { openProbe } from '../node/probe.ts'
 import { Scripts } from '../node/scripts.ts'
 import { takeStack } from '../node/stack.ts'
@@ -29,11 +30,9 @@ export function nodeRecipe({ clock, random, holdMs }: NodeRecipeOptions): Recipe
     async attach(facts) {
       const refusal = inspectorRefusal(facts)
       if (refusal !== null) throw refused(refusal.reason, refusal.hint)
-      return await attachment(
-        await openInspector(facts, { clock, random, reach, ...(holdMs === undefined ? {} : { holdMs }) }),
-        clock,
-        random,
-      )
+      const hold = holdMs === undefined ? {} : { holdMs }
+      const inspector = await openInspector(facts, { clock, random, reach, ...hold })
+      return await attachment(facts, inspector, clock, random)
     },
   }
 }
@@ -60,7 +59,12 @@ function finding(facts: ProcessFacts): Finding {
   }
 }
 
-async function attachment(inspector: Inspector, clock: Clock, random: Random): Promise<Attachment> {
+async function attachment(
+  facts: ProcessFacts,
+  inspector: Inspector,
+  clock: Clock,
+  random: Random,
+): Promise<Attachment> {
   const { cdp, version, effects } = inspector
   const scripts = new Scripts(cdp)
   try {
@@ -95,7 +99,7 @@ async function attachment(inspector: Inspector, clock: Clock, random: Random): P
       signal?.removeEventListener('abort', asked)
       return { ...probe.place, hits, ended: why }
     },
-    serveDap: () => Promise.reject(refused('not yet', '')),
+    serveDap: (client) => serveNode(client, { cdp, scripts, random, facts }),
     [Symbol.asyncDispose]: () => inspector[Symbol.asyncDispose](),
   }
 }
