@@ -27,6 +27,8 @@ import {
   wayOf,
 } from './operations.ts'
 import type { Grant } from './people.ts'
+import type { QueueOperations } from './queues.ts'
+import { queueClient } from './queue-client.ts'
 import { type ReleaseClient, releaseClient } from './release-client.ts'
 import type { SecretOperations } from './secrets.ts'
 import { openStream } from './streams.ts'
@@ -59,6 +61,7 @@ export interface OperatorClient {
   readonly secrets: Omit<SecretOperations, 'export'> & {
     export(app: string, name: string, recipients: readonly string[]): Promise<string>
   }
+  readonly queues: QueueOperations
   readonly releases: ReleaseClient
   /** What the machine of the platform runs bundles of an app with. */
   runtimes(app: string): Promise<MachineRuntimes>
@@ -165,6 +168,7 @@ export async function operatorClient(socketPath: string, token: string | null = 
         await value(at, 'POST', '/v1/secrets/rekey')
       },
     },
+    queues: queueClient((method, path, body) => value(at, method, path, body)),
     releases: releaseClient({
       value: (method, path, body) => value(at, method, path, body),
       lines: (path, signal) => lines(at, path, signal),

@@ -14,6 +14,7 @@ import type {
 } from '../protocol/index.ts'
 import type { Caller } from './caller.ts'
 import type { Checkup } from './checkup.ts'
+import type { QueueOperations } from './queues.ts'
 import type { ReleaseOperations, RolloutWish } from './releases.ts'
 import type { SecretOperations } from './secrets.ts'
 
@@ -139,6 +140,8 @@ export interface PartStatus {
   readonly refused: NonNullable<AssignmentStatus['refused']>
   /** How it is known that what it acknowledges is on the disk; absent where nobody can tell. */
   readonly durability?: string
+  /** What a resource counts, by the names of its metrics; absent where it is not asked. */
+  readonly metrics?: Readonly<Record<string, number>>
   /** How the log stands along which its copies are brought forward; absent where there is none. */
   readonly log?: NonNullable<AssignmentStatus['log']>
 }
@@ -328,6 +331,7 @@ export interface Operations {
   /** A way into the dashboard for this caller. Throws `cli.no-dashboard`. */
   dashboardLogin(caller: Caller): DashboardLogin
   readonly secrets: SecretOperations
+  readonly queues: QueueOperations
   readonly releases: ReleaseOperations
 }
 

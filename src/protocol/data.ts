@@ -102,6 +102,8 @@ export type DataTask =
     }
   /** Lays out the logs of the live data, for whoever carries them elsewhere. */
   | { readonly do: 'log' }
+  /** Asks the live resource of a part something, or has it done, in the words of its provider. */
+  | { readonly do: 'operate'; readonly part: string; readonly order: Json }
   /** Copies rows that are only in a copy into the live data. */
   | {
       readonly do: 'replay'
@@ -130,6 +132,8 @@ export interface DataChange {
   readonly added: number
   readonly removed: number
   readonly changed: number
+  /** False: what was added cannot be brought into the live data by itself. Absent where it can be, and from an older node. */
+  readonly replayable?: false
 }
 
 export interface Preview {
@@ -186,6 +190,7 @@ export interface DataAnswers {
     readonly clockErrorMs: number | null
   }
   readonly log: readonly LaidOutLog[]
+  readonly operate: { readonly answer: Json }
   readonly replay: { readonly rows: number }
   /** What was found to be so, a line each. */
   readonly verify: { readonly checks: readonly string[] }
@@ -229,6 +234,7 @@ export const dataTaskSchema: z.ZodType<DataTask> = z.discriminatedUnion('do', [
     log: name.exactOptional(),
   }),
   z.object({ do: z.literal('log') }),
+  z.object({ do: z.literal('operate'), part: name, order: z.json() }),
   z.object({ do: z.literal('preview'), since: name }),
   z.object({ do: z.literal('verify'), copy: name, probes: z.record(name, z.string().max(10_000)) }),
   z.object({ do: z.literal('compare'), before: name, after: name }),
