@@ -4,9 +4,15 @@
  * where that is possible, and named otherwise, with what brings it.
  */
 import { once } from 'node:events'
-import { openAmqpQueues, openBeanstalkdQueues, openNatsQueues, openPostgresQueues } from '../src/queue/index.ts'
+import {
+  openAmqpQueues,
+  openBeanstalkdQueues,
+  openNatsQueues,
+  openPostgresQueues,
+  openValkeyQueues,
+} from '../src/queue/index.ts'
 import type { Queues } from '../src/queue/index.ts'
-import { beanstalkd, Broker, nats, natsOld, needsBroker, rabbitmq } from '../test/brokers.ts'
+import { beanstalkd, Broker, nats, natsOld, needsBroker, rabbitmq, rabbitmq4, redis, valkey } from '../test/brokers.ts'
 import type { BrokerKind } from '../test/brokers.ts'
 import { needsPostgres, PostgresServer } from '../test/postgres-server.ts'
 import { missingObjectServers, objectServers, startObjectServer, testKey } from './object-servers.ts'
@@ -40,6 +46,7 @@ const urls = {
   amqp: ({ port }: Broker): string => `amqp://guest:guest@127.0.0.1:${port}/`,
   nats: ({ port }: Broker): string => `nats://stead:secret@127.0.0.1:${port}`,
 }
+const valkeyUrl = ({ port }: Broker): string => `valkey://:secret@127.0.0.1:${port}`
 const monitorOf = ({ second }: Broker): string => `http://127.0.0.1:${second}`
 
 const brokers: readonly Shown[] = [
@@ -50,6 +57,7 @@ const brokers: readonly Shown[] = [
     open: ({ port }) => openBeanstalkdQueues({ port, syncsEach: true }),
   },
   { name: 'amqp', kind: rabbitmq, url: urls.amqp, open: (broker) => openAmqpQueues({ url: urls.amqp(broker) }) },
+  { name: 'amqp-4', kind: rabbitmq4, url: urls.amqp, open: (broker) => openAmqpQueues({ url: urls.amqp(broker) }) },
   {
     name: 'nats',
     kind: nats,
@@ -57,10 +65,12 @@ const brokers: readonly Shown[] = [
     open: (broker) => openNatsQueues({ url: urls.nats(broker), monitor: monitorOf(broker) }),
   },
   { name: 'nats-old', kind: natsOld, url: urls.nats, open: (broker) => openNatsQueues({ url: urls.nats(broker) }) },
+  { name: 'valkey', kind: valkey, url: valkeyUrl, open: (broker) => openValkeyQueues({ url: valkeyUrl(broker) }) },
+  { name: 'redis', kind: redis, url: valkeyUrl, open: (broker) => openValkeyQueues({ url: valkeyUrl(broker) }) },
 ]
 
 for (const { name, kind, url, open } of brokers) {
-  const without = needsBroker(kind)
+  const without = needsBroker(kind, true)
   if (without === false) {
     const broker = started.use(await Broker.start(kind))
     await using queues = await open(broker)

