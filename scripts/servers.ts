@@ -1,7 +1,7 @@
 /**
- * Starts the servers that queues can be on, on loopback, with their data in temporary folders: prints where each answers and with
- * which version, and stops what it started when it is interrupted. What is not on this machine is
- * fetched where that is possible, and named otherwise, with what brings it.
+ * Starts the servers that queues and buckets can be on, on loopback, with their data in temporary folders: prints where each
+ * answers and with which version, and stops what it started when it is interrupted. What is not on this machine is fetched
+ * where that is possible, and named otherwise, with what brings it.
  */
 import { once } from 'node:events'
 import {
@@ -15,11 +15,16 @@ import type { Queues } from '../src/queue/index.ts'
 import { beanstalkd, Broker, nats, natsOld, needsBroker, rabbitmq, rabbitmq4, redis, valkey } from '../test/brokers.ts'
 import type { BrokerKind } from '../test/brokers.ts'
 import { needsPostgres, PostgresServer } from '../test/postgres-server.ts'
+import { missingObjectServers, objectServers, startObjectServer, testKey } from './object-servers.ts'
 
+// Listened to from the start: who interrupts while servers start has them ended as well.
+const interrupted = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
+// Waiting for a signal does not keep a process alive by itself.
+const alive = setInterval(() => {}, 60_000)
 await using started = new AsyncDisposableStack()
 
 function say(name: string, text: string): void {
-  process.stdout.write(`${name.padEnd(12)} ${text}\n`)
+  process.stdout.write(`${name.padEnd(17)} ${text}\n`)
 }
 
 const withoutPostgres = needsPostgres()
@@ -73,8 +78,16 @@ for (const { name, kind, url, open } of brokers) {
   } else say(name, without)
 }
 
+for (const server of objectServers) {
+  if (server.isHere()) {
+    const { name, version, endpoint } = started.use(await startObjectServer(server))
+    say(name, `${version} at ${endpoint}`)
+  } else
+    say(server.name, `needs the program (${server.source}): scripts/node scripts/object-servers.ts '${server.name}'`)
+}
+for (const [name, why] of Object.entries(missingObjectServers)) say(name, why)
+say('key', `of all object stores: ${testKey.accessKeyId}, secret ${testKey.secretAccessKey}`)
+
 process.stdout.write('\nCtrl-C stops them.\n')
-// Waiting for a signal does not keep a process alive by itself.
-const alive = setInterval(() => {}, 60_000)
-await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
+await interrupted
 clearInterval(alive)

@@ -10,7 +10,7 @@ import { dirname, join } from 'node:path'
 import { systemClock, systemRandom, randomId } from '../src/base/index.ts'
 import { chooseNetworkDriver } from '../src/network/index.ts'
 import { bubblewrapDriver } from '../src/sandbox/index.ts'
-import type { ProgramKind, Started } from '../src/debug/conformance.ts'
+import type { ProgramKind, Started } from '../src/debug/bench.conformance.ts'
 
 /** Sources by kind; `probeLine` of the ticking one is 5. */
 export interface Program {

@@ -1,12 +1,15 @@
-/** `stead stack`, `snapshot` and `profile` of a process that Stead knows nothing of. */
+/** `stead stack`, `snapshot`, `profile` and `debug` of a process that Stead knows nothing of. */
 import assert from 'node:assert/strict'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { until } from '../src/debug/conformance.ts'
+import { until } from '../src/debug/bench.conformance.ts'
+import { DapClient, listIn } from '../src/debug/dap-client.conformance.ts'
 import { Workbench } from './command-line.ts'
-import { nodeProgram, startPlain } from './debug-programs.ts'
+import { nodeProgram, probeLine, startPlain } from './debug-programs.ts'
+import { needsRoot } from './needs.ts'
 
 test('a process is looked into by its id', async () => {
   await using bench = new Workbench()
@@ -31,6 +34,41 @@ test('a process is looked into by its id', async () => {
   } finally {
     await program.end()
     rmSync(out, { recursive: true, force: true })
+  }
+})
+
+test('an editor is let in, and nobody else', { skip: needsRoot() }, async () => {
+  await using bench = new Workbench()
+  const program = await startPlain(nodeProgram(process.execPath))('ticking')
+  try {
+    await until(async () => (await program.lines()).length > 0, 'the program to print')
+    const debug = bench.start('debug', '--pid', String(program.pid), '--write', '--json')
+    await debug.until(/"port":\d+/)
+    const port = Number(/"port":(\d+)/.exec(debug.output())?.[1])
+    const launch = JSON.parse(readFileSync(join(bench.appDir, '.vscode/launch.json'), 'utf8'))
+    assert.equal(launch.configurations[0].debugServer, port)
+
+    const script = `require('net').connect(${port}, '127.0.0.1').on('error', () => {}).on('close', () => process.exit(7)).write('x')`
+    const stranger = spawnSync('/usr/bin/env', ['node', '-e', script], { uid: 65_534, gid: 65_534, timeout: 30_000 })
+    assert.equal(stranger.status, 7, String(stranger.stderr))
+    await debug.until(/a program of user 65534 was refused/)
+
+    const client = DapClient.to(port)
+    await client.ask('initialize', { adapterID: 'node' })
+    await client.ask('attach', {})
+    await client.event('initialized')
+    const source = { path: '/somewhere/ticking.cjs' }
+    const set = await client.ask('setBreakpoints', { source, breakpoints: [{ line: probeLine }] })
+    assert.equal(listIn(set, 'breakpoints')[0]?.['verified'], true)
+    await client.ask('configurationDone')
+    await client.event('stopped')
+    await client.ask('disconnect')
+    await until(() => debug.child.exitCode !== null, 'the command to end')
+    assert.equal(debug.child.exitCode, 0, debug.output())
+    const before = (await program.lines()).length
+    await until(async () => (await program.lines()).length > before, 'the program to run on')
+  } finally {
+    await program.end()
   }
 })
 

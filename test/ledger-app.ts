@@ -6,15 +6,18 @@ import { text } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
 import { examplesDir, type Workbench } from './command-line.ts'
 
-/** Puts the app `ledger` into the bench: POST /NUMBER keeps a number and answers 201 once it is committed; GET / lists all. */
-export function useLedger(bench: Workbench, mark = ''): void {
+/**
+ * Puts the app `ledger` into the bench: POST /NUMBER keeps a number and answers 201 once it is committed; GET / lists all. `more` is
+ * what it declares besides.
+ */
+export function useLedger(bench: Workbench, mark = '', more = ''): void {
   bench.write({
     'app.ts': [
-      `import { app, postgres, service } from 'stead'`,
+      `import { app, postgres, secret, service } from 'stead'`,
       `export default app('ledger', () => {`,
       `  const db = postgres('db', { migrations: './migrations' })`,
       `  const web = service('web', { from: './web', run: ['node', 'server.js'], http: 3000, use: { db } })`,
-      `  return { parts: { web }, public: { 'ledger.localhost': web } }`,
+      `  return { parts: { web }, public: { 'ledger.localhost': web }, ${more} }`,
       `})`,
     ].join('\n'),
     'migrations/001_ledger.sql': 'CREATE TABLE ledger (number bigint PRIMARY KEY);\n',

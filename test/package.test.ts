@@ -167,7 +167,7 @@ suite('the package', () => {
     }
     assert.deepEqual(
       graph.parts.map(({ name }) => name),
-      ['db', 'form-key', 'report', 'web', 'worker'],
+      ['db', 'form-key', 'invoices', 'orders', 'report', 'web', 'worker'],
     )
   })
 

@@ -51,6 +51,17 @@ export async function forward(
   throw last
 }
 
+/** Lays out the logs of the live data, those that there are. */
+export async function layOutLogs(need: DataNeed, app: string): Promise<DataAnswers['log']> {
+  const logs: DataAnswers['log'][number][] = []
+  for (const runner of liveResources(need, app)) {
+    const provider = providerOf(need, runner.assignment.type)
+    if (provider.layOutLog === undefined || runner.sandbox === null) continue
+    logs.push({ part: runner.assignment.part, ...(await provider.layOutLog(await runner.liveContext())) })
+  }
+  return logs
+}
+
 async function laterCopy(need: DataNeed, domain: Domain, app: string): ReturnType<typeof ownCopy> {
   const undo = (made: AsyncDisposable): Promise<void> => Promise.resolve(made[Symbol.asyncDispose]())
   const { result } = await atRest(need, domain, app, undo, () => ownCopy(need, domain, null))

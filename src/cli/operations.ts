@@ -3,11 +3,13 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { assert, SteadError } from '../base/index.ts'
 import type { Dashboard } from '../dashboard/index.ts'
 import { type Deployment, type Intake, type Operations, unknownApp } from '../operator/index.ts'
+import type { BackupKeeper } from './backup-keeper.ts'
 import { Checkups } from './checking/checkup.ts'
 import { jobsOf, runJob } from './jobs.ts'
 import { logsOf } from './log-streams.ts'
 import type { MachineDescription } from './machine.ts'
 import { orderPart } from './orders.ts'
+import { queueOperations } from './queue-operations.ts'
 import { releaseOperations } from './release-operations.ts'
 import type { Platform } from './platform.ts'
 import { statusOf, urlsOf } from './status.ts'
@@ -24,6 +26,7 @@ export interface Answering {
     | 'logs'
     | 'onChange'
     | 'operate'
+    | 'administer'
     | 'open'
     | 'disks'
     | 'bundles'
@@ -44,6 +47,8 @@ export interface Answering {
   readonly remove: (app: string) => Promise<void>
   /** Null while none is served. */
   readonly dashboard: () => Dashboard | null
+  /** Looks after the backups of the apps. */
+  readonly backups: Pick<BackupKeeper, 'standing'>
 }
 
 export function operationsOf(answering: Answering): Operations {
@@ -61,7 +66,11 @@ export function operationsOf(answering: Answering): Operations {
     throw new SteadError({ code: 'cli.only-starting', message: `${app} is only starting`, retry: 'later' })
   }
   const checkups = new Checkups()
-  const status = (app: string): ReturnType<typeof statusOf> => statusOf(platform, machine(), known(app))
+  const status = (app: string): ReturnType<typeof statusOf> => {
+    const found = statusOf(platform, machine(), known(app))
+    const backup = answering.backups.standing(app)
+    return backup === null ? found : { ...found, backup }
+  }
   return {
     platform: () => ({
       version,
@@ -110,6 +119,7 @@ export function operationsOf(answering: Answering): Operations {
       throw new SteadError({ code: 'cli.no-dashboard', message: 'this platform serves no dashboard', retry: 'later' })
     },
     secrets: platform.secrets,
+    queues: queueOperations(platform, viewOf),
     releases: releaseOperations(platform.releases, answering.node, (app) => urlsOf(platform, app)),
   }
 }

@@ -303,6 +303,11 @@ export class Releases {
     return copies.find((copy) => copy.name === log)?.generation ?? generationOf(app)
   }
 
+  /** Lays out the logs of an app's data on its node. Throws as the node does. */
+  async layOutLogs(name: string): Promise<DataAnswers['log']> {
+    return this.#ask(this.#app(name).home, name, { do: 'log' })
+  }
+
   /** Proves that a copy can be used; answers what was found to be so. Throws as the node does. */
   async verify(
     name: string,

@@ -16,6 +16,8 @@ export interface LogLimits {
   readonly bytesMax: number
 }
 
+/** Where the log is laid out for whoever carries it elsewhere. */
+export const laidOut: string = 'log.carried'
 /** Size of a file of the log, as `initdb` makes it. */
 const segmentBytes = 16 * 1024 * 1024
 /** Fewer files than this lead nowhere. */
@@ -32,9 +34,11 @@ file=$1
 name=$2
 mkdir -p "$log" || exit 1
 older() { ls "$log" | grep -E '^[0-9A-F]{24}'; }
+# What is laid out to be carried elsewhere holds the room as well.
+drop() { rm -f "$log/$1" "../${laidOut}/$1"; }
 # A log with a gap leads nowhere: what is before the gap goes.
 anew() {
-  for one in $(older); do rm -f "$log/$one"; done
+  for one in $(older); do drop "$one"; done
   echo "$(date +%s) $1" >"$log/cut.new" && mv "$log/cut.new" "$log/cut"
 }
 put() {
@@ -62,9 +66,9 @@ find "$log" -maxdepth 1 -type f -name '0*' ! -name '*.history' -mmin +"$STEAD_LO
 [ ! -e "$log/cut" ] || find "$log/cut" -mmin +"$STEAD_LOG_MINUTES" -delete
 count=$(older | grep -c .)
 for one in $(older); do
-  if [ "$count" -ge "$most" ]; then rm -f "$log/$one"
+  if [ "$count" -ge "$most" ]; then drop "$one"
   elif short; then
-    rm -f "$log/$one"
+    drop "$one"
     echo "$(date +%s) the disk is nearly full" >"$log/cut.new" && mv "$log/cut.new" "$log/cut"
   else break; fi
   count=$((count - 1))
@@ -95,12 +99,43 @@ if [ -e "$later/log/$name" ]; then
   mkdir -p ../log && cp "$to" ../log/.new && sync ../log/.new && mv ../log/.new "../log/$name"
   exit 0
 fi
-if [ -e "$later/pgdata/pg_wal/$name" ]; then
-  cp "$later/pgdata/pg_wal/$name" "$to"
-  exit
-fi
+for dir in pgdata/pg_wal log/open; do
+  [ ! -e "$later/$dir/$name" ] || exec cp "$later/$dir/$name" "$to"
+done
 exit 1
 `
+
+/** Lays out the log: what is kept as links, and copies of the files that are still written to, whose names are the arguments. */
+export const layOutText: string = `set -eu
+cd "$STEAD_DATA"
+mkdir -p ${laidOut}/open
+for one in ${laidOut}/0*; do
+  [ -e "log/\${one#${laidOut}/}" ] || rm -f "$one"
+done
+for one in log/0*; do
+  name=\${one#log/}
+  [ -e "${laidOut}/$name" ] || ln "$one" "${laidOut}/$name" || [ ! -e "$one" ]
+done
+rm -f ${laidOut}/open/0*
+for name in "$@"; do
+  if [ -e "log/$name" ]; then ln -f "log/$name" "${laidOut}/$name"
+  else cp "pgdata/pg_wal/$name" "${laidOut}/open/$name"; fi
+done
+`
+
+/** Which files of the log are not kept yet, and up to where it was written. */
+export async function readOpen(
+  session: Session,
+): Promise<{ readonly open: readonly string[]; readonly position: string }> {
+  const [row] = await session.query<{ open: readonly string[]; position: string }>(`
+    select pg_current_wal_flush_lsn()::text as position,
+      (select coalesce(array_agg(name order by name), '{}') from pg_ls_waldir()
+        where name ~ '^[0-9A-F]{24}$' and name <= pg_walfile_name(pg_current_wal_insert_lsn())
+          and name > coalesce((select max(kept) from pg_ls_dir('../log', true, false) kept where kept ~ '^[0-9A-F]{24}$'), '')
+      ) as open`)
+  if (row === undefined) throw new SteadError({ code: 'database.refused', message: 'the log says nothing of itself' })
+  return row
+}
 
 /** The settings of a server that keeps its log. The text comes by its environment, so that it moves with the data. */
 export const archiveSettings: Readonly<Record<string, string>> = {

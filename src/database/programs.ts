@@ -8,7 +8,7 @@
  */
 import { SteadError } from '../base/index.ts'
 import type { ProviderProgram, ProviderServer } from '../provider/index.ts'
-import { archiveEnv } from './archive.ts'
+import { archiveEnv, layOutText } from './archive.ts'
 import type { LogLimits } from './archive.ts'
 import type { PostgresBinaries } from './binaries.ts'
 import { adminRole } from './names.ts'
@@ -124,6 +124,11 @@ export function recoverProgram(dataDir: string): ProviderProgram {
 /** Has the next server on the data go along a log, as the settings that it is started with say. */
 export function followProgram(dataDir: string): ProviderProgram {
   return shell(followText, { STEAD_DATA: dataDir }, [], { writes: [dataDir], timeoutMs: 60_000 })
+}
+
+/** Lays out the log of a running server in `dataDir`. `open`: the names of the files that are still written to. */
+export function layOutProgram(dataDir: string, open: readonly string[]): ProviderProgram {
+  return shell(layOutText, { STEAD_DATA: dataDir }, open, { writes: [dataDir], timeoutMs: 120_000 })
 }
 
 /** Which server to run, and how it differs from the others of its resource. */

@@ -4,9 +4,10 @@
  * Invariants: what the server acknowledged survives a crash and is in every checkpoint taken later; a data directory of
  * another major version, or one that lacks files, is refused and left as it is.
  */
+import { join } from 'node:path'
 import { messageOf } from '../base/index.ts'
 import type { Provider, ProviderContext } from '../provider/index.ts'
-import { readLog } from './archive.ts'
+import { laidOut, readLog, readOpen } from './archive.ts'
 import type { PostgresBinaries } from './binaries.ts'
 import { carryInto, linesToCarry } from './carry.ts'
 import { compareDataDirs } from './compare.ts'
@@ -22,7 +23,7 @@ import { pendingOf } from './migrations.ts'
 import { maintenanceDatabase, namesOf } from './names.ts'
 import { readPosition } from './position.ts'
 import { applyMigrations } from './prepare.ts'
-import { defaultPort, initProgram, recoverProgram, serverProgram } from './programs.ts'
+import { defaultPort, initProgram, layOutProgram, recoverProgram, serverProgram } from './programs.ts'
 import { readRecord } from './record.ts'
 import { rehearseMigrations } from './rehearse.ts'
 import { replayRows } from './replay.ts'
@@ -180,6 +181,12 @@ export function postgresProvider(options: PostgresOptions): Provider {
 
     async log(context) {
       return await asAdmin(serverOf(context), maintenanceDatabase, readLog)
+    },
+
+    async layOutLog(context) {
+      const { open, position } = await asAdmin(serverOf(context), maintenanceDatabase, readOpen)
+      await runToEnd(context, layOutProgram(context.dataDir, open), 'have its log laid out')
+      return { dir: join(context.dataDir, laidOut), position }
     },
 
     async restoreTo(context, from, target) {

@@ -9,88 +9,19 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { after, suite, test } from 'node:test'
-import { setTimeout as pause } from 'node:timers/promises'
-import { isSteadError, systemClock } from '../base/index.ts'
+import {
+  Bench,
+  type Case,
+  type ConformanceSetup,
+  placeOf,
+  refusedWith,
+  ticksOn,
+  until,
+  waitMs,
+} from './bench.conformance.ts'
+import { dapCases } from './dap.conformance.ts'
 import { isAlive, listeningSockets, readProcess } from './drivers/proc.ts'
-import type { Ability, Attachment, Recipe } from './recipe.ts'
-
-/** A program of the recipe's language, started for one case. */
-export interface Started {
-  /** On this host. */
-  readonly pid: number
-  /** Lines it has printed so far. */
-  lines(): Promise<readonly string[]>
-  end(): Promise<void>
-}
-
-/**
- * The programs that the suite asks for:
- * - `ticking` prints a growing number every 20 ms or so, from a function `tick` that has a local `count` with the same
- *   number and a local `password`; the line that the probe is put on is `probeLine`.
- * - `hanging` prints a line, and then never leaves the function `spin`.
- */
-export type ProgramKind = 'ticking' | 'hanging'
-
-export interface ConformanceSetup {
-  readonly name: string
-  /** The reason why it cannot run here, or false. */
-  readonly skip: string | false
-  readonly recipe: () => Recipe
-  readonly start: (kind: ProgramKind) => Promise<Started>
-  /** The end of the path of the ticking program, and the line in it. */
-  readonly probeFile: string
-  readonly probeLine: number
-  /**
-   * Command line of a process that is given a process id, attaches with the same recipe, opens a snapshot that does not
-   * end, prints `attached` and stays. It lets a hold that is not renewed run out within a second.
-   */
-  readonly holder: readonly string[] | null
-}
-
-/** Longest wait for anything. */
-export const waitMs = 30_000
-
-type Case = readonly [title: string, needs: Ability | null, run: (bench: Bench) => Promise<void>]
-
-class Bench {
-  readonly setup: ConformanceSetup
-  readonly recipe: Recipe
-  readonly #started: Started[] = []
-
-  constructor(setup: ConformanceSetup) {
-    this.setup = setup
-    this.recipe = setup.recipe()
-  }
-
-  /** A program that has printed its first line. */
-  async start(kind: ProgramKind): Promise<Started> {
-    const started = await this.setup.start(kind)
-    this.#started.push(started)
-    await until(async () => (await started.lines()).length > 0, `the program ${kind} to print`)
-    return started
-  }
-
-  async attach(pid: number): Promise<Attachment> {
-    return await this.recipe.attach(readProcess(pid))
-  }
-
-  async can(ability: Ability, pid: number): Promise<boolean> {
-    return (await this.recipe.find(readProcess(pid)))?.can.includes(ability) ?? false
-  }
-
-  async end(): Promise<void> {
-    for (const started of this.#started.splice(0)) await started.end()
-  }
-}
-
-/** Waits until it holds. */
-export async function until(holds: () => Promise<boolean> | boolean, what: string): Promise<void> {
-  for (const endMs = systemClock.monotonicMs() + waitMs; ;) {
-    if (await holds()) return
-    assert.ok(systemClock.monotonicMs() < endMs, `waited ${waitMs} ms for ${what}`)
-    await pause(20)
-  }
-}
+import type { Ability } from './recipe.ts'
 
 const cases: readonly Case[] = [
   [
@@ -279,7 +210,7 @@ const cases: readonly Case[] = [
     'says that the process ended',
     null,
     async (bench) => {
-      const program = await bench.start('ticking')
+      const program = await bench.startOwn('ticking')
       const attached = await bench.attach(program.pid)
       const facts = readProcess(program.pid)
       await program.end()
@@ -295,15 +226,11 @@ export function recipeConformance(setup: ConformanceSetup): void {
   suite(`recipe conformance: ${setup.name}`, { skip: setup.skip }, () => {
     const bench = setup.skip === false ? new Bench(setup) : null
     after(() => bench?.end())
-    for (const [title, needs, run] of cases) {
+    for (const [title, needs, run] of [...cases, ...dapCases]) {
       test(title, { timeout: 4 * waitMs }, async (context) => {
         assert.ok(bench !== null)
-        try {
-          if (needs === null || (await allows(bench, needs))) await run(bench)
-          else context.diagnostic(`${bench.recipe.language} refuses ${needs}, and did`)
-        } finally {
-          await bench.end()
-        }
+        if (needs === null || (await allows(bench, needs))) await run(bench)
+        else context.diagnostic(`${bench.recipe.language} refuses ${needs}, and did`)
       })
     }
   })
@@ -323,22 +250,4 @@ async function allows(bench: Bench, ability: Ability): Promise<boolean> {
   if (ability === 'heap-profile')
     await refusedWith('debug.refused', attached.profile({ kind: 'heap', durationMs: 100 }))
   return false
-}
-
-function placeOf(bench: Bench): { readonly file: string; readonly line: number } {
-  return { file: bench.setup.probeFile, line: bench.setup.probeLine }
-}
-
-async function ticksOn(program: Started): Promise<void> {
-  const before = (await program.lines()).length
-  await until(async () => (await program.lines()).length > before + 1, 'the program to run on')
-}
-
-async function refusedWith(code: string, work: Promise<unknown>): Promise<void> {
-  await assert.rejects(work, (error) => {
-    assert.ok(isSteadError(error), String(error))
-    assert.equal(error.code, code)
-    assert.ok(error.message.length > 0)
-    return true
-  })
 }

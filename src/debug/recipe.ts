@@ -71,8 +71,11 @@ export interface Attachment extends AsyncDisposable {
   snapshot(request: SnapshotRequest, signal?: AbortSignal): Promise<SnapshotReport>
   /** Where time, or memory, goes. */
   profile(request: ProfileRequest, signal?: AbortSignal): Promise<Profile>
-  /** Speaks the Debug Adapter Protocol with one client, until it disconnects or its stream closes. */
-  serveDap(client: Duplex): Promise<void>
+  /**
+   * Speaks the Debug Adapter Protocol with one client, until it disconnects (answers true) or its stream closes (false).
+   * Either way its breakpoints are gone then and the program runs. Meanwhile nothing else is asked of the attachment.
+   */
+  serveDap(client: Duplex): Promise<boolean>
 }
 
 export interface Frame {

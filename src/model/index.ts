@@ -22,6 +22,7 @@ export type { Bytes, Duration } from './units.ts'
 export type {
   App,
   AppContext,
+  BackupOptions,
   Declaration,
   Environment,
   HttpWay,
@@ -43,6 +44,7 @@ export { describeDiff, diffGraphs } from './diff.ts'
 export type { Change, FieldChange } from './diff.ts'
 export { dataBytesDefault, graphVersion, secretChanges } from './graph.ts'
 export type {
+  BackupPlan,
   Graph,
   JobPart,
   Limits,

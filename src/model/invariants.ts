@@ -3,6 +3,7 @@
  * cycle. Builders cannot make most of these mistakes; a graph that was edited or made elsewhere can.
  */
 import { SteadError } from '../base/index.ts'
+import { checkBackup } from './backup.ts'
 import { entriesMax } from './graph.ts'
 import type { Graph, Part, ServicePart } from './graph.ts'
 import { showWay } from './routes.ts'
@@ -114,7 +115,7 @@ function checkStreams({ streams = [] }: Graph, byName: ReadonlyMap<string, Part>
   }
 }
 
-/** Throws `model.duplicate-name`, `model.bad-use`, `model.bad-public`, `model.route-conflict`, `model.cycle`, `model.bad-schedule`, `model.bad-state`, `model.too-large`. */
+/** Throws `model.duplicate-name`, `model.bad-use`, `model.bad-public`, `model.route-conflict`, `model.cycle`, `model.bad-schedule`, `model.bad-state`, `model.bad-backup`, `model.too-large`. */
 export function checkGraph(graph: Graph): void {
   for (const [what, count] of Object.entries({
     parts: graph.parts.length,
@@ -139,6 +140,7 @@ export function checkGraph(graph: Graph): void {
   }
   checkRoutes(graph, byName)
   checkStreams(graph, byName)
+  checkBackup(graph)
   const cycle = findCycle(graph.parts)
   if (cycle === null) return
   const hint = 'Let one of them reach the other later, for example through a queue: start order needs a beginning.'

@@ -95,6 +95,28 @@ export interface Declaration {
    * What is set aside for all of the app's data, 256MiB to 16TB, where the machine can limit it. Default 4GiB. It can grow.
    */
   readonly data?: Bytes
+  /** Backups that the platform makes and proves by itself. Default: none. */
+  readonly backup?: BackupOptions
+}
+
+/** Backups of all of the app's data. A machine that was down makes up for one when it comes back, never for several. */
+export interface BackupOptions {
+  /** A directory of another disk, or `s3:https://HOST/BUCKET[/FOLDER]`. */
+  readonly to: `/${string}` | `s3:http${string}`
+  /** How often, 10m to 366d. Default 1d. */
+  readonly every?: Duration
+  /** How often the log is carried there between two of them, 10s to 366d. Default 5m: what is lost with the machine, at most. */
+  readonly log?: Duration
+  /** What stays: the newest `count` (default 14), and all that are younger than `within`. The newest that was proved always does. */
+  readonly keep?: { readonly count?: number; readonly within?: Duration }
+  /** How often one is proved (1h to 366d, default 7d), and questions that its databases must answer, by part. */
+  readonly drill?: { readonly every?: Duration; readonly probe?: Readonly<Record<string, string>> }
+  /** The key of the backups. Default: the key of the machine, as `stead backup key` shows it. */
+  readonly key?: Resource<'secret'>
+  /** Keys of the S3 server: `aws_access_key_id = ...` and `aws_secret_access_key = ...`, a line each. */
+  readonly credentials?: Resource<'secret'>
+  /** Where the S3 server wants one. */
+  readonly region?: string
 }
 
 /** Where a way in leads. */

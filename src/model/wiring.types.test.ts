@@ -424,6 +424,27 @@ refused(
   /postgres 'db': memory must be an amount/,
 )
 refused(
+  'backups with a key that is no secret',
+  // @ts-expect-error a text is no secret
+  declared(app('shop', () => ({ parts: {}, backup: { to: '/mnt/disk', key: 'mine' } }))),
+  'model.bad-option',
+  /app 'shop': backup\.key must be a secret, not 'mine'/,
+)
+refused(
+  'backups to nowhere',
+  // @ts-expect-error a place is an absolute path or of an S3 server
+  declared(app('shop', () => ({ parts: {}, backup: { to: 'backups' } }))),
+  'model.bad-option',
+  /app 'shop': backup\.to must be a place/,
+)
+refused(
+  'a misspelt option of backups',
+  // @ts-expect-error misspelt
+  declared(app('shop', () => ({ parts: {}, backup: { to: '/mnt/disk', evry: '1d' } }))),
+  'model.unknown-option',
+  /app 'shop': backup has no option 'evry'/,
+)
+refused(
   'a misspelt option of the log',
   // @ts-expect-error misspelt
   () => postgres('db', { log: { keeps: '7d' } }),

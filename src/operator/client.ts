@@ -10,22 +10,25 @@ import type { PersonSummary } from './access-routes.ts'
 import type { LineFilter } from './audit-file.ts'
 import type { Line, Verdict } from './audit.ts'
 import type { Checkup } from './checkup.ts'
-import type {
-  DashboardLogin,
-  Deployment,
-  JobStatus,
-  LogOptions,
-  MachineRuntimes,
-  OperatorBinding,
-  ObjectDeed,
-  PartOrderKind,
-  PlatformInfo,
-  RunEvent,
-  RuntimeName,
-  Status,
-  StreamOrder,
+import {
+  type DashboardLogin,
+  type Deployment,
+  type JobStatus,
+  type LogOptions,
+  type MachineRuntimes,
+  type OperatorBinding,
+  type ObjectDeed,
+  type PartOrderKind,
+  type PlatformInfo,
+  type RunEvent,
+  type RuntimeName,
+  type Status,
+  type StreamOrder,
+  wayOf,
 } from './operations.ts'
 import type { Grant } from './people.ts'
+import type { QueueOperations } from './queues.ts'
+import { queueClient } from './queue-client.ts'
 import { type ReleaseClient, releaseClient } from './release-client.ts'
 import type { SecretOperations } from './secrets.ts'
 import { openStream } from './streams.ts'
@@ -58,6 +61,7 @@ export interface OperatorClient {
   readonly secrets: Omit<SecretOperations, 'export'> & {
     export(app: string, name: string, recipients: readonly string[]): Promise<string>
   }
+  readonly queues: QueueOperations
   readonly releases: ReleaseClient
   /** What the machine of the platform runs bundles of an app with. */
   runtimes(app: string): Promise<MachineRuntimes>
@@ -124,7 +128,7 @@ export async function operatorClient(socketPath: string, token: string | null = 
     run: (name, part, signal) =>
       lines<RunEvent>(at, app(name, `/parts/${encodeURIComponent(part)}/run`), signal, 'POST'),
     open: (name, part, order) =>
-      openStream(at, app(name, `/parts/${encodeURIComponent(part)}/stream`), order, (cause) =>
+      openStream(at, app(name, `/parts/${encodeURIComponent(part)}/${wayOf(order)}`), order, (cause) =>
         failureOf(at.socketPath, cause),
       ),
     async bind(name, part, host, port) {
@@ -164,6 +168,7 @@ export async function operatorClient(socketPath: string, token: string | null = 
         await value(at, 'POST', '/v1/secrets/rekey')
       },
     },
+    queues: queueClient((method, path, body) => value(at, method, path, body)),
     releases: releaseClient({
       value: (method, path, body) => value(at, method, path, body),
       lines: (path, signal) => lines(at, path, signal),

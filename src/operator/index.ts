@@ -17,6 +17,7 @@ export type {
   PartOrderKind,
   PartStatus,
   PlatformInfo,
+  BackupStatus,
   RolloutStatus,
   RunEvent,
   RuntimeName,
@@ -24,6 +25,8 @@ export type {
   StreamOrder,
 } from './operations.ts'
 export type { Checkup, CheckupCause, CheckupFinding, CheckupSeverity } from './checkup.ts'
+export { lettersMax, queueShelves } from './queues.ts'
+export type { QueueLetter, QueueName, QueueOperations, QueueShelf, QueueStanding } from './queues.ts'
 export type { RotateAnswer, SecretOperations, SecretStatus } from './secrets.ts'
 export type {
   Adoption,

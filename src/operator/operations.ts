@@ -3,6 +3,7 @@ import { SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
 import type {
   AssignmentStatus,
+  DebugLook,
   Fault,
   FaultStatus,
   Incident,
@@ -13,6 +14,7 @@ import type {
 } from '../protocol/index.ts'
 import type { Caller } from './caller.ts'
 import type { Checkup } from './checkup.ts'
+import type { QueueOperations } from './queues.ts'
 import type { ReleaseOperations, RolloutWish } from './releases.ts'
 import type { SecretOperations } from './secrets.ts'
 
@@ -68,6 +70,26 @@ export interface Status {
   readonly drivers: { readonly sandbox: string; readonly network: string; readonly domain: string }
   /** The release that is being rolled out, or the last one where that did not end well; absent when there is nothing to say. */
   readonly rollout?: RolloutStatus
+  /** Backups that the platform makes by itself; absent where the app declares none. */
+  readonly backup?: BackupStatus
+}
+
+/** Backups that are made and proved without anybody asking. Times are milliseconds since 1970. */
+export interface BackupStatus {
+  readonly place: string
+  /** The moment of the newest backup; null: there is none. */
+  readonly madeMs: number | null
+  /** Up to when the log was carried there: what is later is lost with the machine. Null: it was not carried yet. */
+  readonly logMs: number | null
+  /** What is being done now; null: nothing. */
+  readonly doing: 'backup' | 'log' | 'drill' | null
+  /** proved: a drill has started the app on the newest ones. */
+  readonly state: 'proved' | 'failed' | 'unproved'
+  /** How old the newest backup and its proof are, in words. */
+  readonly sentence: string
+  readonly overdue: boolean
+  /** What failed last and why, a sentence each; empty: all is well. */
+  readonly troubles: readonly string[]
 }
 
 /** Where a rollout stands, in short; all of it is in `releases`. */
@@ -118,6 +140,8 @@ export interface PartStatus {
   readonly refused: NonNullable<AssignmentStatus['refused']>
   /** How it is known that what it acknowledges is on the disk; absent where nobody can tell. */
   readonly durability?: string
+  /** What a resource counts, by the names of its metrics; absent where it is not asked. */
+  readonly metrics?: Readonly<Record<string, number>>
   /** How the log stands along which its copies are brought forward; absent where there is none. */
   readonly log?: NonNullable<AssignmentStatus['log']>
 }
@@ -175,6 +199,16 @@ export type StreamOrder =
     }
   /** Null: the port that the part serves on. */
   | { readonly kind: 'connect'; readonly port: number | null }
+  /** Null: of several instances the one that came last. */
+  | { readonly kind: 'debug'; readonly instance: string | null; readonly look: DebugLook }
+
+/** The way that a stream is asked for, which names the right it needs. */
+export type StreamWay = 'stream' | 'debug' | 'evaluate'
+
+export function wayOf(order: StreamOrder): StreamWay {
+  if (order.kind !== 'debug') return 'stream'
+  return order.look.what === 'snapshot' || order.look.what === 'dap' ? 'evaluate' : 'debug'
+}
 
 /** What an operator does with the objects of a bucket, as the record has it. */
 export const objectDeeds = ['list', 'read', 'write', 'delete', 'presign'] as const
@@ -297,6 +331,7 @@ export interface Operations {
   /** A way into the dashboard for this caller. Throws `cli.no-dashboard`. */
   dashboardLogin(caller: Caller): DashboardLogin
   readonly secrets: SecretOperations
+  readonly queues: QueueOperations
   readonly releases: ReleaseOperations
 }
 

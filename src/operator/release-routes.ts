@@ -138,6 +138,13 @@ export const releaseRoutes: readonly Route[] = [
   },
   {
     method: 'POST',
+    path: '/v1/apps/:app/logs/lay-out',
+    right: 'deploy',
+    recorded: 'none',
+    answer: async ({ releases }, question) => value(await releases.layOutLogs(appOf(question))),
+  },
+  {
+    method: 'POST',
     path: '/v1/apps/:app/restore',
     right: 'deploy',
     async answer({ releases }, question) {

@@ -165,6 +165,8 @@ export interface ReleaseOperations {
     copy: string,
     probes: Readonly<Record<string, string>>,
   ): Promise<{ readonly checks: readonly string[] }>
+  /** Lays out the logs of the live data in directories of the node, for whoever carries them elsewhere. */
+  layOutLogs(app: string): Promise<DataAnswers['log']>
   /** Brings a checkpoint forward to a moment, under a name of its own. Throws `agent.clock-unknown` in the node's words. */
   restoreAt(app: string, wish: RestoreWish, by: string): Promise<DataAnswers['forward']>
   deleteCopies(app: string, names: readonly string[]): Promise<readonly string[]>

@@ -100,6 +100,10 @@ export type DataTask =
       /** Absent: of the live data. */
       readonly log?: string
     }
+  /** Lays out the logs of the live data, for whoever carries them elsewhere. */
+  | { readonly do: 'log' }
+  /** Asks the live resource of a part something, or has it done, in the words of its provider. */
+  | { readonly do: 'operate'; readonly part: string; readonly order: Json }
   /** Copies rows that are only in a copy into the live data. */
   | {
       readonly do: 'replay'
@@ -128,6 +132,8 @@ export interface DataChange {
   readonly added: number
   readonly removed: number
   readonly changed: number
+  /** False: what was added cannot be brought into the live data by itself. Absent where it can be, and from an older node. */
+  readonly replayable?: false
 }
 
 export interface Preview {
@@ -150,6 +156,13 @@ export interface Comparison {
   readonly exact: boolean
   /** What could not be compared or does not go back, a sentence each. */
   readonly gaps: readonly string[]
+}
+
+/** The log of a part up to a position, in a directory of the node. */
+export interface LaidOutLog {
+  readonly part: string
+  readonly dir: string
+  readonly position: string
 }
 
 /** The answer to each task. */
@@ -176,6 +189,8 @@ export interface DataAnswers {
     /** How far the clock can be off by which the time was found; null where that was not asked or is not known. */
     readonly clockErrorMs: number | null
   }
+  readonly log: readonly LaidOutLog[]
+  readonly operate: { readonly answer: Json }
   readonly replay: { readonly rows: number }
   /** What was found to be so, a line each. */
   readonly verify: { readonly checks: readonly string[] }
@@ -218,6 +233,8 @@ export const dataTaskSchema: z.ZodType<DataTask> = z.discriminatedUnion('do', [
     confirmed: z.boolean(),
     log: name.exactOptional(),
   }),
+  z.object({ do: z.literal('log') }),
+  z.object({ do: z.literal('operate'), part: name, order: z.json() }),
   z.object({ do: z.literal('preview'), since: name }),
   z.object({ do: z.literal('verify'), copy: name, probes: z.record(name, z.string().max(10_000)) }),
   z.object({ do: z.literal('compare'), before: name, after: name }),

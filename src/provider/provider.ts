@@ -240,6 +240,8 @@ export interface ProviderCapabilities {
   /** `none`: a checkpoint may be taken while it runs; `pause`: writers must be held; `stop`: the server must be stopped. */
   readonly quiesce: 'none' | 'pause' | 'stop'
   readonly diff: 'exact' | 'counts' | 'refused'
+  /** Whether `metrics` costs next to nothing, so that it is asked every few seconds and shown. Absent: it is not. */
+  readonly metered?: boolean
 }
 
 export interface Provider {
@@ -276,6 +278,8 @@ export interface Provider {
   /** What differs between two data directories of this resource (neither is live). */
   diff(context: ProviderContext, before: string, after: string): Promise<ResourceDiff>
   metrics(context: ProviderContext): Promise<readonly Metric[]>
+  /** What an operator asks of the live resource, or has done to it, in the provider's own words. Who may was decided before. */
+  operate?(context: ProviderContext, order: Json): Promise<Json>
   /** What is declared and not in force in the live data. Changes nothing. Not there: nothing is ever pending. */
   pending?(context: ProviderContext): Promise<Pending>
   /**
@@ -301,6 +305,11 @@ export interface Provider {
   mark?(context: ProviderContext, name: string): Promise<string>
   /** How the log stands along which copies are brought forward. */
   log?(context: ProviderContext): Promise<LogStanding>
+  /**
+   * Lays out the log up to now in a directory below `dataDir`, for whoever carries it elsewhere; it stays as it is until this is
+   * asked again. `restoreTo` takes it as the `log` of a later state. Answers up to which position it goes.
+   */
+  layOutLog?(context: ProviderContext): Promise<{ readonly dir: string; readonly position: string }>
   /**
    * Brings a copy forward to a moment after it was made: `dataDir` of the context is one, writable, not live, and no server has
    * run on it yet; the log is that of `from`, a later state of the same data. Leaves the copy at rest; throws when the log does not lead there, and then

@@ -1,8 +1,9 @@
 /** The shop with a change in its web service that nobody has tried: see the README beside it. */
-import { app, job, postgres, secret, service } from 'stead'
+import { app, job, postgres, queue, secret, service } from 'stead'
 
 export default app('shop', () => {
   const db = postgres('db', { migrations: './migrations' })
+  const orders = queue<{ order: number }>('orders')
   const formKey = secret('form-key')
 
   const web = service('web', {
@@ -10,13 +11,13 @@ export default app('shop', () => {
     run: ['node', '--import', './untested.ts', 'server.ts'],
     http: 3000,
     ready: { http: '/healthz' },
-    use: { db, formKey },
+    use: { db, orders: orders.only('send'), formKey },
   })
 
   const worker = service('worker', {
     from: './worker',
     run: ['python3', 'worker.py'],
-    use: { db },
+    use: { db, orders: orders.only('receive') },
   })
 
   const report = job('report', {

@@ -1,8 +1,10 @@
 /** `stead restore`: look at a checkpoint beside the running app, or bring a backup back, and decide. */
+import { basesFor, bringBackAt } from '../backup-log.ts'
 import { backupOf, bringBack, needLocal, needPlace, openPlace, placeHelp, placeOptions } from '../backups.ts'
 import { type Command, type Input, usage } from '../command.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
 import type { RestoreWish } from '../../operator/index.ts'
+import type { DataAnswers } from '../../protocol/index.ts'
 import { needTarget } from '../target.ts'
 import { note, print, Steps } from '../terminal.ts'
 import { openBranch } from './branch.ts'
@@ -22,13 +24,14 @@ export const restoreCommand: Command = {
   [APP] --from TARGET
                  the newest backup there becomes a checkpoint of the app, beside its data, which is not touched
     --id ID      another one of \`stead backup ls\`
+    --at MOMENT  the newest one from before that, brought forward along the log that was carried there after it
     --name NAME  what to call the checkpoint; else restored-ID
     --to DIR     its files into an empty directory instead; the app need not run, or be here at all
 ${placeHelp}
   --json  one JSON object a line instead of text
   What is opened is a copy of that copy, with the release of then: nothing that is done there changes the checkpoint.
   Example: stead restore --look before-7
-           stead restore shop --from /mnt/disk/backups`,
+           stead restore shop --from /mnt/disk/backups --at 2026-11-29T20:15:00`,
   options: {
     app: { type: 'string' },
     look: { type: 'string' },
@@ -43,8 +46,8 @@ ${placeHelp}
   },
   argumentsMax: 1,
   async run(input) {
-    if (input.text('from') !== null) return fromBackup(input)
     const moment = input.text('at')
+    if (input.text('from') !== null) return moment === null ? fromBackup(input) : fromBackupAt(input, moment)
     if (moment !== null) return atMoment(input, moment)
     const copy = input.text('look')
     const [word] = input.arguments
@@ -93,6 +96,17 @@ async function atMoment(input: Input, moment: string): Promise<ExitCode> {
       ...(log === null ? {} : { log }),
     }),
   )
+  return told(input, app, copy, target, answer)
+}
+
+/** Says where it has led, and how sure a time is. */
+function told(
+  input: Input,
+  app: string,
+  copy: string,
+  target: RestoreWish['target'],
+  answer: DataAnswers['forward'],
+): ExitCode {
   if (input.json) print(JSON.stringify({ app, checkpoint: copy, ...answer }))
   else {
     for (const { part, position, lastChangeMs } of answer.parts)
@@ -110,6 +124,28 @@ async function atMoment(input: Input, moment: string): Promise<ExitCode> {
   note(`Look at it: stead restore --look ${copy} --app ${app}`)
   note(`Go back to it: stead rollback --checkpoint ${copy} --app ${app}`)
   return exitCodes.ok
+}
+
+async function fromBackupAt(input: Input, moment: string): Promise<ExitCode> {
+  const target = targetOf(moment)
+  const own = await needLocal(input.arguments[0] ?? input.text('app'))
+  const backups = await openPlace(needPlace(input, 'from'), false)
+  const all = await backups.list()
+  const id = input.text('id')
+  const given = id === null ? null : backupOf(all, own.app, id, backups.place)
+  const bases =
+    given === null
+      ? basesFor(
+          all.filter(({ app }) => app === own.app),
+          target,
+        )
+      : [given]
+  const copy = input.text('name') ?? `at-${moment.replaceAll(/[^A-Za-z0-9]+/g, '-')}`
+  const wish = { copy, target, confirmed: input.flag('confirm') }
+  const answer = await new Steps(input.json).run('restore and go along the log', () =>
+    bringBackAt(own, backups, bases, wish),
+  )
+  return told(input, own.app, copy, target, answer)
 }
 
 async function fromBackup(input: Input): Promise<ExitCode> {

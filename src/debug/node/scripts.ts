@@ -33,12 +33,15 @@ export interface WrittenPlace {
 const scriptsMax = 50_000
 /** File names in the error for an unknown one. */
 const nearMax = 5
+/** Maps that are read before they are asked for. */
+const mapsMax = 200
 const mapMs = 5000
 
 export class Scripts {
   readonly #cdp: Cdp
   readonly #byId = new Map<string, Script>()
   readonly #maps = new Map<string, Promise<SourceMap | null>>()
+  readonly #sources: string[] = []
 
   constructor(cdp: Cdp) {
     this.#cdp = cdp
@@ -82,6 +85,18 @@ export class Scripts {
     throw unknownPlace(file, this.#own().slice(0, nearMax))
   }
 
+  /** Reads the maps of the program's own files, so that what was written is known by name. */
+  async readMaps(): Promise<void> {
+    const own = [...this.#byId.values()].filter(({ url, mapUrl }) => mapUrl !== '' && !url.includes('/node_modules/'))
+    for (const script of own.slice(0, mapsMax)) await this.#mapOf(script)
+  }
+
+  /** Paths of all files that are loaded, as they were written as far as that is known by now. */
+  files(): readonly string[] {
+    const urls = [...this.#byId.values()].map((script) => script.url).concat(this.#sources)
+    return [...new Set(urls.filter((url) => url.startsWith('file://')).map(pathOf))]
+  }
+
   /** The files of the program itself, without those of Node and of packages. */
   #own(): readonly string[] {
     const urls = [...this.#byId.values()].map((script) => script.url)
@@ -92,7 +107,10 @@ export class Scripts {
     if (script.mapUrl === '') return Promise.resolve(null)
     const known = this.#maps.get(script.id)
     if (known !== undefined) return known
-    const found = this.#readMap(script)
+    const found = this.#readMap(script).then((map) => {
+      this.#sources.push(...(map?.sources ?? []))
+      return map
+    })
     this.#maps.set(script.id, found)
     return found
   }
