@@ -1,19 +1,30 @@
 /**
- * Starts the servers that queues can be on, on loopback, with their data in temporary folders: prints where each answers and with
- * which version, and stops what it started when it is interrupted. What is not on this machine is
- * fetched where that is possible, and named otherwise, with what brings it.
+ * Starts the servers that queues and buckets can be on, on loopback, with their data in temporary folders: prints where each
+ * answers and with which version, and stops what it started when it is interrupted. What is not on this machine is fetched
+ * where that is possible, and named otherwise, with what brings it.
  */
 import { once } from 'node:events'
-import { openAmqpQueues, openBeanstalkdQueues, openNatsQueues, openPostgresQueues } from '../src/queue/index.ts'
+import {
+  openAmqpQueues,
+  openBeanstalkdQueues,
+  openNatsQueues,
+  openPostgresQueues,
+  openValkeyQueues,
+} from '../src/queue/index.ts'
 import type { Queues } from '../src/queue/index.ts'
-import { beanstalkd, Broker, nats, natsOld, needsBroker, rabbitmq } from '../test/brokers.ts'
+import { beanstalkd, Broker, nats, natsOld, needsBroker, rabbitmq, rabbitmq4, redis, valkey } from '../test/brokers.ts'
 import type { BrokerKind } from '../test/brokers.ts'
 import { needsPostgres, PostgresServer } from '../test/postgres-server.ts'
+import { missingObjectServers, objectServers, startObjectServer, testKey } from './object-servers.ts'
 
+// Listened to from the start: who interrupts while servers start has them ended as well.
+const interrupted = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
+// Waiting for a signal does not keep a process alive by itself.
+const alive = setInterval(() => {}, 60_000)
 await using started = new AsyncDisposableStack()
 
 function say(name: string, text: string): void {
-  process.stdout.write(`${name.padEnd(12)} ${text}\n`)
+  process.stdout.write(`${name.padEnd(17)} ${text}\n`)
 }
 
 const withoutPostgres = needsPostgres()
@@ -35,6 +46,7 @@ const urls = {
   amqp: ({ port }: Broker): string => `amqp://guest:guest@127.0.0.1:${port}/`,
   nats: ({ port }: Broker): string => `nats://stead:secret@127.0.0.1:${port}`,
 }
+const valkeyUrl = ({ port }: Broker): string => `valkey://:secret@127.0.0.1:${port}`
 const monitorOf = ({ second }: Broker): string => `http://127.0.0.1:${second}`
 
 const brokers: readonly Shown[] = [
@@ -45,6 +57,7 @@ const brokers: readonly Shown[] = [
     open: ({ port }) => openBeanstalkdQueues({ port, syncsEach: true }),
   },
   { name: 'amqp', kind: rabbitmq, url: urls.amqp, open: (broker) => openAmqpQueues({ url: urls.amqp(broker) }) },
+  { name: 'amqp-4', kind: rabbitmq4, url: urls.amqp, open: (broker) => openAmqpQueues({ url: urls.amqp(broker) }) },
   {
     name: 'nats',
     kind: nats,
@@ -52,10 +65,12 @@ const brokers: readonly Shown[] = [
     open: (broker) => openNatsQueues({ url: urls.nats(broker), monitor: monitorOf(broker) }),
   },
   { name: 'nats-old', kind: natsOld, url: urls.nats, open: (broker) => openNatsQueues({ url: urls.nats(broker) }) },
+  { name: 'valkey', kind: valkey, url: valkeyUrl, open: (broker) => openValkeyQueues({ url: valkeyUrl(broker) }) },
+  { name: 'redis', kind: redis, url: valkeyUrl, open: (broker) => openValkeyQueues({ url: valkeyUrl(broker) }) },
 ]
 
 for (const { name, kind, url, open } of brokers) {
-  const without = needsBroker(kind)
+  const without = needsBroker(kind, true)
   if (without === false) {
     const broker = started.use(await Broker.start(kind))
     await using queues = await open(broker)
@@ -63,8 +78,16 @@ for (const { name, kind, url, open } of brokers) {
   } else say(name, without)
 }
 
+for (const server of objectServers) {
+  if (server.isHere()) {
+    const { name, version, endpoint } = started.use(await startObjectServer(server))
+    say(name, `${version} at ${endpoint}`)
+  } else
+    say(server.name, `needs the program (${server.source}): scripts/node scripts/object-servers.ts '${server.name}'`)
+}
+for (const [name, why] of Object.entries(missingObjectServers)) say(name, why)
+say('key', `of all object stores: ${testKey.accessKeyId}, secret ${testKey.secretAccessKey}`)
+
 process.stdout.write('\nCtrl-C stops them.\n')
-// Waiting for a signal does not keep a process alive by itself.
-const alive = setInterval(() => {}, 60_000)
-await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
+await interrupted
 clearInterval(alive)

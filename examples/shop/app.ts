@@ -1,4 +1,7 @@
-/** The shop: product pages and an order form in TypeScript, a Python worker that handles orders and writes invoices, a report every minute. */
+/**
+ * The shop: product pages and an order form in TypeScript, a Python worker that handles orders and writes invoices, a report
+ * every minute.
+ */
 import { app, bucket, job, postgres, queue, secret, service } from 'stead'
 
 export default app('shop', () => {
@@ -13,7 +16,7 @@ export default app('shop', () => {
     http: 3000,
     ready: { http: '/healthz' },
     // It tells of orders, and hands out links to invoices; it can read neither.
-    use: { db, orders: orders.only('send'), formKey, invoices: invoices.only('presign') },
+    use: { db, orders: orders.only('send'), invoices: invoices.only('presign'), formKey },
   })
 
   const worker = service('worker', {

@@ -13,9 +13,9 @@ import type { AssignmentStatus, Phase, ResourceAssignment } from '../protocol/in
 import type { Provider, ProviderContext, ProviderServer } from '../provider/index.ts'
 import type { Sandbox } from '../sandbox/index.ts'
 import { Attempts } from './attempts.ts'
-import { Glance } from './glance.ts'
 import { aborted, Halts } from './halts.ts'
 import { abandon, abandonMs, type OrEnded } from './leave-behind.ts'
+import { Meter } from './meter.ts'
 import type { AgentOptions } from './options.ts'
 import { type Domains, placeOf } from './domains.ts'
 import type { Exchanges } from './exchange.ts'
@@ -51,6 +51,7 @@ export class ResourceRunner {
   #reason: string | null = null
   #restarts = 0
   #usage: Usage = unknownUsage
+  readonly #meter: Meter
   readonly #log = new LogLook()
   #sinceMs: number
   #sandbox: Sandbox | null = null
@@ -69,7 +70,6 @@ export class ResourceRunner {
   /** For which generation data is to be left behind, and since when it is tried to be asked; null while it is not. */
   #behind: { readonly generation: number; readonly sinceMs: number } | null = null
   readonly #halts: Halts
-  readonly #glance = new Glance()
   /** Its server was found running: it answers before everything that was declared has been looked at again. */
   #found = false
   readonly #looked = Promise.withResolvers<void>()
@@ -85,6 +85,7 @@ export class ResourceRunner {
     this.#options = options
     this.#need = need
     this.#provider = options.providers.get(assignment.type) ?? null
+    this.#meter = new Meter(this.#provider)
     this.#sinceMs = options.clock.nowMs()
     this.#halts = new Halts(options.clock)
     this.attempts = new Attempts(join(options.stateDir, 'instances', assignment.id), options.sandbox, options.clock)
@@ -122,7 +123,7 @@ export class ResourceRunner {
       ...(this.#generation === null ? {} : { generation: this.#generation }),
       ...(this.#applied === null ? {} : { schema: this.#schema }),
       ...(this.#durability === null ? {} : { durability: this.#durability }),
-      ...(this.#applied === null ? {} : this.#glance.seen),
+      ...(this.#meter.values === null ? {} : { metrics: this.#meter.values }),
     }
   }
 
@@ -132,7 +133,7 @@ export class ResourceRunner {
     const log = await this.#log.seen(this.#applied && this.#provider, () => this.liveContext())
     const usage = sandbox === null ? unknownUsage : { ...(await usageOf(sandbox)), ...log }
     if (this.#sandbox === sandbox) this.#usage = usage
-    if (this.#applied !== null) await this.#glance.look(this.#provider, () => this.liveContext())
+    await this.#meter.read(() => (this.#applied === null ? null : this.#context(this.#applied)))
   }
 
   /** Kills its server, as an accident would; answers whether there was one. */

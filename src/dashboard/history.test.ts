@@ -48,34 +48,21 @@ suite('history', () => {
     assert.ok(Math.abs((history.samples().at(-1)?.cpuCores['part-0'] ?? 0) - 0.25) < 0.001)
   })
 
-  test('of a queue what waits is sampled, and what comes and goes a second; a counter that starts anew gives no rate', () => {
+  test('what resources count becomes a rate; one that starts anew has none', () => {
     const history = new History()
-    const withQueue = (sent: number, acked: number): Status => {
-      const metrics = {
-        queue_ready: 3,
-        queue_delayed: 1,
-        queue_dead: 2,
-        queue_sent_total: sent,
-        queue_acked_total: acked,
-      }
-      return { ...well, parts: well.parts.map((part) => (part.part === 'part-0' ? { ...part, metrics } : part)) }
-    }
-    for (const [round, [sent, acked]] of (
-      [
-        [10, 0],
-        [20, 5],
-        [4, 4],
-      ] as const
-    ).entries())
-      history.observe(withQueue(sent, acked), round * sampleMs)
-    const seconds = sampleMs / 1000
-    const common = { waiting: 4, dead: 2 }
+    const counting = (total: number): Status => ({
+      ...well,
+      parts: well.parts.map((part, at) =>
+        at === 0 ? { ...part, metrics: { bucket_reads_total: total, bucket_objects: total } } : part,
+      ),
+    })
+    for (const [round, total] of [10, 60, 5].entries()) history.observe(counting(total), round * sampleMs)
     assert.deepEqual(
-      history.samples().map(({ queues }) => queues),
+      history.samples().map(({ counted }) => counted),
       [
-        { 'part-0': { ...common, sentPerSecond: null, donePerSecond: null } },
-        { 'part-0': { ...common, sentPerSecond: 10 / seconds, donePerSecond: 5 / seconds } },
-        { 'part-0': { ...common, sentPerSecond: null, donePerSecond: null } },
+        { 'part-0': { bucket_objects: 10 } },
+        { 'part-0': { bucket_objects: 60, bucket_reads_total: 50 / (sampleMs / 1000) } },
+        { 'part-0': { bucket_objects: 5 } },
       ],
     )
   })

@@ -4,7 +4,6 @@
  * an uptime never exceeds the time that has passed.
  */
 import type { EdgeTraffic, PartStatus, Status } from '../operator/index.ts'
-import { QueueSamples } from './queue-samples.ts'
 import type { FaultView, Sample, Uptime } from './wire.ts'
 
 /** Between two samples, milliseconds, and how many are kept: 15 minutes. */
@@ -27,8 +26,8 @@ export class History {
   readonly #samples: Sample[] = []
   /** Failed requests that were counted when a fault began, and how many failed while it lasted. */
   readonly #faults = new Map<string, { readonly base: number; failed: number }>()
-  readonly #queues = new QueueSamples()
   #cpu = new Map<string, number>()
+  #metrics = new Map<string, Readonly<Record<string, number>>>()
   #sampledMs = Number.NEGATIVE_INFINITY
 
   /** Takes a look at the app. `nowMs` never goes back. */
@@ -85,6 +84,7 @@ export class History {
       if (part.cpuSeconds === null || used === undefined) return null
       return Math.max(0, part.cpuSeconds - used) / seconds
     })
+    const counted = this.#counted(parts, seconds)
     const outside = traffic.filter(({ from }) => from === null)
     const rate = (of: (edge: EdgeTraffic) => number): number | null =>
       outside.length === 0 ? null : outside.reduce((sum, edge) => sum + of(edge), 0)
@@ -94,9 +94,28 @@ export class History {
       cpuCores,
       requestsPerSecond: rate((edge) => edge.requestsPerSecond),
       errorsPerSecond: rate((edge) => edge.errorsPerSecond),
-      queues: this.#queues.take(parts, seconds),
+      ...(Object.keys(counted).length === 0 ? {} : { counted }),
     })
     if (this.#samples.length > samplesMax) this.#samples.shift()
+  }
+
+  /** What resources tell of themselves, and how fast what they count has grown; nothing of a counter that has started anew. */
+  #counted(parts: Status['parts'], seconds: number): Record<string, Record<string, number>> {
+    const before = this.#metrics
+    this.#metrics = new Map(
+      parts.flatMap(({ part, metrics }) => (metrics === undefined ? [] : [[part, metrics] as const])),
+    )
+    const seen: Record<string, Record<string, number>> = {}
+    for (const [part, metrics] of this.#metrics) {
+      const was = before.get(part)
+      const told = Object.entries(metrics).flatMap(([name, value]) => {
+        if (!name.endsWith('_total')) return [[name, value] as const]
+        const then = was?.[name]
+        return then === undefined || value < then ? [] : [[name, (value - then) / seconds] as const]
+      })
+      seen[part] = Object.fromEntries(told)
+    }
+    return seen
   }
 
   samples(): readonly Sample[] {

@@ -97,18 +97,8 @@ export interface Sample {
   /** Requests that came in from outside, and of those the ones that failed. */
   readonly requestsPerSecond: number | null
   readonly errorsPerSecond: number | null
-  /** By part, of queues. */
-  readonly queues: Readonly<Record<string, QueueSample>>
-}
-
-/** A queue at one moment. */
-export interface QueueSample {
-  /** Messages that wait: ready ones and those whose delay is not over. */
-  readonly waiting: number
-  readonly dead: number
-  /** Since the sample before; null in the first, and when the server has started anew. */
-  readonly sentPerSecond: number | null
-  readonly donePerSecond: number | null
+  /** What resources tell, by part and metric: of what they count (`..._total`) how much a second, all else as it is. Absent where none does. */
+  readonly counted?: Readonly<Record<string, Readonly<Record<string, number>>>>
 }
 
 export interface Hello {

@@ -10,20 +10,21 @@ import type { PersonSummary } from './access-routes.ts'
 import type { LineFilter } from './audit-file.ts'
 import type { Line, Verdict } from './audit.ts'
 import type { Checkup } from './checkup.ts'
-import type {
-  DashboardLogin,
-  Deployment,
-  JobStatus,
-  LogOptions,
-  MachineRuntimes,
-  OperatorBinding,
-  ObjectDeed,
-  PartOrderKind,
-  PlatformInfo,
-  RunEvent,
-  RuntimeName,
-  Status,
-  StreamOrder,
+import {
+  type DashboardLogin,
+  type Deployment,
+  type JobStatus,
+  type LogOptions,
+  type MachineRuntimes,
+  type OperatorBinding,
+  type ObjectDeed,
+  type PartOrderKind,
+  type PlatformInfo,
+  type RunEvent,
+  type RuntimeName,
+  type Status,
+  type StreamOrder,
+  wayOf,
 } from './operations.ts'
 import type { Grant } from './people.ts'
 import type { QueueOperations } from './queues.ts'
@@ -127,7 +128,7 @@ export async function operatorClient(socketPath: string, token: string | null = 
     run: (name, part, signal) =>
       lines<RunEvent>(at, app(name, `/parts/${encodeURIComponent(part)}/run`), signal, 'POST'),
     open: (name, part, order) =>
-      openStream(at, app(name, `/parts/${encodeURIComponent(part)}/stream`), order, (cause) =>
+      openStream(at, app(name, `/parts/${encodeURIComponent(part)}/${wayOf(order)}`), order, (cause) =>
         failureOf(at.socketPath, cause),
       ),
     async bind(name, part, host, port) {

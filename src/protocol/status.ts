@@ -57,7 +57,7 @@ export interface AssignmentStatus {
   readonly schema?: string | null
   /** Of a resource: how it is known that what it acknowledges is on the disk, a sentence. */
   readonly durability?: string
-  /** Of a resource: what its provider tells at a glance, by the names of its metrics. Absent where it tells nothing. */
+  /** Of a resource that is metered: its metrics, by name. At most `statusMetricsMax`. */
   readonly metrics?: Readonly<Record<string, number>>
   /** Of a resource: how the log stands along which copies of it are brought forward. */
   readonly log?: LogStanding
@@ -103,7 +103,8 @@ export interface Incident extends IncidentSummary {
 export type Wire = 'decoy' | 'addresses' | 'system-call'
 
 /** Metrics that travel with a status. */
-export const metricsMax = 50
+export const statusMetricsMax = 40
+
 /** Refusals that travel with a status. */
 export const statusRefusalsMax = 8
 
@@ -156,7 +157,7 @@ export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
   durability: z.string().max(1000).exactOptional(),
   metrics: z
     .record(z.string().max(100), z.number())
-    .refine((metrics) => Object.keys(metrics).length <= metricsMax)
+    .refine((metrics) => Object.keys(metrics).length <= statusMetricsMax)
     .exactOptional(),
   log: z
     .object({

@@ -39,7 +39,7 @@ export function queueProvider({ own }: QueueProviderOptions): Provider {
     type: 'queue',
     port: queuePort,
     // SQLite writes ahead: a copy at one moment is what a crash at that moment would have left.
-    capabilities: { quiesce: 'none', diff: 'exact' },
+    capabilities: { quiesce: 'none', diff: 'exact', metered: true },
 
     async provision(context) {
       const program = await own(serverEntries)
@@ -137,7 +137,6 @@ export function queueProvider({ own }: QueueProviderOptions): Provider {
     },
 
     metrics: readMetrics,
-    glance: readMetrics,
 
     operate: (context, order) => asAdmin(context, (client) => carryOutOrder(client, order)),
   }

@@ -1,9 +1,7 @@
-/** What is in a queue and how it moves: its counts, and plots of what waits and what comes and goes. */
+/** What is in a queue: its counts. */
 import type { JSX } from 'preact'
-import type { Sample } from '../wire.ts'
 import type { PartView } from './parts.ts'
-import { Plot } from './plot.tsx'
-import { age, rate } from './words.ts'
+import { age } from './words.ts'
 
 /** What a node of the graph says of a queue beside its state; null where there is nothing to say. */
 export function queueWord(metrics: PartView['metrics']): string | null {
@@ -13,12 +11,7 @@ export function queueWord(metrics: PartView['metrics']): string | null {
   return dead > 0 ? `${dead} dead` : `${waiting} wait`
 }
 
-export interface QueueProps {
-  readonly part: PartView
-  readonly samples: readonly Sample[]
-}
-
-export function QueueFacts({ part: { metrics } }: Pick<QueueProps, 'part'>): JSX.Element | null {
+export function QueueFacts({ part: { metrics } }: { readonly part: PartView }): JSX.Element | null {
   const ready = metrics['queue_ready']
   if (ready === undefined) return null
   const of = (name: string): number => metrics[name] ?? 0
@@ -52,38 +45,4 @@ export function QueueFacts({ part: { metrics } }: Pick<QueueProps, 'part'>): JSX
       </div>
     </>
   )
-}
-
-export function QueuePlots({ part: { shape }, samples }: QueueProps): JSX.Element | null {
-  if (!samples.some(({ queues }) => shape.name in queues)) return null
-  return (
-    <>
-      <Plot
-        title="In the queue"
-        samples={samples}
-        lines={[
-          { name: 'waiting', tone: 'accent', value: ({ queues }) => queues[shape.name]?.waiting ?? null },
-          { name: 'dead', tone: 'bad', value: ({ queues }) => queues[shape.name]?.dead ?? null },
-        ]}
-        format={count}
-        topMin={5}
-      />
-      <Plot
-        title="Messages a second"
-        samples={samples}
-        lines={[
-          { name: 'sent', tone: 'accent', value: ({ queues }) => queues[shape.name]?.sentPerSecond ?? null },
-          { name: 'done', tone: 'good', value: ({ queues }) => queues[shape.name]?.donePerSecond ?? null },
-        ]}
-        format={rate}
-        topMin={1}
-      />
-    </>
-  )
-}
-
-/** `7`, `1.3 k`, `2.1 M`. */
-function count(value: number): string {
-  if (value < 1000) return String(Math.round(value))
-  return value < 1_000_000 ? `${(value / 1000).toFixed(1)} k` : `${(value / 1_000_000).toFixed(1)} M`
 }

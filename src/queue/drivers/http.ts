@@ -12,12 +12,17 @@ export interface HttpQueuesOptions extends QueuesOptions {
   readonly url?: string | undefined
 }
 
+/** For any client of HTTP: the address with its credentials, as the guide describes it. */
+export interface HttpNative {
+  readonly url: string
+}
+
 /** Opens the queues behind a binding. Throws `queue.bad-input`, `queue.unavailable` or `queue.not-authorized`. */
-export async function openHttpQueues(options: HttpQueuesOptions = {}): Promise<Queues> {
+export async function openHttpQueues(options: HttpQueuesOptions = {}): Promise<Queues<HttpNative>> {
   const { url = process.env['QUEUE_URL'], ...rest } = options
   if (url === undefined) {
     const hint = 'Run it as a part that uses a queue, or give the url that `stead forward` prints.'
     throw failure('bad-input', 'there is no URL of queues: QUEUE_URL is not set', hint)
   }
-  return queuesOn(await openInThread({ driver: 'http', options: { url } }), rest)
+  return queuesOn(await openInThread({ driver: 'http', options: { url } }), rest, { url })
 }

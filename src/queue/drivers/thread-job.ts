@@ -12,6 +12,8 @@ import { openHttpHost } from './http-host.ts'
 import type { HttpHostOptions } from './http-host.ts'
 import { openPostgresHost } from './postgres-host.ts'
 import type { PostgresHostOptions } from './postgres-host.ts'
+import { openValkeyHost } from './valkey-host.ts'
+import type { ValkeyHostOptions } from './valkey-host.ts'
 
 export type ThreadJob =
   | { readonly driver: 'amqp'; readonly options: AmqpHostOptions }
@@ -20,6 +22,7 @@ export type ThreadJob =
   | { readonly driver: 'nats'; readonly options: NatsHostOptions }
   | { readonly driver: 'http'; readonly options: HttpHostOptions }
   | { readonly driver: 'postgres'; readonly options: PostgresHostOptions }
+  | { readonly driver: 'valkey'; readonly options: ValkeyHostOptions }
 
 /** Opens the driver of a job. */
 export function openJob(job: ThreadJob): Promise<QueueDriver> {
@@ -36,5 +39,7 @@ export function openJob(job: ThreadJob): Promise<QueueDriver> {
       return openHttpHost(job.options)
     case 'postgres':
       return openPostgresHost(job.options)
+    case 'valkey':
+      return openValkeyHost(job.options)
   }
 }
