@@ -24,6 +24,8 @@ const noSecrets: Operations['secrets'] = {
   set: () => Promise.resolve(1),
   remove: () => Promise.resolve(),
   rotate: () => Promise.resolve({ started: [], refused: [] }),
+  exportAll: () => Promise.resolve([]),
+  restoreAll: () => Promise.resolve(),
   export: () => Promise.resolve(''),
   changeKey: () => Promise.resolve(),
 }
