@@ -16,7 +16,7 @@ export default app('shop', () => {
     http: 3000,
     ready: { http: '/healthz' },
     // It tells of orders, and hands out links to invoices; it can read neither.
-    use: { db, orders: orders.only('send'), invoices: invoices.only('presign'), formKey },
+    use: { db, orders: orders.only('send'), formKey, invoices: invoices.only('presign') },
   })
 
   const worker = service('worker', {
