@@ -94,6 +94,26 @@ test('two debuggers do not close the inspector for each other', async () => {
   assert.deepEqual(listeningSockets(program.pid), [])
 })
 
+test('worker threads are seen, whatever the main thread does', async () => {
+  const worker = `const dig = () => { for (;;); }; setTimeout(dig, 1)`
+  const script = `
+    const { Worker } = require('node:worker_threads')
+    new Worker(${JSON.stringify(worker)}, { eval: true })
+    new Worker('Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)', { eval: true })
+    function spin() { console.log('up'); for (;;); }
+    setTimeout(spin, 1000)`
+  await using program = await Program.start('-e', script)
+  await using attached = await recipe.attach(readProcess(program.pid))
+  const { threads } = await attached.stack()
+  const frames = threads.map((thread) => thread.frames.map((frame) => frame.name))
+  assert.equal(threads.length, 3, JSON.stringify(threads))
+  assert.ok(frames[0]?.includes('spin'), JSON.stringify(frames))
+  assert.ok(
+    frames.slice(1).some((names) => names.includes('dig')),
+    JSON.stringify(frames),
+  )
+})
+
 test('places are those that were written, through a source map', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'stead-debug-map-'))
   try {

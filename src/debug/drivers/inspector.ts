@@ -83,9 +83,9 @@ export async function openInspector(facts: ProcessFacts, options: InspectorOptio
         renewing[Symbol.dispose]()
         // The process closes the connection while it answers, so that the answer may never come.
         const released = evaluate(cdp, releaseHold(hold)).catch(() => null)
-        await Promise.race([released, cdp.lost])
+        const left = await Promise.race([released, cdp.lost])
         cdp.end('closed')
-        if (opened) await untilClosed(facts, found.port, clock)
+        if (opened && left !== 'held') await untilClosed(facts, found.port, clock)
       },
     }
   } catch (error) {
@@ -301,7 +301,7 @@ function takeHold(hold: string, opened: boolean, holdMs: number): string {
         release(id) {
           until.delete(id)
           for (const [other, end] of until) if (end < now()) until.delete(other)
-          if (until.size > 0) return
+          if (until.size > 0) return 'held'
           clearInterval(timer)
           delete globalThis[key]
           if (state.opened) process._debugEnd()
