@@ -19,15 +19,20 @@ class Program implements AsyncDisposable {
   readonly #gone: Promise<unknown>
   #printed = ''
 
-  constructor(...args: readonly string[]) {
+  constructor(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
     // A port of its own: on this machine's network the usual one may be somebody else's.
-    this.#child = spawn(process.execPath, ['--inspect-port=0', ...args], { stdio: ['ignore', 'pipe', 'ignore'] })
+    const own = env['NODE_OPTIONS'] === undefined ? ['--inspect-port=0'] : []
+    const stdio: ['ignore', 'pipe', 'ignore'] = ['ignore', 'pipe', 'ignore']
+    this.#child = spawn(process.execPath, [...own, ...args], { env: { ...process.env, ...env }, stdio })
     this.#gone = once(this.#child, 'exit')
     this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => (this.#printed += text))
   }
 
   static async start(...args: readonly string[]): Promise<Program> {
-    const program = new Program(...args)
+    return await Program.started(new Program(args))
+  }
+
+  static async started(program: Program): Promise<Program> {
     await until(() => program.printed.includes('\n'), 'the program to print')
     return program
   }
@@ -54,6 +59,15 @@ test('a program that handles the signal itself is told of, and lives', async () 
   await assert.rejects(impatient.attach(facts), { code: 'debug.refused', message: /handles that signal itself$/ })
   await until(() => program.printed.includes('mine'), 'its own handler to run')
   assert.ok(isAlive(facts))
+})
+
+test('a program that handles the signal itself is looked into where a variable prepared it', async () => {
+  const script = `process.on('SIGUSR1', () => console.log('mine')); console.log('up'); setInterval(() => {}, 9)`
+  const prepared = new Program(['-e', script], { NODE_OPTIONS: '--inspect=127.0.0.1:0' })
+  await using program = await Program.started(prepared)
+  await using attached = await recipe.attach(readProcess(program.pid))
+  assert.equal((await attached.stack()).threads.length, 1)
+  assert.doesNotMatch(program.printed, /mine/)
 })
 
 test('a program that the signal would end never gets it', async () => {
