@@ -44,8 +44,36 @@ setInterval(tick, 20)
 setTimeout(spin, 10)
 `,
     },
-    argv: (file) => [node, file],
+    // On this machine's network the usual port may be somebody else's.
+    argv: (file) => [node, '--inspect-port=0', file],
     mounts: node.startsWith('/usr/') ? [] : [dirname(dirname(node))],
+  }
+}
+
+export function pythonProgram(python: string): Program {
+  return {
+    extension: 'py',
+    sources: {
+      ticking: `import time
+def tick(count):
+    password = 'x' * (count % 7)
+    time.sleep(0.02)
+    print(count, len(password), flush=True)
+count = 0
+while True:
+    count += 1
+    tick(count)
+`,
+      hanging: `def spin():
+    print('hangs', flush=True)
+    count = 0
+    while True:
+        count += 1
+spin()
+`,
+    },
+    argv: (file) => [python, file],
+    mounts: [],
   }
 }
 

@@ -3,9 +3,11 @@ import { basesFor, bringBackAt } from '../backup-log.ts'
 import { backupOf, bringBack, needLocal, needPlace, openPlace, placeHelp, placeOptions } from '../backups.ts'
 import { type Command, type Input, usage } from '../command.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
-import type { RestoreWish } from '../../operator/index.ts'
+import type { OperatorClient, RestoreWish } from '../../operator/index.ts'
 import type { DataAnswers } from '../../protocol/index.ts'
-import { needTarget } from '../target.ts'
+import { bringUp } from '../bring-up.ts'
+import { runThere, serverIn } from '../remote/there.ts'
+import { daemonClient, needTarget } from '../target.ts'
 import { note, print, Steps } from '../terminal.ts'
 import { openBranch } from './branch.ts'
 
@@ -17,16 +19,20 @@ export const restoreCommand: Command = {
   --app APP      a directory (default: here), or the name of an app that \`stead serve\` runs
   --at MOMENT    a checkpoint brought forward along the log of its databases, as a checkpoint of its own: a time as
                  2026-11-29T20:15:00, a position in the log as 0/3A1B2C0, or the name of a checkpoint, which names its
-                 moment in the log and may be deleted since. Nothing live is touched
+                 moment in the log and may be deleted since; \`end\` is where the log ends. Nothing live is touched
     --log COPY   along the log of what a return left behind, instead of that of now
     --name NAME  what to call it; else at-MOMENT
     --confirm    take a time although nothing keeps the clock of the machine
   [APP] --from TARGET
-                 the newest backup there becomes a checkpoint of the app, beside its data, which is not touched
+                 the newest backup there becomes a checkpoint of the app, beside its data, which is not touched. Where
+                 \`stead serve\` runs and has no such app, it is brought up: code, secrets, data, and then itself;
+                 where its data is in PostgreSQL alone, up to where the log there ends
     --id ID      another one of \`stead backup ls\`
-    --at MOMENT  the newest one from before that, brought forward along the log that was carried there after it
+    --at MOMENT  the newest one from before that, brought forward along the log that was carried there after it;
+                 \`end\`: as far as that leads
     --name NAME  what to call the checkpoint; else restored-ID
     --to DIR     its files into an empty directory instead; the app need not run, or be here at all
+  ssh://HOST/APP in the place of APP: it is done there, and TARGET is that server's.
 ${placeHelp}
   --json  one JSON object a line instead of text
   What is opened is a copy of that copy, with the release of then: nothing that is done there changes the checkpoint.
@@ -47,7 +53,15 @@ ${placeHelp}
   argumentsMax: 1,
   async run(input) {
     const moment = input.text('at')
-    if (input.text('from') !== null) return moment === null ? fromBackup(input) : fromBackupAt(input, moment)
+    const server = serverIn(input)
+    if (input.text('from') !== null && server !== null)
+      return runThere(server, {
+        command: restoreCommand,
+        input,
+        namesApp: true,
+        needs: { name: 'restic', program: 'restic' },
+      })
+    if (input.text('from') !== null) return fromBackup(input, moment)
     if (moment !== null) return atMoment(input, moment)
     const copy = input.text('look')
     const [word] = input.arguments
@@ -73,6 +87,7 @@ async function look(input: Input, from: string): Promise<ExitCode> {
 /** A time, a position in a log, or a name. Throws `cli.usage`. */
 function targetOf(moment: string): RestoreWish['target'] {
   if (/^[0-9A-Fa-f]{1,8}\/[0-9A-Fa-f]{1,8}$/.test(moment)) return { kind: 'position', position: moment }
+  if (moment === 'end') return { kind: 'end' }
   const timeMs = /^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}/.test(moment) ? Date.parse(moment) : Number.NaN
   if (Number.isFinite(timeMs)) return { kind: 'time', timeMs }
   if (/^[A-Za-z][A-Za-z0-9.-]{0,62}$/.test(moment)) return { kind: 'name', name: moment }
@@ -148,7 +163,15 @@ async function fromBackupAt(input: Input, moment: string): Promise<ExitCode> {
   return told(input, own.app, copy, target, answer)
 }
 
-async function fromBackup(input: Input): Promise<ExitCode> {
+/** The daemon of this machine, where it runs and has no app of that name: one may be brought up there. */
+async function daemonWithout(word: string): Promise<OperatorClient | null> {
+  if (!/^[a-z][a-z0-9-]*$/.test(word)) return null
+  const operator = await daemonClient()
+  const { apps = [] } = (await operator?.platform()) ?? {}
+  return apps.some(({ app }) => app === word) ? null : operator
+}
+
+async function fromBackup(input: Input, moment: string | null): Promise<ExitCode> {
   const word = input.arguments[0] ?? input.text('app')
   const backups = await openPlace(needPlace(input, 'from'), false)
   const steps = new Steps(input.json)
@@ -162,6 +185,27 @@ async function fromBackup(input: Input): Promise<ExitCode> {
     else print(`${backup.files} files in ${dir}`)
     return exitCodes.ok
   }
+  const empty = word === null ? null : await daemonWithout(word)
+  if (word !== null && empty !== null) {
+    const backup = backupOf(await backups.list(), word, id, backups.place)
+    const stop = new AbortController()
+    process.once('SIGINT', () => stop.abort(new Error('SIGINT')))
+    const at = moment === null ? null : targetOf(moment)
+    await bringUp({
+      operator: empty,
+      backups,
+      backup,
+      at,
+      confirmed: input.flag('confirm'),
+      steps,
+      signal: stop.signal,
+    })
+    const { urls } = await empty.status(word)
+    if (input.json) print(JSON.stringify({ app: word, backup: backup.id, urls }))
+    else for (const url of urls) print(url)
+    return exitCodes.ok
+  }
+  if (moment !== null) return fromBackupAt(input, moment)
   const target = await needLocal(word)
   const backup = backupOf(await backups.list(), target.app, id, backups.place)
   const name = input.text('name') ?? `restored-${backup.id}`

@@ -20,6 +20,8 @@ export interface InspectorOptions {
   readonly reach: Reach
   /** A hold that is not renewed for so long is over. */
   readonly holdMs?: number
+  /** Longest wait for the inspector after the signal. */
+  readonly openMs?: number
 }
 
 export interface Inspector extends AsyncDisposable {
@@ -34,11 +36,15 @@ const usr1 = 1n << 9n
 /** The port that Node takes when it is told none. */
 const defaultPort = 9229
 /** Longest wait for the inspector after the signal: a busy machine needs a while, a program that swallows it needs for ever. */
-const openMs = 5000
+const usualOpenMs = 10_000
+/** Longest wait until it is closed. */
+const closeMs = 5000
 const pollMs = 10
 /** Longest wait for the answers of an open inspector. */
 const handshakeMs = 10_000
 const usualHoldMs = 45_000
+/** Most bytes that an inspector says about itself. */
+const answerBytesMax = 1_000_000
 
 /** Whether the process can be made to open its inspector, or why not. Does nothing to it. */
 export function inspectorRefusal(facts: ProcessFacts): { readonly reason: string; readonly hint: string } | null {
@@ -107,7 +113,7 @@ interface OpenInspector {
 
 /** An inspector that is open already: at the usual port, or where the command line says so. */
 async function findOpen(facts: ProcessFacts, options: InspectorOptions): Promise<OpenInspector | null> {
-  const likely = new Set([defaultPort, ...namedPorts(facts.argv)])
+  const likely = new Set([defaultPort, ...namedPorts(facts.argv), ...portsWhenAsked(facts.argv)])
   const anywhere = likely.has(0)
   for (const { localPort } of listeningSockets(facts.pid)) {
     if (!anywhere && !likely.has(localPort)) continue
@@ -117,6 +123,15 @@ async function findOpen(facts: ProcessFacts, options: InspectorOptions): Promise
   return null
 }
 
+/** Where it opens its inspector once it is asked to: 0 is any port. */
+function portsWhenAsked(argv: readonly string[]): readonly number[] {
+  return argv.flatMap((word) => {
+    const found = /^--(?:inspect|debug)-port=(?:.*:)?(\d+)$/.exec(word)
+    return found === null ? [] : [Number(found[1])]
+  })
+}
+
+/** Where it was told to open it at its start. */
 function namedPorts(argv: readonly string[]): readonly number[] {
   return argv.flatMap((word) => {
     const found = /^--inspect(?:-brk|-wait)?(?:=(?:.*:)?(\d+))?$/.exec(word)
@@ -127,8 +142,9 @@ function namedPorts(argv: readonly string[]): readonly number[] {
 async function signalAndFind(facts: ProcessFacts, options: InspectorOptions): Promise<OpenInspector> {
   const refusal = inspectorRefusal(facts)
   if (refusal !== null) throw refused(refusal.reason, refusal.hint)
-  const { clock } = options
+  const { clock, openMs = usualOpenMs } = options
   const before = new Set(listeningSockets(facts.pid).map((row) => row.inode))
+  const taken = isTaken(facts)
   signalProcess(facts, 'SIGUSR1')
   for (const endMs = clock.monotonicMs() + openMs; clock.monotonicMs() < endMs; await sleep(clock, pollMs)) {
     if (!isAlive(facts)) throw processGone(facts)
@@ -139,11 +155,15 @@ async function signalAndFind(facts: ProcessFacts, options: InspectorOptions): Pr
       before.add(row.inode)
     }
   }
-  throw didNotOpen(facts)
+  throw didNotOpen(facts, taken || isTaken(facts))
 }
 
-function didNotOpen(facts: ProcessFacts): Error {
-  const taken = socketsAround(facts.pid).some((row) => row.listening && row.localPort === defaultPort)
+/** Whether another program in its network has the port that Node would take. */
+function isTaken(facts: ProcessFacts): boolean {
+  return socketsAround(facts.pid).some((row) => row.listening && row.localPort === defaultPort)
+}
+
+function didNotOpen(facts: ProcessFacts, taken: boolean): Error {
   if (taken) {
     return refused(
       `process ${facts.pid} could not open its inspector: another program in its network has port ${defaultPort}`,
@@ -190,6 +210,8 @@ function textOf(value: unknown, name: string): string | null {
 
 function dispatcherTo(facts: ProcessFacts, port: number, { reach }: InspectorOptions): Agent {
   return new Agent({
+    // What listens there may be anything.
+    maxResponseSize: answerBytesMax,
     connect(_options, done) {
       try {
         const socket = reach(facts, port)
@@ -241,7 +263,7 @@ async function connectTo(facts: ProcessFacts, { port, url }: OpenInspector, opti
 /** Waits until nobody listens there any more; not for ever, because a process may hang in a call of the system. */
 async function untilClosed(facts: ProcessFacts, port: number, clock: Clock): Promise<void> {
   const open = (): boolean => listeningSockets(facts.pid).some((row) => row.localPort === port)
-  for (const endMs = clock.monotonicMs() + openMs; open() && clock.monotonicMs() < endMs;) await sleep(clock, pollMs)
+  for (const endMs = clock.monotonicMs() + closeMs; open() && clock.monotonicMs() < endMs;) await sleep(clock, pollMs)
 }
 
 async function evaluate(cdp: Cdp, expression: string): Promise<unknown> {
