@@ -15,8 +15,8 @@ export default app('shop', () => {
     run: ['node', 'server.ts'],
     http: 3000,
     ready: { http: '/healthz' },
-    // It hands out links to invoices, and can read none itself.
-    use: { db, orders: orders.only('send'), invoices: invoices.only('presign'), formKey },
+    // It tells of orders, and hands out links to invoices; it can read neither.
+    use: { db, orders: orders.only('send'), formKey, invoices: invoices.only('presign') },
   })
 
   const worker = service('worker', {

@@ -30,7 +30,7 @@ import type { Grant } from './people.ts'
 import type { QueueOperations } from './queues.ts'
 import { queueClient } from './queue-client.ts'
 import { type ReleaseClient, releaseClient } from './release-client.ts'
-import type { SecretOperations } from './secrets.ts'
+import type { SealedSecret, SecretOperations } from './secrets.ts'
 import { openStream } from './streams.ts'
 
 /** One platform. Everything throws what it refused with, and `operator.not-running` when it is gone. */
@@ -58,7 +58,8 @@ export interface OperatorClient {
   down(app: string): Promise<void>
   remove(app: string): Promise<void>
   dashboardLogin(): Promise<DashboardLogin>
-  readonly secrets: Omit<SecretOperations, 'export'> & {
+  readonly secrets: Omit<SecretOperations, 'export' | 'exportAll'> & {
+    exportAll(app: string, recipients: readonly string[]): Promise<readonly SealedSecret[]>
     export(app: string, name: string, recipients: readonly string[]): Promise<string>
   }
   readonly queues: QueueOperations
@@ -163,6 +164,11 @@ export async function operatorClient(socketPath: string, token: string | null = 
       async export(name, secret, recipients) {
         const path = app(name, `${secretPath(secret)}/export`)
         return (await value<{ text: string }>(at, 'POST', path, { recipients })).text
+      },
+      exportAll: (name, recipients) => value(at, 'POST', app(name, '/secrets/export'), { recipients }),
+      async restoreAll(name, secrets) {
+        const body = secrets.map((one) => ({ ...one, value: Buffer.from(one.value).toString('base64') }))
+        await value(at, 'POST', app(name, '/secrets/restore'), { secrets: body })
       },
       async changeKey() {
         await value(at, 'POST', '/v1/secrets/rekey')

@@ -100,10 +100,10 @@ export type DataTask =
       /** Absent: of the live data. */
       readonly log?: string
     }
-  /** Lays out the logs of the live data, for whoever carries them elsewhere. */
-  | { readonly do: 'log' }
   /** Asks the live resource of a part something, or has it done, in the words of its provider. */
   | { readonly do: 'operate'; readonly part: string; readonly order: Json }
+  /** Lays out the logs of the live data, for whoever carries them elsewhere. */
+  | { readonly do: 'log' }
   /** Copies rows that are only in a copy into the live data. */
   | {
       readonly do: 'replay'
@@ -189,8 +189,8 @@ export interface DataAnswers {
     /** How far the clock can be off by which the time was found; null where that was not asked or is not known. */
     readonly clockErrorMs: number | null
   }
-  readonly log: readonly LaidOutLog[]
   readonly operate: { readonly answer: Json }
+  readonly log: readonly LaidOutLog[]
   readonly replay: { readonly rows: number }
   /** What was found to be so, a line each. */
   readonly verify: { readonly checks: readonly string[] }
@@ -233,8 +233,8 @@ export const dataTaskSchema: z.ZodType<DataTask> = z.discriminatedUnion('do', [
     confirmed: z.boolean(),
     log: name.exactOptional(),
   }),
-  z.object({ do: z.literal('log') }),
   z.object({ do: z.literal('operate'), part: name, order: z.json() }),
+  z.object({ do: z.literal('log') }),
   z.object({ do: z.literal('preview'), since: name }),
   z.object({ do: z.literal('verify'), copy: name, probes: z.record(name, z.string().max(10_000)) }),
   z.object({ do: z.literal('compare'), before: name, after: name }),

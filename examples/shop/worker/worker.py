@@ -115,7 +115,12 @@ def handle_orders():
             if message is None:
                 continue
             order = json.loads(message["text"])["order"]
-            status = handle(db, order)
+            try:
+                status = handle(db, order)
+            except (OSError, pg8000.exceptions.InterfaceError):
+                # Not the fault of the message: again in a second, and not counted.
+                settle(message, "retry", delayMs=1000, countAsFailure=False)
+                raise
             settle(message, "ack")
             print(f"order {order}: {status or 'was handled before'}", flush=True)
 
@@ -128,7 +133,7 @@ def main():
         except Stop:
             break
         except (OSError, pg8000.exceptions.InterfaceError) as error:
-            # What was under way is undone by the database, and its message comes again when the lease is over.
+            # What was under way is undone by the database; its message comes again, at the latest when the lease is over.
             what = error.read().decode() if isinstance(error, urllib.error.HTTPError) else error
             print(f"lost the database, the queue or the bucket: {what}", flush=True)
             time.sleep(PAUSE_SECONDS)
