@@ -133,6 +133,10 @@ export class BackupKeeper implements AsyncDisposable {
       if (wanted && backup !== undefined) plans.set(app, backup)
     }
     this.#plans = plans
+    // Another app of that name begins anew: nothing of it goes on from the backups of this one.
+    const gone = Object.keys(this.#courses).filter((name) => !apps.some(({ app }) => app === name))
+    if (gone.length > 0)
+      this.#write(Object.fromEntries(Object.entries(this.#courses).filter(([name]) => !gone.includes(name))))
     for (const [app, plan] of plans) {
       const { generation } = await operator.releases.list(app)
       const { everyMs, logMs, drill } = plan
@@ -253,7 +257,11 @@ export class BackupKeeper implements AsyncDisposable {
   }
 
   #keep(app: string, course: Course): void {
-    this.#courses = { ...this.#courses, [app]: course }
+    this.#write({ ...this.#courses, [app]: course })
+  }
+
+  #write(courses: Readonly<Record<string, unknown>>): void {
+    this.#courses = courses
     const path = backupCoursePath(this.#options.home)
     writeFileSync(`${path}.new`, `${JSON.stringify(this.#courses)}\n`, { mode: 0o600, flush: true })
     renameSync(`${path}.new`, path)

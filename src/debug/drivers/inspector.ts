@@ -20,6 +20,8 @@ export interface InspectorOptions {
   readonly reach: Reach
   /** A hold that is not renewed for so long is over. */
   readonly holdMs?: number
+  /** Longest wait for the inspector after the signal. */
+  readonly openMs?: number
 }
 
 export interface Inspector extends AsyncDisposable {
@@ -34,11 +36,15 @@ const usr1 = 1n << 9n
 /** The port that Node takes when it is told none. */
 const defaultPort = 9229
 /** Longest wait for the inspector after the signal: a busy machine needs a while, a program that swallows it needs for ever. */
-const openMs = 5000
+const usualOpenMs = 10_000
+/** Longest wait until it is closed. */
+const closeMs = 5000
 const pollMs = 10
 /** Longest wait for the answers of an open inspector. */
 const handshakeMs = 10_000
 const usualHoldMs = 45_000
+/** Most bytes that an inspector says about itself. */
+const answerBytesMax = 1_000_000
 
 /** Whether the process can be made to open its inspector, or why not. Does nothing to it. */
 export function inspectorRefusal(facts: ProcessFacts): { readonly reason: string; readonly hint: string } | null {
@@ -136,7 +142,7 @@ function namedPorts(argv: readonly string[]): readonly number[] {
 async function signalAndFind(facts: ProcessFacts, options: InspectorOptions): Promise<OpenInspector> {
   const refusal = inspectorRefusal(facts)
   if (refusal !== null) throw refused(refusal.reason, refusal.hint)
-  const { clock } = options
+  const { clock, openMs = usualOpenMs } = options
   const before = new Set(listeningSockets(facts.pid).map((row) => row.inode))
   const taken = isTaken(facts)
   signalProcess(facts, 'SIGUSR1')
@@ -204,6 +210,8 @@ function textOf(value: unknown, name: string): string | null {
 
 function dispatcherTo(facts: ProcessFacts, port: number, { reach }: InspectorOptions): Agent {
   return new Agent({
+    // What listens there may be anything.
+    maxResponseSize: answerBytesMax,
     connect(_options, done) {
       try {
         const socket = reach(facts, port)
@@ -255,7 +263,7 @@ async function connectTo(facts: ProcessFacts, { port, url }: OpenInspector, opti
 /** Waits until nobody listens there any more; not for ever, because a process may hang in a call of the system. */
 async function untilClosed(facts: ProcessFacts, port: number, clock: Clock): Promise<void> {
   const open = (): boolean => listeningSockets(facts.pid).some((row) => row.localPort === port)
-  for (const endMs = clock.monotonicMs() + openMs; open() && clock.monotonicMs() < endMs;) await sleep(clock, pollMs)
+  for (const endMs = clock.monotonicMs() + closeMs; open() && clock.monotonicMs() < endMs;) await sleep(clock, pollMs)
 }
 
 async function evaluate(cdp: Cdp, expression: string): Promise<unknown> {

@@ -28,11 +28,13 @@ export interface NodeRecipeOptions {
   readonly random: Random
   /** A debugger that has died is forgotten after so long. */
   readonly holdMs?: number
+  /** Longest wait for a process to open its inspector; one that handles the signal itself never does. */
+  readonly openMs?: number
   /** Takes texts that are known to be secret out of whatever is handed on. */
   readonly hide?: (text: string) => string
 }
 
-export function nodeRecipe({ clock, random, holdMs, hide = (text) => text }: NodeRecipeOptions): Recipe {
+export function nodeRecipe({ clock, random, hide = (text) => text, ...waits }: NodeRecipeOptions): Recipe {
   const reach: Reach = openReach()
   return {
     language: 'node',
@@ -42,8 +44,7 @@ export function nodeRecipe({ clock, random, holdMs, hide = (text) => text }: Nod
     async attach(facts) {
       const refusal = inspectorRefusal(facts)
       if (refusal !== null) throw refused(refusal.reason, refusal.hint)
-      const hold = holdMs === undefined ? {} : { holdMs }
-      const inspector = await openInspector(facts, { clock, random, reach, ...hold })
+      const inspector = await openInspector(facts, { clock, random, reach, ...waits })
       return await attachment(inspector, { facts, clock, random, hide })
     },
   }
