@@ -1,16 +1,28 @@
 /**
  * Starts the servers that queues can be on, on loopback, with their data in temporary folders: prints where each answers and with
- * which version, and stops what it started when it is interrupted. What is not on this machine is named, with what brings it.
+ * which version, and stops what it started when it is interrupted. What comes from a package registry is fetched first, once, and its
+ * checksum compared; what is not on this machine and comes from elsewhere is named, with what brings it.
  */
 import { once } from 'node:events'
-import { openAmqpQueues, openBeanstalkdQueues, openPostgresQueues } from '../src/queue/index.ts'
-import { beanstalkd, Broker, needsBroker, rabbitmq } from '../test/brokers.ts'
+import { messageOf } from '../src/base/index.ts'
+import { openAmqpQueues, openBeanstalkdQueues, openPostgresQueues, openSqsQueues } from '../src/queue/index.ts'
+import { beanstalkd, Broker, fauxqs, needsBroker, rabbitmq } from '../test/brokers.ts'
+import { fetchedServers } from '../test/fetched.ts'
 import { needsPostgres, PostgresServer } from '../test/postgres-server.ts'
 
 await using started = new AsyncDisposableStack()
 
 function say(name: string, text: string): void {
   process.stdout.write(`${name.padEnd(12)} ${text}\n`)
+}
+
+for (const server of fetchedServers) {
+  try {
+    server.fetch()
+    say('fetched', `${server.source}, in ${server.path}`)
+  } catch (error) {
+    say('not fetched', `${server.source}: ${messageOf(error)}`)
+  }
 }
 
 const withoutPostgres = needsPostgres()
@@ -34,6 +46,19 @@ if (withoutRabbitmq === false) {
   await using queues = await openAmqpQueues({ url })
   say('amqp', `${queues.server} at ${url}`)
 } else say('amqp', withoutRabbitmq)
+
+const withoutFauxqs = needsBroker(fauxqs)
+if (withoutFauxqs === false) {
+  const broker = started.use(await Broker.start(fauxqs))
+  const endpoint = `http://127.0.0.1:${broker.port}`
+  await using queues = await openSqsQueues({
+    endpoint,
+    region: 'us-east-1',
+    accessKeyId: 'any',
+    secretAccessKey: 'any',
+  })
+  say('sqs', `${queues.server} (${fauxqs.name}) at ${endpoint}, with any key`)
+} else say('sqs', withoutFauxqs)
 
 process.stdout.write('\nCtrl-C stops them.\n')
 // Waiting for a signal does not keep a process alive by itself.

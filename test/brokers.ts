@@ -9,6 +9,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fauxqsPackage, motoPackage } from './fetched.ts'
+import type { Fetched } from './fetched.ts'
 
 const startTimeoutMs = 60_000
 
@@ -16,8 +18,8 @@ const startTimeoutMs = 60_000
 export interface BrokerKind {
   readonly name: string
   readonly program: string
-  /** The Debian package that brings it. */
-  readonly package: string
+  /** The Debian package that brings it; or what fetches it into the cache, and where from. */
+  readonly package: string | Fetched
   /** The program with its arguments. */
   command(port: number, folder: string): readonly string[]
   /** Further variables of its environment. `second` is another free port. */
@@ -64,9 +66,37 @@ export const rabbitmq: BrokerKind = {
   }),
 }
 
+function fauxqsOf(name: string, env: (folder: string) => Readonly<Record<string, string>>): BrokerKind {
+  return {
+    name,
+    program: process.execPath,
+    package: fauxqsPackage,
+    command: () => [process.execPath, join(fauxqsPackage.path, 'node_modules/fauxqs/dist/server.js')],
+    env: (port, folder) => ({ FAUXQS_PORT: String(port), FAUXQS_HOST: '127.0.0.1', ...env(folder) }),
+  }
+}
+
+/** The emulator of SQS from npm, in memory. */
+export const fauxqs: BrokerKind = fauxqsOf('fauxqs', () => ({}))
+/** The same with its messages in SQLite, so that it can be killed. Giving a message back at once is broken there: it is lost. */
+export const fauxqsKeeping: BrokerKind = fauxqsOf('fauxqs-keeping', (folder) => ({
+  FAUXQS_PERSISTENCE: 'true',
+  FAUXQS_DATA_DIR: folder,
+}))
+
+/** The emulator of AWS from PyPI, in memory. It asks for a key that is known after so many calls have made one. */
+export const moto: BrokerKind = {
+  name: 'moto',
+  program: join(motoPackage.path, 'bin/moto_server'),
+  package: motoPackage,
+  command: (port) => [join(motoPackage.path, 'bin/moto_server'), '-H', '127.0.0.1', '-p', String(port)],
+}
+
 /** Why a broker cannot be started here, or false. */
-export function needsBroker({ program, package: name }: BrokerKind): string | false {
-  return existsSync(program) ? false : `needs ${program}: apt-get install ${name}`
+export function needsBroker({ program, package: from }: BrokerKind): string | false {
+  if (typeof from !== 'string')
+    return existsSync(from.path) ? false : `needs ${from.source}: npm run servers fetches it`
+  return existsSync(program) ? false : `needs ${program}: apt-get install ${from}`
 }
 
 /** A running broker. */

@@ -8,12 +8,15 @@ import { openEmbeddedHost } from './embedded-host.ts'
 import type { EmbeddedFileOptions } from './embedded-host.ts'
 import { openPostgresHost } from './postgres-host.ts'
 import type { PostgresHostOptions } from './postgres-host.ts'
+import { openSqsHost } from './sqs-host.ts'
+import type { SqsHostOptions } from './sqs-host.ts'
 
 export type ThreadJob =
   | { readonly driver: 'amqp'; readonly options: AmqpHostOptions }
   | { readonly driver: 'embedded'; readonly options: EmbeddedFileOptions }
   | { readonly driver: 'beanstalkd'; readonly options: BeanstalkdHostOptions }
   | { readonly driver: 'postgres'; readonly options: PostgresHostOptions }
+  | { readonly driver: 'sqs'; readonly options: SqsHostOptions }
 
 /** Opens the driver of a job. */
 export function openJob(job: ThreadJob): Promise<QueueDriver> {
@@ -26,5 +29,7 @@ export function openJob(job: ThreadJob): Promise<QueueDriver> {
       return openBeanstalkdHost(job.options)
     case 'postgres':
       return openPostgresHost(job.options)
+    case 'sqs':
+      return openSqsHost(job.options)
   }
 }
