@@ -4,15 +4,12 @@
  * what is live and what was kept. The list of steps is walked completely: a step that was never met fails the test.
  */
 import assert from 'node:assert/strict'
-import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
-import { isSteadError } from '../src/base/index.ts'
-import { type OperatorClient, operatorClient, type ReleasesStatus, type ReleaseStatus } from '../src/operator/index.ts'
-import { eventually } from './command-line.ts'
-import { DaemonBench, type Role } from './daemon-bench.ts'
-import { readNumbers, useLedger, writeNumbers } from './ledger-app.ts'
+import { DaemonBench } from './daemon-bench.ts'
+import { useLedger, writeNumbers } from './ledger-app.ts'
 import { needsRoot } from './needs.ts'
+import { kill, missingNumbers, releasesOf, said, settled, type Victim } from './release-rig.ts'
 
 /** What is done, and its steps. */
 const walks = {
@@ -25,11 +22,10 @@ type Walk = keyof typeof walks
 /** STEAD_WALK chooses walks, and STEAD_VICTIM who is killed, by a part of the name. */
 const only = process.env['STEAD_WALK'] ?? ''
 const onlyVictim = process.env['STEAD_VICTIM'] ?? ''
-const victims = ['platform', 'postgres'] as const
+const victims: readonly Victim[] = ['platform', 'postgres']
 
 /** Some steps last for a moment only: they are tried again until they were met. */
 const triesMax = 6
-const settleMs = 180_000
 
 test(
   'killed in every step, it ends in the old release or the new one',
@@ -91,10 +87,10 @@ async function walked(
   daemon: DaemonBench,
   walk: Walk,
   step: string,
-  victim: 'platform' | 'postgres',
+  victim: Victim,
   t: { diagnostic(text: string): void },
 ): Promise<boolean> {
-  const before = await released(daemon)
+  const before = await releasesOf(daemon)
   const load = writeNumbers(daemon.port, 1, Date.now())
   await pause(200)
   const words =
@@ -104,26 +100,13 @@ async function walked(
   const running = daemon.bench.start(...words)
   const met = await inStep(daemon, before.releases.length, step)
   if (met) await kill(daemon, victim)
-  const after = await eventually(
-    `an end of ${walk}, killed in ${step}`,
-    () => released(daemon),
-    ({ releases }) =>
-      releases.length > before.releases.length && releases.every(({ state }) => state !== 'rolling-out'),
-    settleMs,
-  )
-  await daemon.ready('ledger', 'web')
+  const after = await settled(daemon, `${walk}, killed in ${step}`, before.releases.length + 1)
   const { kept } = await load.stop()
   await running.stop('SIGTERM')
   const newest = after.releases.at(-1)
   assert.ok(newest !== undefined)
   const isNew = ['confirmed', 'returned', 'taken-back'].includes(newest.state) && after.live === newest.number
   assert.ok(isNew || after.live === before.live, `${walk}, ${step}: live ${after.live}, newest ${said(newest)}`)
-  await eventually(
-    'everything serves, of one release',
-    () => daemon.parts('ledger'),
-    (parts) => parts.length === 2 && parts.every(({ current, phase }) => current && phase === 'ready'),
-    settleMs,
-  )
   const missing = await missingNumbers(daemon, after, kept)
   assert.deepEqual(missing, [], `${walk}, killed in ${step}: acknowledged, and in no copy`)
   t.diagnostic(
@@ -132,71 +115,13 @@ async function walked(
   return met
 }
 
-function said({ number, state }: ReleaseStatus): string {
-  return `release ${number} ${state}`
-}
-
-/** What was acknowledged and is neither live nor in what the last return has left. */
-async function missingNumbers(
-  daemon: DaemonBench,
-  { releases }: ReleasesStatus,
-  kept: readonly number[],
-): Promise<number[]> {
-  const read = (): Promise<readonly number[] | null> => readNumbers(daemon.port)
-  const live = new Set(await eventually('the ledger can be read', read, (numbers) => numbers !== null))
-  const lost = kept.filter((number) => !live.has(number))
-  if (lost.length === 0) return []
-  const left = releases.findLast(({ rollout }) => rollout?.kind === 'return' && rollout.branch !== null)?.rollout
-  const branch = left?.kind === 'return' ? left.branch : null
-  if (branch === null) return lost
-  const replayed = await daemon.bench.stead('replay', branch, 'db', 'ledger', '--app', 'ledger')
-  assert.equal(replayed.code, 0, replayed.stderr)
-  const again = new Set(await read())
-  return lost.filter((number) => !again.has(number))
-}
-
 async function inStep(daemon: DaemonBench, known: number, step: string): Promise<boolean> {
   for (const untilMs = Date.now() + 120_000; Date.now() < untilMs;) {
-    const { releases } = await released(daemon)
+    const { releases } = await releasesOf(daemon)
     const newest = releases.length > known ? releases.at(-1) : undefined
     if (newest?.rollout?.step === step && newest.state === 'rolling-out') return true
     if (newest !== undefined && newest.state !== 'rolling-out') return false
     await pause(5)
   }
   return false
-}
-
-async function kill(daemon: DaemonBench, victim: 'platform' | 'postgres'): Promise<void> {
-  if (victim === 'postgres') {
-    const { parts } = await (await client(daemon)).status('ledger')
-    const pid = parts.find(({ part }) => part === 'db')?.pid ?? null
-    if (pid !== null) process.kill(pid, 'SIGKILL')
-    return
-  }
-  for (const role of ['supervisor', 'control', 'agent', 'gateway'] as readonly Role[])
-    process.kill(daemon.pidOf(role), 'SIGKILL')
-  await daemon.serve()
-}
-
-async function client(daemon: DaemonBench): Promise<OperatorClient> {
-  const path = join(daemon.bench.env['STEAD_RUN'] ?? '', 'serve', 'operator.sock')
-  const found = await eventually(
-    'the daemon answers',
-    () => operatorClient(path).catch(() => null),
-    (it) => it !== null,
-  )
-  assert.ok(found !== null)
-  return found
-}
-
-/** What is known of the releases; asked again while the daemon comes back. */
-async function released(daemon: DaemonBench): Promise<ReleasesStatus> {
-  for (;;) {
-    try {
-      return await (await client(daemon)).releases.list('ledger')
-    } catch (error) {
-      if (!isSteadError(error)) throw error
-      await pause(50)
-    }
-  }
 }

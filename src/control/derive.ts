@@ -177,6 +177,7 @@ function edge(
           credentialFor(state.credentials, app, target.name, consumer.name),
           consumer.name,
           pinOf(secrets, target.name),
+          use.rights,
         ),
         targets: endpoint !== null && reaches(endpoint, nodeOf(state, id), node) ? [{ id, endpoint }] : [],
       },
@@ -232,9 +233,16 @@ export function targetsOf(state: ControlState, app: string, part: string): Route
   return (near.length > 0 ? near : ready).map(({ target }) => target)
 }
 
-function grantOf(credential: Credential | undefined, consumer: string, version: number): VersionedGrant | null {
+function grantOf(
+  credential: Credential | undefined,
+  consumer: string,
+  version: number,
+  rights?: readonly string[],
+): VersionedGrant | null {
   const password = credential?.values.get(version)
-  return password === undefined ? null : { consumer, user: userOf(consumer, version), password, version }
+  if (password === undefined) return null
+  const user = userOf(consumer, version)
+  return { consumer, user, password, version, ...(rights === undefined ? {} : { rights }) }
 }
 
 function resourceAssignment(
@@ -318,10 +326,26 @@ function ownGrants(state: ControlState, app: string, part: ResourcePart, consume
       continue
     }
     const valid = validVersions(rotation, current)
-    grants.push(...valid.flatMap((version) => grantOf(credential, consumer, version) ?? []))
+    const rights = rightsIn(state, app, part.name, consumer)
+    grants.push(...valid.flatMap((version) => grantOf(credential, consumer, version, rights) ?? []))
     if (valid.length === 1 && current > 1) revoked.push(otherUserOf(consumer, current))
   }
   return { grants, revoked: revoked.toSorted() }
+}
+
+/**
+ * What a consumer may do: all that any of its uses says, those of instances that still run and of a release beside this
+ * one among them; a program keeps what it was started with until it has ended. Undefined: everything.
+ */
+function rightsIn(state: ControlState, app: string, part: string, consumer: string): readonly string[] | undefined {
+  const owner = state.apps.get(app)
+  const declared = [...(owner?.graph.parts ?? []), ...(owner?.stage?.beside?.graph.parts ?? [])]
+  const running = [...state.instances.values()].filter((one) => one.app === app && !isOver(state, one))
+  const uses = [...declared, ...running.map((one) => one.part)].flatMap((user) =>
+    user.kind !== 'resource' && user.name === consumer ? user.uses.filter((use) => use.part === part) : [],
+  )
+  if (uses.length === 0 || uses.some(({ rights }) => rights === undefined)) return undefined
+  return [...new Set(uses.flatMap(({ rights = [] }) => rights))].toSorted()
 }
 
 /** The secret by which a resource is reached that somebody else runs; null for all others. */

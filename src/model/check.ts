@@ -5,12 +5,13 @@
 import { SteadError } from '../base/index.ts'
 import { namePattern } from './patterns.ts'
 import { formatBytes, formatDuration, parseBytes, parseDuration } from './units.ts'
-import { describePart, isApp, isPart } from './values.ts'
+import { describePart, isApp, isPart, isUse } from './values.ts'
 
 /** A value as it is put into a sentence. */
 export function show(value: unknown): string {
   if (isPart(value)) return describePart(value.part)
   if (isApp(value)) return `app '${value.name}'`
+  if (isUse(value)) return `${describePart(value.resource.part)} with only ${value.rights.join(', ')}`
   if (typeof value === 'string') return `'${value.length > 60 ? `${value.slice(0, 60)}...` : value}'`
   if (Array.isArray(value)) return 'a list'
   if (value instanceof Promise) return 'a promise'
@@ -36,7 +37,7 @@ export function checkName(kind: string, name: unknown): void {
 
 /** Whether a value is a plain object: names and values, and nothing that a builder or a class made. */
 export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  if (typeof value !== 'object' || value === null || isPart(value) || isApp(value)) return false
+  if (typeof value !== 'object' || value === null || isPart(value) || isApp(value) || isUse(value)) return false
   const prototype: unknown = Object.getPrototypeOf(value)
   return prototype === Object.prototype || prototype === null
 }

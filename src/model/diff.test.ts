@@ -16,7 +16,20 @@ import {
   showWay,
   toGraph,
 } from './index.ts'
-import type { Change, Declaration, Graph, Job, Part, Resource, Route, Service, StreamRoute, Way } from './index.ts'
+import type {
+  Change,
+  Declaration,
+  Graph,
+  Job,
+  Part,
+  Resource,
+  Route,
+  Service,
+  StreamRoute,
+  Usable,
+  Way,
+} from './index.ts'
+import { narrowable } from './rights.ts'
 import { servesHttp, servesTcp } from './values.ts'
 
 const run = ['node', 'x.ts'] as const
@@ -28,12 +41,16 @@ function graphOf(declaration: Declaration, name = 'shop'): Graph {
   )
 }
 
+function nameOf(value: Usable): string {
+  return 'resource' in value ? value.resource.name : value.name
+}
+
 /** A random app out of few names, so that two of them have much in common. */
 function randomGraph(seed: number): Graph {
   const random = seededRandom(seed)
   const roll = (sides: number): number => (random.bytes(1)[0] ?? 0) % sides
   const pick = <T>(first: T, ...more: readonly T[]): T => more[roll(more.length + 1)] ?? first
-  const resources: Resource[] = ['db', 'key'].map((name) =>
+  const kept = ['db', 'key'].map((name) =>
     pick<Resource>(
       postgres(name),
       postgres(name, { memory: '1GB' }),
@@ -41,8 +58,10 @@ function randomGraph(seed: number): Graph {
       resource('queue', name, { a: { b: roll(3) } }),
     ),
   )
+  const mail = narrowable(resource('queue', 'mail'))
+  const resources: Usable[] = [...kept, pick<Usable>(mail, mail.only('send'), mail.only('receive', 'send'))]
   const programs: (Service | Job)[] = ['a', 'b', 'c'].map((name) => {
-    const given = Object.fromEntries(resources.slice(roll(3)).map((item) => [pick('x', item.name), item]))
+    const given = Object.fromEntries(resources.slice(roll(3)).map((item) => [pick('x', nameOf(item)), item]))
     const common = {
       run,
       use: given,
@@ -60,7 +79,7 @@ function randomGraph(seed: number): Graph {
   const ways = programs.flatMap((value): [string, Way][] => {
     if (!('http' in value)) return []
     const [host, port] = [pick('x.localhost', `${value.name}.localhost`), pick('tcp:1', `tcp:${5000 + roll(3)}`)]
-    if (servesTcp(value)) return [pick([port, value], [`tls:${host}`, value], [port, resources[0] ?? value])]
+    if (servesTcp(value)) return [pick([port, value], [`tls:${host}`, value], [port, kept[0] ?? value])]
     if (!servesHttp(value)) return []
     return [[host, pick<Way>(value, { to: value, hsts: pick('1s', '2s') }, { to: value, plain: 'serve' })]]
   })
@@ -91,15 +110,19 @@ function apply(before: Graph, changes: readonly Change[]): unknown {
     }
     if (change.kind !== 'part-changed') continue
     const part = structuredClone(parts.get(change.part.name)) as Record<string, unknown>
-    const uses = (part['uses'] ?? []) as { as: string; part: string }[]
-    part['uses'] = Object.fromEntries(uses.map((use) => [use.as, use.part]))
+    const uses = (part['uses'] ?? []) as { as: string; part: string; rights?: string[] }[]
+    part['uses'] = Object.fromEntries(
+      uses.map(({ as, ...use }) => [as, use.rights === undefined ? use.part : { ...use }]),
+    )
     for (const { path, after } of change.fields) {
       const parent = path.slice(0, -1).reduce((at, key) => at[key] as Record<string, unknown>, part)
       const last = path.at(-1) ?? ''
       if (after === undefined) delete parent[last]
       else parent[last] = after
     }
-    const named = Object.entries(part['uses'] as Record<string, string>).map(([as, target]) => ({ as, part: target }))
+    const named = Object.entries(part['uses'] as Record<string, string | object>).map(([as, target]) =>
+      typeof target === 'string' ? { as, part: target } : { as, ...target },
+    )
     if (part['kind'] === 'resource') delete part['uses']
     else part['uses'] = named
     parts.set(change.part.name, part as Json)
@@ -185,4 +208,16 @@ test('the lines say what a person wants to know', () => {
     '- route old.localhost/ to old',
     '~ route shop.localhost/: web -> api',
   ])
+})
+
+test('rights of a use are said in words, with what they were', () => {
+  const mail = narrowable(resource('queue', 'mail'))
+  const using = (use: Usable): Graph => graphOf({ parts: { web: service('web', { run, use: { mail: use } }) } })
+  const lines = (before: Usable, after: Usable): readonly string[] =>
+    describeDiff(diffGraphs(using(before), using(after)))
+  assert.deepEqual(lines(mail, mail.only('send')), [`~ service 'web': uses.mail: mail -> mail with only send`])
+  assert.deepEqual(lines(mail.only('send'), mail.only('send', 'receive')), [
+    `~ service 'web': uses.mail.rights: only send -> only receive, send`,
+  ])
+  assert.deepEqual(lines(mail.only('send', 'send'), mail.only('send')), [])
 })

@@ -7,7 +7,7 @@
 import { jsonEqual } from '../base/index.ts'
 import type { Json } from '../base/index.ts'
 import { dataBytesDefault } from './graph.ts'
-import type { Graph, Part, Route, StreamRoute } from './graph.ts'
+import type { Graph, Part, Route, StreamRoute, Use } from './graph.ts'
 import { showWay } from './routes.ts'
 import { formatBytes, formatDuration } from './units.ts'
 import { describePart } from './values.ts'
@@ -82,11 +82,16 @@ function diffRoute(before: Route | StreamRoute | undefined, after: Route | Strea
 /** A part as nested fields; uses are named by their alias, so that adding one does not move the others. */
 function fieldsOf(part: Part): Json {
   if (part.kind === 'resource') return { ...part }
-  const uses = Object.fromEntries(part.uses.map((use) => [use.as, use.part]))
+  const uses = Object.fromEntries(part.uses.map((use) => [use.as, fieldOfUse(use)]))
   const common = { limits: { ...part.limits }, uses }
   if (part.kind === 'service') return { ...part, ...common, ready: { ...part.ready } }
   const { overlap, missed, retry } = part
   return { ...part, ...common, overlap: { ...overlap }, missed: { ...missed }, retry: { ...retry } }
+}
+
+/** The part alone where all rights are given, so that older graphs differ in nothing. */
+function fieldOfUse({ part, rights }: Use): Json {
+  return rights === undefined ? part : { part, rights }
 }
 
 type JsonObject = { readonly [key: string]: Json }
@@ -112,7 +117,13 @@ function describeValue(path: readonly string[], value: Json): string {
   const field = path.at(-1) ?? ''
   if (typeof value === 'number' && field.endsWith('Bytes')) return formatBytes(value)
   if (typeof value === 'number' && field.endsWith('Ms')) return formatDuration(value)
+  if (path[0] === 'uses' && isObject(value)) return `${describeValue([], value['part'] ?? null)} with ${showRights(value['rights'])}`
+  if (path[0] === 'uses' && Array.isArray(value)) return showRights(value)
   return typeof value === 'string' ? value : JSON.stringify(value)
+}
+
+function showRights(rights: Json | undefined): string {
+  return Array.isArray(rights) ? `only ${rights.join(', ')}` : 'all rights'
 }
 
 function describeField({ path, before, after }: FieldChange): string {

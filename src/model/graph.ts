@@ -123,6 +123,8 @@ export interface ResourcePart {
 export interface Use {
   readonly as: string
   readonly part: string
+  /** What of the resource it is given, sorted. Absent: everything that its type offers. */
+  readonly rights?: readonly string[]
 }
 
 /** How to tell that an instance is ready. `started`: as soon as it runs. */

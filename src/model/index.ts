@@ -11,6 +11,7 @@ export type { RetryOptions, ScheduleOptions } from './schedule.ts'
 export type { LimitOptions, ProgramOptions } from './program.ts'
 export { postgres, resource, secret } from './resource.ts'
 export type { HostedPostgresOptions, OwnPostgresOptions, PostgresOptions, SecretOptions } from './resource.ts'
+export type { Narrowable, NarrowableType, RightOf } from './rights.ts'
 export type { StateOptions } from './state.ts'
 export type { ReadyOption } from './ready.ts'
 export type { Bytes, Duration } from './units.ts'
@@ -23,6 +24,7 @@ export type {
   HttpWayOptions,
   Job,
   Resource,
+  RightsUse,
   Service,
   TcpService,
   Usable,

@@ -6,6 +6,7 @@ import { SteadError } from '../base/index.ts'
 import { entriesMax } from './graph.ts'
 import type { Graph, Part, ServicePart } from './graph.ts'
 import { showWay } from './routes.ts'
+import { rightsOf } from './rights.ts'
 import { scheduleProblem } from './schedule.ts'
 import { checkState } from './state.ts'
 import { describePart } from './values.ts'
@@ -44,14 +45,25 @@ export function portOf({ http, tcp }: ServicePart): number | null {
 function checkUses(part: Part, byName: ReadonlyMap<string, Part>): void {
   if (part.kind === 'resource') return
   const who = describePart(part)
-  for (const { as, part: name } of part.uses) {
+  for (const { as, part: name, rights } of part.uses) {
     const target = byName.get(name)
     if (target === undefined)
       refuse('model.bad-use', `${who} uses '${name}' as '${as}', and no part has that name.`, 'Add it to the parts.')
+    if (rights !== undefined) checkRights(`${who} uses ${describePart(target)} as '${as}'`, target, rights)
     if (target.kind === 'resource' || (target.kind === 'service' && portOf(target) !== null)) continue
     const hint = 'A part can use resources, and services with `http` or `tcp`.'
     refuse('model.bad-use', `${who} cannot use ${describePart(target)} as '${as}'.`, hint)
   }
+}
+
+function checkRights(who: string, target: Part, rights: readonly string[]): void {
+  const offered = target.kind === 'resource' ? rightsOf(target.type) : []
+  const unknown = rights.find((right) => !offered.includes(right))
+  if (unknown === undefined && rights.length > 0) return
+  const what = unknown === undefined ? 'with no right at all' : `with the right '${unknown}'`
+  const hint =
+    offered.length === 0 ? 'It has no rights to choose from: leave them out.' : `It has: ${offered.join(', ')}.`
+  refuse('model.bad-use', `${who} ${what}.`, hint)
 }
 
 function checkSchedule(part: Part): void {

@@ -1,7 +1,7 @@
 /** From JSON that comes from anywhere to a graph that holds what graph.ts promises. */
 import { SteadError } from '../base/index.ts'
 import { graphVersion } from './graph.ts'
-import type { Graph } from './graph.ts'
+import type { Graph, Use } from './graph.ts'
 import { checkGraph } from './invariants.ts'
 import { compareRoutes, compareStreams } from './routes.ts'
 
@@ -42,13 +42,17 @@ function sorted<T>(items: readonly T[], key: (item: T) => string): T[] {
   return [...items].sort((a, b) => (key(a) < key(b) ? -1 : 1))
 }
 
+function canonicalUse(use: Use): Use {
+  return use.rights === undefined ? use : { ...use, rights: [...new Set(use.rights)].sort() }
+}
+
 function canonical(graph: Graph): Graph {
   return {
     ...graph,
     parts: sorted(graph.parts, (part) => part.name).map((part) =>
       part.kind === 'resource'
         ? part
-        : { ...part, uses: sorted(part.uses, (use) => use.as), egress: [...part.egress].sort() },
+        : { ...part, uses: sorted(part.uses.map(canonicalUse), (use) => use.as), egress: [...part.egress].sort() },
     ),
     routes: [...graph.routes].sort(compareRoutes),
     ...(graph.streams === undefined ? {} : { streams: [...graph.streams].sort(compareStreams) }),

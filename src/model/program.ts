@@ -3,11 +3,12 @@ import { SteadError } from '../base/index.ts'
 import { badOption, checkCommand, checkNumber, checkOptions, isRecord, readBytes, show } from './check.ts'
 import { readDirectory } from './directory.ts'
 import { entriesMax } from './graph.ts'
-import type { Limits, Runnable, Tripwire } from './graph.ts'
+import type { Limits, Runnable, Tripwire, Use } from './graph.ts'
 import { aliasPattern, egressPattern, envNamePattern, envPrefix } from './patterns.ts'
 import type { Bytes } from './units.ts'
+import { readRights } from './rights.ts'
 import { describePart, isPart, isService, isUsable } from './values.ts'
-import type { Uses } from './values.ts'
+import type { UsedPart, UsedParts, Uses } from './values.ts'
 
 /** What services and jobs have in common. */
 export interface ProgramOptions {
@@ -47,11 +48,14 @@ const tripwires: readonly Tripwire[] = ['off', 'record', 'freeze']
 /** The options every program has. */
 export const programOptions: readonly string[] = ['run', 'from', 'env', 'use', 'limits', 'egress', 'tripwire']
 
-function readUses(owner: string, use: unknown): Uses {
-  if (use === undefined) return {}
+/** The uses as they stand in the graph, sorted, and the parts behind them. */
+function readUses(owner: string, use: unknown): { uses: Use[]; use: UsedParts } {
+  if (use === undefined) return { uses: [], use: {} }
   if (!isRecord(use))
     throw badOption(owner, 'use', 'a plain object', use, 'As in use: { db }, with values made by builders.')
   const prefixes = new Map<string, string>()
+  const uses: Use[] = []
+  const parts: Record<string, UsedPart> = {}
   for (const [as, value] of Object.entries(use)) {
     if (!aliasPattern.test(as)) {
       throw badOption(
@@ -65,17 +69,22 @@ function readUses(owner: string, use: unknown): Uses {
     const other = prefixes.get(envPrefix(as))
     if (other !== undefined) throw badOption(owner, `a name in use`, `different from '${other}'`, as, 'Rename one.')
     prefixes.set(envPrefix(as), as)
-    if (isUsable(value)) continue
-    const what = isPart(value) ? describePart(value.part) : show(value)
+    const { of, ...rights } = readRights(value)
+    if (isUsable(of)) {
+      uses.push({ as, part: of.name, ...rights })
+      parts[as] = of
+      continue
+    }
+    const what = isPart(of) ? describePart(of.part) : show(of)
     throw new SteadError({
       code: 'model.bad-use',
       message: `${owner} cannot use ${what} as '${as}'.`,
-      hint: isService(value)
+      hint: isService(of)
         ? 'Give that service an `http` port: a service that serves nothing cannot be used.'
         : 'Pass a resource or a service with `http`, made by a builder: use: { db }, where const db = postgres(...).',
     })
   }
-  return Object.freeze({ ...use } as Uses)
+  return { uses: uses.sort((a, b) => (a.as < b.as ? -1 : 1)), use: Object.freeze(parts) }
 }
 
 function readEnv(owner: string, env: unknown): Readonly<Record<string, string>> {
@@ -128,16 +137,19 @@ function checkEntries(owner: string, option: string, count: number): void {
 }
 
 /** The common half of a service or job, and the values it uses. Throws `model.bad-option`, `model.bad-use`. */
-export function readProgram(owner: string, name: string, options: ProgramOptions): { program: Runnable; use: Uses } {
+export function readProgram(
+  owner: string,
+  name: string,
+  options: ProgramOptions,
+): { program: Runnable; use: UsedParts } {
   checkCommand(owner, 'run', options.run)
-  const use = readUses(owner, options.use)
-  const uses = Object.entries(use).map(([as, value]) => ({ as, part: value.name }))
+  const { uses, use } = readUses(owner, options.use)
   const program: Runnable = {
     name,
     from: readDirectory(owner, 'from', options.from ?? '.'),
     run: [...options.run],
     env: readEnv(owner, options.env),
-    uses: uses.sort((a, b) => (a.as < b.as ? -1 : 1)),
+    uses,
     limits: readLimits(owner, options.limits),
     egress: readEgress(owner, options.egress),
     tripwire: readTripwire(owner, options.tripwire),

@@ -43,7 +43,15 @@ const runnable = {
   from: directory,
   run: command,
   env: z.record(z.string().regex(envNamePattern), z.string().max(32_768)),
-  uses: z.array(z.strictObject({ as: z.string().regex(aliasPattern), part: name })).max(entriesMax),
+  uses: z
+    .array(
+      z.strictObject({
+        as: z.string().regex(aliasPattern),
+        part: name,
+        rights: z.array(z.string().regex(typePattern)).min(1).max(20).exactOptional(),
+      }),
+    )
+    .max(entriesMax),
   limits: z.strictObject({
     memoryBytes: z.int().min(1),
     cpuCores: z.number().positive(),

@@ -24,7 +24,7 @@ export interface Service<
   readonly http: Http
   readonly tcp: Tcp
   readonly part: ServicePart
-  readonly use: Uses
+  readonly use: UsedParts
 }
 
 /** A part that runs to an end. Nothing can use it. */
@@ -32,7 +32,7 @@ export interface Job {
   readonly [brand]: 'job'
   readonly name: string
   readonly part: JobPart
-  readonly use: Uses
+  readonly use: UsedParts
 }
 
 /** A part that keeps state for others. `Type` names its provider: `postgres`, `secret`. */
@@ -45,14 +45,28 @@ export interface Resource<Type extends string = string> {
   readonly hosted?: Resource<'secret'>
 }
 
+/** A resource as one user gets it: with some of its rights. Made by `only` of the resource. */
+export interface RightsUse<Type extends string = string> {
+  readonly [brand]: 'use'
+  readonly resource: Resource<Type>
+  /** Sorted. */
+  readonly rights: readonly string[]
+}
+
 /** A service that serves something else than HTTP. */
 export type TcpService = Service<undefined, number>
 
-/** What a service or job can be given: any resource, or a service that serves something. */
-export type Usable = Resource | Service<number> | TcpService
+/** What a service or job can be given: any resource, with all rights or some, or a service that serves something. */
+export type Usable = UsedPart | RightsUse
+
+/** The part behind what is given. */
+export type UsedPart = Resource | Service<number> | TcpService
 
 /** What a service or job is given, by its own names for it. */
 export type Uses = Readonly<Record<string, Usable>>
+
+/** The parts behind them, by the same names. */
+export type UsedParts = Readonly<Record<string, UsedPart>>
 
 /** Where the app will run. The only thing an app file can depend on. */
 export interface Environment {
@@ -141,8 +155,13 @@ export function isResource(value: unknown): value is Resource {
   return brandOf(value) === 'resource'
 }
 
-/** Whether a value can be used by another part. */
-export function isUsable(value: unknown): value is Usable {
+/** Whether a value was made by `only` of a resource. */
+export function isUse(value: unknown): value is RightsUse {
+  return brandOf(value) === 'use'
+}
+
+/** Whether a value is a part that another can use. */
+export function isUsable(value: unknown): value is UsedPart {
   return isResource(value) || (isService(value) && (servesHttp(value) || servesTcp(value)))
 }
 

@@ -6,12 +6,14 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { SteadError } from '../base/index.ts'
 import { app, job, postgres, resource, secret, service, toGraph } from './index.ts'
-import type { App, Resource, Service } from './index.ts'
+import type { App, Resource, RightsUse, Service } from './index.ts'
+import { narrowable } from './rights.ts'
 
 const run = ['node', 'x.ts'] as const
 const local = { name: 'local', production: false }
 const db = postgres('db')
 const api = service('api', { run, http: 3000 })
+const mail = narrowable(resource('queue', 'mail'))
 const silent = service('silent', { run })
 const broker = service('broker', { run, tcp: 1883 })
 const nightly = job('nightly', { run })
@@ -52,6 +54,27 @@ test('right wiring compiles and keeps its types', () => {
   assert.deepEqual(
     toGraph(shop, local).parts.map((part) => part.name),
     ['api', 'db', 'mail', 'nightly', 'program', 'token', 'web'],
+  )
+})
+
+test('a use with some of the rights compiles, stands in the graph, and brings the whole resource', () => {
+  const sending: RightsUse<'queue'> = mail.only('send')
+  const web = service('web', { run, use: { mail: sending, all: mail } })
+  const worker = job('worker', { run, use: { mail: mail.only('receive', 'manage', 'receive') } })
+  const { parts } = toGraph(
+    app('shop', () => ({ parts: { web, worker, mail } })),
+    local,
+  )
+  assert.deepEqual(
+    parts.map((part) => (part.kind === 'resource' ? part.name : part.uses)),
+    [
+      'mail',
+      [
+        { as: 'all', part: 'mail' },
+        { as: 'mail', part: 'mail', rights: ['send'] },
+      ],
+      [{ as: 'mail', part: 'mail', rights: ['manage', 'receive'] }],
+    ],
   )
 })
 
@@ -202,6 +225,27 @@ refused(
   () => service('web', { run, use: { shop: app('shop', () => ({ parts: {} })) } }),
   'model.bad-use',
   /cannot use app 'shop'/,
+)
+refused(
+  'a right of another type',
+  // @ts-expect-error objects are read, messages are received
+  () => mail.only('read'),
+  'model.bad-option',
+  /queue 'mail': a right must be one of send, receive, manage, not 'read'/,
+)
+refused(
+  'no right at all',
+  // @ts-expect-error nothing to use
+  () => mail.only(),
+  'model.bad-option',
+  /queue 'mail': only must be called with at least one right/,
+)
+refused(
+  'a use with rights as a part',
+  // @ts-expect-error it is what one user gets
+  declared(app('shop', () => ({ parts: { mail: mail.only('send') } }))),
+  'model.bad-option',
+  /app 'shop': parts.mail must be a part, not queue 'mail' with only send/,
 )
 refused(
   'a list of dependencies',

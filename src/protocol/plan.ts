@@ -121,6 +121,7 @@ const grant: z.ZodType<VersionedGrant> = z.object({
   password: z.string(),
   // Plans of an earlier release do not say it; there was one version then.
   version: z.int().default(1),
+  rights: z.array(z.string()).exactOptional(),
 })
 
 const edge: z.ZodType<Edge> = z.object({

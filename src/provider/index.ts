@@ -2,10 +2,12 @@
 export type {
   BindTarget,
   Binding,
+  FindOwnProgram,
   Grant,
   LedgerEntry,
   LogTarget,
   Metric,
+  OwnProgram,
   Pending,
   Position,
   Prepared,

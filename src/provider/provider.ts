@@ -62,6 +62,20 @@ export interface ProviderServer extends Omit<ProviderProgram, 'timeoutMs'> {
   readonly stopTimeoutMs: number
 }
 
+/** A program that is a part of Stead itself, made ready to run in the sandbox of a resource. */
+export interface OwnProgram {
+  /** Its command line; arguments come after it. */
+  readonly argv: readonly string[]
+  /** Directories of the host it needs to read, as `reads` of a program says. */
+  readonly reads: readonly string[]
+}
+
+/**
+ * Finds a program of Stead's own on this machine. The first of `entries` is what runs; the others are modules that it loads by
+ * a name that it makes up (threads). Each is a path below the code of Stead without its ending, as `queue/drivers/http-main`.
+ */
+export type FindOwnProgram = (entries: readonly string[]) => Promise<OwnProgram>
+
 /** A server started with `serve`. */
 export interface RunningServer extends AsyncDisposable {
   /** Settles once, when the server has ended, with its last lines. */
@@ -74,6 +88,8 @@ export interface Grant {
   readonly consumer: string
   readonly user: string
   readonly password: string
+  /** What it may do, of what the type offers, sorted. Absent: everything. */
+  readonly rights?: readonly string[]
 }
 
 /** What a consumer gets to reach a resource, in standard form, whatever its language. */
@@ -232,7 +248,7 @@ export interface Provider {
    * throws with file, line and the server's own words.
    */
   prepare(context: ProviderContext, phase?: PreparePhase): Promise<Prepared>
-  /** Lets a consumer in. Again with another password: the new one holds. */
+  /** Lets a consumer in, with exactly the rights of the grant. Again with another password or other rights: the new ones hold. */
   grant(context: ProviderContext, grant: Grant): Promise<void>
   /** Takes a consumer's access away and ends its connections. */
   revoke(context: ProviderContext, user: string): Promise<void>

@@ -64,10 +64,24 @@ test('a release that fails much more is found soon', () => {
 test('R21: fewer requests than asked for say nothing, of either release', () => {
   const bad: Sample = { requests: 49, errors: 49, p99Ms: 9000 }
   const good: Sample = { requests: 1000, errors: 0, p99Ms: 5 }
+  const sad: Sample = { requests: 500, errors: 100, p99Ms: 9000 }
   assert.equal(judge(good, bad, judgement).verdict, 'too-few')
   assert.equal(judge(good, null, judgement).verdict, 'too-few')
-  assert.equal(judge(null, { ...bad, requests: 500 }, judgement).verdict, 'too-few')
-  assert.equal(judge({ ...good, requests: 49 }, { ...bad, requests: 500 }, judgement).verdict, 'too-few')
+  assert.equal(judge(null, sad, judgement).verdict, 'too-few')
+  assert.equal(judge({ ...good, requests: 49 }, sad, judgement).verdict, 'too-few')
+})
+
+test('R21: a release that surely fails half of its requests is worse without a measure, unless the old one fails too', () => {
+  const failing: Sample = { requests: 50, errors: 45, p99Ms: null }
+  assert.deepEqual(judge(null, failing, judgement), {
+    verdict: 'worse',
+    in: 'errors',
+    why: '90.0 % of 50 requests failed; 0 requests to the old release are too few to compare with',
+  })
+  assert.equal(judge({ requests: 3, errors: 0, p99Ms: null }, failing, judgement).verdict, 'worse')
+  assert.equal(judge({ requests: 3, errors: 3, p99Ms: null }, failing, judgement).verdict, 'too-few')
+  // Half of them, by chance a little more: not surely.
+  assert.equal(judge(null, { requests: 50, errors: 30, p99Ms: null }, judgement).verdict, 'too-few')
 })
 
 test('what it may have above the old release is granted', () => {

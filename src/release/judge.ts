@@ -4,7 +4,7 @@
  * often it is looked at (requests independent of one another). A percentile has no such bound without its distribution;
  * slowness is therefore acted on only when it lasts (`slowMsMin`).
  *
- * Invariant: fewer requests than the judgement asks for are never `worse`.
+ * Invariant: fewer requests to the new release than the judgement asks for are never `worse`.
  */
 import { rateAtLeast, rateAtMost } from './chance.ts'
 import type { Judgement, Sample } from './rollout.ts'
@@ -14,6 +14,9 @@ export const chanceOfWrong: number = 1 / 2000
 
 /** Of fewer requests the 99th percentile is but the slowest one or two. */
 export const requestsForSpeedMin = 200
+
+/** A release that surely fails more often than this is worse, with nothing to compare it with, unless the old one fails too. */
+export const errorsAloneMax = 0.5
 
 /** A difference that is smaller than this harms nobody, whatever the ratio. */
 export const slowerMsMin = 10
@@ -31,7 +34,9 @@ export function judge(old: Sample | null, young: Sample | null, judgement: Judge
   }
   if (old === null || old.requests < requestsMin) {
     const count = old?.requests ?? 0
-    return { verdict: 'too-few', why: `${requests(count)} to the old release are too few to compare with` }
+    const few = `${requests(count)} to the old release are too few to compare with`
+    if ((old?.errors ?? 0) > 0 || !surelyFails(young)) return { verdict: 'too-few', why: few }
+    return { verdict: 'worse', in: 'errors', why: `${share(young)} of ${requests(young.requests)} failed; ${few}` }
   }
   const errors = `${share(young)} of ${requests(young.requests)} failed, of the old release's ${old.requests} ${share(old)}`
   if (surelyFailsMore(old, young, judgement.errorsAboveMax)) return { verdict: 'worse', in: 'errors', why: errors }
@@ -41,6 +46,10 @@ export function judge(old: Sample | null, young: Sample | null, judgement: Judge
     return { verdict: 'worse', in: 'speed', why: speed.why }
   }
   return { verdict: 'fine', why: speed === null ? errors : `${errors}; ${speed.why}` }
+}
+
+function surelyFails(young: Sample): boolean {
+  return rateAtLeast(young.errors, young.requests, chanceOfWrong) > errorsAloneMax
 }
 
 function surelyFailsMore(old: Sample, young: Sample, aboveMax: number): boolean {

@@ -1,5 +1,5 @@
 /** `stead graph`: the parts of an app and who uses what, whether it runs or not. */
-import type { Graph, Part } from '../../model/index.ts'
+import type { Graph, Part, Use } from '../../model/index.ts'
 import { findAppFile } from '../../evaluate/index.ts'
 import { readGraph } from '../bundling.ts'
 import type { Command } from '../command.ts'
@@ -34,9 +34,13 @@ function printGraph(found: Graph): void {
   const rows = found.parts.map((part) => [
     `  ${part.name}`,
     paint('dim', kindOf(part)),
-    part.kind === 'resource' || part.uses.length === 0 ? '' : `→ ${part.uses.map((use) => use.part).join(', ')}`,
+    part.kind === 'resource' || part.uses.length === 0 ? '' : `→ ${part.uses.map(showUse).join(', ')}`,
   ])
   print(table(rows))
+}
+
+function showUse({ part, rights }: Use): string {
+  return rights === undefined ? part : `${part} (only ${rights.join(', ')})`
 }
 
 function kindOf(part: Part): string {
