@@ -5,8 +5,14 @@
  */
 import { once } from 'node:events'
 import { messageOf } from '../src/base/index.ts'
-import { openAmqpQueues, openBeanstalkdQueues, openPostgresQueues, openSqsQueues } from '../src/queue/index.ts'
-import { beanstalkd, Broker, fauxqs, needsBroker, rabbitmq } from '../test/brokers.ts'
+import {
+  openAmqpQueues,
+  openBeanstalkdQueues,
+  openKafkaQueues,
+  openPostgresQueues,
+  openSqsQueues,
+} from '../src/queue/index.ts'
+import { beanstalkd, Broker, fauxqs, kafka, needsBroker, rabbitmq } from '../test/brokers.ts'
 import { fetchedServers } from '../test/fetched.ts'
 import { needsPostgres, PostgresServer } from '../test/postgres-server.ts'
 
@@ -59,6 +65,14 @@ if (withoutFauxqs === false) {
   })
   say('sqs', `${queues.server} (${fauxqs.name}) at ${endpoint}, with any key`)
 } else say('sqs', withoutFauxqs)
+
+const withoutKafka = needsBroker(kafka)
+if (withoutKafka === false) {
+  const broker = started.use(await Broker.start(kafka))
+  const brokers = [`127.0.0.1:${broker.port}`]
+  await using queues = await openKafkaQueues({ brokers })
+  say('kafka', `${queues.server} at ${brokers.join(', ')}`)
+} else say('kafka', withoutKafka)
 
 process.stdout.write('\nCtrl-C stops them.\n')
 // Waiting for a signal does not keep a process alive by itself.

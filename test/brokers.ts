@@ -4,12 +4,12 @@
  */
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fauxqsPackage, motoPackage } from './fetched.ts'
+import { fauxqsPackage, kafkaPackage, motoPackage } from './fetched.ts'
 import type { Fetched } from './fetched.ts'
 
 const startTimeoutMs = 60_000
@@ -20,9 +20,9 @@ export interface BrokerKind {
   readonly program: string
   /** The Debian package that brings it; or what fetches it into the cache, and where from. */
   readonly package: string | Fetched
-  /** The program with its arguments. */
-  command(port: number, folder: string): readonly string[]
-  /** Further variables of its environment. `second` is another free port. */
+  /** The program with its arguments. `second` is another free port. */
+  command(port: number, folder: string, second: number): readonly string[]
+  /** Further variables of its environment. */
   env?(port: number, folder: string, second: number): Readonly<Record<string, string>>
 }
 
@@ -92,6 +92,48 @@ export const moto: BrokerKind = {
   command: (port) => [join(motoPackage.path, 'bin/moto_server'), '-H', '127.0.0.1', '-p', String(port)],
 }
 
+/** One node of Kafka that is its own controller; everything about it that has replicas has one. `security`: how clients are met. */
+function kafkaOf(name: string, protocol: string, security: Readonly<Record<string, string>>): BrokerKind {
+  return {
+    name,
+    program: '/usr/bin/java',
+    package: kafkaPackage,
+    command(port, folder, second) {
+      const lines = {
+        'process.roles': 'broker,controller',
+        'node.id': '1',
+        'controller.quorum.bootstrap.servers': `127.0.0.1:${second}`,
+        listeners: `CLIENTS://127.0.0.1:${port},CONTROLLER://127.0.0.1:${second}`,
+        'advertised.listeners': `CLIENTS://127.0.0.1:${port}`,
+        'controller.listener.names': 'CONTROLLER',
+        'inter.broker.listener.name': 'CLIENTS',
+        'listener.security.protocol.map': `CLIENTS:${protocol},CONTROLLER:PLAINTEXT`,
+        'log.dirs': join(folder, 'data'),
+        'offsets.topic.replication.factor': '1',
+        'offsets.topic.num.partitions': '4',
+        'group.initial.rebalance.delay.ms': '0',
+        'auto.create.topics.enable': 'false',
+        ...security,
+      }
+      const file = join(folder, 'server.properties')
+      const text = Object.entries(lines).map(([line, value]) => `${line}=${value}\n`)
+      writeFileSync(file, text.join(''))
+      const java = `java -Xmx512m -XX:TieredStopAtLevel=1 -cp '${kafkaPackage.path}/lib/*'`
+      const format = `${java} kafka.tools.StorageTool format --standalone -t AAAAAAAAAAAAAAAAAAAAAA -c ${file}`
+      return ['/bin/sh', '-c', `[ -d ${join(folder, 'data')} ] || ${format} && exec ${java} kafka.Kafka ${file}`]
+    },
+  }
+}
+
+export const kafka: BrokerKind = kafkaOf('kafka', 'PLAINTEXT', {})
+/** One that lets in only who has a name: `stead` with the password `secret`. */
+export const kafkaWithNames: BrokerKind = kafkaOf('kafka-names', 'SASL_PLAINTEXT', {
+  'sasl.enabled.mechanisms': 'PLAIN',
+  'sasl.mechanism.inter.broker.protocol': 'PLAIN',
+  'listener.name.clients.plain.sasl.jaas.config':
+    'org.apache.kafka.common.security.plain.PlainLoginModule required username="stead" password="secret" user_stead="secret";',
+})
+
 /** Why a broker cannot be started here, or false. */
 export function needsBroker({ program, package: from }: BrokerKind): string | false {
   if (typeof from !== 'string')
@@ -149,7 +191,7 @@ export class Broker implements AsyncDisposable {
   }
 
   #launch(): void {
-    const [program = '', ...args] = this.#kind.command(this.port, this.#folder)
+    const [program = '', ...args] = this.#kind.command(this.port, this.#folder, this.#second)
     const child = spawn(program, args, {
       cwd: this.#folder,
       env: { PATH: process.env['PATH'], LC_ALL: 'C.UTF-8', ...this.#kind.env?.(this.port, this.#folder, this.#second) },

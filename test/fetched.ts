@@ -128,5 +128,24 @@ export const motoPackage: Fetched = {
   },
 }
 
+/** A program of Maven Central with all it needs, by one checksum of all jars. */
+function mavenProgram(group: string, artifact: string, version: string, digest: string): Fetched {
+  return fetched(`${group}:${artifact} ${version} from Maven Central`, `${artifact}-${version}`, digest, (dir) => {
+    const head = '<modelVersion>4.0.0</modelVersion><groupId>x</groupId><artifactId>x</artifactId><version>1</version>'
+    const needed = `<groupId>${group}</groupId><artifactId>${artifact}</artifactId><version>${version}</version>`
+    const pom = `<project>${head}<dependencies><dependency>${needed}</dependency></dependencies></project>`
+    writeFileSync(join(dir, 'pom.xml'), pom)
+    run(dir, 'mvn', '-q', '-B', 'dependency:copy-dependencies', '-DoutputDirectory=lib')
+    return sumOf(join(dir, 'lib'), '.jar')
+  })
+}
+
+export const kafkaPackage: Fetched = mavenProgram(
+  'org.apache.kafka',
+  'kafka_2.13',
+  '4.2.0',
+  'd5a246bf18c0501907b16d0c3e8e2730bd783ca21f6a32640b185995ae1703dc',
+)
+
 /** All of them. */
-export const fetchedServers: readonly Fetched[] = [fauxqsPackage, motoPackage]
+export const fetchedServers: readonly Fetched[] = [fauxqsPackage, motoPackage, kafkaPackage]

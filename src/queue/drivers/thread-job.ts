@@ -6,6 +6,8 @@ import { openBeanstalkdHost } from './beanstalkd-host.ts'
 import type { BeanstalkdHostOptions } from './beanstalkd-host.ts'
 import { openEmbeddedHost } from './embedded-host.ts'
 import type { EmbeddedFileOptions } from './embedded-host.ts'
+import { openKafkaHost } from './kafka-host.ts'
+import type { KafkaHostOptions } from './kafka-host.ts'
 import { openPostgresHost } from './postgres-host.ts'
 import type { PostgresHostOptions } from './postgres-host.ts'
 import { openSqsHost } from './sqs-host.ts'
@@ -16,6 +18,7 @@ export type ThreadJob =
   | { readonly driver: 'embedded'; readonly options: EmbeddedFileOptions }
   | { readonly driver: 'beanstalkd'; readonly options: BeanstalkdHostOptions }
   | { readonly driver: 'postgres'; readonly options: PostgresHostOptions }
+  | { readonly driver: 'kafka'; readonly options: KafkaHostOptions }
   | { readonly driver: 'sqs'; readonly options: SqsHostOptions }
 
 /** Opens the driver of a job. */
@@ -29,6 +32,8 @@ export function openJob(job: ThreadJob): Promise<QueueDriver> {
       return openBeanstalkdHost(job.options)
     case 'postgres':
       return openPostgresHost(job.options)
+    case 'kafka':
+      return openKafkaHost(job.options)
     case 'sqs':
       return openSqsHost(job.options)
   }
