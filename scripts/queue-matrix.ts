@@ -1,7 +1,8 @@
 /**
  * Makes docs/queue-matrix.md of what a run has shown: for each driver and server version, how every case of the suite was passed,
  * and the table of capabilities that the driver gives. Runs the suites of the drivers that can run here; where a server is
- * missing, what the last run on another machine has shown stays, with the version it was shown with. Takes a few minutes.
+ * missing, what the last run on another machine has shown stays, with the version it was shown with. Takes a few minutes; with
+ * names of drivers, only theirs run.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -23,9 +24,10 @@ const folder = mkdtempSync(join(tmpdir(), 'stead-matrix-'))
 function runSuites(): void {
   // The long suite of a driver where it has one: it has what the other leaves out.
   const all = readdirSync(join(import.meta.dirname, '../src/queue/drivers'))
-  const files = ['memory.test.ts', ...all.filter((file) => file.endsWith('.long.test.ts'))].map(
-    (file) => `queue/drivers/${file}`,
-  )
+  const wanted = process.argv.slice(2)
+  const files = ['memory.test.ts', ...all.filter((file) => file.endsWith('.long.test.ts'))]
+    .filter((file) => wanted.length === 0 || wanted.some((name) => file.startsWith(`${name}.`)))
+    .map((file) => `queue/drivers/${file}`)
   const env = { ...process.env, STEAD_QUEUE_MATRIX: folder }
   const result = spawnSync(process.execPath, ['scripts/test.ts', ...files], { stdio: 'inherit', env })
   if (result.status !== 0) throw new Error('a suite failed: the page is not made')

@@ -9,10 +9,13 @@ import {
   openAmqpQueues,
   openBeanstalkdQueues,
   openKafkaQueues,
+  openNatsQueues,
   openPostgresQueues,
   openSqsQueues,
 } from '../src/queue/index.ts'
-import { beanstalkd, Broker, fauxqs, kafka, needsBroker, rabbitmq } from '../test/brokers.ts'
+import type { Queues } from '../src/queue/index.ts'
+import { beanstalkd, Broker, fauxqs, kafka, nats, natsOld, needsBroker, rabbitmq } from '../test/brokers.ts'
+import type { BrokerKind } from '../test/brokers.ts'
 import { fetchedServers } from '../test/fetched.ts'
 import { needsPostgres, PostgresServer } from '../test/postgres-server.ts'
 
@@ -38,41 +41,59 @@ if (withoutPostgres === false) {
   say('postgres', `${queues.server} at ${server.url}`)
 } else say('postgres', withoutPostgres)
 
-const withoutBeanstalkd = needsBroker(beanstalkd)
-if (withoutBeanstalkd === false) {
-  const broker = started.use(await Broker.start(beanstalkd))
-  await using queues = await openBeanstalkdQueues({ port: broker.port, syncsEach: true })
-  say('beanstalkd', `${queues.server} at 127.0.0.1:${broker.port}`)
-} else say('beanstalkd', withoutBeanstalkd)
+interface Shown {
+  readonly name: string
+  readonly kind: BrokerKind
+  /** Where a program finds it, and the queues on it. */
+  readonly url: (broker: Broker) => string
+  readonly open: (broker: Broker) => Promise<Queues>
+}
 
-const withoutRabbitmq = needsBroker(rabbitmq)
-if (withoutRabbitmq === false) {
-  const broker = started.use(await Broker.start(rabbitmq))
-  const url = `amqp://guest:guest@127.0.0.1:${broker.port}/`
-  await using queues = await openAmqpQueues({ url })
-  say('amqp', `${queues.server} at ${url}`)
-} else say('amqp', withoutRabbitmq)
+const urls = {
+  amqp: ({ port }: Broker): string => `amqp://guest:guest@127.0.0.1:${port}/`,
+  sqs: ({ port }: Broker): string => `http://127.0.0.1:${port}`,
+  nats: ({ port }: Broker): string => `nats://stead:secret@127.0.0.1:${port}`,
+}
+const monitorOf = ({ second }: Broker): string => `http://127.0.0.1:${second}`
 
-const withoutFauxqs = needsBroker(fauxqs)
-if (withoutFauxqs === false) {
-  const broker = started.use(await Broker.start(fauxqs))
-  const endpoint = `http://127.0.0.1:${broker.port}`
-  await using queues = await openSqsQueues({
-    endpoint,
-    region: 'us-east-1',
-    accessKeyId: 'any',
-    secretAccessKey: 'any',
-  })
-  say('sqs', `${queues.server} (${fauxqs.name}) at ${endpoint}, with any key`)
-} else say('sqs', withoutFauxqs)
+const brokers: readonly Shown[] = [
+  {
+    name: 'beanstalkd',
+    kind: beanstalkd,
+    url: ({ port }) => `127.0.0.1:${port}`,
+    open: ({ port }) => openBeanstalkdQueues({ port, syncsEach: true }),
+  },
+  { name: 'amqp', kind: rabbitmq, url: urls.amqp, open: (broker) => openAmqpQueues({ url: urls.amqp(broker) }) },
+  {
+    name: 'nats',
+    kind: nats,
+    url: (broker) => `${urls.nats(broker)}, monitoring ${monitorOf(broker)}`,
+    open: (broker) => openNatsQueues({ url: urls.nats(broker), monitor: monitorOf(broker) }),
+  },
+  {
+    name: 'sqs',
+    kind: fauxqs,
+    url: (broker) => `${urls.sqs(broker)}, by ${fauxqs.name}, with any key`,
+    open: (broker) =>
+      openSqsQueues({ endpoint: urls.sqs(broker), region: 'us-east-1', accessKeyId: 'any', secretAccessKey: 'any' }),
+  },
+  {
+    name: 'kafka',
+    kind: kafka,
+    url: ({ port }) => `127.0.0.1:${port}`,
+    open: ({ port }) => openKafkaQueues({ brokers: [`127.0.0.1:${port}`] }),
+  },
+  { name: 'nats-old', kind: natsOld, url: urls.nats, open: (broker) => openNatsQueues({ url: urls.nats(broker) }) },
+]
 
-const withoutKafka = needsBroker(kafka)
-if (withoutKafka === false) {
-  const broker = started.use(await Broker.start(kafka))
-  const brokers = [`127.0.0.1:${broker.port}`]
-  await using queues = await openKafkaQueues({ brokers })
-  say('kafka', `${queues.server} at ${brokers.join(', ')}`)
-} else say('kafka', withoutKafka)
+for (const { name, kind, url, open } of brokers) {
+  const without = needsBroker(kind)
+  if (without === false) {
+    const broker = started.use(await Broker.start(kind))
+    await using queues = await open(broker)
+    say(name, `${queues.server} at ${url(broker)}`)
+  } else say(name, without)
+}
 
 process.stdout.write('\nCtrl-C stops them.\n')
 // Waiting for a signal does not keep a process alive by itself.

@@ -30,6 +30,7 @@ const systemPackages = [
 const serverPackages = [
   { name: 'haproxy', file: '/usr/sbin/haproxy', why: 'the second engine of the way in' },
   { name: 'beanstalkd', file: '/usr/bin/beanstalkd', why: 'a broker that queues can be on' },
+  { name: 'nats-server', file: '/usr/sbin/nats-server', why: 'an old one of another, to prove what is refused there' },
   { name: 'rabbitmq-server', file: '/usr/lib/rabbitmq/bin/rabbitmq-server', why: 'another one' },
 ]
 

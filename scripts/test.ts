@@ -1,6 +1,6 @@
 /**
  * Runs the tests in two lanes: units (beside the code) in one process, whole-system tests (test/) one process per file,
- * one after another. `--full` adds the long ones, `*.long.test.ts`. Arguments that do not start with a dash choose files
+ * two at a time, for they mostly wait. `--full` adds the long ones, `*.long.test.ts`, and runs one at a time, for some of those measure. Arguments that do not start with a dash choose files
  * by a part of their path. Everything is node:test; its summary closes the output.
  */
 import { spawnSync } from 'node:child_process'
@@ -25,7 +25,7 @@ const lanes = [
   {
     name: 'system',
     files: files.filter((file) => !file.startsWith('src/') || file.endsWith('.long.test.ts')),
-    flags: ['--test-concurrency=1'],
+    flags: [`--test-concurrency=${full ? 1 : 2}`],
   },
 ]
 

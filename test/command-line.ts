@@ -192,6 +192,17 @@ export interface Answer {
   readonly body: string
 }
 
+/** Runs a command with something on its standard input. */
+export function withInput(bench: Workbench, input: string | Buffer, ...args: readonly string[]): Promise<Result> {
+  const [node = '', ...words] = bench.command(args)
+  const child = spawn(node, words, { env: bench.env, cwd: bench.appDir })
+  const out = { stdout: '', stderr: '' }
+  child.stdout.on('data', (chunk: Buffer) => (out.stdout += chunk.toString()))
+  child.stderr.on('data', (chunk: Buffer) => (out.stderr += chunk.toString()))
+  child.stdin.on('error', () => {}).end(input)
+  return new Promise((resolve) => child.once('close', (code) => resolve({ code: code ?? -1, ...out })))
+}
+
 /** One request to the way in, under the app's host name. */
 export function ask(
   port: number,

@@ -110,7 +110,7 @@ suite('the page of releases', { skip }, () => {
     const { bench, port } = daemon
     useLedger(bench)
     await daemon.deploy('ledger')
-    const load = writeNumbers(port, 1)
+    await using load = writeNumbers(port, 1)
     t.after(() => load.stop())
     bench.write({ 'migrations/002_note.sql': 'alter table ledger add column note text;\n' })
     useLedger(bench, 'second')

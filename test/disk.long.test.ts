@@ -1,10 +1,22 @@
 /** A disk that really fills up: what runs goes on, nothing new is taken on, nothing acknowledged is lost, and it recovers. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { closeSync, mkdirSync, openSync, readdirSync, rmSync, statfsSync, statSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { ask, eventually, freePort, Workbench } from './command-line.ts'
+import { DaemonBench } from './daemon-bench.ts'
+import { readNumbers, useLedger, writeNumbers } from './ledger-app.ts'
 import { needsAll, needsFile, needsRoot } from './needs.ts'
 import { appFile, web } from './small-app.ts'
 
@@ -137,5 +149,63 @@ suite('a full disk', { skip: needs }, () => {
       await bench.stead('down', '.', '--delete-data')
       spawnSync('umount', ['-l', state])
     }
+  })
+})
+
+/** Where the data of an app is mounted; null where it has no disk of its own. */
+function mountOf({ dir }: Workbench): string | null {
+  const mounts = readFileSync('/proc/mounts', 'utf8').split('\n')
+  return (
+    mounts
+      .map((line) => line.split(' '))
+      .find(([, path = '', type]) => path.startsWith(dir) && type === 'btrfs')?.[1] ?? null
+  )
+}
+
+/** Writes how much room the data of the ledger are to have. */
+function declare(bench: Workbench, data: string): void {
+  const text = readFileSync(join(bench.appDir, 'app.ts'), 'utf8')
+  bench.write({ 'app.ts': text.replace(/: web \}(, data: '\w+')? \}/, `: web }, data: '${data}' }`) })
+}
+
+suite('data without room', { skip: needsRoot() }, () => {
+  test('no copy is begun that would take the last of it: it is refused with what to do, and that helps', async (t) => {
+    await using daemon = await DaemonBench.start()
+    const { bench, port } = daemon
+    useLedger(bench)
+    declare(bench, '300MB')
+    await daemon.deploy('ledger')
+    await using load = writeNumbers(port, 1)
+    const mount = mountOf(bench)
+    if (mount === null) return t.skip('needs data with a disk of its own (btrfs)')
+    const { bavail, bsize } = statfsSync(mount)
+    const filler = join(mount, 'filler')
+    {
+      spawnSync('fallocate', ['--length', String(bavail * bsize - 12 * 1024 * 1024), filler])
+      const kept = await bench.stead('checkpoint', 'now', '--app', 'ledger')
+      assert.equal(kept.code, 1)
+      assert.match(
+        kept.stderr,
+        /the data of ledger has \d+ MB of \d+ MB free, too little for another copy\n.*Delete copies that/,
+      )
+      useLedger(bench, 'version 2')
+      declare(bench, '300MB')
+      const refused = await bench.stead('deploy', '.', '--watch', '0')
+      assert.equal(refused.code, 1, refused.stdout)
+      assert.match(
+        refused.stderr,
+        /release 2 of ledger was refused; nothing was changed: .*too little for another copy/,
+      )
+      declare(bench, '400MB')
+      const more = await bench.stead('deploy', '.', '--watch', '0')
+      assert.equal(more.code, 0, more.stderr)
+    }
+    const { kept, answers } = await load.stop()
+    assert.deepEqual([...answers.keys()], ['201'])
+    const there = new Set(await readNumbers(port))
+    assert.deepEqual(
+      kept.filter((number) => !there.has(number)),
+      [],
+    )
   })
 })

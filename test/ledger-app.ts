@@ -3,17 +3,21 @@ import { cpSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import { setTimeout as pause } from 'node:timers/promises'
 import { examplesDir, type Workbench } from './command-line.ts'
 
-/** Puts the app `ledger` into the bench: POST /NUMBER keeps a number and answers 201 once it is committed; GET / lists all. */
-export function useLedger(bench: Workbench, mark = ''): void {
+/**
+ * Puts the app `ledger` into the bench: POST /NUMBER keeps a number and answers 201 once it is committed; GET / lists all. `more` is
+ * what it declares besides.
+ */
+export function useLedger(bench: Workbench, mark = '', more = ''): void {
   bench.write({
     'app.ts': [
-      `import { app, postgres, service } from 'stead'`,
+      `import { app, postgres, secret, service } from 'stead'`,
       `export default app('ledger', () => {`,
       `  const db = postgres('db', { migrations: './migrations' })`,
       `  const web = service('web', { from: './web', run: ['node', 'server.js'], http: 3000, use: { db } })`,
-      `  return { parts: { web }, public: { 'ledger.localhost': web } }`,
+      `  return { parts: { web }, public: { 'ledger.localhost': web }, ${more} }`,
       `})`,
     ].join('\n'),
     'migrations/001_ledger.sql': 'CREATE TABLE ledger (number bigint PRIMARY KEY);\n',
@@ -52,8 +56,13 @@ export interface Books {
   readonly answers: ReadonlyMap<string, number>
 }
 
-/** Keeps numbers from `first` on, one after another in each of `lanes`, until told to stop. */
-export function writeNumbers(port: number, lanes: number, first = 1): { stop(): Promise<Books> } {
+/** Numbers on their way, until it is stopped; a test that fails stops it by disposing. */
+export interface Writing extends AsyncDisposable {
+  stop(): Promise<Books>
+}
+
+/** Keeps numbers from `first` on, one after another in each of `lanes`. */
+export function writeNumbers(port: number, lanes: number, first = 1): Writing {
   const kept: number[] = []
   const answers = new Map<string, number>()
   let next = first
@@ -64,14 +73,20 @@ export function writeNumbers(port: number, lanes: number, first = 1): { stop(): 
       const { status } = await ask(port, 'POST', `/${number}`)
       answers.set(status, (answers.get(status) ?? 0) + 1)
       if (status === '201') kept.push(number)
+      // Where nobody answers, not thousands a second.
+      else if (status === 'ECONNREFUSED') await pause(20)
     }
   }
   const running = Array.from({ length: lanes }, lane)
+  const stop = async (): Promise<Books> => {
+    going = false
+    await Promise.all(running)
+    return { kept, answers, last: next - 1 }
+  }
   return {
-    async stop() {
-      going = false
-      await Promise.all(running)
-      return { kept, answers, last: next - 1 }
+    stop,
+    async [Symbol.asyncDispose]() {
+      await stop()
     },
   }
 }

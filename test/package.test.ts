@@ -157,7 +157,10 @@ suite('the package', () => {
     assert.ok([0, 4].includes(doctor.code), doctor.stderr)
     assert.equal(doctor.stderr, '')
     const report = JSON.parse(doctor.stdout) as { readonly node: string; readonly resources: readonly string[] }
-    assert.deepEqual([report.node, report.resources], [process.version, ['postgres', 'secret', 'state']])
+    assert.deepEqual(
+      [report.node, report.resources],
+      [process.version, ['postgres', 'queue', 'bucket', 'secret', 'state']],
+    )
     cpSync(join(examplesDir, 'shop'), join(dir, 'shop'), { recursive: true })
     const graph = JSON.parse(await succeed(dir, 'npx', '--no-install', 'stead', 'graph', 'shop', '--json')) as {
       readonly parts: readonly { readonly name: string }[]

@@ -91,7 +91,7 @@ async function walked(
   t: { diagnostic(text: string): void },
 ): Promise<boolean> {
   const before = await releasesOf(daemon)
-  const load = writeNumbers(daemon.port, 1, Date.now())
+  await using load = writeNumbers(daemon.port, 1, Date.now())
   await pause(200)
   const words =
     walk === 'back with data'

@@ -80,11 +80,12 @@ class Sequence {
     const there = await liveNumbers(daemon)
     const from = this.#next
     const { words, toward } = await this.#order(doing, number, before)
-    const load = writeNumbers(daemon.port, 1, from)
+    await using load = writeNumbers(daemon.port, 1, from)
     const running = daemon.bench.stead(...words)
     const victim = this.#dice.of([null, null, 'platform', 'postgres'] as const)
-    const delayMs = this.#dice.below(4000)
+    const delayMs = this.#dice.below(3000)
     if (victim !== null) {
+      await this.#begun(running, before)
       await Promise.race([running, pause(delayMs)])
       await kill(daemon, victim)
     }
@@ -101,6 +102,14 @@ class Sequence {
     const told = `${doing}${victim === null ? '' : ` (${victim} killed after ${delayMs} ms)`}: ${outcome}`
     for (const count of [doing, outcome.replace(/ \d+/g, '')]) this.counts.set(count, (this.counts.get(count) ?? 0) + 1)
     return told
+  }
+
+  /** Waits until a rollout is under way, or the command has ended. */
+  async #begun(running: Promise<unknown>, { releases }: ReleasesStatus): Promise<void> {
+    let over = false
+    const watched = running.then(() => (over = true))
+    while (!over && (await releasesOf(this.#daemon)).releases.length === releases.length)
+      await Promise.race([watched, pause(50)])
   }
 
   /** The command, with the app's directory as it needs it, and the moment that it leads back to, where there is one. */

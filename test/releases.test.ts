@@ -35,7 +35,7 @@ suite('releases', { timeout: 600_000 }, () => {
     await using daemon = await DaemonBench.start()
     useLedger(daemon.bench)
     await daemon.deploy('ledger')
-    const load = writeNumbers(daemon.port, 2)
+    await using load = writeNumbers(daemon.port, 2)
 
     useLedger(daemon.bench, 'rolling')
     const rolling = await deploy(daemon)
@@ -83,7 +83,7 @@ suite('releases', { timeout: 600_000 }, () => {
     const { bench, port } = daemon
     useLedger(bench)
     await daemon.deploy('ledger')
-    const load = writeNumbers(port, 1)
+    await using load = writeNumbers(port, 1)
 
     bench.write({ 'migrations/002_bad.sql': 'alter table no_such_table add column x int;\n' })
     const refused = await deploy(daemon)
@@ -159,13 +159,15 @@ suite('a moment in the past', { timeout: 600_000 }, () => {
     const moment = new Date(Date.now() + 1500).toISOString()
     await pause(3000)
     const after = await (await keepFor(port, 500, 1_000_000)).stop()
+    const second = await bench.stead('checkpoint', 'second', '--app', 'ledger')
+    assert.equal(second.code, 0, second.stderr)
 
     // Nothing keeps the clock of most machines that tests run on: then a time has to be confirmed.
     const at = await bench.stead('restore', '--at', moment, '--name', 'then', '--confirm', '--app', 'ledger')
     assert.equal(at.code, 0, at.stderr)
     assert.match(at.stdout, /db: [0-9A-F]+\/[0-9A-F]+/)
-    const nowhere = await bench.stead('restore', '--at', 'yesterday', '--app', 'ledger')
-    assert.deepEqual([nowhere.code, /yesterday is no moment/.test(nowhere.stderr)], [2, true], nowhere.stderr)
+    const nowhere = await bench.stead('restore', '--at', '20:15', '--app', 'ledger')
+    assert.deepEqual([nowhere.code, /20:15 is no moment/.test(nowhere.stderr)], [2, true], nowhere.stderr)
 
     const back = await bench.stead('rollback', '--checkpoint', 'then', '--app', 'ledger')
     assert.equal(back.code, 0, back.stderr)
@@ -180,6 +182,31 @@ suite('a moment in the past', { timeout: 600_000 }, () => {
       [],
       'nothing from after it',
     )
+
+    // The abandoned future has its log with it, and the names in there.
+    const found = await bench.stead(
+      'restore',
+      '--at',
+      'second',
+      '--log',
+      'left-by-2',
+      '--name',
+      'again',
+      '--app',
+      'ledger',
+    )
+    assert.equal(found.code, 0, found.stderr)
+    const again = await bench.stead('rollback', '--checkpoint', 'again', '--app', 'ledger')
+    assert.equal(again.code, 0, again.stderr)
+    const all = new Set(await readNumbers(port))
+    assert.deepEqual(
+      [...before.kept, ...after.kept].filter((number) => !all.has(number)),
+      [],
+      'all that was acknowledged before the second checkpoint',
+    )
+    const { code, stdout } = await bench.stead('status', 'ledger')
+    assert.equal(code, 0)
+    assert.match(stdout, /db: the log leads /)
   })
 })
 

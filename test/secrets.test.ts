@@ -9,7 +9,7 @@ import { chmodSync, copyFileSync, globSync, readFileSync, rmSync, statSync, writ
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { generateX25519Identity, identityToRecipient } from 'age-encryption'
-import { ask, eventually, freePort, type Result, type Running, Workbench } from './command-line.ts'
+import { ask, eventually, freePort, type Running, withInput, Workbench } from './command-line.ts'
 import { needsAll, needsFile, needsRoot } from './needs.ts'
 
 const skip = needsAll(needsRoot(), needsFile('/usr/bin/bwrap', 'apt-get install bubblewrap'))
@@ -58,17 +58,6 @@ setInterval(() => {}, 1000)
 `
 
 const sha = (value: string): string => createHash('sha256').update(value).digest('hex')
-
-/** Runs a command with something on its standard input. */
-function withInput(bench: Workbench, input: string | Buffer, ...args: readonly string[]): Promise<Result> {
-  const [node = '', ...words] = bench.command(args)
-  const child = spawn(node, words, { env: bench.env, cwd: bench.appDir })
-  const out = { stdout: '', stderr: '' }
-  child.stdout.on('data', (chunk: Buffer) => (out.stdout += chunk.toString()))
-  child.stderr.on('data', (chunk: Buffer) => (out.stderr += chunk.toString()))
-  child.stdin.on('error', () => {}).end(input)
-  return new Promise((resolve) => child.once('close', (code) => resolve({ code: code ?? -1, ...out })))
-}
 
 /** The files of the state directory, but for the bundles' code, that hold one of these values in any form. */
 function filesShowing(bench: Workbench, values: readonly string[]): readonly string[] {

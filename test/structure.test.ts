@@ -15,8 +15,7 @@ const layers: Record<string, readonly string[]> = {
   scheduler: ['base'],
   evaluate: ['base', 'model'],
   store: ['base'],
-  queue: ['base'],
-  objects: ['base'],
+  queue: ['base', 'provider'],
   artifact: ['base'],
   sandbox: ['base'],
   network: ['base'],
@@ -26,6 +25,7 @@ const layers: Record<string, readonly string[]> = {
   backup: ['base'],
   provider: ['base', 'model'],
   database: ['base', 'provider'],
+  objects: ['base', 'provider'],
   secrets: ['base', 'store', 'provider'],
   protocol: ['base', 'model', 'network', 'sandbox', 'provider'],
   transport: ['base', 'protocol'],
@@ -35,6 +35,7 @@ const layers: Record<string, readonly string[]> = {
   gateway: ['base', 'model', 'network', 'protocol', 'transport'],
   operator: ['base', 'model', 'protocol', 'transport', 'release'],
   dashboard: ['base', 'model', 'protocol', 'release', 'operator'],
+  debug: ['base', 'network'],
   remote: ['base'],
 }
 

@@ -1,22 +1,24 @@
-/** The shop: product pages and an order form in TypeScript, a Python worker that handles orders, a report every minute. */
-import { app, job, postgres, secret, service } from 'stead'
+/** The shop: product pages and an order form in TypeScript, a Python worker that handles orders and writes invoices, a report every minute. */
+import { app, bucket, job, postgres, secret, service } from 'stead'
 
 export default app('shop', () => {
   const db = postgres('db', { migrations: './migrations' })
   const formKey = secret('form-key')
+  const invoices = bucket('invoices')
 
   const web = service('web', {
     from: './web',
     run: ['node', 'server.ts'],
     http: 3000,
     ready: { http: '/healthz' },
-    use: { db, formKey },
+    // It hands out links to invoices, and can read none itself.
+    use: { db, formKey, invoices: invoices.only('presign') },
   })
 
   const worker = service('worker', {
     from: './worker',
     run: ['python3', 'worker.py'],
-    use: { db },
+    use: { db, invoices: invoices.only('write') },
   })
 
   const report = job('report', {
@@ -26,5 +28,8 @@ export default app('shop', () => {
     use: { db },
   })
 
-  return { parts: { web, worker, report }, public: { 'shop.localhost': web } }
+  return {
+    parts: { web, worker, report },
+    public: { 'shop.localhost': web, 'invoices.localhost': invoices },
+  }
 })

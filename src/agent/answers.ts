@@ -2,7 +2,7 @@
  * What the agent answers when control asks. Every ask ends with one piece that is `done`; a cancelled one ends early.
  * Invariant: at most `asksMax` are open; one more is refused.
  */
-import { messageOf } from '../base/index.ts'
+import { isSteadError, messageOf } from '../base/index.ts'
 import type { Ask, DataTask, Incident, LogLine, Upward } from '../protocol/index.ts'
 import type { Attempts } from './attempts.ts'
 import type { Breaking } from './breaking.ts'
@@ -37,8 +37,8 @@ export class Answers {
     if (ask.kind === 'exec' || ask.kind === 'connect') return this.#streams.open(id, ask, send)
     if (ask.kind === 'cancel') this.#open.get(ask.ask)?.abort()
     if ('ask' in ask) return this.#streams.hear(ask)
-    const piece = (lines: readonly LogLine[], done: boolean, error: string | null = null): void =>
-      send({ type: 'answer', ask: id, lines, done, error })
+    const piece = (lines: readonly LogLine[], done: boolean, error: string | null = null, hint?: string): void =>
+      send({ type: 'answer', ask: id, lines, done, error, ...(hint === undefined ? {} : { hint }) })
     if (this.#open.size >= asksMax) return piece([], true, 'this node is asked too much at once')
     const abort = new AbortController()
     this.#open.set(id, abort)
@@ -55,7 +55,7 @@ export class Answers {
       } else for await (const line of this.#output(ask, abort.signal)) piece([line], false)
       piece([], true)
     } catch (error) {
-      piece([], true, messageOf(error))
+      piece([], true, messageOf(error), isSteadError(error) ? error.hint : undefined)
     } finally {
       this.#open.delete(id)
     }

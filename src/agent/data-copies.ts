@@ -33,7 +33,7 @@ export async function checkpoint(need: DataNeed, app: string, name: string): Pro
   const domain = await need.domains.of(app)
   const made = await known(domain, name, 'checkpoint')
   if (made !== null) return { copy: seen(made), tookMs: 0 }
-  await ensureRoom(need, domain)
+  await ensureRoom(domain)
   const positions: Record<string, Position> = {}
   const undo = (): Promise<void> => domain.delete(name)
   const { result, stopped } = await atRest(need, domain, app, undo, async (parts) => {
@@ -65,7 +65,7 @@ export async function cloneOf(
   const domain = await need.domains.of(app)
   const made = await known(domain, name, 'clone')
   if (made !== null) return { copy: seen(made) }
-  await ensureRoom(need, domain)
+  await ensureRoom(domain)
   if (from !== null) return { copy: seen(await domain.clone(name, from)) }
   const undo = (): Promise<void> => domain.delete(name)
   const { result } = await atRest(need, domain, app, undo, () => domain.clone(name, null))
@@ -182,13 +182,13 @@ async function known(domain: Domain, name: string, kind: DomainCopy['kind']): Pr
 }
 
 /** Throws `agent.data-full` when so little is left that a copy would soon leave no room for what is written next. */
-export async function ensureRoom({ options }: DataNeed, domain: Domain): Promise<void> {
+export async function ensureRoom(domain: Domain): Promise<void> {
   const full = tooFull(domain, await domain.usage())
   if (full === null) return
   throw new SteadError({
     code: 'agent.data-full',
     message: full,
-    hint: `Delete old copies, or give it more room (${options.domain.name}).`,
+    hint: `Delete copies that \`stead releases\` lists (\`stead checkpoint NAME --rm\`), or ${domain.capabilities.sizeLimit ? 'declare more `data` in the app file' : 'make room on the disk'}.`,
     retry: 'later',
   })
 }

@@ -14,6 +14,7 @@ import type { DataAnswers, DataTask } from '../protocol/index.ts'
 import { atRest, ensureRoom } from './data-copies.ts'
 import { type DataNeed, ensureFreeName, liveResources, refused } from './data-need.ts'
 import { copyContext, ownCopy, providerOf } from './data-work.ts'
+import { copyOf } from './domains.ts'
 
 type Forward = Extract<DataTask, { do: 'forward' }>
 
@@ -30,9 +31,11 @@ export async function forward(
   const domain = await need.domains.of(app)
   const known = new Set((await domain.list()).map(({ name }) => name))
   if (known.has(task.copy)) throw refused(`${app} has a copy called ${task.copy} already`, 'Choose another name.')
-  await ensureRoom(need, domain)
+  await ensureRoom(domain)
   // The log is that of a moment: live servers go on writing it.
-  await using later = await laterCopy(need, domain, app)
+  await using later = await (task.log === undefined
+    ? laterCopy(need, domain, app)
+    : ownCopy(need, domain, (await copyOf(domain, task.log)).name))
   let last: unknown = refused(`${app} has no checkpoint from before that`, 'The log only leads forward from one.')
   for (const from of task.from.filter((name) => known.has(name))) {
     signal.throwIfAborted()
@@ -46,6 +49,17 @@ export async function forward(
     }
   }
   throw last
+}
+
+/** Lays out the logs of the live data, those that there are. */
+export async function layOutLogs(need: DataNeed, app: string): Promise<DataAnswers['log']> {
+  const logs: DataAnswers['log'][number][] = []
+  for (const runner of liveResources(need, app)) {
+    const provider = providerOf(need, runner.assignment.type)
+    if (provider.layOutLog === undefined || runner.sandbox === null) continue
+    logs.push({ part: runner.assignment.part, ...(await provider.layOutLog(await runner.liveContext())) })
+  }
+  return logs
 }
 
 async function laterCopy(need: DataNeed, domain: Domain, app: string): ReturnType<typeof ownCopy> {

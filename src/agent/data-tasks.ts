@@ -8,7 +8,7 @@
 import { SteadError } from '../base/index.ts'
 import type { DataAnswers, DataTask } from '../protocol/index.ts'
 import { checkpoint, cloneOf, deleteCopies, stateOf } from './data-copies.ts'
-import { forward } from './data-forward.ts'
+import { forward, layOutLogs } from './data-forward.ts'
 import { type DataNeed, Positions } from './data-need.ts'
 import { compare, pending, preview, rehearse, replay, verify } from './data-work.ts'
 import type { AgentOptions } from './options.ts'
@@ -80,6 +80,8 @@ export class DataTasks {
         return compare(need, app, task, signal)
       case 'forward':
         return forward(need, app, task, signal)
+      case 'log':
+        return layOutLogs(need, app)
       case 'verify':
         return verify(need, app, task, signal)
       case 'replay':

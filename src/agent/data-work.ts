@@ -76,7 +76,7 @@ export async function rehearse(
     ensureUnused(need, app, task.copy)
     await domain.delete(task.copy)
   }
-  await ensureRoom(need, domain)
+  await ensureRoom(domain)
   const undo = (): Promise<void> => domain.delete(task.copy)
   const { result: copy } = await atRest(need, domain, app, undo, () => domain.clone(task.copy, null))
   try {
@@ -295,7 +295,7 @@ export async function ownCopy(
   domain: Domain,
   from: string | null,
 ): Promise<{ readonly copy: DomainCopy } & AsyncDisposable> {
-  await ensureRoom(need, domain)
+  await ensureRoom(domain)
   const copy = await domain.clone(`${taskPrefix}${randomId(need.options.random)}`, from)
   return { copy, [Symbol.asyncDispose]: () => domain.delete(copy.name) }
 }

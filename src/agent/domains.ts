@@ -15,6 +15,8 @@ export class Domains {
   readonly #sizeOf: (app: string) => number | null
   readonly #onOpened: (app: string, path: string) => void
   readonly #open = new Map<string, Promise<Domain>>()
+  /** Sizes that they were opened with or have grown to, bytes. */
+  readonly #sizes = new Map<string, number>()
 
   /** `sizeOf`: what an app has declared, bytes; `onOpened` is told where its data is before anybody else. */
   constructor(
@@ -27,14 +29,30 @@ export class Domains {
     this.#onOpened = onOpened
   }
 
-  /** The domain of an app. Throws as the driver's `open` does. What tasks of an earlier agent left in it is gone. */
+  /**
+   * The domain of an app, as large as was declared. Throws as the driver's `open` and `grow` do. What tasks of an earlier
+   * agent left in it is gone.
+   */
   of(app: string): Promise<Domain> {
+    const sizeBytes = this.#sizeOf(app) ?? this.#options.domainBytes
     const known = this.#open.get(app)
-    if (known !== undefined) return known
-    const { domain, name, domainBytes } = this.#options
-    const sizeBytes = this.#sizeOf(app) ?? domainBytes
+    if (known === undefined) return this.#opened(app, sizeBytes)
+    return sizeBytes > (this.#sizes.get(app) ?? 0) ? this.#grown(app, known, sizeBytes) : known
+  }
+
+  /** Gives one that is open more room; a failure is told to whoever asked, and it is tried again with the next asking. */
+  async #grown(app: string, known: Promise<Domain>, sizeBytes: number): Promise<Domain> {
+    const domain = await known
+    await domain.grow(sizeBytes)
+    this.#sizes.set(app, sizeBytes)
+    return domain
+  }
+
+  #opened(app: string, sizeBytes: number): Promise<Domain> {
+    const { domain, name } = this.#options
     const opening = domain.open({ id: app, root: this.#rootOf(app), home: name, sizeBytes }).then(async (opened) => {
       this.#onOpened(app, opened.path)
+      this.#sizes.set(app, sizeBytes)
       for (const copy of await opened.list()) if (copy.name.startsWith(taskPrefix)) await opened.delete(copy.name)
       return opened
     })

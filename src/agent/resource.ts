@@ -19,7 +19,7 @@ import type { AgentOptions } from './options.ts'
 import { type Domains, placeOf } from './domains.ts'
 import type { Exchanges } from './exchange.ts'
 import { endServer, lastLines, resourceContext, startProgram } from './resource-context.ts'
-import { type Usage, unknownUsage, usageOf } from './usage.ts'
+import { LogLook, type Usage, unknownUsage, usageOf } from './usage.ts'
 
 const readyTimeoutMs = 60_000
 const pauseMinMs = 500
@@ -50,6 +50,7 @@ export class ResourceRunner {
   #reason: string | null = null
   #restarts = 0
   #usage: Usage = unknownUsage
+  readonly #log = new LogLook()
   #sinceMs: number
   #sandbox: Sandbox | null = null
   #server: ProviderServer | null = null
@@ -125,7 +126,8 @@ export class ResourceRunner {
   /** Looks at what its server uses now. */
   async measure(): Promise<void> {
     const sandbox = this.#sandbox
-    const usage = sandbox === null ? unknownUsage : await usageOf(sandbox)
+    const log = await this.#log.seen(this.#applied && this.#provider, () => this.liveContext())
+    const usage = sandbox === null ? unknownUsage : { ...(await usageOf(sandbox)), ...log }
     if (this.#sandbox === sandbox) this.#usage = usage
   }
 
@@ -273,11 +275,8 @@ export class ResourceRunner {
     if (isDue && exchanges.noted(place, first.part) !== null) return await this.#exchange(first)
     const provider = this.#provider
     if (provider === null) {
-      throw new SteadError({
-        code: 'agent.no-provider',
-        message: `this node has no provider for ${first.type}`,
-        hint: 'Upgrade the node.',
-      })
+      const message = `this node has no provider for ${first.type}`
+      throw new SteadError({ code: 'agent.no-provider', message, hint: 'Upgrade the node.' })
     }
     this.#to('starting', null)
     const context = await this.#context(first)

@@ -59,6 +59,22 @@ export interface RestoreOptions {
   readonly fresh?: boolean
 }
 
+/** The log of one part, carried to the target since a backup. */
+export interface LogOf {
+  readonly app: string
+  readonly part: string
+  /** The backup that it goes on from, by its id. */
+  readonly after: string
+  /** Up to where, in the resource's own words. */
+  readonly position: string
+  /** Up to when, milliseconds since 1970. */
+  readonly atMs: number
+}
+
+export interface CarriedLog extends LogOf {
+  readonly id: string
+}
+
 /** What is wrong at the target, a line each as the tool has it; none: all is well. */
 export interface Verified {
   readonly problems: readonly string[]
@@ -82,6 +98,15 @@ export interface Backups {
    * `backup.damaged`.
    */
   restore(id: string, dir: string, options?: RestoreOptions): Promise<void>
+  /**
+   * Carries a log, as a directory whose files never change once they are there (what is below `open` may). The same errors as
+   * `backUp`. It takes the place of what was carried after the same backup before.
+   */
+  carryLog(dir: string, of: LogOf, signal?: AbortSignal): Promise<void>
+  /** The newest log of each part after each backup. */
+  logs(): Promise<readonly CarriedLog[]>
+  /** Restores a log, as `restore` does. Throws `backup.unknown-backup`. */
+  restoreLog(id: string, dir: string, signal?: AbortSignal): Promise<void>
   /**
    * Whether the target holds what it must. structure: that everything is there and fits together. data: every byte is read and
    * compared with its digest.

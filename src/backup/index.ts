@@ -1,5 +1,15 @@
 /** The face of `backup`: copies of a directory tree in another place, encrypted and incremental, and the drills that prove them. */
-export type { Backup, BackUpOptions, BackupOf, Backups, Progress, RestoreOptions, Verified } from './backups.ts'
+export type {
+  Backup,
+  BackUpOptions,
+  BackupOf,
+  Backups,
+  CarriedLog,
+  LogOf,
+  Progress,
+  RestoreOptions,
+  Verified,
+} from './backups.ts'
 export { parseTarget, placeOf } from './target.ts'
 export type { Target } from './target.ts'
 export { openBackups } from './drivers/restic.ts'
@@ -19,5 +29,7 @@ export {
 export type { DrillSchedule, Drills, Proof, Standing } from './drill.ts'
 export { runDrill } from './drivers/run-drill.ts'
 export type { DrillOptions } from './drivers/run-drill.ts'
+export { afterErrand, errands, nextErrand, parseCourse } from './schedule.ts'
+export type { Attempts, Course, Errand, Next, Rhythm } from './schedule.ts'
 export { planForget } from './keep.ts'
 export type { Keep } from './keep.ts'

@@ -6,7 +6,7 @@
  */
 import * as z from 'zod'
 import { SteadError } from '../base/index.ts'
-import type { Backup, BackupOf } from './backups.ts'
+import type { Backup, BackupOf, CarriedLog, LogOf } from './backups.ts'
 
 const format = 1
 
@@ -38,7 +38,7 @@ export function parseSnapshots(text: string): readonly Snapshot[] | null {
 }
 
 /** Throws `backup.bad-name` for what cannot be written down. */
-export function ensureNames(of: BackupOf): void {
+export function ensureNames(of: Pick<BackupOf, 'app' | 'name' | 'checkpoint'>): void {
   const bad = [of.app, of.name, of.checkpoint].find((name) => !/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/.test(name))
   if (bad === undefined) return
   throw new SteadError({
@@ -142,6 +142,37 @@ export function leftOver(snapshots: readonly Snapshot[], nowMs: number, ageMsMin
     .filter(({ tags }) => kinds.get(tags.get('of') ?? '')?.size !== 2)
     .filter(({ snapshot }) => snapshot.timeMs < nowMs - ageMsMin)
     .map(({ snapshot }) => snapshot.id)
+}
+
+/** Tags of a log that was carried. */
+export function logTags({ app, part, after, position, atMs }: LogOf): readonly string[] {
+  return [`stead=${format}`, 'kind=log', `app=${app}`, `part=${part}`, `after=${after}`, `to=${position}`, `at=${atMs}`]
+}
+
+const logSchema = z.object({
+  app: z.string().min(1),
+  part: z.string().min(1),
+  after: z.string().min(1),
+  to: z.string(),
+  at: z.coerce.number(),
+})
+
+/** The logs among the snapshots: `newest` of each part after each backup, and the ids of the `older` ones, which are of no use. */
+export function logsOf(snapshots: readonly Snapshot[]): {
+  readonly newest: readonly CarriedLog[]
+  readonly older: readonly string[]
+} {
+  const all = snapshots.flatMap((snapshot) => {
+    const tags = tagsOf(snapshot)
+    const read = tags.has('stead') && tags.get('kind') === 'log' ? logSchema.safeParse(Object.fromEntries(tags)) : null
+    if (read?.data === undefined) return []
+    const { to: position, at: atMs, ...of } = read.data
+    return [{ ...of, position, atMs, id: snapshot.id }]
+  })
+  const newest = [...Map.groupBy(all, ({ app, part, after }) => `${app}/${part}/${after}`).values()].flatMap((same) =>
+    same.toSorted((a, b) => b.atMs - a.atMs).slice(0, 1),
+  )
+  return { newest, older: all.filter((log) => !newest.includes(log)).map(({ id }) => id) }
 }
 
 /** Clocks of disks tick in steps; two changes within one step show the same time. The longest step in use is 10 ms. */

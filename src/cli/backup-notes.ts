@@ -52,13 +52,17 @@ export function noteBackups(place: string, all: readonly Backup[]): void {
   write({ ...notes, [place]: Object.fromEntries(own) })
 }
 
-/** What is known of an app's backups, place by place; none where it was never backed up. */
-export function backupsOf(app: string, nowMs: number): readonly (Standing & { place: string; overdue: boolean })[] {
+/** What is known of an app's backups, place by place; none where it was never backed up. `everyMs`: how often they are to be proved. */
+export function backupsOf(
+  app: string,
+  nowMs: number,
+  everyMs: number = drillEveryMs,
+): readonly (Standing & { place: string; overdue: boolean })[] {
   return Object.entries(readNotes()).flatMap(([place, apps]) => {
     const known = apps[app]
     if (known === undefined) return []
     const newest: readonly Newest[] = known.newest === null ? [] : [known.newest]
-    return [{ place, ...describeBackups(newest, parseDrills(known.drills), drillEveryMs, nowMs) }]
+    return [{ place, ...describeBackups(newest, parseDrills(known.drills), everyMs, nowMs) }]
   })
 }
 

@@ -5,7 +5,17 @@
  * Invariants: what a backup is made of, and what it is brought back into, is a copy of the data: the live data is never touched
  * here. Copies that are made on the way are deleted, however it ends.
  */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  lchownSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import * as z from 'zod'
@@ -105,7 +115,7 @@ export async function giveBackLeft({ operator, app }: Target, nowMs: number): Pr
 
 /** Whether a name of a copy is one that is made here. */
 function isOurs(name: string): boolean {
-  return /^(?:backup-[0-9a-z]{8}|drill-[0-9a-z]{4})$/.test(name)
+  return /^(?:backup-[0-9a-z]{8}|drill-[0-9a-z]{4}|along-[0-9a-z]{8}-(?:base|log))$/.test(name)
 }
 
 /** Takes a checkpoint, backs it up, and gives it back. */
@@ -152,7 +162,9 @@ export async function bringBack(
   const copy = await operator.releases.spareCopy(app, name)
   try {
     if (!existsSync(copy.path)) throw elsewhere(app)
+    const owners = ownersOf(copy.path)
     await backups.restore(backup.id, copy.path, { extraTo, replace: true })
+    giveTo(copy.path, owners)
     await operator.releases.adopt(app, adoptionOf(backup, extraTo, name))
   } catch (error) {
     await operator.releases.deleteCopies(app, [name])
@@ -180,6 +192,7 @@ export async function drillApp(
   const copy = await operator.releases.spareCopy(app, name)
   try {
     if (!existsSync(copy.path)) throw elsewhere(app)
+    const owners = ownersOf(copy.path)
     const proof = await runDrill({
       backups,
       backup,
@@ -190,6 +203,7 @@ export async function drillApp(
       clock: systemClock,
       signal,
       async prove() {
+        giveTo(copy.path, owners)
         await operator.releases.adopt(app, adoptionOf(backup, extraDir, name))
         const { checks } = await steps.run('read all of it', () => operator.releases.verify(app, name, probes))
         return { checks: [...checks, ...(await startBranch(operator, app, name, steps, signal))] }
@@ -222,6 +236,23 @@ async function startBranch(
   }
 }
 
+/** To whom each part's data belongs on this machine: users have other numbers on another. Empty where nobody may change that. */
+export function ownersOf(tree: string): ReadonlyMap<string, number> {
+  if (process.getuid?.() !== 0) return new Map()
+  return new Map(readdirSync(tree).map((part) => [part, lstatSync(join(tree, part)).uid]))
+}
+
+/** Gives what was restored for a part to its user here. */
+export function giveTo(tree: string, owners: ReadonlyMap<string, number>): void {
+  for (const [part, uid] of owners) {
+    const root = join(tree, part)
+    if (!existsSync(root) || lstatSync(root).uid === uid) continue
+    lchownSync(root, uid, uid)
+    if (!lstatSync(root).isDirectory()) continue
+    for (const name of readdirSync(root, { recursive: true, encoding: 'utf8' })) lchownSync(join(root, name), uid, uid)
+  }
+}
+
 /** The newest backup of an app, or the one of that id. Throws `cli.no-backup`. */
 export function backupOf(all: readonly Backup[], app: string, id: string | null, place: string): Backup {
   const own = all.filter((backup) => backup.app === app)
@@ -246,7 +277,8 @@ function adoptionOf(backup: Backup, extraDir: string, name: string): Adoption {
   })
 }
 
-function elsewhere(word: string): SteadError {
+/** The error for data that this process cannot reach. */
+export function elsewhere(word: string): SteadError {
   return new SteadError({
     code: 'cli.data-elsewhere',
     message: `the data of ${word} is not on this machine, or may not be read by you`,

@@ -113,6 +113,11 @@ export function backupNotesPath(): string {
   return join(stateRootHere(), 'backups.json')
 }
 
+/** What was done by itself for the backups of a platform's apps. */
+export function backupCoursePath({ appDir }: Pick<Home, 'appDir'>): string {
+  return join(appDir, 'backup-course.json')
+}
+
 /** The places of every platform that has kept something here. */
 export function allHomes(): Home[] {
   const apps = join(stateRootHere(), 'apps')

@@ -6,11 +6,14 @@ import { isSteadError, SteadError, systemClock } from '../base/index.ts'
 import { npmBinaries, postgresProvider, systemBinaries } from '../database/index.ts'
 import { chooseDomainDriver, type DomainDriver } from '../domain/index.ts'
 import { chooseNetworkDriver, type NetworkDriver } from '../network/index.ts'
+import { bucketProvider } from '../objects/index.ts'
 import type { Provider } from '../provider/index.ts'
 import { canReadKernelLog, type Program, stateProvider } from '../agent/index.ts'
 import { bubblewrapDriver, detectLimitGroups, processDriver, type SandboxDriver } from '../sandbox/index.ts'
 import { secretProvider } from '../secrets/index.ts'
+import { queueProvider } from '../queue/index.ts'
 import type { Home } from './home.ts'
+import { ownPrograms } from './own-programs.ts'
 
 export interface Machine {
   readonly sandbox: SandboxDriver
@@ -48,7 +51,14 @@ export async function lookAtMachine(home: Home): Promise<Machine> {
     })),
     ...(await systemBinaries()),
   ]
-  const postgres = postgresProvider({ binaries })
+  const own = ownPrograms(bundles, sandbox)
+  const providers = [
+    postgresProvider({ binaries }),
+    queueProvider({ own }),
+    bucketProvider({ own }),
+    secretProvider(),
+    stateProvider(),
+  ]
   const weaker = [
     ...whyNoSandbox,
     ...sandbox.capabilities.weaker,
@@ -63,7 +73,7 @@ export async function lookAtMachine(home: Home): Promise<Machine> {
     network,
     domain,
     bundles,
-    providers: new Map([postgres, secretProvider(), stateProvider()].map((provider) => [provider.type, provider])),
+    providers: new Map(providers.map((provider) => [provider.type, provider])),
     weaker,
   }
 }

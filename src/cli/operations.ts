@@ -3,6 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { assert, SteadError } from '../base/index.ts'
 import type { Dashboard } from '../dashboard/index.ts'
 import { type Deployment, type Intake, type Operations, unknownApp } from '../operator/index.ts'
+import type { BackupKeeper } from './backup-keeper.ts'
 import { Checkups } from './checking/checkup.ts'
 import { jobsOf, runJob } from './jobs.ts'
 import { logsOf } from './log-streams.ts'
@@ -44,6 +45,8 @@ export interface Answering {
   readonly remove: (app: string) => Promise<void>
   /** Null while none is served. */
   readonly dashboard: () => Dashboard | null
+  /** Looks after the backups of the apps. */
+  readonly backups: Pick<BackupKeeper, 'standing'>
 }
 
 export function operationsOf(answering: Answering): Operations {
@@ -61,7 +64,11 @@ export function operationsOf(answering: Answering): Operations {
     throw new SteadError({ code: 'cli.only-starting', message: `${app} is only starting`, retry: 'later' })
   }
   const checkups = new Checkups()
-  const status = (app: string): ReturnType<typeof statusOf> => statusOf(platform, machine(), known(app))
+  const status = (app: string): ReturnType<typeof statusOf> => {
+    const found = statusOf(platform, machine(), known(app))
+    const backup = answering.backups.standing(app)
+    return backup === null ? found : { ...found, backup }
+  }
   return {
     platform: () => ({
       version,

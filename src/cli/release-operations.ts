@@ -42,6 +42,7 @@ export function releaseOperations(
     },
     spareCopy: (app, name) => releases.spareCopy(app, name),
     verify: (app, copy, probes) => releases.verify(app, copy, probes),
+    layOutLogs: (app) => releases.layOutLogs(app),
     adopt: (app, adoption, by) => releases.adopt(app, { ...adoption, by }),
     restoreAt: (app, wish, by) => releases.restoreAt(app, wish, by),
     deleteCopies: (app, names) => releases.deleteCopies(app, names),

@@ -7,10 +7,13 @@ import type { Platform } from './platform.ts'
 
 /** The URLs under which the app answers on this machine: of HTTP first, then of connections that are carried as they are. */
 export function urlsOf({ port, tls, view }: Pick<Platform, 'port' | 'tls' | 'view'>, app: string): string[] {
-  const { routes = [], streams = [] } = view(app)?.app.graph ?? {}
+  const { parts = [], routes = [], streams = [] } = view(app)?.app.graph ?? {}
+  // What a person looks at comes before a bucket, which answers to signed requests.
+  const isResource = (name: string): boolean => parts.some((part) => part.kind === 'resource' && part.name === name)
+  const inOrder = routes.toSorted((a, b) => Number(isResource(a.part)) - Number(isResource(b.part)))
   const scheme = tls ? 'https' : 'http'
   return [
-    ...routes.map((route) => `${scheme}://${route.host}:${port}${route.path === '/' ? '' : route.path}`),
+    ...inOrder.map((route) => `${scheme}://${route.host}:${port}${route.path === '/' ? '' : route.path}`),
     ...streams.map(({ way }) => (way.kind === 'tcp' ? `tcp://127.0.0.1:${way.port}` : `tls://${way.host}:${port}`)),
   ]
 }
@@ -92,5 +95,6 @@ function shown(
     cpuSeconds: status?.cpuSeconds ?? null,
     refused: status?.refused ?? [],
     ...(status?.durability === undefined ? {} : { durability: status.durability }),
+    ...(status?.log === undefined ? {} : { log: status.log }),
   }
 }

@@ -55,9 +55,12 @@ export function megabytes(bytes: number): string {
 /** Steps of a command, one line each when it is done, with the time it took; on a terminal also while it runs. */
 export class Steps {
   readonly #json: boolean
+  readonly #quiet: boolean
 
-  constructor(json: boolean) {
+  /** `quiet`: nothing is printed, as nobody has asked. */
+  constructor(json: boolean, quiet = false) {
     this.#json = json
+    this.#quiet = quiet
   }
 
   /** Runs a step and prints its line. */
@@ -71,6 +74,7 @@ export class Steps {
       return result
     } catch (error) {
       this.#clear()
+      if (this.#quiet) throw error
       if (this.#json) this.#event({ step: name, state: 'failed' })
       else note(`${paint('red', '✗', process.stderr)} ${name}  ${duration(performance.now() - startMs)}`)
       throw error
@@ -79,6 +83,7 @@ export class Steps {
 
   /** Prints the line of a step that somebody else has timed. */
   done(name: string, tookMs: number, detail = ''): void {
+    if (this.#quiet) return
     this.#clear()
     if (this.#json) return this.#event({ step: name, state: 'done', tookMs: Math.round(tookMs), detail })
     const more = detail === '' ? '' : paint('dim', `  ${detail}`, process.stderr)
@@ -87,6 +92,7 @@ export class Steps {
 
   /** Prints the line of a step that somebody else has timed, and that went wrong. */
   failed(name: string, tookMs: number, detail: string): void {
+    if (this.#quiet) return
     this.#clear()
     if (this.#json) return this.#event({ step: name, state: 'failed', tookMs: Math.round(tookMs), detail })
     const more = paint('dim', `  ${detail}`, process.stderr)
@@ -95,17 +101,19 @@ export class Steps {
 
   /** Something that happened meanwhile. */
   say(text: string): void {
+    if (this.#quiet) return
     this.#clear()
     if (this.#json) this.#event({ note: text })
     else note(text)
   }
 
   #begin(name: string): void {
-    if (!this.#json && process.stderr.isTTY) process.stderr.write(`  ${paint('dim', `${name} …`, process.stderr)}`)
+    if (!this.#json && !this.#quiet && process.stderr.isTTY)
+      process.stderr.write(`  ${paint('dim', `${name} …`, process.stderr)}`)
   }
 
   #clear(): void {
-    if (!this.#json && process.stderr.isTTY) process.stderr.write('\r\u001b[2K')
+    if (!this.#json && !this.#quiet && process.stderr.isTTY) process.stderr.write('\r\u001b[2K')
   }
 
   #event(event: Record<string, unknown>): void {

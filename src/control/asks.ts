@@ -11,7 +11,7 @@ interface OpenAsk {
   readonly node: string
   readonly lines: LogLine[]
   done: boolean
-  error: { readonly code: string; readonly message: string } | null
+  error: { readonly code: string; readonly message: string; readonly hint?: string } | null
   wake: () => void
 }
 
@@ -61,7 +61,9 @@ export class Asks {
       this.#fail(ask, { code: 'control.ask-failed', message: 'the output came faster than it was read' })
     else ask.lines.push(...answer.lines)
     ask.done ||= answer.done
-    ask.error ??= answer.error === null ? null : { code: 'control.ask-failed', message: answer.error }
+    const { error, hint } = answer
+    const hinted = hint === undefined ? {} : { hint }
+    ask.error ??= error === null ? null : { code: 'control.ask-failed', message: error, ...hinted }
     ask.wake()
   }
 

@@ -21,9 +21,9 @@ export function branchApp(app: string, name: string): string {
   })
 }
 
-/** The graph of a branch: with its own hosts in front of the app's, and none at all where nobody is to look. */
+/** The graph of a branch: with its own hosts in front of the app's, and none at all where nobody is to look; nobody backs it up. */
 export function branchGraph(graph: Graph, app: string, host: string | null): Graph {
-  const { streams: _, dataBytes: __, ...rest } = graph
+  const { streams: _, dataBytes: __, backup: ___, ...rest } = graph
   const isNamed = (way: string): boolean => !way.startsWith('*')
   const routes = host === null ? [] : graph.routes.filter((route) => isNamed(route.host))
   return {

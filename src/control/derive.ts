@@ -233,6 +233,15 @@ export function targetsOf(state: ControlState, app: string, part: string): Route
   return (near.length > 0 ? near : ready).map(({ target }) => target)
 }
 
+/** What serves behind a way in now: the instances of a service, or a resource. */
+export function servingNow(state: ControlState, { graph }: DesiredApp, part: string): RouteTarget[] {
+  const resource = graph.parts.some((other) => other.kind === 'resource' && other.name === part)
+  if (!resource) return targetsOf(state, graph.app, part)
+  const id = resourceId(graph.app, part)
+  const status = state.statuses.get(id)
+  return status?.phase === 'ready' && status.endpoint !== null ? [{ instance: id, endpoint: status.endpoint }] : []
+}
+
 function grantOf(
   credential: Credential | undefined,
   consumer: string,
@@ -371,7 +380,7 @@ export function routesOf(state: ControlState, types: readonly ResourceType[]): R
     .flatMap((app) =>
       app.graph.routes.map((route) => {
         const hold = app.stage?.hold === true
-        const targets = hold ? [] : targetsOf(state, app.graph.app, route.part)
+        const targets = hold ? [] : servingNow(state, app, route.part)
         return {
           id: `${app.graph.app}:${route.host}${route.path}`,
           host: route.host,
@@ -398,7 +407,8 @@ function shared(
 ): Pick<Route, 'targets' | 'groups'> {
   const own = app.graph.parts.find(({ name }) => name === part)
   const { beside = null, share = 100 } = app.stage ?? {}
-  if (own === undefined || app.stage === undefined || targets.length === 0) return { targets }
+  if (own === undefined || own.kind === 'resource' || app.stage === undefined || targets.length === 0)
+    return { targets }
   const isNew = (id: string): boolean => {
     const instance = state.instances.get(id)
     const { generation } = state.orders.get(partKey(app.graph.app, part)) ?? noOrder

@@ -63,7 +63,7 @@ export interface ReleaseBook {
 }
 
 /** Checkpoints that are tried, newest first, to get to a moment after them. */
-const basesMax = 3
+const basesMax = 10
 
 export class Releases {
   readonly #own: ReleasesOptions
@@ -273,14 +273,17 @@ export class Releases {
    */
   async restoreAt(
     name: string,
-    wish: Pick<Extract<DataTask, { do: 'forward' }>, 'copy' | 'target' | 'confirmed'>,
+    wish: Omit<Extract<DataTask, { do: 'forward' }>, 'do' | 'from'> & { readonly from?: string },
     by: string,
   ): Promise<DataAnswers['forward']> {
     const app = this.#app(name)
     if (this.#own.records.checkpoints.has(`${name}/${wish.copy}`)) throw checkpointExists(name, wish.copy)
     const untilMs = wish.target.kind === 'time' ? wish.target.timeMs : Number.POSITIVE_INFINITY
+    const generation = await this.#generationOf(app, wish.log)
     const bases = this.book(name)
-      .checkpoints.filter((one) => one.generation === generationOf(app) && one.createdAtMs <= untilMs)
+      .checkpoints.filter((one) =>
+        wish.from === undefined ? one.generation === generation && one.createdAtMs <= untilMs : one.name === wish.from,
+      )
       .toReversed()
       .slice(0, basesMax)
     const from = bases.map((one) => one.name)
@@ -291,6 +294,18 @@ export class Releases {
       await this.#own.exclusive(() => this.#keepCheckpoint({ ...base, name: wish.copy, by, before: null, createdAtMs }))
     }
     return answer
+  }
+
+  /** The generation whose history a log tells: one of another generation may have the same positions and say something else. */
+  async #generationOf(app: DesiredApp, log: string | undefined): Promise<number> {
+    if (log === undefined) return generationOf(app)
+    const { copies } = await this.data(app.graph.app)
+    return copies.find((copy) => copy.name === log)?.generation ?? generationOf(app)
+  }
+
+  /** Lays out the logs of an app's data on its node. Throws as the node does. */
+  async layOutLogs(name: string): Promise<DataAnswers['log']> {
+    return this.#ask(this.#app(name).home, name, { do: 'log' })
   }
 
   /** Proves that a copy can be used; answers what was found to be so. Throws as the node does. */

@@ -285,9 +285,8 @@ export class Rollouts {
       (error: unknown) => {
         // Asked again by the next turn, until the step has lasted too long.
         const isAway = isSteadError(error) && error.code === 'control.node-away'
-        const hint = isSteadError(error) && error.hint !== undefined ? ` ${error.hint}` : ''
         if (isAway) this.#tasks.delete(task.id)
-        else this.#tasks.set(task.id, { state: 'failed', reason: `${messageOf(error)}${hint}`, retry: 'never' })
+        else this.#tasks.set(task.id, { state: 'failed', reason: sentencesOf(error), retry: 'never' })
         if (!isAway) this.#own.wake()
       },
     )
@@ -328,4 +327,11 @@ function all({ edges }: AppTraffic): Sample {
     errors: own.reduce((sum, { errors }) => sum + errors, 0),
     p99Ms: slow.length === 0 ? null : Math.max(...slow),
   }
+}
+
+/** What went wrong and what to do about it, in one line. */
+function sentencesOf(error: unknown): string {
+  const message = messageOf(error)
+  if (!isSteadError(error) || error.hint === undefined) return message
+  return `${message}${message.endsWith('.') ? '' : '.'} ${error.hint}`
 }

@@ -2,6 +2,7 @@
  * From the shape of a rollout's step to the app as it should be: the one record that assignments and routes follow from.
  * Pure. Invariant: the generation of the data changes here and nowhere else, and only forward.
  */
+import { dataBytesDefault, type Graph } from '../model/index.ts'
 import { cloneName, type Rollout, type Shape } from '../release/index.ts'
 import type { KeptRelease } from './kept.ts'
 import { completed, expanded, withSchema } from './schema.ts'
@@ -21,7 +22,7 @@ export function staged(
   const exchanged = shape.exchanged ? swapOf(rollout) : null
   const inForce: DesiredApp = {
     ...rest,
-    graph: main.graph,
+    graph: rollout.outcome === null ? roomFor(main.graph, young.graph) : main.graph,
     bundles: main.bundles,
     release: main.number,
     ...(exchanged === null
@@ -32,6 +33,15 @@ export function staged(
     ...(rollout.outcome !== null ? {} : { stage: stageOf(shape, old) }),
   }
   return withSchema(inForce, schemaIn(rollout, shape, young))
+}
+
+/**
+ * A graph with the room that the new release wants for the data, where that is more: it is there before the first copy is
+ * made, because one that was declared for want of room could not be rolled out else.
+ */
+function roomFor(graph: Graph, young: Graph): Graph {
+  const { dataBytes = dataBytesDefault } = young
+  return dataBytes > (graph.dataBytes ?? dataBytesDefault) ? { ...graph, dataBytes } : graph
 }
 
 /** The exchange of the data that a return makes. */

@@ -1,8 +1,8 @@
 /** The ways in for connections that are carried as they are: from records to what gateways are told. Pure. */
-import type { StreamRoute, RouteTarget } from '../protocol/index.ts'
+import type { StreamRoute } from '../protocol/index.ts'
 import { showWay } from '../model/index.ts'
-import { nodeOf, reaches, targetsOf } from './derive.ts'
-import { type ControlState, type DesiredApp, resourceId } from './state.ts'
+import { nodeOf, reaches, servingNow } from './derive.ts'
+import type { ControlState } from './state.ts'
 
 /** All of them, with the instances or the resource that serve them now. */
 export function streamsOf(state: ControlState): StreamRoute[] {
@@ -25,12 +25,4 @@ export function streamsFor(streams: readonly StreamRoute[], state: ControlState,
     ...stream,
     targets: stream.targets.filter(({ instance, endpoint }) => reaches(endpoint, nodeOf(state, instance), gateway)),
   }))
-}
-
-function servingNow(state: ControlState, { graph }: DesiredApp, part: string): RouteTarget[] {
-  const resource = graph.parts.some((other) => other.kind === 'resource' && other.name === part)
-  if (!resource) return targetsOf(state, graph.app, part)
-  const id = resourceId(graph.app, part)
-  const status = state.statuses.get(id)
-  return status?.phase === 'ready' && status.endpoint !== null ? [{ instance: id, endpoint: status.endpoint }] : []
 }

@@ -7,7 +7,7 @@ import { type AppCard, type AppState, type Head, isWell, type Shape, type ShapeP
 /** Everything a page shows of an app. */
 export function stateOf(graph: Graph, status: Status, history: History): AppState {
   return {
-    head: headOf(status),
+    head: { ...headOf(status), ...(status.backup === undefined ? {} : { backup: status.backup }) },
     shape: shapeOf(graph),
     parts: Object.fromEntries(status.parts.map((part) => [keyOf(part), part])),
     uptime: history.uptime(),

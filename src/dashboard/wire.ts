@@ -3,7 +3,7 @@
  * functions that both halves use. Invariant: a page that has taken every message has the state that the server had; a
  * change is told as what has changed.
  */
-import type { EdgeTraffic, PartStatus, PlatformInfo } from '../operator/index.ts'
+import type { BackupStatus, EdgeTraffic, PartStatus, PlatformInfo } from '../operator/index.ts'
 import type { FaultStatus } from '../protocol/index.ts'
 
 /** The part of the graph that is drawn. Nothing of a part's environment leaves the platform. */
@@ -47,6 +47,8 @@ export interface Head {
   readonly release: number
   readonly wanted: boolean
   readonly urls: readonly string[]
+  /** How the backups stand that it declares; absent where it declares none, and on the overview. */
+  readonly backup?: BackupStatus
 }
 
 /** Everything a page shows of an app. */

@@ -8,7 +8,8 @@ import { namesOf, passwordVerifier, quoteName, quoteText, quoteUser } from './na
 import { socketPathOf } from './programs.ts'
 
 test('a config that says nothing gets defaults; what it says is checked by name', () => {
-  const defaults = { version: null, memoryBytes: 268_435_456, maxConnections: 50 }
+  const log = { ageMsMax: 604_800_000, bytesMax: 1_073_741_824 }
+  const defaults = { version: null, memoryBytes: 268_435_456, maxConnections: 50, log }
   for (const config of [null, {}, { version: null, migrations: './m' }])
     assert.deepEqual(parseConfig('db', config), defaults)
   assert.equal(parseConfig('db', { version: '18' }).version, '18')

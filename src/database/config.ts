@@ -5,6 +5,8 @@
  */
 import { SteadError } from '../base/index.ts'
 import type { Json } from '../base/index.ts'
+import { archiveSettings } from './archive.ts'
+import type { LogLimits } from './archive.ts'
 
 export interface DatabaseConfig {
   /** Major version, such as '18'; null: that of the data, or the newest there is. */
@@ -13,6 +15,8 @@ export interface DatabaseConfig {
   readonly memoryBytes: number
   /** Connections of all consumers together; the platform's own come on top. */
   readonly maxConnections: number
+  /** How much of the log is kept beside the data. */
+  readonly log: LogLimits
 }
 
 const mib = 1024 * 1024
@@ -21,7 +25,8 @@ const memoryBytesMax = 1024 * 1024 * mib
 const connectionsMax = 1000
 /** Connections kept for the administrator, so that a full server can still be looked at. */
 const adminConnections = 5
-const knownKeys = ['version', 'memoryBytes', 'maxConnections', 'migrations']
+const knownKeys = ['version', 'memoryBytes', 'maxConnections', 'migrations', 'logMs', 'logBytes']
+const dayMs = 86_400_000
 
 /** Reads the config of resource `name`. What is absent or null gets its default. Throws `database.bad-config`. */
 export function parseConfig(name: string, config: Json): DatabaseConfig {
@@ -45,6 +50,10 @@ export function parseConfig(name: string, config: Json): DatabaseConfig {
     version,
     memoryBytes: integer('memoryBytes', 256 * mib, memoryBytesMin, memoryBytesMax),
     maxConnections: integer('maxConnections', 50, 1, connectionsMax),
+    log: {
+      ageMsMax: integer('logMs', 7 * dayMs, 60_000, 3660 * dayMs),
+      bytesMax: integer('logBytes', 1024 * mib, 64 * mib, memoryBytesMax),
+    },
   }
 }
 
@@ -79,8 +88,8 @@ export function settingsText(config: DatabaseConfig, major: number): string {
     ...(major >= 18 ? ([['io_method', 'sync']] as const) : []),
     ['min_wal_size', '32MB'],
     ['max_wal_size', '512MB'],
-    // The log of the last while stays, so that a checkpoint can be brought forward to a moment after it.
-    ['wal_keep_size', '512MB'],
+    // The log stays beside the data, so that a checkpoint can be brought forward to a moment after it.
+    ...Object.entries(archiveSettings),
     // The sandbox keeps the output, with time.
     ['log_destination', 'stderr'],
     ['logging_collector', 'off'],

@@ -53,6 +53,8 @@ export type ReleasingProvider = Provider &
       | 'replay'
       | 'mark'
       | 'restoreTo'
+      | 'log'
+      | 'layOutLog'
       | 'verify'
     >
   >
@@ -83,6 +85,8 @@ export function withHosted(own: ReleasingProvider, hosted: ReleasingProvider): R
     replay: (context, from, order) => of(context).replay(context, from, order),
     mark: (context, name) => of(context).mark(context, name),
     restoreTo: (context, from, target) => of(context).restoreTo(context, from, target),
+    log: (context) => of(context).log(context),
+    layOutLog: (context) => of(context).layOutLog(context),
     verify: (context, probe) => of(context).verify(context, probe),
     metrics: (context) => of(context).metrics(context),
   }
@@ -155,6 +159,8 @@ export function hostedPostgresProvider(limits: MigrationLimits): ReleasingProvid
     replay: (context) => Promise.reject(notOurs(context.name, 'filled from a copy')),
     mark: () => Promise.resolve('hosted elsewhere: it does not go back'),
     restoreTo: (context) => Promise.reject(notOurs(context.name, 'brought to a moment of its log')),
+    layOutLog: (context) => Promise.reject(notOurs(context.name, 'carried elsewhere')),
+    log: () => Promise.resolve({ sinceMs: null, bytes: 0, waiting: 0, trouble: null }),
     verify: (context) => Promise.reject(notOurs(context.name, 'copied and verified')),
 
     async grant(context, grant) {

@@ -8,6 +8,8 @@
  */
 import { SteadError } from '../base/index.ts'
 import type { ProviderProgram, ProviderServer } from '../provider/index.ts'
+import { archiveEnv, layOutText } from './archive.ts'
+import type { LogLimits } from './archive.ts'
 import type { PostgresBinaries } from './binaries.ts'
 import { adminRole } from './names.ts'
 
@@ -124,12 +126,19 @@ export function followProgram(dataDir: string): ProviderProgram {
   return shell(followText, { STEAD_DATA: dataDir }, [], { writes: [dataDir], timeoutMs: 60_000 })
 }
 
+/** Lays out the log of a running server in `dataDir`. `open`: the names of the files that are still written to. */
+export function layOutProgram(dataDir: string, open: readonly string[]): ProviderProgram {
+  return shell(layOutText, { STEAD_DATA: dataDir }, open, { writes: [dataDir], timeoutMs: 120_000 })
+}
+
 /** Which server to run, and how it differs from the others of its resource. */
 export interface ServerPlace {
   readonly dataDir: string
   readonly socketDir: string
   readonly port: number
   readonly memoryBytes: number
+  /** How much of its log is kept. */
+  readonly log: LogLimits
   /** Settings on top of those in the data directory. */
   readonly settings: Readonly<Record<string, string>>
   /** Directories it reads, beside its own. */
@@ -148,7 +157,7 @@ export function serverProgram(binaries: PostgresBinaries, place: ServerPlace): P
   ]
   const { argv, env, reads, writes } = shell(
     serveText,
-    { STEAD_DATA: place.dataDir, STEAD_SOCKET: socketPath },
+    { STEAD_DATA: place.dataDir, STEAD_SOCKET: socketPath, ...archiveEnv(place.log) },
     postgres,
     { reads: [...binaries.reads, ...(place.reads ?? [])], writes: [place.dataDir], timeoutMs: 0 },
   )

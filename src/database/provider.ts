@@ -4,8 +4,10 @@
  * Invariants: what the server acknowledged survives a crash and is in every checkpoint taken later; a data directory of
  * another major version, or one that lacks files, is refused and left as it is.
  */
+import { join } from 'node:path'
 import { messageOf } from '../base/index.ts'
 import type { Provider, ProviderContext } from '../provider/index.ts'
+import { laidOut, readLog, readOpen } from './archive.ts'
 import type { PostgresBinaries } from './binaries.ts'
 import { carryInto, linesToCarry } from './carry.ts'
 import { compareDataDirs } from './compare.ts'
@@ -21,7 +23,7 @@ import { pendingOf } from './migrations.ts'
 import { maintenanceDatabase, namesOf } from './names.ts'
 import { readPosition } from './position.ts'
 import { applyMigrations } from './prepare.ts'
-import { defaultPort, initProgram, recoverProgram, serverProgram } from './programs.ts'
+import { defaultPort, initProgram, layOutProgram, recoverProgram, serverProgram } from './programs.ts'
 import { readRecord } from './record.ts'
 import { rehearseMigrations } from './rehearse.ts'
 import { replayRows } from './replay.ts'
@@ -67,7 +69,8 @@ export function postgresProvider(options: PostgresOptions): Provider {
       const { dataDir, socketDir, adminPassword } = context
       const config = parseConfig(context.name, context.config)
       const binaries = await binariesFor(context, dataDir, options.binaries)
-      const place = { dataDir, socketDir, port: defaultPort, memoryBytes: config.memoryBytes, settings: {} }
+      const { memoryBytes, log } = config
+      const place = { dataDir, socketDir, port: defaultPort, memoryBytes, log, settings: {} }
       const server = serverProgram(binaries, place)
       const settings = settingsText(config, Number(binaries.version))
       await runToEnd(context, initProgram(binaries, dataDir, adminPassword, settings, accessText), 'be made')
@@ -174,6 +177,16 @@ export function postgresProvider(options: PostgresOptions): Provider {
 
     async mark(context, name) {
       return await asAdmin(serverOf(context), maintenanceDatabase, (session) => markMoment(session, name))
+    },
+
+    async log(context) {
+      return await asAdmin(serverOf(context), maintenanceDatabase, readLog)
+    },
+
+    async layOutLog(context) {
+      const { open, position } = await asAdmin(serverOf(context), maintenanceDatabase, readOpen)
+      await runToEnd(context, layOutProgram(context.dataDir, open), 'have its log laid out')
+      return { dir: join(context.dataDir, laidOut), position }
     },
 
     async restoreTo(context, from, target) {

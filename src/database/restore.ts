@@ -6,6 +6,7 @@
  */
 import { SteadError, isSteadError, sleep } from '../base/index.ts'
 import type { LogTarget, ProviderContext, Restored } from '../provider/index.ts'
+import { archiveSettings, fetchSetting } from './archive.ts'
 import type { PostgresBinaries } from './binaries.ts'
 import { binariesFor, runToEnd } from './datadir.ts'
 import type { Session } from './drivers/connection.ts'
@@ -36,7 +37,8 @@ export async function restoreCopy(
   const settings = {
     shared_buffers: '32MB',
     autovacuum: 'off',
-    restore_command: `cp ${quoteShell(`${from}/pgdata/pg_wal/`)}%f %p`,
+    ...archiveSettings,
+    restore_command: fetchSetting(from),
     recovery_target_action: 'pause',
     ...targetSetting(target),
   }
@@ -136,8 +138,4 @@ function unreached(resource: string, target: LogTarget, output: string, cause: u
 function wordsOf(target: LogTarget): string {
   if (target.kind === 'time') return new Date(target.timeMs).toISOString()
   return target.kind === 'name' ? target.name : target.position
-}
-
-function quoteShell(text: string): string {
-  return `'${text.replaceAll("'", String.raw`'\''`)}'`
 }

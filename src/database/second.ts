@@ -7,6 +7,7 @@
 import type { Random } from '../base/index.ts'
 import type { ProviderContext } from '../provider/index.ts'
 import type { PostgresBinaries } from './binaries.ts'
+import { parseConfig } from './config.ts'
 import { binariesFor, runToEnd } from './datadir.ts'
 import { maintenanceDatabase, namesOf } from './names.ts'
 import { recoverProgram, serverProgram } from './programs.ts'
@@ -60,7 +61,9 @@ export async function openServer(
   const { name, socketDir, adminPassword } = context
   const binaries = await binariesFor(context, dataDir, found)
   await runToEnd(context, recoverProgram(dataDir), purpose)
-  const place = { dataDir, socketDir, port, memoryBytes, settings, reads }
+  const { log } = parseConfig(name, context.config)
+  // Its log belongs to nobody, unless it says otherwise.
+  const place = { dataDir, socketDir, port, memoryBytes, log, settings: { archive_mode: 'off', ...settings }, reads }
   const running = await context.serve(serverProgram(binaries, place))
   const watch = { ended: false, output: '' }
   void running.exited.then(({ output, sentence }) => {

@@ -38,6 +38,13 @@ function operations(given: DomainConformance): void {
       const { totalBytes, freeBytes } = await domain.usage()
       assert.ok(freeBytes > 0 && freeBytes <= totalBytes)
       if (domain.capabilities.sizeLimit) assert.ok(totalBytes <= given.sizeBytes)
+      await domain.grow(given.sizeBytes / 2)
+      assert.equal((await domain.usage()).totalBytes, totalBytes, 'it never shrinks')
+      await put(domain.path, 'data', 'kept')
+      await domain.grow(given.sizeBytes + 32 * 1024 ** 2)
+      const grown = (await domain.usage()).totalBytes
+      assert.equal(grown > totalBytes, domain.capabilities.sizeLimit, 'it grows while it is used')
+      assert.equal(await get(domain.path, 'data'), 'kept')
     }))
 
   test('a checkpoint keeps files, links, modes and times as they were', () =>

@@ -72,6 +72,11 @@ export interface Domain {
    */
   receive(replica: Replica, stream: AsyncIterable<Uint8Array>): Promise<DomainCopy>
   usage(): Promise<DomainUsage>
+  /**
+   * Makes it at least that large while it is used, where the driver limits it (`sizeLimit`); it never shrinks. Throws
+   * `domain.disk-full` when the host's disk has no room for that.
+   */
+  grow(sizeBytes: number): Promise<void>
   /** Bytes that would be free without that copy; null where the driver cannot tell. Throws `domain.unknown-copy`. */
   ownBytes(name: string): Promise<number | null>
   /**

@@ -302,6 +302,8 @@ test('what types cannot see is refused with part and option', () => {
   refuses(() => postgres('db', { version: '9.6' }), 'model.bad-option', /version must be a major version as text/)
   refuses(() => postgres('db', { migrations: '/etc' }), 'model.bad-option', /postgres 'db': migrations must be/)
   refuses(() => postgres('db', { maxConnections: 1 }), 'model.bad-option', /maxConnections must be/)
+  refuses(() => postgres('db', { log: { size: '1MB' } }), 'model.bad-option', /log\.size must be an amount from 64MiB/)
+  refuses(() => postgres('db', { log: { keep: '1s' } }), 'model.bad-option', /log\.keep must be a duration/)
   refuses(() => resource('Queue', 'mail'), 'model.bad-option', /resource: type must be/)
   refuses(
     () => resource('queue', 'mail', { f: Number.NaN }),

@@ -3,14 +3,26 @@
  * here depends on the order in which values were made, so equal apps give equal graphs.
  */
 import { SteadError } from '../base/index.ts'
+import { readBackup } from './backup.ts'
 import { badOption, checkName, checkOptions, isRecord, readBytes, readDuration, show } from './check.ts'
 import { checkGraph } from './invariants.ts'
 import { dataBytesMin, graphVersion } from './graph.ts'
 import type { Graph, Route, StreamRoute } from './graph.ts'
+import { answersHttp } from './rights.ts'
 import { compareRoutes, compareStreams, readRouteKey } from './routes.ts'
 import type { RouteKey } from './routes.ts'
 import { brand, describePart, isApp, isPart, isResource, isService, servesHttp, servesTcp } from './values.ts'
-import type { App, AppContext, Declaration, Environment, Job, Resource, Service, WayAt } from './values.ts'
+import type {
+  App,
+  AppContext,
+  BackupOptions,
+  Declaration,
+  Environment,
+  Job,
+  Resource,
+  Service,
+  WayAt,
+} from './values.ts'
 
 type AnyPart = Service | Job | Resource
 
@@ -22,6 +34,11 @@ type Fitting<Shape> = Shape extends { readonly public: infer Ways }
   ? { readonly public: { readonly [Key in keyof Ways]: WayAt<Key, Ways[Key]> } }
   : unknown
 
+/** Refuses, in the type, what is said of backups that has no meaning. */
+type Kept<Shape> = Shape extends { readonly backup: infer Backup }
+  ? { readonly backup: BackupOptions & Record<Exclude<keyof Backup, keyof BackupOptions>, never> }
+  : unknown
+
 /**
  * An app: its name, and a function that answers its parts and ways in. The file exports it as its default.
  *
@@ -29,7 +46,7 @@ type Fitting<Shape> = Shape extends { readonly public: infer Ways }
  */
 export function app<Shape extends Declaration>(
   name: string,
-  declare: (context: AppContext) => Shape & Exactly<Shape> & Fitting<Shape>,
+  declare: (context: AppContext) => Shape & Exactly<Shape> & Fitting<Shape> & Kept<Shape>,
 ): App {
   checkName('app', name)
   if (typeof declare !== 'function') {
@@ -59,16 +76,18 @@ export function toGraph(value: unknown, environment: Environment): Graph {
   if (declaration instanceof Promise) {
     throw badOption(owner, 'its function', 'synchronous', declaration, 'Answer { parts, public } without async.')
   }
-  checkOptions(owner, declaration, ['parts', 'public', 'data'], 'what its function answers')
-  const { parts, public: ways = {}, data } = declaration as Partial<Declaration>
+  checkOptions(owner, declaration, ['parts', 'public', 'data', 'backup'], 'what its function answers')
+  const { parts, public: ways = {}, data, backup } = declaration as Partial<Declaration>
   const { routes, streams, targets } = readRoutes(owner, ways)
+  const kept = backup === undefined ? null : readBackup(owner, backup)
   const graph: Graph = {
     version: graphVersion,
     app: value.name,
-    parts: collect([...readParts(owner, parts), ...targets]).map(({ part }) => part),
+    parts: collect([...readParts(owner, parts), ...targets, ...(kept?.secrets ?? [])]).map(({ part }) => part),
     routes: routes.sort(compareRoutes),
     ...(streams.length === 0 ? {} : { streams: streams.sort(compareStreams) }),
     ...(data === undefined ? {} : { dataBytes: readBytes(owner, 'data', data, dataBytesMin, 16 * 1000 ** 4) }),
+    ...(kept === null ? {} : { backup: kept.plan }),
   }
   checkGraph(graph)
   return graph
@@ -126,13 +145,15 @@ function readHttpWay(
 const hstsMsMax = 730 * 86_400_000
 
 /** Whether a part speaks what a way in carries. */
-function leads({ kind }: RouteKey, to: unknown): to is Service | Resource {
+function leads(key: RouteKey, to: unknown): to is Service | Resource {
+  const { kind } = key
   if (kind === 'tcp' && isResource(to)) return true
+  if (key.kind === 'http' && isResource(to)) return key.path === '/' && answersHttp(to.type)
   return isService(to) && (kind === 'http' ? servesHttp(to) : servesTcp(to))
 }
 
 const wanted = {
-  http: 'a service with `http`',
+  http: 'a service with `http`, or, without a path, a bucket',
   tcp: 'a service with `tcp`, or a resource',
   tls: 'a service with `tcp`, which ends the TLS',
 } as const

@@ -22,6 +22,7 @@ export interface FieldChange {
 export type Change =
   | { readonly kind: 'app-renamed'; readonly before: string; readonly after: string }
   | { readonly kind: 'data-changed'; readonly before: number; readonly after: number }
+  | { readonly kind: 'backup-changed'; readonly fields: readonly FieldChange[] }
   | { readonly kind: 'part-added'; readonly part: Part }
   | { readonly kind: 'part-removed'; readonly part: Part }
   | { readonly kind: 'part-changed'; readonly part: Part; readonly fields: readonly FieldChange[] }
@@ -40,7 +41,15 @@ export function diffGraphs(before: Graph, after: Graph): readonly Change[] {
   ]
   const [old, young] = [before.dataBytes ?? dataBytesDefault, after.dataBytes ?? dataBytesDefault]
   const data: Change[] = old === young ? [] : [{ kind: 'data-changed', before: old, after: young }]
-  return [...renamed, ...data, ...parts, ...ways.flatMap(([was, route]) => diffRoute(was, route))]
+  const fields = diffFields([], backupOf(before), backupOf(after))
+  const backup: Change[] = fields.length === 0 ? [] : [{ kind: 'backup-changed', fields }]
+  return [...renamed, ...data, ...backup, ...parts, ...ways.flatMap(([was, route]) => diffRoute(was, route))]
+}
+
+/** What is said of backups, as fields that one by one can differ. */
+function backupOf({ backup }: Graph): Json {
+  if (backup === undefined) return {}
+  return { ...backup, keep: { ...backup.keep }, drill: { ...backup.drill } }
 }
 
 /** Items of two lists brought together by a key, sorted by it. */
@@ -117,7 +126,8 @@ function describeValue(path: readonly string[], value: Json): string {
   const field = path.at(-1) ?? ''
   if (typeof value === 'number' && field.endsWith('Bytes')) return formatBytes(value)
   if (typeof value === 'number' && field.endsWith('Ms')) return formatDuration(value)
-  if (path[0] === 'uses' && isObject(value)) return `${describeValue([], value['part'] ?? null)} with ${showRights(value['rights'])}`
+  if (path[0] === 'uses' && isObject(value))
+    return `${describeValue([], value['part'] ?? null)} with ${showRights(value['rights'])}`
   if (path[0] === 'uses' && Array.isArray(value)) return showRights(value)
   return typeof value === 'string' ? value : JSON.stringify(value)
 }
@@ -145,6 +155,8 @@ function describeChange(change: Change): string[] {
       return [`~ app: ${change.before} -> ${change.after}`]
     case 'data-changed':
       return [`~ data: ${formatBytes(change.before)} -> ${formatBytes(change.after)}`]
+    case 'backup-changed':
+      return change.fields.map((field) => `~ backup: ${describeField(field)}`)
     case 'part-added':
       return [`+ ${describePart(change.part)}`]
     case 'part-removed':

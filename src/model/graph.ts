@@ -23,6 +23,8 @@ export interface Graph {
   readonly routes: readonly Route[]
   /** Set aside for all of the app's data, where the machine can limit it; absent: `dataBytesDefault`. */
   readonly dataBytes?: number
+  /** Backups that the platform makes and proves by itself; absent: none. */
+  readonly backup?: BackupPlan
   /** The ways in for connections that are carried as they are, sorted: ports, then server names. Absent when there are none. */
   readonly streams?: readonly StreamRoute[]
 }
@@ -34,6 +36,25 @@ export const dataBytesMin: number = 256 * 1024 ** 2
 export const dataBytesDefault: number = 4 * 1024 ** 3
 
 export type Part = ServicePart | JobPart | ResourcePart
+
+/** Backups of all of the app's data, as they are to be. */
+export interface BackupPlan {
+  /** A directory, or `s3:https://HOST/BUCKET[/FOLDER]`. */
+  readonly to: string
+  readonly everyMs: number
+  /** Between two of them the log is carried there so often: what is lost with the machine, at most. */
+  readonly logMs: number
+  /** The newest so many stay, and all that are younger. */
+  readonly keep: { readonly count: number; readonly withinMs: number }
+  /** How often a backup is proved, and what is asked of it then, by part. */
+  readonly drill: { readonly everyMs: number; readonly probes: Readonly<Record<string, string>> }
+  /** The secret that is the key of the backups; null: the key of the machine. */
+  readonly key: string | null
+  /** The secret that holds the keys of the S3 server; null: there is none. */
+  readonly credentials: string | null
+  /** Null where the S3 server wants none. */
+  readonly region: string | null
+}
 
 /** What services and jobs have in common: a program that runs in instances. */
 export interface Runnable {

@@ -5,6 +5,8 @@
 
 // What app files import.
 export { app } from './app.ts'
+export { bucket } from './bucket.ts'
+export type { BucketOptions } from './bucket.ts'
 export { job, service } from './service.ts'
 export type { JobOptions, ServiceOptions } from './service.ts'
 export type { RetryOptions, ScheduleOptions } from './schedule.ts'
@@ -12,12 +14,15 @@ export type { LimitOptions, ProgramOptions } from './program.ts'
 export { postgres, resource, secret } from './resource.ts'
 export type { HostedPostgresOptions, OwnPostgresOptions, PostgresOptions, SecretOptions } from './resource.ts'
 export type { Narrowable, NarrowableType, RightOf } from './rights.ts'
+export { queue } from './queue.ts'
+export type { MessageOf, Queue, QueueOptions, QueueRetryOptions } from './queue.ts'
 export type { StateOptions } from './state.ts'
 export type { ReadyOption } from './ready.ts'
 export type { Bytes, Duration } from './units.ts'
 export type {
   App,
   AppContext,
+  BackupOptions,
   Declaration,
   Environment,
   HttpWay,
@@ -39,6 +44,7 @@ export { describeDiff, diffGraphs } from './diff.ts'
 export type { Change, FieldChange } from './diff.ts'
 export { dataBytesDefault, graphVersion, secretChanges } from './graph.ts'
 export type {
+  BackupPlan,
   Graph,
   JobPart,
   Limits,

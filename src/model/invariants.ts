@@ -3,10 +3,11 @@
  * cycle. Builders cannot make most of these mistakes; a graph that was edited or made elsewhere can.
  */
 import { SteadError } from '../base/index.ts'
+import { checkBackup } from './backup.ts'
 import { entriesMax } from './graph.ts'
 import type { Graph, Part, ServicePart } from './graph.ts'
 import { showWay } from './routes.ts'
-import { rightsOf } from './rights.ts'
+import { answersHttp, rightsOf } from './rights.ts'
 import { scheduleProblem } from './schedule.ts'
 import { checkState } from './state.ts'
 import { describePart } from './values.ts'
@@ -89,8 +90,10 @@ function checkRoutes(graph: Graph, byName: ReadonlyMap<string, Part>): void {
     taken.set(way, name)
     const target = byName.get(name)
     if (target?.kind === 'service' && target.http !== null) continue
+    if (target?.kind === 'resource' && answersHttp(target.type) && path === '/') continue
     const what = target === undefined ? `'${name}', and no part has that name` : describePart(target)
-    refuse('model.bad-public', `The route ${way} leads to ${what}.`, 'A route leads to a service with `http`.')
+    const hint = 'A route leads to a service with `http`; one without a path also to a bucket.'
+    refuse('model.bad-public', `The route ${way} leads to ${what}.`, hint)
   }
 }
 
@@ -112,7 +115,7 @@ function checkStreams({ streams = [] }: Graph, byName: ReadonlyMap<string, Part>
   }
 }
 
-/** Throws `model.duplicate-name`, `model.bad-use`, `model.bad-public`, `model.route-conflict`, `model.cycle`, `model.bad-schedule`, `model.bad-state`, `model.too-large`. */
+/** Throws `model.duplicate-name`, `model.bad-use`, `model.bad-public`, `model.route-conflict`, `model.cycle`, `model.bad-schedule`, `model.bad-state`, `model.bad-backup`, `model.too-large`. */
 export function checkGraph(graph: Graph): void {
   for (const [what, count] of Object.entries({
     parts: graph.parts.length,
@@ -137,6 +140,7 @@ export function checkGraph(graph: Graph): void {
   }
   checkRoutes(graph, byName)
   checkStreams(graph, byName)
+  checkBackup(graph)
   const cycle = findCycle(graph.parts)
   if (cycle === null) return
   const hint = 'Let one of them reach the other later, for example through a queue: start order needs a beginning.'

@@ -31,6 +31,10 @@ export const requestPathPattern: RegExp = /^\/[!-~]{0,1023}$/
 export const egressPattern: RegExp =
   /^(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}(?:\/(?:3[0-2]|[12]?\d))?|(?:\*\.(?=[^.]+\.))?(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*(?![0-9]+:)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?):[1-9][0-9]{0,4}$/
 
+/** Where backups go: an absolute path, or a bucket of an S3 server; nothing that could be a key of one. */
+export const backupPlacePattern: RegExp =
+  /^(?:\/[^\0]{0,1023}|s3:https?:\/\/[A-Za-z0-9.[\]:-]{1,260}\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:\/[A-Za-z0-9._/-]{0,900})?)$/
+
 /** The prefix of the environment variables of a use: `mailQueue` gives `MAIL_QUEUE`. Different aliases give different prefixes. */
 export function envPrefix(alias: string): string {
   return alias.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()

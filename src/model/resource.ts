@@ -40,6 +40,11 @@ export interface OwnPostgresOptions {
   readonly memory?: Bytes
   /** Connections at the same time, 5 to 10000. Default 100. */
   readonly maxConnections?: number
+  /**
+   * How much of the log of all changes is kept beside the data, whichever is less: how far back a point in time can be. Default
+   * 7d and 1GiB, and never more than a quarter of the disk of the data.
+   */
+  readonly log?: { readonly keep?: Duration; readonly size?: Bytes }
 }
 
 /** A value nobody but its users reads. */
@@ -92,7 +97,7 @@ export function postgres(name: string, options: PostgresOptions = {}): Resource<
   checkName('postgres', name)
   const owner = `postgres '${name}'`
   if (options.hosted !== undefined) return hostedPostgres(name, owner, options)
-  checkOptions(owner, options, ['version', 'migrations', 'memory', 'maxConnections', 'hosted'])
+  checkOptions(owner, options, ['version', 'migrations', 'memory', 'maxConnections', 'log', 'hosted'])
   const { version = '18', maxConnections = 100, migrations } = options
   if (typeof version !== 'string' || !/^[1-9][0-9]$/.test(version)) {
     throw badOption(owner, 'version', 'a major version as text', version, "As in version: '18'.")
@@ -101,7 +106,20 @@ export function postgres(name: string, options: PostgresOptions = {}): Resource<
   checkNumber(owner, 'maxConnections', maxConnections, { min: 5, max: 10_000, whole: true, hint })
   const memoryBytes = readBytes(owner, 'memory', options.memory ?? '256MB', 64_000_000, 4_000_000_000_000)
   const files = migrations === undefined ? null : readDirectory(owner, 'migrations', migrations)
-  return resource('postgres', name, { version, memoryBytes, maxConnections }, files)
+  return resource('postgres', name, { version, memoryBytes, maxConnections, ...readLog(owner, options.log) }, files)
+}
+
+function readLog(
+  owner: string,
+  log: OwnPostgresOptions['log'],
+): { readonly logMs?: number; readonly logBytes?: number } {
+  if (log === undefined) return {}
+  checkOptions(owner, log, ['keep', 'size'], 'log')
+  const { keep, size } = log
+  return {
+    ...(keep === undefined ? {} : { logMs: readDuration(owner, 'log.keep', keep, 60_000, 3660 * 86_400_000) }),
+    ...(size === undefined ? {} : { logBytes: readBytes(owner, 'log.size', size, 67_108_864, 1_000_000_000_000) }),
+  }
 }
 
 function hostedPostgres(name: string, owner: string, options: HostedPostgresOptions): Resource<'postgres'> {

@@ -27,6 +27,14 @@ export interface Narrowable<Type extends NarrowableType> extends Resource<Type> 
   only(...rights: readonly [RightOf<Type>, ...RightOf<Type>[]]): RightsUse<Type>
 }
 
+/** Types of resources that speak HTTP to whoever has a key, so that a way in can lead to them. */
+const overHttp: readonly string[] = ['bucket']
+
+/** Whether a host of `public` can lead to a resource of this type. */
+export function answersHttp(type: string): boolean {
+  return overHttp.includes(type)
+}
+
 /** The rights that a type offers; none for a type without. */
 export function rightsOf(type: string): readonly string[] {
   return Object.hasOwn(offered, type) ? offered[type as NarrowableType] : []

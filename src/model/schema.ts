@@ -8,6 +8,7 @@ import type { Graph } from './graph.ts'
 import { dataBytesMin, entriesMax, graphVersion, secretChanges } from './graph.ts'
 import {
   aliasPattern,
+  backupPlacePattern,
   directoryPattern,
   egressPattern,
   envNamePattern,
@@ -113,6 +114,18 @@ export const graphSchema: z.ZodType<Graph> = z.strictObject({
     )
     .max(entriesMax),
   dataBytes: z.int().min(dataBytesMin).exactOptional(),
+  backup: z
+    .strictObject({
+      to: z.string().max(1300).regex(backupPlacePattern),
+      everyMs: z.int().min(600_000),
+      logMs: z.int().min(10_000),
+      keep: z.strictObject({ count: z.int().min(1), withinMs: z.int().min(0) }),
+      drill: z.strictObject({ everyMs: z.int().min(3_600_000), probes: z.record(name, z.string().min(1).max(10_000)) }),
+      key: name.nullable(),
+      credentials: name.nullable(),
+      region: z.string().max(40).nullable(),
+    })
+    .exactOptional(),
   streams: z
     .array(
       z.strictObject({

@@ -85,7 +85,8 @@ export interface Declaration {
   /** Services and jobs of the app. What they use comes with them. The keys are for reading; a part's name counts. */
   readonly parts: Readonly<Record<string, Service | Job | Resource>>
   /**
-   * The ways in. `host` or `host/path`, and the service that answers there; `*.host` stands for any one label. `tcp:PORT`, and
+   * The ways in. `host` or `host/path`, and the service that answers there; `*.host` stands for any one label. `host`, and the
+   * bucket that whoever has a key or a signed URL reaches there. `tcp:PORT`, and
    * the service with `tcp` or the resource that connections to this port are carried to. `tls:host`, and the service with
    * `tcp` that TLS for this name is carried to as it is.
    */
@@ -94,16 +95,38 @@ export interface Declaration {
    * What is set aside for all of the app's data, 256MiB to 16TB, where the machine can limit it. Default 4GiB. It can grow.
    */
   readonly data?: Bytes
+  /** Backups that the platform makes and proves by itself. Default: none. */
+  readonly backup?: BackupOptions
+}
+
+/** Backups of all of the app's data. A machine that was down makes up for one when it comes back, never for several. */
+export interface BackupOptions {
+  /** A directory of another disk, or `s3:https://HOST/BUCKET[/FOLDER]`. */
+  readonly to: `/${string}` | `s3:http${string}`
+  /** How often, 10m to 366d. Default 1d. */
+  readonly every?: Duration
+  /** How often the log is carried there between two of them, 10s to 366d. Default 5m: what is lost with the machine, at most. */
+  readonly log?: Duration
+  /** What stays: the newest `count` (default 14), and all that are younger than `within`. The newest that was proved always does. */
+  readonly keep?: { readonly count?: number; readonly within?: Duration }
+  /** How often one is proved (1h to 366d, default 7d), and questions that its databases must answer, by part. */
+  readonly drill?: { readonly every?: Duration; readonly probe?: Readonly<Record<string, string>> }
+  /** The key of the backups. Default: the key of the machine, as `stead backup key` shows it. */
+  readonly key?: Resource<'secret'>
+  /** Keys of the S3 server: `aws_access_key_id = ...` and `aws_secret_access_key = ...`, a line each. */
+  readonly credentials?: Resource<'secret'>
+  /** Where the S3 server wants one. */
+  readonly region?: string
 }
 
 /** Where a way in leads. */
 export type Way = HttpWay | TcpService | Resource
 
-/** A service with HTTP, or one with what holds for this way alone. */
-export type HttpWay = Service<number> | HttpWayOptions
+/** A service with HTTP or a bucket, or one with what holds for this way alone. */
+export type HttpWay = Service<number> | Resource<'bucket'> | HttpWayOptions
 
 export interface HttpWayOptions {
-  readonly to: Service<number>
+  readonly to: Service<number> | Resource<'bucket'>
   /** `serve`: answer plain HTTP even where there is https. Default: it is sent on to https, where there is. */
   readonly plain?: 'serve'
   /** How long browsers are to ask for this host by https only (HSTS), as in `180d`. 1s to 730d. Default: that is not said. */
@@ -117,7 +140,7 @@ export type WayAt<Key, Value> = Key extends `tcp:${string}`
     ? TcpService
     : Value extends { readonly to: unknown }
       ? HttpWayOptions & Record<Exclude<keyof Value, keyof HttpWayOptions>, never>
-      : Service<number>
+      : Service<number> | Resource<'bucket'>
 
 /** An app, as its file exports it. */
 export interface App {

@@ -5,8 +5,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { SteadError } from '../base/index.ts'
-import { app, job, postgres, resource, secret, service, toGraph } from './index.ts'
-import type { App, Resource, RightsUse, Service } from './index.ts'
+import { app, bucket, job, postgres, queue, resource, secret, service, toGraph } from './index.ts'
+import type { App, MessageOf, Resource, RightsUse, Service } from './index.ts'
 import { narrowable } from './rights.ts'
 
 const run = ['node', 'x.ts'] as const
@@ -14,6 +14,7 @@ const local = { name: 'local', production: false }
 const db = postgres('db')
 const api = service('api', { run, http: 3000 })
 const mail = narrowable(resource('queue', 'mail'))
+const files = bucket('invoices')
 const silent = service('silent', { run })
 const broker = service('broker', { run, tcp: 1883 })
 const nightly = job('nightly', { run })
@@ -57,6 +58,32 @@ test('right wiring compiles and keeps its types', () => {
   )
 })
 
+test('a queue knows what its messages are', () => {
+  const orders = queue<{ to: string; order: number }>('orders', {
+    retry: { attempts: 3, pause: '5s' },
+    message: '64KB',
+  })
+  const order: MessageOf<typeof orders> = { to: 'a@example.com', order: 1 }
+  // @ts-expect-error an order has a number
+  const wrong: MessageOf<typeof orders> = { to: 'a@example.com', order: 'one' }
+  assert.notDeepEqual(order, wrong)
+  assert.deepEqual(orders.part.config, {
+    attemptsMax: 3,
+    firstDelayMs: 5000,
+    factor: 4,
+    delayMsMax: 300_000,
+    leaseMs: 30_000,
+    bodyBytesMax: 64_000,
+    messagesMax: 1_000_000,
+    bytesMax: 1_000_000_000,
+  })
+})
+// @ts-expect-error a number of attempts
+refused('attempts in words', () => queue('mail', { retry: { attempts: 'many' } }), 'model.bad-option', /retry.attempts/)
+// @ts-expect-error no such option
+refused('an unknown option of a queue', () => queue('mail', { retries: 3 }), 'model.unknown-option', /retries/)
+refused('a lease that is too long', () => queue('mail', { lease: '2d' }), 'model.bad-option', /lease/)
+
 test('a use with some of the rights compiles, stands in the graph, and brings the whole resource', () => {
   const sending: RightsUse<'queue'> = mail.only('send')
   const web = service('web', { run, use: { mail: sending, all: mail } })
@@ -78,6 +105,23 @@ test('a use with some of the rights compiles, stands in the graph, and brings th
   )
 })
 
+test('a bucket with options, and parts that may do some of it', () => {
+  const kept = bucket('kept', { versions: true, expiry: '30d', quota: '1GB', memory: '128MB' })
+  const web = service('web', { run, use: { files: files.only('presign'), kept: kept.only('read', 'list') } })
+  const { parts } = toGraph(
+    app('shop', () => ({ parts: { web } })),
+    local,
+  )
+  assert.deepEqual(
+    parts.map((part) => (part.kind === 'resource' ? part.config : part.uses.map((use) => use.rights))),
+    [
+      { versions: false, expiryDays: null, quotaBytes: null, memoryBytes: 256_000_000 },
+      { versions: true, expiryDays: 30, quotaBytes: 1_000_000_000, memoryBytes: 128_000_000 },
+      [['presign'], ['list', 'read']],
+    ],
+  )
+})
+
 test('ways in of every kind compile, and stand in the graph by what they are', () => {
   const talk = service('talk', { run, http: 50_051, protocol: 'h2c' })
   const port: 1883 = broker.tcp
@@ -86,6 +130,7 @@ test('ways in of every kind compile, and stand in the graph by what they are', (
     app('shop', () => ({
       parts: { user },
       public: {
+        'files.localhost': files,
         'talk.localhost': talk,
         'shop.localhost': { to: api, hsts: '180d' },
         'old.localhost': { to: api, plain: 'serve' },
@@ -98,6 +143,7 @@ test('ways in of every kind compile, and stand in the graph by what they are', (
   )
   assert.equal(port, 1883)
   assert.deepEqual(routes, [
+    { host: 'files.localhost', path: '/', part: 'invoices' },
     { host: 'old.localhost', path: '/', part: 'api', plain: 'serve' },
     { host: 'shop.localhost', path: '/', part: 'api', hstsS: 15_552_000 },
     { host: 'talk.localhost', path: '/', part: 'talk' },
@@ -137,7 +183,7 @@ refused(
   // @ts-expect-error it does not speak HTTP
   declared(app('shop', () => ({ parts: {}, public: { 'mqtt.localhost': broker } }))),
   'model.bad-public',
-  /must be a service with `http`, not service 'broker'/,
+  /must be a service with `http`, or, without a path, a bucket, not service 'broker'/,
 )
 refused(
   'a misspelt option of a way in',
@@ -225,6 +271,38 @@ refused(
   () => service('web', { run, use: { shop: app('shop', () => ({ parts: {} })) } }),
   'model.bad-use',
   /cannot use app 'shop'/,
+)
+refused(
+  'a bucket below a path',
+  declared(app('shop', () => ({ parts: {}, public: { 'shop.localhost/files': files } }))),
+  'model.bad-public',
+  /public\['shop.localhost\/files'\] must be a service with `http`, or, without a path, a bucket, not bucket 'invoices'/,
+)
+refused(
+  'an expiry in hours',
+  () => bucket('invoices', { expiry: '36h' }),
+  'model.bad-option',
+  /bucket 'invoices': expiry must be in whole days, not '36h'/,
+)
+refused(
+  'a name that is too short for a bucket',
+  () => bucket('in'),
+  'model.bad-option',
+  /bucket 'in': its name must be at least 3 characters, not 'in'/,
+)
+refused(
+  'a right that no bucket has',
+  // @ts-expect-error no such right
+  () => files.only('delete'),
+  'model.bad-option',
+  /bucket 'invoices': a right must be one of read, write, list, presign, not 'delete'/,
+)
+refused(
+  'a misspelt option of a bucket',
+  // @ts-expect-error misspelt
+  () => bucket('invoices', { version: true }),
+  'model.unknown-option',
+  /bucket 'invoices' has no option 'version'/,
 )
 refused(
   'a right of another type',
@@ -346,6 +424,34 @@ refused(
   /postgres 'db': memory must be an amount/,
 )
 refused(
+  'backups with a key that is no secret',
+  // @ts-expect-error a text is no secret
+  declared(app('shop', () => ({ parts: {}, backup: { to: '/mnt/disk', key: 'mine' } }))),
+  'model.bad-option',
+  /app 'shop': backup\.key must be a secret, not 'mine'/,
+)
+refused(
+  'backups to nowhere',
+  // @ts-expect-error a place is an absolute path or of an S3 server
+  declared(app('shop', () => ({ parts: {}, backup: { to: 'backups' } }))),
+  'model.bad-option',
+  /app 'shop': backup\.to must be a place/,
+)
+refused(
+  'a misspelt option of backups',
+  // @ts-expect-error misspelt
+  declared(app('shop', () => ({ parts: {}, backup: { to: '/mnt/disk', evry: '1d' } }))),
+  'model.unknown-option',
+  /app 'shop': backup has no option 'evry'/,
+)
+refused(
+  'a misspelt option of the log',
+  // @ts-expect-error misspelt
+  () => postgres('db', { log: { keeps: '7d' } }),
+  'model.unknown-option',
+  /postgres 'db': log has no option 'keeps'/,
+)
+refused(
   'a duration without a unit',
   // @ts-expect-error durations have units
   () => job('report', { run, timeout: '30' }),
@@ -371,7 +477,7 @@ refused(
   // @ts-expect-error only services answer
   declared(app('shop', () => ({ parts: {}, public: { 'shop.localhost': db } }))),
   'model.bad-public',
-  /app 'shop': public\['shop.localhost'\] must be a service with `http`, not postgres 'db'/,
+  /app 'shop': public\['shop.localhost'\] must be a service with `http`, or, without a path, a bucket, not postgres 'db'/,
 )
 refused(
   'a service without http made public',

@@ -10,6 +10,7 @@ export type ObjectsFailure =
   | 'denied'
   | 'disk-full'
   | 'foreign'
+  | 'in-transaction'
   | 'in-use'
   | 'newer-version'
   | 'no-bucket'

@@ -39,6 +39,7 @@ const noReleases: ReleaseOperations = {
     Promise.resolve({ name, kind: 'clone', path: '/', createdAtMs: 0, generation: 1, ownBytes: null }),
   adopt: () => Promise.resolve(),
   verify: () => Promise.resolve({ checks: [] }),
+  layOutLogs: () => Promise.resolve([]),
   restoreAt: () => Promise.resolve({ from: '', parts: [], gaps: [], clockErrorMs: null }),
   deleteCopies: () => Promise.resolve([]),
   branch: (app) => Promise.resolve(app),

@@ -17,6 +17,7 @@ import type {
   LogOptions,
   MachineRuntimes,
   OperatorBinding,
+  ObjectDeed,
   PartOrderKind,
   PlatformInfo,
   RunEvent,
@@ -46,6 +47,8 @@ export interface OperatorClient {
   /** Throws once the stream is read, when it is refused then. */
   open(app: string, part: string, order: StreamOrder): Promise<RemoteStream>
   bind(app: string, part: string, host: string, port: number): Promise<OperatorBinding | null>
+  /** As `bind`, for one thing that is done with the objects of a bucket: the record says which. */
+  bindFor(deed: ObjectDeed, app: string, part: string, host: string, port: number): Promise<OperatorBinding | null>
   incidents(app: string): Promise<readonly Incident[]>
   settle(app: string, incident: string, how: 'release' | 'end'): Promise<Incident>
   deploy(deployment: Deployment): Promise<{ release: number }>
@@ -126,6 +129,10 @@ export async function operatorClient(socketPath: string, token: string | null = 
       ),
     async bind(name, part, host, port) {
       const path = app(name, `/parts/${encodeURIComponent(part)}/bind`)
+      return (await value<{ binding: OperatorBinding | null }>(at, 'POST', path, { host, port })).binding
+    },
+    async bindFor(deed, name, part, host, port) {
+      const path = app(name, `/parts/${encodeURIComponent(part)}/objects/${deed}`)
       return (await value<{ binding: OperatorBinding | null }>(at, 'POST', path, { host, port })).binding
     },
     incidents: (name) => value<readonly Incident[]>(at, 'GET', app(name, '/incidents')),

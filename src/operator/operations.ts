@@ -68,6 +68,26 @@ export interface Status {
   readonly drivers: { readonly sandbox: string; readonly network: string; readonly domain: string }
   /** The release that is being rolled out, or the last one where that did not end well; absent when there is nothing to say. */
   readonly rollout?: RolloutStatus
+  /** Backups that the platform makes by itself; absent where the app declares none. */
+  readonly backup?: BackupStatus
+}
+
+/** Backups that are made and proved without anybody asking. Times are milliseconds since 1970. */
+export interface BackupStatus {
+  readonly place: string
+  /** The moment of the newest backup; null: there is none. */
+  readonly madeMs: number | null
+  /** Up to when the log was carried there: what is later is lost with the machine. Null: it was not carried yet. */
+  readonly logMs: number | null
+  /** What is being done now; null: nothing. */
+  readonly doing: 'backup' | 'log' | 'drill' | null
+  /** proved: a drill has started the app on the newest ones. */
+  readonly state: 'proved' | 'failed' | 'unproved'
+  /** How old the newest backup and its proof are, in words. */
+  readonly sentence: string
+  readonly overdue: boolean
+  /** What failed last and why, a sentence each; empty: all is well. */
+  readonly troubles: readonly string[]
 }
 
 /** Where a rollout stands, in short; all of it is in `releases`. */
@@ -118,6 +138,8 @@ export interface PartStatus {
   readonly refused: NonNullable<AssignmentStatus['refused']>
   /** How it is known that what it acknowledges is on the disk; absent where nobody can tell. */
   readonly durability?: string
+  /** How the log stands along which its copies are brought forward; absent where there is none. */
+  readonly log?: NonNullable<AssignmentStatus['log']>
 }
 
 /** A job and the runs that are remembered of it. Times are milliseconds since 1970. */
@@ -173,6 +195,10 @@ export type StreamOrder =
     }
   /** Null: the port that the part serves on. */
   | { readonly kind: 'connect'; readonly port: number | null }
+
+/** What an operator does with the objects of a bucket, as the record has it. */
+export const objectDeeds = ['list', 'read', 'write', 'delete', 'presign'] as const
+export type ObjectDeed = (typeof objectDeeds)[number]
 
 /** How an operator reaches a resource: what a program is told, for an address of his own. */
 export interface OperatorBinding {

@@ -1,8 +1,8 @@
 /** What is asked of single parts, over HTTP: orders, jobs, streams to what runs; and which bundles are needed. */
 import { z } from 'zod'
 import { badRequest } from './bad-request.ts'
-import type { PartOrderKind } from './operations.ts'
-import { type Route, value } from './route.ts'
+import { objectDeeds, type Operations, type PartOrderKind } from './operations.ts'
+import { type Answer, type Question, type Route, value } from './route.ts'
 
 const bindTo = z.object({ host: z.string().max(253), port: z.int().min(1).max(65_535) })
 
@@ -27,13 +27,14 @@ export const partRoutes: readonly Route[] = [
     method: 'POST',
     path: '/v1/apps/:app/parts/:part/bind',
     right: 'exec',
-    answer: async (operations, { path, body }) => {
-      const parsed = bindTo.safeParse(await body())
-      if (!parsed.success) throw badRequest(parsed.error.issues[0]?.message ?? 'no address')
-      const { host, port } = parsed.data
-      return value({ binding: await operations.bind(path['app'] ?? '', path['part'] ?? '', host, port) })
-    },
+    answer: bind,
   },
+  ...objectDeeds.map((deed): Route => ({
+    method: 'POST',
+    path: `/v1/apps/:app/parts/:part/objects/${deed}`,
+    right: 'exec',
+    answer: bind,
+  })),
   {
     method: 'POST',
     path: '/v1/apps/:app/parts/:part/stream',
@@ -50,6 +51,13 @@ export const partRoutes: readonly Route[] = [
     answer: (operations) => value(operations.bundles()),
   },
 ]
+
+async function bind(operations: Operations, { path, body }: Question): Promise<Answer> {
+  const parsed = bindTo.safeParse(await body())
+  if (!parsed.success) throw badRequest(parsed.error.issues[0]?.message ?? 'no address')
+  const { host, port } = parsed.data
+  return value({ binding: await operations.bind(path['app'] ?? '', path['part'] ?? '', host, port) })
+}
 
 function orderRoute(kind: PartOrderKind): Route {
   return {

@@ -6,7 +6,7 @@ import type { Adoption, BackWish, ReleaseOperations, ReleasesStatus, ReleaseStat
 /** As the platform answers; who asks is known there. */
 export interface ReleaseClient extends Pick<
   ReleaseOperations,
-  'plan' | 'data' | 'preview' | 'spareCopy' | 'verify' | 'deleteCopies' | 'removeBranch' | 'replay'
+  'plan' | 'data' | 'preview' | 'spareCopy' | 'verify' | 'layOutLogs' | 'deleteCopies' | 'removeBranch' | 'replay'
 > {
   list(app: string): Promise<ReleasesStatus>
   /** A release now and after every change, until its rollout has ended. */
@@ -41,6 +41,7 @@ export function releaseClient({ value, lines }: Asking): ReleaseClient {
     checkpoint: (app, name) => value('PUT', at(app, `/checkpoints/${named(name)}`)),
     spareCopy: (app, name) => value('PUT', at(app, `/copies/${named(name)}`)),
     verify: (app, copy, probes) => value('POST', at(app, `/copies/${named(copy)}/verify`), { probes }),
+    layOutLogs: (app) => value('POST', at(app, '/logs/lay-out')),
     async adopt(app, adoption) {
       await value('POST', at(app, '/copies/adopt'), adoption)
     },

@@ -29,6 +29,8 @@ const probes = z.object({ probes: z.record(name, z.string().max(10_000)) })
 const restore = z.object({
   copy: name,
   confirmed: z.boolean(),
+  log: name.exactOptional(),
+  from: name.exactOptional(),
   target: z.discriminatedUnion('kind', [
     z.object({ kind: z.literal('name'), name }),
     z.object({ kind: z.literal('position'), position: name }),
@@ -133,6 +135,13 @@ export const releaseRoutes: readonly Route[] = [
       const { probes: own } = await bodyOf(question, probes)
       return value(await releases.verify(appOf(question), question.path['name'] ?? '', own))
     },
+  },
+  {
+    method: 'POST',
+    path: '/v1/apps/:app/logs/lay-out',
+    right: 'deploy',
+    recorded: 'none',
+    answer: async ({ releases }, question) => value(await releases.layOutLogs(appOf(question))),
   },
   {
     method: 'POST',

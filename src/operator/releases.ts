@@ -126,6 +126,10 @@ export interface RestoreWish {
   readonly target: Extract<DataTask, { do: 'forward' }>['target']
   /** That the clock may be off is known and does not matter. */
   readonly confirmed: boolean
+  /** The copy whose log it is: a branch that a return has left behind, or what was restored. Absent: the live data's. */
+  readonly log?: string
+  /** The checkpoint to begin from; absent: the newest ones from before that are of the same generation as the log. */
+  readonly from?: string
 }
 
 export interface ReplayWish {
@@ -161,6 +165,8 @@ export interface ReleaseOperations {
     copy: string,
     probes: Readonly<Record<string, string>>,
   ): Promise<{ readonly checks: readonly string[] }>
+  /** Lays out the logs of the live data in directories of the node, for whoever carries them elsewhere. */
+  layOutLogs(app: string): Promise<DataAnswers['log']>
   /** Brings a checkpoint forward to a moment, under a name of its own. Throws `agent.clock-unknown` in the node's words. */
   restoreAt(app: string, wish: RestoreWish, by: string): Promise<DataAnswers['forward']>
   deleteCopies(app: string, names: readonly string[]): Promise<readonly string[]>

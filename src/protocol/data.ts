@@ -87,8 +87,9 @@ export type DataTask =
    */
   | { readonly do: 'verify'; readonly copy: string; readonly probes: Readonly<Record<string, string>> }
   /**
-   * Brings a new copy, made from the first of `from` that leads there, forward along the logs to a moment. Throws
-   * `agent.clock-unknown` for a time where the error of the clock is unknown and nobody has `confirmed` that it may be.
+   * Brings a new copy, made from the first of `from` that leads there, forward along the logs to a moment: those of the copy
+   * `log`, or of the live data. Throws `agent.clock-unknown` for a time where the error of the clock is unknown and nobody
+   * has `confirmed` that it may be.
    */
   | {
       readonly do: 'forward'
@@ -96,7 +97,11 @@ export type DataTask =
       readonly from: readonly string[]
       readonly target: LogTarget
       readonly confirmed: boolean
+      /** Absent: of the live data. */
+      readonly log?: string
     }
+  /** Lays out the logs of the live data, for whoever carries them elsewhere. */
+  | { readonly do: 'log' }
   /** Copies rows that are only in a copy into the live data. */
   | {
       readonly do: 'replay'
@@ -149,6 +154,13 @@ export interface Comparison {
   readonly gaps: readonly string[]
 }
 
+/** The log of a part up to a position, in a directory of the node. */
+export interface LaidOutLog {
+  readonly part: string
+  readonly dir: string
+  readonly position: string
+}
+
 /** The answer to each task. */
 export interface DataAnswers {
   readonly state: DataState
@@ -173,6 +185,7 @@ export interface DataAnswers {
     /** How far the clock can be off by which the time was found; null where that was not asked or is not known. */
     readonly clockErrorMs: number | null
   }
+  readonly log: readonly LaidOutLog[]
   readonly replay: { readonly rows: number }
   /** What was found to be so, a line each. */
   readonly verify: { readonly checks: readonly string[] }
@@ -213,7 +226,9 @@ export const dataTaskSchema: z.ZodType<DataTask> = z.discriminatedUnion('do', [
       z.object({ kind: z.literal('time'), timeMs: z.number() }),
     ]),
     confirmed: z.boolean(),
+    log: name.exactOptional(),
   }),
+  z.object({ do: z.literal('log') }),
   z.object({ do: z.literal('preview'), since: name }),
   z.object({ do: z.literal('verify'), copy: name, probes: z.record(name, z.string().max(10_000)) }),
   z.object({ do: z.literal('compare'), before: name, after: name }),

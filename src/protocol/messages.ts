@@ -100,6 +100,8 @@ export type Upward =
       readonly lines: readonly LogLine[]
       readonly done: boolean
       readonly error: string | null
+      /** What to do about the error. Older nodes say nothing of it. */
+      readonly hint?: string
     }
   /** All faults of the node: those that last, and those that were a while ago. */
   | { readonly type: 'faults'; readonly faults: readonly FaultStatus[] }
@@ -169,6 +171,7 @@ export const upwardSchema: z.ZodType<Upward> = z.discriminatedUnion('type', [
     lines: z.array(logLine),
     done: z.boolean(),
     error: z.string().nullable(),
+    hint: z.string().exactOptional(),
   }),
   z.object({ type: z.literal('faults'), faults: z.array(faultStatusSchema).max(faultsMax) }),
   z.object({

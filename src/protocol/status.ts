@@ -1,6 +1,7 @@
 /** What a node reports of each of its assignments. Never written durably: the node knows, and says it again. */
 import { z } from 'zod'
 import type { Endpoint, Refusal } from '../network/index.ts'
+import type { LogStanding } from '../provider/index.ts'
 import { endpointSchema } from './plan.ts'
 
 /**
@@ -56,6 +57,8 @@ export interface AssignmentStatus {
   readonly schema?: string | null
   /** Of a resource: how it is known that what it acknowledges is on the disk, a sentence. */
   readonly durability?: string
+  /** Of a resource: how the log stands along which copies of it are brought forward. */
+  readonly log?: LogStanding
 }
 
 /** The disk that a node keeps everything on. low: said to people. critical: nothing new is taken on. */
@@ -147,4 +150,12 @@ export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
   generation: z.int().positive().exactOptional(),
   schema: z.string().nullable().exactOptional(),
   durability: z.string().max(1000).exactOptional(),
+  log: z
+    .object({
+      sinceMs: z.number().nullable(),
+      bytes: z.number(),
+      waiting: z.number(),
+      trouble: z.string().max(1000).nullable(),
+    })
+    .exactOptional(),
 })

@@ -348,14 +348,19 @@ export const cases: Record<ProviderCase, { readonly title: string; readonly body
       for (const item of [2, 3]) await later.write(item)
       const from = await checkpoint(world, resource, 'replayed-from')
       const { items } = await provider.diff(resource.context, earlier, from)
-      const table = items[0]?.name ?? ''
+      const bring = async (): Promise<number> => {
+        let brought = 0
+        for (const { name: table } of items)
+          brought += (await provider.replay?.(resource.context, from, { table, where: null })) ?? 0
+        return brought
+      }
       await resource.stop()
       await world.host.copy(earlier, resource.context.dataDir)
       await provider.recover(resource.context)
       await resource.start()
       await using again = await enter(world, resource, grant)
-      assert.equal(await provider.replay(resource.context, from, { table, where: null }), 2)
-      assert.equal(await provider.replay(resource.context, from, { table, where: null }), 0)
+      assert.equal(await bring(), 2)
+      assert.equal(await bring(), 0)
       assert.deepEqual(await again.items(), [1, 2, 3])
       await assert.rejects(provider.replay(resource.context, from, { table: 'no such', where: null }), isSteadError)
     },

@@ -5,6 +5,7 @@ export type {
   FindOwnProgram,
   Grant,
   LedgerEntry,
+  LogStanding,
   LogTarget,
   Metric,
   OwnProgram,

@@ -212,6 +212,17 @@ export interface Restored {
   readonly lastChangeMs: number | null
 }
 
+/** The log that a resource keeps beside its data. */
+export interface LogStanding {
+  /** A copy that was made later than this can be brought forward along it; null: none of it was kept yet. Milliseconds since 1970. */
+  readonly sinceMs: number | null
+  readonly bytes: number
+  /** Files that are written and not kept yet. */
+  readonly waiting: number
+  /** What is wrong with it, a sentence; null: nothing. */
+  readonly trouble: string | null
+}
+
 /** What was checked of a copy, a sentence each. */
 export interface Verification {
   readonly checks: readonly string[]
@@ -288,6 +299,13 @@ export interface Provider {
   replay?(context: ProviderContext, from: string, order: ReplayOrder): Promise<number>
   /** Names this moment in the log, so that `restoreTo` finds it; answers its position. */
   mark?(context: ProviderContext, name: string): Promise<string>
+  /** How the log stands along which copies are brought forward. */
+  log?(context: ProviderContext): Promise<LogStanding>
+  /**
+   * Lays out the log up to now in a directory below `dataDir`, for whoever carries it elsewhere; it stays as it is until this is
+   * asked again. `restoreTo` takes it as the `log` of a later state. Answers up to which position it goes.
+   */
+  layOutLog?(context: ProviderContext): Promise<{ readonly dir: string; readonly position: string }>
   /**
    * Brings a copy forward to a moment after it was made: `dataDir` of the context is one, writable, not live, and no server has
    * run on it yet; the log is that of `from`, a later state of the same data. Leaves the copy at rest; throws when the log does not lead there, and then

@@ -9,6 +9,7 @@ export type QueueFailure =
   | 'closed'
   | 'corrupt'
   | 'disk-full'
+  | 'forbidden'
   | 'foreign'
   | 'full'
   | 'handler-timeout'

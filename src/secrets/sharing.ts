@@ -44,6 +44,13 @@ export async function encryptFor(value: Uint8Array, recipients: readonly string[
   return armor.encode(await encrypter.encrypt(value))
 }
 
+/** A new identity, and who it is: for whoever asks for a value and opens it himself. */
+export async function makeIdentity(): Promise<{ readonly identity: string; readonly recipient: string }> {
+  const { generateX25519Identity, identityToRecipient } = await age()
+  const identity = await generateX25519Identity()
+  return { identity, recipient: await identityToRecipient(identity) }
+}
+
 /** The value in a text for one of these identities (`AGE-SECRET-KEY-1...`, one a line). Throws `secrets.bad-identity`, `secrets.cannot-import`. */
 export async function decryptWith(text: string, identities: string): Promise<Buffer> {
   const { armor, Decrypter } = await age()

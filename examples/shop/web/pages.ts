@@ -120,12 +120,14 @@ export function productPage(product: Product, token: string, problem: string | n
 
 const statusText = { received: 'received, being handled', accepted: 'accepted', 'sold-out': 'sold out, sorry' } as const
 
-export function orderPage(order: Order): string {
+/** `invoice`: the link to it; null while there is none. */
+export function orderPage(order: Order, invoice: string | null): string {
   return page(
     `Order ${order.id}`,
     html`<h1>Thank you, ${order.customer}</h1>
       <p>Order ${order.id}: ${order.quantity} × ${order.name}</p>
-      <p><span class="badge">${statusText[order.status]}</span></p>`,
+      <p><span class="badge">${statusText[order.status]}</span></p>
+      ${invoice === null ? '' : html`<p><a href="${invoice}">Invoice</a></p>`}`,
     order.status === 'received' ? 1 : undefined,
   )
 }

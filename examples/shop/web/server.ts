@@ -1,9 +1,10 @@
-/** The web service of the shop: an ordinary Node program. What it is given comes by environment: DATABASE_URL, PORT, and the secret file of its form key. */
+/** The web service of the shop: an ordinary Node program. What it is given comes by environment: DATABASE_URL, PORT, a key that signs links to invoices, and the secret file of its form key. */
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
 import pg from 'pg'
+import { invoiceLink } from './invoices.ts'
 import { catalogPage, messagePage, type Order, orderPage, ordersPage, type Product, productPage } from './pages.ts'
 
 const bodyBytesMax = 10_000
@@ -83,7 +84,12 @@ async function route(request: IncomingMessage, response: ServerResponse): Promis
   }
   if (folder === 'orders' && /^\d{1,18}$/.test(name)) {
     const { rows } = await pool.query<Order>(`${orderColumns} WHERE o.id = $1`, [name])
-    if (rows[0] !== undefined) return send(response, 200, orderPage(rows[0]))
+    const [order] = rows
+    if (order !== undefined) {
+      const scheme = String(request.headers['x-forwarded-proto'] ?? 'http')
+      const link = order.status === 'accepted' ? invoiceLink(order.id, request.headers.host ?? '', scheme) : null
+      return send(response, 200, orderPage(order, link))
+    }
   }
   send(response, 404, messagePage('Not here', 'There is no such page.'))
 }

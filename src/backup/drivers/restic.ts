@@ -7,7 +7,16 @@
 import { mkdir } from 'node:fs/promises'
 import * as z from 'zod'
 import { type Clock, type Random, SteadError, randomId } from '../../base/index.ts'
-import type { Backup, BackUpOptions, Backups, BackupOf, Progress, RestoreOptions, Verified } from '../backups.ts'
+import type {
+  Backup,
+  BackUpOptions,
+  Backups,
+  BackupOf,
+  CarriedLog,
+  Progress,
+  RestoreOptions,
+  Verified,
+} from '../backups.ts'
 import { failureOf } from '../failure.ts'
 import {
   type Snapshot,
@@ -16,6 +25,8 @@ import {
   doubtfulFromMs,
   ensureNames,
   leftOver,
+  logsOf,
+  logTags,
   parseSnapshots,
   recordTags,
   storedOf,
@@ -42,6 +53,8 @@ export interface BackupsOptions {
 /** What was left half made is deleted when it is older: a backup that still runs has not got its record yet. */
 const leftOverMsMin = 24 * 3_600_000
 const problemsMax = 20
+/** Logs that a newer one has replaced are forgotten together. */
+const olderLogsMax = 12
 
 /**
  * Opens the backups at a target. Does not look at the target yet. Throws `backup.no-tool`, `backup.old-tool`,
@@ -118,6 +131,40 @@ export async function openBackups(options: BackupsOptions): Promise<Backups> {
       }
     },
 
+    async carryLog(dir, of, signal) {
+      ensureNames({ app: of.app, name: of.part, checkpoint: of.after })
+      if (!(await isDirectory(dir))) {
+        throw new SteadError({ code: 'backup.unreadable', message: `There is no directory ${dir} with a log.` })
+      }
+      const what = `carry the log of ${of.app}`
+      const { newest, older } = logsOf(await snapshots())
+      const before = newest
+        .filter(({ app, part }) => app === of.app && part === of.part)
+        .toSorted(byTime)
+        .at(-1)
+      // Its files never change, and links to them do change what is known of them.
+      const compare = before === undefined ? ['--force'] : ['--parent', before.id, '--ignore-ctime']
+      const cache = cacheDir !== null
+      await snapshot(tool, { what, cwd: dir, args: [...compare, '.'], tags: logTags(of), signal, cache })
+      // Each run of the tool costs half a second: not after every one.
+      if (older.length >= olderLogsMax) await runTool(tool, { what, args: ['forget', ...older], signal })
+    },
+
+    logs: async () => logsOf(await snapshots()).newest,
+
+    async restoreLog(id, dir, signal) {
+      const found = logsOf(await snapshots()).newest.find((log) => log.id === id)
+      if (found === undefined) {
+        const message = `There is no log ${JSON.stringify(id)} at ${place}.`
+        throw new SteadError({
+          code: 'backup.unknown-backup',
+          message,
+          hint: 'A newer one took its place: look again.',
+        })
+      }
+      await restoreOne(tool, id, dir, 0, false, { signal })
+    },
+
     verify: (depth, signal) => verify(tool, depth, signal),
 
     async forget(ids) {
@@ -128,7 +175,10 @@ export async function openBackups(options: BackupsOptions): Promise<Backups> {
       // Records first: what is cut off in between is not listed any more, and its data is a left-over.
       const records = gone.map(({ recordId }) => recordId)
       if (records.length > 0) await runTool(tool, { what, args: ['forget', ...records] })
-      const rest = [...gone.map(({ dataId }) => dataId), ...halves]
+      const { newest, older } = logsOf(all)
+      const kept = new Set(storedOf(all, place).flatMap(({ backup: { id } }) => (ids.includes(id) ? [] : [id])))
+      const logs = newest.filter(({ after }) => !kept.has(after)).map(({ id }) => id)
+      const rest = [...gone.map(({ dataId }) => dataId), ...halves, ...older, ...logs]
       const args = rest.length === 0 ? ['prune'] : ['forget', '--prune', ...rest]
       await runTool(tool, { what, args, cache: cacheDir !== null })
     },
@@ -280,6 +330,10 @@ function parseMessage(line: string): Message | null {
   } catch {
     return null
   }
+}
+
+function byTime(a: CarriedLog, b: CarriedLog): number {
+  return a.atMs - b.atMs
 }
 
 function idsOf(stored: readonly Stored[]): string {

@@ -39,7 +39,8 @@ export const backupCommand: Command = {
                            away again. A probe is a SELECT that must answer a row, neither null nor false.
                            --if-due: only when the last proof is a week old, or the last drill failed an hour ago
   rm ID... --from TARGET   forget backups and give back their space
-  key                      show the key; with --set read one that was written down
+  key                      show the key; with --set read one that was written down; with --make make one, where there
+                           is none
 ${placeHelp}
   --json  as JSON
   APP is a directory (default: here), or the name of an app that \`stead serve\` runs on this machine.
@@ -54,6 +55,7 @@ ${placeHelp}
     probe: { type: 'string', multiple: true },
     'if-due': { type: 'boolean' },
     set: { type: 'boolean' },
+    make: { type: 'boolean' },
     ...placeOptions,
   },
   argumentsMax: 100,
@@ -196,6 +198,10 @@ async function key(input: Input): Promise<ExitCode> {
     if (input.json) print(JSON.stringify({ path }))
     else note(`The key is in ${path}.`)
     return exitCodes.ok
+  }
+  if (input.flag('make')) {
+    if (!existsSync(dirname(path))) mkdirSync(dirname(path), { recursive: true, mode: 0o711 })
+    await writeKey(path, systemRandom)
   }
   const { key: text, advice } = await exportKey(path)
   if (input.json) print(JSON.stringify({ key: text, path }))

@@ -84,7 +84,8 @@ async function fillersOf(slot: string): Promise<readonly string[]> {
   if (slot === 'APP') return [...(await appsRunning()), directoriesWord]
   if (slot === 'DIR') return [directoriesWord]
   if (slot === 'PART') return partsHere(() => true)
-  if (slot === 'JOB') return partsHere((kind) => kind === 'job')
+  if (slot === 'BUCKET') return partsHere(({ type }) => type === 'bucket')
+  if (slot === 'JOB') return partsHere(({ kind }) => kind === 'job')
   return slot.includes('|') ? slot.split('|') : []
 }
 
@@ -93,9 +94,11 @@ async function appsRunning(): Promise<readonly string[]> {
   return daemon === null ? [] : (await daemon.platform()).apps.map(({ app }) => app)
 }
 
-async function partsHere(fits: (kind: string) => boolean): Promise<readonly string[]> {
+async function partsHere(
+  fits: (part: { readonly kind: string; readonly type?: string }) => boolean,
+): Promise<readonly string[]> {
   const target = await findTarget(null)
   if (target === null) return []
   const { parts } = await target.operator.graph(target.app)
-  return parts.filter(({ kind }) => fits(kind)).map(({ name }) => name)
+  return parts.filter(fits).map(({ name }) => name)
 }

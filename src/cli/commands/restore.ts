@@ -1,8 +1,10 @@
 /** `stead restore`: look at a checkpoint beside the running app, or bring a backup back, and decide. */
+import { basesFor, bringBackAt } from '../backup-log.ts'
 import { backupOf, bringBack, needLocal, needPlace, openPlace, placeHelp, placeOptions } from '../backups.ts'
 import { type Command, type Input, usage } from '../command.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
 import type { RestoreWish } from '../../operator/index.ts'
+import type { DataAnswers } from '../../protocol/index.ts'
 import { needTarget } from '../target.ts'
 import { note, print, Steps } from '../terminal.ts'
 import { openBranch } from './branch.ts'
@@ -14,23 +16,27 @@ export const restoreCommand: Command = {
   help: `  --look COPY    a checkpoint, or what a return left behind, of \`stead releases\`
   --app APP      a directory (default: here), or the name of an app that \`stead serve\` runs
   --at MOMENT    a checkpoint brought forward along the log of its databases, as a checkpoint of its own: a time as
-                 2026-11-29T20:15:00, or a position in the log as 0/3A1B2C0. Nothing live is touched
+                 2026-11-29T20:15:00, a position in the log as 0/3A1B2C0, or the name of a checkpoint, which names its
+                 moment in the log and may be deleted since. Nothing live is touched
+    --log COPY   along the log of what a return left behind, instead of that of now
     --name NAME  what to call it; else at-MOMENT
     --confirm    take a time although nothing keeps the clock of the machine
   [APP] --from TARGET
                  the newest backup there becomes a checkpoint of the app, beside its data, which is not touched
     --id ID      another one of \`stead backup ls\`
+    --at MOMENT  the newest one from before that, brought forward along the log that was carried there after it
     --name NAME  what to call the checkpoint; else restored-ID
     --to DIR     its files into an empty directory instead; the app need not run, or be here at all
 ${placeHelp}
   --json  one JSON object a line instead of text
   What is opened is a copy of that copy, with the release of then: nothing that is done there changes the checkpoint.
   Example: stead restore --look before-7
-           stead restore shop --from /mnt/disk/backups`,
+           stead restore shop --from /mnt/disk/backups --at 2026-11-29T20:15:00`,
   options: {
     app: { type: 'string' },
     look: { type: 'string' },
     at: { type: 'string' },
+    log: { type: 'string' },
     confirm: { type: 'boolean' },
     from: { type: 'string' },
     id: { type: 'string' },
@@ -40,8 +46,8 @@ ${placeHelp}
   },
   argumentsMax: 1,
   async run(input) {
-    if (input.text('from') !== null) return fromBackup(input)
     const moment = input.text('at')
+    if (input.text('from') !== null) return moment === null ? fromBackup(input) : fromBackupAt(input, moment)
     if (moment !== null) return atMoment(input, moment)
     const copy = input.text('look')
     const [word] = input.arguments
@@ -64,14 +70,15 @@ async function look(input: Input, from: string): Promise<ExitCode> {
   return exitCodes.ok
 }
 
-/** A time, or a position in a log. Throws `cli.usage`. */
+/** A time, a position in a log, or a name. Throws `cli.usage`. */
 function targetOf(moment: string): RestoreWish['target'] {
   if (/^[0-9A-Fa-f]{1,8}\/[0-9A-Fa-f]{1,8}$/.test(moment)) return { kind: 'position', position: moment }
   const timeMs = /^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}/.test(moment) ? Date.parse(moment) : Number.NaN
   if (Number.isFinite(timeMs)) return { kind: 'time', timeMs }
+  if (/^[A-Za-z][A-Za-z0-9.-]{0,62}$/.test(moment)) return { kind: 'name', name: moment }
   throw usage(
     `${moment} is no moment`,
-    'A time such as 2026-11-29T20:15:00, or a position in the log such as 0/3A1B2C0.',
+    'A time such as 2026-11-29T20:15:00, a position in the log such as 0/3A1B2C0, or the name of a checkpoint.',
   )
 }
 
@@ -79,10 +86,27 @@ async function atMoment(input: Input, moment: string): Promise<ExitCode> {
   const target = targetOf(moment)
   const { operator, app } = await needTarget(input.text('app'))
   const copy = input.text('name') ?? `at-${moment.replaceAll(/[^A-Za-z0-9]+/g, '-')}`
+  const log = input.text('log')
   const steps = new Steps(input.json)
   const answer = await steps.run('go along the log', () =>
-    operator.releases.restoreAt(app, { copy, target, confirmed: input.flag('confirm') }),
+    operator.releases.restoreAt(app, {
+      copy,
+      target,
+      confirmed: input.flag('confirm'),
+      ...(log === null ? {} : { log }),
+    }),
   )
+  return told(input, app, copy, target, answer)
+}
+
+/** Says where it has led, and how sure a time is. */
+function told(
+  input: Input,
+  app: string,
+  copy: string,
+  target: RestoreWish['target'],
+  answer: DataAnswers['forward'],
+): ExitCode {
   if (input.json) print(JSON.stringify({ app, checkpoint: copy, ...answer }))
   else {
     for (const { part, position, lastChangeMs } of answer.parts)
@@ -100,6 +124,28 @@ async function atMoment(input: Input, moment: string): Promise<ExitCode> {
   note(`Look at it: stead restore --look ${copy} --app ${app}`)
   note(`Go back to it: stead rollback --checkpoint ${copy} --app ${app}`)
   return exitCodes.ok
+}
+
+async function fromBackupAt(input: Input, moment: string): Promise<ExitCode> {
+  const target = targetOf(moment)
+  const own = await needLocal(input.arguments[0] ?? input.text('app'))
+  const backups = await openPlace(needPlace(input, 'from'), false)
+  const all = await backups.list()
+  const id = input.text('id')
+  const given = id === null ? null : backupOf(all, own.app, id, backups.place)
+  const bases =
+    given === null
+      ? basesFor(
+          all.filter(({ app }) => app === own.app),
+          target,
+        )
+      : [given]
+  const copy = input.text('name') ?? `at-${moment.replaceAll(/[^A-Za-z0-9]+/g, '-')}`
+  const wish = { copy, target, confirmed: input.flag('confirm') }
+  const answer = await new Steps(input.json).run('restore and go along the log', () =>
+    bringBackAt(own, backups, bases, wish),
+  )
+  return told(input, own.app, copy, target, answer)
 }
 
 async function fromBackup(input: Input): Promise<ExitCode> {

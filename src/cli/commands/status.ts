@@ -1,7 +1,7 @@
 /** `stead status`: what runs, and how it is. */
 import { systemClock } from '../../base/index.ts'
 import { describeRefusal, hintForRefusal } from '../../network/index.ts'
-import type { PartStatus, PlatformInfo, Status } from '../../operator/index.ts'
+import type { BackupStatus, PartStatus, PlatformInfo, Status } from '../../operator/index.ts'
 import { backupsOf } from '../backup-notes.ts'
 import type { Command } from '../command.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
@@ -31,16 +31,19 @@ export const statusCommand: Command = {
     }
     const found = await target.operator.status(target.app)
     // Of an app on a server the notes are there.
-    const backups = word !== null && isServerWord(word) ? [] : backupsOf(target.app, systemClock.nowMs())
+    const known = word !== null && isServerWord(word) ? [] : backupsOf(target.app, systemClock.nowMs())
+    const backups = known.filter(({ place }) => place !== found.backup?.place)
     if (input.json) print(JSON.stringify({ running: found.wanted, ...found, backups }))
     else {
       printStatus(found)
+      if (found.backup !== undefined) printBackup(found.backup)
       for (const { place, sentence, state, overdue } of backups)
         print(`backups at ${place}: ${state === 'proved' && !overdue ? sentence : paint('yellow', sentence)}`)
     }
     if (!found.wanted) return exitCodes.notRunning
     const room = found.disks.every(({ level }) => level !== 'critical')
-    return room && found.parts.every(isWell) ? exitCodes.ok : exitCodes.degraded
+    const isSafe = (found.backup?.troubles.length ?? 0) === 0
+    return room && isSafe && found.parts.every(isWell) ? exitCodes.ok : exitCodes.degraded
   },
 }
 
@@ -87,6 +90,7 @@ function printStatus(found: Status): void {
   print(`\n${table([['PART', 'KIND', 'STATE', 'SINCE', 'MEMORY', '', ''].map((head) => paint('dim', head)), ...rows])}`)
   for (const { part, durability } of found.parts)
     if (durability !== undefined) print(paint('dim', `\n${part}: ${durability}`))
+  for (const { part, log } of found.parts) if (log !== undefined) printLog(part, log)
   for (const { node, level, freeBytes, totalBytes } of found.disks) {
     if (level === 'ok') continue
     const share = `${megabytes(freeBytes)} of ${megabytes(totalBytes)} free on the disk of ${node}`
@@ -95,6 +99,21 @@ function printStatus(found: Status): void {
   }
   printRefused(found.parts)
   for (const line of found.weaker) print(`\n${paint('yellow', 'weaker')} ${line}`)
+}
+
+function printLog(part: string, { sinceMs, bytes, trouble }: NonNullable<PartStatus['log']>): void {
+  const back = sinceMs === null ? 'as far as it was written to' : `${duration(Date.now() - sinceMs)} back`
+  const kept = bytes === 0 ? '' : `, ${megabytes(bytes)} kept`
+  print(paint('dim', `${part}: the log leads ${back}${kept}`))
+  if (trouble !== null) print(`${paint('red', part)} ${trouble}`)
+}
+
+function printBackup({ place, sentence, state, overdue, logMs, doing, troubles }: BackupStatus): void {
+  const isWell = state === 'proved' && !overdue && troubles.length === 0
+  const log = logMs === null ? '' : `; the log of ${duration(Date.now() - logMs)} ago is there`
+  const now = doing === null ? '' : `; ${doing} under way`
+  print(`backups to ${place}: ${isWell ? sentence : paint('yellow', sentence)}${log}${now}`)
+  for (const trouble of troubles) print(`${paint('red', 'backups')} ${trouble}`)
 }
 
 function printRollout({ app, rollout }: Status): void {

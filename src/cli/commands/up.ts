@@ -4,6 +4,7 @@ import { messageOf, SteadError, systemClock, systemRandom } from '../../base/ind
 import { type Dashboard, serveDashboard } from '../../dashboard/index.ts'
 import { findAppFile } from '../../evaluate/index.ts'
 import { operatorClient, owner, serveOperator } from '../../operator/index.ts'
+import { BackupKeeper } from '../backup-keeper.ts'
 import { bundleParts, readGraph } from '../bundling.ts'
 import type { Command } from '../command.ts'
 import { startDetached } from '../detach.ts'
@@ -132,6 +133,8 @@ async function run(
     startPlatform({ home, machine, port: options.port, certificates, onNotice: (text) => steps.say(text), onFatal }),
   )
   let dashboard: Dashboard | null = null
+  const onNotice = (text: string): void => steps.say(text)
+  await using backups = new BackupKeeper({ home, clock: systemClock, random: systemRandom, onNotice })
   const operations = operationsOf({
     mode: 'up',
     node: localNode,
@@ -148,6 +151,7 @@ async function run(
     deploy: () => Promise.reject(drivenByFiles(graph.app)),
     remove: () => Promise.reject(drivenByFiles(graph.app)),
     dashboard: () => dashboard,
+    backups,
   })
   try {
     await using dashboards = new AsyncDisposableStack()
@@ -169,6 +173,7 @@ async function run(
       steps.say(`the dashboard is not served: ${messageOf(error)}`)
     }
     await platform.apply({ graph, bundles })
+    backups.start()
     const failed = await followStart(platform, graph, steps, stop.signal)
     if (failed !== null) {
       await showLastLines(platform, graph.app, failed.part, steps)

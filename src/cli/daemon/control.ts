@@ -4,6 +4,7 @@ import { messageOf, systemClock, systemRandom } from '../../base/index.ts'
 import { type Dashboard, serveDashboard } from '../../dashboard/index.ts'
 import { serveOperator } from '../../operator/index.ts'
 import { openEntrance } from '../remote/entrance.ts'
+import { BackupKeeper } from '../backup-keeper.ts'
 import { resourceTypes } from '../resource-types.ts'
 import { startControlRole } from '../roles/control.ts'
 import { version } from '../version.ts'
@@ -22,6 +23,7 @@ export async function runControl({ home, port, tls, dashboardPort, stopped, say 
     await using running = await startControlRole(home, resourceTypes(), bundles, failed.resolve)
     let dashboard: Dashboard | null = null
     await using dashboards = new AsyncDisposableStack()
+    await using backups = new BackupKeeper({ home, clock: systemClock, random: systemRandom, onNotice: say })
     const operations = daemonOperations({
       home,
       control: running.control,
@@ -30,9 +32,11 @@ export async function runControl({ home, port, tls, dashboardPort, stopped, say 
       tls: tls !== null,
       machine: () => readDescription(home),
       dashboard: () => dashboard,
+      backups,
     })
     await using entrance = await openEntrance(home, say)
     await using _operator = await serveOperator(home.operatorSocket, operations, entrance)
+    backups.start()
     try {
       dashboard = dashboards.use(
         await serveDashboard({

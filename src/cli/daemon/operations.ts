@@ -4,6 +4,7 @@ import { SteadError } from '../../base/index.ts'
 import type { Control } from '../../control/index.ts'
 import type { Dashboard } from '../../dashboard/index.ts'
 import type { Deployment, Operations } from '../../operator/index.ts'
+import type { BackupKeeper } from '../backup-keeper.ts'
 import type { Home } from '../home.ts'
 import { diskOf, intakeOf } from '../remote/intake.ts'
 import type { MachineDescription } from '../machine.ts'
@@ -25,10 +26,11 @@ export interface DaemonOptions {
   readonly machine: () => MachineDescription
   /** Null while none is served. */
   readonly dashboard: () => Dashboard | null
+  readonly backups: BackupKeeper
 }
 
 export function daemonOperations(options: DaemonOptions): Operations {
-  const { home, control, bundles, port, tls, machine, dashboard } = options
+  const { home, control, bundles, port, tls, machine, dashboard, backups } = options
   const platform = {
     port,
     tls,
@@ -73,5 +75,6 @@ export function daemonOperations(options: DaemonOptions): Operations {
     },
     remove: (app) => control.remove(app),
     dashboard,
+    backups,
   })
 }

@@ -37,6 +37,7 @@ export function Headline({ app, offers, page }: HeadlineProps): JSX.Element {
             <i class="dot" />
             {words}
           </p>
+          {app.head.backup !== undefined && <BackupWords backup={app.head.backup} />}
         </div>
         <ul class="urls">
           {app.head.urls.slice(0, 4).map((url) => (
@@ -50,6 +51,19 @@ export function Headline({ app, offers, page }: HeadlineProps): JSX.Element {
       </div>
       {offers.includes('GET /v1/apps/:app/releases') && <Tabs app={app.head.app} page={page} />}
     </>
+  )
+}
+
+/** How old the newest backup and its proof are; a failure in its own words. */
+function BackupWords({ backup }: { readonly backup: NonNullable<AppState['head']['backup']> }): JSX.Element {
+  const { sentence, state, overdue, doing, troubles, place } = backup
+  const bad = state === 'failed' || troubles.length > 0
+  const tone: Tone = bad ? 'bad' : state === 'proved' && !overdue ? 'good' : 'busy'
+  return (
+    <p class={`headline-words tone-${tone}`} title={`Backups to ${place}`}>
+      <i class="dot" />
+      {troubles[0] ?? `Backups: ${sentence}${doing === null ? '' : ` (${doing} under way)`}`}
+    </p>
   )
 }
 

@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path'
 import { type Clock, SteadError } from '../../base/index.ts'
 import type { DomainCapabilities, DomainDriver, OpenDomain } from '../driver.ts'
 import { defaultReserveBytes, ensureRoom, layout, usageOf } from './files.ts'
-import { btrfsImage, detachImage, ensureImage, mountImage, unmountImage } from './image.ts'
+import { btrfsImage, detachImage, ensureImage, growImage, mountImage, unmountImage } from './image.ts'
 import { feed, outputOf, run } from './tool.ts'
 import { destroyTreeDomain, openTreeDomain, treesOnDisk } from './tree-domain.ts'
 import type { Trees } from './trees.ts'
@@ -44,12 +44,19 @@ export function btrfsDriver({ clock, reserveBytes = defaultReserveBytes }: Btrfs
         if (!known) await ensureRoom(`make a domain under ${root}`, root, 0, reserveBytes)
         await mkdir(layout(root).trees, { recursive: true })
         const weaker = ['no limit of its own: the domain shares the disk with all else on it']
-        return subvolumes(root, { ...inImage, sizeLimit: false, weaker }, () => Promise.resolve())
+        return subvolumes(root, { ...inImage, sizeLimit: false, weaker }, unlimited)
       }
       await ensureImage(root, sizeBytes, known, reserveBytes, btrfsImage)
       const { directIo } = await mountImage(root, btrfsImage)
       const weaker = directIo ? [] : [`the disk under ${root} cannot do direct I/O: data is cached twice`]
-      return subvolumes(root, { ...inImage, weaker }, () => unmountImage(root))
+      return subvolumes(
+        root,
+        { ...inImage, weaker },
+        {
+          grow: (bytes) => growImage(root, bytes, reserveBytes, btrfsImage),
+          close: () => unmountImage(root),
+        },
+      )
     },
   }
   return {
@@ -72,7 +79,14 @@ async function removeTrees(root: string): Promise<void> {
   await detachImage(root)
 }
 
-function subvolumes(root: string, capabilities: DomainCapabilities, close: () => Promise<void>): Trees {
+/** Of trees that lie on a disk with others. */
+const unlimited: Pick<Trees, 'grow' | 'close'> = { grow: async () => {}, close: async () => {} }
+
+function subvolumes(
+  root: string,
+  capabilities: DomainCapabilities,
+  { grow, close }: Pick<Trees, 'grow' | 'close'>,
+): Trees {
   return {
     capabilities,
     async create(path) {
@@ -106,6 +120,7 @@ function subvolumes(root: string, capabilities: DomainCapabilities, close: () =>
     },
     usage: () => usageOf(layout(root).trees),
     ownBytes: exclusiveBytes,
+    grow,
     close,
   }
 }

@@ -65,11 +65,21 @@ export interface Directories {
   readonly reserveBytes: (totalBytes: number) => number
   /** Whether a copy needs the room of the whole. */
   readonly isWhole: boolean
+  readonly grow?: (sizeBytes: number) => Promise<void>
   readonly close?: () => Promise<void>
 }
 
 /** Makes trees of them. A tree that changes while it is copied gives no copy. */
-export function directories({ root, driver, capabilities, copy, reserveBytes, isWhole, close }: Directories): Trees {
+export function directories({
+  root,
+  driver,
+  capabilities,
+  copy,
+  reserveBytes,
+  isWhole,
+  grow,
+  close,
+}: Directories): Trees {
   const refuse = (what: string): SteadError =>
     new SteadError({
       code: 'domain.refused',
@@ -104,6 +114,7 @@ export function directories({ root, driver, capabilities, copy, reserveBytes, is
     usage: () => usageOf(layout(root).trees),
     // Where the disk shares blocks between copies, how many are shared is not known here.
     ownBytes: () => Promise.resolve(null),
+    grow: grow ?? (() => Promise.resolve()),
     close: close ?? (() => Promise.resolve()),
   }
 }

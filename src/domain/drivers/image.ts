@@ -100,6 +100,17 @@ export async function ensureImage(
   await rename(halfMade, image)
 }
 
+/** Makes the image of a domain that is open at least that large. Throws `domain.disk-full`. */
+export async function growImage(
+  root: string,
+  sizeBytes: number,
+  reserveBytes: (totalBytes: number) => number,
+  kind: ImageKind,
+): Promise<void> {
+  await ensureImage(root, sizeBytes, true, reserveBytes, kind)
+  await mountImage(root, kind)
+}
+
 /** Mounts the image at `root/trees`, if it is not mounted already, and lets the file system fill it. */
 export async function mountImage(root: string, kind: ImageKind): Promise<{ readonly directIo: boolean }> {
   const { image, trees } = layout(root)

@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { pipeline } from 'node:stream/promises'
-import { SteadError, messageOf, systemCodeOf } from '../../base/index.ts'
+import { SteadError, messageOf } from '../../base/index.ts'
 
 export type Argv = readonly [string, ...string[]]
 
@@ -59,11 +59,20 @@ export async function feed(what: string, argv: Argv, stream: AsyncIterable<Uint8
   const child = spawn(command, args, { env, stdio: ['pipe', 'ignore', 'pipe'] })
   const end = endOf(what, command, child)
   end.catch(() => undefined)
+  let cut = false
+  const whole = async function* (): AsyncIterable<Uint8Array> {
+    try {
+      yield* stream
+    } catch (error) {
+      cut = true
+      throw error
+    }
+  }
   try {
-    await pipeline(stream, child.stdin)
+    await pipeline(whole, child.stdin)
   } catch (error) {
-    // A program that ended early says why itself; the broken pipe is only how we learn of it.
-    if (systemCodeOf(error) === 'EPIPE') await end
+    // A program that closed its input has what it needs, or says itself why not.
+    if (!cut) return await end
     child.kill('SIGKILL')
     await end.catch(() => undefined)
     throw error

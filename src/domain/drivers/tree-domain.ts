@@ -191,6 +191,10 @@ class TreeDomain implements Domain {
     })
   }
 
+  grow(sizeBytes: number): Promise<void> {
+    return this.#turn(() => this.#trees.grow(sizeBytes))
+  }
+
   async list(): Promise<readonly DomainCopy[]> {
     this.#ensureOpen()
     return this.#catalog.copies.map((copy) => seen(copy, this.#path(copy.tree)))

@@ -19,6 +19,8 @@ export interface Trees {
   /** Makes a tree from such a stream. Throws `domain.refused`, `domain.broken-stream`. */
   receive(path: string, stream: AsyncIterable<Uint8Array>): Promise<void>
   usage(): Promise<DomainUsage>
+  /** Gives the trees that much room together, where that is limited; never less than they have. */
+  grow(sizeBytes: number): Promise<void>
   /** Bytes that a tree has to itself; null where that cannot be told. */
   ownBytes(path: string): Promise<number | null>
   /** Lets go of what is held; the trees stay. Throws `domain.busy` while somebody uses them. */

@@ -8,7 +8,7 @@ import type { Clock } from '../../base/index.ts'
 import type { DomainCapabilities, DomainDriver, OpenDomain } from '../driver.ts'
 import { directories } from './copy.ts'
 import { defaultReserveBytes, ensureRoom, layout } from './files.ts'
-import { detachImage, ensureImage, mountImage, unmountImage, xfsImage } from './image.ts'
+import { detachImage, ensureImage, growImage, mountImage, unmountImage, xfsImage } from './image.ts'
 import { runLong } from './tool.ts'
 import { destroyTreeDomain, openTreeDomain } from './tree-domain.ts'
 import type { Trees } from './trees.ts'
@@ -52,7 +52,13 @@ export function xfsDriver({ clock, weaker = [], reserveBytes = defaultReserveByt
       const more = directIo ? [] : [`the disk under ${root} cannot do direct I/O: data is cached twice`]
       const capabilities = { ...inImage, weaker: [...inImage.weaker, ...more] }
       // The image is the domain's alone: nobody else needs room in it.
-      return directories({ ...common, capabilities, reserveBytes: () => 0, close: () => unmountImage(root) })
+      return directories({
+        ...common,
+        capabilities,
+        reserveBytes: () => 0,
+        grow: (bytes) => growImage(root, bytes, reserveBytes, xfsImage),
+        close: () => unmountImage(root),
+      })
     },
   }
   return {

@@ -146,8 +146,11 @@ function connect(libc: Libc, endpoint: Endpoint): Socket {
   }
 }
 
-/** Never throws: a machine out of descriptors refuses one stream, as an instance that is gone does. */
-function connectInside(libc: Libc, endpoint: Extract<Endpoint, { kind: 'instance' }>): Socket {
+/**
+ * Opens a stream to a port inside the network of a process. Never throws: a machine out of descriptors refuses one stream,
+ * as an instance that is gone does.
+ */
+export function connectInside(libc: Libc, endpoint: Extract<Endpoint, { kind: 'instance' }>): Socket {
   let namespace: ReturnType<typeof openNamespaceOf> = null
   try {
     namespace = openNamespaceOf(endpoint.pid)

@@ -24,8 +24,8 @@ const signerOnly = {
   accessKeyId: 'SIGNER',
   secretAccessKey: 's',
   account: 'local',
-  presignOnly: true,
-  rights: { shop: ['read'] },
+  rights: { shop: [] },
+  presigned: { shop: ['read'] },
 } as const
 const stranger = { accessKeyId: 'STRANGER', secretAccessKey: 'x', account: 'somebody' } as const
 const fiveMiB = 5 * 1024 * 1024

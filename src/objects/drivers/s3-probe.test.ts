@@ -72,10 +72,13 @@ suite('the probe', () => {
         durability: 'unknown',
       })
       assert.throws(
-        () => refuseUnless('the bucket', probe, { putIfAbsent: true, paging: true, durable: true }),
+        () => refuseUnless('the bucket', probe, { putIfAbsent: true, paging: true, snapshots: true, durable: true }),
         (error) => {
           assert.ok(isSteadError(error) && error.code === 'objects.unsupported')
-          assert.match(error.message, /20 of 20 racing creators won.*3 of 7 keys.*not known to be on a disk/)
+          assert.match(
+            error.message,
+            /20 of 20 racing creators won.*3 of 7 keys.*not known to be on a disk.*snapshots: .*paging/,
+          )
           return true
         },
       )

@@ -26,8 +26,11 @@ export interface Credential {
   readonly account: string
   /** What the holder may do with which bucket; without it, everything with the account's own. */
   readonly rights?: Caller['rights']
-  /** The holder may sign URLs for others and send nothing itself. */
-  readonly presignOnly?: boolean
+  /**
+   * What those may do who have a URL or a form that the holder has signed; without it, what the holder may. With `rights` of
+   * nothing the holder can sign for others and send nothing itself.
+   */
+  readonly presigned?: Caller['rights']
 }
 
 /** How the bytes of the body are to be read and checked. */
@@ -37,6 +40,8 @@ export type Payload =
 
 export interface Authenticated {
   readonly caller: Caller
+  /** The key that signed it. */
+  readonly accessKeyId: string | undefined
   readonly payload: Payload
   /** How it was signed, as policies name it. */
   readonly authType: 'REST-HEADER' | 'REST-QUERY-STRING' | undefined
@@ -66,7 +71,7 @@ export function authenticate(
   if (header !== undefined) return byHeader(request, header, find, nowMs)
   if (request.query.has('Signature') && request.query.has('AWSAccessKeyId')) throw onlyVersion4()
   const payload = payloadOf(request.headers['x-amz-content-sha256'], undefined)
-  return { caller: { account: '' }, payload, authType: undefined, ageMs: 0 }
+  return { caller: { account: '' }, accessKeyId: undefined, payload, authType: undefined, ageMs: 0 }
 }
 
 function byHeader(request: S3Request, header: string, find: Find, nowMs: number): Authenticated {
@@ -89,15 +94,13 @@ function byHeader(request: S3Request, header: string, find: Find, nowMs: number)
   const signedMs = timeOf(claim, nowMs)
   if (Math.abs(nowMs - signedMs) > skewMsMax) throw new S3Failure('RequestTimeTooSkewed')
   const credential = credentialOf(claim, find)
-  if (credential.presignOnly === true) {
-    throw new S3Failure('AccessDenied', 'This key may only sign URLs, not send requests of its own.')
-  }
   const hash = request.headers['x-amz-content-sha256']
   if (hash === undefined) throw new S3Failure('InvalidRequest', 'A signed request needs x-amz-content-sha256.')
   const key = verify(request, claim, credential, hash, request.parameters)
   const signing = { key, amzDate: claim.amzDate, scope: claim.scope, seed: claim.signature }
   return {
     caller: callerOf(credential),
+    accessKeyId: credential.accessKeyId,
     payload: payloadOf(hash, signing),
     authType: 'REST-HEADER',
     ageMs: nowMs - signedMs,
@@ -126,7 +129,8 @@ function byQuery(request: S3Request, find: Find, nowMs: number): Authenticated {
   const key = verify(request, claim, credential, hash, rest)
   const signing = { key, amzDate: claim.amzDate, scope: claim.scope, seed: claim.signature }
   return {
-    caller: callerOf(credential),
+    caller: presignedCaller(credential),
+    accessKeyId: credential.accessKeyId,
     payload: payloadOf(hash, signing),
     authType: 'REST-QUERY-STRING',
     ageMs: nowMs - signedMs,
@@ -172,6 +176,11 @@ function credentialOf(claim: Claim, find: Find): Credential {
 
 function callerOf({ account, rights }: Credential): Caller {
   return { account, ...(rights && { rights }) }
+}
+
+/** Who somebody is that has what the holder of a key has signed. */
+export function presignedCaller({ account, rights, presigned = rights }: Credential): Caller {
+  return { account, ...(presigned && { rights: presigned }) }
 }
 
 /** Throws SignatureDoesNotMatch, or AccessDenied where a header that matters is not signed; gives the signing key. */

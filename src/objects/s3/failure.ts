@@ -59,6 +59,7 @@ const table = {
   ObjectLockConfigurationNotFoundError: [404, 'The bucket has no object lock configuration.'],
   OwnershipControlsNotFoundError: [404, 'The bucket has no ownership controls.'],
   PreconditionFailed: [412, 'A condition of the request does not hold.'],
+  QuotaExceeded: [403, 'The bucket would hold more than it may.'],
   RequestTimeout: [400, 'The body did not arrive in time.'],
   RequestTimeTooSkewed: [403, 'The clocks of client and server differ by more than 15 minutes.'],
   ServerSideEncryptionConfigurationNotFoundError: [404, 'The bucket has no encryption configuration.'],

@@ -2,10 +2,10 @@
  * Queues on RabbitMQ by AMQP 0-9-1. The client, `amqplib`, is loaded when they are opened. The driver runs in a thread, so that leases are
  * kept and heartbeats answered also while the program is busy.
  */
-import { failure } from '../errors.ts'
 import { checkNumber } from '../limits.ts'
 import { queuesOn } from '../queues.ts'
 import type { Queues, QueuesOptions } from '../queues.ts'
+import { checkPrefix } from './prefixed.ts'
 import { openInThread } from './thread-client.ts'
 
 export interface AmqpQueuesOptions extends QueuesOptions {
@@ -23,13 +23,7 @@ export interface AmqpQueuesOptions extends QueuesOptions {
  */
 export async function openAmqpQueues(options: AmqpQueuesOptions): Promise<Queues> {
   const { url, messagesMax = null, prefix = '', ...rest } = options
-  if (!/^[a-z0-9.-]{0,60}$/.test(prefix)) {
-    throw failure(
-      'bad-input',
-      `${JSON.stringify(prefix)} cannot be a prefix`,
-      'Use lower-case letters, digits, "-" and ".".',
-    )
-  }
+  checkPrefix(prefix)
   if (messagesMax !== null) checkNumber('messagesMax', messagesMax, 1, 2 ** 40)
   return queuesOn(await openInThread({ driver: 'amqp', options: { url, messagesMax, prefix } }), rest)
 }

@@ -52,10 +52,10 @@ export interface LedgerFile {
 }
 
 /**
- * Opens the file, or makes it, for this generation of the data. What was held is ready again. Throws `queue.in-use`,
+ * Opens the file, or makes it, for this generation of the data; null: the one that it has. What was held is ready again. Throws `queue.in-use`,
  * `queue.corrupt`, `queue.newer-version`, `queue.foreign`, `queue.stale-generation`, `queue.not-durable` or `queue.cannot-open`.
  */
-export function openLedgerFile(path: string, generation: number): LedgerFile {
+export function openLedgerFile(path: string, generation: number | null): LedgerFile {
   let db: DatabaseSync | undefined
   try {
     if (!existsSync(path)) closeSync(openSync(path, 'ax', 0o600))
@@ -78,9 +78,10 @@ export function openLedgerMemory(): LedgerFile {
   return begin(new DatabaseSync(':memory:'), 'memory', 1)
 }
 
-function begin(db: DatabaseSync, path: string, generation: number): LedgerFile {
+function begin(db: DatabaseSync, path: string, wanted: number | null): LedgerFile {
   if (numberIn(db, 'PRAGMA user_version') === 0) db.exec(`BEGIN IMMEDIATE; ${schema} COMMIT`)
   const known = numberIn(db, 'SELECT generation FROM head')
+  const generation = wanted ?? Math.max(1, known)
   if (generation < known) {
     const message = `${path} has generation ${known} of the data, and is opened for generation ${generation}`
     throw failure('stale-generation', message, 'The data went on without this process: start it anew.')

@@ -105,6 +105,31 @@ export class LedgerHost implements QueueDriver {
     return this.#step(() => this.#ledger.counts(queue))
   }
 
+  /** When the oldest message that is ready was sent, milliseconds since 1970; null when none is. */
+  oldest(queue: string): Promise<number | null> {
+    return this.#step(() => this.#ledger.oldest(queue))
+  }
+
+  /** Names of all queues. */
+  names(): readonly string[] {
+    return this.#ledger.names()
+  }
+
+  /** The generation of the data that the file is opened for. */
+  get generation(): number {
+    return this.#file.generation
+  }
+
+  /** Bytes of the file that are in use. */
+  usedBytes(): number {
+    return this.#ledger.usedBytes()
+  }
+
+  /** Where the ledger stands: the generation, and the number of the last message. */
+  get position(): string {
+    return `${this.#file.generation}.${this.#ledger.lastSeq}`
+  }
+
   peek(queue: string, shelf: Shelf, max: number): Promise<readonly Seen[]> {
     return this.#step(() => this.#ledger.peek(queue, shelf, max))
   }

@@ -1,5 +1,6 @@
 /** What is done with queues as a whole: counting, looking, putting back, deleting. Part of the ledger's transactions. */
 import type { Counts, Seen, Shelf } from '../driver.ts'
+import { priorityMax } from '../limits.ts'
 import { integer, seenOf } from './ledger-rows.ts'
 import { state } from './ledger-tables.ts'
 import type { LedgerTables, QueueRow } from './ledger-tables.ts'
@@ -8,6 +9,22 @@ import type { LedgerTables, QueueRow } from './ledger-tables.ts'
 export function counts(tables: LedgerTables, name: string): Counts {
   const [r = 0, d = 0, h = 0, x = 0, b = 0] = tables.queue(name).counts
   return { ready: r + b, delayed: d, held: h, dead: x }
+}
+
+/** When the oldest message that is ready was sent; null when none is. One look at the index for each priority. */
+export function oldest(tables: LedgerTables, name: string): number | null {
+  const queue = tables.queue(name).id
+  const sent = Array.from({ length: priorityMax + 1 }, (_, priority) => {
+    const row = tables.get(
+      `SELECT m.sent_at_ms FROM standing s JOIN messages m ON m.seq = s.seq
+       WHERE s.queue = ? AND s.state = 0 AND s.priority = ? ORDER BY s.seq LIMIT 1`,
+      queue,
+      priority,
+    )
+    return row === undefined ? Number.POSITIVE_INFINITY : integer(row.sent_at_ms)
+  })
+  const first = Math.min(...sent)
+  return first === Number.POSITIVE_INFINITY ? null : first
 }
 
 /** The first messages of a shelf. */

@@ -70,6 +70,11 @@ export class LedgerTables {
     if (typeof atMs === 'number' && atMs < this.#dueMs) this.#dueMs = atMs
   }
 
+  /** The last number that was given. */
+  get lastSeq(): number {
+    return this.#lastSeq
+  }
+
   nextSeq(): number {
     return (this.#lastSeq += 1)
   }

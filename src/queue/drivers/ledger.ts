@@ -19,7 +19,7 @@ import type {
 import { failure } from '../errors.ts'
 import type { LedgerFile } from './ledger-file.ts'
 import { heldOf, integer, text } from './ledger-rows.ts'
-import { counts, peek, purge, redrive, remove } from './ledger-shelves.ts'
+import { counts, oldest, peek, purge, redrive, remove } from './ledger-shelves.ts'
 import { LedgerTables, state } from './ledger-tables.ts'
 import type { QueueRow } from './ledger-tables.ts'
 
@@ -239,6 +239,25 @@ export class Ledger {
 
   counts(name: string): Counts {
     return counts(this.#tables, name)
+  }
+
+  /** When the oldest message that is ready was sent; null when none is. */
+  oldest(name: string): number | null {
+    return oldest(this.#tables, name)
+  }
+
+  usedBytes(): number {
+    return this.#tables.usedBytes()
+  }
+
+  /** Number of the last message that was sent. */
+  get lastSeq(): number {
+    return this.#tables.lastSeq
+  }
+
+  /** Names of all queues. */
+  names(): readonly string[] {
+    return this.#tables.queues().map((queue) => queue.name)
   }
 
   peek(name: string, shelf: Shelf, max: number): readonly Seen[] {

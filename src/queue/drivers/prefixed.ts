@@ -1,5 +1,6 @@
 /** A driver whose queues have a prefix on their server, so that several programs can share one. */
 import type { QueueDriver } from '../driver.ts'
+import { failure } from '../errors.ts'
 
 /** Takes over `driver`: closing this closes it. */
 export function prefixed(driver: QueueDriver, prefix: string): QueueDriver {
@@ -20,4 +21,14 @@ export function prefixed(driver: QueueDriver, prefix: string): QueueDriver {
     remove: (queue) => driver.remove(there(queue)),
     close: () => driver.close(),
   }
+}
+
+/** Throws `queue.bad-input` for what cannot stand before the names of queues. */
+export function checkPrefix(prefix: string): void {
+  if (/^[a-z0-9.-]{0,60}$/.test(prefix)) return
+  throw failure(
+    'bad-input',
+    `${JSON.stringify(prefix)} cannot be a prefix`,
+    'Use lower-case letters, digits, "-" and ".".',
+  )
 }

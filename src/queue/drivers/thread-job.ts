@@ -8,6 +8,10 @@ import { openEmbeddedHost } from './embedded-host.ts'
 import type { EmbeddedFileOptions } from './embedded-host.ts'
 import { openKafkaHost } from './kafka-host.ts'
 import type { KafkaHostOptions } from './kafka-host.ts'
+import { openNatsHost } from './nats-host.ts'
+import type { NatsHostOptions } from './nats-host.ts'
+import { openHttpHost } from './http-host.ts'
+import type { HttpHostOptions } from './http-host.ts'
 import { openPostgresHost } from './postgres-host.ts'
 import type { PostgresHostOptions } from './postgres-host.ts'
 import { openSqsHost } from './sqs-host.ts'
@@ -17,6 +21,8 @@ export type ThreadJob =
   | { readonly driver: 'amqp'; readonly options: AmqpHostOptions }
   | { readonly driver: 'embedded'; readonly options: EmbeddedFileOptions }
   | { readonly driver: 'beanstalkd'; readonly options: BeanstalkdHostOptions }
+  | { readonly driver: 'nats'; readonly options: NatsHostOptions }
+  | { readonly driver: 'http'; readonly options: HttpHostOptions }
   | { readonly driver: 'postgres'; readonly options: PostgresHostOptions }
   | { readonly driver: 'kafka'; readonly options: KafkaHostOptions }
   | { readonly driver: 'sqs'; readonly options: SqsHostOptions }
@@ -30,6 +36,10 @@ export function openJob(job: ThreadJob): Promise<QueueDriver> {
       return openAmqpHost(job.options)
     case 'beanstalkd':
       return openBeanstalkdHost(job.options)
+    case 'nats':
+      return openNatsHost(job.options)
+    case 'http':
+      return openHttpHost(job.options)
     case 'postgres':
       return openPostgresHost(job.options)
     case 'kafka':

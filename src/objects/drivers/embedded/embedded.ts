@@ -72,7 +72,7 @@ export async function openEmbeddedObjects(options: EmbeddedOptions): Promise<Emb
   const clock = options.clock ?? systemClock
   return {
     bucket: (name, bucketOptions = {}) => openBucket(engine, name, bucketOptions, () => clock.nowMs()),
-    listen: ({ port, host, ...server }) => serve({ ...server, engine }, port, host),
+    listen: ({ port, host = '127.0.0.1', ...server }) => serve({ ...server, engine }, { port, host }),
     expire: () => engine.expire(),
     swept: () => engine.swept(),
     close,

@@ -21,6 +21,7 @@ import { openPlace, placeFailure } from './place.ts'
 import type { Place } from './place.ts'
 import type { BucketRecord, NewVersion, PartRecord, UploadRecord, VersionRecord } from './records.ts'
 import { Uploads } from './uploads.ts'
+import { Usage } from './usage.ts'
 import type { NamedPart } from './uploads.ts'
 import { Versions } from './versions.ts'
 import type { Deleted, Deletion } from './versions.ts'
@@ -33,6 +34,8 @@ export interface EngineOptions {
    * so none of an abandoned time can mean something now.
    */
   readonly generation?: number
+  /** The most bytes that a bucket may hold, all versions together; null: as many as there is room for. By default none has a limit. */
+  readonly quotaBytes?: (bucket: string) => number | null
   readonly clock?: Clock
   readonly random?: Random
 }
@@ -62,10 +65,11 @@ export class Engine implements AsyncDisposable {
   readonly versions: Versions
   readonly uploads: Uploads
   readonly blobs: Blobs
-  readonly generation: number
+  readonly usage: Usage
   readonly nowMs: () => number
   readonly #dir: string
   readonly #random: Random
+  #generation: number
   readonly #closing = new AbortController()
   readonly #sweeping: Promise<unknown>
 
@@ -73,20 +77,30 @@ export class Engine implements AsyncDisposable {
     const clock = options.clock ?? systemClock
     this.#dir = place.dir
     this.#random = options.random ?? systemRandom
-    this.generation = options.generation ?? 1
+    this.#generation = options.generation ?? 1
     this.nowMs = () => clock.nowMs()
     this.index = new Index(place.db)
     this.blobs = new Blobs(place, this.index, this.#random)
     this.buckets = new Buckets(this.index)
     this.versions = new Versions(this.index, this.blobs, () => this.newId(), this.nowMs)
     this.uploads = new Uploads(this.index, this.blobs)
+    this.usage = new Usage(place.db, this.index, options.quotaBytes ?? (() => null))
     // A sweep that fails has removed less; the next one goes on.
     this.#sweeping = this.blobs.sweep(this.#closing.signal).catch(() => 0)
   }
 
+  get generation(): number {
+    return this.#generation
+  }
+
+  /** From now on ids and cursors are of a later generation: the directory has gone back to an earlier state. */
+  advance(generation: number): void {
+    this.#generation = Math.max(this.#generation, generation)
+  }
+
   /** A new id of a version or upload: the generation, then chance. */
   newId(): string {
-    return `${this.generation.toString(36)}.${randomId(this.#random, 26)}`
+    return `${this.#generation.toString(36)}.${randomId(this.#random, 26)}`
   }
 
   /** Takes bytes in and makes them durable; they go again when nothing refers to them at the end of the scope. */
@@ -129,7 +143,7 @@ export class Engine implements AsyncDisposable {
       this.blobs.refer(hash, bytes, received.data)
       const version = { ...next, bytes, segments: bytes === 0 ? [] : [received.segment] }
       if (bytes === 0) this.blobs.release([received.segment])
-      return this.versions.put(bucket.versioning, version, conditions)
+      return this.usage.counting(next.bucket, 'put', () => this.versions.put(bucket.versioning, version, conditions))
     })
   }
 
@@ -138,13 +152,16 @@ export class Engine implements AsyncDisposable {
     return this.commit(() => {
       const bucket = this.buckets.get(next.bucket)
       this.blobs.referAgain(next.segments)
-      return this.versions.put(bucket.versioning, next, conditions)
+      return this.usage.counting(next.bucket, 'put', () => this.versions.put(bucket.versioning, next, conditions))
     })
   }
 
   /** Removes or hides an object. */
   deleteObject(bucket: string, key: string, deletion: Deletion): Promise<Deleted> {
-    return this.commit(() => this.versions.delete(this.buckets.get(bucket).versioning, bucket, key, deletion))
+    return this.commit(() => {
+      const { versioning } = this.buckets.get(bucket)
+      return this.usage.counting(bucket, 'delete', () => this.versions.delete(versioning, bucket, key, deletion))
+    })
   }
 
   /** Adds a part. The upload must still be there when the part is. */
@@ -188,7 +205,8 @@ export class Engine implements AsyncDisposable {
       const next: NewVersion = { ...made, bucket, key, owner, tags, lock, acl, info }
       check(next)
       this.uploads.forget(current, next.segments)
-      return this.versions.put(this.buckets.get(bucket).versioning, next, conditions)
+      const { versioning } = this.buckets.get(bucket)
+      return this.usage.counting(bucket, 'put', () => this.versions.put(versioning, next, conditions))
     })
   }
 
@@ -269,11 +287,10 @@ export class Engine implements AsyncDisposable {
         version: hide ? undefined : found.version,
         conditions: { match: undefined, noneMatch: undefined },
       }
-      this.versions.delete(bucket.versioning, bucket.name, found.key, {
-        ...deletion,
-        bypassGovernance: false,
-        owner: bucket.owner,
-      })
+      const whole = { ...deletion, bypassGovernance: false, owner: bucket.owner }
+      this.usage.counting(bucket.name, 'delete', () =>
+        this.versions.delete(bucket.versioning, bucket.name, found.key, whole),
+      )
       return true
     })
   }

@@ -2,6 +2,7 @@
  * Listing a bucket: keys in the order of their bytes, grouped at a delimiter. A group is passed over by a seek, not read, so a
  * page costs what it shows.
  */
+import { behind, groupOf, startOf } from '../../grouping.ts'
 import type { Index } from './commits.ts'
 import { versionColumns, versionOf } from './records.ts'
 import type { VersionRecord } from './records.ts'
@@ -34,7 +35,7 @@ export interface Place {
 
 /** Current objects after a key (or after the group that it names). */
 export function listObjects(index: Index, options: ListOptions, after: string): Page<VersionRecord> {
-  return walk(options, startOf(options, after), (from) =>
+  return walk(options, { ...startOf(options, after), seq: 0 }, (from) =>
     index
       .all(
         `SELECT ${versionColumns} FROM versions WHERE bucket = ? AND latest = 1 AND marker = 0 AND
@@ -53,7 +54,7 @@ export function listObjects(index: Index, options: ListOptions, after: string): 
 /** All versions and markers after a key and the number of one of its versions, newest first within a key. */
 export function listVersions(index: Index, options: ListOptions, after: Place): Page<VersionRecord> {
   const begin = startOf(options, after.key)
-  const from = after.seq > 0 && !begin.inclusive ? { key: after.key, seq: after.seq, inclusive: true } : begin
+  const from = after.seq > 0 && !begin.inclusive ? { ...after, inclusive: true } : { ...begin, seq: 0 }
   return walk(options, from, (at) =>
     index
       .all(
@@ -78,15 +79,6 @@ interface From {
   readonly inclusive: boolean
 }
 
-/** Where a listing begins: at its prefix, behind the last key, or behind the whole group that was shown last. */
-function startOf({ prefix, delimiter }: ListOptions, after: string): From {
-  if (Buffer.compare(Buffer.from(after), Buffer.from(prefix)) < 0 || after === '')
-    return { key: prefix, seq: 0, inclusive: true }
-  const group = groupOf(after, prefix, delimiter)
-  if (group !== undefined && group === after) return behind(group)
-  return { key: after, seq: 0, inclusive: false }
-}
-
 function walk(options: ListOptions, start: From, read: (from: From) => readonly VersionRecord[]): Page<VersionRecord> {
   const { prefix, delimiter, limit } = options
   const items: VersionRecord[] = []
@@ -108,30 +100,11 @@ function walk(options: ListOptions, start: From, read: (from: From) => readonly 
       } else {
         prefixes.push(group)
         last = { key: group, seq: 0 }
-        from = behind(group)
+        from = { ...behind(group), seq: 0 }
         jumped = true
         break
       }
     }
     if (!jumped && rows.length < batchMax) return { items, prefixes, next: undefined }
   }
-}
-
-/** What a key is shown as: everything up to and with the delimiter behind the prefix; undefined where there is none. */
-function groupOf(key: string, prefix: string, delimiter: string): string | undefined {
-  if (delimiter === '' || !key.startsWith(prefix)) return undefined
-  const at = key.indexOf(delimiter, prefix.length)
-  return at === -1 ? undefined : key.slice(0, at + delimiter.length)
-}
-
-/** The first place behind all keys that begin with a group: its last character counted up, in the order of code points. */
-function behind(group: string): From {
-  const points = Array.from(group)
-  for (let last = points.pop(); last !== undefined; last = points.pop()) {
-    const code = last.codePointAt(0) ?? 0
-    if (code === 0x10ffff) continue
-    const next = code === 0xd7ff ? 0xe000 : code + 1
-    return { key: points.join('') + String.fromCodePoint(next), seq: 0, inclusive: true }
-  }
-  return { key: group, seq: 0, inclusive: false }
 }

@@ -43,17 +43,36 @@ export interface ServerOptions {
   readonly defaultOwnership?: 'BucketOwnerEnforced' | 'ObjectWriter'
   /** Told of what should not happen. */
   readonly onBug?: (error: unknown) => void
+  /** Told of every request once it has been answered, or has ended without. */
+  readonly onAnswered?: (request: AnsweredRequest) => void
 }
+
+/** A request, for those who count. */
+export interface AnsweredRequest {
+  readonly method: string
+  readonly status: number
+  /** Of bodies, as their headers announce them. */
+  readonly bytesIn: number
+  readonly bytesOut: number
+}
+
+/** Where a server listens. Port 0 takes a free one. */
+export type ListenAt = { readonly port: number; readonly host: string } | { readonly path: string }
 
 /** A server that listens. */
 export interface ListeningServer extends AsyncDisposable {
+  /** 0 where it listens on a path. */
   readonly port: number
+  /** Cuts off what runs that this key has signed. */
+  endFor(accessKeyId: string): void
+  /** Connections that are open. */
+  connections(): number
   /** Stops accepting, ends connections, and resolves when none is left. */
   close(): Promise<void>
 }
 
-/** Serves the engine on an address. Port 0 takes a free one. */
-export async function serve(options: ServerOptions, port: number, host = '127.0.0.1'): Promise<ListeningServer> {
+/** Serves the engine on an address. */
+export async function serve(options: ServerOptions, at: ListenAt): Promise<ListeningServer> {
   const handler = new Handler(options)
   const server = createServer({
     maxHeaderSize: headerBytesMax,
@@ -69,13 +88,18 @@ export async function serve(options: ServerOptions, port: number, host = '127.0.
   server.on('checkExpectation', (message, response) => void handler.take(message, response, false))
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen(port, host, () => resolve())
+    server.listen(at, () => resolve())
   })
-  return listening(server)
+  return listening(server, handler)
 }
 
-function listening(server: Server): ListeningServer {
+function listening(server: Server, handler: Handler): ListeningServer {
   const address = server.address()
+  let connections = 0
+  server.on('connection', (socket) => {
+    connections += 1
+    socket.once('close', () => (connections -= 1))
+  })
   const close = (): Promise<void> =>
     new Promise((resolve) => {
       server.close(() => resolve())
@@ -83,6 +107,8 @@ function listening(server: Server): ListeningServer {
     })
   return {
     port: typeof address === 'object' && address !== null ? address.port : 0,
+    endFor: (accessKeyId) => handler.endFor(accessKeyId),
+    connections: () => connections,
     close,
     [Symbol.asyncDispose]: close,
   }
@@ -93,6 +119,8 @@ class Handler {
   readonly #hosts: { readonly names: readonly string[] }
   readonly #accounts: Accounts
   #running = 0
+  /** What runs, by the key that signed it. */
+  readonly #signed = new Map<string, Set<ServerResponse>>()
 
   constructor(options: ServerOptions) {
     this.#options = options
@@ -102,6 +130,10 @@ class Handler {
       byId: (id) => accounts.find((account) => account.id === id),
       byEmail: (email) => accounts.find((account) => account.email === email),
     }
+  }
+
+  endFor(accessKeyId: string): void {
+    for (const response of this.#signed.get(accessKeyId) ?? []) response.destroy()
   }
 
   /** Answers one request, whatever happens. */
@@ -123,7 +155,24 @@ class Handler {
       await this.#fail(message, response, { id, request, cors, waits }, error)
     } finally {
       this.#running -= 1
+      this.#options.onAnswered?.({
+        method: message.method ?? '',
+        status: response.headersSent ? response.statusCode : 0,
+        bytesIn: Number(message.headers['x-amz-decoded-content-length'] ?? message.headers['content-length'] ?? 0) || 0,
+        bytesOut: message.method === 'HEAD' ? 0 : Number(response.getHeader('content-length') ?? 0) || 0,
+      })
     }
+  }
+
+  /** Keeps in mind whose request this is, for as long as it runs. */
+  #note(accessKeyId: string | undefined, response: ServerResponse): void {
+    if (accessKeyId === undefined) return
+    const running = this.#signed.get(accessKeyId) ?? new Set()
+    this.#signed.set(accessKeyId, running.add(response))
+    response.once('close', () => {
+      running.delete(response)
+      if (running.size === 0 && this.#signed.get(accessKeyId) === running) this.#signed.delete(accessKeyId)
+    })
   }
 
   async #answer(
@@ -134,6 +183,7 @@ class Handler {
   ): Promise<Answer> {
     const { engine, credentials } = this.#options
     const authenticated = authenticate(request, credentials, engine.nowMs())
+    this.#note(authenticated.accessKeyId, response)
     const begin = (): void => {
       if (waits && !response.headersSent) response.writeContinue()
     }

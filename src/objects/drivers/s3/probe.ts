@@ -40,6 +40,8 @@ export interface ObjectNeeds {
   readonly presign?: boolean
   readonly paging?: boolean
   readonly versions?: boolean
+  /** The bucket goes back with the database of the app: by names in it, which needs listings that are whole. */
+  readonly snapshots?: boolean
   /** Answered writes are on a disk. */
   readonly durable?: boolean
 }
@@ -84,7 +86,7 @@ export async function probeS3(options: ProbeOptions): Promise<Probe> {
 
 /** Refuses a store that does not do what is needed. Throws `objects.unsupported` with every reason. */
 export function refuseUnless(name: string, { capabilities, findings }: Probe, needs: ObjectNeeds): void {
-  const { durable = false, ...rest } = needs
+  const { durable = false, snapshots = false, ...rest } = needs
   const missing = Object.entries(rest).flatMap(([need, wanted]) => {
     const found = Object.entries(capabilities).find(([capability]) => capability === need)?.[1]
     if (!wanted || found === true) return []
@@ -94,6 +96,10 @@ export function refuseUnless(name: string, { capabilities, findings }: Probe, ne
     missing.push(
       `durable: what it has answered as written is ${capabilities.durability === 'none' ? 'not on a disk' : 'not known to be on a disk'}`,
     )
+  }
+  if (snapshots && !capabilities.paging) {
+    const reason = findings.find((finding) => finding.startsWith('paging:')) ?? 'paging: not done'
+    missing.push(`snapshots: what nothing needs any more could not be found, because of ${reason}`)
   }
   if (missing.length === 0) return
   const hint = 'Use a store that does, such as the embedded one, or an app that needs less.'

@@ -1,5 +1,6 @@
 /** An object sent by the form of a browser. */
 import { checksumAlgorithm, checksumHeader, checksumHeaders } from '../../../s3/checksums.ts'
+import { presignedCaller } from '../../../s3/authenticate.ts'
 import type { Credential } from '../../../s3/authenticate.ts'
 import { S3Failure } from '../../../s3/failure.ts'
 import { readForm } from '../../../s3/form.ts'
@@ -29,10 +30,7 @@ export async function postObject(
   const key = (fields.get('key') ?? '').replaceAll('${filename}', form.fileName)
   if (key === '') throw new S3Failure('InvalidArgument', 'The form has no field "key".')
   if (Buffer.byteLength(key) > keyBytesMax) throw new S3Failure('KeyTooLongError')
-  const caller =
-    signed === undefined
-      ? call.caller
-      : { account: signed.credential.account, ...(signed.credential.rights && { rights: signed.credential.rights }) }
+  const caller = signed === undefined ? call.caller : presignedCaller(signed.credential)
   const tagging = fields.get('tagging')
   const tags = tagging === undefined ? [] : readTags(readXml(tagging, 'Tagging'), objectTagsMax)
   const sender = { ...call, caller, values: new Map([...call.values, ...tagValues('request', tags)]) }

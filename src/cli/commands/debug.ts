@@ -1,0 +1,85 @@
+/** `stead debug`: a port for an editor that leads into a process that runs. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { SteadError } from '../../base/index.ts'
+import {
+  jetbrainsConfiguration,
+  type LaunchTarget,
+  mergedLaunchFile,
+  neovimConfiguration,
+  openDapServer,
+  vscodeConfiguration,
+} from '../../debug/index.ts'
+import type { Command } from '../command.ts'
+import { attachTo, awake, pidOption, untilInterrupted } from '../debugging.ts'
+import { exitCodes } from '../exit-codes.ts'
+import { note, paint, print } from '../terminal.ts'
+
+const launchFile = '.vscode/launch.json'
+
+export const debugCommand: Command = {
+  name: 'debug',
+  usage: '--pid PID',
+  summary: 'a debugger in a process that runs',
+  help: `  --pid            a process of this machine, in a sandbox or not
+  --local DIR      where its files lie here, when it sees them elsewhere
+  --remote DIR     where it sees them
+  --write          puts the configuration into ${launchFile}
+  --json           one JSON object with the port and the configuration
+  Attaches to what runs, prints what editors need, and stays until the editor says goodbye, or Ctrl-C. Only programs of your own
+  user are let in. However it ends, breakpoints go and the program runs on.
+  Example: stead debug --pid 4711 --write`,
+  options: { ...pidOption, local: { type: 'string' }, remote: { type: 'string' }, write: { type: 'boolean' } },
+  argumentsMax: 0,
+  async run(input) {
+    using _awake = awake()
+    const interrupted = untilInterrupted()
+    await using attached = await attachTo(input, debugCommand, 'dap')
+    await using server = await openDapServer((client) => attached.serveDap(client), note)
+    const [local, remote] = [input.text('local'), input.text('remote')]
+    const target: LaunchTarget = {
+      name: `process ${input.text('pid')}`,
+      language: attached.language,
+      port: server.port,
+      roots: local === null || remote === null ? null : { local, remote },
+    }
+    if (input.flag('write')) writeLaunch(target)
+    tell(target, input.json)
+    const stopped = new Promise<void>((resolve) =>
+      interrupted.addEventListener('abort', () => resolve(), { once: true }),
+    )
+    const lost = attached.lost.then((reason) => note(`the debugger ended: ${reason}`))
+    await Promise.race([server.finished, stopped, lost])
+    return exitCodes.ok
+  },
+}
+
+function tell(target: LaunchTarget, json: boolean): void {
+  const { port, language } = target
+  const configuration = vscodeConfiguration(target)
+  if (json) return print(JSON.stringify({ host: '127.0.0.1', port, language, configuration }))
+  print(`127.0.0.1:${port}`)
+  note(`${paint('bold', 'VS Code', process.stderr)}    ${JSON.stringify(configuration)}`)
+  note(`${paint('bold', 'Neovim', process.stderr)}     ${neovimConfiguration(target)}`)
+  note(`${paint('bold', 'JetBrains', process.stderr)}  ${jetbrainsConfiguration(target)}`)
+}
+
+function writeLaunch(target: LaunchTarget): void {
+  const merged = mergedLaunchFile(readIfThere(launchFile), vscodeConfiguration(target))
+  if (merged === null) {
+    throw new SteadError({
+      code: 'cli.launch-file-unreadable',
+      message: `${launchFile} is no plain JSON, so that writing it would lose something`,
+      hint: 'Put the printed configuration in by hand, or take the comments out.',
+    })
+  }
+  mkdirSync('.vscode', { recursive: true })
+  writeFileSync(launchFile, merged)
+}
+
+function readIfThere(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return null
+  }
+}

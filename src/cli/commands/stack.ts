@@ -1,0 +1,45 @@
+/** `stead stack`: where a process stands. */
+import type { Frame, StackReport } from '../../debug/index.ts'
+import type { Command } from '../command.ts'
+import { attachTo, awake, pidOption } from '../debugging.ts'
+import { exitCodes } from '../exit-codes.ts'
+import { note, paint, print } from '../terminal.ts'
+
+export const stackCommand: Command = {
+  name: 'stack',
+  usage: '--pid PID',
+  summary: 'where a process stands, now',
+  help: `  --pid        a process of this machine, in a sandbox or not
+  --json       as JSON
+  It is stopped once, for less than a tenth of a second; also one that hangs in a loop can be asked. Frames after "asked
+  for by" are what had started the asynchronous work. Nothing has to be prepared, and nothing stays behind.
+  Example: stead stack --pid 4711`,
+  options: pidOption,
+  argumentsMax: 0,
+  async run(input) {
+    using _awake = awake()
+    await using attached = await attachTo(input, stackCommand, 'stack')
+    const report = await attached.stack()
+    if (input.json) print(JSON.stringify(report))
+    else show(report)
+    return exitCodes.ok
+  },
+}
+
+function show({ threads, waitingFor, stoppedMs }: StackReport): void {
+  for (const { name, state, frames } of threads) {
+    print(`${paint('bold', name)} ${frames.length === 0 ? 'waits for something to happen' : `is ${state}`}`)
+    let asked = false
+    for (const frame of frames) {
+      if (frame.asynchronous === true && !asked) print(paint('dim', '  asked for by'))
+      asked ||= frame.asynchronous === true
+      print(`  ${frame.name}${placeOf(frame)}`)
+    }
+  }
+  if (waitingFor.length > 0) print(`waits for ${waitingFor.join(', ')}`)
+  note(paint('dim', `stopped for at most ${Math.ceil(stoppedMs)} ms`, process.stderr))
+}
+
+function placeOf({ file, line }: Frame): string {
+  return file === '' ? '' : `  ${paint('dim', `${file}:${line}`)}`
+}

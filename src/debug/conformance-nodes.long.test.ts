@@ -1,0 +1,23 @@
+/** The recipe for Node against every Node on this machine, as a plain process and in a sandbox. */
+import { execFileSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { systemClock, systemRandom } from '../base/index.ts'
+import { needsAll, needsFile, needsRoot } from '../../test/needs.ts'
+import { recipeConformance } from './conformance.ts'
+import { nodeRecipe } from './drivers/node.ts'
+import { nodeProgram, probeLine, startPlain, startSandboxed } from '../../test/debug-programs.ts'
+
+/** More of them by their paths, as in `STEAD_NODES=/opt/node-24/bin/node`. */
+const named = (process.env['STEAD_NODES'] ?? '').split(':').filter((path) => path !== '')
+const nodes = [process.execPath, '/usr/bin/node', ...named].filter((path) => existsSync(path))
+const recipe = (): ReturnType<typeof nodeRecipe> => nodeRecipe({ clock: systemClock, random: systemRandom })
+const holder = [process.execPath, `${import.meta.dirname}/fixtures/holder.ts`]
+const skip = needsAll(needsRoot(), needsFile('/usr/bin/bwrap', 'apt-get install bubblewrap'))
+
+for (const node of new Set(nodes)) {
+  const version = execFileSync(node, ['--version'], { encoding: 'utf8' }).trim()
+  const common = { recipe, probeFile: 'ticking.cjs', probeLine, holder }
+  const program = nodeProgram(node)
+  recipeConformance({ ...common, name: `node ${version}`, skip: false, start: startPlain(program) })
+  recipeConformance({ ...common, name: `node ${version} in a sandbox`, skip, start: startSandboxed(program) })
+}

@@ -1,0 +1,115 @@
+/**
+ * The recipe for Node: its own inspector, opened by a signal and asked over the Chrome DevTools Protocol. Works on a
+ * process that nobody prepared, in its own network or ours, also while it hangs in a loop.
+ */
+import type { Clock, Random } from '../../base/index.ts'
+import { takeProfile } from '../node/profile.ts'
+import { serveNode } from '../node/adapter.ts'
+import { openProbe } from '../node/probe.ts'
+import { Scripts } from '../node/scripts.ts'
+import { takeStack } from '../node/stack.ts'
+import type { Attachment, Finding, Hit, ProcessFacts, Recipe, SnapshotRequest, SnapshotReport } from '../recipe.ts'
+import { connectionLost, refused } from '../refusals.ts'
+import { type Inspector, inspectorRefusal, openInspector } from './inspector.ts'
+import { openReach, type Reach } from './reach.ts'
+
+export interface NodeRecipeOptions {
+  readonly clock: Clock
+  readonly random: Random
+  /** A debugger that has died is forgotten after so long. */
+  readonly holdMs?: number
+}
+
+export function nodeRecipe({ clock, random, holdMs }: NodeRecipeOptions): Recipe {
+  const reach: Reach = openReach()
+  return {
+    language: 'node',
+    async find(facts) {
+      return isNode(facts) ? finding(facts) : null
+    },
+    async attach(facts) {
+      const refusal = inspectorRefusal(facts)
+      if (refusal !== null) throw refused(refusal.reason, refusal.hint)
+      const hold = holdMs === undefined ? {} : { holdMs }
+      const inspector = await openInspector(facts, { clock, random, reach, ...hold })
+      return await attachment(facts, inspector, clock, random)
+    },
+  }
+}
+
+/** By the name of the program: what merely links V8 handles the signal in its own way, or dies of it. */
+function isNode({ executable }: ProcessFacts): boolean {
+  return /(?:^|\/)node(?:js)?(?:-?v?\d[\w.]*)?$/.test(executable)
+}
+
+function finding(facts: ProcessFacts): Finding {
+  const refusal = inspectorRefusal(facts)
+  const all = ['dap', 'stack', 'snapshot', 'cpu-profile', 'heap-profile'] as const
+  return {
+    language: 'node',
+    version: null,
+    way: "Node's own inspector, opened by SIGUSR1 and closed again at the end",
+    can: refusal === null ? all : [],
+    cannot: refusal === null ? {} : Object.fromEntries(all.map((ability) => [ability, refusal])),
+    costs: [
+      'attached and idle: nothing that was measurable',
+      'stack: stops the program once, for less than a tenth of a second',
+      'snapshot: about a quarter of a millisecond of CPU for each hit, until its budget is spent',
+    ],
+  }
+}
+
+async function attachment(
+  facts: ProcessFacts,
+  inspector: Inspector,
+  clock: Clock,
+  random: Random,
+): Promise<Attachment> {
+  const { cdp, version, effects } = inspector
+  const scripts = new Scripts(cdp)
+  try {
+    await Promise.all([cdp.call('Runtime.enable', {}), cdp.call('Debugger.enable', {})])
+  } catch (error) {
+    await inspector[Symbol.asyncDispose]()
+    throw error
+  }
+  return {
+    language: 'node',
+    version,
+    effects,
+    lost: cdp.lost,
+    stack: () => takeStack(cdp, scripts, clock),
+    profile: (request, signal) => takeProfile(cdp, clock, request, signal),
+    async snapshot(request, signal): Promise<SnapshotReport> {
+      const hits: Hit[] = []
+      const ended = Promise.withResolvers<SnapshotReport['ended']>()
+      await using probe = await openProbe(cdp, scripts, random, {
+        ...probeOf(request),
+        onHit: (values) => hits.push({ timeMs: clock.nowMs(), values }),
+        onSpent: () => ended.resolve('hits'),
+      })
+      using _timer = clock.after(request.timeMs, () => ended.resolve('time'))
+      const asked = (): void => ended.resolve('asked')
+      if (signal?.aborted === true) asked()
+      signal?.addEventListener('abort', asked, { once: true })
+      const lost = cdp.lost.then((reason) => {
+        throw connectionLost(reason)
+      })
+      const why = await Promise.race([ended.promise, lost])
+      signal?.removeEventListener('abort', asked)
+      return { ...probe.place, hits, ended: why }
+    },
+    serveDap: (client) => serveNode(client, { cdp, scripts, random, facts }),
+    [Symbol.asyncDispose]: () => inspector[Symbol.asyncDispose](),
+  }
+}
+
+function probeOf({ file, line, expressions, condition, hits }: SnapshotRequest): {
+  readonly file: string
+  readonly line: number
+  readonly expressions: readonly string[]
+  readonly condition: string | null
+  readonly hits: number
+} {
+  return { file, line, expressions, condition: condition ?? null, hits }
+}

