@@ -13,14 +13,12 @@ export interface KafkaEntry<Message> {
 }
 
 interface Partition<Message> {
-  /** The offset from which on somebody else would begin. */
-  settledTo: bigint
   /** The offset that is fetched next. */
   next: bigint
-  /** Settled behind one that is not. */
-  readonly settledAhead: Set<bigint>
-  /** Not settled, in their order: those that wait and those in hand. */
-  readonly open: KafkaEntry<Message>[]
+  /** What is not settled, by offset, in their order: what waits and what is in hand. */
+  readonly open: Map<bigint, KafkaEntry<Message>>
+  /** What waits, in its order. */
+  waiting: KafkaEntry<Message>[]
 }
 
 export class KafkaBook<Message> {
@@ -32,9 +30,7 @@ export class KafkaBook<Message> {
 
   /** `from`: where each partition begins. */
   constructor(from: ReadonlyMap<number, bigint>) {
-    for (const [partition, offset] of from) {
-      this.#partitions.set(partition, { settledTo: offset, next: offset, settledAhead: new Set(), open: [] })
-    }
+    for (const [partition, next] of from) this.#partitions.set(partition, { next, open: new Map(), waiting: [] })
   }
 
   /** Records that wait to be taken. */
@@ -55,17 +51,17 @@ export class KafkaBook<Message> {
   add(partition: number, offset: bigint, key: string | null, message: Message): void {
     const place = this.#partitions.get(partition)
     if (place === undefined || offset < place.next) return
-    place.open.push({ partition, offset, key, message, attempt: 1 })
+    const entry = { partition, offset, key, message, attempt: 1 }
+    place.open.set(offset, entry)
+    place.waiting.push(entry)
     place.next = offset + 1n
     this.#waiting += 1
   }
 
-  /** Offsets before `next` have no more records: batches can end with what is no message. */
+  /** There are no records before `next` any more: batches can end with what is no message. */
   skipTo(partition: number, next: bigint): void {
     const place = this.#partitions.get(partition)
-    if (place === undefined || next <= place.next) return
-    place.next = next
-    if (place.open.length === 0) place.settledTo = next
+    if (place !== undefined && next > place.next) place.next = next
   }
 
   /** Up to `max` records whose keys are free, from all partitions in turn. They are in hand then. */
@@ -74,54 +70,65 @@ export class KafkaBook<Message> {
     const places = [...this.#partitions.values()]
     this.#turn += 1
     for (let index = 0; index < places.length && taken.length < max; index += 1) {
-      for (const entry of places[(index + this.#turn) % places.length]?.open ?? []) {
-        if (taken.length >= max) break
-        if (this.#inHand.has(entry) || (entry.key !== null && this.#busyKeys.has(entry.key))) continue
-        this.#inHand.add(entry)
-        if (entry.key !== null) this.#busyKeys.add(entry.key)
-        taken.push(entry)
-      }
+      const place = places[(index + this.#turn) % places.length]
+      if (place !== undefined) this.#takeFrom(place, max, taken)
     }
     this.#waiting -= taken.length
     return taken
   }
 
+  #takeFrom(place: Partition<Message>, max: number, taken: KafkaEntry<Message>[]): void {
+    const passed: KafkaEntry<Message>[] = []
+    let at = 0
+    for (; at < place.waiting.length && taken.length < max; at += 1) {
+      const entry = place.waiting[at]
+      if (entry === undefined) break
+      if (entry.key !== null && this.#busyKeys.has(entry.key)) {
+        passed.push(entry)
+        continue
+      }
+      this.#inHand.add(entry)
+      if (entry.key !== null) this.#busyKeys.add(entry.key)
+      taken.push(entry)
+    }
+    place.waiting = [...passed, ...place.waiting.slice(at)]
+  }
+
   /** It is done with. */
   settle(entry: KafkaEntry<Message>): void {
-    const place = this.#partitions.get(entry.partition)
-    if (place === undefined || !this.#leave(entry)) return
-    place.open.splice(place.open.indexOf(entry), 1)
-    place.settledAhead.add(entry.offset)
-    const first = place.open[0]?.offset ?? place.next
-    if (first <= place.settledTo) return
-    place.settledTo = first
-    for (const offset of place.settledAhead) if (offset < first) place.settledAhead.delete(offset)
+    if (this.#leave(entry)) this.#partitions.get(entry.partition)?.open.delete(entry.offset)
   }
 
   /** It waits again, at its old place; `attempt` is that of its next delivery. */
   giveBack(entry: KafkaEntry<Message>, attempt: number): void {
-    if (!this.#leave(entry)) return
+    const place = this.#partitions.get(entry.partition)
+    if (place === undefined || !this.#leave(entry)) return
     entry.attempt = attempt
+    const behind = place.waiting.findIndex(({ offset }) => offset > entry.offset)
+    place.waiting.splice(behind === -1 ? place.waiting.length : behind, 0, entry)
     this.#waiting += 1
   }
 
-  /** Forgets all that waits, up to where partitions end now: it was deleted. */
+  /** Forgets all that waits: it was deleted. */
   dropWaiting(): void {
     for (const place of this.#partitions.values()) {
-      const held = place.open.filter((entry) => this.#inHand.has(entry))
-      place.open.splice(0, place.open.length, ...held)
+      for (const { offset } of place.waiting) place.open.delete(offset)
+      place.waiting = []
     }
     this.#waiting = 0
   }
 
-  /** How far each partition is settled. */
+  /** How far each partition is settled: where somebody else would begin. */
   settled(): readonly (readonly [number, bigint])[] {
-    return [...this.#partitions].map(([partition, { settledTo }]) => [partition, settledTo])
+    return [...this.#partitions].map(([partition, place]) => [partition, settledTo(place)])
   }
 
   /** The most that is settled behind a record that is not. */
   get aheadMax(): number {
-    return Math.max(0, ...[...this.#partitions.values()].map(({ settledAhead }) => settledAhead.size))
+    const aheads = [...this.#partitions.values()].map(
+      (place) => Number(place.next - settledTo(place)) - place.open.size,
+    )
+    return Math.max(0, ...aheads)
   }
 
   #leave(entry: KafkaEntry<Message>): boolean {
@@ -129,4 +136,9 @@ export class KafkaBook<Message> {
     if (entry.key !== null) this.#busyKeys.delete(entry.key)
     return true
   }
+}
+
+function settledTo({ open, next }: Partition<unknown>): bigint {
+  const [first] = open.keys()
+  return first ?? next
 }

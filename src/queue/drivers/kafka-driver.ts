@@ -114,7 +114,9 @@ export class KafkaDriver implements QueueDriver {
     for (let start = 0; start < messages.length;) {
       const records = []
       let bytes = 0
-      for (const message of messages.slice(start)) {
+      for (let at = start; at < messages.length; at += 1) {
+        const message = messages[at]
+        if (message === undefined) break
         const record = recordOf(message)
         bytes += recordBytes(record)
         if (records.length > 0 && bytes > messageBytesMax) break

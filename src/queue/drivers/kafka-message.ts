@@ -1,12 +1,19 @@
-/** Messages as Kafka carries them: the body as it is, headers as headers, the ordering key as the key, and what is ours in headers that begin with `stead-x-`. */
+/**
+ * Messages as Kafka carries them: the body as it is, headers as headers, the ordering key as the key. What is ours is in one header of a
+ * living message, `stead-x`, and in a second of a dead one. Text is marked, so that it stays text on its way to the handler.
+ */
 import type { Body, Outgoing } from '../driver.ts'
 
-const own = 'stead-x-'
+/** `t` or `b` for text or bytes, when it was sent, its id. */
+const own = 'stead-x'
+/** JSON: why it is dead, after how many attempts. */
+const ownDead = 'stead-x-dead'
+const ownName: Buffer = Buffer.from(own)
 
 /** What a message is, apart from where it lies. */
 export interface KafkaMessage {
   readonly id: string
-  readonly body: Uint8Array
+  readonly body: Body
   readonly headers: Readonly<Record<string, string>>
   readonly key: string | null
   readonly sentAtMs: number
@@ -23,21 +30,17 @@ export interface KafkaRecord {
 }
 
 export function newKafkaMessage({ id, body, headers, key }: Outgoing, sentAtMs: number): KafkaMessage {
-  return { id, body: bytesOf(body), headers, key, sentAtMs, cause: null, attempts: 0 }
-}
-
-function bytesOf(body: Body): Buffer {
-  return typeof body === 'string' ? Buffer.from(body) : Buffer.from(body.buffer, body.byteOffset, body.byteLength)
+  return { id, body, headers, key, sentAtMs, cause: null, attempts: 0 }
 }
 
 export function recordOf({ id, body, headers, key, sentAtMs, cause, attempts }: KafkaMessage): KafkaRecord {
-  const dead = cause === null ? {} : { [`${own}cause`]: cause, [`${own}attempts`]: String(attempts) }
-  const all = { ...headers, [`${own}id`]: id, [`${own}sent`]: String(sentAtMs), ...dead }
-  return {
-    ...(key === null ? {} : { key: Buffer.from(key) }),
-    value: bytesOf(body),
-    headers: new Map(Object.entries(all).map(([name, value]) => [Buffer.from(name), Buffer.from(value)])),
-  }
+  const all = new Map<Buffer, Buffer>()
+  const text = typeof body === 'string'
+  all.set(ownName, Buffer.from(`${text ? 't' : 'b'} ${sentAtMs} ${id}`))
+  for (const name in headers) all.set(Buffer.from(name), Buffer.from(headers[name] ?? ''))
+  if (cause !== null) all.set(Buffer.from(ownDead), Buffer.from(JSON.stringify({ cause, attempts })))
+  const value = text ? Buffer.from(body) : Buffer.from(body.buffer, body.byteOffset, body.byteLength)
+  return key === null ? { value, headers: all } : { key: Buffer.from(key), value, headers: all }
 }
 
 /** The message of a record; `place` names one that another program has sent. */
@@ -49,17 +52,33 @@ export function messageOfRecord(
   },
   place: string,
 ): KafkaMessage {
-  const all = new Map(record.headers.map(([name, value]) => [String(name ?? ''), String(value ?? '')]))
-  const headers = Object.fromEntries([...all].filter(([name]) => !name.startsWith(own)))
+  const headers: Record<string, string> = {}
+  let mine: RegExpExecArray | null = null
+  let dead: { readonly cause: string | null; readonly attempts: number } = { cause: null, attempts: 0 }
+  for (const [name, value] of record.headers) {
+    const [nameText, text] = [name?.toString() ?? '', value?.toString() ?? '']
+    if (nameText === own) mine = /^([tb]) (\d+) (.*)$/s.exec(text)
+    else if (nameText === ownDead) dead = deadOf(text)
+    else headers[nameText] = text
+  }
+  const value = record.value ?? Buffer.alloc(0)
   return {
-    id: all.get(`${own}id`) ?? place,
-    // A copy: a part of an answer would keep all of it in memory.
-    body: new Uint8Array(record.value ?? []),
+    id: mine?.[3] ?? place,
+    // Bytes are copied: a part of an answer would keep all of it in memory.
+    body: mine?.[1] === 't' ? value.toString() : new Uint8Array(value),
     headers,
     key: record.key === null ? null : record.key.toString(),
-    sentAtMs: Number(all.get(`${own}sent`) ?? 0),
-    cause: all.get(`${own}cause`) ?? null,
-    attempts: Number(all.get(`${own}attempts`) ?? 0),
+    sentAtMs: Number(mine?.[2] ?? 0),
+    ...dead,
+  }
+}
+
+function deadOf(text: string): { readonly cause: string | null; readonly attempts: number } {
+  try {
+    const { cause, attempts }: { readonly cause?: unknown; readonly attempts?: unknown } = JSON.parse(text)
+    return { cause: typeof cause === 'string' ? cause : null, attempts: Number(attempts ?? 0) }
+  } catch {
+    return { cause: null, attempts: 0 }
   }
 }
 
