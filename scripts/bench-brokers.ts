@@ -30,8 +30,8 @@ interface Raw extends AsyncDisposable {
 interface Rival {
   readonly kind: BrokerKind
   readonly messages: number
-  open(broker: Broker): Promise<Queues>
-  raw(broker: Broker): Promise<Raw>
+  readonly open: (broker: Broker) => Promise<Queues>
+  readonly raw: (broker: Broker) => Promise<Raw>
 }
 
 async function measure(count: number, work: () => Promise<unknown>): Promise<Rate> {

@@ -4,16 +4,21 @@ import { after, before, suite, test } from 'node:test'
 import { Broker, kafka, kafkaWithNames, needsBroker } from '../../../test/brokers.ts'
 import { jsonCodec } from '../codec.ts'
 import { assertNothing, refuses, sorted, take, takeOne, until, values } from '../helpers.conformance.ts'
+import type { QueueEvent } from '../metrics.ts'
 import type { Queues } from '../queues.ts'
 import { openKafkaQueues } from './kafka.ts'
 import type { KafkaQueuesOptions } from './kafka.ts'
 
 suite('kafka queues and their groups', { skip: needsBroker(kafka) }, () => {
   let broker: Broker | undefined
+  const running = (): Broker => {
+    assert.ok(broker !== undefined)
+    return broker
+  }
   before(async () => void (broker = await Broker.start(kafka)))
   after(() => broker?.[Symbol.asyncDispose]())
   const open = (options: Partial<KafkaQueuesOptions> = {}): Promise<Queues> =>
-    openKafkaQueues({ brokers: [`127.0.0.1:${broker?.port ?? 0}`], partitions: 4, flushEach: true, ...options })
+    openKafkaQueues({ brokers: [`127.0.0.1:${running().port}`], partitions: 4, flushEach: true, ...options })
 
   test('when another member comes, what is held comes again, and its old holders are told', async () => {
     await using queues = await open({ prefix: 'rebalance.' })
@@ -73,6 +78,25 @@ suite('kafka queues and their groups', { skip: needsBroker(kafka) }, () => {
     await refuses('queue.unsupported', () => weak.declare('mail', jsonCodec, { needs: ['durable-send'] }))
     await using strong = await open({ prefix: 'weak.' })
     await refuses('queue.not-durable', () => strong.declare('mail', jsonCodec))
+  })
+
+  test('a server that answers nothing any more is told of in time, and work goes on when it does', async () => {
+    const events: QueueEvent[] = []
+    await using queues = await open({ prefix: 'half.', onEvent: (event) => void events.push(event), patienceMs: 1000 })
+    const queue = await queues.declare('mail', jsonCodec)
+    const consumer = queue.consume(() => {})
+    await queue.send(1)
+    await until('the first is done', () => queue.metrics().acked === 1)
+    running().freeze()
+    try {
+      await refuses('queue.outcome-unknown', () => queue.send(2))
+      await until('the consumer tells that nothing answers', () => events.some(({ kind }) => kind === 'not-received'))
+    } finally {
+      running().thaw()
+    }
+    await queue.send(3)
+    await until('it goes on', () => queue.metrics().acked >= 2)
+    await consumer.drain()
   })
 })
 
