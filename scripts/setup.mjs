@@ -31,6 +31,8 @@ const serverPackages = [
   { name: 'haproxy', file: '/usr/sbin/haproxy', why: 'the second engine of the way in' },
   { name: 'beanstalkd', file: '/usr/bin/beanstalkd', why: 'a broker that queues can be on' },
   { name: 'nats-server', file: '/usr/sbin/nats-server', why: 'an old one of another, to prove what is refused there' },
+  { name: 'debootstrap', file: '/usr/sbin/debootstrap', why: 'fetches a newer RabbitMQ than this Debian has' },
+  { name: 'redis-server', file: '/usr/bin/redis-server', why: 'the elder sister of another' },
   { name: 'rabbitmq-server', file: '/usr/lib/rabbitmq/bin/rabbitmq-server', why: 'another one' },
 ]
 

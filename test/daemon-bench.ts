@@ -53,6 +53,11 @@ export class DaemonBench implements AsyncDisposable {
     return this.#serve?.output() ?? ''
   }
 
+  /** An app that another command brings: it is taken away at the end like those that were deployed. */
+  adopt(app: string): void {
+    this.#apps.add(app)
+  }
+
   /** Deploys what lies in the app's directory. */
   async deploy(app: string): Promise<void> {
     this.#apps.add(app)

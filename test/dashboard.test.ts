@@ -199,6 +199,37 @@ suite('the dashboard in a browser', { skip }, () => {
       assert.equal(await other.page.getByRole('heading', { name: 'Output' }).count(), 0)
     })
 
+    test('a queue: what waits and what is dead, on its node and in its panel, also on a phone', async () => {
+      await serve(synthetic({ count: 2 }))
+      await using _served = dashboard
+      const fill = (ready: number, dead: number): void =>
+        platform.move((status) => ({
+          ...status,
+          parts: status.parts.map((part, index) => {
+            const metrics = { queue_ready: ready, queue_oldest_seconds: 75, queue_held: 2, queue_dead: dead }
+            return index === 0 ? { ...part, metrics } : part
+          }),
+        }))
+      for (const viewport of [
+        { width: 1280, height: 900 },
+        { width: 390, height: 844 },
+      ]) {
+        await using seen = await openPage(browser, { viewport })
+        const { page } = seen
+        await page.goto(address())
+        fill(12, 0)
+        await page.getByRole('button', { name: /^part-0, .*12 wait/ }).click()
+        const panel = page.locator('.inspector')
+        await panel.getByText('12, the oldest for 1 min').waitFor()
+        await panel.getByText('2 in hand').waitFor()
+        fill(0, 3)
+        await page.getByRole('button', { name: /^part-0, .*3 dead/ }).waitFor()
+        await panel.locator('.facts .tone-bad', { hasText: '3' }).waitFor()
+        assert.ok((await page.evaluate<number>('document.documentElement.scrollWidth - innerWidth')) <= 0)
+        assert.deepEqual(seen.complaints, [])
+      }
+    })
+
     test('several apps: an overview first, then one of them, and back', async () => {
       await serve(synthetic({ apps: ['blog', 'shop'] }))
       await using _served = dashboard

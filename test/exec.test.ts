@@ -5,6 +5,7 @@ import { suite, test } from 'node:test'
 import { ask, eventually, freePort, Workbench } from './command-line.ts'
 import { DaemonBench } from './daemon-bench.ts'
 import { needsAll, needsFile, needsRoot } from './needs.ts'
+import { DapClient, listIn } from '../src/debug/dap-client.conformance.ts'
 import { appFile, replaceApp, web } from './small-app.ts'
 
 const files = {
@@ -17,8 +18,16 @@ const files = {
   'web/server.js': `
     require('node:fs').writeFileSync('/tmp/mine', 'kept')
     require('node:http').createServer((question, answer) => question.pipe(answer)).listen(process.env.PORT)
-    process.on('SIGTERM', () => process.exit(0))`,
+    process.on('SIGTERM', () => process.exit(0))
+    let ticks = 0
+    setInterval(function tick() {
+      const count = ++ticks
+      const url = process.env.DB_DATABASE_URL
+      return [count, url]
+    }, 50)`,
 }
+/** Of the last line in `tick`. */
+const tickLine = 9
 
 /** Runs a command with input, to its end. */
 async function withInput(
@@ -87,6 +96,39 @@ suite('looking inside', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap'
       assert.match(await running(), /sleep 4711/)
       inside.child.kill('SIGKILL')
       await eventually('it is gone', running, (text) => !text.includes('4711'))
+    })
+
+    await t.test('where it stands, and its values but for secret ones', async () => {
+      const stack = await bench.stead('stack', 'web')
+      assert.equal(stack.code, 0, stack.stderr)
+      assert.match(stack.stdout, /^main (?:waits|is running)/)
+      assert.match(stack.stderr, /opened its inspector on 127\.0\.0\.1:\d+ of its own network/)
+      const values = await bench.stead('snapshot', 'web', `server.js:${tickLine}`, 'count', 'url', '--hits', '1')
+      assert.match(values.stdout, /count = \d+\n {2}url = "postgresql:\/\/[^:]+:\[[a-z]+\]@/, values.stderr)
+      const server = await bench.stead('stack', 'db')
+      assert.equal(server.code, 1)
+      assert.match(server.stderr, /for which there is no recipe/)
+    })
+
+    await t.test('a debugger, whose person is killed at a breakpoint', async () => {
+      const debug = bench.start('debug', 'web', '--json')
+      await debug.until(/"port":\d+/)
+      const client = DapClient.to(Number(/"port":(\d+)/.exec(debug.output())?.[1]))
+      await client.ask('initialize', { adapterID: 'node' })
+      await client.ask('attach', {})
+      await client.event('initialized')
+      const source = { path: '/home/me/small/web/server.js' }
+      const set = await client.ask('setBreakpoints', { source, breakpoints: [{ line: tickLine }] })
+      assert.equal(listIn(set, 'breakpoints')[0]?.['verified'], true, JSON.stringify(set))
+      await client.ask('configurationDone')
+      await client.event('stopped')
+      const [top] = listIn(await client.ask('stackTrace', { threadId: 1 }), 'stackFrames')
+      const asked = { expression: 'url', frameId: top?.['id'], context: 'repl' }
+      assert.match(String((await client.ask('evaluate', asked))['result']), /postgresql:\/\/[^:]+:\[[a-z]+\]@/)
+      debug.child.kill('SIGKILL')
+      const runs = await bench.stead('snapshot', 'web', `server.js:${tickLine}`, 'count', '--hits', '3')
+      assert.equal(runs.code, 0, runs.stderr)
+      assert.match((await bench.stead('status', '--json')).stdout, /"restarts":0/)
     })
 
     await t.test('what cannot be is said', async () => {

@@ -14,10 +14,9 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { cache, cached } from './fetch.ts'
 
-const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'stead-servers')
 const fetchMsMax = 600_000
 
 /** Something that can be fetched. */
@@ -26,8 +25,10 @@ export interface Fetched {
   readonly source: string
   /** The folder it is fetched to. */
   readonly path: string
+  /** Tests only look for it. */
+  readonly large: true
   /** Fetches it. Throws in words where that cannot be done here, and when it is not what is expected. */
-  fetch(): void
+  readonly fetch: () => void
 }
 
 function run(cwd: string, ...argv: readonly string[]): void {
@@ -38,10 +39,11 @@ function run(cwd: string, ...argv: readonly string[]): void {
 
 /** What `into` puts into a new folder, once `digestOf` of that folder is `digest`. */
 function fetched(source: string, name: string, digest: string, into: (dir: string) => string): Fetched {
-  const path = join(cache, name)
+  const path = cached(name)
   return {
     source,
     path,
+    large: true,
     fetch() {
       if (existsSync(path)) return
       mkdirSync(cache, { recursive: true })
@@ -96,13 +98,14 @@ export const fauxqsPackage: Fetched = npmPackage(
   'sha512-b5aaEqzziRxlYLRzJsP3t5ROQ7hhzQyrHnUjDL/IMdqS8XQ0K9Su+YkM/Q/mKCZk+t82F8loEN37WpL5R/RWUQ==',
 )
 
-const motoPath = join(cache, 'moto-5.2.5')
+const motoPath = cached('moto-5.2.5')
 const motoSum = '5adb0a0eb6c15af9369c0c6b016ee49bef9bed243c2b4d2c8b9a494730c3dfa0'
 
 /** A virtual environment of Python holds its own path: it is made where it stays, after the wheel was checked. */
 export const motoPackage: Fetched = {
   source: 'moto[server] 5.2.5 from PyPI',
   path: motoPath,
+  large: true,
   fetch() {
     if (existsSync(motoPath)) return
     mkdirSync(cache, { recursive: true })
@@ -146,6 +149,3 @@ export const kafkaPackage: Fetched = mavenProgram(
   '4.2.0',
   'd5a246bf18c0501907b16d0c3e8e2730bd783ca21f6a32640b185995ae1703dc',
 )
-
-/** All of them. */
-export const fetchedServers: readonly Fetched[] = [fauxqsPackage, motoPackage, kafkaPackage]

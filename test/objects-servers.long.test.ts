@@ -41,6 +41,16 @@ const known: Readonly<Record<string, { found: Partial<ObjectCapabilities>; skip:
         'keys are kept as they are': 'answers 500 to a line break in a key',
       },
     },
+    Garage: {
+      found: { putIfAbsent: false, putIfMatch: false, checksums: true, presign: true, paging: true },
+      skip: {
+        'keys that look like paths are kept as they are': 'takes the first slash off a key that begins with one',
+      },
+    },
+    'Ceph RGW': {
+      found: { putIfAbsent: false, putIfMatch: false, checksums: false, presign: true, paging: true },
+      skip: {},
+    },
   }
 
 for (const server of objectServers) {

@@ -167,7 +167,7 @@ suite('the package', () => {
     }
     assert.deepEqual(
       graph.parts.map(({ name }) => name),
-      ['db', 'form-key', 'report', 'web', 'worker'],
+      ['db', 'form-key', 'invoices', 'orders', 'report', 'web', 'worker'],
     )
   })
 
@@ -182,8 +182,10 @@ suite('the package', () => {
   installedTest('the command runs an app', async () => {
     await using bench = new Workbench({ main: join(installed, 'dist', 'cli', 'bin.js') })
     bench.write({
-      'app.ts': `import { app, service } from 'stead'
-        const web = service('web', { from: './web', run: ['node', 'server.js'], http: 3000 })
+      'app.ts': `import { app, queue, service } from 'stead'
+        // A resource whose server is a program of the package itself.
+        const mail = queue('mail')
+        const web = service('web', { from: './web', run: ['node', 'server.js'], http: 3000, use: { mail } })
         export default app('small', () => ({ parts: { web }, public: { 'small.localhost': web } }))`,
       'web/server.js': `require('node:http').createServer((q, a) => a.end('hello')).listen(process.env.PORT)`,
     })

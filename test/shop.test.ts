@@ -81,7 +81,7 @@ suite('the shop', () => {
       const seen = await status(bench)
       assert.deepEqual(
         seen.parts.filter(({ part }) => part !== 'report').map(({ part, phase }) => `${part} ${phase}`),
-        ['db ready', 'form-key ready', 'invoices ready', 'web ready', 'worker ready'],
+        ['db ready', 'form-key ready', 'invoices ready', 'orders ready', 'web ready', 'worker ready'],
       )
       const people = await bench.stead('status')
       assert.equal(people.code, 0)
@@ -97,9 +97,12 @@ suite('the shop', () => {
       const graph = JSON.parse((await bench.stead('graph', '--json')).stdout) as { parts: { name: string }[] }
       assert.deepEqual(
         graph.parts.map((part) => part.name),
-        ['db', 'form-key', 'invoices', 'report', 'web', 'worker'],
+        ['db', 'form-key', 'invoices', 'orders', 'report', 'web', 'worker'],
       )
-      assert.match((await bench.stead('graph')).stdout, /web .*→ db, form-key, invoices \(only presign\)/)
+      assert.match(
+        (await bench.stead('graph')).stdout,
+        /web .*→ db, form-key, invoices \(only presign\), orders \(only send\)/,
+      )
     })
 
     await t.test('the scheduled job runs when it is due', { timeout: 120_000 }, async () => {
@@ -197,7 +200,7 @@ suite('the shop', () => {
       const file = join(bench.appDir, 'app.ts')
       const good = readFileSync(file, 'utf8')
       writeFileSync(file, good.replace('const db =', 'const db = ='))
-      await first.until(/not taken up: .*app\.ts:5:14/)
+      await first.until(/not taken up: .*app\.ts:\d+:14/)
       assert.equal((await ask(port, '/')).status, 200)
       writeFileSync(file, good)
     })

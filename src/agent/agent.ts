@@ -28,12 +28,15 @@ import { declaredBytes, Domains } from './domains.ts'
 import { BundleFetcher } from './fetch.ts'
 import { Incidents } from './incidents.ts'
 import { KnownValues } from './known-values.ts'
+import { Looks } from './looks.ts'
 import { MemoryFiles } from './memory-files.ts'
 import type { AgentOptions } from './options.ts'
 import { readPlan, writePlan } from './plan-file.ts'
 import { Runners } from './runners.ts'
 import { Streams } from './streams.ts'
 
+/** A server of the platform's own is not judged by this agent. */
+const noHold: Disposable = { [Symbol.dispose]() {} }
 /** How long a start looks for what runs already before it speaks with control. */
 const lookMs = 5000
 /** How often everything is reported again, changed or not, and streams are counted. */
@@ -117,11 +120,17 @@ class RunningAgent implements Agent {
     this.#dataTasks = new DataTasks(this.#options, { domains: this.#domains, resources, instances })
     const breakable = breakableOf(instances, resources, domain, () => this.#changed())
     this.#breaking = new Breaking(join(options.stateDir, 'faults.json'), options.clock, breakable, options.onNotice)
+    const { clock, random } = options
+    const looks = new Looks({ clock, random, hide: (text) => this.#known.redact(text) })
     const streams = new Streams({
       sandbox: (id) => this.#runners.of(id)?.sandbox ?? null,
       connect: (id, port) => {
         const endpoint = this.#runners.of(id)?.endpointAt(port) ?? null
         return endpoint === null ? null : options.network.connect(endpoint)
+      },
+      look: (id, look) => {
+        const sandbox = this.#runners.of(id)?.sandbox ?? null
+        return sandbox === null ? null : looks.open(sandbox, look, () => instances.get(id)?.holds.take() ?? noHold)
       },
       onNotice: options.onNotice,
     })

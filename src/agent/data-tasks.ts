@@ -11,6 +11,7 @@ import { checkpoint, cloneOf, deleteCopies, stateOf } from './data-copies.ts'
 import { forward, layOutLogs } from './data-forward.ts'
 import { type DataNeed, Positions } from './data-need.ts'
 import { compare, pending, preview, rehearse, replay, verify } from './data-work.ts'
+import { operate } from './operate.ts'
 import type { AgentOptions } from './options.ts'
 
 /** Most tasks of one app that wait. */
@@ -37,6 +38,7 @@ export class DataTasks {
   async run(app: string, task: DataTask, signal: AbortSignal): Promise<DataAnswers[DataTask['do']]> {
     // It changes nothing, and is asked by people who wait.
     if (task.do === 'state') return stateOf(this.#need, app)
+    if (task.do === 'operate') return operate(this.#need, app, task)
     const queue = this.#queues.get(app) ?? { tasks: [], last: Promise.resolve() }
     if (queue.tasks.length > waitingMax) {
       throw new SteadError({
@@ -84,6 +86,8 @@ export class DataTasks {
         return layOutLogs(need, app)
       case 'verify':
         return verify(need, app, task, signal)
+      case 'operate':
+        return operate(need, app, task)
       case 'replay':
         return replay(need, app, task, signal)
     }

@@ -188,14 +188,12 @@ export async function compare(
     using place = copyContext(need, app, after.copy, resource, signal)
     const context = await place.context
     try {
-      const {
-        items,
-        exact: isExact,
-        effects: own = [],
-        gaps: more = [],
-      } = await providerOf(need, resource.type).diff(context, left, right)
+      const provider = providerOf(need, resource.type)
+      const { items, exact: isExact, effects: own = [], gaps: more = [] } = await provider.diff(context, left, right)
+      const about: Pick<DataChange, 'part' | 'replayable'> =
+        provider.replay === undefined ? { part, replayable: false } : { part }
       changes.push(
-        ...items.map((item) => ({ ...item, part })).filter((one) => one.added + one.removed + one.changed > 0),
+        ...items.map((item) => ({ ...item, ...about })).filter((one) => one.added + one.removed + one.changed > 0),
       )
       effects.push(...own.map((effect) => ({ ...effect, part })))
       gaps.push(...more)

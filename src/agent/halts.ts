@@ -70,3 +70,9 @@ export async function within<T>(clock: Clock, limitMs: number, work: Promise<T>,
 function busy(message: string): SteadError {
   return new SteadError({ code: 'agent.data-busy', message, hint: 'Try again in a moment.', retry: 'later' })
 }
+
+/** Resolves when the signal aborts. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve()
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+}

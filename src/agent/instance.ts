@@ -22,11 +22,12 @@ import { Attempts } from './attempts.ts'
 import { Containment } from './containment.ts'
 import { type Delivery, grantsOf, sameGrants } from './delivery.ts'
 import { instanceEnvironment, nameFiles, type OpenEdge } from './environment.ts'
+import { Holds } from './holds.ts'
 import { layoutOf } from './layout.ts'
 import { frozenLife, type LifeEvent, newLife, policyOf, step } from './lifecycle.ts'
 import type { AgentOptions } from './options.ts'
 import { InstanceOutside } from './outside.ts'
-import { probeCommand, probeHttp, type ProbeResult, probeTcp } from './probe.ts'
+import { probeCommand, probeHttp, probeMs, type ProbeResult, probeTcp } from './probe.ts'
 import { readyState } from './state.ts'
 import type { Surroundings } from './surroundings.ts'
 import { type Usage, unknownUsage, usageOf } from './usage.ts'
@@ -35,10 +36,6 @@ import { type Usage, unknownUsage, usageOf } from './usage.ts'
 const stopTimeoutMs = 2000
 /** The same for one whose data has been exchanged: nothing that it could still do would be kept. */
 const fencedStopMs = 500
-/** Between two probes: while it does not answer (growing up to the second), and when it does. */
-const probeStartMs = 50
-const probeStartMaxMs = 1000
-const probeReadyMs = 5000
 /** How often an instance looks again whether the parts it uses are there. */
 const waitMs = 250
 const outputBytesMax = 16 * 1024 * 1024
@@ -50,6 +47,8 @@ export class InstanceRunner {
   readonly #delivery: Delivery
   readonly attempts: Attempts
   readonly containment: Containment
+  /** Of debuggers in it. */
+  readonly holds: Holds = new Holds((delayMs, run) => this.#later(delayMs, run))
   #assignment: InstanceAssignment
   #life = newLife
   #sinceMs: number
@@ -407,12 +406,12 @@ export class InstanceRunner {
     })
     if (this.#assignment.kind === 'job') {
       if (timeoutMs === null) return
-      return this.#later(timeoutMs, () => {
+      return this.holds.due(timeoutMs, () => {
         timedOut = true
         this.#kill(sandbox)
       })
     }
-    this.#later(this.#assignment.ready.timeoutMs, () => this.#event({ kind: 'ready-timeout' }))
+    this.holds.due(this.#assignment.ready.timeoutMs, () => this.#event({ kind: 'ready-timeout' }))
     this.#probeLoop(sandbox)
   }
 
@@ -454,14 +453,15 @@ export class InstanceRunner {
   }
 
   #probeLoop(sandbox: Sandbox): void {
-    let pauseMs = probeStartMs
+    let pauseMs: number = probeMs.start
     const again = async (): Promise<void> => {
       if (this.#sandbox !== sandbox) return
       const result = await this.#probe(sandbox).catch(messageOf)
       if (this.#sandbox !== sandbox) return
-      this.#event(result === null ? { kind: 'probe-ok' } : { kind: 'probe-failed', reason: result })
-      pauseMs = Math.min(pauseMs * 1.5, probeStartMaxMs)
-      this.#later(result === null ? probeReadyMs : pauseMs, () => void again())
+      if (result === null) this.#event({ kind: 'probe-ok' })
+      else if (!this.holds.any) this.#event({ kind: 'probe-failed', reason: result })
+      pauseMs = Math.min(pauseMs * 1.5, probeMs.startMax)
+      this.#later(result === null ? probeMs.ready : pauseMs, () => void again())
     }
     this.#later(pauseMs, () => void again())
   }

@@ -6,6 +6,8 @@ import type { Endpoint, NetworkDriver } from '../network/index.ts'
 import type { SandboxSpec } from '../sandbox/index.ts'
 import type { AgentOptions } from './options.ts'
 
+/** Between two probes: while it does not answer (growing up to the second), and when it does. */
+export const probeMs = { start: 50, startMax: 1000, ready: 5000 } as const
 /** Longest wait for one answer. */
 export const probeTimeoutMs: number = 2000
 

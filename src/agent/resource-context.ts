@@ -2,14 +2,15 @@
  * What a provider gets to serve a resource on this node: its directories, and programs in sandboxes of the resource's
  * own. Every program runs as the resource's user, sees only what it names, and has a network of its own with nothing in it.
  */
-import { chownSync, mkdirSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { messageOf, randomId, SteadError } from '../base/index.ts'
 import type { ResourceAssignment } from '../protocol/index.ts'
 import type { ProgramResult, ProviderContext, ProviderProgram, ProviderServer } from '../provider/index.ts'
 import { limitsWithin, type Mount, type OutputLine, type Sandbox, type SandboxSpec } from '../sandbox/index.ts'
 import { placeOf } from './domains.ts'
-import { type AgentOptions, mayChangeOwner } from './options.ts'
+import type { AgentOptions } from './options.ts'
+import { giveTo } from './owners.ts'
 
 const outputBytesMax = 16 * 1024 * 1024
 const tmpBytes = 64 * 1024 * 1024
@@ -26,7 +27,7 @@ function resourceDirs(
   const dirs = { dataDir: join(tree, assignment.part), socketDir: socketDir ?? join(options.runDir, assignment.id) }
   for (const directory of Object.values(dirs)) {
     mkdirSync(directory, { recursive: true, mode: 0o700 })
-    if (mayChangeOwner()) chownSync(directory, assignment.hostUid, assignment.hostUid)
+    giveTo(directory, assignment.hostUid)
   }
   return dirs
 }

@@ -13,8 +13,9 @@ import type { AssignmentStatus, Phase, ResourceAssignment } from '../protocol/in
 import type { Provider, ProviderContext, ProviderServer } from '../provider/index.ts'
 import type { Sandbox } from '../sandbox/index.ts'
 import { Attempts } from './attempts.ts'
-import { Halts } from './halts.ts'
+import { aborted, Halts } from './halts.ts'
 import { abandon, abandonMs, type OrEnded } from './leave-behind.ts'
+import { Meter } from './meter.ts'
 import type { AgentOptions } from './options.ts'
 import { type Domains, placeOf } from './domains.ts'
 import type { Exchanges } from './exchange.ts'
@@ -50,6 +51,7 @@ export class ResourceRunner {
   #reason: string | null = null
   #restarts = 0
   #usage: Usage = unknownUsage
+  readonly #meter: Meter
   readonly #log = new LogLook()
   #sinceMs: number
   #sandbox: Sandbox | null = null
@@ -83,6 +85,7 @@ export class ResourceRunner {
     this.#options = options
     this.#need = need
     this.#provider = options.providers.get(assignment.type) ?? null
+    this.#meter = new Meter(this.#provider)
     this.#sinceMs = options.clock.nowMs()
     this.#halts = new Halts(options.clock)
     this.attempts = new Attempts(join(options.stateDir, 'instances', assignment.id), options.sandbox, options.clock)
@@ -120,6 +123,7 @@ export class ResourceRunner {
       ...(this.#generation === null ? {} : { generation: this.#generation }),
       ...(this.#applied === null ? {} : { schema: this.#schema }),
       ...(this.#durability === null ? {} : { durability: this.#durability }),
+      ...(this.#meter.values === null ? {} : { metrics: this.#meter.values }),
     }
   }
 
@@ -129,6 +133,7 @@ export class ResourceRunner {
     const log = await this.#log.seen(this.#applied && this.#provider, () => this.liveContext())
     const usage = sandbox === null ? unknownUsage : { ...(await usageOf(sandbox)), ...log }
     if (this.#sandbox === sandbox) this.#usage = usage
+    await this.#meter.read(() => (this.#applied === null ? null : this.#context(this.#applied)))
   }
 
   /** Kills its server, as an accident would; answers whether there was one. */
@@ -490,8 +495,3 @@ export class ResourceRunner {
 
 /** How a server is stopped that an earlier agent has started, before its provider was asked. */
 const unknownServer = { stopSignal: 'SIGTERM', stopTimeoutMs: 2000 } as const
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve()
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
-}

@@ -12,7 +12,6 @@ import {
   constants,
   existsSync,
   fsyncSync,
-  lchownSync,
   lstatSync,
   mkdirSync,
   openSync,
@@ -27,7 +26,8 @@ import { type StateConfig, stateConfigOf, type StateHook, stateType } from '../m
 import type { DataPlace, Edge, InstanceAssignment, ResourceAssignment } from '../protocol/index.ts'
 import { limitsWithin, type Mount, type Sandbox, type SandboxSpec } from '../sandbox/index.ts'
 import { layoutOf } from './layout.ts'
-import { type AgentOptions, mayChangeOwner } from './options.ts'
+import type { AgentOptions } from './options.ts'
+import { giveTo } from './owners.ts'
 import { lastLines } from './resource-context.ts'
 
 const { O_WRONLY, O_CREAT, O_TRUNC, O_NOFOLLOW } = constants
@@ -102,7 +102,7 @@ export async function readyState(
   mkdirSync(filesDir, { recursive: true, mode: 0o700 })
   // Where it is not mounted into a sandbox, the service could have put anything there.
   if (!lstatSync(filesDir).isDirectory()) throw notADirectory(assignment, filesDir)
-  if (mayChangeOwner()) lchownSync(filesDir, assignment.hostUid, assignment.hostUid)
+  giveTo(filesDir, assignment.hostUid)
   if (existsSync(markPath) && readFileSync(markPath, 'utf8') === mark) return mount
   if (config.restore !== null && readdirSync(filesDir).length > 0)
     await runAlone(options, assignment, { hook: 'restore', argv: config.restore, timeoutMs: config.timeoutMs, state })

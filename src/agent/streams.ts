@@ -9,6 +9,7 @@ import type { Socket } from 'node:net'
 import { messageOf } from '../base/index.ts'
 import {
   type Ask,
+  type DebugLook,
   type StreamEnd,
   streamPieceBytesMax,
   type StreamTarget,
@@ -29,11 +30,13 @@ export interface StreamSources {
   readonly sandbox: (assignment: string) => Sandbox | null
   /** Opens a connection; null when it is not on this node, or not ready. */
   readonly connect: (assignment: string, port: number | null) => Socket | null
+  /** Looks into what runs for an assignment; null when nothing does on this node. */
+  readonly look: (assignment: string, look: DebugLook) => Open | null
   readonly onNotice: (text: string) => void
 }
 
 /** Both ends of what a stream leads to. */
-interface Open {
+export interface Open {
   readonly input: Writable
   readonly outputs: readonly { readonly to: 'out' | 'err'; readonly from: Readable }[]
   /** Of a terminal, input has no end of its own. */
@@ -62,8 +65,7 @@ export class Streams {
     const carried = new Carried(id, send)
     this.#open.set(id, carried)
     try {
-      const open = target.kind === 'exec' ? await this.#exec(target) : this.#connect(target)
-      await carried.carry(open)
+      await carried.carry(await this.#lead(target))
     } catch (error) {
       refuse(messageOf(error))
     } finally {
@@ -79,6 +81,23 @@ export class Streams {
   /** Ends all: control is gone, or this agent goes. */
   abort(): void {
     for (const carried of this.#open.values()) carried.close()
+  }
+
+  #lead(target: StreamTarget): Promise<Open> | Open {
+    switch (target.kind) {
+      case 'exec':
+        return this.#exec(target)
+      case 'connect':
+        return this.#connect(target)
+      case 'debug':
+        return this.#look(target)
+    }
+  }
+
+  #look({ assignment, look }: Extract<StreamTarget, { kind: 'debug' }>): Open {
+    const open = this.#sources.look(assignment, look)
+    if (open === null) throw new Error(`${assignment} does not run on this node`)
+    return open
   }
 
   async #exec({ assignment, argv, env, terminal }: Extract<StreamTarget, { kind: 'exec' }>): Promise<Open> {

@@ -32,11 +32,15 @@ export interface Backup extends BackupOf {
   readonly addedBytes: number
   /** Whether something travels with it: what an empty machine needs to bring the app back. */
   readonly extra: boolean
+  /** The code that runs on it, by its id, which many backups share; null: it is not there. */
+  readonly code: string | null
 }
 
 export interface BackUpOptions {
   /** A directory whose contents travel with the data: graph, bundles, the record of the release, sealed secrets. */
   readonly extra?: string
+  /** The code that runs on it: its id, and what lays it out in a directory, which is only asked where the target has none of that id. */
+  readonly code?: { readonly id: string; readonly layOut: (dir: string) => Promise<void> }
   /** Called a few times a second. */
   readonly onProgress?: (progress: Progress) => void
   /** Ends it; nothing of it is listed then. */
@@ -98,6 +102,12 @@ export interface Backups {
    * `backup.damaged`.
    */
   restore(id: string, dir: string, options?: RestoreOptions): Promise<void>
+  /** Restores what travels with a backup, as `restore` does, and nothing else. */
+  restoreExtra(id: string, dir: string): Promise<void>
+  /** Restores the code of a backup, as `restore` does. Throws `backup.unknown-backup` where it has none. */
+  restoreCode(id: string, dir: string): Promise<void>
+  /** 32 bytes that only who has the key can know, others for each purpose. */
+  derive(purpose: string): Promise<Uint8Array>
   /**
    * Carries a log, as a directory whose files never change once they are there (what is below `open` may). The same errors as
    * `backUp`. It takes the place of what was carried after the same backup before.

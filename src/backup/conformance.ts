@@ -120,7 +120,7 @@ export function backupConformance(under: TargetUnderTest): void {
       assert.ok(seen.length > 0, 'it told of no progress')
       assert.deepEqual(await backups.list(), [made])
       const { id, files, bytes, addedBytes, ...said } = made
-      assert.deepEqual(said, { ...of('first', hourMs), extra: true })
+      assert.deepEqual(said, { ...of('first', hourMs), extra: true, code: null })
       assert.ok(files >= 5 && bytes > 4_000_000 && addedBytes > 3_000_000)
       const [to, extraTo] = [join(work, 'restored'), join(work, 'restored-extra')]
       await backups.restore(id, to, { extraTo })
@@ -144,6 +144,53 @@ export function backupConformance(under: TargetUnderTest): void {
           ['second', null, false],
         ],
       )
+    })
+
+    test('code is brought once, and a log takes the place of the one before it; both go with their backups', async () => {
+      const backups = await open()
+      let asked = 0
+      const code = (id: string) => ({
+        id,
+        async layOut(dir: string) {
+          asked += 1
+          writeFileSync(join(dir, 'bundle'), `code ${id}`)
+        },
+      })
+      const extra = join(work, 'extra')
+      const one = await backups.backUp(tree, of('with-code', 3 * hourMs), { extra, code: code('a') })
+      const two = await backups.backUp(tree, of('with-code', 4 * hourMs), { extra, code: code('a') })
+      assert.equal(asked, 1)
+      await backups.restoreCode(two.id, join(work, 'code'))
+      assert.equal(readFileSync(join(work, 'code/bundle'), 'utf8'), 'code a')
+      await backups.restoreExtra(two.id, join(work, 'only-extra'))
+      assert.deepEqual(look(join(work, 'only-extra')), look(extra))
+
+      const log = join(work, 'log')
+      mkdirSync(join(log, 'open'), { recursive: true })
+      const carry = async (after: string, files: number, atMs: number): Promise<void> => {
+        writeFileSync(join(log, `0${files}`), `file ${files}`)
+        writeFileSync(join(log, 'open', 'last'), `open at ${atMs}`)
+        await backups.carryLog(log, { app: 'shop', part: 'db', after, position: `0/${files}`, atMs })
+      }
+      await carry(one.id, 1, 3.1 * hourMs)
+      await carry(one.id, 2, 3.2 * hourMs)
+      await carry(two.id, 3, 4.1 * hourMs)
+      const logs = await backups.logs()
+      assert.deepEqual(
+        new Set(logs.map(({ after, position, atMs }) => `${after} ${position} ${atMs}`)),
+        new Set([`${one.id} 0/2 ${3.2 * hourMs}`, `${two.id} 0/3 ${4.1 * hourMs}`]),
+      )
+      const ofOne = logs.find(({ after }) => after === one.id)
+      await backups.restoreLog(ofOne?.id ?? '', join(work, 'restored-log'))
+      assert.deepEqual(readdirSync(join(work, 'restored-log')).toSorted(), ['01', '02', 'open'])
+      assert.equal(readFileSync(join(work, 'restored-log/open/last'), 'utf8'), `open at ${3.2 * hourMs}`)
+
+      await backups.forget([one.id, two.id])
+      assert.deepEqual(await backups.logs(), [])
+      await assert.rejects(backups.restoreCode(two.id, join(work, 'gone')), { code: 'backup.unknown-backup' })
+      assert.deepEqual(await backups.verify('data'), { problems: [] })
+      assert.deepEqual(await backups.derive('a'), await (await open()).derive('a'))
+      assert.notDeepEqual(await backups.derive('a'), await backups.derive('b'))
     })
 
     test('a restore that was cut off begins anew, and one into the place of something is refused', async () => {

@@ -24,7 +24,7 @@ const dayMs = 24 * hourMs
 
 function backup(id: string, atMs: number, more: Partial<Backup> = {}): Backup {
   const named = { app: 'shop', name: 'nightly', checkpoint: 'c-1', generation: 2, release: 5 }
-  return { id, ...named, atMs, files: 3, bytes: 10, addedBytes: 4, extra: true, ...more }
+  return { id, ...named, atMs, files: 3, bytes: 10, addedBytes: 4, extra: true, code: null, ...more }
 }
 
 function proof(id: string, endedMs: number, failure: string | null = null): Proof {

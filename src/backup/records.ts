@@ -55,7 +55,7 @@ export function dataTags(id: string, app: string): readonly string[] {
 
 /** Tags of the record of a backup. */
 export function recordTags(backup: Backup, changedMs: number): readonly string[] {
-  const { id, app, name, checkpoint, generation, release, atMs, files, bytes, addedBytes, extra } = backup
+  const { id, app, name, checkpoint, generation, release, atMs, files, bytes, addedBytes, extra, code } = backup
   const values = { name, checkpoint, generation, release: release ?? 'none', at: atMs, files, bytes, added: addedBytes }
   return [
     `stead=${format}`,
@@ -64,6 +64,7 @@ export function recordTags(backup: Backup, changedMs: number): readonly string[]
     `app=${app}`,
     ...Object.entries(values).map(([key, value]) => `${key}=${value}`),
     `extra=${extra ? 'yes' : 'no'}`,
+    ...(code === null ? [] : [`code=${code}`]),
     `changed=${changedMs}`,
   ]
 }
@@ -81,6 +82,7 @@ const recordSchema = z.object({
   bytes: count,
   added: count,
   extra: z.enum(['yes', 'no']),
+  code: z.string().min(1).nullable().default(null),
   changed: z.coerce.number(),
 })
 
@@ -106,7 +108,7 @@ export function storedOf(snapshots: readonly Snapshot[], place: string): readonl
       const dataId = data.get(tags.get('of') ?? '')
       if (!read.success || dataId === undefined) return []
       const { of: id, app, name, checkpoint, generation, files, bytes } = read.data
-      const { release, at: atMs, added: addedBytes, extra, changed: changedMs } = read.data
+      const { release, at: atMs, added: addedBytes, extra, code, changed: changedMs } = read.data
       const backup: Backup = {
         id,
         app,
@@ -119,6 +121,7 @@ export function storedOf(snapshots: readonly Snapshot[], place: string): readonl
         bytes,
         addedBytes,
         extra: extra === 'yes',
+        code,
       }
       return [{ backup, dataId, recordId: snapshot.id, changedMs }]
     })
@@ -142,6 +145,19 @@ export function leftOver(snapshots: readonly Snapshot[], nowMs: number, ageMsMin
     .filter(({ tags }) => kinds.get(tags.get('of') ?? '')?.size !== 2)
     .filter(({ snapshot }) => snapshot.timeMs < nowMs - ageMsMin)
     .map(({ snapshot }) => snapshot.id)
+}
+
+/** Tags of the code of backups. */
+export function codeTags(id: string): readonly string[] {
+  return [`stead=${format}`, 'kind=code', `of=${id}`]
+}
+
+/** The code among the snapshots, by its id; the newest where there are several. */
+export function codesOf(snapshots: readonly Snapshot[]): ReadonlyMap<string, Snapshot> {
+  const all = snapshots
+    .map((snapshot) => ({ snapshot, tags: tagsOf(snapshot) }))
+    .filter(({ tags }) => tags.has('stead') && tags.get('kind') === 'code')
+  return new Map(all.map(({ snapshot, tags }) => [tags.get('of') ?? '', snapshot]))
 }
 
 /** Tags of a log that was carried. */

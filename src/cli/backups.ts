@@ -19,10 +19,12 @@ import {
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import * as z from 'zod'
+import { createBundleStore } from '../artifact/index.ts'
 import {
   afterDrill,
   type Backup,
   type Backups,
+  type BackUpOptions,
   exportKey,
   findTool,
   newestOf,
@@ -36,10 +38,12 @@ import {
 } from '../backup/index.ts'
 import { randomId, SteadError, systemClock, systemRandom } from '../base/index.ts'
 import type { Adoption, OperatorClient } from '../operator/index.ts'
+import { makeIdentity } from '../secrets/index.ts'
+import { codeIdOf, layOutCode } from './backup-code.ts'
 import { drillsOf, noteDrills } from './backup-notes.ts'
 import { type Input, usage } from './command.ts'
 import { followDeployment } from './following.ts'
-import { backupKeyPath } from './home.ts'
+import { backupKeyPath, bundlesDir } from './home.ts'
 import { isServerWord } from './remote/remote-target.ts'
 import { needTarget, type Target } from './target.ts'
 import { note, type Steps } from './terminal.ts'
@@ -97,6 +101,12 @@ const travelsSchema = z.object({
   }),
 })
 const travelsName = 'checkpoint.json'
+/** The release that served: its graph, and which bundles. */
+export const releaseName = 'release.json'
+/** The secrets of the app, each sealed for whoever has the key of the backups. */
+export const secretsName = 'secrets.json'
+/** What the identity is for that they are sealed for. */
+export const secretsPurpose = 'secrets'
 
 /** Copies of a backup or drill that was killed are given back when they are older than any of them takes. */
 const leftMs = 24 * 3_600_000
@@ -138,17 +148,30 @@ export async function backUpApp(
     if (kept === undefined || copy === undefined || !existsSync(copy.path)) throw elsewhere(app)
     const release = releases.find(({ number }) => number === kept.release)
     writeFileSync(join(extra, travelsName), JSON.stringify(kept, null, 2))
-    if (release !== undefined) writeFileSync(join(extra, 'release.json'), JSON.stringify(release, null, 2))
+    if (release !== undefined) writeFileSync(join(extra, releaseName), JSON.stringify(release, null, 2))
+    writeFileSync(join(extra, 'releases.json'), JSON.stringify(releases))
+    const { recipient } = await makeIdentity(await backups.derive(secretsPurpose))
+    writeFileSync(join(extra, secretsName), JSON.stringify(await operator.secrets.exportAll(app, [recipient])))
+    const code = release === undefined ? {} : { code: await codeOf(release.bundles) }
     return await steps.run('back up', (detail) => {
       const onProgress = ({ doneBytes, totalBytes }: Progress): void =>
         detail(`${Math.round(doneBytes / 1e6)} of ${Math.round(totalBytes / 1e6)} MB`)
       const of = { app, name, checkpoint, generation: kept.generation, release: kept.release, atMs: kept.createdAtMs }
-      return backups.backUp(copy.path, of, { extra, onProgress, signal })
+      return backups.backUp(copy.path, of, { extra, ...code, onProgress, signal })
     })
   } finally {
     rmSync(extra, { recursive: true, force: true })
     await operator.releases.deleteCopies(app, [checkpoint])
   }
+}
+
+/** The code of a release, for whoever keeps it elsewhere. */
+async function codeOf(bundles: Readonly<Record<string, string>>): Promise<NonNullable<BackUpOptions['code']>> {
+  const layOut = async (dir: string): Promise<void> => {
+    const store = await createBundleStore({ root: bundlesDir(), clock: systemClock })
+    await layOutCode(store, Object.values(bundles), dir)
+  }
+  return { id: codeIdOf(bundles), layOut }
 }
 
 /** Restores a backup into a copy of the app's data, which is a checkpoint called `name` from then on. */
@@ -242,15 +265,17 @@ export function ownersOf(tree: string): ReadonlyMap<string, number> {
   return new Map(readdirSync(tree).map((part) => [part, lstatSync(join(tree, part)).uid]))
 }
 
-/** Gives what was restored for a part to its user here. */
+/** Gives what was restored for a part to its user here. No link is followed. */
 export function giveTo(tree: string, owners: ReadonlyMap<string, number>): void {
   for (const [part, uid] of owners) {
     const root = join(tree, part)
-    if (!existsSync(root) || lstatSync(root).uid === uid) continue
-    lchownSync(root, uid, uid)
-    if (!lstatSync(root).isDirectory()) continue
-    for (const name of readdirSync(root, { recursive: true, encoding: 'utf8' })) lchownSync(join(root, name), uid, uid)
+    if (existsSync(root) && lstatSync(root).uid !== uid) giveAll(root, uid)
   }
+}
+
+function giveAll(path: string, uid: number): void {
+  if (lstatSync(path).isDirectory()) for (const name of readdirSync(path)) giveAll(join(path, name), uid)
+  lchownSync(path, uid, uid)
 }
 
 /** The newest backup of an app, or the one of that id. Throws `cli.no-backup`. */

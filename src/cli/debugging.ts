@@ -1,30 +1,156 @@
-/** What the commands that look into a process share: which process is meant, and a hold on it for as long as they run. */
-import { systemClock, systemRandom } from '../base/index.ts'
-import { type Ability, type Attachment, chooseRecipe, demand, nodeRecipe, readProcess } from '../debug/index.ts'
-import type { Command, Input } from './command.ts'
-import { helpOf, usage } from './command.ts'
+/**
+ * What the commands that look into a program share: which one is meant, a process of this machine or a part of an app, and a
+ * hold on it for as long as they run. Invariant: the commands cannot tell the two apart.
+ */
+import { type Duplex, pipeline } from 'node:stream'
+import { SteadError, systemClock, systemRandom } from '../base/index.ts'
+import {
+  type Ability,
+  type Attachment,
+  chooseRecipe,
+  demand,
+  type Finding,
+  nodeRecipe,
+  type Profile,
+  readProcess,
+  type SnapshotReport,
+  type StackReport,
+} from '../debug/index.ts'
+import type { DebugLook, RemoteStream } from '../protocol/index.ts'
+import { type Command, helpOf, type Input, usage } from './command.ts'
+import { needTarget, type Target } from './target.ts'
 import { note } from './terminal.ts'
+
+/** A program that is looked into. */
+export interface Looked extends Pick<Attachment, 'stack' | 'snapshot' | 'profile' | 'serveDap'>, AsyncDisposable {
+  /** For a person: `process 4711`, `web of shop`. */
+  readonly name: string
+  readonly language: string
+  /** Settles when it is lost without having been closed. */
+  readonly lost: Promise<string>
+}
 
 const pidMax = 2 ** 22
 
-/** The option that all of them have. */
-export const pidOption: Command['options'] = { pid: { type: 'string' } }
+/** The options that all of them have. */
+export const lookOptions: Command['options'] = { pid: { type: 'string' }, app: { type: 'string' } }
 
-/** Attaches to the process that was named. Throws what a person can mend. */
-export async function attachTo(input: Input, command: Command, ability: Ability): Promise<Attachment> {
+/** Their help. */
+export const lookHelp = `  --pid PID    a process of this machine instead of a part, in a sandbox or not, whoever started it
+  --app APP    the app of the part, when it is not the one here
+  PART is a part of an app, or PART/INSTANCE one instance of it by the end of its name.`
+
+/** Takes the program off the words of the command: `--pid`, or the first word. Answers the rest of the words. */
+export async function lookInto(
+  input: Input,
+  command: Command,
+  ability: Ability,
+): Promise<{ readonly looked: Looked; readonly words: readonly string[] }> {
   const pid = input.number('pid', 1, pidMax)
-  if (pid === null) throw usage(`stead ${command.name} needs --pid and the id of a process`, helpOf(command))
+  const say = input.json ? () => undefined : note
+  if (pid !== null) return { looked: await processOf(pid, ability, say), words: input.arguments }
+  const [word, ...words] = input.arguments
+  if (word === undefined) throw usage(`stead ${command.name} needs a part, or --pid`, helpOf(command))
+  const [part = '', instance = null] = word.split('/')
+  return { looked: await partOf(await needTarget(input.text('app')), part, instance, ability, say), words }
+}
+
+async function processOf(pid: number, ability: Ability, say: (text: string) => void): Promise<Looked> {
   const recipes = [nodeRecipe({ clock: systemClock, random: systemRandom })]
   const facts = readProcess(pid)
   const chosen = await chooseRecipe(recipes, facts)
   demand(chosen, ability)
   const attached = await chosen.recipe.attach(facts)
-  if (!input.json)
-    for (const effect of attached.effects) note(`process ${pid} (${attached.language} ${attached.version}) ${effect}`)
-  return attached
+  const name = `process ${pid}`
+  for (const effect of attached.effects) say(`${name} (${attached.language} ${attached.version}) ${effect}`)
+  return { ...attached, name, [Symbol.asyncDispose]: () => attached[Symbol.asyncDispose]() }
 }
 
-/** Aborts when the person presses Ctrl-C, once; a second one ends the command at once. */
+/** The node that runs the part looks; what is asked and what is seen goes over the platform's own socket. */
+async function partOf(
+  { operator, app }: Target,
+  part: string,
+  instance: string | null,
+  ability: Ability,
+  say: (text: string) => void,
+): Promise<Looked> {
+  const open = (look: DebugLook): Promise<RemoteStream> => operator.open(app, part, { kind: 'debug', instance, look })
+  const ask = async (look: DebugLook, signal?: AbortSignal): Promise<unknown> =>
+    await answerOf(await open(look), (text) => say(`${part} ${text}`), signal)
+  // What comes from the platform is as trusted as the platform.
+  const { finding, pid } = (await ask({ what: 'find' })) as { readonly finding: Finding; readonly pid: number }
+  demand({ finding }, ability)
+  return {
+    name: `${part} of ${app}`,
+    language: finding.language,
+    lost: new Promise(() => undefined),
+    stack: async () => (await ask({ what: 'stack' })) as StackReport,
+    snapshot: async ({ condition = null, ...request }, signal) =>
+      (await ask({ what: 'snapshot', condition, ...request }, signal)) as SnapshotReport,
+    profile: async ({ kind, durationMs }, signal) =>
+      (await ask({ what: 'profile', profile: kind, durationMs }, signal)) as Profile,
+    async serveDap(client) {
+      say(`${part} (process ${pid}) is held: not answering is no fault of it while an editor is there`)
+      return await carryDap(await open({ what: 'dap' }), client, (text) => say(`${part} ${text}`))
+    },
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  }
+}
+
+/** Most characters of an answer: a profile of a big program. */
+const answerBytesMax = 500_000_000
+
+/** Reads the one JSON value of a stream. Aborting asks for an end soon, with what there is. */
+async function answerOf(stream: RemoteStream, say: (text: string) => void, signal?: AbortSignal): Promise<unknown> {
+  const end = (): void => stream.end()
+  signal?.addEventListener('abort', end, { once: true })
+  const pieces: Uint8Array[] = []
+  let bytesSeen = 0
+  for await (const { to, bytes } of stream.pieces) {
+    if (to === 'err') sayLines(bytes, say)
+    else pieces.push(bytes)
+    bytesSeen += bytes.length
+    if (bytesSeen > answerBytesMax) stream.close()
+  }
+  signal?.removeEventListener('abort', end)
+  await stream.ended
+  try {
+    return JSON.parse(Buffer.concat(pieces).toString())
+  } catch (cause) {
+    throw new SteadError({
+      code: 'cli.answer-broken',
+      message: 'the answer of the platform broke off',
+      hint: 'Try again; `stead status` says how it is.',
+      retry: 'later',
+      cause,
+    })
+  }
+}
+
+/** Carries one editor's session; answers whether it said goodbye. */
+async function carryDap(stream: RemoteStream, client: Duplex, say: (text: string) => void): Promise<boolean> {
+  const asking = (async () => {
+    for await (const chunk of client as AsyncIterable<Buffer>) await stream.write(chunk)
+    stream.close()
+  })()
+  asking.catch(() => stream.close())
+  const seen = async function* (): AsyncGenerator<Uint8Array> {
+    for await (const { to, bytes } of stream.pieces) {
+      if (to === 'err') sayLines(bytes, say)
+      else yield bytes
+    }
+  }
+  await new Promise<void>((resolve) => pipeline(seen, client, () => resolve()))
+  stream.close()
+  const end = await stream.ended.catch(() => null)
+  return end?.code === 0
+}
+
+function sayLines(bytes: Uint8Array, say: (text: string) => void): void {
+  for (const line of Buffer.from(bytes).toString().split('\n')) if (line !== '') say(line)
+}
+
+/** Aborts when the person presses Ctrl-C. */
 export function untilInterrupted(): AbortSignal {
   const controller = new AbortController()
   const stop = (): void => controller.abort()

@@ -9,6 +9,7 @@ import { jobsOf, runJob } from './jobs.ts'
 import { logsOf } from './log-streams.ts'
 import type { MachineDescription } from './machine.ts'
 import { orderPart } from './orders.ts'
+import { queueOperations } from './queue-operations.ts'
 import { releaseOperations } from './release-operations.ts'
 import type { Platform } from './platform.ts'
 import { statusOf, urlsOf } from './status.ts'
@@ -25,6 +26,7 @@ export interface Answering {
     | 'logs'
     | 'onChange'
     | 'operate'
+    | 'administer'
     | 'open'
     | 'disks'
     | 'bundles'
@@ -117,6 +119,7 @@ export function operationsOf(answering: Answering): Operations {
       throw new SteadError({ code: 'cli.no-dashboard', message: 'this platform serves no dashboard', retry: 'later' })
     },
     secrets: platform.secrets,
+    queues: queueOperations(platform, viewOf),
     releases: releaseOperations(platform.releases, answering.node, (app) => urlsOf(platform, app)),
   }
 }

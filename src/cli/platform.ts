@@ -44,6 +44,7 @@ export interface Platform extends AsyncDisposable {
   logs: Control['logs']
   readonly faults: Control['faults']
   operate: Control['operate']
+  administer: Control['administer']
   open: Control['open']
   disks: Control['disks']
   bundles: Control['bundles']
@@ -80,6 +81,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     logs: (assignment, options): AsyncIterable<LogLine> => control.logs(assignment, options),
     faults: control.faults,
     operate: (order) => control.operate(order),
+    administer: (app, part, order) => control.administer(app, part, order),
     open: (target) => control.open(target),
     disks: () => control.disks(),
     bundles: () => control.bundles(),

@@ -95,6 +95,7 @@ function shown(
     cpuSeconds: status?.cpuSeconds ?? null,
     refused: status?.refused ?? [],
     ...(status?.durability === undefined ? {} : { durability: status.durability }),
+    ...(status?.metrics === undefined ? {} : { metrics: status.metrics }),
     ...(status?.log === undefined ? {} : { log: status.log }),
   }
 }

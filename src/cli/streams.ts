@@ -2,7 +2,7 @@
 import { SteadError, systemClock } from '../base/index.ts'
 import { type AppView, operatorConsumer } from '../control/index.ts'
 import type { OperatorBinding, StreamOrder } from '../operator/index.ts'
-import type { RemoteStream } from '../protocol/index.ts'
+import type { RemoteStream, StreamTarget } from '../protocol/index.ts'
 import type { Platform } from './platform.ts'
 import { resourceTypes } from './resource-types.ts'
 
@@ -17,8 +17,8 @@ export function openStream(
   order: StreamOrder,
 ): RemoteStream {
   const view = platform.view(app)
-  const assignment = view === null ? null : assignmentOf(view, app, part, order.kind)
-  if (assignment !== null) return platform.open({ ...order, assignment })
+  const assignment = view === null ? null : assignmentOf(view, app, part, order)
+  if (assignment !== null) return platform.open(targetOf(order, assignment))
   throw new SteadError({
     code: 'cli.not-ready',
     message: `${part} does not run at this moment`,
@@ -28,16 +28,27 @@ export function openStream(
 }
 
 /** What to reach: for a connection what serves, for a program what runs; of several the one that came last. */
-function assignmentOf(view: AppView, app: string, part: string, kind: StreamOrder['kind']): string | null {
+function assignmentOf(view: AppView, app: string, part: string, order: StreamOrder): string | null {
   const declared = partOf(view, app, part)
   if (declared.kind === 'resource') return `${app}.${part}`
   const running = view.instances
     .filter(({ record, status }) => record.part.name === part && status !== null && status.pid !== null)
     .toSorted((a, b) => a.record.sinceMs - b.record.sinceMs)
+  const named = order.kind === 'debug' ? order.instance : null
+  if (named !== null) return running.find(({ record }) => isNamed(record.id, named))?.record.id ?? null
   const active = running.filter(({ record }) => record.phase === 'active')
   const ready = active.filter(({ status }) => status?.phase === 'ready')
-  const found = ready.at(-1) ?? (kind === 'exec' ? (active.at(-1) ?? running.at(-1)) : undefined)
+  const found = ready.at(-1) ?? (order.kind === 'connect' ? undefined : (active.at(-1) ?? running.at(-1)))
   return found?.record.id ?? null
+}
+
+/** By its whole name, or the end of it, which is its own. */
+function isNamed(id: string, word: string): boolean {
+  return id === word || id.endsWith(`.${word}`) || id.endsWith(`-${word}`)
+}
+
+function targetOf(order: StreamOrder, assignment: string): StreamTarget {
+  return order.kind === 'debug' ? { kind: 'debug', assignment, look: order.look } : { ...order, assignment }
 }
 
 function partOf(view: AppView, app: string, name: string): AppView['app']['graph']['parts'][number] {

@@ -4,7 +4,7 @@
  *
  * Invariant: what is told follows from records that are already durable; a turn that cannot write tells nothing.
  */
-import { isSteadError, jsonEqual, randomId, SteadError } from '../base/index.ts'
+import { isSteadError, type Json, jsonEqual, randomId, SteadError } from '../base/index.ts'
 import {
   type Ask,
   type DiskState,
@@ -22,6 +22,7 @@ import type { Condition, Lease, Operation } from '../store/index.ts'
 import type { Channel } from '../transport/index.ts'
 import { Asks } from './asks.ts'
 import { type Apply, applyChange, chooseHome, refuseOnFullDisk, removeChange, stillRuns } from './changes.ts'
+import { askResource } from './data-asks.ts'
 import { decide } from './decide.ts'
 import type { Control, ControlOptions } from './face.ts'
 import { assignmentsOf, neededBundles, needsBundle, nodeOf, routesFor, routesOf } from './derive.ts'
@@ -447,6 +448,10 @@ class RunningControl implements Control {
 
   bundles(): ReadonlySet<string> {
     return neededBundles(this.#records)
+  }
+
+  administer(app: string, part: string, order: Json): Promise<Json> {
+    return askResource((node, what, signal) => this.#ask(node, what, signal), this.#records.apps.get(app), part, order)
   }
 
   onChange(run: () => void): Disposable {

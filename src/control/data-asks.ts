@@ -1,6 +1,7 @@
 /** What control asks of the node that has an app's data. Invariant: an answer is of the type that its task has. */
-import { SteadError } from '../base/index.ts'
+import { type Json, SteadError } from '../base/index.ts'
 import type { Ask, DataAnswers, DataTask, LogLine } from '../protocol/index.ts'
+import type { DesiredApp } from './state.ts'
 
 /** Asks a node and yields what it answers, as `Control` does. */
 export type AskNode = (
@@ -27,4 +28,11 @@ export async function askData<T extends DataTask>(
     hint: 'Ask again.',
     retry: 'later',
   })
+}
+
+/** Asks the live resource of an app something, in the words of its provider. Throws `control.unknown-app`, and as `askData` does. */
+export async function askResource(ask: AskNode, app: DesiredApp | undefined, part: string, order: Json): Promise<Json> {
+  if (app !== undefined) return (await askData(ask, app.home, app.graph.app, { do: 'operate', part, order })).answer
+  const hint = '`stead status --all` lists the apps there are.'
+  throw new SteadError({ code: 'control.unknown-app', message: 'there is no app of that name', hint })
 }

@@ -1,5 +1,5 @@
 /** What control is started with, and what can be asked of it. */
-import type { Clock, Random } from '../base/index.ts'
+import type { Clock, Json, Random } from '../base/index.ts'
 import type { DiskState, Downward, Incident, LogLine, RemoteStream, StreamTarget, Upward } from '../protocol/index.ts'
 import type { KeySource, SecretRead } from '../secrets/index.ts'
 import type { Store } from '../store/index.ts'
@@ -42,6 +42,8 @@ export interface Control extends AsyncDisposable {
   stop(app: string): Promise<void>
   /** Carries out what a person asks of a part; answers the instance that was made, if any. Throws what `orderChange` does. */
   operate(order: Order): Promise<string | null>
+  /** Asks a resource that serves something, or has it done, in its provider's words. Throws `control.unknown-app`, and as `askData` does. */
+  administer(app: string, part: string, order: Json): Promise<Json>
   /** Forgets an app that has stopped, and deletes its data. Throws `control.still-runs`, `control.node-away`, `control.ask-failed`. */
   remove(app: string): Promise<void>
   view(app: string): AppView | null

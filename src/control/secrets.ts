@@ -44,6 +44,14 @@ export interface RotateResult {
   readonly refused: readonly { readonly name: string; readonly reason: string }[]
 }
 
+/** A value on its way to another machine. */
+export interface SealedSecret {
+  readonly name: string
+  readonly source: Source
+  /** In the format of age, armored. */
+  readonly text: string
+}
+
 export interface SecretsOptions {
   readonly vault: Vault
   readonly random: Random
@@ -308,6 +316,42 @@ export class Secrets {
     this.#needSecret(app, name)
     const { value } = await this.#options.vault.read({ app, name }, `export for ${by}`)
     return encryptFor(value, recipients)
+  }
+
+  /**
+   * All values that an app cannot do without on another machine, each for recipients of age: its secrets, and what its platform opens its
+   * resources with. Logins of its parts are made anew there.
+   */
+  async exportAll(app: string, recipients: readonly string[], by: string): Promise<readonly SealedSecret[]> {
+    this.#graphOf(app)
+    const sealed: SealedSecret[] = []
+    for (const { name, current, versions } of await this.#options.vault.list(app)) {
+      if (current === 0 || meaningOf(name).consumer !== null) continue
+      const { value } = await this.#options.vault.read({ app, name }, `export for ${by}`)
+      const source = versions.find(({ version }) => version === current)?.source ?? 'generated'
+      sealed.push({ name, source, text: await encryptFor(value, recipients) })
+    }
+    return sealed
+  }
+
+  /** Gives back values to an app that is not here yet. Throws `control.app-is-here`. */
+  restoreAll(
+    app: string,
+    secrets: readonly { readonly name: string; readonly source: Source; readonly value: Uint8Array }[],
+  ): Promise<void> {
+    return this.#options.exclusive(async () => {
+      if (this.#options.state().apps.has(app)) {
+        throw new SteadError({
+          code: 'control.app-is-here',
+          message: `${app} is here already, with secrets of its own`,
+          hint: 'Set single ones with `stead secret set`.',
+        })
+      }
+      for (const { name, source, value } of secrets) {
+        await this.#options.vault.set({ app, name }, value, source)
+        await this.#reload({ app, name })
+      }
+    })
   }
 
   /** Takes on the value in a text of age. */

@@ -48,6 +48,25 @@ suite('history', () => {
     assert.ok(Math.abs((history.samples().at(-1)?.cpuCores['part-0'] ?? 0) - 0.25) < 0.001)
   })
 
+  test('what resources count becomes a rate; one that starts anew has none', () => {
+    const history = new History()
+    const counting = (total: number): Status => ({
+      ...well,
+      parts: well.parts.map((part, at) =>
+        at === 0 ? { ...part, metrics: { bucket_reads_total: total, bucket_objects: total } } : part,
+      ),
+    })
+    for (const [round, total] of [10, 60, 5].entries()) history.observe(counting(total), round * sampleMs)
+    assert.deepEqual(
+      history.samples().map(({ counted }) => counted),
+      [
+        { 'part-0': { bucket_objects: 10 } },
+        { 'part-0': { bucket_objects: 60, bucket_reads_total: 50 / (sampleMs / 1000) } },
+        { 'part-0': { bucket_objects: 5 } },
+      ],
+    )
+  })
+
   test('what fails at the way in while a fault lasts is counted, also when it is told a little late, and not after', () => {
     const history = new History()
     const fault = { id: 'f', app: 'shop', endedMs: null, sinceMs: 0, untilMs: 9 } as FaultStatus

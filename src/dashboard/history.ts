@@ -27,6 +27,7 @@ export class History {
   /** Failed requests that were counted when a fault began, and how many failed while it lasted. */
   readonly #faults = new Map<string, { readonly base: number; failed: number }>()
   #cpu = new Map<string, number>()
+  #metrics = new Map<string, Readonly<Record<string, number>>>()
   #sampledMs = Number.NEGATIVE_INFINITY
 
   /** Takes a look at the app. `nowMs` never goes back. */
@@ -83,6 +84,7 @@ export class History {
       if (part.cpuSeconds === null || used === undefined) return null
       return Math.max(0, part.cpuSeconds - used) / seconds
     })
+    const counted = this.#counted(parts, seconds)
     const outside = traffic.filter(({ from }) => from === null)
     const rate = (of: (edge: EdgeTraffic) => number): number | null =>
       outside.length === 0 ? null : outside.reduce((sum, edge) => sum + of(edge), 0)
@@ -92,8 +94,28 @@ export class History {
       cpuCores,
       requestsPerSecond: rate((edge) => edge.requestsPerSecond),
       errorsPerSecond: rate((edge) => edge.errorsPerSecond),
+      ...(Object.keys(counted).length === 0 ? {} : { counted }),
     })
     if (this.#samples.length > samplesMax) this.#samples.shift()
+  }
+
+  /** What resources tell of themselves, and how fast what they count has grown; nothing of a counter that has started anew. */
+  #counted(parts: Status['parts'], seconds: number): Record<string, Record<string, number>> {
+    const before = this.#metrics
+    this.#metrics = new Map(
+      parts.flatMap(({ part, metrics }) => (metrics === undefined ? [] : [[part, metrics] as const])),
+    )
+    const seen: Record<string, Record<string, number>> = {}
+    for (const [part, metrics] of this.#metrics) {
+      const was = before.get(part)
+      const told = Object.entries(metrics).flatMap(([name, value]) => {
+        if (!name.endsWith('_total')) return [[name, value] as const]
+        const then = was?.[name]
+        return then === undefined || value < then ? [] : [[name, (value - then) / seconds] as const]
+      })
+      seen[part] = Object.fromEntries(told)
+    }
+    return seen
   }
 
   samples(): readonly Sample[] {

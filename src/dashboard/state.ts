@@ -31,9 +31,13 @@ function headOf({ app, release, wanted, urls }: Head): Head {
 }
 
 function shapeOf(graph: Graph): Shape {
+  // What a person opens comes before a bucket, which answers to signed requests.
+  const isResource = (name: string): boolean =>
+    graph.parts.some((part) => part.kind === 'resource' && part.name === name)
+  const routes = graph.routes.toSorted((a, b) => Number(isResource(a.part)) - Number(isResource(b.part)))
   return {
     parts: graph.parts.map(shapePart),
-    routes: graph.routes.map(({ host, path, part }) => ({ host, path, part })),
+    routes: routes.map(({ host, path, part }) => ({ host, path, part })),
   }
 }
 

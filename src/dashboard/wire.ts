@@ -97,6 +97,8 @@ export interface Sample {
   /** Requests that came in from outside, and of those the ones that failed. */
   readonly requestsPerSecond: number | null
   readonly errorsPerSecond: number | null
+  /** What resources tell, by part and metric: of what they count (`..._total`) how much a second, all else as it is. Absent where none does. */
+  readonly counted?: Readonly<Record<string, Readonly<Record<string, number>>>>
 }
 
 export interface Hello {

@@ -20,7 +20,7 @@ export async function chooseRecipe(recipes: readonly Recipe[], facts: ProcessFac
 }
 
 /** Throws `debug.refused` with the recipe's own reason where it cannot do that. */
-export function demand({ finding }: Chosen, ability: Ability): void {
+export function demand({ finding }: Pick<Chosen, 'finding'>, ability: Ability): void {
   if (finding.can.includes(ability)) return
   const why = finding.cannot[ability]
   throw refused(

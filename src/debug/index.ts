@@ -9,7 +9,7 @@ export { readProcess } from './drivers/proc.ts'
 export { flameGraph } from './flame.ts'
 export { jetbrainsConfiguration, mergedLaunchFile, neovimConfiguration, vscodeConfiguration } from './launch.ts'
 export type { LaunchTarget } from './launch.ts'
-export { withoutSecrets } from './redact.ts'
+export { mapTexts } from './redact.ts'
 export { profileMsMax, snapshotHitsMax } from './recipe.ts'
 export type {
   Ability,

@@ -17,19 +17,10 @@ export function looksSecret(expression: string): boolean {
   return last !== undefined && secretName.test(last)
 }
 
-/** Shorter texts are in too much else. */
-const secretCharactersMin = 4
-
-/** Takes known secret texts out of a value as JSON has them, names of properties included. */
-export function withoutSecrets(value: unknown, secrets: readonly string[]): unknown {
-  const texts = secrets.filter((text) => text.length >= secretCharactersMin)
-  if (texts.length === 0) return value
-  const clean = (text: string): string => texts.reduce((left, secret) => left.replaceAll(secret, redactedText), text)
-  const walk = (node: unknown): unknown => {
-    if (typeof node === 'string') return clean(node)
-    if (Array.isArray(node)) return node.map(walk)
-    if (typeof node !== 'object' || node === null) return node
-    return Object.fromEntries(Object.entries(node).map(([key, item]) => [clean(key), walk(item)]))
-  }
-  return walk(value)
+/** A value as JSON has it, each of its texts as `change` makes it, names of properties included. */
+export function mapTexts(value: unknown, change: (text: string) => string): unknown {
+  if (typeof value === 'string') return change(value)
+  if (Array.isArray(value)) return value.map((item: unknown) => mapTexts(item, change))
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [change(key), mapTexts(item, change)]))
 }

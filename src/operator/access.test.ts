@@ -23,6 +23,8 @@ const noSecrets: Operations['secrets'] = {
   set: () => Promise.resolve(1),
   remove: () => Promise.resolve(),
   rotate: () => Promise.resolve({ started: [], refused: [] }),
+  exportAll: () => Promise.resolve([]),
+  restoreAll: () => Promise.resolve(),
   export: () => Promise.resolve(''),
   changeKey: () => Promise.resolve(),
 }
@@ -111,6 +113,18 @@ function fakeOperations(done: string[]): Operations {
     settle: () => Promise.reject(new Error('nothing is frozen')),
     intake: null,
     secrets: noSecrets,
+    queues: {
+      list: () => Promise.resolve([]),
+      peek: () => Promise.resolve([]),
+      async redrive(app, { part }) {
+        done.push(`redrive ${known(app)}/${part}`)
+        return 3
+      },
+      async purge(app, { part }, shelf) {
+        done.push(`purge ${shelf} ${known(app)}/${part}`)
+        return 2
+      },
+    },
     deploy: () => Promise.resolve(1),
     releases: noReleases,
     down(app) {
@@ -256,6 +270,34 @@ suite('people', () => {
       },
     )
     assert.deepEqual(bench.done, ['down shop'])
+  })
+
+  test('who sees the counts of queues does not see what messages say, and who moves or deletes them is recorded', async () => {
+    await using bench = await Bench.open()
+    const mail = { part: 'mail', queue: null }
+    const vic = await bench.person('vic', 'viewer')
+    assert.deepEqual(await vic.queues.list('shop', null), [])
+    await assert.rejects(vic.queues.peek('shop', mail, 'dead', 20), { message: /right exec on shop$/ })
+    const ann = await bench.person('ann', 'developer', ['shop'])
+    await assert.rejects(ann.queues.redrive('shop', mail, null, 10), { message: /right operate on shop$/ })
+    await assert.rejects(ann.queues.purge('shop', mail, 'dead'), { message: /right operate on shop$/ })
+    const ops = await bench.person('ops', 'operator', ['shop'])
+    assert.deepEqual(await ops.queues.peek('shop', mail, 'dead', 20), [])
+    assert.equal(await ops.queues.redrive('shop', mail, ['a'], 10), 3)
+    assert.equal(await ops.queues.purge('shop', mail, 'dead'), 2)
+    assert.deepEqual(bench.done, ['redrive shop/mail', 'purge dead shop/mail'])
+    const lines = await bench.record()
+    for (const action of ['redrive', 'purge']) {
+      const own = lines.filter(({ operation }) => operation.endsWith(`/queues/:part/${action}`))
+      assert.deepEqual(
+        own.map(({ who, part, outcome }) => [who, part, outcome]),
+        [
+          ['ann', 'mail', 'refused'],
+          ['ops', 'mail', 'begun'],
+          ['ops', 'mail', 'done'],
+        ],
+      )
+    }
   })
 
   test('streams and orders need their right, and are recorded with who and on what', async () => {

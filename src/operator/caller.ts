@@ -2,10 +2,11 @@
 
 /**
  * What a caller may do. read: see what runs. logs: what the parts print. deploy: change what an app is. operate: start,
- * stop, restart. exec: run a program inside, open a way to a port. secrets: set and rotate values. admin: the rest, and who
- * may do what.
+ * stop, restart. exec: run a program inside, open a way to a port. debug: see where a program stands and what takes its
+ * time. evaluate: see its values and change them, stop it. secrets: set and rotate values. admin: the rest, and who may do
+ * what.
  */
-export const rights = ['read', 'logs', 'deploy', 'operate', 'exec', 'secrets', 'admin'] as const
+export const rights = ['read', 'logs', 'deploy', 'operate', 'exec', 'debug', 'evaluate', 'secrets', 'admin'] as const
 export type Right = (typeof rights)[number]
 
 export type Role = 'viewer' | 'developer' | 'operator' | 'admin'
@@ -14,7 +15,7 @@ export type Role = 'viewer' | 'developer' | 'operator' | 'admin'
 export const roles: Readonly<Record<Role, readonly Right[]>> = {
   viewer: ['read'],
   developer: ['read', 'logs', 'deploy'],
-  operator: ['read', 'logs', 'deploy', 'operate', 'exec'],
+  operator: ['read', 'logs', 'deploy', 'operate', 'exec', 'debug', 'evaluate'],
   admin: rights,
 }
 

@@ -10,24 +10,27 @@ import type { PersonSummary } from './access-routes.ts'
 import type { LineFilter } from './audit-file.ts'
 import type { Line, Verdict } from './audit.ts'
 import type { Checkup } from './checkup.ts'
-import type {
-  DashboardLogin,
-  Deployment,
-  JobStatus,
-  LogOptions,
-  MachineRuntimes,
-  OperatorBinding,
-  ObjectDeed,
-  PartOrderKind,
-  PlatformInfo,
-  RunEvent,
-  RuntimeName,
-  Status,
-  StreamOrder,
+import {
+  type DashboardLogin,
+  type Deployment,
+  type JobStatus,
+  type LogOptions,
+  type MachineRuntimes,
+  type OperatorBinding,
+  type ObjectDeed,
+  type PartOrderKind,
+  type PlatformInfo,
+  type RunEvent,
+  type RuntimeName,
+  type Status,
+  type StreamOrder,
+  wayOf,
 } from './operations.ts'
 import type { Grant } from './people.ts'
+import type { QueueOperations } from './queues.ts'
+import { queueClient } from './queue-client.ts'
 import { type ReleaseClient, releaseClient } from './release-client.ts'
-import type { SecretOperations } from './secrets.ts'
+import type { SealedSecret, SecretOperations } from './secrets.ts'
 import { openStream } from './streams.ts'
 
 /** One platform. Everything throws what it refused with, and `operator.not-running` when it is gone. */
@@ -55,9 +58,11 @@ export interface OperatorClient {
   down(app: string): Promise<void>
   remove(app: string): Promise<void>
   dashboardLogin(): Promise<DashboardLogin>
-  readonly secrets: Omit<SecretOperations, 'export'> & {
+  readonly secrets: Omit<SecretOperations, 'export' | 'exportAll'> & {
+    exportAll(app: string, recipients: readonly string[]): Promise<readonly SealedSecret[]>
     export(app: string, name: string, recipients: readonly string[]): Promise<string>
   }
+  readonly queues: QueueOperations
   readonly releases: ReleaseClient
   /** What the machine of the platform runs bundles of an app with. */
   runtimes(app: string): Promise<MachineRuntimes>
@@ -124,7 +129,7 @@ export async function operatorClient(socketPath: string, token: string | null = 
     run: (name, part, signal) =>
       lines<RunEvent>(at, app(name, `/parts/${encodeURIComponent(part)}/run`), signal, 'POST'),
     open: (name, part, order) =>
-      openStream(at, app(name, `/parts/${encodeURIComponent(part)}/stream`), order, (cause) =>
+      openStream(at, app(name, `/parts/${encodeURIComponent(part)}/${wayOf(order)}`), order, (cause) =>
         failureOf(at.socketPath, cause),
       ),
     async bind(name, part, host, port) {
@@ -160,10 +165,16 @@ export async function operatorClient(socketPath: string, token: string | null = 
         const path = app(name, `${secretPath(secret)}/export`)
         return (await value<{ text: string }>(at, 'POST', path, { recipients })).text
       },
+      exportAll: (name, recipients) => value(at, 'POST', app(name, '/secrets/export'), { recipients }),
+      async restoreAll(name, secrets) {
+        const body = secrets.map((one) => ({ ...one, value: Buffer.from(one.value).toString('base64') }))
+        await value(at, 'POST', app(name, '/secrets/restore'), { secrets: body })
+      },
       async changeKey() {
         await value(at, 'POST', '/v1/secrets/rekey')
       },
     },
+    queues: queueClient((method, path, body) => value(at, method, path, body)),
     releases: releaseClient({
       value: (method, path, body) => value(at, method, path, body),
       lines: (path, signal) => lines(at, path, signal),

@@ -25,7 +25,9 @@ export type {
   StreamOrder,
 } from './operations.ts'
 export type { Checkup, CheckupCause, CheckupFinding, CheckupSeverity } from './checkup.ts'
-export type { RotateAnswer, SecretOperations, SecretStatus } from './secrets.ts'
+export { lettersMax, queueShelves } from './queues.ts'
+export type { QueueLetter, QueueName, QueueOperations, QueueShelf, QueueStanding } from './queues.ts'
+export type { OpenedSecret, RotateAnswer, SealedSecret, SecretOperations, SecretStatus } from './secrets.ts'
 export type {
   Adoption,
   BackPreview,

@@ -3,6 +3,7 @@ import { SteadError } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
 import type {
   AssignmentStatus,
+  DebugLook,
   Fault,
   FaultStatus,
   Incident,
@@ -13,6 +14,7 @@ import type {
 } from '../protocol/index.ts'
 import type { Caller } from './caller.ts'
 import type { Checkup } from './checkup.ts'
+import type { QueueOperations } from './queues.ts'
 import type { ReleaseOperations, RolloutWish } from './releases.ts'
 import type { SecretOperations } from './secrets.ts'
 
@@ -138,6 +140,8 @@ export interface PartStatus {
   readonly refused: NonNullable<AssignmentStatus['refused']>
   /** How it is known that what it acknowledges is on the disk; absent where nobody can tell. */
   readonly durability?: string
+  /** What a resource counts, by the names of its metrics; absent where it is not asked. */
+  readonly metrics?: Readonly<Record<string, number>>
   /** How the log stands along which its copies are brought forward; absent where there is none. */
   readonly log?: NonNullable<AssignmentStatus['log']>
 }
@@ -195,6 +199,16 @@ export type StreamOrder =
     }
   /** Null: the port that the part serves on. */
   | { readonly kind: 'connect'; readonly port: number | null }
+  /** Null: of several instances the one that came last. */
+  | { readonly kind: 'debug'; readonly instance: string | null; readonly look: DebugLook }
+
+/** The way that a stream is asked for, which names the right it needs. */
+export type StreamWay = 'stream' | 'debug' | 'evaluate'
+
+export function wayOf(order: StreamOrder): StreamWay {
+  if (order.kind !== 'debug') return 'stream'
+  return order.look.what === 'snapshot' || order.look.what === 'dap' ? 'evaluate' : 'debug'
+}
 
 /** What an operator does with the objects of a bucket, as the record has it. */
 export const objectDeeds = ['list', 'read', 'write', 'delete', 'presign'] as const
@@ -317,6 +331,7 @@ export interface Operations {
   /** A way into the dashboard for this caller. Throws `cli.no-dashboard`. */
   dashboardLogin(caller: Caller): DashboardLogin
   readonly secrets: SecretOperations
+  readonly queues: QueueOperations
   readonly releases: ReleaseOperations
 }
 

@@ -1,7 +1,8 @@
 /** What is asked of single parts, over HTTP: orders, jobs, streams to what runs; and which bundles are needed. */
 import { z } from 'zod'
 import { badRequest } from './bad-request.ts'
-import { objectDeeds, type Operations, type PartOrderKind } from './operations.ts'
+import type { Right } from './caller.ts'
+import { objectDeeds, type Operations, type PartOrderKind, type StreamWay, wayOf } from './operations.ts'
 import { type Answer, type Question, type Route, value } from './route.ts'
 
 const bindTo = z.object({ host: z.string().max(253), port: z.int().min(1).max(65_535) })
@@ -35,15 +36,9 @@ export const partRoutes: readonly Route[] = [
     right: 'exec',
     answer: bind,
   })),
-  {
-    method: 'POST',
-    path: '/v1/apps/:app/parts/:part/stream',
-    right: 'exec',
-    answer: (operations, { path }) => ({
-      kind: 'stream',
-      open: (order) => operations.open(path['app'] ?? '', path['part'] ?? '', order),
-    }),
-  },
+  streamRoute('stream', 'exec'),
+  streamRoute('debug', 'debug'),
+  streamRoute('evaluate', 'evaluate'),
   {
     method: 'GET',
     path: '/v1/bundles',
@@ -57,6 +52,22 @@ async function bind(operations: Operations, { path, body }: Question): Promise<A
   if (!parsed.success) throw badRequest(parsed.error.issues[0]?.message ?? 'no address')
   const { host, port } = parsed.data
   return value({ binding: await operations.bind(path['app'] ?? '', path['part'] ?? '', host, port) })
+}
+
+/** Each way takes what its right is for, and nothing else. */
+function streamRoute(way: StreamWay, right: Right): Route {
+  return {
+    method: 'POST',
+    path: `/v1/apps/:app/parts/:part/${way}`,
+    right,
+    answer: (operations, { path }) => ({
+      kind: 'stream',
+      open(order) {
+        if (wayOf(order) !== way) throw badRequest(`this is not asked for at /${way}`)
+        return operations.open(path['app'] ?? '', path['part'] ?? '', order)
+      },
+    }),
+  }
 }
 
 function orderRoute(kind: PartOrderKind): Route {

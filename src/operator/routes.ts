@@ -6,6 +6,7 @@ import { badRequest } from './bad-request.ts'
 import type { Caller } from './caller.ts'
 import { faultRoutes } from './fault-routes.ts'
 import { releaseRoutes } from './release-routes.ts'
+import { queueRoutes } from './queue-routes.ts'
 import { secretRoutes } from './secret-routes.ts'
 import { accessRoutes } from './access-routes.ts'
 import { deploymentOf } from './deployment-body.ts'
@@ -116,6 +117,7 @@ const routes: readonly Route[] = [
   ...partRoutes,
   ...intakeRoutes,
   ...secretRoutes,
+  ...queueRoutes,
   ...releaseRoutes,
   ...faultRoutes,
   ...accessRoutes,

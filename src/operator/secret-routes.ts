@@ -4,6 +4,17 @@ import { badRequest } from './bad-request.ts'
 import type { Question, Route } from './route.ts'
 
 const valueBody = z.object({ value: z.base64(), source: z.enum(['operator', 'imported']) })
+const restoreBody = z.object({
+  secrets: z
+    .array(
+      z.object({
+        name: z.string().min(1).max(200),
+        source: z.enum(['generated', 'operator', 'imported']),
+        value: z.base64(),
+      }),
+    )
+    .max(10_000),
+})
 const exportBody = z.object({ recipients: z.array(z.string().max(4096)).max(64) })
 
 async function bodyOf<T>({ body }: Question, schema: z.ZodType<T>): Promise<T> {
@@ -55,6 +66,28 @@ export const secretRoutes: readonly Route[] = [
       const { recipients } = await bodyOf(question, exportBody)
       const text = await secrets.export(...place(question), recipients, question.caller.name)
       return { kind: 'value', value: { text } }
+    },
+  },
+  {
+    method: 'POST',
+    path: '/v1/apps/:app/secrets/export',
+    right: 'secrets',
+    async answer({ secrets }, question) {
+      const { recipients } = await bodyOf(question, exportBody)
+      const [app] = place(question)
+      return { kind: 'value', value: await secrets.exportAll(app, recipients, question.caller.name) }
+    },
+  },
+  {
+    method: 'POST',
+    path: '/v1/apps/:app/secrets/restore',
+    right: 'secrets',
+    async answer({ secrets }, question) {
+      const { secrets: given } = await bodyOf(question, restoreBody)
+      const [app] = place(question)
+      const opened = given.map(({ value, ...secret }) => ({ ...secret, value: Buffer.from(value, 'base64') }))
+      await secrets.restoreAll(app, opened)
+      return { kind: 'value', value: { restored: opened.length } }
     },
   },
   {

@@ -27,6 +27,18 @@ export interface RotateAnswer {
   readonly refused: readonly { readonly name: string; readonly reason: string }[]
 }
 
+export interface SealedSecret {
+  /** As the vault has it: a secret, or `db/admin`. */
+  readonly name: string
+  readonly source: 'generated' | 'operator' | 'imported'
+  /** In the format of age, armored. */
+  readonly text: string
+}
+
+export interface OpenedSecret extends Pick<SealedSecret, 'name' | 'source'> {
+  readonly value: Uint8Array
+}
+
 /** Everything throws `control.unknown-app`, `control.unknown-secret`. */
 export interface SecretOperations {
   list(app: string): Promise<readonly SecretStatus[]>
@@ -38,6 +50,10 @@ export interface SecretOperations {
   rotate(app: string, name: string): Promise<RotateAnswer>
   /** The current value for recipients of age. Throws `secrets.bad-recipient`, `secrets.unknown`. */
   export(app: string, name: string, recipients: readonly string[], by: string): Promise<string>
+  /** All values that the app cannot do without on another machine, each for those recipients. */
+  exportAll(app: string, recipients: readonly string[], by: string): Promise<readonly SealedSecret[]>
+  /** Gives values back to an app that is not here yet. Throws `control.app-is-here`. */
+  restoreAll(app: string, secrets: readonly OpenedSecret[]): Promise<void>
   /** Changes the key that everything is sealed with. */
   changeKey(): Promise<void>
 }

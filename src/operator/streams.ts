@@ -9,7 +9,13 @@ import type { Duplex } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { z } from 'zod'
 import { isSteadError, messageOf, SteadError } from '../base/index.ts'
-import { type RemoteStream, type StreamEnd, streamEndSchema, terminalSizeSchema } from '../protocol/index.ts'
+import {
+  debugLookSchema,
+  type RemoteStream,
+  type StreamEnd,
+  streamEndSchema,
+  terminalSizeSchema,
+} from '../protocol/index.ts'
 import { encodeFrame, type Frame, FrameDecoder, type FrameKind, jsonBytes } from './frames.ts'
 import { drained } from './drained.ts'
 import type { StreamOrder } from './operations.ts'
@@ -24,6 +30,7 @@ const orderSchema: z.ZodType<StreamOrder> = z.discriminatedUnion('kind', [
     terminal: terminalSizeSchema.nullable(),
   }),
   z.object({ kind: z.literal('connect'), port: z.int().min(1).max(65_535).nullable() }),
+  z.object({ kind: z.literal('debug'), instance: z.string().max(200).nullable(), look: debugLookSchema }),
 ])
 
 type Open = (order: StreamOrder) => RemoteStream | Promise<RemoteStream>

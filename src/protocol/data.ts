@@ -100,6 +100,8 @@ export type DataTask =
       /** Absent: of the live data. */
       readonly log?: string
     }
+  /** Asks the live resource of a part something, or has it done, in the words of its provider. */
+  | { readonly do: 'operate'; readonly part: string; readonly order: Json }
   /** Lays out the logs of the live data, for whoever carries them elsewhere. */
   | { readonly do: 'log' }
   /** Copies rows that are only in a copy into the live data. */
@@ -130,6 +132,8 @@ export interface DataChange {
   readonly added: number
   readonly removed: number
   readonly changed: number
+  /** False: what was added cannot be brought into the live data by itself. Absent where it can be, and from an older node. */
+  readonly replayable?: false
 }
 
 export interface Preview {
@@ -185,6 +189,7 @@ export interface DataAnswers {
     /** How far the clock can be off by which the time was found; null where that was not asked or is not known. */
     readonly clockErrorMs: number | null
   }
+  readonly operate: { readonly answer: Json }
   readonly log: readonly LaidOutLog[]
   readonly replay: { readonly rows: number }
   /** What was found to be so, a line each. */
@@ -228,6 +233,7 @@ export const dataTaskSchema: z.ZodType<DataTask> = z.discriminatedUnion('do', [
     confirmed: z.boolean(),
     log: name.exactOptional(),
   }),
+  z.object({ do: z.literal('operate'), part: name, order: z.json() }),
   z.object({ do: z.literal('log') }),
   z.object({ do: z.literal('preview'), since: name }),
   z.object({ do: z.literal('verify'), copy: name, probes: z.record(name, z.string().max(10_000)) }),

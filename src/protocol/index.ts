@@ -1,7 +1,7 @@
 /** The face of `protocol`: what control, agents and gateways say to each other. Data and validators, no I/O. */
 export { assignmentSchema, endpointSchema, planSchema } from './plan.ts'
 export type { Assignment, Edge, InstanceAssignment, Plan, ResourceAssignment, VersionedGrant } from './plan.ts'
-export { incidentSchema, phases, statusRefusalsMax, statusSchema } from './status.ts'
+export { incidentSchema, phases, statusMetricsMax, statusRefusalsMax, statusSchema } from './status.ts'
 export type { AssignmentStatus, DiskState, Incident, IncidentSummary, Phase, Wire } from './status.ts'
 export { hopsMax, routeTableSchema } from './routes.ts'
 export type {
@@ -37,5 +37,11 @@ export type {
 } from './data.ts'
 export { faultLeaseMs, faultLeaseSchema, faultSchema, faultStatusSchema } from './faults.ts'
 export type { Fault, FaultCounts, FaultLease, FaultStatus } from './faults.ts'
-export { streamEndSchema, streamPieceBytesMax, streamWindowBytes, terminalSizeSchema } from './stream.ts'
-export type { RemoteStream, StreamEnd, StreamTarget, TerminalSize } from './stream.ts'
+export {
+  debugLookSchema,
+  streamEndSchema,
+  streamPieceBytesMax,
+  streamWindowBytes,
+  terminalSizeSchema,
+} from './stream.ts'
+export type { DebugLook, RemoteStream, StreamEnd, StreamTarget, TerminalSize } from './stream.ts'

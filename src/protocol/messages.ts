@@ -74,6 +74,7 @@ export const askSince: Readonly<Record<Ask['kind'], number>> = {
   data: 4,
   exec: 3,
   connect: 3,
+  debug: 4,
   input: 3,
   resize: 3,
   taken: 3,

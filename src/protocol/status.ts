@@ -57,6 +57,8 @@ export interface AssignmentStatus {
   readonly schema?: string | null
   /** Of a resource: how it is known that what it acknowledges is on the disk, a sentence. */
   readonly durability?: string
+  /** Of a resource that is metered: its metrics, by name. At most `statusMetricsMax`. */
+  readonly metrics?: Readonly<Record<string, number>>
   /** Of a resource: how the log stands along which copies of it are brought forward. */
   readonly log?: LogStanding
 }
@@ -99,6 +101,9 @@ export interface Incident extends IncidentSummary {
 
 /** decoy: a file that nobody has a reason to touch. addresses: many different ones that it was not given. system-call: one to escape with. */
 export type Wire = 'decoy' | 'addresses' | 'system-call'
+
+/** Metrics that travel with a status. */
+export const statusMetricsMax = 40
 
 /** Refusals that travel with a status. */
 export const statusRefusalsMax = 8
@@ -150,6 +155,10 @@ export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
   generation: z.int().positive().exactOptional(),
   schema: z.string().nullable().exactOptional(),
   durability: z.string().max(1000).exactOptional(),
+  metrics: z
+    .record(z.string().max(100), z.number())
+    .refine((metrics) => Object.keys(metrics).length <= statusMetricsMax)
+    .exactOptional(),
   log: z
     .object({
       sinceMs: z.number().nullable(),

@@ -14,6 +14,25 @@ export interface TerminalSize {
   readonly rows: number
 }
 
+/**
+ * What a person wants to see of a program that runs. `find`: what it is, and whether it can be looked into. `dap`: the bytes of
+ * the Debug Adapter Protocol both ways; for the others the answer comes as one JSON value.
+ */
+export type DebugLook =
+  | { readonly what: 'find' }
+  | { readonly what: 'stack' }
+  | { readonly what: 'profile'; readonly profile: 'cpu' | 'heap'; readonly durationMs: number }
+  | {
+      readonly what: 'snapshot'
+      readonly file: string
+      readonly line: number
+      readonly expressions: readonly string[]
+      readonly condition: string | null
+      readonly hits: number
+      readonly timeMs: number
+    }
+  | { readonly what: 'dap' }
+
 /** What a stream is opened to. */
 export type StreamTarget =
   /** A program, run inside the instance or server of an assignment. */
@@ -27,6 +46,8 @@ export type StreamTarget =
     }
   /** A port of an instance, or the server of a resource; null is the port that it serves on. */
   | { readonly kind: 'connect'; readonly assignment: string; readonly port: number | null }
+  /** A look into the program of an instance, or the server of a resource. What it does to it is said on the errors' side. */
+  | { readonly kind: 'debug'; readonly assignment: string; readonly look: DebugLook }
 
 /** How a stream ended. A connection has neither code nor signal. */
 export interface StreamEnd {
@@ -66,6 +87,28 @@ export const streamEndSchema: z.ZodType<StreamEnd> = z.object({
 const word = z.string().max(100_000)
 const assignment = z.string()
 
+const hourMs = 3_600_000
+
+export const debugLookSchema: z.ZodType<DebugLook> = z.discriminatedUnion('what', [
+  z.object({ what: z.literal('find') }),
+  z.object({ what: z.literal('stack') }),
+  z.object({
+    what: z.literal('profile'),
+    profile: z.enum(['cpu', 'heap']),
+    durationMs: z.int().min(1).max(hourMs),
+  }),
+  z.object({
+    what: z.literal('snapshot'),
+    file: word,
+    line: z.int().min(1).max(10_000_000),
+    expressions: z.array(word).min(1).max(100),
+    condition: word.nullable(),
+    hits: z.int().min(1).max(1000),
+    timeMs: z.int().min(1).max(hourMs),
+  }),
+  z.object({ what: z.literal('dap') }),
+])
+
 export const streamTargetSchema: z.ZodType<StreamTarget> = z.discriminatedUnion('kind', [
   z.object({
     kind: z.literal('exec'),
@@ -75,4 +118,5 @@ export const streamTargetSchema: z.ZodType<StreamTarget> = z.discriminatedUnion(
     terminal: terminalSizeSchema.nullable(),
   }),
   z.object({ kind: z.literal('connect'), assignment, port: z.int().min(1).max(65_535).nullable() }),
+  z.object({ kind: z.literal('debug'), assignment, look: debugLookSchema }),
 ])

@@ -240,6 +240,8 @@ export interface ProviderCapabilities {
   /** `none`: a checkpoint may be taken while it runs; `pause`: writers must be held; `stop`: the server must be stopped. */
   readonly quiesce: 'none' | 'pause' | 'stop'
   readonly diff: 'exact' | 'counts' | 'refused'
+  /** Whether `metrics` costs next to nothing, so that it is asked every few seconds and shown. Absent: it is not. */
+  readonly metered?: boolean
 }
 
 export interface Provider {
@@ -276,6 +278,8 @@ export interface Provider {
   /** What differs between two data directories of this resource (neither is live). */
   diff(context: ProviderContext, before: string, after: string): Promise<ResourceDiff>
   metrics(context: ProviderContext): Promise<readonly Metric[]>
+  /** What an operator asks of the live resource, or has done to it, in the provider's own words. Who may was decided before. */
+  operate?(context: ProviderContext, order: Json): Promise<Json>
   /** What is declared and not in force in the live data. Changes nothing. Not there: nothing is ever pending. */
   pending?(context: ProviderContext): Promise<Pending>
   /**

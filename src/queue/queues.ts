@@ -45,10 +45,16 @@ export interface RequestOptions extends SendOptions {
   readonly timeoutMs?: number
 }
 
-export class Queues implements AsyncDisposable {
+/**
+ * `Native` is the way down: how a client of the server's own kind reaches what these queues are on, and what they are called there.
+ * It is data, typed by the driver; the client is the program's, with a connection of its own.
+ */
+export class Queues<Native = unknown> implements AsyncDisposable {
   readonly driver: string
   /** The server or engine with its version. */
   readonly server: string
+  /** Null where there is nothing below. */
+  readonly native: Native
   readonly #driver: QueueDriver
   readonly #options: QueuesOptions
   readonly #clock: Clock
@@ -60,10 +66,11 @@ export class Queues implements AsyncDisposable {
   #closing: Promise<void> | undefined
   #closed = false
 
-  constructor(driver: QueueDriver, options: QueuesOptions) {
+  constructor(driver: QueueDriver, options: QueuesOptions, native: Native) {
     checkNumber('patienceMs', options.patienceMs ?? 0, 0, 3_600_000)
     this.driver = driver.name
     this.server = driver.server
+    this.native = native
     this.#driver = driver
     this.#options = options
     this.#clock = options.clock ?? systemClock
@@ -219,7 +226,9 @@ export class Queues implements AsyncDisposable {
   }
 }
 
-/** The queues of a driver; what the openings of drivers, ours and others', end with. */
-export function queuesOn(driver: QueueDriver, options: QueuesOptions = {}): Queues {
-  return new Queues(driver, options)
+/** The queues of a driver; what the openings of drivers, ours and others', end with. `native`: see `Queues`. */
+export function queuesOn(driver: QueueDriver, options?: QueuesOptions): Queues<null>
+export function queuesOn<Native>(driver: QueueDriver, options: QueuesOptions, native: Native): Queues<Native>
+export function queuesOn(driver: QueueDriver, options: QueuesOptions = {}, native: unknown = null): Queues {
+  return new Queues(driver, options, native)
 }

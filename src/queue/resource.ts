@@ -15,6 +15,7 @@ import { failure } from './errors.ts'
 import { bodyBytesMax, leaseMsMax } from './limits.ts'
 import { defaultRetry, retryPolicy } from './retry.ts'
 import { standingMetrics } from './resource-metrics.ts'
+import { carryOutOrder } from './resource-orders.ts'
 
 /** Port that consumers dial. */
 export const queuePort = 7080
@@ -40,7 +41,7 @@ export function queueProvider({ own }: QueueProviderOptions): Provider {
     type: 'queue',
     port: queuePort,
     // SQLite writes ahead: a copy at one moment is what a crash at that moment would have left.
-    capabilities: { quiesce: 'none', diff: 'exact' },
+    capabilities: { quiesce: 'none', diff: 'exact', metered: true },
 
     async provision(context) {
       const program = await own(serverEntries)
@@ -135,16 +136,18 @@ export function queueProvider({ own }: QueueProviderOptions): Provider {
       return { checks: listIn(found, 'checks').map(String) }
     },
 
-    async metrics(context): Promise<readonly Metric[]> {
-      return await asAdmin(context, async (client) => {
-        const [totals, standing] = await Promise.all([
-          client.call('GET', '/admin/metrics'),
-          client.call('GET', '/v1/queues'),
-        ])
-        return standingMetrics(totals, listIn(standing, 'queues').filter(isRecord))
-      })
-    },
+    metrics: readMetrics,
+
+    operate: (context, order) => asAdmin(context, (client) => carryOutOrder(client, order)),
   }
+}
+
+async function readMetrics(context: ProviderContext): Promise<readonly Metric[]> {
+  return await asAdmin(context, async (client) => {
+    const totals = await client.call('GET', '/admin/metrics')
+    const standing = await client.call('GET', '/v1/queues')
+    return standingMetrics(totals, listIn(standing, 'queues').filter(isRecord))
+  })
 }
 
 /** What a consumer gets. The URL is everything in one, as curl and the library take it; who cannot read logins in URLs has them apart. */

@@ -10,6 +10,8 @@ export interface ReportedChange {
   readonly added: number
   readonly removed: number
   readonly changed: number
+  /** False: what was added cannot be brought back by itself. */
+  readonly replayable?: false
 }
 
 /** An effect on the outside world that the data does not remember any more, but for the ledger that was carried over. */
@@ -56,7 +58,7 @@ export interface LeftBehind {
   readonly updated: number
   /** Deleted since: they are there again. */
   readonly deleted: number
-  /** Brings the inserted ones into the live data; null where there are none, or no branch yet. */
+  /** Brings the inserted ones into the live data; null where there are none, no branch yet, or no way to do so. */
   readonly replay: string | null
 }
 
@@ -86,13 +88,13 @@ export function reportOf({ compared, external, ...about }: ReportOptions): Repor
   const left = compared.changes
     .filter(({ added, removed, changed }) => added + removed + changed > 0)
     .toSorted((a, b) => order(a.part, b.part) || order(a.name, b.name))
-    .map(({ part, name, added, removed, changed }): LeftBehind => ({
+    .map(({ part, name, added, removed, changed, replayable = true }): LeftBehind => ({
       part,
       name,
       inserted: added,
       updated: changed,
       deleted: removed,
-      replay: added > 0 && about.branch !== null ? `stead replay ${about.branch} ${part} ${name}` : null,
+      replay: added > 0 && replayable && about.branch !== null ? `stead replay ${about.branch} ${part} ${name}` : null,
     }))
   const effects = compared.effects.toSorted((a, b) => a.timeMs - b.timeMs)
   return {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { generateX25519Identity, identityToRecipient } from 'age-encryption'
 import { isFailure } from './conformance.ts'
-import { decryptWith, encryptFor } from './sharing.ts'
+import { decryptWith, encryptFor, makeIdentity } from './sharing.ts'
 
 const value = Buffer.from([0, 1, 255, 10, 115, 101])
 
@@ -18,6 +18,16 @@ test('an export opens for each of its recipients, byte for byte, and for nobody 
   for (const identity of [one, `# made for a test\n${two}\n`])
     assert.deepEqual(await decryptWith(text, identity), value)
   await assert.rejects(decryptWith(text, other), isFailure('cannot-import'))
+})
+
+test('an identity of a seed is always the same, and one that the library knows', async () => {
+  const seed = new Uint8Array(32).map((_, index) => index * 7)
+  const { identity, recipient } = await makeIdentity(seed)
+  assert.deepEqual(await makeIdentity(seed), { identity, recipient })
+  assert.equal(recipient, await identityToRecipient(identity))
+  assert.deepEqual(await decryptWith(await encryptFor(value, [recipient]), identity), value)
+  assert.notEqual((await makeIdentity(seed.with(0, 1))).identity, identity)
+  assert.notEqual((await makeIdentity()).identity, (await makeIdentity()).identity)
 })
 
 test('what is cut, changed or no export is refused', async () => {

@@ -5,6 +5,7 @@
  * Invariant: an export holds the one value that was chosen, and only for the recipients that were named.
  */
 import { isSteadError, messageOf } from '../base/index.ts'
+import { bech32 } from './bech32.ts'
 import { failure } from './errors.ts'
 import { valueBytesMax } from './vault.ts'
 
@@ -44,10 +45,15 @@ export async function encryptFor(value: Uint8Array, recipients: readonly string[
   return armor.encode(await encrypter.encrypt(value))
 }
 
-/** A new identity, and who it is: for whoever asks for a value and opens it himself. */
-export async function makeIdentity(): Promise<{ readonly identity: string; readonly recipient: string }> {
+/**
+ * A new identity, and who it is: for whoever asks for a value and opens it himself. Of a `seed` of 32 bytes it is always the same,
+ * and as secret as that.
+ */
+export async function makeIdentity(
+  seed?: Uint8Array,
+): Promise<{ readonly identity: string; readonly recipient: string }> {
   const { generateX25519Identity, identityToRecipient } = await age()
-  const identity = await generateX25519Identity()
+  const identity = seed === undefined ? await generateX25519Identity() : bech32('age-secret-key-', seed).toUpperCase()
   return { identity, recipient: await identityToRecipient(identity) }
 }
 

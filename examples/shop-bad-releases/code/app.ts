@@ -1,22 +1,24 @@
 /** The shop with a change in its web service that nobody has tried: see the README beside it. */
-import { app, job, postgres, secret, service } from 'stead'
+import { app, bucket, job, postgres, queue, secret, service } from 'stead'
 
 export default app('shop', () => {
   const db = postgres('db', { migrations: './migrations' })
+  const orders = queue<{ order: number }>('orders')
   const formKey = secret('form-key')
+  const invoices = bucket('invoices')
 
   const web = service('web', {
     from: './web',
     run: ['node', '--import', './untested.ts', 'server.ts'],
     http: 3000,
     ready: { http: '/healthz' },
-    use: { db, formKey },
+    use: { db, orders: orders.only('send'), formKey, invoices: invoices.only('presign') },
   })
 
   const worker = service('worker', {
     from: './worker',
     run: ['python3', 'worker.py'],
-    use: { db },
+    use: { db, orders: orders.only('receive'), invoices: invoices.only('write') },
   })
 
   const report = job('report', {

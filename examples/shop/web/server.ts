@@ -1,10 +1,14 @@
-/** The web service of the shop: an ordinary Node program. What it is given comes by environment: DATABASE_URL, PORT, a key that signs links to invoices, and the secret file of its form key. */
+/**
+ * The web service of the shop: an ordinary Node program. What it is given comes by environment: DATABASE_URL, PORT, the queue
+ * of orders, a key that signs links to invoices, and the secret file of its form key.
+ */
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
 import pg from 'pg'
 import { invoiceLink } from './invoices.ts'
+import { enqueue, sweep } from './orders.ts'
 import { catalogPage, messagePage, type Order, orderPage, ordersPage, type Product, productPage } from './pages.ts'
 
 const bodyBytesMax = 10_000
@@ -49,7 +53,10 @@ async function placeOrder(request: IncomingMessage, response: ServerResponse): P
     'INSERT INTO orders (product_id, quantity, customer) SELECT id, $2, $3 FROM products WHERE slug = $1 RETURNING id',
     [slug, quantity, customer],
   )
-  response.writeHead(303, { location: `/orders/${rows[0]?.id}` }).end()
+  const id = rows[0]?.id ?? ''
+  // The order is safe: it is in the database. The worker is told now, or by the next sweep if that fails.
+  enqueue([id]).catch((error: unknown) => console.error(`order ${id} is told later: ${String(error)}`))
+  response.writeHead(303, { location: `/orders/${id}` }).end()
 }
 
 const orderColumns =
@@ -106,10 +113,12 @@ const server = createServer((request, response) => {
   })
 })
 
+const sweeping = sweep(pool)
 server.listen(Number(process.env['PORT'] ?? 3000), () => console.log(`serving on port ${process.env['PORT']}`))
 
 process.on('SIGTERM', () => {
   console.log('finishing the requests that are under way')
+  clearInterval(sweeping)
   server.close(() => void pool.end().then(() => process.exit(0)))
   server.closeIdleConnections()
 })

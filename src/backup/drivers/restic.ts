@@ -4,7 +4,10 @@
  * Invariants: the record of a backup is written after its data (`records.ts`), and deleted before it; nothing here prepares
  * a target but `init`, so a disk that is not mounted is never filled by mistake.
  */
-import { mkdir } from 'node:fs/promises'
+import { hkdfSync } from 'node:crypto'
+import { mkdir, mkdtemp } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import * as z from 'zod'
 import { type Clock, type Random, SteadError, randomId } from '../../base/index.ts'
 import type {
@@ -21,6 +24,8 @@ import { failureOf } from '../failure.ts'
 import {
   type Snapshot,
   type Stored,
+  codesOf,
+  codeTags,
   dataTags,
   doubtfulFromMs,
   ensureNames,
@@ -34,7 +39,7 @@ import {
 import { type S3Credentials, type Target, parseCredentials, placeOf } from '../target.ts'
 import { readKey, readPrivate } from './key-file.ts'
 import { type Tool, findTool, runTool, tryTool } from './tool.ts'
-import { changesOf, ensureOutside, isDirectory, openEmpty } from './trees.ts'
+import { changesOf, ensureOutside, isDirectory, openEmpty, removeTree } from './trees.ts'
 
 export interface BackupsOptions {
   readonly target: Target
@@ -109,7 +114,7 @@ export async function openBackups(options: BackupsOptions): Promise<Backups> {
       }
       await ensureOutside(tree, keyFile, 'The key of backups')
       if (target.kind === 'directory') await ensureOutside(tree, target.path, 'The target of backups')
-      return await backUp(tool, random, await stored(), tree, of, more, cacheDir !== null)
+      return await backUp(tool, random, await snapshots(), tree, of, more, cacheDir !== null)
     },
 
     list: async () => (await stored()).map(({ backup }) => backup),
@@ -129,6 +134,35 @@ export async function openBackups(options: BackupsOptions): Promise<Backups> {
       if (more.extraTo !== undefined && found.backup.extra) {
         await restoreOne(tool, found.recordId, more.extraTo, 0, cache, more)
       }
+    },
+
+    async restoreExtra(id, dir) {
+      const found = (await stored()).find(({ backup }) => backup.id === id && backup.extra)
+      if (found === undefined) {
+        const message = `There is nothing with the backup ${JSON.stringify(id)} at ${place}.`
+        throw new SteadError({ code: 'backup.unknown-backup', message, hint: 'Its data alone can be restored.' })
+      }
+      await restoreOne(tool, found.recordId, dir, 0, false, {})
+    },
+
+    async restoreCode(id, dir) {
+      const all = await snapshots()
+      const { code = null } = storedOf(all, place).find(({ backup }) => backup.id === id)?.backup ?? {}
+      const found = code === null ? undefined : codesOf(all).get(code)
+      if (found === undefined) {
+        const message = `There is no code with the backup ${JSON.stringify(id)} at ${place}.`
+        throw new SteadError({
+          code: 'backup.unknown-backup',
+          message,
+          hint: 'Deploy the app, and restore its data then.',
+        })
+      }
+      await restoreOne(tool, found.id, dir, 0, false, {})
+    },
+
+    async derive(purpose) {
+      const key = Buffer.from(await readKey(keyFile))
+      return new Uint8Array(hkdfSync('sha256', key, '', `stead backup ${purpose}`, 32))
     },
 
     async carryLog(dir, of, signal) {
@@ -178,7 +212,12 @@ export async function openBackups(options: BackupsOptions): Promise<Backups> {
       const { newest, older } = logsOf(all)
       const kept = new Set(storedOf(all, place).flatMap(({ backup: { id } }) => (ids.includes(id) ? [] : [id])))
       const logs = newest.filter(({ after }) => !kept.has(after)).map(({ id }) => id)
-      const rest = [...gone.map(({ dataId }) => dataId), ...halves, ...older, ...logs]
+      const wanted = new Set(storedOf(all, place).flatMap(({ backup: { id, code } }) => (kept.has(id) ? [code] : [])))
+      const codes = [...codesOf(all)].flatMap(([code, { id, timeMs }]) =>
+        // A backup that still runs names its code only at its end.
+        wanted.has(code) || timeMs > clock.nowMs() - leftOverMsMin ? [] : [id],
+      )
+      const rest = [...gone.map(({ dataId }) => dataId), ...halves, ...older, ...logs, ...codes]
       const args = rest.length === 0 ? ['prune'] : ['forget', '--prune', ...rest]
       await runTool(tool, { what, args, cache: cacheDir !== null })
     },
@@ -188,15 +227,15 @@ export async function openBackups(options: BackupsOptions): Promise<Backups> {
 async function backUp(
   tool: Tool,
   random: Random,
-  before: readonly Stored[],
+  there: readonly Snapshot[],
   tree: string,
   of: BackupOf,
-  { extra, onProgress, signal }: BackUpOptions,
+  { extra, code, onProgress, signal }: BackUpOptions,
   cache: boolean,
 ): Promise<Backup> {
   const what = `back up ${of.app}`
   const id = randomId(random)
-  const parent = before.findLast(({ backup }) => backup.app === of.app)
+  const parent = storedOf(there, tool.place).findLast(({ backup }) => backup.app === of.app)
   const fromMs = parent === undefined ? null : doubtfulFromMs(parent)
   const changes = await changesOf(tree, fromMs ?? Infinity, parent?.changedMs ?? -Infinity)
   // Files that look unchanged since the parent are not read again. Where that look may be wrong, all are.
@@ -213,12 +252,31 @@ async function backUp(
     bytes: data.total_bytes_processed,
     addedBytes: data.data_added,
     extra: extra !== undefined,
+    code: code?.id ?? null,
   }
+  if (code !== undefined && !codesOf(there).has(code.id)) await keepCode(tool, what, code, signal, cache)
   const record = { what, tags: recordTags(backup, changes.changedMs), signal, cache }
   await (extra === undefined
     ? snapshot(tool, { ...record, args: ['--stdin', '--stdin-filename', 'record.json'], input: JSON.stringify(backup) })
     : snapshot(tool, { ...record, cwd: extra, args: ['--force', '.'] }))
   return backup
+}
+
+/** Brings code to the target, before the record that names it. */
+async function keepCode(
+  tool: Tool,
+  what: string,
+  { id, layOut }: NonNullable<BackUpOptions['code']>,
+  signal: AbortSignal | undefined,
+  cache: boolean,
+): Promise<void> {
+  const dir = await mkdtemp(join(tmpdir(), 'stead-code-'))
+  try {
+    await layOut(dir)
+    await snapshot(tool, { what, cwd: dir, args: ['--force', '.'], tags: codeTags(id), signal, cache })
+  } finally {
+    await removeTree(dir)
+  }
 }
 
 interface SnapshotRun {

@@ -85,6 +85,7 @@ async function fillersOf(slot: string): Promise<readonly string[]> {
   if (slot === 'DIR') return [directoriesWord]
   if (slot === 'PART') return partsHere(() => true)
   if (slot === 'BUCKET') return partsHere(({ type }) => type === 'bucket')
+  if (slot === 'QUEUE') return partsHere(({ type }) => type === 'queue')
   if (slot === 'JOB') return partsHere(({ kind }) => kind === 'job')
   return slot.includes('|') ? slot.split('|') : []
 }

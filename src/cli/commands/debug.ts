@@ -1,4 +1,4 @@
-/** `stead debug`: a port for an editor that leads into a process that runs. */
+/** `stead debug`: a port for an editor that leads into a program that runs. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { SteadError } from '../../base/index.ts'
 import {
@@ -10,7 +10,7 @@ import {
   vscodeConfiguration,
 } from '../../debug/index.ts'
 import type { Command } from '../command.ts'
-import { attachTo, awake, pidOption, untilInterrupted } from '../debugging.ts'
+import { awake, lookHelp, lookInto, lookOptions, untilInterrupted } from '../debugging.ts'
 import { exitCodes } from '../exit-codes.ts'
 import { note, paint, print } from '../terminal.ts'
 
@@ -18,27 +18,29 @@ const launchFile = '.vscode/launch.json'
 
 export const debugCommand: Command = {
   name: 'debug',
-  usage: '--pid PID',
-  summary: 'a debugger in a process that runs',
-  help: `  --pid            a process of this machine, in a sandbox or not
-  --local DIR      where its files lie here, when it sees them elsewhere
-  --remote DIR     where it sees them
-  --write          puts the configuration into ${launchFile}
-  --json           one JSON object with the port and the configuration
+  usage: 'PART[/INSTANCE]',
+  summary: 'a debugger in a program that runs',
+  help: `${lookHelp}
+  --local DIR  where its files lie here, when it sees them elsewhere and the ends of the paths differ
+  --remote DIR where it sees them
+  --write      puts the configuration into ${launchFile}
+  --json       one JSON object with the port and the configuration
   Attaches to what runs, prints what editors need, and stays until the editor says goodbye, or Ctrl-C. Only programs of your own
-  user are let in. However it ends, breakpoints go and the program runs on.
-  Example: stead debug --pid 4711 --write`,
-  options: { ...pidOption, local: { type: 'string' }, remote: { type: 'string' }, write: { type: 'boolean' } },
-  argumentsMax: 0,
+  user are let in. However it ends, breakpoints go and the program runs on. While an editor is there, a part is not taken for
+  dead because it stands still.
+  Example: stead debug web --write`,
+  options: { ...lookOptions, local: { type: 'string' }, remote: { type: 'string' }, write: { type: 'boolean' } },
+  argumentsMax: 1,
   async run(input) {
     using _awake = awake()
     const interrupted = untilInterrupted()
-    await using attached = await attachTo(input, debugCommand, 'dap')
-    await using server = await openDapServer((client) => attached.serveDap(client), note)
+    const { looked } = await lookInto(input, debugCommand, 'dap')
+    await using open = looked
+    await using server = await openDapServer((client) => open.serveDap(client), note)
     const [local, remote] = [input.text('local'), input.text('remote')]
     const target: LaunchTarget = {
-      name: `process ${input.text('pid')}`,
-      language: attached.language,
+      name: open.name,
+      language: open.language,
       port: server.port,
       roots: local === null || remote === null ? null : { local, remote },
     }
@@ -47,7 +49,7 @@ export const debugCommand: Command = {
     const stopped = new Promise<void>((resolve) =>
       interrupted.addEventListener('abort', () => resolve(), { once: true }),
     )
-    const lost = attached.lost.then((reason) => note(`the debugger ended: ${reason}`))
+    const lost = open.lost.then((reason) => note(`the debugger ended: ${reason}`))
     await Promise.race([server.finished, stopped, lost])
     return exitCodes.ok
   },

@@ -41,7 +41,7 @@ export const forwardCommand: Command = {
 
 function tell(part: string, binding: OperatorBinding | null, port: number, json: boolean): void {
   const env = binding?.env ?? {}
-  const url = env['DATABASE_URL'] ?? `http://${host}:${port}`
+  const url = env['DATABASE_URL'] ?? env['QUEUE_URL'] ?? `http://${host}:${port}`
   if (json) return print(JSON.stringify({ part, host, port, url, env }))
   print(url)
   note(`${host}:${port} leads to ${part}. Ctrl-C ends it.`)

@@ -3,9 +3,10 @@ import { basesFor, bringBackAt } from '../backup-log.ts'
 import { backupOf, bringBack, needLocal, needPlace, openPlace, placeHelp, placeOptions } from '../backups.ts'
 import { type Command, type Input, usage } from '../command.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
-import type { RestoreWish } from '../../operator/index.ts'
+import type { OperatorClient, RestoreWish } from '../../operator/index.ts'
 import type { DataAnswers } from '../../protocol/index.ts'
-import { needTarget } from '../target.ts'
+import { bringUp } from '../bring-up.ts'
+import { daemonClient, needTarget } from '../target.ts'
 import { note, print, Steps } from '../terminal.ts'
 import { openBranch } from './branch.ts'
 
@@ -22,7 +23,8 @@ export const restoreCommand: Command = {
     --name NAME  what to call it; else at-MOMENT
     --confirm    take a time although nothing keeps the clock of the machine
   [APP] --from TARGET
-                 the newest backup there becomes a checkpoint of the app, beside its data, which is not touched
+                 the newest backup there becomes a checkpoint of the app, beside its data, which is not touched. Where
+                 \`stead serve\` runs and has no such app, it is brought up: code, secrets, data, and then itself
     --id ID      another one of \`stead backup ls\`
     --at MOMENT  the newest one from before that, brought forward along the log that was carried there after it
     --name NAME  what to call the checkpoint; else restored-ID
@@ -148,6 +150,14 @@ async function fromBackupAt(input: Input, moment: string): Promise<ExitCode> {
   return told(input, own.app, copy, target, answer)
 }
 
+/** The daemon of this machine, where it runs and has no app of that name: one may be brought up there. */
+async function daemonWithout(word: string): Promise<OperatorClient | null> {
+  if (!/^[a-z][a-z0-9-]*$/.test(word)) return null
+  const operator = await daemonClient()
+  const { apps = [] } = (await operator?.platform()) ?? {}
+  return apps.some(({ app }) => app === word) ? null : operator
+}
+
 async function fromBackup(input: Input): Promise<ExitCode> {
   const word = input.arguments[0] ?? input.text('app')
   const backups = await openPlace(needPlace(input, 'from'), false)
@@ -160,6 +170,17 @@ async function fromBackup(input: Input): Promise<ExitCode> {
     await steps.run('restore', () => backups.restore(backup.id, dir))
     if (input.json) print(JSON.stringify({ backup: backup.id, dir }))
     else print(`${backup.files} files in ${dir}`)
+    return exitCodes.ok
+  }
+  const empty = word === null ? null : await daemonWithout(word)
+  if (word !== null && empty !== null) {
+    const backup = backupOf(await backups.list(), word, id, backups.place)
+    const stop = new AbortController()
+    process.once('SIGINT', () => stop.abort(new Error('SIGINT')))
+    await bringUp(empty, backups, backup, steps, stop.signal)
+    const { urls } = await empty.status(word)
+    if (input.json) print(JSON.stringify({ app: word, backup: backup.id, urls }))
+    else for (const url of urls) print(url)
     return exitCodes.ok
   }
   const target = await needLocal(word)

@@ -1,7 +1,7 @@
 /** `stead snapshot`: values as a line is passed, without a stop. */
 import { type Hit, snapshotHitsMax } from '../../debug/index.ts'
 import { type Command, helpOf, usage } from '../command.ts'
-import { attachTo, awake, pidOption, untilInterrupted } from '../debugging.ts'
+import { awake, lookHelp, lookInto, lookOptions, untilInterrupted } from '../debugging.ts'
 import { exitCodes } from '../exit-codes.ts'
 import { note, paint, print } from '../terminal.ts'
 
@@ -10,20 +10,20 @@ const usualSeconds = 30
 
 export const snapshotCommand: Command = {
   name: 'snapshot',
-  usage: 'FILE:LINE EXPRESSION... --pid PID',
+  usage: 'PART[/INSTANCE] FILE:LINE EXPRESSION...',
   summary: 'values as a line is passed, without a stop',
-  help: `  --pid        a process of this machine, in a sandbox or not
+  help: `${lookHelp}
   --if         only where this expression holds
   --hits       how often (${usualHits}); the probe then removes itself
   --seconds    how long it waits for that (${usualSeconds})
   --json       as JSON
   Values of names that look like secrets are not shown. A hit costs about a quarter of a millisecond of the program's time.
   Exits with 1 when the line was not passed.
-  Example: stead snapshot src/web.ts:42 order.id 'order.items.length' --pid 4711 --if 'order.total > 100'`,
-  options: { ...pidOption, if: { type: 'string' }, hits: { type: 'string' }, seconds: { type: 'string' } },
-  argumentsMax: 21,
+  Example: stead snapshot web src/web.ts:42 order.id 'order.items.length' --if 'order.total > 100'`,
+  options: { ...lookOptions, if: { type: 'string' }, hits: { type: 'string' }, seconds: { type: 'string' } },
+  argumentsMax: 22,
   async run(input) {
-    const [where, ...expressions] = input.arguments
+    const [where, ...expressions] = input.arguments.slice(input.text('pid') === null ? 1 : 0)
     const [, file, line] = /^(.+):(\d+)$/.exec(where ?? '') ?? []
     if (file === undefined || line === undefined || expressions.length === 0) {
       throw usage('stead snapshot needs FILE:LINE and at least one expression', helpOf(snapshotCommand))
@@ -33,8 +33,9 @@ export const snapshotCommand: Command = {
     const condition = input.text('if')
     const request = { file, line: Number(line), expressions, hits, timeMs: seconds * 1000 }
     using _awake = awake()
-    await using attached = await attachTo(input, snapshotCommand, 'snapshot')
-    const report = await attached.snapshot(condition === null ? request : { ...request, condition }, untilInterrupted())
+    const { looked } = await lookInto(input, snapshotCommand, 'snapshot')
+    await using open = looked
+    const report = await open.snapshot(condition === null ? request : { ...request, condition }, untilInterrupted())
     if (input.json) print(JSON.stringify(report))
     else for (const hit of report.hits) show(hit)
     if (report.hits.length > 0) return exitCodes.ok

@@ -1,25 +1,26 @@
-/** `stead stack`: where a process stands. */
+/** `stead stack`: where a program stands. */
 import type { Frame, StackReport } from '../../debug/index.ts'
 import type { Command } from '../command.ts'
-import { attachTo, awake, pidOption } from '../debugging.ts'
+import { awake, lookHelp, lookInto, lookOptions } from '../debugging.ts'
 import { exitCodes } from '../exit-codes.ts'
 import { note, paint, print } from '../terminal.ts'
 
 export const stackCommand: Command = {
   name: 'stack',
-  usage: '--pid PID',
-  summary: 'where a process stands, now',
-  help: `  --pid        a process of this machine, in a sandbox or not
+  usage: 'PART[/INSTANCE]',
+  summary: 'where a program stands, now',
+  help: `${lookHelp}
   --json       as JSON
   It is stopped once, for less than a tenth of a second; also one that hangs in a loop can be asked. Frames after "asked
   for by" are what had started the asynchronous work. Nothing has to be prepared, and nothing stays behind.
-  Example: stead stack --pid 4711`,
-  options: pidOption,
-  argumentsMax: 0,
+  Example: stead stack web`,
+  options: lookOptions,
+  argumentsMax: 1,
   async run(input) {
     using _awake = awake()
-    await using attached = await attachTo(input, stackCommand, 'stack')
-    const report = await attached.stack()
+    const { looked } = await lookInto(input, stackCommand, 'stack')
+    await using open = looked
+    const report = await open.stack()
     if (input.json) print(JSON.stringify(report))
     else show(report)
     return exitCodes.ok

@@ -91,6 +91,7 @@ function printStatus(found: Status): void {
   for (const { part, durability } of found.parts)
     if (durability !== undefined) print(paint('dim', `\n${part}: ${durability}`))
   for (const { part, log } of found.parts) if (log !== undefined) printLog(part, log)
+  printQueues(found.parts)
   for (const { node, level, freeBytes, totalBytes } of found.disks) {
     if (level === 'ok') continue
     const share = `${megabytes(freeBytes)} of ${megabytes(totalBytes)} free on the disk of ${node}`
@@ -99,6 +100,17 @@ function printStatus(found: Status): void {
   }
   printRefused(found.parts)
   for (const line of found.weaker) print(`\n${paint('yellow', 'weaker')} ${line}`)
+}
+
+/** What is in the queues: of each a line, as a queue that grows is no state of its part. */
+function printQueues(parts: readonly PartStatus[]): void {
+  for (const { part, metrics = {} } of parts) {
+    const { queue_ready: ready, queue_oldest_seconds: oldest = 0, queue_held: held = 0, queue_dead: dead = 0 } = metrics
+    if (ready === undefined) continue
+    const waiting = ready === 0 ? 'nothing waits' : `${ready} wait, the oldest for ${duration(oldest * 1000)}`
+    const letters = dead === 0 ? '' : paint('red', `, ${dead} dead: see \`stead queue peek ${part} --dead\``)
+    print(`\n${part}: ${waiting}, ${held} in hand${letters}`)
+  }
 }
 
 function printLog(part: string, { sinceMs, bytes, trouble }: NonNullable<PartStatus['log']>): void {

@@ -42,6 +42,7 @@ export function daemonOperations(options: DaemonOptions): Operations {
     onChange: (run: () => void) => control.onChange(run),
     faults: control.faults,
     operate: control.operate.bind(control),
+    administer: control.administer.bind(control),
     open: control.open.bind(control),
     disks: () => control.disks(),
     bundles: () => control.bundles(),

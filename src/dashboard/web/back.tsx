@@ -127,7 +127,7 @@ function WouldBeLeft({
 }) {
   const changes = (preview?.changes ?? []).filter(({ added, removed, changed }) => added + removed + changed > 0)
   const left = changes.map(({ part, name, added, removed, changed }) => {
-    return { part, name, inserted: added, updated: changed, deleted: removed }
+    return { part, name, inserted: added, updated: changed, deleted: removed, replay: null }
   })
   return (
     <section class="report would-be" role="status">

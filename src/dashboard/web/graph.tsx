@@ -10,6 +10,7 @@ import { useMedia, useSize } from './hooks.ts'
 import { Icon, iconOf } from './icons.tsx'
 import { type Layout, layoutOf } from './layout.ts'
 import { Node } from './node.tsx'
+import { queueWord } from './queue.tsx'
 import { kindWord, type PartView } from './parts.ts'
 import { bytes, share, uptimeShare } from './words.ts'
 
@@ -97,7 +98,7 @@ export function Graph({ app, parts, alone, nowMs, selected, onSelect }: GraphPro
               <span>{hostWords(app.shape)}</span>
             </div>
           )}
-          {parts.map(({ shape, tone, state, uptime, memoryBytes }) => (
+          {parts.map(({ shape, tone, state, uptime, memoryBytes, metrics }) => (
             <Node
               key={shape.name}
               name={shape.name}
@@ -105,7 +106,7 @@ export function Graph({ app, parts, alone, nowMs, selected, onSelect }: GraphPro
               icon={iconOf(shape)}
               tone={tone}
               state={state}
-              memory={memoryBytes === null ? null : bytes(memoryBytes)}
+              more={queueWord(metrics) ?? (memoryBytes === null ? null : bytes(memoryBytes))}
               uptime={uptime === null ? null : share(uptimeShare(uptime, nowMs))}
               alone={alone.has(shape.name)}
               full={full && shape.type === 'postgres'}

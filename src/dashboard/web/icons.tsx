@@ -6,7 +6,10 @@ const paths = {
   job: 'M10 3.5a6.5 6.5 0 1 0 0 13 6.5 6.5 0 0 0 0-13zM10 6.5V10l2.5 1.5',
   database:
     'M4.5 5.5c0-1.1 2.5-2 5.5-2s5.5.9 5.5 2-2.5 2-5.5 2-5.5-.9-5.5-2zM4.5 5.5v9c0 1.1 2.5 2 5.5 2s5.5-.9 5.5-2v-9M4.5 10c0 1.1 2.5 2 5.5 2s5.5-.9 5.5-2',
+  bucket:
+    'M4.5 5.5c0-.8 2.5-1.5 5.5-1.5s5.5.7 5.5 1.5-2.5 1.5-5.5 1.5-5.5-.7-5.5-1.5zM4.5 5.5 6 15c.2.8 1.8 1.5 4 1.5s3.8-.7 4-1.5l1.5-9.5',
   secret: 'M7 9.5a3.2 3.2 0 1 1 2.9 3.2L8.5 14H7v1.5H5.5V17H3v-2.5l4.1-4.1M11.5 8.2h.01',
+  queue: 'M3.5 6h9v8h-9zM3.8 6.3 8 10l4.2-3.7M14.5 7.5v5M17 8.5v3',
   resource: 'M10 3 16 6.3v7.4L10 17l-6-3.3V6.3zM4.2 6.4 10 9.6l5.8-3.2M10 9.6V17',
   world:
     'M10 3.5a6.5 6.5 0 1 0 0 13 6.5 6.5 0 0 0 0-13zM3.5 10h13M10 3.5c2 1.8 3 4 3 6.5s-1 4.7-3 6.5c-2-1.8-3-4-3-6.5s1-4.7 3-6.5z',
@@ -35,7 +38,7 @@ export function Icon({ name, size = 18 }: { readonly name: IconName; readonly si
 export function iconOf({ kind, type }: { readonly kind: string; readonly type: string | null }): IconName {
   if (kind === 'service' || kind === 'job') return kind
   if (type === 'postgres') return 'database'
-  return type === 'secret' ? 'secret' : 'resource'
+  return type === 'secret' || type === 'queue' || type === 'bucket' ? type : 'resource'
 }
 
 /** The mark of the product. */

@@ -3,10 +3,12 @@ import type { JSX } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
 import type { AppState, Sample } from '../wire.ts'
 import { BreakButtons, PartButtons } from './actions.tsx'
+import { CountedFacts, CountedPlots } from './counted.tsx'
 import { useMedia } from './hooks.ts'
 import { Icon, iconOf } from './icons.tsx'
 import { kindWord, type PartView } from './parts.ts'
 import { Plot } from './plot.tsx'
+import { QueueFacts } from './queue.tsx'
 import { age, bytes, cores, phaseWord, share, toneOf, uptimeShare } from './words.ts'
 
 export interface InspectorProps {
@@ -57,6 +59,8 @@ export function Inspector({ app, part, samples, nowMs, offers, onSelect, onLogs 
             <dd class="number">{share(uptimeShare(uptime, nowMs))}</dd>
           </div>
         )}
+        <QueueFacts part={part} />
+        <CountedFacts part={part} />
         {shape.uses.length > 0 && <Names words="Uses" names={shape.uses} onSelect={onSelect} />}
         {usedBy.length > 0 && <Names words="Used by" names={usedBy} onSelect={onSelect} />}
       </dl>
@@ -68,6 +72,7 @@ export function Inspector({ app, part, samples, nowMs, offers, onSelect, onLogs 
             {` ${instance.reason}`}
           </p>
         ))}
+      <CountedPlots part={part} samples={samples} />
       {memory && (
         <Plot
           title="Memory"

@@ -9,8 +9,8 @@ export interface NodeProps {
   readonly icon: IconName
   readonly tone: string
   readonly state: string
-  /** Null where it is not known. */
-  readonly memory: string | null
+  /** What is said beside the state: its memory, or of a queue what is in it. Null where it is not known. */
+  readonly more: string | null
   readonly uptime: string | null
   /** Whether nothing stands in for it. */
   readonly alone: boolean
@@ -24,13 +24,13 @@ export interface NodeProps {
 }
 
 export const Node = memo(function Node(part: NodeProps): JSX.Element {
-  const { name, kind, icon, tone, state, memory, uptime, alone, full, selected, x, y, width, height, onSelect } = part
+  const { name, kind, icon, tone, state, more, uptime, alone, full, selected, x, y, width, height, onSelect } = part
   const label = [
     name,
     kind,
     state,
     uptime === null ? null : `up ${uptime}`,
-    full ? 'disk full' : memory,
+    full ? 'disk full' : more,
     alone ? 'a single point of failure: nothing stands in for it' : null,
   ]
   return (
@@ -51,7 +51,7 @@ export const Node = memo(function Node(part: NodeProps): JSX.Element {
           <i class="dot" />
           <span class="node-word">
             {full ? 'disk full' : state}
-            {!full && memory !== null && <span class="node-more">{` · ${memory}`}</span>}
+            {!full && more !== null && <span class="node-more">{` · ${more}`}</span>}
           </span>
         </span>
       </span>

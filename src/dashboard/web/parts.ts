@@ -13,6 +13,8 @@ export interface PartView {
   /** Parts that use it. */
   readonly usedBy: readonly string[]
   readonly memoryBytes: number | null
+  /** What a resource tells at a glance; nothing of others. */
+  readonly metrics: Readonly<Record<string, number>>
 }
 
 const rank: Readonly<Record<Tone, number>> = { idle: 0, good: 1, busy: 2, bad: 3 }
@@ -37,6 +39,7 @@ export function partViews(app: AppState): readonly PartView[] {
       uptime: app.uptime[shape.name] ?? null,
       usedBy: app.shape.parts.filter(({ uses }) => uses.includes(shape.name)).map(({ name }) => name),
       memoryBytes: memory.length === 0 ? null : memory.reduce((sum, value) => sum + value, 0),
+      metrics: own[0]?.metrics ?? {},
     }
   })
 }

@@ -11,7 +11,7 @@ import { useMedia, useSize } from './hooks.ts'
 
 export interface PlotLine {
   readonly name: string
-  readonly tone: 'accent' | 'bad'
+  readonly tone: 'accent' | 'good' | 'bad'
   readonly value: (sample: Sample) => number | null
 }
 
@@ -56,6 +56,8 @@ export function Plot({ title, samples, lines, format, topMin }: PlotProps): JSX.
   }, [library, width, dark, title])
   useEffect(() => plot.current?.setData(dataOf(samples, lines)), [samples, title])
   const newest = samples.at(-1)
+  // With one line there is no question which it is.
+  const several = lines.filter(({ tone }) => tone !== 'bad').length > 1
   return (
     <figure class="plot">
       <figcaption>
@@ -64,6 +66,7 @@ export function Plot({ title, samples, lines, format, topMin }: PlotProps): JSX.
           const now = newest === undefined ? null : value(newest)
           return (
             <span key={name} class={tone === 'bad' && now !== null && now > 0 ? 'plot-now plot-bad' : 'plot-now'}>
+              {several && <i class="plot-key" style={{ background: `var(--${tone})` }} />}
               <strong class="number">{now === null ? '—' : format(now)}</strong> {name}
             </span>
           )

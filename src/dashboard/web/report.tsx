@@ -43,7 +43,7 @@ export function ReportView({ app, report, mayReplay, mayBranch }: ReportViewProp
 
 interface LeftTableProps {
   readonly app: string
-  readonly left: readonly Pick<LeftBehind, 'part' | 'name' | 'inserted' | 'updated' | 'deleted'>[]
+  readonly left: readonly Pick<LeftBehind, 'part' | 'name' | 'inserted' | 'updated' | 'deleted' | 'replay'>[]
   /** The copy from which rows can be brought back; null: they cannot. */
   readonly branch: string | null
 }
@@ -72,7 +72,7 @@ export function LeftTable({ app, left, branch }: LeftTableProps): JSX.Element {
           </tr>
         </thead>
         <tbody>
-          {left.map(({ part, name, inserted, updated, deleted }) => (
+          {left.map(({ part, name, inserted, updated, deleted, replay }) => (
             <tr key={`${part} ${name}`}>
               <th scope="row">
                 <span class="left-name">
@@ -90,7 +90,7 @@ export function LeftTable({ app, left, branch }: LeftTableProps): JSX.Element {
               </td>
               {branch !== null && (
                 <td class="right left-action">
-                  {inserted > 0 && <Replay app={app} branch={branch} part={part} table={name} rows={inserted} />}
+                  {replay !== null && <Replay app={app} branch={branch} part={part} table={name} rows={inserted} />}
                 </td>
               )}
             </tr>

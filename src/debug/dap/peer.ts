@@ -5,6 +5,7 @@
  */
 import type { Duplex } from 'node:stream'
 import { isSteadError, messageOf } from '../../base/index.ts'
+import { mapTexts } from '../redact.ts'
 import { DapDecoder, encodeDap } from './codec.ts'
 
 export type Arguments = Readonly<Record<string, unknown>>
@@ -19,10 +20,13 @@ const pendingMax = 1000
 
 export class DapPeer {
   readonly #client: Duplex
+  readonly #hide: (text: string) => string
   #sequence = 0
 
-  constructor(client: Duplex) {
+  /** `hide` takes texts that are known to be secret out of whatever the client is told. */
+  constructor(client: Duplex, hide: (text: string) => string) {
     this.#client = client
+    this.#hide = hide
   }
 
   event(event: string, body: Readonly<Record<string, unknown>> = {}): void {
@@ -78,7 +82,8 @@ export class DapPeer {
 
   #send(message: Readonly<Record<string, unknown>>): void {
     if (this.#client.destroyed || this.#client.writableEnded) return
-    this.#client.write(encodeDap({ seq: ++this.#sequence, ...message }))
+    const shown = Object.entries(message).map(([name, value]) => [name, mapTexts(value, this.#hide)])
+    this.#client.write(encodeDap({ seq: ++this.#sequence, ...Object.fromEntries(shown) }))
     if (this.#client.writableLength > unreadBytesMax) this.#client.destroy()
   }
 }

@@ -8,7 +8,17 @@ import { serveNode } from '../node/adapter.ts'
 import { openProbe } from '../node/probe.ts'
 import { Scripts } from '../node/scripts.ts'
 import { takeStack } from '../node/stack.ts'
-import type { Attachment, Finding, Hit, ProcessFacts, Recipe, SnapshotRequest, SnapshotReport } from '../recipe.ts'
+import type {
+  Attachment,
+  Finding,
+  Hit,
+  ProcessFacts,
+  Recipe,
+  SnapshotReport,
+  SnapshotRequest,
+  SnapshotValue,
+} from '../recipe.ts'
+import { mapTexts } from '../redact.ts'
 import { connectionLost, refused } from '../refusals.ts'
 import { type Inspector, inspectorRefusal, openInspector } from './inspector.ts'
 import { openReach, type Reach } from './reach.ts'
@@ -18,9 +28,11 @@ export interface NodeRecipeOptions {
   readonly random: Random
   /** A debugger that has died is forgotten after so long. */
   readonly holdMs?: number
+  /** Takes texts that are known to be secret out of whatever is handed on. */
+  readonly hide?: (text: string) => string
 }
 
-export function nodeRecipe({ clock, random, holdMs }: NodeRecipeOptions): Recipe {
+export function nodeRecipe({ clock, random, holdMs, hide = (text) => text }: NodeRecipeOptions): Recipe {
   const reach: Reach = openReach()
   return {
     language: 'node',
@@ -32,7 +44,7 @@ export function nodeRecipe({ clock, random, holdMs }: NodeRecipeOptions): Recipe
       if (refusal !== null) throw refused(refusal.reason, refusal.hint)
       const hold = holdMs === undefined ? {} : { holdMs }
       const inspector = await openInspector(facts, { clock, random, reach, ...hold })
-      return await attachment(facts, inspector, clock, random)
+      return await attachment(inspector, { facts, clock, random, hide })
     },
   }
 }
@@ -59,12 +71,14 @@ function finding(facts: ProcessFacts): Finding {
   }
 }
 
-async function attachment(
-  facts: ProcessFacts,
-  inspector: Inspector,
-  clock: Clock,
-  random: Random,
-): Promise<Attachment> {
+interface Hold {
+  readonly facts: ProcessFacts
+  readonly clock: Clock
+  readonly random: Random
+  readonly hide: (text: string) => string
+}
+
+async function attachment(inspector: Inspector, { facts, clock, random, hide }: Hold): Promise<Attachment> {
   const { cdp, version, effects } = inspector
   const scripts = new Scripts(cdp)
   try {
@@ -85,7 +99,7 @@ async function attachment(
       const ended = Promise.withResolvers<SnapshotReport['ended']>()
       await using probe = await openProbe(cdp, scripts, random, {
         ...probeOf(request),
-        onHit: (values) => hits.push({ timeMs: clock.nowMs(), values }),
+        onHit: (values) => hits.push({ timeMs: clock.nowMs(), values: values.map((value) => hidden(value, hide)) }),
         onSpent: () => ended.resolve('hits'),
       })
       using _timer = clock.after(request.timeMs, () => ended.resolve('time'))
@@ -99,9 +113,13 @@ async function attachment(
       signal?.removeEventListener('abort', asked)
       return { ...probe.place, hits, ended: why }
     },
-    serveDap: (client) => serveNode(client, { cdp, scripts, random, facts }),
+    serveDap: (client) => serveNode(client, { cdp, scripts, random, facts, hide }),
     [Symbol.asyncDispose]: () => inspector[Symbol.asyncDispose](),
   }
+}
+
+function hidden({ expression, value, error }: SnapshotValue, hide: (text: string) => string): SnapshotValue {
+  return error === undefined ? { expression, value: mapTexts(value, hide) } : { expression, error: hide(error) }
 }
 
 function probeOf({ file, line, expressions, condition, hits }: SnapshotRequest): {

@@ -21,6 +21,8 @@ export interface AdapterOptions {
   readonly scripts: Scripts
   readonly random: Random
   readonly facts: ProcessFacts
+  /** Takes texts that are known to be secret out of what the client is told. */
+  readonly hide: (text: string) => string
 }
 
 /** There is one thread that can be seen. */
@@ -43,9 +45,9 @@ const capabilities = {
 
 /** Serves one client. Answers whether it said goodbye. */
 export async function serveNode(client: Duplex, options: AdapterOptions): Promise<boolean> {
-  const { cdp, scripts, random, facts } = options
+  const { cdp, scripts, random, facts, hide } = options
   const { pid } = facts
-  const peer = new DapPeer(client)
+  const peer = new DapPeer(client, hide)
   const paths = new Paths({ sameFiles: facts.shares.files })
   const values = new Values(cdp)
   const breakpoints = new Breakpoints({

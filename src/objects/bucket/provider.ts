@@ -64,7 +64,7 @@ export function bucketProvider({ own }: BucketProviderOptions): Provider {
   return {
     type: 'bucket',
     port,
-    capabilities: { quiesce: 'none', diff: 'exact' },
+    capabilities: { quiesce: 'none', diff: 'exact', metered: true },
 
     async provision(context) {
       const { name, dataDir, socketDir } = context

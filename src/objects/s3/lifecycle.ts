@@ -187,6 +187,12 @@ export function hasExpired(rules: readonly LifecycleRule[], version: Aging, nowM
   )
 }
 
+/** Whether a rule can let a version go, and not only an upload. */
+export function isOfVersions(rule: LifecycleRule): boolean {
+  const { expireDays, expireAtMs, expireMarkers, noncurrentDays, newerVersionsKept } = rule
+  return expireMarkers || (expireDays ?? expireAtMs ?? noncurrentDays ?? newerVersionsKept) !== undefined
+}
+
 /** Whether an upload that was begun then is to be given up. */
 export function uploadHasExpired(
   rules: readonly LifecycleRule[],

@@ -45,7 +45,10 @@ function capabilitiesOf(messagesMax: number | null): Capabilities {
     headers: native,
     'binary-body': native,
     'delayed-send': refused(delays, none),
-    priority: refused('quorum queues know no strict priorities before 4.3', 'Use a queue for each priority.'),
+    priority: refused(
+      'quorum queues know no strict priorities before 4.3, and from then on what is given back loses its own',
+      'Use a queue for each priority.',
+    ),
     'dedup-key': refused('the server keeps no keys', none),
     'ordering-key': refused('the server keeps no keys', none),
     'order-after-retry': refused('the server keeps no keys', none),

@@ -17,13 +17,21 @@ export interface AmqpQueuesOptions extends QueuesOptions {
   readonly messagesMax?: number
 }
 
+/** For `connect` of `amqplib`, or another client. Bodies are as they were sent. */
+export interface AmqpNative {
+  readonly url: string
+  readonly namesOf: (queue: string) => { readonly queue: string; readonly dead: string }
+}
+
 /**
  * Opens queues on a server of RabbitMQ 3.10 or later. Throws `queue.bad-input`, `queue.missing-client`, `queue.unavailable`,
  * `queue.not-authorized` or, for another server, `queue.unsupported`.
  */
-export async function openAmqpQueues(options: AmqpQueuesOptions): Promise<Queues> {
+export async function openAmqpQueues(options: AmqpQueuesOptions): Promise<Queues<AmqpNative>> {
   const { url, messagesMax = null, prefix = '', ...rest } = options
   checkPrefix(prefix)
   if (messagesMax !== null) checkNumber('messagesMax', messagesMax, 1, 2 ** 40)
-  return queuesOn(await openInThread({ driver: 'amqp', options: { url, messagesMax, prefix } }), rest)
+  const driver = await openInThread({ driver: 'amqp', options: { url, messagesMax, prefix } })
+  const namesOf: AmqpNative['namesOf'] = (queue) => ({ queue: prefix + queue, dead: `${prefix}${queue}.dead` })
+  return queuesOn(driver, rest, { url, namesOf })
 }

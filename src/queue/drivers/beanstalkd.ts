@@ -16,10 +16,19 @@ export interface BeanstalkdQueuesOptions extends QueuesOptions {
   readonly messagesMax?: number
 }
 
+/** For any client of Beanstalkd. A body has one line before it, which begins with `stead/1`. */
+export interface BeanstalkdNative {
+  readonly host: string
+  readonly port: number
+  readonly namesOf: (queue: string) => { readonly tube: string; readonly dead: string }
+}
+
 /** Opens queues on a server that takes jobs of 128 KiB at least (`-z`). Throws `queue.unavailable` or `queue.cannot-open`. */
-export async function openBeanstalkdQueues(options: BeanstalkdQueuesOptions = {}): Promise<Queues> {
+export async function openBeanstalkdQueues(options: BeanstalkdQueuesOptions = {}): Promise<Queues<BeanstalkdNative>> {
   const { host = '127.0.0.1', port = 11_300, syncsEach = false, messagesMax = null, ...rest } = options
   checkNumber('port', port, 1, 65_535)
   if (messagesMax !== null) checkNumber('messagesMax', messagesMax, 1, 2 ** 40)
-  return queuesOn(await openInThread({ driver: 'beanstalkd', options: { host, port, syncsEach, messagesMax } }), rest)
+  const driver = await openInThread({ driver: 'beanstalkd', options: { host, port, syncsEach, messagesMax } })
+  const namesOf: BeanstalkdNative['namesOf'] = (queue) => ({ tube: queue, dead: `${queue}.dead` })
+  return queuesOn(driver, rest, { host, port, namesOf })
 }

@@ -22,15 +22,20 @@ export interface EmbeddedQueuesOptions extends QueuesOptions {
   readonly bytesMax?: number
 }
 
+/** For `new DatabaseSync(path, { readOnly: true })`: the tables are the driver's own, to be looked at. */
+export interface EmbeddedNative {
+  readonly path: string
+}
+
 /**
  * Opens the queues of a file. Throws `queue.in-use`, `queue.corrupt`, `queue.newer-version`, `queue.foreign`,
  * `queue.stale-generation`, `queue.not-durable` or `queue.cannot-open`; a file that is refused is left as it is.
  */
-export async function openEmbeddedQueues(options: EmbeddedQueuesOptions): Promise<Queues> {
+export async function openEmbeddedQueues(options: EmbeddedQueuesOptions): Promise<Queues<EmbeddedNative>> {
   const { path, generation = 1, messagesMax = 10_000_000, bytesMax = 8 * 2 ** 30, ...rest } = options
   checkNumber('generation', generation, 1, 2 ** 31)
   checkNumber('messagesMax', messagesMax, 1, 2 ** 40)
   checkNumber('bytesMax', bytesMax, 2 ** 20, 2 ** 50)
   const driver = await openInThread({ driver: 'embedded', options: { path, generation, messagesMax, bytesMax } })
-  return queuesOn(driver, rest)
+  return queuesOn(driver, rest, { path })
 }

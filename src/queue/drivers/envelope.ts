@@ -15,6 +15,8 @@ export interface Company {
   readonly id: string
   readonly headers: Readonly<Record<string, string>>
   readonly priority: number
+  /** The ordering key, where there is one. */
+  readonly key?: string
   readonly sentAtMs: number
   readonly counted: number
   /** Of a dead message: why, and after how many attempts. */
@@ -27,8 +29,8 @@ export interface Opened extends Company {
 }
 
 /** The company of a message that is sent. */
-export function companyOf({ id, headers, priority }: Outgoing, sentAtMs: number): Company {
-  return { id, headers, priority, sentAtMs, counted: 0, cause: null, attempts: 0 }
+export function companyOf({ id, headers, priority, key }: Outgoing, sentAtMs: number): Company {
+  return { id, headers, priority, ...(key === null ? {} : { key }), sentAtMs, counted: 0, cause: null, attempts: 0 }
 }
 
 export function sealed(company: Company, body: Body): Buffer {

@@ -56,7 +56,7 @@ export class TestServer implements AsyncDisposable {
       bytesMax: 2 ** 33,
       ...options,
     }
-    const server = new TestServer(folder, all, await forward(socketPath), inside)
+    const server = new TestServer(folder, all, await (inside ? forward : forwardOutside)(socketPath), inside)
     await server.run()
     return server
   }
@@ -157,6 +157,28 @@ async function forward(socketPath: string): Promise<Forwarder> {
     async [Symbol.asyncDispose]() {
       for (const socket of open) socket.destroy()
       await new Promise((resolve) => listener.close(resolve))
+    },
+  }
+}
+
+/** The same in a process of its own, as the agent is one: a busy event loop here keeps nobody from getting through. */
+async function forwardOutside(socketPath: string): Promise<Forwarder> {
+  const forwarder = `
+    const { createConnection, createServer } = require('node:net')
+    const listener = createServer((client) => {
+      const server = createConnection(${JSON.stringify(socketPath)})
+      for (const [from, to] of [[client, server], [server, client]])
+        from.on('error', () => {}).once('close', () => to.destroy()).pipe(to)
+    })
+    listener.listen(0, '127.0.0.1', () => console.log(listener.address().port))`
+  const child = spawn(process.execPath, ['-e', forwarder], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const exited = once(child, 'exit')
+  const [port]: unknown[] = await once(child.stdout, 'data')
+  return {
+    port: Number(String(port)),
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGKILL')
+      await exited
     },
   }
 }

@@ -6,6 +6,7 @@ import { failure } from '../errors.ts'
 import { checkNumber } from '../limits.ts'
 import { queuesOn } from '../queues.ts'
 import type { Queues, QueuesOptions } from '../queues.ts'
+import { checkPrefix } from './prefixed.ts'
 import { openInThread } from './thread-client.ts'
 
 export interface KafkaQueuesOptions extends QueuesOptions {
@@ -29,23 +30,30 @@ export interface KafkaQueuesOptions extends QueuesOptions {
   readonly messageBytesMax?: number
 }
 
+/** For `@platformatic/kafka`, or another client: a group of another name reads a topic without taking anything from the queue. */
+export interface KafkaNative {
+  readonly brokers: readonly string[]
+  readonly namesOf: (queue: string) => { readonly topic: string; readonly group: string; readonly dead: string }
+}
+
 /**
  * Opens queues on Kafka 3.5 or later. Throws `queue.bad-input`, `queue.missing-client`, `queue.unavailable`, `queue.not-authorized` or,
  * for an older server, `queue.unsupported`. Declaring a queue whose topic keeps less than is asked for throws `queue.not-durable`.
  */
-export async function openKafkaQueues(options: KafkaQueuesOptions): Promise<Queues> {
+export async function openKafkaQueues(options: KafkaQueuesOptions): Promise<Queues<KafkaNative>> {
   const { brokers, tls = false, sasl = null, prefix = '', partitions = 8, replicas = null, ...more } = options
   const { flushEach = false, messageBytesMax = 1_048_576, ...rest } = more
   checkNumber('partitions', partitions, 1, 1000)
   if (replicas !== null) checkNumber('replicas', replicas, 1, 100)
   checkNumber('messageBytesMax', messageBytesMax, 131_072, 64 * 1_048_576)
-  if (!/^[a-z0-9.-]{0,60}$/.test(prefix)) {
-    const hint = 'Use lower-case letters, digits, "-" and ".".'
-    throw failure('bad-input', `${JSON.stringify(prefix)} cannot be a prefix`, hint)
-  }
+  checkPrefix(prefix)
   if (brokers.length === 0 || !brokers.every((broker) => /^[^\s:/]+:\d{1,5}$/.test(broker))) {
     throw failure('bad-input', 'the brokers of Kafka cannot be read', 'Write them as host:port.')
   }
   const own = { brokers, tls, sasl, prefix, partitions, replicas, flushEach, messageBytesMax }
-  return queuesOn(await openInThread({ driver: 'kafka', options: own }), rest)
+  const driver = await openInThread({ driver: 'kafka', options: own })
+  const namesOf: KafkaNative['namesOf'] = (queue) => {
+    return { topic: prefix + queue, group: prefix + queue, dead: `${prefix}${queue}.dead` }
+  }
+  return queuesOn(driver, rest, { brokers, namesOf })
 }

@@ -27,17 +27,27 @@ export function oldest(tables: LedgerTables, name: string): number | null {
   return first === Number.POSITIVE_INFINITY ? null : first
 }
 
-/** The first messages of a shelf. */
+/** Bodies that one look answers with, together. */
+const peekBytesMax = 16 * 1024 * 1024
+
+/** The first messages of a shelf: fewer than `max` where they are large. */
 export function peek(tables: LedgerTables, name: string, shelf: Shelf, max: number): readonly Seen[] {
   const where = shelf === 'ready' ? 's.state = 0 ORDER BY s.priority DESC, s.seq' : 's.state = 3 ORDER BY s.seq'
-  return tables
-    .all(
+  const rows = tables
+    .statement(
       `SELECT s.seq, s.priority, s.attempts, m.id, m.sent_at_ms, m.key, m.headers, m.body, m.cause
      FROM standing s JOIN messages m ON m.seq = s.seq WHERE s.queue = ? AND ${where} LIMIT ?`,
-      tables.queue(name).id,
-      max,
     )
-    .map(seenOf)
+    .iterate(tables.queue(name).id, max)
+  const seen: Seen[] = []
+  let bytes = 0
+  for (const row of rows) {
+    const message = seenOf(row)
+    seen.push(message)
+    bytes += message.body.length
+    if (bytes > peekBytesMax) break
+  }
+  return seen
 }
 
 /** Dead messages go to the end of the queue: others of their key may be under way. */

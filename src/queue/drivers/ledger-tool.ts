@@ -19,8 +19,8 @@ interface Difference {
   changed: number
 }
 
-/** Messages of `side` that are not in `other` under their number, by queue. */
-function missing(db: DatabaseSync, side: string, other: string): Map<string, string[]> {
+/** How often each message of `side` is not in `other` under its number, by queue. */
+function missing(db: DatabaseSync, side: string, other: string): Map<string, Map<string, number>> {
   const rows = db
     .prepare(
       `SELECT q.name, m.generation, m.id, m.sent_at_ms FROM ${side}.messages m
@@ -29,11 +29,13 @@ function missing(db: DatabaseSync, side: string, other: string): Map<string, str
        WHERE o.seq IS NULL`,
     )
     .iterate()
-  const found = new Map<string, string[]>()
+  const found = new Map<string, Map<string, number>>()
   for (const row of rows) {
     const name = text(row['name'])
     const key = `${integer(row['generation'])} ${integer(row['sent_at_ms'])} ${text(row['id'])}`
-    found.set(name, [...(found.get(name) ?? []), key])
+    const counts = found.get(name) ?? new Map<string, number>()
+    found.set(name, counts)
+    counts.set(key, (counts.get(key) ?? 0) + 1)
   }
   return found
 }
@@ -51,18 +53,17 @@ function diff(before: string, after: string): { readonly items: readonly Differe
     return item
   }
   const removed = missing(db, 'b', 'a')
-  for (const [name, keys] of missing(db, 'a', 'b')) {
-    const gone = removed.get(name) ?? []
-    for (const key of keys) {
-      const at = gone.indexOf(key)
-      if (at === -1) itemOf(name).added += 1
-      else {
-        gone.splice(at, 1)
-        itemOf(name).changed += 1
-      }
+  for (const [name, counts] of missing(db, 'a', 'b')) {
+    const gone = removed.get(name)
+    for (const [key, count] of counts) {
+      const before = gone?.get(key) ?? 0
+      const same = Math.min(before, count)
+      gone?.set(key, before - same)
+      itemOf(name).added += count - same
+      itemOf(name).changed += same
     }
   }
-  for (const [name, keys] of removed) itemOf(name).removed += keys.length
+  for (const [name, counts] of removed) for (const count of counts.values()) itemOf(name).removed += count
   const changed = db.prepare(
     `SELECT q.name, count(*) AS n FROM b.standing s JOIN a.standing t ON t.seq = s.seq
      JOIN b.messages m ON m.seq = s.seq JOIN a.messages o ON o.seq = t.seq AND o.generation = m.generation AND o.id = m.id

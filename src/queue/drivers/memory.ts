@@ -12,7 +12,7 @@ export interface MemoryQueuesOptions extends QueuesOptions {
 }
 
 /** Queues that are empty at first and gone when they are closed. */
-export async function openMemoryQueues(options: MemoryQueuesOptions = {}): Promise<Queues> {
+export async function openMemoryQueues(options: MemoryQueuesOptions = {}): Promise<Queues<null>> {
   const host = new LedgerHost(openLedgerMemory(), {
     name: 'memory',
     server: `SQLite ${process.versions['sqlite'] ?? ''} in memory`,

@@ -32,33 +32,15 @@ import { codeOf, consumerNotFound, streamNotFound } from './nats-link.ts'
 import type { NatsLink } from './nats-link.ts'
 import { deliveryOf, newNatsMessage, readNatsMessage, writeHeaders } from './nats-message.ts'
 import type { NatsMessage } from './nats-message.ts'
+import { consumerName, natsNames } from './nats-names.ts'
 import { Puller } from './nats-puller.ts'
 
-const consumerName = 'stead'
 /** How long the server waits for a word of a holder, and how often it gets one. */
 const ackWaitMs = 10_000
 const touchMs = 2500
 /** Messages that are taken over from a shelf at once. */
 const copiesMax = 100
 const nanoseconds = 1_000_000
-
-/** The names of a queue on the server. A queue's name has no `_`. */
-export function natsNames(queue: string): {
-  readonly stream: string
-  readonly ready: string
-  readonly later: string
-  readonly deadStream: string
-  readonly dead: string
-} {
-  const name = queue.replaceAll('.', '_')
-  return {
-    stream: `stead_${name}`,
-    ready: `stead.${name}.ready`,
-    later: `stead.${name}.later`,
-    deadStream: `stead_${name}_dead`,
-    dead: `stead.${name}.dead`,
-  }
-}
 
 interface InHand {
   readonly queue: string

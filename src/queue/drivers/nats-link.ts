@@ -6,6 +6,8 @@
 import { isSteadError, messageOf } from '../../base/index.ts'
 import type { Clock } from '../../base/index.ts'
 import { failure, missingClient } from '../errors.ts'
+import { natsTarget } from './nats-names.ts'
+import type { NatsTarget } from './nats-names.ts'
 import { NatsSession } from './nats-session.ts'
 
 const connectMs = 5000
@@ -28,33 +30,9 @@ export interface NatsAddress {
   readonly monitor: string | null
 }
 
-interface Target {
-  readonly servers: readonly string[]
-  readonly credentials: { readonly user?: string; readonly pass?: string; readonly token?: string }
-  readonly tls: boolean
-}
-
-/** Reads the URL. Throws `queue.bad-input`, without repeating it: it may hold a password. */
-export function natsTarget(url: string): Target {
-  const urls = url.split(',')
-  if (!urls.every((one) => URL.canParse(one) && /^(?:nats|tls):$/.test(new URL(one).protocol))) {
-    throw failure(
-      'bad-input',
-      'the URL of the NATS server cannot be read',
-      'Write nats://user:password@host:port, or tls:// for an encrypted connection.',
-    )
-  }
-  const parsed = urls.map((one) => new URL(one))
-  const [first] = parsed
-  const [user, pass] = [decodeURIComponent(first?.username ?? ''), decodeURIComponent(first?.password ?? '')]
-  const credentials = user === '' ? {} : pass === '' ? { token: user } : { user, pass }
-  const tls = parsed.some(({ protocol }) => protocol === 'tls:')
-  return { servers: parsed.map(({ hostname, port }) => `${hostname}:${port || '4222'}`), credentials, tls }
-}
-
 export class NatsLink {
   readonly place: string
-  readonly #target: Target
+  readonly #target: NatsTarget
   readonly #monitor: string | null
   readonly #clock: Clock
   #session: NatsSession | undefined

@@ -69,6 +69,18 @@ suite('postgres queues', { skip: needsPostgres() }, () => {
     }
   })
 
+  test("the server's own client finds what was sent", async () => {
+    const { default: pg } = await import('pg')
+    await using queues = await openPostgresQueues({ url: running().url, schema: 'below' })
+    await (await queues.declare('mail', jsonCodec)).send('ours')
+    const { connectionString, schema } = queues.native
+    const client = new pg.Client({ connectionString })
+    await client.connect()
+    const { rows } = await client.query<{ readonly text_body: string }>(`SELECT text_body FROM ${schema}.messages`)
+    await client.end()
+    assert.deepEqual(rows, [{ text_body: '"ours"' }])
+  })
+
   test('what cannot be opened is said with its reason', async () => {
     await refuses('queue.bad-input', () => openPostgresQueues({ url: 'not a URL' }))
     await refuses('queue.bad-input', () => openPostgresQueues({ url: running().url, schema: 'Bad"Name' }))

@@ -19,11 +19,17 @@ export interface PostgresQueuesOptions extends QueuesOptions {
   readonly messagesMax?: number
 }
 
+/** For `new Pool` of `pg`, or another client. The tables are the driver's own: to be looked at, not written. */
+export interface PostgresNative {
+  readonly connectionString: string
+  readonly schema: string
+}
+
 /**
  * Opens the queues of a schema. Throws `queue.bad-input`, `queue.missing-client`, `queue.unavailable`, `queue.not-authorized`,
  * `queue.foreign`, `queue.newer-version` or `queue.stale-generation`.
  */
-export async function openPostgresQueues(options: PostgresQueuesOptions): Promise<Queues> {
+export async function openPostgresQueues(options: PostgresQueuesOptions): Promise<Queues<PostgresNative>> {
   const { url, schema = 'stead_queue', generation = 1, messagesMax = null, ...rest } = options
   checkNumber('generation', generation, 1, 2 ** 31 - 1)
   if (messagesMax !== null) checkNumber('messagesMax', messagesMax, 1, 2 ** 40)
@@ -34,5 +40,6 @@ export async function openPostgresQueues(options: PostgresQueuesOptions): Promis
       'Use lower-case letters, digits and "_".',
     )
   }
-  return queuesOn(await openInThread({ driver: 'postgres', options: { url, schema, generation, messagesMax } }), rest)
+  const driver = await openInThread({ driver: 'postgres', options: { url, schema, generation, messagesMax } })
+  return queuesOn(driver, rest, { connectionString: url, schema })
 }

@@ -29,9 +29,8 @@ import { Hands } from './hands.ts'
 import type { SqsClient } from './sqs-client.ts'
 import { SqsBatches, stale } from './sqs-batches.ts'
 import type { EntryResult } from './sqs-batches.ts'
-import { attributeName, newText, openedText, textOf } from './sqs-message.ts'
-import type { SqsCompany, SqsReceived } from './sqs-message.ts'
-import type { Opened } from './envelope.ts'
+import { attributeName, newText, openedText, sqsName, textOf } from './sqs-message.ts'
+import type { SqsOpened, SqsReceived } from './sqs-message.ts'
 
 /** The longest delay of the server, and how long it keeps what nobody takes: both its own limits. */
 export const sqsDelayMsMax: number = 15 * 60_000
@@ -49,7 +48,7 @@ const serverNameMax = 80
 interface InHand {
   readonly url: string
   readonly handle: string
-  readonly message: Opened & SqsCompany
+  readonly message: SqsOpened
   readonly attempt: number
 }
 
@@ -434,10 +433,9 @@ export class SqsDriver implements QueueDriver {
     await this.#options.client.close()
   }
 
-  /** The name of a queue on the server. It has no dots, and ours have no underscores. */
   #there(name: string): string {
     const { prefix, fifo } = this.#options
-    const there = `${prefix}${name}`.replaceAll('.', '_') + (fifo ? '.fifo' : '')
+    const there = sqsName(prefix, name, fifo)
     if (there.length <= serverNameMax) return there
     const message = `the name ${there} has ${there.length} characters; the limit of SQS is ${serverNameMax}`
     throw failure('too-large', message, 'Give the queue or the prefix a shorter name.')

@@ -5,7 +5,12 @@
 import type { Body, Outgoing } from '../driver.ts'
 import { causeMax } from '../limits.ts'
 import { companyOf } from './envelope.ts'
-import type { Company, Opened } from './envelope.ts'
+import type { Company } from './envelope.ts'
+
+/** The name of a queue on the server. It has no dots, and ours have no underscores. */
+export function sqsName(prefix: string, queue: string, fifo: boolean): string {
+  return `${prefix}${queue}`.replaceAll('.', '_') + (fifo ? '.fifo' : '')
+}
 
 /** The attribute that holds what goes with a body. */
 export const attributeName = 'stead'
@@ -41,8 +46,12 @@ export function newText(message: Outgoing, sentAtMs: number): SqsText {
   return { ...text, bytes: bytes + causeBytesMax }
 }
 
-export interface SqsCompany extends Company {
+export interface SqsCompany extends Omit<Company, 'key'> {
   readonly key: string | null
+}
+
+export interface SqsOpened extends SqsCompany {
+  readonly body: Uint8Array
 }
 
 export function textOf(company: SqsCompany, body: Body): SqsText {
@@ -63,7 +72,7 @@ function encoded(body: Body): readonly [Encoding, string] {
 }
 
 /** What `textOf` made; for a message of another program, a company made up from the server's id. */
-export function openedText(received: SqsReceived): Opened & SqsCompany {
+export function openedText(received: SqsReceived): SqsOpened {
   const { Body: text = '', MessageId: id = '', MessageAttributes: attributes = {}, Attributes: system = {} } = received
   const foreign = {
     id,

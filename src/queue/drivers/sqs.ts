@@ -7,6 +7,8 @@ import { failure } from '../errors.ts'
 import { checkNumber } from '../limits.ts'
 import { queuesOn } from '../queues.ts'
 import type { Queues, QueuesOptions } from '../queues.ts'
+import { checkPrefix } from './prefixed.ts'
+import { sqsName } from './sqs-message.ts'
 import { openInThread } from './thread-client.ts'
 
 export interface SqsQueuesOptions extends QueuesOptions {
@@ -29,8 +31,16 @@ export interface SqsQueuesOptions extends QueuesOptions {
   readonly pollSeconds?: number
 }
 
+/** For `SQSClient` of `@aws-sdk/client-sqs`, or another client. Bodies that are plain text are as they were sent. */
+export interface SqsNative {
+  readonly region: string
+  /** Null: that of AWS. */
+  readonly endpoint: string | null
+  readonly namesOf: (queue: string) => { readonly queue: string; readonly dead: string }
+}
+
 /** Opens queues on SQS. Throws `queue.bad-input`, `queue.unavailable` or `queue.not-authorized`. */
-export async function openSqsQueues(options: SqsQueuesOptions): Promise<Queues> {
+export async function openSqsQueues(options: SqsQueuesOptions): Promise<Queues<SqsNative>> {
   const { region, accessKeyId, secretAccessKey, sessionToken = null, endpoint = null, ...more } = options
   const { durability = 'memory', fifo = false, prefix = '', messageBytesMax = 262_144, pollSeconds = 5, ...rest } = more
   checkNumber('messageBytesMax', messageBytesMax, 65_536, 1_048_576)
@@ -38,14 +48,15 @@ export async function openSqsQueues(options: SqsQueuesOptions): Promise<Queues> 
   if (!/^[a-z0-9-]{1,40}$/.test(region)) {
     throw failure('bad-input', `${JSON.stringify(region)} cannot be a region`, 'Write it as eu-central-1.')
   }
-  if (!/^[a-z0-9.-]{0,40}$/.test(prefix)) {
-    const hint = 'Use lower-case letters, digits, "-" and ".".'
-    throw failure('bad-input', `${JSON.stringify(prefix)} cannot be a prefix`, hint)
-  }
+  checkPrefix(prefix)
   if (endpoint !== null && !/^https?:$/.test(URL.parse(endpoint)?.protocol ?? '')) {
     throw failure('bad-input', 'the endpoint of the SQS server cannot be read', 'Write https://host:port.')
   }
   const credentials = { accessKeyId, secretAccessKey, sessionToken }
   const own = { endpoint, region, credentials, fifo, prefix, messageBytesMax, durability, pollSeconds }
-  return queuesOn(await openInThread({ driver: 'sqs', options: own }), rest)
+  const driver = await openInThread({ driver: 'sqs', options: own })
+  const namesOf: SqsNative['namesOf'] = (queue) => {
+    return { queue: sqsName(prefix, queue, fifo), dead: sqsName(prefix, `${queue}.dead`, fifo) }
+  }
+  return queuesOn(driver, rest, { region, endpoint, namesOf })
 }

@@ -16,6 +16,8 @@ import { openPostgresHost } from './postgres-host.ts'
 import type { PostgresHostOptions } from './postgres-host.ts'
 import { openSqsHost } from './sqs-host.ts'
 import type { SqsHostOptions } from './sqs-host.ts'
+import { openValkeyHost } from './valkey-host.ts'
+import type { ValkeyHostOptions } from './valkey-host.ts'
 
 export type ThreadJob =
   | { readonly driver: 'amqp'; readonly options: AmqpHostOptions }
@@ -26,6 +28,7 @@ export type ThreadJob =
   | { readonly driver: 'postgres'; readonly options: PostgresHostOptions }
   | { readonly driver: 'kafka'; readonly options: KafkaHostOptions }
   | { readonly driver: 'sqs'; readonly options: SqsHostOptions }
+  | { readonly driver: 'valkey'; readonly options: ValkeyHostOptions }
 
 /** Opens the driver of a job. */
 export function openJob(job: ThreadJob): Promise<QueueDriver> {
@@ -46,5 +49,7 @@ export function openJob(job: ThreadJob): Promise<QueueDriver> {
       return openKafkaHost(job.options)
     case 'sqs':
       return openSqsHost(job.options)
+    case 'valkey':
+      return openValkeyHost(job.options)
   }
 }

@@ -84,8 +84,16 @@ export async function serveBucket(
       }),
     }),
   )
-  const expiring = setInterval(() => void engine.expire().catch(onBug), expireEveryMs)
+  const expire = (): void => {
+    engine.expire().catch((error: unknown) => {
+      // A pass that the stop of the server cuts off goes on with the next one.
+      if (!engine.index.isClosed) onBug(error)
+    })
+  }
+  const expiring = setInterval(expire, expireEveryMs)
   undo.defer(() => clearInterval(expiring))
+  // A server that is often started anew must not put it off for ever.
+  expire()
   return undo.move()
 }
 

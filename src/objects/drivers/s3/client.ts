@@ -19,6 +19,7 @@ const errorBytesMax = 64 * 1024
 const documentBytesMax = 8 * 1024 * 1024
 const connectionsMax = 64
 const waitMs = 60_000
+const closeMs = 10_000
 
 export interface S3Question {
   readonly method: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE'
@@ -144,8 +145,16 @@ export class S3Client implements AsyncDisposable {
     return { status, ...errorOf(text) }
   }
 
+  /** Waits for what is on its way, and a little for bodies that somebody still reads; one that nobody reads ends with it. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#pool.close()
+    const closed = this.#pool.close()
+    const patience = new AbortController()
+    const forgotten = sleep(this.clock, closeMs, patience.signal).then(
+      () => this.#pool.destroy(),
+      () => undefined,
+    )
+    await Promise.race([closed, forgotten])
+    patience.abort()
   }
 }
 

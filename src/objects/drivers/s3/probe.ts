@@ -6,7 +6,7 @@ import { request } from 'undici'
 import { randomId, systemClock, systemRandom } from '../../../base/index.ts'
 import type { Random } from '../../../base/index.ts'
 import { failure } from '../../errors.ts'
-import { childrenNamed, readXml, textOf } from '../../s3/xml.ts'
+import { childrenNamed, readXml, textOf, writeXml } from '../../s3/xml.ts'
 import type { Durability, ObjectCapabilities } from '../../store.ts'
 import { S3Client } from './client.ts'
 import type { S3Answer, S3Refusal } from './client.ts'
@@ -129,7 +129,8 @@ class Probing {
       const outcome = 'code' in late ? `answered ${late.status}` : 'let in'
       return `${winners} of ${racers} racing creators won, and a late one was ${outcome}`
     }
-    return undefined
+    const late = await this.#letsInParts('race/0', { 'if-none-match': '*' })
+    return late ? 'a late creator whose content came in parts was let in' : undefined
   }
 
   async staleWriter(): Promise<string | undefined> {
@@ -145,7 +146,34 @@ class Probing {
       const after = await this.#put('match', 'four', {})
       etag = 'code' in after ? '' : (after.headers['etag'] ?? '')
     }
-    return undefined
+    const stale = await this.#letsInParts('match', { 'if-match': '"00000000000000000000000000000000"' })
+    return stale ? 'a writer with an old ETag whose content came in parts was let in' : undefined
+  }
+
+  /** Whether content in parts is taken although the condition does not hold: some servers look at conditions of whole content alone. */
+  async #letsInParts(name: string, condition: Record<string, string>): Promise<boolean> {
+    const key = `${this.#prefix}${name}`
+    const begun = await this.#client.ask({ method: 'POST', key, query: [['uploads', '']], repeatable: true })
+    // Where there are no parts, nothing comes in them.
+    if ('code' in begun) return false
+    const id = textOf(readXml(await this.#client.document(begun), 'InitiateMultipartUploadResult'), 'UploadId') ?? ''
+    const upload = ['uploadId', id] as const
+    const [body, headers] = [Buffer.from('in parts'), { 'content-length': '8' }]
+    const query = [['partNumber', '1'] as const, upload]
+    const sent = await this.#client.ask({ method: 'PUT', key, query, headers, body, repeatable: true })
+    if (!('code' in sent)) {
+      await sent.body.dump()
+      const parts = { Part: [{ PartNumber: 1, ETag: sent.headers['etag'] ?? '' }] }
+      const document = Buffer.from(writeXml('CompleteMultipartUpload', parts))
+      const described = { ...condition, 'content-type': 'application/xml' }
+      const ending = { method: 'POST', key, query: [upload], headers: described, body: document } as const
+      const completed = await this.#client.ask({ ...ending, repeatable: false })
+      if (!('code' in completed))
+        return (await this.#client.document(completed)).includes('CompleteMultipartUploadResult')
+    }
+    const given = await this.#client.ask({ method: 'DELETE', key, query: [upload], repeatable: true })
+    if (!('code' in given)) await given.body.dump()
+    return false
   }
 
   /** How many of those who write at once with the same condition are let in. */

@@ -2,6 +2,7 @@
  * Writing content of unknown length in constant memory: what fits into one part is sent at once, the rest as an upload in
  * parts, which is given up when anything fails. A condition is asked of the request that makes the object appear.
  */
+import { createHash } from 'node:crypto'
 import { piecesOf } from '../../input.ts'
 import { failure } from '../../errors.ts'
 import { readXml, textOf, writeXml } from '../../s3/xml.ts'
@@ -115,12 +116,20 @@ async function writeParts(
     if (!text.includes('CompleteMultipartUploadResult')) {
       throw failure('unavailable', `the upload of ${key} was not completed`, 'Try again.')
     }
-    const etag = unquoted(textOf(readXml(text, 'CompleteMultipartUploadResult'), 'ETag'))
+    // Ceph's gateway says none before its release 17.
+    const said = unquoted(textOf(readXml(text, 'CompleteMultipartUploadResult'), 'ETag'))
+    const etag = said === '' ? etagOfParts(etags) : said
     return { etag, bytes, version: completed.headers['x-amz-version-id'] }
   } catch (error) {
     await giveUp(client, key, id)
     throw error
   }
+}
+
+/** What S3 calls an object in parts: the digest of their digests. Where a server calls it otherwise, a condition on it fails. */
+function etagOfParts(etags: readonly string[]): string {
+  const digests = etags.map((etag) => Buffer.from(etag, 'hex'))
+  return `${createHash('md5').update(Buffer.concat(digests)).digest('hex')}-${etags.length}`
 }
 
 /** Failing to give up is not worth hiding what failed before: the server's own expiry takes care of the rest. */

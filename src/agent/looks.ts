@@ -1,0 +1,138 @@
+/**
+ * People who look into programs of this node: stacks, values, profiles, debuggers, by the recipes of `debug`.
+ *
+ * Invariants: a look lives as long as the stream it was asked through; with it go breakpoints, pauses and probes, and the
+ * program runs on. Secret values that this node was told are not handed on. While somebody may stand at a breakpoint the
+ * program is not judged by whether it answers.
+ */
+import { duplexPair, PassThrough } from 'node:stream'
+import { isSteadError, messageOf } from '../base/index.ts'
+import {
+  type Ability,
+  type Attachment,
+  type Chosen,
+  chooseRecipe,
+  demand,
+  nodeRecipe,
+  type NodeRecipeOptions,
+  type ProcessFacts,
+  readProcess,
+  type Recipe,
+} from '../debug/index.ts'
+import type { DebugLook, StreamEnd } from '../protocol/index.ts'
+import type { Sandbox } from '../sandbox/index.ts'
+import type { Open } from './streams.ts'
+
+/** What a stream says at its end when its client has said goodbye. */
+const done: StreamEnd = { code: 0, signal: null, sentence: 'ended' }
+const left: StreamEnd = { code: null, signal: null, sentence: 'the client went away' }
+
+const abilities: Readonly<Record<Exclude<DebugLook['what'], 'find' | 'profile'>, Ability>> = {
+  stack: 'stack',
+  snapshot: 'snapshot',
+  dap: 'dap',
+}
+
+export class Looks {
+  readonly #recipes: readonly Recipe[]
+
+  constructor(options: Required<Pick<NodeRecipeOptions, 'clock' | 'random' | 'hide'>>) {
+    this.#recipes = [nodeRecipe(options)]
+  }
+
+  /** Begins a look. `hold` is taken while somebody may stop the program. */
+  open(sandbox: Sandbox, look: DebugLook, hold: () => Disposable): Open {
+    const [near, far] = duplexPair()
+    const notes = new PassThrough()
+    const asked = new AbortController()
+    const chosen = this.#choose(sandbox)
+    const attached = chosen.then(({ facts, ...found }) => (look.what === 'find' ? null : attach(found, facts, look)))
+    const work = async (): Promise<StreamEnd> => {
+      await using attachment = await attached
+      for (const effect of attachment?.effects ?? []) notes.write(`${effect}\n`)
+      if (look.what === 'dap') {
+        using _hold = hold()
+        return (await attachment?.serveDap(far)) === true ? done : left
+      }
+      // The end of the input is a wish to end soon, with what there is.
+      far.on('end', () => asked.abort()).resume()
+      far.write(JSON.stringify(await answerTo(look, attachment, await chosen, asked.signal)))
+      return done
+    }
+    const ended = work().finally(() => {
+      notes.end()
+      far.end()
+    })
+    return {
+      input: near,
+      outputs: [
+        { to: 'out', from: near },
+        { to: 'err', from: notes },
+      ],
+      terminal: false,
+      resize() {},
+      opened: attached.then(() => undefined, explained),
+      ended,
+      async kill() {
+        asked.abort()
+        far.destroy()
+        near.destroy()
+        await ended.catch(() => undefined)
+      },
+    }
+  }
+
+  /** The program itself, or the first below it that a recipe knows: programs are started through shells and package managers. */
+  async #choose(sandbox: Sandbox): Promise<Chosen & { readonly facts: ProcessFacts }> {
+    const facts = readProcess(sandbox.pid)
+    try {
+      return { ...(await chooseRecipe(this.#recipes, facts)), facts }
+    } catch (error) {
+      for (const pid of sandbox.members()) {
+        const found = await this.#known(pid)
+        if (found !== null) return found
+      }
+      throw error
+    }
+  }
+
+  async #known(pid: number): Promise<(Chosen & { readonly facts: ProcessFacts }) | null> {
+    try {
+      const facts = readProcess(pid)
+      return { ...(await chooseRecipe(this.#recipes, facts)), facts }
+    } catch {
+      // Of another language, or gone.
+      return null
+    }
+  }
+}
+
+function attach(chosen: Chosen, facts: ProcessFacts, look: Exclude<DebugLook, { what: 'find' }>): Promise<Attachment> {
+  demand(chosen, look.what === 'profile' ? `${look.profile}-profile` : abilities[look.what])
+  return chosen.recipe.attach(facts)
+}
+
+async function answerTo(
+  look: Exclude<DebugLook, { what: 'dap' }>,
+  attachment: Attachment | null,
+  { finding, facts }: Chosen & { readonly facts: ProcessFacts },
+  signal: AbortSignal,
+): Promise<unknown> {
+  if (look.what === 'find' || attachment === null) return { finding, pid: facts.pid, innerPid: facts.innerPid }
+  switch (look.what) {
+    case 'stack':
+      return await attachment.stack()
+    case 'profile':
+      return await attachment.profile({ kind: look.profile, durationMs: look.durationMs }, signal)
+    case 'snapshot': {
+      const { condition, what: _what, ...request } = look
+      return await attachment.snapshot(condition === null ? request : { ...request, condition }, signal)
+    }
+  }
+}
+
+/** A stream is refused with one text: the hint goes into it. */
+function explained(error: unknown): never {
+  const hint = isSteadError(error) && error.hint !== undefined ? `. ${error.hint}` : ''
+  throw new Error(`${messageOf(error)}${hint}`, { cause: error })
+}

@@ -1,0 +1,283 @@
+/**
+ * What the server does for queues on Valkey, as scripts: each is one step that happens whole or not at all, and is written to its log
+ * as one. All keys of a queue begin with one base whose name in braces puts them into one slot.
+ *
+ * ```text
+ *   made     that the queue was declared          m        hash: number -> message with its company
+ *   seq      the last number given                token    the last claim
+ *   ready    by priority, then number             prio     hash: number -> priority, where it is not 0
+ *   delayed  by when it is due                    due      hash: number -> when, of those sent with a delay
+ *   held     by when the lease is over            hold     hash: number -> the claim that holds it
+ *   behind   waiting for an earlier one of a key  tries    hash: number -> deliveries
+ *   dead     by when it died                      cause    hash: number -> why
+ *   order    "key NUL number", all in one score   key      hash: number -> key
+ *   dedup    key by when it is forgotten          dedupid  hash: key -> id
+ * ```
+ *
+ * A message is in exactly one of ready, delayed, held, behind and dead. Of a key only the first in `order` is not behind.
+ */
+
+/** What all scripts begin with. Numbers become text by `s`: Lua's own way loses digits. */
+const prelude = `
+local base = KEYS[1]
+local call = redis.call
+local function k(name) return base .. ':' .. name end
+local function s(number) return string.format('%.0f', number) end
+local clock = call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local rang = false
+local function entry(key, seq) return key .. '\\0' .. string.format('%016.0f', tonumber(seq)) end
+local function ready(seq)
+  local priority = tonumber(call('HGET', k('prio'), seq) or '0')
+  call('ZADD', k('ready'), s((9 - priority) * 281474976710656 + tonumber(seq)), seq)
+  rang = true
+end
+-- Ready, or delayed until it is due.
+local function place(seq)
+  local due = call('HGET', k('due'), seq)
+  if due and tonumber(due) > now then
+    call('ZADD', k('delayed'), due, seq)
+    rang = true
+  else
+    if due then call('HDEL', k('due'), seq) end
+    ready(seq)
+  end
+end
+-- Its place in the order of its key, which the next one takes.
+local function leave(seq)
+  local key = call('HGET', k('key'), seq)
+  if not key then return end
+  call('ZREM', k('order'), entry(key, seq))
+  local first = call('ZRANGEBYLEX', k('order'), '[' .. entry(key, '0'), '[' .. entry(key, '9999999999999999'), 'LIMIT', 0, 1)[1]
+  if first then
+    local following = s(tonumber(string.sub(first, -16)))
+    if call('ZREM', k('behind'), following) == 1 then place(following) end
+  end
+end
+-- The end of its order: answers whether it is the first of its key.
+local function join(key, seq)
+  call('HSET', k('key'), seq, key)
+  local others = call('ZLEXCOUNT', k('order'), '[' .. entry(key, '0'), '[' .. entry(key, '9999999999999999'))
+  call('ZADD', k('order'), 0, entry(key, seq))
+  if others == 0 then return true end
+  call('ZADD', k('behind'), seq, seq)
+  return false
+end
+local function forget(seq)
+  for _, name in ipairs({'m', 'prio', 'due', 'key', 'tries', 'cause'}) do call('HDEL', k(name), seq) end
+end
+-- What is due, or has no holder any more.
+local function wake()
+  for _, set in ipairs({'delayed', 'held'}) do
+    for _, seq in ipairs(call('ZRANGEBYSCORE', k(set), '-inf', s(now), 'LIMIT', 0, 1000)) do
+      call('ZREM', k(set), seq)
+      if set == 'held' then call('HDEL', k('hold'), seq) else call('HDEL', k('due'), seq) end
+      ready(seq)
+    end
+  end
+end
+local function ring() if rang then call('PUBLISH', k('bell'), '') end end
+`
+
+/** ARGV: the most messages the queue may have, then seven for each message. Answers pairs: 0 queued, 1 duplicate, 2 full; and the id. */
+const send = `
+if call('EXISTS', k('made')) == 0 then return {'none'} end
+local max = tonumber(ARGV[1])
+local count = call('HLEN', k('m')) - call('ZCARD', k('dead'))
+local answers = {}
+local sweep = true
+for i = 2, #ARGV, 7 do
+  local id, message, priority, delay = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
+  local key, dedup, window = ARGV[i + 4], ARGV[i + 5], tonumber(ARGV[i + 6])
+  local known = nil
+  if dedup ~= '' then
+    if sweep then
+      sweep = false
+      for _, old in ipairs(call('ZRANGEBYSCORE', k('dedup'), '-inf', s(now), 'LIMIT', 0, 1000)) do
+        call('ZREM', k('dedup'), old)
+        call('HDEL', k('dedupid'), old)
+      end
+    end
+    local till = call('ZSCORE', k('dedup'), dedup)
+    if till and tonumber(till) > now then known = call('HGET', k('dedupid'), dedup) end
+  end
+  if known then
+    answers[#answers + 1] = '1'
+    answers[#answers + 1] = known
+  elseif count >= max then
+    answers[#answers + 1] = '2'
+    answers[#answers + 1] = ''
+  else
+    count = count + 1
+    local seq = s(call('INCR', k('seq')))
+    call('HSET', k('m'), seq, message)
+    if priority ~= '0' then call('HSET', k('prio'), seq, priority) end
+    if delay > 0 then call('HSET', k('due'), seq, s(now + delay)) end
+    if dedup ~= '' then
+      call('ZADD', k('dedup'), s(now + window), dedup)
+      call('HSET', k('dedupid'), dedup, id)
+    end
+    if key == '' or join(key, seq) then place(seq) end
+    answers[#answers + 1] = '0'
+    answers[#answers + 1] = id
+  end
+end
+ring()
+return answers
+`
+
+/** ARGV: messages at most, lease, bytes at most. Answers: ms until something is due or -1, the claim, then three for each message. */
+const claim = `
+wake()
+local max, lease, room = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local found = call('ZRANGE', k('ready'), 0, max - 1)
+local token = '0'
+local taken = {}
+if #found > 0 then
+  token = s(call('INCR', k('token')))
+  local till = s(now + lease)
+  for _, seq in ipairs(found) do
+    local message = call('HGET', k('m'), seq)
+    if #taken > 0 and #message > room then break end
+    room = room - #message
+    call('ZREM', k('ready'), seq)
+    call('ZADD', k('held'), till, seq)
+    call('HSET', k('hold'), seq, token)
+    taken[#taken + 1] = seq
+    taken[#taken + 1] = s(call('HINCRBY', k('tries'), seq, 1))
+    taken[#taken + 1] = message
+  end
+end
+local soonest = -1
+for _, set in ipairs({'delayed', 'held'}) do
+  local first = call('ZRANGE', k(set), 0, 0, 'WITHSCORES')[2]
+  if first and (soonest < 0 or tonumber(first) - now < soonest) then soonest = math.max(1, tonumber(first) - now) end
+end
+if #found * 3 > #taken then rang = true end
+ring()
+table.insert(taken, 1, token)
+table.insert(taken, 1, s(soonest))
+return taken
+`
+
+/** ARGV: five for each settlement: number, claim, kind, milliseconds or whether it counts, text. Answers 1 done, 0 lost for each. */
+const settle = `
+local answers = {}
+for i = 1, #ARGV, 5 do
+  local seq, token, kind, ms, text = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]), ARGV[i + 4]
+  local till = call('ZSCORE', k('held'), seq)
+  if not till or tonumber(till) <= now or call('HGET', k('hold'), seq) ~= token then
+    answers[#answers + 1] = '0'
+  else
+    answers[#answers + 1] = '1'
+    if kind == 'extend' then
+      call('ZADD', k('held'), s(now + ms), seq)
+    else
+      call('ZREM', k('held'), seq)
+      call('HDEL', k('hold'), seq)
+      if kind == 'ack' then
+        leave(seq)
+        forget(seq)
+      elseif kind == 'reject' then
+        leave(seq)
+        call('HDEL', k('key'), seq)
+        call('HSET', k('cause'), seq, text)
+        call('ZADD', k('dead'), s(call('INCR', k('seq'))), seq)
+      else
+        if text == 'uncounted' then call('HINCRBY', k('tries'), seq, -1) end
+        if ms > 0 then call('HSET', k('due'), seq, s(now + ms)) end
+        place(seq)
+      end
+    end
+  end
+end
+ring()
+return answers
+`
+
+/** Answers ready with those behind, delayed, held, dead. */
+const counts = `
+wake()
+ring()
+local dead, held, delayed = call('ZCARD', k('dead')), call('ZCARD', k('held')), call('ZCARD', k('delayed'))
+return {call('HLEN', k('m')) - dead - held - delayed, delayed, held, dead}
+`
+
+/** ARGV: the shelf, messages at most. Answers four for each: number, tries, cause, message. */
+const look = `
+wake()
+ring()
+local seen = {}
+for _, seq in ipairs(call('ZRANGE', k(ARGV[1]), 0, tonumber(ARGV[2]) - 1)) do
+  seen[#seen + 1] = seq
+  seen[#seen + 1] = call('HGET', k('tries'), seq) or '0'
+  seen[#seen + 1] = call('HGET', k('cause'), seq) or ''
+  seen[#seen + 1] = call('HGET', k('m'), seq)
+end
+return seen
+`
+
+/** ARGV: numbers, each followed by its key or nothing. They go to the end, with new numbers. Answers how many. */
+const redrive = `
+local count = 0
+for i = 1, #ARGV, 2 do
+  local old, key = ARGV[i], ARGV[i + 1]
+  if call('ZREM', k('dead'), old) == 1 then
+    count = count + 1
+    local seq = s(call('INCR', k('seq')))
+    call('HSET', k('m'), seq, call('HGET', k('m'), old))
+    local priority = call('HGET', k('prio'), old)
+    if priority then call('HSET', k('prio'), seq, priority) end
+    forget(old)
+    if key == '' or join(key, seq) then place(seq) end
+  end
+end
+ring()
+return count
+`
+
+/** ARGV: the shelf. Deletes up to 1000 of it. Answers how many. */
+const purge = `
+local count = 0
+local sets = {'dead'}
+if ARGV[1] == 'ready' then sets = {'ready', 'delayed', 'behind'} end
+for _, set in ipairs(sets) do
+  for _, seq in ipairs(call('ZRANGE', k(set), 0, 999)) do
+    call('ZREM', k(set), seq)
+    leave(seq)
+    forget(seq)
+    count = count + 1
+  end
+end
+return count
+`
+
+const remove = `
+for _, name in ipairs({'made', 'seq', 'token', 'm', 'ready', 'delayed', 'held', 'behind', 'dead', 'prio', 'due', 'hold', 'tries',
+  'cause', 'order', 'key', 'dedup', 'dedupid'}) do call('UNLINK', k(name)) end
+return 1
+`
+
+const declare = `
+call('SETNX', k('made'), '1')
+return 1
+`
+
+export type ScriptName = 'claim' | 'counts' | 'declare' | 'look' | 'purge' | 'redrive' | 'remove' | 'send' | 'settle'
+
+/** What only takes away, or moves, also runs when the server has no memory left: or nothing could ever be taken from it again. */
+const always = '#!lua flags=allow-oom'
+const whileThereIsRoom = '#!lua'
+
+/** The scripts by their names. */
+export const scripts: Readonly<Record<ScriptName, string>> = {
+  claim: always + prelude + claim,
+  counts: always + prelude + counts,
+  declare: whileThereIsRoom + prelude + declare,
+  look: always + prelude + look,
+  purge: always + prelude + purge,
+  redrive: always + prelude + redrive,
+  remove: always + prelude + remove,
+  send: whileThereIsRoom + prelude + send,
+  settle: always + prelude + settle,
+}
