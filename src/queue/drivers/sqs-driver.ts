@@ -1,8 +1,7 @@
 /**
  * Queues on SQS: one each, and one more for its dead letters, standard or FIFO. The server keeps the leases; they end a second later
- * there than here, so that a settlement that is too late is known before it is sent. On a FIFO queue each receive takes one
- * message: of several, the server would give the second of a group before the first is settled. A message is never deleted
- * before its copy is where it must be. A wait for messages is never cut off: what its answer brought would be lost for a lease.
+ * there than here, so that a settlement that is too late is known before it is sent. A message is never deleted before its copy is where
+ * it must be.
  */
 import { createHash } from 'node:crypto'
 import { assert, isSteadError, randomId } from '../../base/index.ts'
@@ -31,15 +30,11 @@ import { SqsBatches, stale } from './sqs-batches.ts'
 import type { EntryResult } from './sqs-batches.ts'
 import { attributeName, newText, openedText, sqsName, textOf } from './sqs-message.ts'
 import type { SqsOpened, SqsReceived } from './sqs-message.ts'
+import { marginMs, SqsPolls } from './sqs-polls.ts'
 
 /** The longest delay of the server, and how long it keeps what nobody takes: both its own limits. */
 export const sqsDelayMsMax: number = 15 * 60_000
 const retentionSeconds = 14 * 24 * 3600
-/** How much later a lease ends at the server than here. */
-const marginMs = 1000
-/** Messages of one request, and requests at once for one receive. */
-const receiveMax = 10
-const requestsMax = 10
 /** How long dead messages are hidden while they are looked at. */
 const lookSeconds = 30
 /** Characters of the name of a queue on the server. */
@@ -75,8 +70,7 @@ export class SqsDriver implements QueueDriver {
   readonly #hands = new Hands<InHand>()
   /** The addresses of queues, by their names on the server. */
   readonly #urls = new Map<string, string>()
-  /** Requests that wait for messages. */
-  readonly #polls = new Set<Promise<unknown>>()
+  readonly #polls: SqsPolls
 
   constructor(options: SqsOptions) {
     this.name = options.fifo ? 'sqs-fifo' : 'sqs'
@@ -86,6 +80,7 @@ export class SqsDriver implements QueueDriver {
     this.limits = { bodyBytesMax: options.messageBytesMax, delayMsMax: sqsDelayMsMax }
     this.#options = options
     this.#batches = new SqsBatches(options.client, options.messageBytesMax)
+    this.#polls = new SqsPolls({ ...options, batches: this.#batches })
   }
 
   async declare(queue: string): Promise<void> {
@@ -148,77 +143,11 @@ export class SqsDriver implements QueueDriver {
   }
 
   async receive(queue: string, want: Want, signal: AbortSignal): Promise<readonly Held[]> {
-    const { clock, pollSeconds } = this.#options
     const url = await this.#url(queue)
-    const untilMs = clock.monotonicMs() + want.waitMs
     // Leases that are over take no room any more.
-    this.#hands.overdue(clock.monotonicMs())
-    for (;;) {
-      if (signal.aborted) return []
-      const waitMs = Math.max(0, untilMs - clock.monotonicMs())
-      const seconds = Math.min(pollSeconds, Math.ceil(waitMs / 1000))
-      const received = await this.#unlessAborted(url, this.#take(url, want, seconds), signal)
-      const held = received.map((one) => this.#hold(queue, url, one, want))
-      if (held.length > 0 || clock.monotonicMs() >= untilMs) return held
-    }
-  }
-
-  /** What a poll brings; when nobody waits for it any more, it is given back. */
-  async #unlessAborted(
-    url: string,
-    poll: Promise<readonly SqsReceived[]>,
-    signal: AbortSignal,
-  ): Promise<readonly SqsReceived[]> {
-    const stopped = Promise.withResolvers<null>()
-    const stop = (): void => stopped.resolve(null)
-    signal.addEventListener('abort', stop, { once: true })
-    this.#polls.add(poll)
-    try {
-      const first = await Promise.race([poll, stopped.promise])
-      if (first !== null) return first
-      const givenBack = poll.then((received) => this.#hide(url, received, 0)).catch(() => {})
-      this.#polls.add(givenBack)
-      void givenBack.finally(() => this.#polls.delete(givenBack))
-      return []
-    } finally {
-      signal.removeEventListener('abort', stop)
-      poll.catch(() => {}).finally(() => this.#polls.delete(poll))
-    }
-  }
-
-  /** Waits with one request; when that brings as much as one can, asks for the rest with several at once. */
-  async #take(url: string, want: Want, seconds: number): Promise<readonly SqsReceived[]> {
-    const leaseMs = Math.min(want.leaseMs + marginMs, leaseMsMax)
-    const each = this.#options.fifo ? 1 : receiveMax
-    const all = [...(await this.#ask(url, Math.min(want.max, each), leaseMs, seconds))]
-    for (let full = all.length === each; full && all.length < want.max;) {
-      const requests = Math.min(requestsMax, Math.ceil((want.max - all.length) / each))
-      const sizes = Array.from({ length: requests }, (_, index) => Math.min(each, want.max - all.length - index * each))
-      const more = await Promise.allSettled(sizes.map((size) => this.#ask(url, size, leaseMs, 0)))
-      // One that failed has brought nothing; what the others brought is held.
-      const brought = more.flatMap((result) => (result.status === 'fulfilled' ? result.value : []))
-      full = brought.length === sizes.reduce((sum, size) => sum + size, 0)
-      all.push(...brought)
-    }
-    return all
-  }
-
-  async #ask(url: string, max: number, leaseMs: number, seconds: number): Promise<readonly SqsReceived[]> {
-    const input = {
-      QueueUrl: url,
-      MaxNumberOfMessages: max,
-      VisibilityTimeout: Math.ceil(leaseMs / 1000),
-      WaitTimeSeconds: seconds,
-      AttributeNames: ['All'],
-      MessageSystemAttributeNames: ['All'],
-      MessageAttributeNames: [attributeName],
-    }
-    const answer = await this.#options.client.call<{ readonly Messages?: readonly SqsReceived[] }>(
-      'ReceiveMessage',
-      input,
-      seconds * 1000,
-    )
-    return answer.Messages ?? []
+    this.#hands.overdue(this.#options.clock.monotonicMs())
+    const received = await this.#polls.receive(url, want, signal)
+    return received.map((one) => this.#hold(queue, url, one, want))
   }
 
   #hold(queue: string, url: string, received: SqsReceived, want: Want): Held {
@@ -354,7 +283,7 @@ export class SqsDriver implements QueueDriver {
     if (shelf === 'ready') throw unsupported(this.name, 'peek', this.capabilities.peek)
     const url = await this.#url(`${queue}.dead`)
     const received = await this.#all(url, max)
-    await this.#hide(url, received, 0)
+    await this.#polls.hide(url, received, 0)
     // In the order in which they died: that is when they came to this queue.
     const diedAt = ({ Attributes: all = {} }: SqsReceived): number => Number(all['SentTimestamp'] ?? 0)
     return received
@@ -379,7 +308,7 @@ export class SqsDriver implements QueueDriver {
       url,
       moved.map(({ one }) => one),
     )
-    await this.#hide(
+    await this.#polls.hide(
       url,
       dead.filter((item) => !moved.includes(item)).map(({ one }) => one),
       0,
@@ -397,8 +326,8 @@ export class SqsDriver implements QueueDriver {
   }
 
   /** Up to `max` messages of a queue, hidden for a while. */
-  async #all(url: string, max: number): Promise<readonly SqsReceived[]> {
-    return this.#take(url, { max, waitMs: 0, leaseMs: lookSeconds * 1000, keepMs: 0 }, 1)
+  #all(url: string, max: number): Promise<readonly SqsReceived[]> {
+    return this.#polls.take(url, { max, leaseMs: lookSeconds * 1000 }, 1)
   }
 
   /** Deletes; answers how many. */
@@ -408,11 +337,6 @@ export class SqsDriver implements QueueDriver {
     const failed = results.find((result) => result !== 'done')
     if (failed !== undefined) throw failed.error
     return results.length
-  }
-
-  async #hide(url: string, received: readonly SqsReceived[], seconds: number): Promise<void> {
-    const entries = received.map(({ ReceiptHandle }) => ({ url, entry: { ReceiptHandle, VisibilityTimeout: seconds } }))
-    await this.#batches.each('ChangeMessageVisibilityBatch', entries)
   }
 
   async remove(queue: string): Promise<void> {
@@ -429,7 +353,7 @@ export class SqsDriver implements QueueDriver {
   }
 
   async close(): Promise<void> {
-    while (this.#polls.size > 0) await Promise.allSettled(this.#polls)
+    await this.#polls.idle()
     await this.#options.client.close()
   }
 
