@@ -217,6 +217,8 @@ if (only === 'releases') {
 if (only === undefined || only === 'queue') {
   process.stderr.write('bench: queues beside their disk ...\n')
   separate('bench-queue.ts')
+  process.stderr.write('bench: queues beside the clients of their brokers ...\n')
+  separate('bench-brokers.ts')
 }
 if (only === undefined || only === 'objects') {
   process.stderr.write('bench: object storage beside its peers ...\n')
