@@ -1,37 +1,61 @@
 /**
  * The embedded S3 server beside others in the same run, on the same disk, through the same client: objects of 1 KB, 1 MB and
- * 100 MB, several at once, and a listing. Servers come from `scripts/object-servers.ts`; one that is not in its cache is left out.
- * Prints a table with how each keeps what it has answered; decides nothing. `STEAD_BENCH_KEYS` sets how many keys are listed.
+ * 100 MB, several at once, and listings of many keys. Servers come from `scripts/object-servers.ts`; one that is not in its
+ * cache is left out. Prints one table with how each keeps what it has answered and how the embedded server stands beside the
+ * fastest of those that keep it as well; decides nothing. STEAD_BENCH_KEYS sets how many keys are listed, STEAD_BENCH_SECONDS
+ * how long each figure is taken, and names of servers as arguments choose some.
  */
+import { messageOf } from '../src/base/index.ts'
 import { makeS3Bucket, openS3Store } from '../src/objects/index.ts'
 import type { ObjectStore } from '../src/objects/index.ts'
-import { embeddedServer, objectServers, startObjectServer } from './object-servers.ts'
+import { embeddedServer, objectServers, startObjectServer, syncedSeaweed } from './object-servers.ts'
 import type { ObjectServer } from './object-servers.ts'
 
-const budgetMs = 2000
-const listedKeys = Number(process.env['STEAD_BENCH_KEYS'] ?? 10_000)
+const budgetMs = Number(process.env['STEAD_BENCH_SECONDS'] ?? 3) * 1000
+const listedKeys = Number(process.env['STEAD_BENCH_KEYS'] ?? 100_000)
+/** A server that cannot write so many keys in that time lists those it has. */
+const fillMs = 120_000
+const keysPerFolder = 100
+const atOnce = 16
+const pieceBytes = 4_000_000
 const sizes = [
-  { name: '1 KB', bytes: 1000, countMax: 20_000, atOnce: 16 },
-  { name: '1 MB', bytes: 1_000_000, countMax: 500, atOnce: 16 },
-  { name: '100 MB', bytes: 100_000_000, countMax: 8, atOnce: 4 },
+  { name: '1 KB', bytes: 1000, countMax: 50_000 },
+  { name: '1 MB', bytes: 1_000_000, countMax: 2000 },
+  { name: '100 MB', bytes: 100_000_000, countMax: 16 },
 ]
 
-/** Calls `work` with rising numbers, so many at once, until time or numbers run out; how many a second. */
-async function rate(
-  countMax: number,
-  lanes: number,
-  work: (number: number, lane: number) => Promise<unknown>,
-): Promise<number> {
+/** One figure of one server: how it is shown, and what is compared; nothing where there is nothing to compare. */
+interface Figure {
+  readonly what: string
+  readonly shown: string
+  readonly perSecond?: number
+}
+
+/** Calls `work` with rising numbers, so many at once, until time or numbers run out; how many a second, to the end of the last. */
+async function rate(countMax: number, ms: number, work: (number: number) => Promise<unknown>): Promise<number> {
   let next = 0
   const startMs = performance.now()
-  const lane = async (_: unknown, index: number): Promise<void> => {
-    while (next < countMax && performance.now() - startMs < budgetMs) {
+  const lane = async (): Promise<void> => {
+    while (next < countMax && performance.now() - startMs < ms) {
       next += 1
-      await work(next, index)
+      await work(next)
     }
   }
-  await Promise.all(Array.from({ length: lanes }, lane))
+  await Promise.all(Array.from({ length: atOnce }, lane))
   return (next * 1000) / (performance.now() - startMs)
+}
+
+/** Bytes that differ from object to object, so that no store can take two for one. */
+function contentOf(number: number, bytes: number): Buffer | AsyncIterable<Uint8Array> {
+  const piece = (size: number, at: number): Buffer => {
+    const content = Buffer.alloc(size, 'stead')
+    content.writeDoubleLE(number + at / 1e9, 0)
+    return content
+  }
+  if (bytes <= pieceBytes) return piece(bytes, 0)
+  return (async function* () {
+    for (let at = 0; at < bytes; at += pieceBytes) yield piece(Math.min(pieceBytes, bytes - at), at)
+  })()
 }
 
 async function readWhole(store: ObjectStore, key: string): Promise<void> {
@@ -41,65 +65,125 @@ async function readWhole(store: ObjectStore, key: string): Promise<void> {
   if (bytes !== read?.bytes) throw new Error(`${key} came with ${bytes} bytes`)
 }
 
-function shown(perSecond: number, bytes: number): string {
-  return bytes < 100_000 ? `${perSecond.toFixed(0)}/s` : `${((perSecond * bytes) / 1e6).toFixed(0)} MB/s`
+/** Objects of one size, written and read: how many a second. */
+async function measureSize(
+  store: ObjectStore,
+  name: string,
+  bytes: number,
+  countMax: number,
+): Promise<readonly [number, number]> {
+  let written = 0
+  const put = await rate(countMax, budgetMs, async (number) => {
+    await store.put(`${name}/${number}`, contentOf(number, bytes))
+    written = Math.max(written, number)
+  })
+  const there = Math.max(written - atOnce, 1)
+  const get = await rate(countMax, budgetMs, (number) => readWhole(store, `${name}/${1 + (number % there)}`))
+  return [put, get]
 }
 
-async function measure(server: ObjectServer): Promise<readonly (readonly [string, string])[]> {
+function transfer(what: string, perSecond: number, bytes: number): Figure {
+  if (Number.isNaN(perSecond)) return { what, shown: 'fails' }
+  const shown = bytes < 100_000 ? `${perSecond.toFixed(0)}/s` : `${((perSecond * bytes) / 1e6).toFixed(0)} MB/s`
+  return { what, shown, perSecond }
+}
+
+/** Goes through all pages; how many objects and groups there were. */
+async function listAll(store: ObjectStore, delimiter: string): Promise<number> {
+  let shown = 0
+  let after: string | undefined
+  do {
+    const page = await store.list({ prefix: 'list/', delimiter, ...(after === undefined ? {} : { after }) })
+    shown += page.objects.length + page.prefixes.length
+    after = page.next
+  } while (after !== undefined)
+  return shown
+}
+
+async function measureListing(store: ObjectStore): Promise<readonly Figure[]> {
+  const name = (number: number): string => {
+    const folder = Math.floor(number / keysPerFolder)
+    return `list/${String(folder).padStart(4, '0')}/${String(number).padStart(6, '0')}`
+  }
+  await rate(listedKeys, fillMs, (number) => store.put(name(number), 'x'))
+  const figures: Figure[] = []
+  for (const [what, delimiter] of [
+    ['LIST, all keys', ''],
+    ['LIST, by folder', '/'],
+  ] as const) {
+    const startMs = performance.now()
+    const shown = await listAll(store, delimiter)
+    const perSecond = (shown * 1000) / (performance.now() - startMs)
+    figures.push({ what, shown: `${perSecond.toFixed(0)}/s of ${shown}`, perSecond })
+  }
+  return figures
+}
+
+async function measure(server: ObjectServer): Promise<readonly Figure[]> {
   await using running = await startObjectServer(server)
   const { endpoint, accessKeyId, secretAccessKey } = running
   const options = { endpoint, accessKeyId, secretAccessKey, bucket: 'bench' }
   await makeS3Bucket(options)
   const all = { putIfAbsent: true, putIfMatch: true, checksums: true, presign: true, paging: true, versions: false }
   await using store = openS3Store({ ...options, capabilities: { ...all, durability: server.durability } })
-  const rows: (readonly [string, string])[] = [
-    ['fsync before the answer', { fsync: 'yes', none: 'no', unknown: 'not known' }[server.durability]],
-  ]
-  for (const { name, bytes, countMax, atOnce } of sizes) {
-    const contents = Array.from({ length: atOnce }, () => Buffer.alloc(bytes))
-    let written = 0
-    const put = await rate(countMax, atOnce, async (number, lane) => {
-      const content = contents[lane] ?? Buffer.alloc(0)
-      content.writeUInt32LE(number, 0)
-      await store.put(`${name}/${number}`, content)
-      written = Math.max(written, number)
+  const said = { fsync: 'yes', none: 'no', unknown: 'not known' }
+  const figures: Figure[] = [{ what: 'fsync before the answer', shown: said[server.durability] }]
+  for (const { name, bytes, countMax } of sizes) {
+    const [put, get] = await measureSize(store, name, bytes, countMax).catch((error: unknown) => {
+      process.stderr.write(`bench: ${server.name}, ${name}: ${messageOf(error).slice(0, 200)}\n`)
+      return [Number.NaN, Number.NaN] as const
     })
-    const get = await rate(countMax, atOnce, (number) =>
-      readWhole(store, `${name}/${1 + (number % Math.max(written - atOnce, 1))}`),
-    )
-    rows.push([`PUT ${name}`, shown(put, bytes)], [`GET ${name}`, shown(get, bytes)])
+    figures.push(transfer(`PUT ${name}`, put, bytes), transfer(`GET ${name}`, get, bytes))
   }
-  await rate(Math.min(listedKeys, 100_000), 16, (number) => store.put(`list/${String(number).padStart(6, '0')}`, 'x'))
-  let [keys, after] = [0, undefined as string | undefined]
-  const startMs = performance.now()
-  do {
-    const page = await store.list({ prefix: 'list/', ...(after === undefined ? {} : { after }) })
-    keys += page.objects.length
-    after = page.next
-  } while (after !== undefined)
-  const seconds = (performance.now() - startMs) / 1000
-  rows.push([`LIST, keys a second`, `${(keys / seconds).toFixed(0)}/s of ${keys}`])
-  return rows
+  return [...figures, ...(await measureListing(store))]
 }
 
-const columns: { readonly head: string; readonly rows: readonly (readonly [string, string])[] }[] = []
-for (const server of [embeddedServer, ...objectServers]) {
-  if (!server.isHere()) continue
+interface Column {
+  readonly server: ObjectServer
+  readonly figures: readonly Figure[]
+}
+
+/** How the embedded server stands: its figure over the best of others; empty where there is none. */
+function ratio(what: string, mine: Column, others: readonly Column[]): string {
+  const of = ({ figures }: Column): number => figures.find((figure) => figure.what === what)?.perSecond ?? Number.NaN
+  const best = Math.max(...others.map(of).filter((value) => !Number.isNaN(value)))
+  return Number.isFinite(best) && Number.isFinite(of(mine)) ? (of(mine) / best).toFixed(2) : ''
+}
+
+const wanted = process.argv.slice(2)
+const columns: Column[] = []
+for (const server of [embeddedServer, ...objectServers, syncedSeaweed()]) {
+  const chosen = wanted.length === 0 || server === embeddedServer || wanted.includes(server.name)
+  if (!server.isHere() || !chosen) continue
   process.stderr.write(`bench: ${server.name} ...\n`)
   try {
-    const rows = await measure(server)
-    process.stderr.write(`${rows.map(([what, figure]) => `${what}: ${figure}`).join(', ')}\n`)
-    columns.push({ head: `${server.name} ${server.version}`, rows })
+    const figures = await measure(server)
+    process.stderr.write(`${figures.map(({ what, shown }) => `${what}: ${shown}`).join(', ')}\n`)
+    columns.push({ server, figures })
   } catch (error) {
-    process.stderr.write(
-      `bench: ${server.name}: ${error instanceof Error ? error.message.slice(0, 300) : String(error)}\n`,
-    )
+    process.stderr.write(`bench: ${server.name}: ${messageOf(error).slice(0, 300)}\n`)
   }
 }
-const table = [['16 at once, of 100 MB 4', ...columns.map(({ head }) => head)]]
-for (const [index, [what]] of (columns[0]?.rows ?? []).entries()) {
-  table.push([what, ...columns.map(({ rows }) => rows[index]?.[1] ?? '')])
-}
+const [mine, ...others] = columns
+if (mine === undefined) throw new Error('the embedded server was not measured')
+const synced = others.filter(({ server }) => server.durability === 'fsync')
+const ceph = others.filter(({ server }) => server.name === 'Ceph RGW')
+const table = [
+  [
+    `${atOnce} at once`,
+    ...columns.map(({ server }) => `${server.name} ${server.version}`),
+    'over the best with fsync',
+    'over Ceph',
+    'over the best',
+  ],
+  ...mine.figures.map(({ what }, index) => [
+    what,
+    ...columns.map(({ figures }) => figures[index]?.shown ?? ''),
+    ratio(what, mine, synced),
+    ratio(what, mine, ceph),
+    ratio(what, mine, others),
+  ]),
+]
 const widths = (table[0] ?? []).map((_, column) => Math.max(...table.map((row) => (row[column] ?? '').length)))
 for (const row of table)
   process.stdout.write(`${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')}\n`)

@@ -7,27 +7,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { json, openEmbeddedQueues } from '../src/queue/index.ts'
-import type { Queue } from '../src/queue/index.ts'
-import type { Json } from '../src/base/index.ts'
+import { body, processed, sends, shown } from './bench-queue-measure.ts'
 
-const body = 'x'.repeat(254)
 const floorMs = 1000
 const sizes = [1, 100, 1000]
 const messages = { 1: 300, 100: 40_000, 1000: 60_000 }
-
-interface Rate {
-  readonly perSecond: number
-  readonly cpuMicroseconds: number
-}
-
-async function measure(count: number, work: () => Promise<unknown>): Promise<Rate> {
-  const cpu = process.cpuUsage()
-  const startMs = performance.now()
-  await work()
-  const seconds = (performance.now() - startMs) / 1000
-  const { user, system } = process.cpuUsage(cpu)
-  return { perSecond: count / seconds, cpuMicroseconds: (user + system) / count }
-}
 
 /** Groups of so many bodies appended and made durable, one after another: what no queue on this disk can pass. */
 function diskFloor(folder: string, group: number): number {
@@ -65,29 +49,7 @@ function sqliteFloor(folder: string, group: number): number {
   return rate
 }
 
-function sends(queue: Queue<Json, Json>, callers: number, count: number): Promise<Rate> {
-  let left = count
-  const caller = async (): Promise<void> => {
-    while ((left -= 1) >= 0) await queue.send(body)
-  }
-  return measure(count, () => Promise.all(Array.from({ length: callers }, caller)))
-}
-
-function processed(queue: Queue<Json, Json>, size: number, count: number): Promise<Rate> {
-  const before = queue.metrics().acked
-  return measure(count, async () => {
-    const { promise, resolve } = Promise.withResolvers<void>()
-    const look = (): void => void (queue.metrics().acked - before >= count && resolve())
-    const consumer = queue.consumeBatch(look, { sizeMax: size, concurrency: size * 2 })
-    const looking = setInterval(look, 1)
-    await promise
-    clearInterval(looking)
-    void consumer.drain()
-  })
-}
-
 const folder = mkdtempSync(join(tmpdir(), 'stead-bench-queue-'))
-const shown = (rate: number): string => `${Math.round(rate).toLocaleString('en')}/s`
 try {
   await using queues = await openEmbeddedQueues({ path: join(folder, 'queues.db') })
   const queue = await queues.declare('bench', json)

@@ -217,8 +217,10 @@ if (only === 'releases') {
 if (only === undefined || only === 'queue') {
   process.stderr.write('bench: queues beside their disk ...\n')
   separate('bench-queue.ts')
-  process.stderr.write('bench: queues beside the clients of their brokers ...\n')
-  separate('bench-brokers.ts')
+  process.stderr.write('bench: queues beside what others are ...\n')
+  separate('bench-queue-peers.ts')
+  process.stderr.write("bench: queues beside their servers' own clients ...\n")
+  separate('bench-queue-raw.ts')
 }
 if (only === undefined || only === 'objects') {
   process.stderr.write('bench: object storage beside its peers ...\n')

@@ -3,7 +3,7 @@
  * directory of its own, and ended again. `scripts/node scripts/object-servers.ts [NAME...]` starts them, says where they are and
  * with which key, and ends them on Ctrl-C; `npm run servers` starts those that are in the cache.
  */
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -42,6 +42,8 @@ export interface ObjectServer {
     dir: string,
     ports: readonly number[],
   ): { readonly argv: readonly string[]; readonly env?: Readonly<Record<string, string>> }
+  /** What is left to be said to it once it answers. */
+  settle?(ports: readonly number[]): void
 }
 
 /** The key that every server is started with; Garage takes none of another form. */
@@ -215,6 +217,24 @@ export const objectServers: readonly ObjectServer[] = [
   },
 ]
 
+/** SeaweedFS told to sync contents before it answers; the names of its filer it does not sync. */
+export function syncedSeaweed(): ObjectServer {
+  const plain = objectServers.find(({ name }) => name === 'SeaweedFS')
+  if (plain === undefined) throw new Error('SeaweedFS is in the table')
+  return {
+    ...plain,
+    name: 'SeaweedFS, contents synced',
+    durability: 'fsync',
+    settle([master = 0, masterGrpc = 0, , , filer = 0, filerGrpc = 0]) {
+      const at = (port: number, grpc: number): string => `127.0.0.1:${port}.${grpc}`
+      const argv = ['shell', `-master=${at(master, masterGrpc)}`, `-filer=${at(filer, filerGrpc)}`]
+      const input = 'fs.configure -locationPrefix=/buckets/ -fsync=true -apply\n'
+      const { status, stdout } = spawnSync(weed, argv, { input, encoding: 'utf8', timeout: waitMsMax })
+      if (status !== 0 || !/"fsync":\s*true/.test(stdout)) throw new Error(`weed shell: ${stdout.slice(-500)}`)
+    },
+  }
+}
+
 /** Servers that no registry has in a form that can be started here, and why. */
 export const missingObjectServers: Readonly<Record<string, string>> = {
   RustFS: 'crates.io has it (1.0.1), for Rust 1.98 and later only, and its build is several times that of Garage',
@@ -272,6 +292,12 @@ export async function startObjectServer(server: ObjectServer): Promise<RunningOb
       throw new Error(`${server.name} does not answer: ${words}`)
     }
     await new Promise((resolve) => setTimeout(resolve, 200))
+  }
+  try {
+    server.settle?.(ports)
+  } catch (error) {
+    await stop()
+    throw error
   }
   return { name: server.name, version: server.version, endpoint, ...testKey, [Symbol.asyncDispose]: stop }
 }

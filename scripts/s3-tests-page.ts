@@ -23,7 +23,7 @@ export function pageOf(
     groups.set(reason, [...(groups.get(reason) ?? []), name.replace(/^test_/, '')])
   }
   const lists = [...groups]
-    .toSorted(([, a], [, b]) => b.length - a.length)
+    .toSorted(([one, a], [other, b]) => b.length - a.length || (one < other ? -1 : 1))
     .map(
       ([reason, names]) =>
         `**${reason}** (${names.length})\n\n${names

@@ -1,8 +1,11 @@
 /** What a person can get wrong with backups, through the real command: a sentence with a hint, and nothing is made. */
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
+import { openBackups, parseTarget, writeKey } from '../src/backup/index.ts'
+import { systemClock, systemRandom } from '../src/base/index.ts'
 import { Workbench } from './command-line.ts'
 import { needsFile } from './needs.ts'
 import { assertRefused, type Refusal } from './small-app.ts'
@@ -30,5 +33,51 @@ suite('backups that cannot be', { skip: needsFile('/usr/bin/restic', 'apt-get in
     writeFileSync(join(keys, 'backup.key'), 'anything', { mode: 0o644 })
     const exposed = { says: /can be read by others/, hint: /chmod 600/ }
     assertRefused(await bench.stead('backup', 'ls', '--from', bench.dir), exposed)
+  })
+
+  test('the key of others, backups of a newer Stead, half of one, and a second key', async () => {
+    await using bench = new Workbench()
+    const [place, keys] = [join(bench.dir, 'backups'), join(bench.dir, 's', 'keys')]
+    const made = await bench.stead('backup', 'key', '--make')
+    assert.equal(made.code, 0, made.stderr)
+    assertRefused(await bench.stead('backup', 'key', '--make'), { says: /key of backups .* already/, hint: /need it/ })
+    const keyFile = join(keys, 'backup.key')
+    const backups = await openBackups({
+      target: parseTarget(place),
+      keyFile,
+      clock: systemClock,
+      random: systemRandom,
+    })
+    await backups.init()
+    const ls = ['backup', 'ls', '--from', place] as const
+    const keep = (...tags: readonly string[]): void => {
+      const options = [
+        '-r',
+        place,
+        '--password-file',
+        keyFile,
+        'backup',
+        '-q',
+        ...tags.flatMap((tag) => ['--tag', tag]),
+      ]
+      execFileSync('restic', [...options, bench.appDir], { stdio: 'ignore' })
+    }
+    // What a backup has left that was killed before its record.
+    keep('stead=1', 'kind=data', 'of=half', 'app=shop')
+    const half = await bench.stead(...ls)
+    assert.deepEqual([half.code, half.stdout], [0, ''])
+    assert.match(half.stderr, /There is no backup at/)
+    const none = await bench.stead('restore', 'shop', '--from', place, '--to', join(bench.dir, 'files'))
+    assertRefused(none, { says: /no backup of shop/, hint: /none at all/ })
+    assert.ok(!existsSync(join(bench.dir, 'files')), 'nothing is made')
+
+    keep('stead=2', 'kind=record', 'of=new')
+    assertRefused(await bench.stead(...ls), { says: /backups of format 2/, hint: /newer one/ })
+
+    rmSync(keyFile)
+    await writeKey(keyFile, systemRandom)
+    const before = readdirSync(join(place, 'snapshots'))
+    assertRefused(await bench.stead(...ls), { says: /another key|key does not open/, hint: /./ })
+    assert.deepEqual(readdirSync(join(place, 'snapshots')), before)
   })
 })

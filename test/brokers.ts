@@ -240,6 +240,13 @@ export const valkeyBuffered: BrokerKind = valkeyOf(
   valkeyWheel,
   '--appendonly yes --appendfsync everysec --maxmemory 24mb --maxmemory-policy noeviction',
 )
+/** The same with the machine's memory. */
+export const valkeyEverysec: BrokerKind = valkeyOf(
+  'valkey-everysec',
+  valkeyProgram,
+  valkeyWheel,
+  '--appendonly yes --appendfsync everysec',
+)
 /** A cache: it keeps nothing, and deletes when it is full. */
 export const valkeyCache: BrokerKind = valkeyOf(
   'valkey-cache',

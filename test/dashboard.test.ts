@@ -32,7 +32,8 @@ suite('the dashboard in a browser', { skip }, () => {
 
   test('a running app: let in once, seen live, broken, healed by itself, and a line that is lost is said to be', async () => {
     await using bench = new Workbench()
-    const worker = `const worker = service('worker', { from: './worker', run: ['node', 'worker.js'], use: { web } })`
+    const worker = `const files = bucket('files')
+      const worker = service('worker', { from: './worker', run: ['node', 'worker.js'], use: { web, files } })`
     bench.write({
       'app.ts': appFile(`${web()}\n${worker}`, `{ parts: { web, worker }, public: { 'small.localhost': web } }`),
       'web/server.js': server,
@@ -49,13 +50,20 @@ suite('the dashboard in a browser', { skip }, () => {
     await page.goto(url)
     await node(page, 'web').waitFor()
     assert.ok(!page.url().includes('login'), 'the token is gone from the address')
-    await page.getByText('All 2 parts are well.').waitFor()
+    await page.getByText('All 3 parts are well.').waitFor()
     await page.getByText('live', { exact: true }).waitFor()
     assert.equal(await page.title(), 'small · Stead')
     await using stranger = await openPage(browser)
     await stranger.page.goto(url)
     await stranger.page.getByText('That did not let you in').waitFor()
     assert.match((await bench.stead('dashboard')).stdout, /^http:\/\/127\.0\.0\.1:\d+\/#login=[\w-]{32}&app=small\n$/)
+
+    // What a bucket holds, and how it is used.
+    await node(page, 'files').click()
+    const inspector = page.locator('.inspector')
+    await inspector.getByText('Objects', { exact: true }).waitFor()
+    await inspector.getByText('Bytes per second').waitFor()
+    await page.keyboard.press('Escape')
 
     // What the parts print, chosen and held.
     await page.locator('.row', { hasText: 'tick 1' }).first().waitFor()
@@ -86,13 +94,13 @@ suite('the dashboard in a browser', { skip }, () => {
     await page.getByRole('button', { name: 'Kill web' }).click()
     await dialog.getByRole('button', { name: 'Break it' }).click()
     await page.getByText('On purpose: web is killed and kept down.').waitFor()
-    await page.getByText(/1 of 2 parts is not well: web/).waitFor()
+    await page.getByText(/1 of 3 parts is not well: web/).waitFor()
     await page.getByText('1 program killed').first().waitFor()
     for (let count = 0; count < 3; count += 1)
       assert.equal((await ask(wayIn, '/', { host: 'small.localhost' })).status, 503)
     await page.getByText('1 program killed, 3 requests failed').waitFor()
     await page.getByText('Broken a while ago').waitFor()
-    await page.getByText('All 2 parts are well.').waitFor()
+    await page.getByText('All 3 parts are well.').waitFor()
     const uptime = (await node(page, 'web').getAttribute('aria-label')) ?? ''
     assert.match(uptime, /up \d\d?\.\d+ %/, 'the figure has moved')
 
@@ -112,7 +120,7 @@ suite('the dashboard in a browser', { skip }, () => {
     await page.getByText('line lost, trying again').waitFor()
     const again = bench.up('--port', String(wayIn), '--dashboard-port', String(port))
     await page.getByText('live', { exact: true }).waitFor()
-    await page.getByText('All 2 parts are well.').waitFor()
+    await page.getByText('All 3 parts are well.').waitFor()
     await again.until(/small runs, after/)
   })
 

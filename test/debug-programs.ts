@@ -44,7 +44,8 @@ setInterval(tick, 20)
 setTimeout(spin, 10)
 `,
     },
-    argv: (file) => [node, file],
+    // On this machine's network the usual port may be somebody else's.
+    argv: (file) => [node, '--inspect-port=0', file],
     mounts: node.startsWith('/usr/') ? [] : [dirname(dirname(node))],
   }
 }

@@ -23,7 +23,7 @@ export function appFile(
   result = `{ parts: { web }, public: { 'small.localhost': web } }`,
 ): string {
   return [
-    `import { app, job, postgres, secret, service } from 'stead'`,
+    `import { app, bucket, job, postgres, secret, service } from 'stead'`,
     `export default app('small', () => {`,
     declarations,
     `return ${result}`,

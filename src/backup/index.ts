@@ -10,6 +10,7 @@ export type {
   RestoreOptions,
   Verified,
 } from './backups.ts'
+export { ensureNames } from './records.ts'
 export { parseTarget, placeOf } from './target.ts'
 export type { Target } from './target.ts'
 export { openBackups } from './drivers/restic.ts'

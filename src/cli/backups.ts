@@ -25,6 +25,7 @@ import {
   type Backup,
   type Backups,
   type BackUpOptions,
+  ensureNames,
   exportKey,
   findTool,
   newestOf,
@@ -137,6 +138,8 @@ export async function backUpApp(
   signal: AbortSignal,
 ): Promise<Backup> {
   const checkpoint = `backup-${randomId(systemRandom)}`
+  // Before anything is made.
+  ensureNames({ app, name, checkpoint })
   await giveBackLeft({ operator, app }, systemClock.nowMs())
   const extra = mkdtempSync(join(tmpdir(), 'stead-backup-'))
   try {

@@ -13,6 +13,7 @@ import { isSteadError, ManualClock, systemRandom } from '../base/index.ts'
 import { type AuditLine, type Gate, openGate, type OperatorClient, operatorClient, serveOperator } from './index.ts'
 import { type Operations, unknownApp } from './operations.ts'
 import type { ReleaseOperations } from './releases.ts'
+import { openStream } from './streams.ts'
 
 const startMs = Date.parse('2026-03-01T12:00:00Z')
 const dayMs = 86_400_000
@@ -318,6 +319,42 @@ suite('people', () => {
     assert.deepEqual(bench.done, ['stop shop/web by ops'])
     const words = JSON.stringify(await bench.record())
     assert.match(words, /ops.*POST \/v1\/apps\/:app\/parts\/:part\/stream/)
+  })
+
+  test('looks into a program have two rights of their own, and no other way in', async () => {
+    await using bench = await Bench.open()
+    const stack = { kind: 'debug', instance: null, look: { what: 'stack' } } as const
+    const debugger_ = { kind: 'debug', instance: null, look: { what: 'dap' } } as const
+    const dev = await bench.person('dev', 'developer', ['shop'])
+    for (const [order, right] of [
+      [stack, /right debug on shop$/],
+      [debugger_, /right evaluate on shop$/],
+    ] as const)
+      await assert.rejects(dev.open('shop', 'web', order), { code: 'operator.forbidden', message: right })
+
+    const grant = { name: 'eve', role: 'viewer', apps: ['shop'], expiresAtMs: null, sshKeys: [] } as const
+    await bench.owner.grant({ ...grant, rights: ['debug'] })
+    const eve = await bench.with((await bench.owner.issueToken('eve', startMs + dayMs)).token)
+    const seen = await eve.open('shop', 'web', stack)
+    seen.end()
+    await Array.fromAsync(seen.pieces)
+    assert.equal((await seen.ended).code, 3)
+    await assert.rejects(eve.open('shop', 'web', debugger_), { code: 'operator.forbidden' })
+    // Whoever may see stacks cannot ask for a debugger at the door for stacks, nor whoever may run programs at theirs.
+    for (const [right, way] of [
+      ['debug', 'debug'],
+      ['exec', 'stream'],
+    ] as const) {
+      await bench.owner.grant({ ...grant, rights: [right] })
+      const at = { socketPath: eve.socketPath, token: (await bench.owner.issueToken('eve', startMs + dayMs)).token }
+      const stream = await openStream(at, `/v1/apps/shop/parts/web/${way}`, debugger_, (cause) => cause)
+      const ended = stream.ended
+      await Array.fromAsync(stream.pieces)
+      await assert.rejects(ended, { code: 'operator.bad-request' })
+    }
+    const words = JSON.stringify(await bench.record())
+    assert.match(words, /eve.*POST \/v1\/apps\/:app\/parts\/:part\/debug/)
+    assert.match(words, /dev.*parts\/:part\/evaluate/)
   })
 
   test('a single right is given beside a role', async () => {

@@ -123,6 +123,8 @@ export class Consumer<T> implements AsyncDisposable {
     for (let failures = 0; !this.#stop.signal.aborted;) {
       if (this.#paused || this.#slots === 0) {
         await this.#changed.promise
+        // What is settled together ends together: the messages after it are taken together, too.
+        await new Promise(setImmediate)
         continue
       }
       try {

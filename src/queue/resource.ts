@@ -21,8 +21,6 @@ import { carryOutOrder } from './resource-orders.ts'
 export const queuePort = 7080
 /** The kernel's limit for the path of a socket, less the one byte that ends it; the smallest among the systems we run on. */
 const socketPathBytesMax = 103
-/** Memory of a server: what Node needs, bodies that are under way, and the cache of the file. */
-const serverMemoryBytes = 192 * 1024 * 1024
 const toolTimeoutMs = 600_000
 const readyLookMs = 20
 
@@ -45,12 +43,14 @@ export function queueProvider({ own }: QueueProviderOptions): Provider {
 
     async provision(context) {
       const program = await own(serverEntries)
+      const options = serviceOptions(context)
+      const memory = memoryOf(options)
       return {
         argv: program.argv,
-        env: { STEAD_QUEUE: JSON.stringify(serviceOptions(context)) },
+        env: { STEAD_QUEUE: JSON.stringify(options), NODE_OPTIONS: `--max-old-space-size=${memory.heapMb}` },
         reads: program.reads,
         writes: [],
-        memoryBytes: serverMemoryBytes,
+        memoryBytes: memory.bytes,
         socketPath: socketPathOf(context),
         stopSignal: 'SIGTERM',
         stopTimeoutMs: 10_000,
@@ -178,6 +178,17 @@ function serviceOptions(context: ProviderContext): QueueServiceOptions {
     messagesMax: number('messagesMax', 1_000_000, 2 ** 40),
     bytesMax: number('bytesMax', 1_000_000_000, 2 ** 50),
   }
+}
+
+/**
+ * Memory of a server at most, and of that what JavaScript may hold in megabytes: near that Node tidies up, beyond the other the
+ * kernel kills. At rest it uses a tenth. Bodies are there several times while they are under way: as text, parsed, decoded.
+ */
+function memoryOf({ bodyBytesMax: bodyBytes }: QueueServiceOptions): {
+  readonly bytes: number
+  readonly heapMb: number
+} {
+  return { bytes: 224 * 1024 * 1024 + 16 * bodyBytes, heapMb: 96 + Math.ceil(bodyBytes / 100_000) }
 }
 
 function fileIn(dataDir: string): string {

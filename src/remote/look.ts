@@ -37,6 +37,7 @@ export const wantedPrograms = [
   's6-log',
   'mkfs.btrfs',
   'python3',
+  'restic',
 ] as const
 
 const script = `PATH=$PATH:/usr/local/bin:/usr/sbin:/sbin

@@ -17,6 +17,8 @@ export interface PlanOptions {
   readonly packages: boolean
   /** Some part of the app runs on Python. */
   readonly python: boolean
+  /** The app declares backups. */
+  readonly backups: boolean
 }
 
 export interface ServerPlan {
@@ -30,11 +32,13 @@ export interface ServerPlan {
   readonly bytesNeeded: number
 }
 
+/** `when`: only for apps of which that is so. */
 const debian = [
-  { name: 'bubblewrap', program: 'bwrap', why: 'sandboxes', python: false },
-  { name: 's6', program: 's6-log', why: 'keeps the output of programs, bounded', python: false },
-  { name: 'btrfs-progs', program: 'mkfs.btrfs', why: "instant checkpoints of an app's data", python: false },
-  { name: 'python3', program: 'python3', why: 'parts of this app run on it', python: true },
+  { name: 'bubblewrap', program: 'bwrap', why: 'sandboxes', when: null },
+  { name: 's6', program: 's6-log', why: 'keeps the output of programs, bounded', when: null },
+  { name: 'btrfs-progs', program: 'mkfs.btrfs', why: "instant checkpoints of an app's data", when: null },
+  { name: 'python3', program: 'python3', why: 'parts of this app run on it', when: 'python' },
+  { name: 'restic', program: 'restic', why: 'the backups that this app declares', when: 'backups' },
 ] as const
 
 /** Without these nothing can be brought there. */
@@ -93,7 +97,7 @@ export function planServer(server: ServerState, own: OwnBuild, options: PlanOpti
     })
   }
   const missing = debian
-    .filter(({ program, python }) => !server.programs.has(program) && (!python || options.python))
+    .filter(({ program, when }) => !server.programs.has(program) && (when === null || options[when]))
     .map(({ name, why }) => ({ name, why }))
   const can = options.packages && server.programs.has('apt-get')
   return { packages: can ? missing : [], without: can ? [] : missing, install, bytesNeeded }

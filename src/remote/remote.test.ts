@@ -86,7 +86,7 @@ ${wantedPrograms.map((name) => `program=${name}`).join('\n')}
 
 suite('a server', () => {
   const own = { version: '1.2.0', build: 'b1', platform: 'linux', arch: 'x64' }
-  const options = { upgrade: false, packages: true, python: false }
+  const options = { upgrade: false, packages: true, python: false, backups: false }
   const bare = readServerState(debian, 'box')
   const plan = (server: Partial<ServerState>, more: Partial<typeof options> = {}): ReturnType<typeof planServer> =>
     planServer({ ...bare, ...server }, own, { ...options, ...more }, 'box')
@@ -113,6 +113,12 @@ suite('a server', () => {
     assert.deepEqual(
       plan(lacking, { python: true }).packages.map(({ name }) => name),
       ['bubblewrap', 's6', 'python3'],
+    )
+    const noTool = { programs: without('restic') }
+    assert.deepEqual(plan(noTool).packages, [])
+    assert.deepEqual(
+      plan(noTool, { backups: true }).packages.map(({ name }) => name),
+      ['restic'],
     )
     const declined = plan(lacking, { packages: false })
     assert.deepEqual([declined.packages, declined.without.map(({ name }) => name)], [[], ['bubblewrap', 's6']])

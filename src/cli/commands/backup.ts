@@ -17,11 +17,13 @@ import { type Command, type Input, usage } from '../command.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
 import { readHidden } from '../hidden-input.ts'
 import { backupKeyPath } from '../home.ts'
+import { runThere, serverIn } from '../remote/there.ts'
 import { duration, megabytes, note, print, Steps, table } from '../terminal.ts'
 
 /** How soon a drill that failed is tried again where it is asked for often. */
 const drillRetryMs = 3_600_000
 
+const typedPrompt = 'Key of the backups (not shown): '
 const actions = { ls, drill, rm, key }
 
 export const backupCommand: Command = {
@@ -43,7 +45,8 @@ export const backupCommand: Command = {
                            is none
 ${placeHelp}
   --json  as JSON
-  APP is a directory (default: here), or the name of an app that \`stead serve\` runs on this machine.
+  APP is a directory (default: here), the name of an app that \`stead serve\` runs on this machine, or ssh://HOST/APP: then
+  all of it is done there, and TARGET and the files are that server's; so is the key (\`stead backup key ssh://HOST\`).
   Exit code 1 when a drill has failed.
   Example: stead backup shop --to /mnt/disk/backups --keep 14`,
   options: {
@@ -60,6 +63,8 @@ ${placeHelp}
   },
   argumentsMax: 100,
   async run(input) {
+    const server = serverIn(input)
+    if (server !== null) return onServer(server, input)
     const [word] = input.arguments
     return word !== undefined && Object.hasOwn(actions, word)
       ? actions[word as keyof typeof actions](input)
@@ -94,6 +99,20 @@ async function make(input: Input): Promise<ExitCode> {
       `${backup.id}  ${megabytes(backup.bytes)} in ${backup.files} files, ${megabytes(backup.addedBytes)} of them new there`,
     )
   return exitCodes.ok
+}
+
+/** The same there, where the data is. A key that is typed is typed here. */
+async function onServer(server: string, input: Input): Promise<number> {
+  const [action] = input.arguments
+  const isKey = action === 'key'
+  const typed = isKey && input.flag('set') ? await readHidden(typedPrompt, false) : null
+  return runThere(server, {
+    command: backupCommand,
+    input,
+    namesApp: !isKey && action !== 'rm',
+    needs: isKey ? null : { name: 'restic', program: 'restic' },
+    ...(typed === null ? {} : { typed }),
+  })
 }
 
 async function ls(input: Input): Promise<ExitCode> {
@@ -192,7 +211,7 @@ async function rm(input: Input): Promise<ExitCode> {
 async function key(input: Input): Promise<ExitCode> {
   const path = backupKeyPath()
   if (input.flag('set')) {
-    const text = await readHidden('Key of the backups (not shown): ', false)
+    const text = await readHidden(typedPrompt, false)
     if (!existsSync(dirname(path))) mkdirSync(dirname(path), { recursive: true, mode: 0o711 })
     await writeKey(path, systemRandom, text.toString('utf8'))
     if (input.json) print(JSON.stringify({ path }))

@@ -6,6 +6,7 @@ import { type ExitCode, exitCodes } from '../exit-codes.ts'
 import type { OperatorClient, RestoreWish } from '../../operator/index.ts'
 import type { DataAnswers } from '../../protocol/index.ts'
 import { bringUp } from '../bring-up.ts'
+import { runThere, serverIn } from '../remote/there.ts'
 import { daemonClient, needTarget } from '../target.ts'
 import { note, print, Steps } from '../terminal.ts'
 import { openBranch } from './branch.ts'
@@ -29,6 +30,7 @@ export const restoreCommand: Command = {
     --at MOMENT  the newest one from before that, brought forward along the log that was carried there after it
     --name NAME  what to call the checkpoint; else restored-ID
     --to DIR     its files into an empty directory instead; the app need not run, or be here at all
+  ssh://HOST/APP in the place of APP: it is done there, and TARGET is that server's.
 ${placeHelp}
   --json  one JSON object a line instead of text
   What is opened is a copy of that copy, with the release of then: nothing that is done there changes the checkpoint.
@@ -49,6 +51,14 @@ ${placeHelp}
   argumentsMax: 1,
   async run(input) {
     const moment = input.text('at')
+    const server = serverIn(input)
+    if (input.text('from') !== null && server !== null)
+      return runThere(server, {
+        command: restoreCommand,
+        input,
+        namesApp: true,
+        needs: { name: 'restic', program: 'restic' },
+      })
     if (input.text('from') !== null) return moment === null ? fromBackup(input) : fromBackupAt(input, moment)
     if (moment !== null) return atMoment(input, moment)
     const copy = input.text('look')

@@ -122,7 +122,8 @@ async function prepare(
   const list = await listPackage()
   const own = { version, build: list.build, ...ownPlatform() }
   const python = graph.parts.some((part) => part.kind !== 'resource' && part.run[0] === 'python3')
-  const plan = planServer(server, own, { ...options, python }, connection.place)
+  const backups = graph.backup !== undefined
+  const plan = planServer(server, own, { ...options, python, backups }, connection.place)
   for (const { name, why } of plan.without)
     steps.say(`  ${paint('yellow', 'without', process.stderr)} the Debian package ${name}: ${why}`)
   const installing = { connection, server, signal }

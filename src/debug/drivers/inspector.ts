@@ -107,7 +107,7 @@ interface OpenInspector {
 
 /** An inspector that is open already: at the usual port, or where the command line says so. */
 async function findOpen(facts: ProcessFacts, options: InspectorOptions): Promise<OpenInspector | null> {
-  const likely = new Set([defaultPort, ...namedPorts(facts.argv)])
+  const likely = new Set([defaultPort, ...namedPorts(facts.argv), ...portsWhenAsked(facts.argv)])
   const anywhere = likely.has(0)
   for (const { localPort } of listeningSockets(facts.pid)) {
     if (!anywhere && !likely.has(localPort)) continue
@@ -117,6 +117,15 @@ async function findOpen(facts: ProcessFacts, options: InspectorOptions): Promise
   return null
 }
 
+/** Where it opens its inspector once it is asked to: 0 is any port. */
+function portsWhenAsked(argv: readonly string[]): readonly number[] {
+  return argv.flatMap((word) => {
+    const found = /^--(?:inspect|debug)-port=(?:.*:)?(\d+)$/.exec(word)
+    return found === null ? [] : [Number(found[1])]
+  })
+}
+
+/** Where it was told to open it at its start. */
 function namedPorts(argv: readonly string[]): readonly number[] {
   return argv.flatMap((word) => {
     const found = /^--inspect(?:-brk|-wait)?(?:=(?:.*:)?(\d+))?$/.exec(word)
@@ -129,6 +138,7 @@ async function signalAndFind(facts: ProcessFacts, options: InspectorOptions): Pr
   if (refusal !== null) throw refused(refusal.reason, refusal.hint)
   const { clock } = options
   const before = new Set(listeningSockets(facts.pid).map((row) => row.inode))
+  const taken = isTaken(facts)
   signalProcess(facts, 'SIGUSR1')
   for (const endMs = clock.monotonicMs() + openMs; clock.monotonicMs() < endMs; await sleep(clock, pollMs)) {
     if (!isAlive(facts)) throw processGone(facts)
@@ -139,11 +149,15 @@ async function signalAndFind(facts: ProcessFacts, options: InspectorOptions): Pr
       before.add(row.inode)
     }
   }
-  throw didNotOpen(facts)
+  throw didNotOpen(facts, taken || isTaken(facts))
 }
 
-function didNotOpen(facts: ProcessFacts): Error {
-  const taken = socketsAround(facts.pid).some((row) => row.listening && row.localPort === defaultPort)
+/** Whether another program in its network has the port that Node would take. */
+function isTaken(facts: ProcessFacts): boolean {
+  return socketsAround(facts.pid).some((row) => row.listening && row.localPort === defaultPort)
+}
+
+function didNotOpen(facts: ProcessFacts, taken: boolean): Error {
   if (taken) {
     return refused(
       `process ${facts.pid} could not open its inspector: another program in its network has port ${defaultPort}`,

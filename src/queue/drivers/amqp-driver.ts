@@ -25,7 +25,7 @@ import { batchMax } from '../limits.ts'
 import type { DriverLimits } from '../limits.ts'
 import { AmqpLink } from './amqp-link.ts'
 import type { NumberedChannel } from './amqp-link.ts'
-import { newMessage, propertiesOf, readMessage } from './amqp-message.ts'
+import { bytesOf, newMessage, propertiesOf, readMessage } from './amqp-message.ts'
 import type { AmqpMessage } from './amqp-message.ts'
 import { Hands } from './hands.ts'
 
@@ -100,7 +100,7 @@ export class AmqpDriver implements QueueDriver {
   }
 
   #put(queue: string, message: AmqpMessage): Promise<void> {
-    return this.#link.publish(queue, message.body, propertiesOf(message))
+    return this.#link.publish(queue, bytesOf(message.body), propertiesOf(message))
   }
 
   async receive(queue: string, want: Want, signal: AbortSignal): Promise<readonly Held[]> {

@@ -3,13 +3,15 @@ import type { ConsumeMessage, GetMessage, Options } from 'amqplib'
 import type { Body, Outgoing } from '../driver.ts'
 
 const own = 'stead-x-'
+/** Of a body that was text: then it is text again, which is cheaper to hand to another thread. */
+const text = 'utf-8'
 /** What servers add to messages that were delivered before. */
 const serversOwn = /^(?:x-death|x-delivery-count|x-acquired-count|x-(?:first|last)-death-.*|x-opt-.*)$/
 
 /** What a message is, apart from where it lies. */
 export interface AmqpMessage {
   readonly id: string
-  readonly body: Buffer
+  readonly body: Body
   readonly headers: Readonly<Record<string, string>>
   readonly sentAtMs: number
   /** Attempts before this copy began. */
@@ -31,7 +33,7 @@ export function readMessage({
   const id: unknown = properties.messageId
   return {
     id: typeof id === 'string' && id !== '' ? id : `delivery-${fields.deliveryTag}`,
-    body: content,
+    body: properties.contentEncoding === text ? content.toString() : content,
     headers: Object.fromEntries(headers.map(([name, value]) => [name, String(value)])),
     sentAtMs: number(`${own}sent`),
     counted,
@@ -42,10 +44,11 @@ export function readMessage({
 }
 
 export function newMessage({ id, body, headers }: Outgoing, sentAtMs: number): AmqpMessage {
-  return { id, body: bytesOf(body), headers, sentAtMs, counted: 0, cause: null, attempts: 0 }
+  return { id, body, headers, sentAtMs, counted: 0, cause: null, attempts: 0 }
 }
 
-function bytesOf(body: Body): Buffer {
+/** A body as the client takes it. */
+export function bytesOf(body: Body): Buffer {
   return typeof body === 'string' ? Buffer.from(body) : Buffer.from(body.buffer, body.byteOffset, body.byteLength)
 }
 
@@ -54,5 +57,6 @@ export function propertiesOf(message: AmqpMessage): Options.Publish {
   const { id, headers, sentAtMs, counted, cause, attempts } = message
   const ours = { [`${own}sent`]: sentAtMs, [`${own}counted`]: counted }
   const dead = cause === null ? {} : { [`${own}cause`]: cause, [`${own}attempts`]: attempts }
-  return { messageId: id, headers: { ...headers, ...ours, ...dead } }
+  const encoding = typeof message.body === 'string' ? { contentEncoding: text } : {}
+  return { messageId: id, headers: { ...headers, ...ours, ...dead }, ...encoding }
 }

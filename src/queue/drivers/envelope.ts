@@ -18,6 +18,8 @@ export interface Company {
   /** The ordering key, where there is one. */
   readonly key?: string
   readonly sentAtMs: number
+  /** Whether the body was text: then it is text again, which is cheaper to hand on. */
+  readonly text?: true
   readonly counted: number
   /** Of a dead message: why, and after how many attempts. */
   readonly cause: string | null
@@ -25,16 +27,19 @@ export interface Company {
 }
 
 export interface Opened extends Company {
-  readonly body: Uint8Array
+  readonly body: Body
 }
 
 /** The company of a message that is sent. */
-export function companyOf({ id, headers, priority, key }: Outgoing, sentAtMs: number): Company {
-  return { id, headers, priority, ...(key === null ? {} : { key }), sentAtMs, counted: 0, cause: null, attempts: 0 }
+export function companyOf({ id, headers, priority, key, body }: Outgoing, sentAtMs: number): Company {
+  const company = { id, headers, priority, sentAtMs, counted: 0, cause: null, attempts: 0 }
+  const own = key === null ? company : { ...company, key }
+  return typeof body === 'string' ? { ...own, text: true } : own
 }
 
 export function sealed(company: Company, body: Body): Buffer {
-  return Buffer.concat([Buffer.from(`${mark}${JSON.stringify(company)}\n`), Buffer.from(body)])
+  const line = `${mark}${JSON.stringify(company)}\n`
+  return typeof body === 'string' ? Buffer.from(line + body) : Buffer.concat([Buffer.from(line), body])
 }
 
 /** What `sealed` made; for a message of another program, a company made up from `foreignId`. */
@@ -54,7 +59,8 @@ export function opened(bytes: Buffer, foreignId: string): Opened {
   if (!line.startsWith(mark)) return foreign
   try {
     const company: Company = JSON.parse(line.slice(mark.length))
-    return { ...company, body: bytes.subarray(end + 1) }
+    const body = company.text === true ? bytes.toString('utf8', end + 1) : bytes.subarray(end + 1)
+    return { ...company, body }
   } catch {
     return foreign
   }

@@ -135,7 +135,7 @@ export function wireMessage(message: Held | Seen): Wire {
 
 /** The same, read by a client. */
 export function seenOf(item: unknown): Seen {
-  if (!isRecord(item)) throw new TypeError('a message that is no object')
+  if (!isRecord(item)) throw failure('outcome-unknown', 'there is a message that is no object', 'Look at the server.')
   const headers = isRecord(item['headers']) ? item['headers'] : {}
   const text = textIn(item, 'text', null)
   return {

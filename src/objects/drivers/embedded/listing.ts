@@ -9,7 +9,9 @@ import type { VersionRecord } from './records.ts'
 
 /** Keys, groups or versions in one page. */
 export const pageMax = 1000
-const batchMax = 250
+/** Rows that are read at once: few behind a group, where the next one is likely to be another group, then more and more. */
+const batchMin = 4
+const batchMax = 256
 
 export interface ListOptions {
   readonly bucket: string
@@ -35,7 +37,7 @@ export interface Place {
 
 /** Current objects after a key (or after the group that it names). */
 export function listObjects(index: Index, options: ListOptions, after: string): Page<VersionRecord> {
-  return walk(options, { ...startOf(options, after), seq: 0 }, (from) =>
+  return walk(options, { ...startOf(options, after), seq: 0 }, (from, limit) =>
     index
       .all(
         `SELECT ${versionColumns} FROM versions WHERE bucket = ? AND latest = 1 AND marker = 0 AND
@@ -45,7 +47,7 @@ export function listObjects(index: Index, options: ListOptions, after: string): 
         from.key,
         from.inclusive && from.seq === 0 ? 1 : 0,
         from.key,
-        batchMax,
+        limit,
       )
       .map(versionOf),
   )
@@ -55,7 +57,7 @@ export function listObjects(index: Index, options: ListOptions, after: string): 
 export function listVersions(index: Index, options: ListOptions, after: Place): Page<VersionRecord> {
   const begin = startOf(options, after.key)
   const from = after.seq > 0 && !begin.inclusive ? { ...after, inclusive: true } : { ...begin, seq: 0 }
-  return walk(options, from, (at) =>
+  return walk(options, from, (at, limit) =>
     index
       .all(
         `SELECT ${versionColumns} FROM versions WHERE bucket = ? AND
@@ -66,7 +68,7 @@ export function listVersions(index: Index, options: ListOptions, after: Place): 
         at.inclusive ? 1 : 0,
         at.seq > 0 ? at.seq : Number.MAX_SAFE_INTEGER,
         at.key,
-        batchMax,
+        limit,
       )
       .map(versionOf),
   )
@@ -79,15 +81,20 @@ interface From {
   readonly inclusive: boolean
 }
 
-function walk(options: ListOptions, start: From, read: (from: From) => readonly VersionRecord[]): Page<VersionRecord> {
+function walk(
+  options: ListOptions,
+  start: From,
+  read: (from: From, limit: number) => readonly VersionRecord[],
+): Page<VersionRecord> {
   const { prefix, delimiter, limit } = options
   const items: VersionRecord[] = []
   const prefixes: string[] = []
   let last: Place | undefined
   let from = start
+  let batch = Math.min(limit + 1, delimiter === '' ? batchMax : batchMin)
   const full = (): boolean => items.length + prefixes.length >= limit
   for (;;) {
-    const rows = read(from)
+    const rows = read(from, batch)
     let jumped = false
     for (const row of rows) {
       if (!row.key.startsWith(prefix)) return { items, prefixes, next: undefined }
@@ -105,6 +112,7 @@ function walk(options: ListOptions, start: From, read: (from: From) => readonly 
         break
       }
     }
-    if (!jumped && rows.length < batchMax) return { items, prefixes, next: undefined }
+    if (!jumped && rows.length < batch) return { items, prefixes, next: undefined }
+    batch = jumped ? batchMin : Math.min(batch * 4, batchMax)
   }
 }

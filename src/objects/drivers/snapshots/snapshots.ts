@@ -53,7 +53,9 @@ export interface SnapshotStore extends ObjectStore {
 
 /** How often a reader looks a name up again whose content went away meanwhile. */
 const lookUpsMax = 5
-const rowsPerReadMax = 250
+/** Rows that are read at once: few behind a group, where the next one is likely to be another group, then more and more. */
+const rowsPerReadMin = 4
+const rowsPerReadMax = 256
 
 /**
  * Opens a bucket and makes its tables. Throws `objects.bad-input` for a name that cannot be, `objects.not-durable` where the
@@ -231,8 +233,9 @@ class SnapshotBucket implements SnapshotStore {
     const prefixes: string[] = []
     let last: string | undefined
     let from = startOf({ prefix, delimiter }, after)
+    let batch = delimiter === '' ? rowsPerReadMax : rowsPerReadMin
     for (;;) {
-      const rows = await this.#names.rows(from.key, from.inclusive, rowsPerReadMax)
+      const rows = await this.#names.rows(from.key, from.inclusive, batch)
       let jumped = false
       for (const row of rows) {
         if (!row.key.startsWith(prefix)) return { objects, prefixes, next: undefined }
@@ -248,7 +251,8 @@ class SnapshotBucket implements SnapshotStore {
         objects.push(listedOf(row))
         from = { key: row.key, inclusive: false }
       }
-      if (!jumped && rows.length < rowsPerReadMax) return { objects, prefixes, next: undefined }
+      if (!jumped && rows.length < batch) return { objects, prefixes, next: undefined }
+      batch = jumped ? rowsPerReadMin : Math.min(batch * 4, rowsPerReadMax)
     }
   }
 

@@ -35,7 +35,7 @@ export async function createBucket(call: Call): Promise<Answer> {
   const { request, caller, engine } = call
   const name = request.bucket ?? ''
   // A program that makes its bucket before it uses it is told that it has it.
-  if (caller.rights?.[name] !== undefined && engine.buckets.find(name) !== undefined)
+  if (Object.hasOwn(caller.rights ?? {}, name) && engine.buckets.find(name) !== undefined)
     return { status: 200, headers: { location: `/${name}` } }
   if (caller.account === '' || caller.rights !== undefined) throw new S3Failure('AccessDenied')
   if (!isBucketName(name)) throw new S3Failure('InvalidBucketName')

@@ -1,0 +1,122 @@
+/** The recipe for Node where a process is not as usual: signals of its own, an inspector that is open, compiled files. */
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { systemClock, systemRandom } from '../base/index.ts'
+import { until } from './bench.conformance.ts'
+import { nodeRecipe } from './drivers/node.ts'
+import { isAlive, listeningSockets, readProcess } from './drivers/proc.ts'
+
+const recipe = nodeRecipe({ clock: systemClock, random: systemRandom })
+
+/** A Node that has printed its first line. */
+class Program implements AsyncDisposable {
+  readonly #child: ChildProcess
+  readonly #gone: Promise<unknown>
+  #printed = ''
+
+  constructor(...args: readonly string[]) {
+    // A port of its own: on this machine's network the usual one may be somebody else's.
+    this.#child = spawn(process.execPath, ['--inspect-port=0', ...args], { stdio: ['ignore', 'pipe', 'ignore'] })
+    this.#gone = once(this.#child, 'exit')
+    this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => (this.#printed += text))
+  }
+
+  static async start(...args: readonly string[]): Promise<Program> {
+    const program = new Program(...args)
+    await until(() => program.printed.includes('\n'), 'the program to print')
+    return program
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0
+  }
+
+  get printed(): string {
+    return this.#printed
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#child.kill('SIGKILL')
+    await this.#gone
+  }
+}
+
+test('a program that handles the signal itself is told of, and lives', async () => {
+  const script = `process.on('SIGUSR1', () => console.log('mine')); console.log('up'); setInterval(() => {}, 1000)`
+  await using program = await Program.start('-e', script)
+  const facts = readProcess(program.pid)
+  await assert.rejects(recipe.attach(facts), { code: 'debug.refused', message: /handles that signal itself$/ })
+  assert.ok(isAlive(facts))
+  assert.match(program.printed, /mine/)
+})
+
+test('a program that the signal would end never gets it', async () => {
+  await using program = await Program.start('--disable-sigusr1', '-e', `console.log('up'); setInterval(() => {}, 1000)`)
+  const facts = readProcess(program.pid)
+  const found = await recipe.find(facts)
+  assert.deepEqual(found?.can, [])
+  assert.match(found.cannot.stack?.reason ?? '', /the signal would end it$/)
+  await assert.rejects(recipe.attach(facts), { code: 'debug.refused' })
+  assert.ok(isAlive(facts))
+})
+
+test('an inspector that was open stays open', async () => {
+  await using program = await Program.start(
+    '--inspect=127.0.0.1:0',
+    '-e',
+    `console.log('up'); setInterval(() => {}, 9)`,
+  )
+  const before = listeningSockets(program.pid).map(({ localPort }) => localPort)
+  assert.equal(before.length, 1)
+  const attached = await recipe.attach(readProcess(program.pid))
+  assert.match(attached.effects[0] ?? '', /was open on port \d+ already and stays open$/)
+  await attached.stack()
+  await attached[Symbol.asyncDispose]()
+  assert.deepEqual(
+    listeningSockets(program.pid).map(({ localPort }) => localPort),
+    before,
+  )
+})
+
+test('two debuggers do not close the inspector for each other', async () => {
+  await using program = await Program.start('-e', `console.log('up'); setInterval(() => {}, 9)`)
+  const first = await recipe.attach(readProcess(program.pid))
+  const second = await recipe.attach(readProcess(program.pid))
+  await first[Symbol.asyncDispose]()
+  assert.equal((await second.stack()).threads.length, 1)
+  await second[Symbol.asyncDispose]()
+  assert.deepEqual(listeningSockets(program.pid), [])
+})
+
+test('places are those that were written, through a source map', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'stead-debug-map-'))
+  try {
+    // Lines 5 and 6 of what was written are lines 3 and 4 of what runs.
+    const map = { version: 3, sources: ['../src/ticker.ts'], names: [], mappings: ';;AAIA;AACA' }
+    const lines = ['let total = 0', 'setInterval(() => {', '  total++', '  void total', '}, 10)', `console.log('up')`]
+    writeFileSync(join(dir, 'ticker.js.map'), JSON.stringify(map))
+    writeFileSync(join(dir, 'ticker.js'), `${lines.join('\n')}\n//# sourceMappingURL=ticker.js.map\n`)
+    await using program = await Program.start(join(dir, 'ticker.js'))
+    await using attached = await recipe.attach(readProcess(program.pid))
+    const request = { file: 'src/ticker.ts', line: 6, expressions: ['total > 0'], hits: 1, timeMs: 30_000 }
+    const { file, line, hits } = await attached.snapshot(request)
+    assert.deepEqual([file.endsWith('/src/ticker.ts'), line, hits[0]?.values[0]?.value], [true, 6, true])
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
+})
+
+test('a process that is stopped is not waited for', async () => {
+  await using program = await Program.start('-e', `console.log('up'); setInterval(() => {}, 9)`)
+  process.kill(program.pid, 'SIGSTOP')
+  await until(() => readProcess(program.pid).state === 'T', 'the process to stop')
+  await assert.rejects(recipe.attach(readProcess(program.pid)), {
+    code: 'debug.refused',
+    message: /is stopped by a signal$/,
+  })
+})
