@@ -34,6 +34,8 @@ import { Steps } from './terminal.ts'
 
 /** How often it is looked what is due. */
 const lookMs = 5_000
+/** How often it is looked whether an app is still wanted while something is done for it. */
+const wantedLookMs = 1_000
 /** How long a backup waits for what does not answer. */
 const lateMs = 3_600_000
 
@@ -167,7 +169,10 @@ export class BackupKeeper implements AsyncDisposable {
   async #do(target: Target, plan: BackupPlan, course: Course, generation: number, errand: Errand): Promise<void> {
     const { app } = target
     const { clock, onNotice, home } = this.#options
-    const { signal } = this.#stop
+    // An app that is taken down takes its errand with it: nobody is to wait for a backup of what is to be deleted.
+    const down = new AbortController()
+    const signal = AbortSignal.any([this.#stop.signal, down.signal])
+    const watching = this.#watchWanted(target, down, signal)
     this.#doing = { app, errand }
     const dir = mkdtempSync(join(home.runDir, 'backup-'))
     try {
@@ -182,7 +187,18 @@ export class BackupKeeper implements AsyncDisposable {
       onNotice(`${app}: ${words[errand]} failed: ${failure}`)
     } finally {
       this.#doing = null
+      down.abort(new Error('the errand is over'))
+      await watching
       rmSync(dir, { recursive: true, force: true })
+    }
+  }
+
+  /** Aborts `down` as soon as the app is not wanted any more. */
+  async #watchWanted({ operator, app }: Target, down: AbortController, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await sleep(this.#options.clock, wantedLookMs, signal).catch(() => {})
+      const { apps } = await operator.platform().catch(() => ({ apps: [] }))
+      if (apps.some((found) => found.app === app && !found.wanted)) down.abort(new Error(`${app} was taken down`))
     }
   }
 
@@ -198,7 +214,7 @@ export class BackupKeeper implements AsyncDisposable {
     if (course.did.backup.doneMs === null) await backups.init()
     // What was written up to this backup still belongs to the one before.
     if (course.backup !== null && course.generation === generation)
-      await this.#carryAfter(target, backups, course.backup)
+      await this.#carryAfter(target, backups, course.backup, signal)
     const startMs = clock.nowMs()
     const made = await backUpApp(target, backups, 'scheduled', this.#steps, signal)
     this.#carried.delete(app)
@@ -216,16 +232,16 @@ export class BackupKeeper implements AsyncDisposable {
     return after
   }
 
-  async #carry({ target, backups, course }: Errands): Promise<Course> {
+  async #carry({ target, backups, course, signal }: Errands): Promise<Course> {
     const startMs = this.#options.clock.nowMs()
-    if (course.backup !== null) await this.#carryAfter(target, backups, course.backup)
+    if (course.backup !== null) await this.#carryAfter(target, backups, course.backup, signal)
     return afterErrand(course, 'log', null, startMs)
   }
 
-  async #carryAfter(target: Target, backups: Backups, after: string): Promise<void> {
+  async #carryAfter(target: Target, backups: Backups, after: string, signal: AbortSignal): Promise<void> {
     const { clock } = this.#options
     const before = this.#carried.get(target.app) ?? new Map<string, string>()
-    this.#carried.set(target.app, await carryLogs(target, backups, after, before, clock, this.#stop.signal))
+    this.#carried.set(target.app, await carryLogs(target, backups, after, before, clock, signal))
   }
 
   async #drill({ target, plan, backups, course, signal }: Errands): Promise<Course> {
