@@ -111,7 +111,12 @@ export function startSandboxed(program: Program): (kind: ProgramKind) => Promise
     const network = chooseNetworkDriver({ poolSize: 0 })
     const place = await network.place('debugged')
     const recordDir = `${dir}/records`
-    const sandbox = await driver.start({
+    const removeAll = async (): Promise<void> => {
+      place[Symbol.dispose]()
+      await network[Symbol.asyncDispose]()
+      rmSync(dir, { recursive: true, force: true })
+    }
+    const starting = driver.start({
       id: `debug-${randomId(systemRandom)}`,
       argv: program.argv(file),
       env: { PATH: '/usr/bin:/bin', ...program.env },
@@ -125,6 +130,8 @@ export function startSandboxed(program: Program): (kind: ProgramKind) => Promise
       recordDir,
       outputBytesMax: 2 ** 20,
     })
+    starting.catch(removeAll)
+    const sandbox = await starting
     let ended = false
     return {
       pid: sandbox.pid,
@@ -138,9 +145,7 @@ export function startSandboxed(program: Program): (kind: ProgramKind) => Promise
         ended = true
         await sandbox.kill()
         await driver.remove(recordDir)
-        place[Symbol.dispose]()
-        await network[Symbol.asyncDispose]()
-        rmSync(dir, { recursive: true, force: true })
+        await removeAll()
       },
     }
   }
