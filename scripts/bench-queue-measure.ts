@@ -12,6 +12,12 @@ export interface Rate {
   readonly cpuMicroseconds: number
 }
 
+/** The server's own client on a queue of its own. */
+export interface Raw extends AsyncDisposable {
+  send(count: number): Promise<Rate>
+  take(count: number): Promise<Rate>
+}
+
 /** The rate of `work`, which handles `count` messages. */
 export async function measure(count: number, work: () => Promise<unknown>): Promise<Rate> {
   const cpu = process.cpuUsage()

@@ -11,28 +11,36 @@ import pg from 'pg'
 import {
   openAmqpQueues,
   openBeanstalkdQueues,
+  openKafkaQueues,
   openNatsQueues,
   openPostgresQueues,
+  openSqsQueues,
   openValkeyQueues,
 } from '../src/queue/index.ts'
 import type { Queues } from '../src/queue/index.ts'
 import { BeanstalkdConnection } from '../src/queue/drivers/beanstalkd-client.ts'
-import { beanstalkd, Broker, nats, natsBuffered, needsBroker, rabbitmq, rabbitmq4, valkey } from '../test/brokers.ts'
+import {
+  beanstalkd,
+  Broker,
+  fauxqs,
+  kafka,
+  nats,
+  natsBuffered,
+  needsBroker,
+  rabbitmq,
+  rabbitmq4,
+  valkey,
+} from '../test/brokers.ts'
 import type { BrokerKind } from '../test/brokers.ts'
 import { needsPostgres, PostgresServer } from '../test/postgres-server.ts'
 import { body, fresh, inFlight, measure, median, processed, sends, shown } from './bench-queue-measure.ts'
-import type { Rate } from './bench-queue-measure.ts'
+import type { Rate, Raw } from './bench-queue-measure.ts'
+import { rawKafka, rawSqs } from './bench-queue-clients.ts'
 
 const rounds = 3
 const callers = 1000
 const inHand = 256
 const bytes = Buffer.from(`"${body}"`)
-
-/** The server's own client on a queue of its own. */
-interface Raw extends AsyncDisposable {
-  send(count: number): Promise<Rate>
-  take(count: number): Promise<Rate>
-}
 
 interface Contest {
   readonly name: string
@@ -210,6 +218,14 @@ const contests: readonly Contest[] = [
     await openValkeyQueues({ url: `valkey://:secret@127.0.0.1:${port}` }),
     await rawValkey(port),
   ]),
+  brokered('kafka', kafka, 20_000, async ({ port }) => [
+    await openKafkaQueues({ brokers: [`127.0.0.1:${port}`], partitions: 4, flushEach: true }),
+    await rawKafka(port, callers),
+  ]),
+  brokered('sqs', fauxqs, 5000, async ({ port }) => {
+    const key = { region: 'eu-central-1', accessKeyId: 'any', secretAccessKey: 'any' }
+    return [await openSqsQueues({ ...key, endpoint: `http://127.0.0.1:${port}` }), await rawSqs(port)]
+  }),
   {
     name: 'postgres',
     needs: needsPostgres(),

