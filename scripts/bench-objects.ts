@@ -9,7 +9,7 @@ import { messageOf } from '../src/base/index.ts'
 import { makeS3Bucket, openS3Store } from '../src/objects/index.ts'
 import type { ObjectStore } from '../src/objects/index.ts'
 import { embeddedServer, objectServers, startObjectServer, syncedSeaweed } from './object-servers.ts'
-import type { ObjectServer } from './object-servers.ts'
+import type { ObjectServer, RunningObjectServer } from './object-servers.ts'
 
 const budgetMs = Number(process.env['STEAD_BENCH_SECONDS'] ?? 3) * 1000
 const listedKeys = Number(process.env['STEAD_BENCH_KEYS'] ?? 100_000)
@@ -31,9 +31,21 @@ interface Figure {
   readonly perSecond?: number
 }
 
-/** Calls `work` with rising numbers, so many at once, until time or numbers run out; how many a second, to the end of the last. */
-async function rate(countMax: number, ms: number, work: (number: number) => Promise<unknown>): Promise<number> {
+/** How many a second, and how many in a second of the server's processors, which what else the machine does changes less. */
+interface Rate {
+  readonly perSecond: number
+  readonly perCpuSecond: number
+}
+
+/** Calls `work` with rising numbers, so many at once, until time or numbers run out. */
+async function rate(
+  { cpuMs }: Pick<RunningObjectServer, 'cpuMs'>,
+  countMax: number,
+  ms: number,
+  work: (number: number) => Promise<unknown>,
+): Promise<Rate> {
   let next = 0
+  const cpuStartMs = cpuMs()
   const startMs = performance.now()
   const lane = async (): Promise<void> => {
     while (next < countMax && performance.now() - startMs < ms) {
@@ -42,7 +54,8 @@ async function rate(countMax: number, ms: number, work: (number: number) => Prom
     }
   }
   await Promise.all(Array.from({ length: atOnce }, lane))
-  return (next * 1000) / (performance.now() - startMs)
+  const perSecond = (next * 1000) / (performance.now() - startMs)
+  return { perSecond, perCpuSecond: (next * 1000) / (cpuMs() - cpuStartMs) }
 }
 
 /** Bytes that differ from object to object, so that no store can take two for one. */
@@ -67,25 +80,33 @@ async function readWhole(store: ObjectStore, key: string): Promise<void> {
 
 /** Objects of one size, written and read: how many a second. */
 async function measureSize(
+  server: RunningObjectServer,
   store: ObjectStore,
   name: string,
   bytes: number,
   countMax: number,
-): Promise<readonly [number, number]> {
+): Promise<readonly [Rate, Rate]> {
   let written = 0
-  const put = await rate(countMax, budgetMs, async (number) => {
+  const put = await rate(server, countMax, budgetMs, async (number) => {
     await store.put(`${name}/${number}`, contentOf(number, bytes))
     written = Math.max(written, number)
   })
   const there = Math.max(written - atOnce, 1)
-  const get = await rate(countMax, budgetMs, (number) => readWhole(store, `${name}/${1 + (number % there)}`))
+  const get = await rate(server, countMax, budgetMs, (number) => readWhole(store, `${name}/${1 + (number % there)}`))
   return [put, get]
 }
 
-function transfer(what: string, perSecond: number, bytes: number): Figure {
-  if (Number.isNaN(perSecond)) return { what, shown: 'fails' }
-  const shown = bytes < 100_000 ? `${perSecond.toFixed(0)}/s` : `${((perSecond * bytes) / 1e6).toFixed(0)} MB/s`
-  return { what, shown, perSecond }
+const failed: Rate = { perSecond: Number.NaN, perCpuSecond: Number.NaN }
+
+function transfer(what: string, { perSecond, perCpuSecond }: Rate, bytes: number): readonly Figure[] {
+  const shown = (rate: number): string => {
+    if (!Number.isFinite(rate)) return '-'
+    return bytes < 100_000 ? `${rate.toFixed(0)}/s` : `${((rate * bytes) / 1e6).toFixed(0)} MB/s`
+  }
+  return [
+    { what, shown: shown(perSecond), perSecond },
+    { what: `${what}, of its CPU`, shown: shown(perCpuSecond), perSecond: perCpuSecond },
+  ]
 }
 
 /** Goes through all pages; how many objects and groups there were. */
@@ -100,12 +121,12 @@ async function listAll(store: ObjectStore, delimiter: string): Promise<number> {
   return shown
 }
 
-async function measureListing(store: ObjectStore): Promise<readonly Figure[]> {
+async function measureListing(server: RunningObjectServer, store: ObjectStore): Promise<readonly Figure[]> {
   const name = (number: number): string => {
     const folder = Math.floor(number / keysPerFolder)
     return `list/${String(folder).padStart(4, '0')}/${String(number).padStart(6, '0')}`
   }
-  await rate(listedKeys, fillMs, (number) => store.put(name(number), 'x'))
+  await rate(server, listedKeys, fillMs, (number) => store.put(name(number), 'x'))
   const figures: Figure[] = []
   for (const [what, delimiter] of [
     ['LIST, all keys', ''],
@@ -126,16 +147,15 @@ async function measure(server: ObjectServer): Promise<readonly Figure[]> {
   await makeS3Bucket(options)
   const all = { putIfAbsent: true, putIfMatch: true, checksums: true, presign: true, paging: true, versions: false }
   await using store = openS3Store({ ...options, capabilities: { ...all, durability: server.durability } })
-  const said = { fsync: 'yes', none: 'no', unknown: 'not known' }
-  const figures: Figure[] = [{ what: 'fsync before the answer', shown: said[server.durability] }]
+  const figures: Figure[] = [{ what: 'fsync before the answer', shown: /^[^:]*/.exec(server.keeps)?.[0] ?? '' }]
   for (const { name, bytes, countMax } of sizes) {
-    const [put, get] = await measureSize(store, name, bytes, countMax).catch((error: unknown) => {
+    const [put, get] = await measureSize(running, store, name, bytes, countMax).catch((error: unknown) => {
       process.stderr.write(`bench: ${server.name}, ${name}: ${messageOf(error).slice(0, 200)}\n`)
-      return [Number.NaN, Number.NaN] as const
+      return [failed, failed] as const
     })
-    figures.push(transfer(`PUT ${name}`, put, bytes), transfer(`GET ${name}`, get, bytes))
+    figures.push(...transfer(`PUT ${name}`, put, bytes), ...transfer(`GET ${name}`, get, bytes))
   }
-  return [...figures, ...(await measureListing(store))]
+  return [...figures, ...(await measureListing(running, store))]
 }
 
 interface Column {
@@ -146,7 +166,7 @@ interface Column {
 /** How the embedded server stands: its figure over the best of others; empty where there is none. */
 function ratio(what: string, mine: Column, others: readonly Column[]): string {
   const of = ({ figures }: Column): number => figures.find((figure) => figure.what === what)?.perSecond ?? Number.NaN
-  const best = Math.max(...others.map(of).filter((value) => !Number.isNaN(value)))
+  const best = Math.max(...others.map(of).filter((value) => Number.isFinite(value)))
   return Number.isFinite(best) && Number.isFinite(of(mine)) ? (of(mine) / best).toFixed(2) : ''
 }
 
@@ -166,13 +186,13 @@ for (const server of [embeddedServer, ...objectServers, syncedSeaweed()]) {
 }
 const [mine, ...others] = columns
 if (mine === undefined) throw new Error('the embedded server was not measured')
-const synced = others.filter(({ server }) => server.durability === 'fsync')
+const synced = others.filter(({ server }) => server.durability === 'fsync' || server.keeps.startsWith('contents yes'))
 const ceph = others.filter(({ server }) => server.name === 'Ceph RGW')
 const table = [
   [
     `${atOnce} at once`,
     ...columns.map(({ server }) => `${server.name} ${server.version}`),
-    'over the best with fsync',
+    'over the best that syncs',
     'over Ceph',
     'over the best',
   ],

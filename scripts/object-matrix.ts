@@ -15,6 +15,7 @@ interface Row {
   readonly version: string
   readonly source: string
   readonly startSeconds: number
+  readonly keeps: string
   /** Of a bucket without versions. */
   readonly probe: Probe
   /** Of one with them, where the server has them. */
@@ -33,8 +34,8 @@ async function rowOf(server: ObjectServer): Promise<Row> {
   await makeS3Bucket({ ...place, bucket: 'plain' })
   const probe = await probeS3({ ...place, bucket: 'plain', durability: server.durability })
   const versioned = await withVersions({ ...place, bucket: 'versioned' })
-  const { name, version, source } = server
-  return { name, version, source, startSeconds, probe, versioned }
+  const { name, version, source, keeps } = server
+  return { name, version, source, keeps, startSeconds, probe, versioned }
 }
 
 /** What the probe finds where versions are kept; undefined where they cannot be. */
@@ -100,6 +101,7 @@ function pageOf(rows: readonly Row[]): string {
       `**${row.name} ${row.version}** (${row.source}; answered after ${row.startSeconds} s)`,
       '',
       ...findingsOf(row).map((finding) => `- ${finding}`),
+      `- fsync before the answer: ${row.keeps}`,
       '',
     ]),
     '## Not started',

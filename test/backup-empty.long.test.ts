@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { ask, withInput } from './command-line.ts'
+import { ask, eventually, withInput } from './command-line.ts'
 import { DaemonBench } from './daemon-bench.ts'
 import { readNumbers, useLedger } from './ledger-app.ts'
 import { needsFile } from './needs.ts'
@@ -26,12 +26,19 @@ test(
     let key = ''
     {
       await using first = await DaemonBench.start()
-      useLedger(first.bench)
-      await first.deploy('ledger')
-      for (const number of [1, 2, 3]) await keep(first.port, number)
-      const made = await first.bench.stead('backup', 'ledger', '--to', place)
+      const made = await first.bench.stead('backup', 'key', '--make')
       assert.equal(made.code, 0, made.stderr)
-      key = (await first.bench.stead('backup', 'key')).stdout
+      key = made.stdout
+      useLedger(first.bench, '', `backup: { to: '${place}', log: '10s' }`)
+      await first.deploy('ledger')
+      const standing = async (): Promise<{ readonly madeMs: number | null; readonly logMs: number | null }> => {
+        const { stdout } = await first.bench.stead('status', 'ledger', '--json')
+        return (JSON.parse(stdout) as { backup: { madeMs: number | null; logMs: number | null } }).backup
+      }
+      await eventually('a backup is made', standing, (found) => (found?.madeMs ?? null) !== null, 120_000)
+      for (const number of [1, 2, 3]) await keep(first.port, number)
+      const writtenMs = Date.now()
+      await eventually('the log is carried', standing, ({ logMs }) => (logMs ?? 0) > writtenMs, 120_000)
     }
 
     await using second = await DaemonBench.start()
@@ -48,7 +55,10 @@ test(
     assert.match(restored.stdout, /ledger\.localhost/)
     assert.deepEqual(await readNumbers(port), [1, 2, 3])
     await keep(port, 4)
-    const again = await bench.stead('backup', 'ledger', '--to', place)
-    assert.equal(again.code, 0, again.stderr)
+    const backedUp = async (): Promise<boolean> => {
+      const { stdout } = await bench.stead('status', 'ledger', '--json')
+      return ((JSON.parse(stdout) as { backup?: { madeMs: number | null } }).backup?.madeMs ?? null) !== null
+    }
+    await eventually('what it declares goes on here: a backup is made', backedUp, (made) => made, 120_000)
   },
 )

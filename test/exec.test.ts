@@ -147,6 +147,16 @@ suite('looking inside', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap'
       }
     })
 
+    await t.test('a branch of what follows its files has a name of its own, and ends with it', async () => {
+      const branch = await bench.stead('branch', 'try')
+      assert.equal(branch.code, 0, branch.stderr)
+      assert.match(branch.stdout, /http:\/\/try\.small\.localhost/)
+      const inside = await bench.stead('exec', 'web', 'small--try', '--', 'sh', '-c', 'echo $STEAD_APP')
+      assert.deepEqual([inside.code, inside.stdout], [0, 'small--try\n'], inside.stderr)
+      assert.equal((await bench.stead('branch', 'try', '--rm')).code, 0)
+      assert.equal((await bench.stead('status', 'small--try')).code, 1)
+    })
+
     await t.test('a port that leads to a service', async () => {
       const forward = bench.start('forward', 'web')
       await forward.until(/leads to web/)

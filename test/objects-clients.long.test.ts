@@ -10,7 +10,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
-import { openEmbeddedObjects } from '../src/objects/index.ts'
+import { nativeClientConfig, openEmbeddedObjects } from '../src/objects/index.ts'
 import type { EmbeddedObjects, ListeningServer, ObjectStore } from '../src/objects/index.ts'
 import { rclone } from '../scripts/object-servers.ts'
 import { needsFile } from './needs.ts'
@@ -170,8 +170,8 @@ import assert from 'node:assert'
 const require = createRequire('${sdk}/x.js')
 const { S3Client, PutObjectCommand, GetObjectCommand, DeleteObjectCommand, ListObjectVersionsCommand, paginateListObjectsV2 } = require('@aws-sdk/client-s3')
 const { Upload } = require('@aws-sdk/lib-storage')
-const [endpoint, files] = process.argv.slice(2)
-const client = new S3Client({ endpoint, region: 'us-east-1', forcePathStyle: true })
+const [config, files] = process.argv.slice(2)
+const client = new S3Client(JSON.parse(config))
 const Bucket = 'sdk'
 await new Upload({ client, params: { Bucket, Key: 'large', Body: createReadStream(files + '/large') } }).done()
 const back = await (await client.send(new GetObjectCommand({ Bucket, Key: 'large' }))).Body.transformToByteArray()
@@ -187,6 +187,7 @@ for await (const page of paginateListObjectsV2({ client, pageSize: 1 }, { Bucket
 assert.deepEqual(keys, ['large'])
 `
     writeFileSync(join(dir, 'sdk.mjs'), program)
-    await run({}, process.execPath, join(dir, 'sdk.mjs'), endpoint, files)
+    const config = nativeClientConfig({ endpoint, bucket: 'sdk', ...credential })
+    await run({}, process.execPath, join(dir, 'sdk.mjs'), JSON.stringify(config), files)
   })
 })

@@ -53,7 +53,7 @@ suite('objects of an app', { timeout: 300_000 }, () => {
       await objects('cp', 'files:2026/invoice.txt', 'files:kept')
       await objects('cp', 'files:kept', 'copied.txt')
       assert.equal(readFileSync(join(bench.appDir, 'copied.txt'), 'utf8'), 'first')
-      assert.match(await objects('ls', 'files'), /2026\/\n.* 5B  kept\n$/)
+      assert.match(await objects('ls', 'files'), /2026\/\n.* 5 B  kept\n$/)
       const keys = (await objects('ls', 'files', '--recursive', '--json')).trim().split('\n')
       assert.deepEqual(
         keys.map((line) => (JSON.parse(line) as { key: string }).key),

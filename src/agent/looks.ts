@@ -13,9 +13,11 @@ import {
   type Chosen,
   chooseRecipe,
   demand,
+  findOnPath,
   nodeRecipe,
   type NodeRecipeOptions,
   type ProcessFacts,
+  pythonRecipe,
   readProcess,
   type Recipe,
 } from '../debug/index.ts'
@@ -37,7 +39,7 @@ export class Looks {
   readonly #recipes: readonly Recipe[]
 
   constructor(options: Required<Pick<NodeRecipeOptions, 'clock' | 'random' | 'hide'>>) {
-    this.#recipes = [nodeRecipe(options)]
+    this.#recipes = [nodeRecipe(options), pythonRecipe({ clock: options.clock, pySpy: findOnPath('py-spy') })]
   }
 
   /** Begins a look. `hold` is taken while somebody may stop the program. */

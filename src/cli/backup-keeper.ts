@@ -34,6 +34,8 @@ import { Steps } from './terminal.ts'
 
 /** How often it is looked what is due. */
 const lookMs = 5_000
+/** How long a backup waits for what does not answer. */
+const lateMs = 3_600_000
 
 export interface KeeperOptions {
   readonly home: Pick<Home, 'appDir' | 'operatorSocket' | 'runDir'>
@@ -133,17 +135,33 @@ export class BackupKeeper implements AsyncDisposable {
       if (wanted && backup !== undefined) plans.set(app, backup)
     }
     this.#plans = plans
+    // Another app of that name begins anew: nothing of it goes on from the backups of this one.
+    const gone = Object.keys(this.#courses).filter((name) => !apps.some(({ app }) => app === name))
+    if (gone.length > 0)
+      this.#write(Object.fromEntries(Object.entries(this.#courses).filter(([name]) => !gone.includes(name))))
     for (const [app, plan] of plans) {
       const { generation } = await operator.releases.list(app)
       const { everyMs, logMs, drill } = plan
       const rhythm = { everyMs, logMs, drillMs: drill.everyMs }
       const course = this.#courseOf(app, plan)
       const { errand } = nextErrand(course, rhythm, generation, this.#options.clock.nowMs())
-      if (errand === null) continue
+      if (errand === null || (errand === 'backup' && !(await this.#mayBackUp(operator, app, course, everyMs)))) continue
       await this.#do({ operator, app }, plan, course, generation, errand)
       return true
     }
     return false
+  }
+
+  /**
+   * A backup of what is only being made would be of no use, so it waits until all that has data answers. Of data that was backed
+   * up before, an hour late a backup is better than none.
+   */
+  async #mayBackUp(operator: OperatorClient, app: string, { did }: Course, everyMs: number): Promise<boolean> {
+    const { doneMs } = did.backup
+    if (doneMs !== null && this.#options.clock.nowMs() - doneMs > everyMs + lateMs) return true
+    const [{ parts }, status] = await Promise.all([operator.graph(app), operator.status(app)])
+    const holding = parts.filter((part) => part.kind === 'resource' && part.type !== 'secret')
+    return holding.every(({ name }) => status.parts.some(({ part, phase }) => part === name && phase === 'ready'))
   }
 
   async #do(target: Target, plan: BackupPlan, course: Course, generation: number, errand: Errand): Promise<void> {
@@ -253,7 +271,11 @@ export class BackupKeeper implements AsyncDisposable {
   }
 
   #keep(app: string, course: Course): void {
-    this.#courses = { ...this.#courses, [app]: course }
+    this.#write({ ...this.#courses, [app]: course })
+  }
+
+  #write(courses: Readonly<Record<string, unknown>>): void {
+    this.#courses = courses
     const path = backupCoursePath(this.#options.home)
     writeFileSync(`${path}.new`, `${JSON.stringify(this.#courses)}\n`, { mode: 0o600, flush: true })
     renameSync(`${path}.new`, path)

@@ -40,9 +40,15 @@ export async function carryLogs(
   return new Map(logs.map(({ part, position }) => [part, position]))
 }
 
+/** Whether a log was carried to the place after a backup. */
+export async function hasLog(backups: Backups, { app, id }: Backup): Promise<boolean> {
+  return (await backups.logs()).some((log) => log.app === app && log.after === id)
+}
+
 /** The backups that a moment may be reached from, the likeliest first. `all`: those of one app, oldest first. */
 export function basesFor(all: readonly Backup[], target: RestoreWish['target']): readonly Backup[] {
   const newestFirst = all.toReversed()
+  if (target.kind === 'end') return newestFirst.slice(0, 1)
   return target.kind === 'time'
     ? newestFirst.filter(({ atMs }) => atMs <= target.timeMs).slice(0, 1)
     : newestFirst.slice(0, basesMax)
@@ -104,7 +110,7 @@ async function bringLogs(
 }
 
 function noLog(app: string, { target }: Pick<RestoreWish, 'target'>, untilMs: number | null): SteadError {
-  const moment = target.kind === 'time' ? new Date(target.timeMs).toISOString() : Object.values(target)[1]
+  const moment = target.kind === 'time' ? new Date(target.timeMs).toISOString() : Object.values(target).at(-1)
   return new SteadError({
     code: 'cli.no-log',
     message:

@@ -11,9 +11,10 @@ import { createBundleStore } from '../artifact/index.ts'
 import type { Backup, Backups } from '../backup/index.ts'
 import { SteadError, systemClock } from '../base/index.ts'
 import { type Graph, parseGraph, stateType } from '../model/index.ts'
-import type { OperatorClient, SealedSecret } from '../operator/index.ts'
+import type { OperatorClient, RestoreWish, SealedSecret } from '../operator/index.ts'
 import { decryptWith, makeIdentity } from '../secrets/index.ts'
 import { takeInCode } from './backup-code.ts'
+import { bringBackAt, hasLog } from './backup-log.ts'
 import { bringBack, releaseName, secretsName, secretsPurpose } from './backups.ts'
 import { partFailure } from './failure.ts'
 import { followRelease, settle } from './follow-release.ts'
@@ -27,17 +28,23 @@ const secretsSchema: z.ZodType<readonly SealedSecret[]> = z.array(
   z.object({ name: z.string(), source: z.enum(['generated', 'operator', 'imported']), text: z.string() }),
 )
 
+export interface BringUp {
+  readonly operator: OperatorClient
+  readonly backups: Backups
+  readonly backup: Backup
+  /** Along the log that was carried after the backup, to there; null: to its end where nothing else has data, else not at all. */
+  readonly at: RestoreWish['target'] | null
+  /** That the clock may be off is known and does not matter. */
+  readonly confirmed: boolean
+  readonly steps: Steps
+  readonly signal: AbortSignal
+}
+
 /**
  * Brings an app up from a backup where there is none of that name. Throws `cli.foreign-backup` for a backup that does not hold what
- * that needs, `cli.part-failed`.
+ * that needs, `cli.no-log`, `cli.part-failed`.
  */
-export async function bringUp(
-  operator: OperatorClient,
-  backups: Backups,
-  backup: Backup,
-  steps: Steps,
-  signal: AbortSignal,
-): Promise<void> {
+export async function bringUp({ operator, backups, backup, at, confirmed, steps, signal }: BringUp): Promise<void> {
   const { app } = backup
   const dir = mkdtempSync(join(tmpdir(), 'stead-bring-up-'))
   try {
@@ -62,7 +69,14 @@ export async function bringUp(
     const rest = resourcesOnly(graph)
     await place(operator, rest, bundles, steps, signal)
     const name = `restored-${backup.id}`
-    await steps.run('bring its data', () => bringBack({ operator, app }, backups, backup, name))
+    const target = { operator, app }
+    const moment = at ?? (await endOf(backups, backup, graph, steps))
+    await steps.run('bring its data', async (detail) => {
+      if (moment === null) return bringBack(target, backups, backup, name)
+      const wish = { copy: name, target: moment, confirmed }
+      const { parts } = await bringBackAt(target, backups, [backup], wish)
+      detail(parts.map(({ part, position }) => `${part} up to ${position}`).join(', '))
+    })
     const release = await operator.releases.back(app, { target: null, withData: true, checkpoint: name })
     settle(app, await followRelease(operator, app, release, steps, signal), true)
     await place(operator, graph, bundles, steps, signal)
@@ -84,6 +98,21 @@ async function releaseIn(
     message: `the backup ${backup.id} does not hold what an empty machine needs: an older Stead made it`,
     hint: `Deploy ${backup.app} from its app file, and restore the backup then; or take its files with --to DIR.`,
   })
+}
+
+/**
+ * The end of the log, where one was carried after the backup and nothing but databases has data: what else there is would stay behind
+ * them, and whether that may be, only a person knows.
+ */
+async function endOf(backups: Backups, backup: Backup, { parts }: Graph, steps: Steps): Promise<BringUp['at']> {
+  if (!(await hasLog(backups, backup))) return null
+  const other = parts.find((part) => part.kind === 'resource' && !['postgres', 'secret'].includes(part.type))
+  if (other === undefined) return { kind: 'end' }
+  steps.say(
+    `  The log there leads further than the backup, and ${other.name} has none: all is as it was in the backup.`,
+  )
+  steps.say(`  \`stead restore ${backup.app} --from ... --at end\` brings the databases up to where it ends.`)
+  return null
 }
 
 /** The app without anything that runs. What services keep themselves comes with them. */

@@ -10,8 +10,10 @@ import {
   chooseRecipe,
   demand,
   type Finding,
+  findOnPath,
   nodeRecipe,
   type Profile,
+  pythonRecipe,
   readProcess,
   type SnapshotReport,
   type StackReport,
@@ -56,7 +58,10 @@ export async function lookInto(
 }
 
 async function processOf(pid: number, ability: Ability, say: (text: string) => void): Promise<Looked> {
-  const recipes = [nodeRecipe({ clock: systemClock, random: systemRandom })]
+  const recipes = [
+    nodeRecipe({ clock: systemClock, random: systemRandom }),
+    pythonRecipe({ clock: systemClock, pySpy: findOnPath('py-spy') }),
+  ]
   const facts = readProcess(pid)
   const chosen = await chooseRecipe(recipes, facts)
   demand(chosen, ability)

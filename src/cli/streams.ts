@@ -21,7 +21,7 @@ export function openStream(
   if (assignment !== null) return platform.open(targetOf(order, assignment))
   throw new SteadError({
     code: 'cli.not-ready',
-    message: `${part} does not run at this moment`,
+    message: `${nameOf(part, order)} does not run at this moment`,
     hint: 'See `stead status`, and `stead logs` for why.',
     retry: 'later',
   })
@@ -40,6 +40,10 @@ function assignmentOf(view: AppView, app: string, part: string, order: StreamOrd
   const ready = active.filter(({ status }) => status?.phase === 'ready')
   const found = ready.at(-1) ?? (order.kind === 'connect' ? undefined : (active.at(-1) ?? running.at(-1)))
   return found?.record.id ?? null
+}
+
+function nameOf(part: string, order: StreamOrder): string {
+  return order.kind === 'debug' && order.instance !== null ? `instance ${order.instance} of ${part}` : part
 }
 
 /** By its whole name, or the end of it, which is its own. */

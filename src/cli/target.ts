@@ -29,6 +29,8 @@ export async function findTarget(word: string | null): Promise<Target | null> {
   const summaries = daemon === null ? [] : (await daemon.platform()).apps
   if (word !== null && daemon !== null && summaries.some(({ app }) => app === word))
     return { operator: daemon, app: word }
+  const branch = word === null || isDirectory(word) ? null : await branchHere(word)
+  if (branch !== null) return branch
   const directory = await appDirectory(word ?? '.').catch((error: unknown) => {
     // A server has no app file where the command is typed; with one app there is no doubt which is meant.
     const [only, ...more] = summaries
@@ -49,6 +51,14 @@ export async function findTarget(word: string | null): Promise<Target | null> {
   }
   const deployed = summaries.find(({ origin }) => directory === null || origin === realpathSync(directory))
   return daemon === null || deployed === undefined ? null : { operator: daemon, app: deployed.app }
+}
+
+/** The app of that name on the platform that `stead up` runs for the directory here: one of its branches; null for none. */
+async function branchHere(word: string): Promise<Target | null> {
+  const directory = await appDirectory('.').catch(() => null)
+  const operator = directory === null ? null : await operatorClient(homeOf(directory).operatorSocket)
+  const apps = operator === null ? [] : (await operator.platform()).apps
+  return operator !== null && apps.some(({ app }) => app === word) ? { operator, app: word } : null
 }
 
 /** As `findTarget`. Throws `cli.not-running` when the app does not run. */

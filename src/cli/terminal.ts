@@ -52,6 +52,19 @@ export function megabytes(bytes: number): string {
   return `${Math.round(bytes / 1_000_000)} MB`
 }
 
+/** `15 B`, `3.2 kB`, `640 kB`, `1.5 GB`: three figures, for a person. */
+export function size(bytes: number): string {
+  const [unit, each] = (
+    [
+      ['GB', 1e9],
+      ['MB', 1e6],
+      ['kB', 1e3],
+    ] as const
+  ).find(([, least]) => bytes >= least) ?? ['B', 1]
+  const count = bytes / each
+  return `${each > 1 && count < 10 ? count.toFixed(1) : Math.round(count)} ${unit}`
+}
+
 /** Steps of a command, one line each when it is done, with the time it took; on a terminal also while it runs. */
 export class Steps {
   readonly #json: boolean

@@ -1,6 +1,5 @@
 /** How far a copy is, for a person who waits: one line on a terminal, after a second. */
-import { formatBytes } from '../model/index.ts'
-import { paint } from './terminal.ts'
+import { paint, size } from './terminal.ts'
 
 const quietMs = 1000
 const everyMs = 200
@@ -37,8 +36,7 @@ export class Transfer implements Disposable {
     if (ms < quietMs) return
     const share =
       this.#total === null || this.#total === 0 ? '' : ` ${Math.floor((this.#bytes / this.#total) * 100)} %,`
-    const rate = formatBytes(Math.round((this.#bytes / ms) * 1000))
-    const line = `${this.#what} …${share} ${formatBytes(this.#bytes)}, ${rate}/s`
+    const line = `${this.#what} …${share} ${size(this.#bytes)}, ${size((this.#bytes / ms) * 1000)}/s`
     process.stderr.write(`\r\u001b[2K  ${paint('dim', line, process.stderr)}`)
     this.#shown = true
   }

@@ -56,7 +56,10 @@ export async function restoreCopy(
   await using running = server
   const reached = await waitUntilThere(context, running, target, totalMsMax)
   await asAdmin(running, maintenanceDatabase, async (session) => {
-    const [promoted] = await session.query<{ done: boolean }>('select pg_promote(true, 50) as done')
+    // At the end of the log it has made itself writable.
+    const [promoted] = await session.query<{ done: boolean }>(
+      'select case when pg_is_in_recovery() then pg_promote(true, 50) else true end as done',
+    )
     if (promoted?.done !== true) throw unreached(context.name, target, 'It could not be made writable in 50 s.', null)
     await session.query('checkpoint')
   })
@@ -80,11 +83,12 @@ async function waitUntilThere(
 ): Promise<Restored> {
   const deadlineMs = context.clock.monotonicMs() + totalMsMax
   for (;;) {
-    let row: { readonly paused: boolean; readonly position: string; readonly last: string | null } | undefined
+    let row: { readonly there: boolean; readonly position: string; readonly last: string | null } | undefined
     try {
       ;[row] = await asAdmin(server, maintenanceDatabase, (session) =>
-        session.query<{ paused: boolean; position: string; last: string | null }>(`
-          select pg_get_wal_replay_pause_state() = 'paused' as paused, pg_last_wal_replay_lsn()::text as position,
+        session.query<{ there: boolean; position: string; last: string | null }>(`
+          select case when pg_is_in_recovery() then pg_get_wal_replay_pause_state() = 'paused' else true end as there,
+            pg_last_wal_replay_lsn()::text as position,
             (extract(epoch from pg_last_xact_replay_timestamp()) * 1000)::bigint::text as last`),
       )
     } catch (error) {
@@ -92,7 +96,7 @@ async function waitUntilThere(
       await sleep(context.clock, pollMs)
       if (server.hasEnded()) throw unreached(context.name, target, server.output(), error)
     }
-    if (row?.paused === true) {
+    if (row?.there === true) {
       return { position: row.position, lastChangeMs: row.last === null ? null : Number(row.last) }
     }
     if (context.clock.monotonicMs() >= deadlineMs) {
@@ -110,6 +114,8 @@ function targetSetting(target: LogTarget): Readonly<Record<string, string>> {
     case 'position':
       if (!/^[0-9A-F]{1,8}\/[0-9A-F]{1,8}$/i.test(target.position)) throw noTarget(`the position ${target.position}`)
       return { recovery_target_lsn: target.position }
+    case 'end':
+      return {}
     case 'time':
       if (!(target.timeMs >= 0 && target.timeMs < timeMsEnd)) throw noTarget('the time')
       // While it reads its settings, the server knows zones by their distance only.
@@ -137,5 +143,6 @@ function unreached(resource: string, target: LogTarget, output: string, cause: u
 
 function wordsOf(target: LogTarget): string {
   if (target.kind === 'time') return new Date(target.timeMs).toISOString()
+  if (target.kind === 'end') return 'its end'
   return target.kind === 'name' ? target.name : target.position
 }

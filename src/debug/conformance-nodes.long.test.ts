@@ -10,7 +10,8 @@ import { nodeProgram, probeLine, startPlain, startSandboxed } from '../../test/d
 /** More of them by their paths, as in `STEAD_NODES=/opt/node-24/bin/node`. */
 const named = (process.env['STEAD_NODES'] ?? '').split(':').filter((path) => path !== '')
 const nodes = [process.execPath, '/usr/bin/node', ...named].filter((path) => existsSync(path))
-const recipe = (): ReturnType<typeof nodeRecipe> => nodeRecipe({ clock: systemClock, random: systemRandom })
+const recipe = (): ReturnType<typeof nodeRecipe> =>
+  nodeRecipe({ clock: systemClock, random: systemRandom, openMs: 30_000 })
 const holder = [process.execPath, `${import.meta.dirname}/fixtures/holder.ts`]
 const skip = needsAll(needsRoot(), needsFile('/usr/bin/bwrap', 'apt-get install bubblewrap'))
 

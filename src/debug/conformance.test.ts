@@ -6,7 +6,8 @@ import { nodeRecipe } from './drivers/node.ts'
 import { nodeProgram, probeLine, startSandboxed } from '../../test/debug-programs.ts'
 
 const program = nodeProgram(process.execPath)
-const recipe = (): ReturnType<typeof nodeRecipe> => nodeRecipe({ clock: systemClock, random: systemRandom })
+const recipe = (): ReturnType<typeof nodeRecipe> =>
+  nodeRecipe({ clock: systemClock, random: systemRandom, openMs: 30_000 })
 const holder = [process.execPath, `${import.meta.dirname}/fixtures/holder.ts`]
 const common = { recipe, probeFile: 'ticking.cjs', probeLine, holder }
 

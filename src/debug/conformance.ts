@@ -8,6 +8,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { duplexPair } from 'node:stream'
 import { after, suite, test } from 'node:test'
 import {
   Bench,
@@ -249,5 +250,6 @@ async function allows(bench: Bench, ability: Ability): Promise<boolean> {
   if (ability === 'cpu-profile') await refusedWith('debug.refused', attached.profile({ kind: 'cpu', durationMs: 100 }))
   if (ability === 'heap-profile')
     await refusedWith('debug.refused', attached.profile({ kind: 'heap', durationMs: 100 }))
+  if (ability === 'dap') await refusedWith('debug.refused', attached.serveDap(duplexPair()[0]))
   return false
 }

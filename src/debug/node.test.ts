@@ -11,7 +11,7 @@ import { until } from './bench.conformance.ts'
 import { nodeRecipe } from './drivers/node.ts'
 import { isAlive, listeningSockets, readProcess } from './drivers/proc.ts'
 
-const recipe = nodeRecipe({ clock: systemClock, random: systemRandom })
+const recipe = nodeRecipe({ clock: systemClock, random: systemRandom, openMs: 30_000 })
 
 /** A Node that has printed its first line. */
 class Program implements AsyncDisposable {
@@ -19,15 +19,20 @@ class Program implements AsyncDisposable {
   readonly #gone: Promise<unknown>
   #printed = ''
 
-  constructor(...args: readonly string[]) {
+  constructor(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
     // A port of its own: on this machine's network the usual one may be somebody else's.
-    this.#child = spawn(process.execPath, ['--inspect-port=0', ...args], { stdio: ['ignore', 'pipe', 'ignore'] })
+    const own = env['NODE_OPTIONS'] === undefined ? ['--inspect-port=0'] : []
+    const stdio: ['ignore', 'pipe', 'ignore'] = ['ignore', 'pipe', 'ignore']
+    this.#child = spawn(process.execPath, [...own, ...args], { env: { ...process.env, ...env }, stdio })
     this.#gone = once(this.#child, 'exit')
     this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => (this.#printed += text))
   }
 
   static async start(...args: readonly string[]): Promise<Program> {
-    const program = new Program(...args)
+    return await Program.started(new Program(args))
+  }
+
+  static async started(program: Program): Promise<Program> {
     await until(() => program.printed.includes('\n'), 'the program to print')
     return program
   }
@@ -50,9 +55,19 @@ test('a program that handles the signal itself is told of, and lives', async () 
   const script = `process.on('SIGUSR1', () => console.log('mine')); console.log('up'); setInterval(() => {}, 1000)`
   await using program = await Program.start('-e', script)
   const facts = readProcess(program.pid)
-  await assert.rejects(recipe.attach(facts), { code: 'debug.refused', message: /handles that signal itself$/ })
+  const impatient = nodeRecipe({ clock: systemClock, random: systemRandom, openMs: 1000 })
+  await assert.rejects(impatient.attach(facts), { code: 'debug.refused', message: /handles that signal itself$/ })
+  await until(() => program.printed.includes('mine'), 'its own handler to run')
   assert.ok(isAlive(facts))
-  assert.match(program.printed, /mine/)
+})
+
+test('a program that handles the signal itself is looked into where a variable prepared it', async () => {
+  const script = `process.on('SIGUSR1', () => console.log('mine')); console.log('up'); setInterval(() => {}, 9)`
+  const prepared = new Program(['-e', script], { NODE_OPTIONS: '--inspect=127.0.0.1:0' })
+  await using program = await Program.started(prepared)
+  await using attached = await recipe.attach(readProcess(program.pid))
+  assert.equal((await attached.stack()).threads.length, 1)
+  assert.doesNotMatch(program.printed, /mine/)
 })
 
 test('a program that the signal would end never gets it', async () => {
@@ -91,6 +106,26 @@ test('two debuggers do not close the inspector for each other', async () => {
   assert.equal((await second.stack()).threads.length, 1)
   await second[Symbol.asyncDispose]()
   assert.deepEqual(listeningSockets(program.pid), [])
+})
+
+test('worker threads are seen, whatever the main thread does', async () => {
+  const worker = `const dig = () => { for (;;); }; setTimeout(dig, 1)`
+  const script = `
+    const { Worker } = require('node:worker_threads')
+    new Worker(${JSON.stringify(worker)}, { eval: true })
+    new Worker('Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)', { eval: true })
+    function spin() { console.log('up'); for (;;); }
+    setTimeout(spin, 1000)`
+  await using program = await Program.start('-e', script)
+  await using attached = await recipe.attach(readProcess(program.pid))
+  const { threads } = await attached.stack()
+  const frames = threads.map((thread) => thread.frames.map((frame) => frame.name))
+  assert.equal(threads.length, 3, JSON.stringify(threads))
+  assert.ok(frames[0]?.includes('spin'), JSON.stringify(frames))
+  assert.ok(
+    frames.slice(1).some((names) => names.includes('dig')),
+    JSON.stringify(frames),
+  )
 })
 
 test('places are those that were written, through a source map', async () => {

@@ -98,7 +98,7 @@ export interface StackReport {
   readonly threads: readonly ThreadStack[]
   /** What the program waits for (sockets, timers), with counts. */
   readonly waitingFor: readonly string[]
-  /** How long the program was stopped for it. */
+  /** How long a thread of the program was stopped for it, at most. */
   readonly stoppedMs: number
 }
 

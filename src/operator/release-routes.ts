@@ -35,6 +35,7 @@ const restore = z.object({
     z.object({ kind: z.literal('name'), name }),
     z.object({ kind: z.literal('position'), position: name }),
     z.object({ kind: z.literal('time'), timeMs: z.number() }),
+    z.object({ kind: z.literal('end') }),
   ]),
 })
 const copies = z.object({ names: z.array(name).max(1000) })

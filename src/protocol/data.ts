@@ -229,6 +229,7 @@ export const dataTaskSchema: z.ZodType<DataTask> = z.discriminatedUnion('do', [
       z.object({ kind: z.literal('name'), name }),
       z.object({ kind: z.literal('position'), position: name }),
       z.object({ kind: z.literal('time'), timeMs: z.number() }),
+      z.object({ kind: z.literal('end') }),
     ]),
     confirmed: z.boolean(),
     log: name.exactOptional(),

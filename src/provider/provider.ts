@@ -199,11 +199,12 @@ export interface ReplayOrder {
   readonly where: string | null
 }
 
-/** A moment in the log of a resource: one that was named, a position in the resource's own words, or a time by its clock. */
+/** A moment in the log of a resource: one that was named, a position in the resource's own words, a time by its clock, or where it ends. */
 export type LogTarget =
   | { readonly kind: 'name'; readonly name: string }
   | { readonly kind: 'position'; readonly position: string }
   | { readonly kind: 'time'; readonly timeMs: number }
+  | { readonly kind: 'end' }
 
 /** Where going along the log has led. */
 export interface Restored {

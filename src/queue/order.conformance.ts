@@ -126,18 +126,23 @@ export const orderCases: readonly QueueCase[] = [
       const queue = await queues.declare('mail', jsonCodec)
       const other = await queues.declare('other', jsonCodec)
       const dedup = { key: 'order-7', ms: 2000 }
+      const fromMs = systemClock.monotonicMs()
       const results = await Promise.all(values(10).map((value) => queue.send(value, { dedup })))
       assert.equal(results.filter(({ duplicate }) => !duplicate).length, 1)
       assert.equal(new Set(results.map(({ id }) => id)).size, 1, 'a duplicate names the message that was there')
       assert.equal((await other.send(1, { dedup })).duplicate, false, 'the keys of another queue')
       // Also when the first one is gone, as long as the window lasts.
       await (await takeOne(queue)).ack()
-      assert.equal((await queue.send('again', { dedup })).duplicate, true)
-      await assertNothing(queue)
+      const again = await queue.send('again', { dedup })
+      // On a machine so slow that the window is over by now nothing can be said of it.
+      if (systemClock.monotonicMs() - fromMs < dedup.ms) assert.equal(again.duplicate, true)
+      if (again.duplicate) await assertNothing(queue)
+      else await (await takeOne(queue)).ack()
       await sleep(systemClock, 2500)
       assert.equal((await queue.send('after', { dedup })).duplicate, false)
       assert.equal((await takeOne(queue)).value, 'after')
-      assert.deepEqual([queue.metrics().sent, queue.metrics().duplicates], [2, 10])
+      const { sent, duplicates } = queue.metrics()
+      assert.deepEqual([sent, duplicates], again.duplicate ? [2, 10] : [3, 9])
     },
   },
 ]

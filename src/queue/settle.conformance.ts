@@ -58,8 +58,11 @@ export const settleCases: readonly QueueCase[] = [
       const fromMs = systemClock.monotonicMs()
       await message.retry({ delayMs: 1500 })
       await queue.send(2)
-      assert.equal((await takeOne(queue)).value, 2, 'it keeps others back')
-      assert.equal((await takeOne(queue)).value, 1)
+      const first = await takeOne(queue)
+      // On a machine that is slow enough its time is over by now.
+      const late = systemClock.monotonicMs() - fromMs >= 1499
+      assert.ok(first.value === 2 || late, 'it came too soon, or keeps others back')
+      assert.deepEqual(new Set([first.value, (await takeOne(queue)).value]), new Set([1, 2]))
       assert.ok(systemClock.monotonicMs() - fromMs >= 1499, 'it came too soon')
     },
   },

@@ -4,13 +4,13 @@ import { basename, extname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { messageOf, SteadError } from '../../base/index.ts'
-import { formatBytes, parseDuration } from '../../model/index.ts'
+import { parseDuration } from '../../model/index.ts'
 import { type Listed, type ObjectStore, pageMax, presignSecondsMax } from '../../objects/index.ts'
 import { openBucket } from '../bucket-door.ts'
 import { type Command, type Input, usage } from '../command.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
 import { needTarget, type Target } from '../target.ts'
-import { note, paint, print, table } from '../terminal.ts'
+import { note, paint, print, size, table } from '../terminal.ts'
 import { Transfer } from '../transfer.ts'
 
 const actions = ['ls', 'cp', 'rm', 'presign'] as const
@@ -104,7 +104,7 @@ const run: Record<Action, (target: Target, names: readonly string[], input: Inpu
         ? await toFile(to, basename(source?.key ?? from), pieces)
         : await toObject(written.store, goal, from, pieces, input.text('type') ?? content.type)
     if (input.json) print(JSON.stringify({ from, to: place, bytes: transfer.bytes }))
-    else if (place !== '-') note(`${place}: ${formatBytes(transfer.bytes)}`)
+    else if (place !== '-') note(`${place}: ${size(transfer.bytes)}`)
     return exitCodes.ok
   },
 
@@ -155,7 +155,7 @@ function show(objects: readonly Listed[], prefixes: readonly string[], json: boo
     ...prefixes.map((prefix): readonly [string, string, string] => ['', '', paint('cyan', prefix)]),
     ...objects.map(({ key, bytes, modifiedMs }): readonly [string, string, string] => [
       new Date(modifiedMs).toISOString().replace(/\.\d+Z$/, 'Z'),
-      formatBytes(bytes).padStart(9),
+      size(bytes).padStart(7),
       key,
     ]),
   ]

@@ -19,15 +19,17 @@ export const restoreCommand: Command = {
   --app APP      a directory (default: here), or the name of an app that \`stead serve\` runs
   --at MOMENT    a checkpoint brought forward along the log of its databases, as a checkpoint of its own: a time as
                  2026-11-29T20:15:00, a position in the log as 0/3A1B2C0, or the name of a checkpoint, which names its
-                 moment in the log and may be deleted since. Nothing live is touched
+                 moment in the log and may be deleted since; \`end\` is where the log ends. Nothing live is touched
     --log COPY   along the log of what a return left behind, instead of that of now
     --name NAME  what to call it; else at-MOMENT
     --confirm    take a time although nothing keeps the clock of the machine
   [APP] --from TARGET
                  the newest backup there becomes a checkpoint of the app, beside its data, which is not touched. Where
-                 \`stead serve\` runs and has no such app, it is brought up: code, secrets, data, and then itself
+                 \`stead serve\` runs and has no such app, it is brought up: code, secrets, data, and then itself;
+                 where its data is in PostgreSQL alone, up to where the log there ends
     --id ID      another one of \`stead backup ls\`
-    --at MOMENT  the newest one from before that, brought forward along the log that was carried there after it
+    --at MOMENT  the newest one from before that, brought forward along the log that was carried there after it;
+                 \`end\`: as far as that leads
     --name NAME  what to call the checkpoint; else restored-ID
     --to DIR     its files into an empty directory instead; the app need not run, or be here at all
   ssh://HOST/APP in the place of APP: it is done there, and TARGET is that server's.
@@ -59,7 +61,7 @@ ${placeHelp}
         namesApp: true,
         needs: { name: 'restic', program: 'restic' },
       })
-    if (input.text('from') !== null) return moment === null ? fromBackup(input) : fromBackupAt(input, moment)
+    if (input.text('from') !== null) return fromBackup(input, moment)
     if (moment !== null) return atMoment(input, moment)
     const copy = input.text('look')
     const [word] = input.arguments
@@ -85,6 +87,7 @@ async function look(input: Input, from: string): Promise<ExitCode> {
 /** A time, a position in a log, or a name. Throws `cli.usage`. */
 function targetOf(moment: string): RestoreWish['target'] {
   if (/^[0-9A-Fa-f]{1,8}\/[0-9A-Fa-f]{1,8}$/.test(moment)) return { kind: 'position', position: moment }
+  if (moment === 'end') return { kind: 'end' }
   const timeMs = /^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}/.test(moment) ? Date.parse(moment) : Number.NaN
   if (Number.isFinite(timeMs)) return { kind: 'time', timeMs }
   if (/^[A-Za-z][A-Za-z0-9.-]{0,62}$/.test(moment)) return { kind: 'name', name: moment }
@@ -168,7 +171,7 @@ async function daemonWithout(word: string): Promise<OperatorClient | null> {
   return apps.some(({ app }) => app === word) ? null : operator
 }
 
-async function fromBackup(input: Input): Promise<ExitCode> {
+async function fromBackup(input: Input, moment: string | null): Promise<ExitCode> {
   const word = input.arguments[0] ?? input.text('app')
   const backups = await openPlace(needPlace(input, 'from'), false)
   const steps = new Steps(input.json)
@@ -187,12 +190,22 @@ async function fromBackup(input: Input): Promise<ExitCode> {
     const backup = backupOf(await backups.list(), word, id, backups.place)
     const stop = new AbortController()
     process.once('SIGINT', () => stop.abort(new Error('SIGINT')))
-    await bringUp(empty, backups, backup, steps, stop.signal)
+    const at = moment === null ? null : targetOf(moment)
+    await bringUp({
+      operator: empty,
+      backups,
+      backup,
+      at,
+      confirmed: input.flag('confirm'),
+      steps,
+      signal: stop.signal,
+    })
     const { urls } = await empty.status(word)
     if (input.json) print(JSON.stringify({ app: word, backup: backup.id, urls }))
     else for (const url of urls) print(url)
     return exitCodes.ok
   }
+  if (moment !== null) return fromBackupAt(input, moment)
   const target = await needLocal(word)
   const backup = backupOf(await backups.list(), target.app, id, backups.place)
   const name = input.text('name') ?? `restored-${backup.id}`

@@ -141,7 +141,10 @@ async function run(
     platform,
     machine: () => describe(machine),
     processes: () => [{ role: 'platform', pid: process.pid }],
-    apps: () => [{ app: graph.app, origin: dirname(appFile) }],
+    apps: () => [
+      { app: graph.app, origin: dirname(appFile) },
+      ...branchesOf(platform, graph.app).map((app) => ({ app, origin: null })),
+    ],
     down: () => {
       // Not before the answer is out: the end closes the connection that it goes over.
       setImmediate(() => stop.abort(new Error('stead down')))
@@ -189,7 +192,7 @@ async function run(
   } finally {
     await steps.run('stop everything', async () => {
       try {
-        await platform.stop(graph.app)
+        for (const app of [...branchesOf(platform, graph.app), graph.app]) await platform.stop(app)
       } catch (error) {
         // What ended the platform is what the user must hear, not that it could not be stopped in order after that.
         if (fatal === null) throw error
@@ -198,6 +201,14 @@ async function run(
       }
     })
   }
+}
+
+/** The branches of the app, which are apps of the same platform; what is only being tried is none of them. */
+function branchesOf(platform: Platform, app: string): readonly string[] {
+  return platform.apps().filter((other) => {
+    const branch = platform.view(other)?.app.branch
+    return branch !== undefined && branch.app === app && branch.purpose !== 'rehearsal'
+  })
 }
 
 function drivenByFiles(app: string): SteadError {

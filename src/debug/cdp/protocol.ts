@@ -148,6 +148,9 @@ export interface Commands {
   'HeapProfiler.enable': [Nothing, Nothing]
   'HeapProfiler.disable': [Nothing, Nothing]
   'HeapProfiler.startSampling': [{ samplingInterval: number }, Nothing]
+  'NodeWorker.enable': [{ waitForDebuggerOnStart: boolean }, Nothing]
+  'NodeWorker.disable': [Nothing, Nothing]
+  'NodeWorker.sendMessageToWorker': [{ sessionId: string; message: string }, Nothing]
   'HeapProfiler.stopSampling': [Nothing, { profile: { head: HeapProfileNode } }]
 }
 
@@ -162,6 +165,9 @@ export interface Events {
     data?: RemoteObject
   }
   'Debugger.resumed': Nothing
+  'NodeWorker.attachedToWorker': { sessionId: string; workerInfo: { title: string; url: string } }
+  'NodeWorker.receivedMessageFromWorker': { sessionId: string; message: string }
+  'NodeWorker.detachedFromWorker': { sessionId: string }
   'Runtime.bindingCalled': { name: string; payload: string }
   'Runtime.consoleAPICalled': { type: string; args: readonly RemoteObject[]; timestamp: number }
   'Runtime.exceptionThrown': { exceptionDetails: ExceptionDetails }

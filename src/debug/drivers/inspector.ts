@@ -11,7 +11,7 @@ import { Cdp } from '../cdp/client.ts'
 import { isLoopback } from '../facts.ts'
 import type { ProcessFacts } from '../recipe.ts'
 import { connectionLost, didNotAnswer, processGone, refused } from '../refusals.ts'
-import { isAlive, listeningSockets, signalProcess, socketsAround } from './proc.ts'
+import { isAlive, listeningSockets, signalProcess, socketsAround, startedWith } from './proc.ts'
 import type { Reach } from './reach.ts'
 
 export interface InspectorOptions {
@@ -20,6 +20,8 @@ export interface InspectorOptions {
   readonly reach: Reach
   /** A hold that is not renewed for so long is over. */
   readonly holdMs?: number
+  /** Longest wait for the inspector after the signal. */
+  readonly openMs?: number
 }
 
 export interface Inspector extends AsyncDisposable {
@@ -34,11 +36,15 @@ const usr1 = 1n << 9n
 /** The port that Node takes when it is told none. */
 const defaultPort = 9229
 /** Longest wait for the inspector after the signal: a busy machine needs a while, a program that swallows it needs for ever. */
-const openMs = 5000
+const usualOpenMs = 10_000
+/** Longest wait until it is closed. */
+const closeMs = 5000
 const pollMs = 10
 /** Longest wait for the answers of an open inspector. */
 const handshakeMs = 10_000
 const usualHoldMs = 45_000
+/** Most bytes that an inspector says about itself. */
+const answerBytesMax = 1_000_000
 
 /** Whether the process can be made to open its inspector, or why not. Does nothing to it. */
 export function inspectorRefusal(facts: ProcessFacts): { readonly reason: string; readonly hint: string } | null {
@@ -48,10 +54,10 @@ export function inspectorRefusal(facts: ProcessFacts): { readonly reason: string
       hint: `Let it go on first: kill -CONT ${facts.pid}.`,
     }
   }
-  if ((facts.caughtSignals & usr1) === 0n && namedPorts(facts.argv).length === 0) {
+  if ((facts.caughtSignals & usr1) === 0n && namedPorts(optionsOf(facts)).length === 0) {
     return {
       reason: `process ${facts.pid} was started so that Node does not listen to SIGUSR1 (--disable-sigusr1 or --permission), and the signal would end it`,
-      hint: 'Start it without that option, or with --inspect=127.0.0.1:0.',
+      hint: 'Start it without that option, or with NODE_OPTIONS=--inspect=127.0.0.1:0.',
     }
   }
   return null
@@ -77,9 +83,9 @@ export async function openInspector(facts: ProcessFacts, options: InspectorOptio
         renewing[Symbol.dispose]()
         // The process closes the connection while it answers, so that the answer may never come.
         const released = evaluate(cdp, releaseHold(hold)).catch(() => null)
-        await Promise.race([released, cdp.lost])
+        const left = await Promise.race([released, cdp.lost])
         cdp.end('closed')
-        if (opened) await untilClosed(facts, found.port, clock)
+        if (opened && left !== 'held') await untilClosed(facts, found.port, clock)
       },
     }
   } catch (error) {
@@ -105,9 +111,10 @@ interface OpenInspector {
   readonly url: string
 }
 
-/** An inspector that is open already: at the usual port, or where the command line says so. */
+/** An inspector that is open already: at the usual port, or where it was told to be. */
 async function findOpen(facts: ProcessFacts, options: InspectorOptions): Promise<OpenInspector | null> {
-  const likely = new Set([defaultPort, ...namedPorts(facts.argv), ...portsWhenAsked(facts.argv)])
+  const words = optionsOf(facts)
+  const likely = new Set([defaultPort, ...namedPorts(words), ...portsWhenAsked(words)])
   const anywhere = likely.has(0)
   for (const { localPort } of listeningSockets(facts.pid)) {
     if (!anywhere && !likely.has(localPort)) continue
@@ -115,6 +122,11 @@ async function findOpen(facts: ProcessFacts, options: InspectorOptions): Promise
     if (found !== null) return found
   }
   return null
+}
+
+/** What Node was told at its start: on the command line, and by the variable for those who do not write that themselves. */
+function optionsOf(facts: ProcessFacts): readonly string[] {
+  return [...facts.argv, ...startedWith(facts, 'NODE_OPTIONS').split(' ')]
 }
 
 /** Where it opens its inspector once it is asked to: 0 is any port. */
@@ -136,7 +148,7 @@ function namedPorts(argv: readonly string[]): readonly number[] {
 async function signalAndFind(facts: ProcessFacts, options: InspectorOptions): Promise<OpenInspector> {
   const refusal = inspectorRefusal(facts)
   if (refusal !== null) throw refused(refusal.reason, refusal.hint)
-  const { clock } = options
+  const { clock, openMs = usualOpenMs } = options
   const before = new Set(listeningSockets(facts.pid).map((row) => row.inode))
   const taken = isTaken(facts)
   signalProcess(facts, 'SIGUSR1')
@@ -166,7 +178,7 @@ function didNotOpen(facts: ProcessFacts, taken: boolean): Error {
   }
   return refused(
     `process ${facts.pid} got SIGUSR1 and did not open its inspector: the program handles that signal itself`,
-    'Start it with --inspect=127.0.0.1:0, or let it use another signal; what it does on SIGUSR1 it has done now.',
+    'Start it with NODE_OPTIONS=--inspect=127.0.0.1:0, or let it use another signal; what it does on SIGUSR1 it has done now.',
   )
 }
 
@@ -204,6 +216,8 @@ function textOf(value: unknown, name: string): string | null {
 
 function dispatcherTo(facts: ProcessFacts, port: number, { reach }: InspectorOptions): Agent {
   return new Agent({
+    // What listens there may be anything.
+    maxResponseSize: answerBytesMax,
     connect(_options, done) {
       try {
         const socket = reach(facts, port)
@@ -255,7 +269,7 @@ async function connectTo(facts: ProcessFacts, { port, url }: OpenInspector, opti
 /** Waits until nobody listens there any more; not for ever, because a process may hang in a call of the system. */
 async function untilClosed(facts: ProcessFacts, port: number, clock: Clock): Promise<void> {
   const open = (): boolean => listeningSockets(facts.pid).some((row) => row.localPort === port)
-  for (const endMs = clock.monotonicMs() + openMs; open() && clock.monotonicMs() < endMs;) await sleep(clock, pollMs)
+  for (const endMs = clock.monotonicMs() + closeMs; open() && clock.monotonicMs() < endMs;) await sleep(clock, pollMs)
 }
 
 async function evaluate(cdp: Cdp, expression: string): Promise<unknown> {
@@ -293,7 +307,7 @@ function takeHold(hold: string, opened: boolean, holdMs: number): string {
         release(id) {
           until.delete(id)
           for (const [other, end] of until) if (end < now()) until.delete(other)
-          if (until.size > 0) return
+          if (until.size > 0) return 'held'
           clearInterval(timer)
           delete globalThis[key]
           if (state.opened) process._debugEnd()

@@ -8,6 +8,7 @@ import { serveNode } from '../node/adapter.ts'
 import { openProbe } from '../node/probe.ts'
 import { Scripts } from '../node/scripts.ts'
 import { takeStack } from '../node/stack.ts'
+import { takeWorkerStacks } from '../node/workers.ts'
 import type {
   Attachment,
   Finding,
@@ -28,11 +29,13 @@ export interface NodeRecipeOptions {
   readonly random: Random
   /** A debugger that has died is forgotten after so long. */
   readonly holdMs?: number
+  /** Longest wait for a process to open its inspector; one that handles the signal itself never does. */
+  readonly openMs?: number
   /** Takes texts that are known to be secret out of whatever is handed on. */
   readonly hide?: (text: string) => string
 }
 
-export function nodeRecipe({ clock, random, holdMs, hide = (text) => text }: NodeRecipeOptions): Recipe {
+export function nodeRecipe({ clock, random, hide = (text) => text, ...waits }: NodeRecipeOptions): Recipe {
   const reach: Reach = openReach()
   return {
     language: 'node',
@@ -42,8 +45,7 @@ export function nodeRecipe({ clock, random, holdMs, hide = (text) => text }: Nod
     async attach(facts) {
       const refusal = inspectorRefusal(facts)
       if (refusal !== null) throw refused(refusal.reason, refusal.hint)
-      const hold = holdMs === undefined ? {} : { holdMs }
-      const inspector = await openInspector(facts, { clock, random, reach, ...hold })
+      const inspector = await openInspector(facts, { clock, random, reach, ...waits })
       return await attachment(inspector, { facts, clock, random, hide })
     },
   }
@@ -92,7 +94,12 @@ async function attachment(inspector: Inspector, { facts, clock, random, hide }: 
     version,
     effects,
     lost: cdp.lost,
-    stack: () => takeStack(cdp, scripts, clock),
+    async stack() {
+      const main = await takeStack(cdp, scripts, clock)
+      const workers = await takeWorkerStacks(cdp, clock)
+      const stoppedMs = Math.max(...[main, ...workers].map((report) => report.stoppedMs))
+      return { ...main, stoppedMs, threads: [main, ...workers].flatMap(({ threads }) => threads) }
+    },
     profile: (request, signal) => takeProfile(cdp, clock, request, signal),
     async snapshot(request, signal): Promise<SnapshotReport> {
       const hits: Hit[] = []

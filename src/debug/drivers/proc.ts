@@ -52,6 +52,16 @@ function ownerOf(pid: number): number {
   }
 }
 
+/** A variable of the environment it was started with; empty when there is none, or it is gone. */
+export function startedWith({ pid }: Pick<ProcessFacts, 'pid'>, name: string): string {
+  try {
+    const variables = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0')
+    return variables.find((variable) => variable.startsWith(`${name}=`))?.slice(name.length + 1) ?? ''
+  } catch {
+    return ''
+  }
+}
+
 /** Whether it still is the same process, and not a dead one that waits to be collected. */
 export function isAlive({ pid, start }: Pick<ProcessFacts, 'pid' | 'start'>): boolean {
   try {

@@ -60,6 +60,8 @@ export async function serveNode(client: Duplex, options: AdapterOptions): Promis
     onChange: (breakpoint) => peer.event('breakpoint', { reason: 'changed', breakpoint }),
   })
   let frames: readonly CallFrame[] = []
+  /** Node 20 does not say that it stopped because of a step. */
+  let stepping = false
   let trace: Events['Debugger.paused']['asyncStackTrace']
 
   const frameOf = (args: Arguments): CallFrame | undefined => frames[numberIn(args, 'frameId') - 1]
@@ -68,6 +70,7 @@ export async function serveNode(client: Duplex, options: AdapterOptions): Promis
   ): Handler => {
     return async () => {
       if (frames.length === 0) throw refused('the program is not stopped', 'Pause it, or wait for a breakpoint.')
+      stepping = method !== 'Debugger.resume'
       await cdp.call(method, {})
       return { allThreadsContinued: true }
     }
@@ -187,7 +190,8 @@ export async function serveNode(client: Duplex, options: AdapterOptions): Promis
       frames = callFrames
       trace = asyncStackTrace
       const ids = breakpoints.idsOf(hitBreakpoints)
-      const why = hitBreakpoints.length > 0 ? 'breakpoint' : (reasons[reason] ?? 'pause')
+      const why = hitBreakpoints.length > 0 ? 'breakpoint' : (reasons[reason] ?? (stepping ? 'step' : 'pause'))
+      stepping = false
       const text = why === 'exception' && data !== undefined ? { text: textOf(data) } : {}
       peer.event('stopped', { reason: why, threadId, allThreadsStopped: true, hitBreakpointIds: ids, ...text })
     }),
@@ -231,5 +235,4 @@ const reasons: Readonly<Record<string, string>> = {
   exception: 'exception',
   promiseRejection: 'exception',
   step: 'step',
-  other: 'pause',
 }

@@ -31,6 +31,8 @@ export interface WrittenPlace {
 
 /** Most scripts that are remembered: a program that evaluates texts makes one for each. */
 const scriptsMax = 50_000
+/** Most characters of all their names and inline maps together. */
+const namesCharactersMax = 300_000_000
 /** File names in the error for an unknown one. */
 const nearMax = 5
 /** Maps that are read before they are asked for. */
@@ -42,11 +44,13 @@ export class Scripts {
   readonly #byId = new Map<string, Script>()
   readonly #maps = new Map<string, Promise<SourceMap | null>>()
   readonly #sources: string[] = []
+  #characters = 0
 
   constructor(cdp: Cdp) {
     this.#cdp = cdp
     cdp.on('Debugger.scriptParsed', ({ scriptId, url, sourceMapURL, endLine }) => {
-      if (url === '' || this.#byId.size >= scriptsMax) return
+      this.#characters += url.length + (sourceMapURL?.length ?? 0)
+      if (url === '' || this.#byId.size >= scriptsMax || this.#characters > namesCharactersMax) return
       this.#byId.set(scriptId, { id: scriptId, url, mapUrl: sourceMapURL ?? '', lines: endLine + 1 })
     })
   }

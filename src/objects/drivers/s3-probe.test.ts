@@ -6,6 +6,7 @@ import { suite, test } from 'node:test'
 import { isSteadError } from '../../base/index.ts'
 import { credential, servedStore } from './embedded-place.test-helper.ts'
 import { makeS3Bucket } from './s3/bucket.ts'
+import { nativeClientConfig } from './s3/native.ts'
 import { probeS3, refuseUnless } from './s3/probe.ts'
 import { openS3Store } from './s3/s3.ts'
 
@@ -90,4 +91,26 @@ suite('the probe', () => {
       server.close()
     }
   })
+})
+
+test('the native client is told what a store was opened with, and to send no checksums that were found not to be verified', () => {
+  const where = { endpoint: 'http://127.0.0.1:9000', bucket: 'bucket', accessKeyId: 'KEY', secretAccessKey: 'secret' }
+  const credentials = { accessKeyId: 'KEY', secretAccessKey: 'secret' }
+  const plain = { endpoint: where.endpoint, region: 'us-east-1', forcePathStyle: true, credentials }
+  assert.deepEqual(nativeClientConfig(where), plain)
+  assert.deepEqual(nativeClientConfig({ ...where, virtualHost: true, region: 'garage' }), {
+    ...plain,
+    region: 'garage',
+    forcePathStyle: false,
+  })
+  const capabilities = {
+    putIfAbsent: false,
+    putIfMatch: false,
+    checksums: false,
+    presign: true,
+    paging: true,
+    versions: false,
+    durability: 'unknown',
+  } as const
+  assert.equal(nativeClientConfig({ ...where, capabilities }).requestChecksumCalculation, 'WHEN_REQUIRED')
 })

@@ -55,7 +55,7 @@ export function bytesOf(body: Body): Buffer {
 /** The properties that carry it. */
 export function propertiesOf(message: AmqpMessage): Options.Publish {
   const { id, headers, sentAtMs, counted, cause, attempts } = message
-  const ours = { [`${own}sent`]: sentAtMs, [`${own}counted`]: counted }
+  const ours = { [`${own}sent`]: sentAtMs, ...(counted === 0 ? {} : { [`${own}counted`]: counted }) }
   const dead = cause === null ? {} : { [`${own}cause`]: cause, [`${own}attempts`]: attempts }
   const encoding = typeof message.body === 'string' ? { contentEncoding: text } : {}
   return { messageId: id, headers: { ...headers, ...ours, ...dead }, ...encoding }

@@ -152,6 +152,8 @@ suite('the HTTP interface of queues', { concurrency: 4 }, () => {
     assertProblem(await ask('/settle', {}), 400, 'queue.bad-input')
     assertProblem(await ask('/../unknown/receive', {}), 404, 'queue.no-such-queue')
     assertProblem(await ask('/nothing-here', {}), 400, 'queue.bad-input')
+    assertProblem(await ask('', undefined, 'DELETE'), 400, 'queue.bad-input')
+    assertProblem(await ask('/..', {}), 400, 'queue.bad-input')
     await ask('/messages', { messages: [{ text: '1' }, { text: '2' }] })
     assertProblem(await ask('/messages', { text: '3' }), 507, 'queue.full')
   })

@@ -185,12 +185,12 @@ async function forwardOutside(socketPath: string): Promise<Forwarder> {
 
 /** A new server with nothing in it; it ends when the place is disposed of. */
 export async function makeHttpPlace(messagesMax: number): Promise<QueuePlace> {
-  return placeOn(await TestServer.start({ messagesMax }, false))
+  return placeOn(await TestServer.start({ messagesMax, queue: 'own' }, false))
 }
 
 /** The same within this process, and so without a server to kill. */
 export async function makeInnerHttpPlace(messagesMax: number): Promise<QueuePlace> {
-  return { ...(await placeOn(await TestServer.start({ messagesMax }))), restart: null }
+  return { ...(await placeOn(await TestServer.start({ messagesMax, queue: 'own' }))), restart: null }
 }
 
 async function placeOn(server: TestServer): Promise<QueuePlace> {

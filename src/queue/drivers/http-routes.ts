@@ -36,6 +36,8 @@ export interface QueueDesk {
   /** The lease of a receiver that asks for none. */
   readonly leaseMs: number
   readonly bodyBytesMax: number
+  /** The queue that the server is for: it stays as long as the server. */
+  readonly ownQueue: string
   /** Queues that there may be. */
   readonly queuesMax: number
   /** Names of the queues that there are. */
@@ -125,7 +127,9 @@ export const queueRoutes: readonly QueueRoute[] = [
     method: 'DELETE',
     path: '',
     right: 'manage',
-    async answer({ driver }, { queue }) {
+    async answer({ driver, ownQueue }, { queue }) {
+      if (queue === ownQueue)
+        throw failure('bad-input', `${queue} is what this server is for`, 'Purge it, or take it out of the app file.')
       await driver.remove(queue)
       return { body: { removed: true } }
     },

@@ -110,7 +110,9 @@ export class QueueServer implements AsyncDisposable {
 
   async #dispatch(request: IncomingMessage, user: QueueUser, signal: AbortSignal): Promise<QueueAnswer> {
     const { method = 'GET', url = '/' } = request
-    const { pathname, searchParams: query } = new URL(url, 'http://queues')
+    const asked = URL.parse(url, 'http://queues')
+    if (asked === null) throw unknownPath(method, url)
+    const { pathname, searchParams: query } = asked
     const [, version, collection, queue = '', action = '', ...more] = pathname.split('/').map(decoded)
     if (version !== 'v1' || collection !== 'queues' || more.length > 0) {
       const body = await this.#bodyOf(request)
@@ -118,7 +120,7 @@ export class QueueServer implements AsyncDisposable {
       return { body: own ?? (await this.#welcome(method, pathname)) }
     }
     const desk = this.#options.desk()
-    if (queue === '')
+    if (queue === '' && method === 'GET')
       return { body: { queues: await Promise.all(desk.queues().map((name) => standingOf(desk, name))) } }
     const route = queueRoutes.find((item) => item.method === method && item.path === action)
     if (route === undefined) throw unknownPath(method, pathname)

@@ -72,6 +72,7 @@ export class QueueService implements AsyncDisposable {
       retry: options.retry,
       leaseMs: options.leaseMs,
       bodyBytesMax: options.bodyBytesMax,
+      ownQueue: options.queue,
       queuesMax,
       queues: () => this.#host.names(),
       oldestMs: (queue) => this.#host.oldest(queue),

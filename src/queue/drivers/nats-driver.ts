@@ -106,7 +106,10 @@ export class NatsDriver implements QueueDriver {
           if (config.retention === 'workqueue' && config.subjects.includes(names.ready)) return null
           throw error
         })
-      if (made === null && schedules) await api.streams.update(names.stream, { allow_msg_schedules: true })
+      // One that an older server made refused when it was full, which does not go with schedules: we count from now on.
+      if (made === null && schedules) {
+        await api.streams.update(names.stream, { allow_msg_schedules: true, discard: 'old', max_msgs: -1 })
+      }
       await api.streams.add({ ...base, retention: 'limits', name: names.deadStream, subjects: [names.dead] })
       await api.consumers.add(names.stream, {
         durable_name: consumerName,

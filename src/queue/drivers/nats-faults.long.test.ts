@@ -1,7 +1,8 @@
 /** Queues on NATS: what cannot be opened, is full, is set otherwise or does not answer is said, and nobody is stuck. */
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
-import { Broker, nats, natsBuffered, needsBroker } from '../../../test/brokers.ts'
+import { Broker, nats, natsBuffered, natsOld, needsBroker } from '../../../test/brokers.ts'
+import { needsAll } from '../../../test/needs.ts'
 import { jsonCodec } from '../codec.ts'
 import { refuses, takeOne, until } from '../helpers.conformance.ts'
 import type { QueueEvent } from '../metrics.ts'
@@ -58,6 +59,27 @@ suite('nats servers that refuse, are full or say nothing', { skip: needsBroker(n
     await refuses('queue.not-durable', () => queue.send(2))
     const consumer = queue.consume(() => {})
     await assert.rejects(consumer.ended, { code: 'queue.not-durable' })
+  })
+
+  const bothAges = needsAll(needsBroker(nats), needsBroker(natsOld))
+  test('queues of an old server go on with a newer one, which can do more', { skip: bothAges }, async () => {
+    await using aging = await Broker.start(natsOld)
+    const options = { url: `nats://stead:secret@127.0.0.1:${aging.port}`, messagesMax: 100 }
+    {
+      await using queues = await openNatsQueues(options)
+      await refuses('queue.unsupported', () => queues.declare('mail', jsonCodec, { needs: ['delayed-send'] }))
+      await (await queues.declare('mail', jsonCodec)).send('kept')
+    }
+    await aging.kill()
+    await aging.start(nats)
+    await using queues = await openNatsQueues({ ...options, monitor: `http://127.0.0.1:${aging.second}` })
+    const queue = await queues.declare('mail', jsonCodec, { needs: ['delayed-send', 'durable-send', 'backpressure'] })
+    await queue.send('later', { delayMs: 500 })
+    for (const value of ['kept', 'later']) {
+      const message = await takeOne(queue)
+      assert.equal(message.value, value)
+      await message.ack()
+    }
   })
 
   test('who may not send is told', async () => {

@@ -103,11 +103,12 @@ export class ValkeyDriver implements QueueDriver {
       args.push(id, sealed(companyOf(message, nowMs), body), priority, delayMs, key ?? '', dedup?.key ?? '')
       args.push(dedup?.ms ?? 0)
     }
-    const answers = textsOf(await this.#link.run('send', baseOf(queue), args))
-    if (answers[0] === 'none') throw failure('no-such-queue', `there is no queue ${queue}`, 'Declare it first.')
-    return messages.map((_message, index) => {
-      const [state, id = ''] = answers.slice(2 * index)
-      if (state !== '2') return { ok: true, id, duplicate: state === '1', durability }
+    const [states = '', ...known] = listOf(await this.#link.run('send', baseOf(queue), args)).map(textOf)
+    if (states === 'none') throw failure('no-such-queue', `there is no queue ${queue}`, 'Declare it first.')
+    return messages.map(({ id }, index) => {
+      const state = states[index]
+      if (state === '1') return { ok: true, id: known.shift() ?? '', duplicate: true, durability }
+      if (state === '0') return { ok: true, id, duplicate: false, durability }
       const full = `the queue ${queue} has ${messagesMax} messages, as many as it may`
       return { ok: false, error: failure('full', full, 'Send again when consumers have taken some.') }
     })
@@ -138,10 +139,11 @@ export class ValkeyDriver implements QueueDriver {
     const answer = listOf(await this.#link.run('claim', base, [Math.min(max, stepMax), leaseMs, batchBytesMax]))
     const [due, token] = [Number(textOf(answer[0])), textOf(answer[1])]
     const held: Held[] = []
-    for (let index = 2; index < answer.length; index += 3) {
-      const [seq, attempt] = [textOf(answer[index]), Number(textOf(answer[index + 1]))]
-      const { id, body, headers, priority, sentAtMs, key } = opened(bytesOf(answer[index + 2]), `message-${seq}`)
-      held.push({ receipt: `${seq}.${token}`, id, body, headers, key: key ?? null, priority, attempt, sentAtMs })
+    for (let index = 2; index < answer.length; index += 2) {
+      const [seq = '', attempt] = textOf(answer[index]).split(' ')
+      const { id, body, headers, priority, sentAtMs, key } = opened(bytesOf(answer[index + 1]), `message-${seq}`)
+      const own = { id, body, headers, key: key ?? null, priority, sentAtMs }
+      held.push({ ...own, receipt: `${seq}.${token}`, attempt: Number(attempt) })
     }
     return { held, dueMs: due < 0 ? Number.MAX_SAFE_INTEGER : due }
   }
@@ -151,8 +153,8 @@ export class ValkeyDriver implements QueueDriver {
       const [seq = '', token = ''] = receipt.split('.')
       return [seq, token, decision.kind, millisecondsOf(decision), wordsOf(decision)]
     })
-    const answers = textsOf(await this.#link.run('settle', baseOf(queue), args))
-    return settlements.map((_settlement, index) => (answers[index] === '1' ? 'done' : 'lost'))
+    const done = textOf(await this.#link.run('settle', baseOf(queue), args))
+    return settlements.map((_settlement, index) => (done[index] === '1' ? 'done' : 'lost'))
   }
 
   async counts(queue: string): Promise<Counts> {
@@ -234,8 +236,4 @@ function bytesOf(item: unknown): Buffer {
 
 function textOf(item: unknown): string {
   return bytesOf(item).toString()
-}
-
-function textsOf(answer: unknown): readonly string[] {
-  return listOf(answer).map(textOf)
 }

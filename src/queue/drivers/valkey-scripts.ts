@@ -79,12 +79,13 @@ end
 local function ring() if rang then call('PUBLISH', k('bell'), '') end end
 `
 
-/** ARGV: the most messages the queue may have, then seven for each message. Answers pairs: 0 queued, 1 duplicate, 2 full; and the id. */
+/** ARGV: the most messages the queue may have, then seven for each message. Answers one digit for each,
+ * 0 queued, 1 duplicate, 2 full; then the ids of those that were there before the duplicates. */
 const send = `
 if call('EXISTS', k('made')) == 0 then return {'none'} end
 local max = tonumber(ARGV[1])
 local count = call('HLEN', k('m')) - call('ZCARD', k('dead'))
-local answers = {}
+local states, known_ids = {}, {}
 local sweep = true
 for i = 2, #ARGV, 7 do
   local id, message, priority, delay = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
@@ -102,11 +103,10 @@ for i = 2, #ARGV, 7 do
     if till and tonumber(till) > now then known = call('HGET', k('dedupid'), dedup) end
   end
   if known then
-    answers[#answers + 1] = '1'
-    answers[#answers + 1] = known
+    states[#states + 1] = '1'
+    known_ids[#known_ids + 1] = known
   elseif count >= max then
-    answers[#answers + 1] = '2'
-    answers[#answers + 1] = ''
+    states[#states + 1] = '2'
   else
     count = count + 1
     local seq = s(call('INCR', k('seq')))
@@ -118,15 +118,16 @@ for i = 2, #ARGV, 7 do
       call('HSET', k('dedupid'), dedup, id)
     end
     if key == '' or join(key, seq) then place(seq) end
-    answers[#answers + 1] = '0'
-    answers[#answers + 1] = id
+    states[#states + 1] = '0'
   end
 end
 ring()
-return answers
+table.insert(known_ids, 1, table.concat(states))
+return known_ids
 `
 
-/** ARGV: messages at most, lease, bytes at most. Answers: ms until something is due or -1, the claim, then three for each message. */
+/** ARGV: messages at most, lease, bytes at most. Answers: ms until something is due or -1, the claim, then two for each message:
+ * its number with its tries, and itself. */
 const claim = `
 wake()
 local max, lease, room = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -143,8 +144,7 @@ if #found > 0 then
     call('ZREM', k('ready'), seq)
     call('ZADD', k('held'), till, seq)
     call('HSET', k('hold'), seq, token)
-    taken[#taken + 1] = seq
-    taken[#taken + 1] = s(call('HINCRBY', k('tries'), seq, 1))
+    taken[#taken + 1] = seq .. ' ' .. s(call('HINCRBY', k('tries'), seq, 1))
     taken[#taken + 1] = message
   end
 end
@@ -153,14 +153,14 @@ for _, set in ipairs({'delayed', 'held'}) do
   local first = call('ZRANGE', k(set), 0, 0, 'WITHSCORES')[2]
   if first and (soonest < 0 or tonumber(first) - now < soonest) then soonest = math.max(1, tonumber(first) - now) end
 end
-if #found * 3 > #taken then rang = true end
+if #found * 2 > #taken then rang = true end
 ring()
 table.insert(taken, 1, token)
 table.insert(taken, 1, s(soonest))
 return taken
 `
 
-/** ARGV: five for each settlement: number, claim, kind, milliseconds or whether it counts, text. Answers 1 done, 0 lost for each. */
+/** ARGV: five for each settlement: number, claim, kind, milliseconds or whether it counts, text. Answers one digit for each: 1 done, 0 lost. */
 const settle = `
 local answers = {}
 for i = 1, #ARGV, 5 do
@@ -192,7 +192,7 @@ for i = 1, #ARGV, 5 do
   end
 end
 ring()
-return answers
+return table.concat(answers)
 `
 
 /** Answers ready with those behind, delayed, held, dead. */

@@ -1,6 +1,7 @@
 /**
  * Changes of the index, in order and in groups: what arrives in one turn of the event loop shares one transaction and one
- * fsync. Each piece of work is applied whole or not at all; it is answered only after the commit that holds it.
+ * fsync, and where the disk is slow and several wrote before, so do those that follow within a moment. Each piece of work is
+ * applied whole or not at all; it is answered only after the commit that holds it.
  */
 import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from 'node:sqlite'
 import { failure } from '../../errors.ts'
@@ -13,6 +14,10 @@ interface Waiting {
 /** Work that waits for the next commit. */
 export const waitingMax = 10_000
 const groupMax = 256
+/** Those who were answered together come back one by one: the first would have a commit to itself, and the others wait for it. */
+const gatherMs = 1
+/** Only worth it where a commit takes longer than to wait. */
+const slowCommitMs = 2
 
 /** The index as it is read and changed. */
 export class Index {
@@ -20,11 +25,16 @@ export class Index {
   readonly #statements = new Map<string, StatementSync>()
   readonly #waiting: Waiting[] = []
   readonly #afterCommit: (() => void)[] = []
+  readonly #monotonicMs: () => number
   #scheduled = false
+  #gathering: NodeJS.Timeout | undefined
+  /** Of the last commit: how many shared it, and how long it took. */
+  #last = { size: 0, ms: 0 }
   #closed = false
 
-  constructor(db: DatabaseSync) {
+  constructor(db: DatabaseSync, monotonicMs: () => number) {
     this.#db = db
+    this.#monotonicMs = monotonicMs
   }
 
   get isClosed(): boolean {
@@ -46,10 +56,25 @@ export class Index {
           else if (done !== undefined) resolve(done.value)
         },
       })
+      if (this.#gathering !== undefined && this.#waiting.length >= this.#last.size) {
+        clearTimeout(this.#gathering)
+        this.#gathering = undefined
+        setImmediate(() => this.#flush())
+      }
       if (this.#scheduled) return
       this.#scheduled = true
-      setImmediate(() => this.#flush())
+      setImmediate(() => this.#gather())
     })
+  }
+
+  /** Flushes, at once or when as many have come as shared the last commit, or a moment has passed. */
+  #gather(): void {
+    const { size, ms } = this.#last
+    if (ms < slowCommitMs || this.#waiting.length >= size) return this.#flush()
+    this.#gathering = setTimeout(() => {
+      this.#gathering = undefined
+      this.#flush()
+    }, gatherMs)
   }
 
   /** Runs after the commit of the work that asks for it; not when that fails. */
@@ -86,6 +111,7 @@ export class Index {
   }
 
   #flush(): void {
+    const beganMs = this.#monotonicMs()
     const group = this.#waiting.splice(0, groupMax)
     this.#scheduled = this.#waiting.length > 0
     if (this.#scheduled) setImmediate(() => this.#flush())
@@ -104,6 +130,7 @@ export class Index {
       for (const work of group) work.settle({ error })
       return
     }
+    this.#last = { size: group.length, ms: this.#monotonicMs() - beganMs }
     for (const run of this.#afterCommit.splice(0)) run()
     for (const [index, work] of group.entries()) work.settle(results[index])
   }

@@ -79,7 +79,7 @@ export class Engine implements AsyncDisposable {
     this.#random = options.random ?? systemRandom
     this.#generation = options.generation ?? 1
     this.nowMs = () => clock.nowMs()
-    this.index = new Index(place.db)
+    this.index = new Index(place.db, () => clock.monotonicMs())
     this.blobs = new Blobs(place, this.index, this.#random)
     this.buckets = new Buckets(this.index)
     this.versions = new Versions(this.index, this.blobs, () => this.newId(), this.nowMs)

@@ -10,7 +10,7 @@ import type { VersionRecord } from './records.ts'
 /** Keys, groups or versions in one page. */
 export const pageMax = 1000
 /** Rows that are read at once: few behind a group, where the next one is likely to be another group, then more and more. */
-const batchMin = 4
+const batchMin = 1
 const batchMax = 256
 
 export interface ListOptions {

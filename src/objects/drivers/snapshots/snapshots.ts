@@ -54,7 +54,7 @@ export interface SnapshotStore extends ObjectStore {
 /** How often a reader looks a name up again whose content went away meanwhile. */
 const lookUpsMax = 5
 /** Rows that are read at once: few behind a group, where the next one is likely to be another group, then more and more. */
-const rowsPerReadMin = 4
+const rowsPerReadMin = 1
 const rowsPerReadMax = 256
 
 /**
