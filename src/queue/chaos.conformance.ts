@@ -33,7 +33,11 @@ async function trouble(
   const endMs = systemClock.monotonicMs() + forMs
   for (let round = 0; round < 2 || systemClock.monotonicMs() < endMs; round += 1) {
     const from = 1 + round * 1_000_000
-    const tell = (words: readonly string[]): void => void history.push(...eventOf(words))
+    // Lines of several processes are read in any order; what happened first is said by the clock that they share.
+    const told: { readonly event: HistoryEvent; readonly at: bigint }[] = []
+    const tell = (words: readonly string[]): void => {
+      for (const event of eventOf(words)) told.push({ event, at: BigInt(words.at(-1) ?? 0) })
+    }
     // Where one process has the place to itself, one does both.
     const jobs = shared ? [{ senders, from }, { concurrency }, { concurrency }] : [{ senders, from, concurrency }]
     const workers = jobs.map((part) => startWorker(place, { ...job, ...part }, tell))
@@ -43,6 +47,7 @@ async function trouble(
     } finally {
       await Promise.all(workers.map((worker) => worker.kill()))
     }
+    history.push(...told.toSorted((a, b) => (a.at < b.at ? -1 : 1)).map(({ event }) => event))
     history.push({ kind: 'trouble', inHandMax: concurrency * (shared ? 2 : 1) })
   }
   return history

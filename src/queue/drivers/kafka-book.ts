@@ -9,6 +9,8 @@ export interface KafkaEntry<Message> {
   readonly offset: bigint
   readonly key: string | null
   readonly message: Message
+  /** What it takes of memory, about. */
+  readonly bytes: number
   attempt: number
 }
 
@@ -26,6 +28,7 @@ export class KafkaBook<Message> {
   readonly #inHand = new Set<KafkaEntry<Message>>()
   readonly #busyKeys = new Set<string>()
   #waiting = 0
+  #waitingBytes = 0
   #turn = 0
 
   /** `from`: where each partition begins. */
@@ -38,6 +41,11 @@ export class KafkaBook<Message> {
     return this.#waiting
   }
 
+  /** What those take of memory, about. */
+  get waitingBytes(): number {
+    return this.#waitingBytes
+  }
+
   get inHand(): number {
     return this.#inHand.size
   }
@@ -48,14 +56,15 @@ export class KafkaBook<Message> {
   }
 
   /** Takes in a record that was fetched; one that was taken in before changes nothing. */
-  add(partition: number, offset: bigint, key: string | null, message: Message): void {
+  add(partition: number, offset: bigint, key: string | null, bytes: number, message: Message): void {
     const place = this.#partitions.get(partition)
     if (place === undefined || offset < place.next) return
-    const entry = { partition, offset, key, message, attempt: 1 }
+    const entry = { partition, offset, key, message, bytes, attempt: 1 }
     place.open.set(offset, entry)
     place.waiting.push(entry)
     place.next = offset + 1n
     this.#waiting += 1
+    this.#waitingBytes += bytes
   }
 
   /** There are no records before `next` any more: batches can end with what is no message. */
@@ -74,6 +83,7 @@ export class KafkaBook<Message> {
       if (place !== undefined) this.#takeFrom(place, max, taken)
     }
     this.#waiting -= taken.length
+    for (const { bytes } of taken) this.#waitingBytes -= bytes
     return taken
   }
 
@@ -107,6 +117,7 @@ export class KafkaBook<Message> {
     const behind = place.waiting.findIndex(({ offset }) => offset > entry.offset)
     place.waiting.splice(behind === -1 ? place.waiting.length : behind, 0, entry)
     this.#waiting += 1
+    this.#waitingBytes += entry.bytes
   }
 
   /** Forgets all that waits: it was deleted. */
@@ -116,6 +127,7 @@ export class KafkaBook<Message> {
       place.waiting = []
     }
     this.#waiting = 0
+    this.#waitingBytes = 0
   }
 
   /** How far each partition is settled: where somebody else would begin. */

@@ -11,8 +11,11 @@ import type { KafkaLink } from './kafka-link.ts'
 import type { KafkaMessage } from './kafka-message.ts'
 
 const fetchMs = 500
-/** Records that wait here; with more, nothing is fetched. */
+/** Records that wait here, and what they take of memory; with more, nothing is fetched. */
 const waitingMax = 2000
+const waitingBytesMax: number = 16 * 1024 * 1024
+/** What a record takes beside its body, about. */
+const entryBytes = 500
 /** Settled records behind one that is not; with more, nothing is handed out until that one is settled. */
 const aheadMax = 10_000
 /** The coordinator of a group comes with the first member, and moves: so long it is waited for. */
@@ -133,14 +136,16 @@ export class KafkaSession {
 
   async #fetch(book: Book): Promise<void> {
     while (this.book === book && this.ended === null && book.nexts().length > 0) {
-      if (book.waiting >= waitingMax) {
+      if (book.waiting >= waitingMax || book.waitingBytes >= waitingBytesMax) {
         await Promise.race([this.changed, sleep(this.#clock, fetchMs, this.#stop.signal).catch(() => {})])
         continue
       }
       const records = await this.#link.read(this.#reader, this.#topic, book.nexts(), fetchMs)
       // What was fetched for an older generation is not for this one.
       if (this.book !== book) return
-      for (const { partition, offset, message } of records) book.add(partition, offset, message.key, message)
+      for (const { partition, offset, message } of records) {
+        book.add(partition, offset, message.key, entryBytes + message.body.length, message)
+      }
       for (const { partition, batchEnd } of records) book.skipTo(partition, batchEnd)
       if (records.length > 0) this.wake()
     }

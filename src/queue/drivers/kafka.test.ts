@@ -9,7 +9,7 @@ import { openKafkaQueues } from './kafka.ts'
 /** A book of one partition with records of these keys, from offset 10 on. */
 function bookOf(...keys: readonly (string | null)[]): KafkaBook<string> {
   const book = new KafkaBook<string>(new Map([[0, 10n]]))
-  for (const [index, key] of keys.entries()) book.add(0, 10n + BigInt(index), key, `m${index}`)
+  for (const [index, key] of keys.entries()) book.add(0, 10n + BigInt(index), key, 7, `m${index}`)
   return book
 }
 
@@ -41,14 +41,15 @@ suite('the book of a member of a group', () => {
     book.giveBack(first, 2)
     const [again] = book.take(1)
     assert.deepEqual([again?.message, again?.attempt], ['m0', 2])
+    assert.deepEqual([book.waiting, book.waitingBytes], [1, 7])
     book.settle(first)
     assert.deepEqual(names(book.take(10)), ['m1'])
   })
 
   test('what was taken in before changes nothing, and batches may end with what is no message', () => {
     const book = bookOf(null)
-    book.add(0, 10n, null, 'again')
-    book.add(7, 0n, null, 'of another partition')
+    book.add(0, 10n, null, 7, 'again')
+    book.add(7, 0n, null, 7, 'of another partition')
     assert.equal(book.waiting, 1)
     book.skipTo(0, 15n)
     assert.deepEqual([book.nexts(), book.settled()], [[[0, 15n]], [[0, 10n]]])
@@ -65,7 +66,7 @@ suite('the book of a member of a group', () => {
     const [held] = book.take(1)
     assert.ok(held !== undefined)
     book.dropWaiting()
-    assert.deepEqual([book.take(10), book.waiting], [[], 0])
+    assert.deepEqual([book.take(10), book.waiting, book.waitingBytes], [[], 0, 0])
     book.settle(held)
     assert.deepEqual(book.settled(), [[0, 13n]])
   })

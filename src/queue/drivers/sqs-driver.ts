@@ -1,5 +1,5 @@
 /**
- * Queues on SQS: one each, and one more for its dead letters, standard or FIFO. The server keeps the leases; they end a second later
+ * Queues on SQS: one each, and one more for its dead letters, standard or FIFO. The server keeps the leases; they end later
  * there than here, so that a settlement that is too late is known before it is sent. A message is never deleted before its copy is where
  * it must be.
  */
@@ -30,7 +30,7 @@ import { SqsBatches, stale } from './sqs-batches.ts'
 import type { EntryResult } from './sqs-batches.ts'
 import { attributeName, newText, openedText, sqsName, textOf } from './sqs-message.ts'
 import type { SqsOpened, SqsReceived } from './sqs-message.ts'
-import { marginMs, SqsPolls } from './sqs-polls.ts'
+import { SqsPolls } from './sqs-polls.ts'
 
 /** The longest delay of the server, and how long it keeps what nobody takes: both its own limits. */
 export const sqsDelayMsMax: number = 15 * 60_000
@@ -249,7 +249,11 @@ export class SqsDriver implements QueueDriver {
   async #changed(going: readonly Going[], outcomes: SettleOutcome[]): Promise<void> {
     const asked = going.map(({ decision, inHand: { url, handle } }) => {
       const ms =
-        decision.kind === 'extend' ? decision.leaseMs + marginMs : decision.kind === 'retry' ? decision.delayMs : 0
+        decision.kind === 'extend'
+          ? decision.leaseMs + this.#polls.marginMs
+          : decision.kind === 'retry'
+            ? decision.delayMs
+            : 0
       return { url, entry: { ReceiptHandle: handle, VisibilityTimeout: Math.ceil(Math.min(ms, leaseMsMax) / 1000) } }
     })
     const nowMs = this.#options.clock.monotonicMs()

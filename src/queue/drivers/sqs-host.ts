@@ -116,7 +116,7 @@ function capabilitiesOf(fifo: boolean, durability: Durability, amazon: boolean):
     'ordering-key': native,
     'order-after-retry': native,
     fencing: emulated(
-      'leases end a second earlier by a clock in our thread than at the server; that of AWS also refuses receipts that have run out',
+      'leases end five seconds earlier by a clock in our thread than at the server; that of AWS also refuses receipts that have run out',
     ),
     'uncounted-retry': refused('only a copy could have another count, and would be the last of its key', 'Count it.'),
   }

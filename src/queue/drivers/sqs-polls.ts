@@ -11,8 +11,12 @@ import type { SqsClient } from './sqs-client.ts'
 import { attributeName } from './sqs-message.ts'
 import type { SqsReceived } from './sqs-message.ts'
 
-/** How much later a lease ends at the server than here. */
-export const marginMs = 1000
+/**
+ * How much later a lease ends at the server than here. On a FIFO queue order hangs on it: as long as the group is locked there, a
+ * process that was held up for so long starts nothing that somebody else has already gone beyond.
+ */
+const standardMarginMs = 1000
+const fifoMarginMs = 5000
 /** Messages of one request, and requests at once for one receive. */
 const receiveMax = 10
 const requestsMax = 10
@@ -27,12 +31,14 @@ export interface SqsPollOptions {
 }
 
 export class SqsPolls {
+  readonly marginMs: number
   readonly #options: SqsPollOptions
   /** Requests that wait for messages, and what is given back of them. */
   readonly #waiting = new Set<Promise<unknown>>()
 
   constructor(options: SqsPollOptions) {
     this.#options = options
+    this.marginMs = options.fifo ? fifoMarginMs : standardMarginMs
   }
 
   /** Messages as soon as there are some; none when the wait or the signal ends it. */
@@ -73,7 +79,7 @@ export class SqsPolls {
 
   /** Waits with one request; when that brings as much as one can, asks for the rest with several at once. */
   async take(url: string, want: Pick<Want, 'max' | 'leaseMs'>, seconds: number): Promise<readonly SqsReceived[]> {
-    const leaseMs = Math.min(want.leaseMs + marginMs, leaseMsMax)
+    const leaseMs = Math.min(want.leaseMs + this.marginMs, leaseMsMax)
     const each = this.#options.fifo ? 1 : receiveMax
     const all = [...(await this.#ask(url, Math.min(want.max, each), leaseMs, seconds))]
     for (let full = all.length === each; full && all.length < want.max;) {
