@@ -18,7 +18,7 @@ import {
   openValkeyQueues,
 } from '../src/queue/index.ts'
 import type { Queues } from '../src/queue/index.ts'
-import { BeanstalkdConnection } from '../src/queue/drivers/beanstalkd-client.ts'
+import { BeanstalkdConnection } from '../src/queue/drivers/beanstalkd/client.ts'
 import {
   beanstalkd,
   Broker,

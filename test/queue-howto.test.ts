@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { promisify } from 'node:util'
-import { TestServer } from '../src/queue/drivers/http-place.test-helper.ts'
+import { TestServer } from '../src/queue/drivers/http/place.test-helper.ts'
 import { needsAll, needsFile } from './needs.ts'
 
 const page = readFileSync(join(import.meta.dirname, '../docs/howto/use-queues.md'), 'utf8')

@@ -11,7 +11,7 @@ import { processDriver, type SandboxCapabilities } from '../sandbox/index.ts'
 import { ownPrograms } from './own-programs.ts'
 
 /** Any module of Stead that needs others, and one that is asked for beside it. */
-const entries = ['queue/drivers/embedded-host', 'queue/drivers/ledger-tool']
+const entries = ['queue/drivers/embedded/host', 'queue/drivers/ledger/tool']
 
 suite('programs of our own', () => {
   let root = ''
@@ -37,7 +37,7 @@ suite('programs of our own', () => {
     assert.deepEqual([status, stderr], [0, ''])
     assert.ok([command, ...args.slice(-1)].every((path) => reads.some((read) => path.startsWith(`${read}/`))))
     const tree = reads.at(-1) ?? ''
-    assert.ok(globSync('queue/drivers/ledger-tool.js', { cwd: tree }).length === 1)
+    assert.ok(globSync('queue/drivers/ledger/tool.js', { cwd: tree }).length === 1)
     assert.deepEqual(globSync('**/*.ts', { cwd: tree }), [])
   })
 
@@ -57,6 +57,6 @@ suite('programs of our own', () => {
   test('are used where they are when there is no sandbox', async () => {
     const { argv, reads } = await ownPrograms(bundles, { capabilities: plain })(entries)
     assert.deepEqual(reads, [])
-    assert.equal(argv.at(-1), join(import.meta.dirname, '../queue/drivers/embedded-host.ts'))
+    assert.equal(argv.at(-1), join(import.meta.dirname, '../queue/drivers/embedded/host.ts'))
   })
 })

@@ -72,7 +72,7 @@ export interface OwnProgram {
 
 /**
  * Finds a program of Stead's own on this machine. The first of `entries` is what runs; the others are modules that it loads by
- * a name that it makes up (threads). Each is a path below the code of Stead without its ending, as `queue/drivers/http-main`.
+ * a name that it makes up (threads). Each is a path below the code of Stead without its ending, as `queue/drivers/http/main`.
  */
 export type FindOwnProgram = (entries: readonly string[]) => Promise<OwnProgram>
 

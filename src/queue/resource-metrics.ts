@@ -1,6 +1,6 @@
 /** What a queue tells about itself, as metrics: what its server counts, and what is in it. Pure. */
 import type { Metric } from '../provider/index.ts'
-import type { Wire } from './drivers/http-wire.ts'
+import type { Wire } from './drivers/http/wire.ts'
 
 /** One metric: its name, meaning, and the key that the server has it under. */
 type Definition = readonly [name: string, help: string, key: string]

@@ -4,9 +4,9 @@
  */
 import { assert } from '../base/index.ts'
 import type { Json } from '../base/index.ts'
-import type { HttpClient } from './drivers/http-client.ts'
-import { pathOf } from './drivers/http-driver.ts'
-import { isRecord, listIn, seenOf, wordIn } from './drivers/http-wire.ts'
+import type { HttpClient } from './drivers/http/client.ts'
+import { pathOf } from './drivers/http/driver.ts'
+import { isRecord, listIn, seenOf, wordIn } from './drivers/http/wire.ts'
 import type { Shelf } from './driver.ts'
 import { failure } from './errors.ts'
 

@@ -6,11 +6,11 @@
 import { assert, isSteadError, messageOf, sleep, SteadError } from '../base/index.ts'
 import type { Json } from '../base/index.ts'
 import type { FindOwnProgram, Grant, Metric, OwnProgram, Provider, ProviderContext } from '../provider/index.ts'
-import { HttpClient } from './drivers/http-client.ts'
-import type { QueueServiceOptions } from './drivers/http-service.ts'
-import { digestOf, queueRights } from './drivers/http-users.ts'
-import { isRecord, listIn } from './drivers/http-wire.ts'
-import type { Wire } from './drivers/http-wire.ts'
+import { HttpClient } from './drivers/http/client.ts'
+import type { QueueServiceOptions } from './drivers/http/service.ts'
+import { digestOf, queueRights } from './drivers/http/users.ts'
+import { isRecord, listIn } from './drivers/http/wire.ts'
+import type { Wire } from './drivers/http/wire.ts'
 import { failure } from './errors.ts'
 import { bodyBytesMax, leaseMsMax } from './limits.ts'
 import { defaultRetry, retryPolicy } from './retry.ts'
@@ -30,8 +30,8 @@ export interface QueueProviderOptions {
 }
 
 /** The server, and what else it loads; and the program that looks at files that nobody serves. */
-const serverEntries = ['queue/drivers/http-main']
-const toolEntries = ['queue/drivers/ledger-tool']
+const serverEntries = ['queue/drivers/http/main']
+const toolEntries = ['queue/drivers/ledger/tool']
 
 /** Makes the provider for resources of type `queue`. */
 export function queueProvider({ own }: QueueProviderOptions): Provider {

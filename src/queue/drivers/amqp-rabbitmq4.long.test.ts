@@ -9,7 +9,7 @@ import { Broker, needsBroker, rabbitmq4 } from '../../../test/brokers.ts'
 import { needsAll, needsFile, needsRoot } from '../../../test/needs.ts'
 import { queueConformance } from '../conformance.ts'
 import { until } from '../helpers.conformance.ts'
-import { amqpPlaces } from './amqp-place.test-helper.ts'
+import { amqpPlaces } from './amqp/place.test-helper.ts'
 
 const bwrap = needsFile('/usr/bin/bwrap', 'apt-get install bubblewrap')
 

@@ -5,7 +5,7 @@ import { Broker, needsBroker, rabbitmq } from '../../../test/brokers.ts'
 import { jsonCodec } from '../codec.ts'
 import { queueConformance } from '../conformance.ts'
 import { refuses, takeOne } from '../helpers.conformance.ts'
-import { amqpPlaces } from './amqp-place.test-helper.ts'
+import { amqpPlaces } from './amqp/place.test-helper.ts'
 import { openAmqpQueues } from './amqp.ts'
 
 suite('amqp queues', { skip: needsBroker(rabbitmq) }, () => {

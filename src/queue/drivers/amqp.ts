@@ -6,7 +6,7 @@ import { checkNumber } from '../limits.ts'
 import { queuesOn } from '../queues.ts'
 import type { Queues, QueuesOptions } from '../queues.ts'
 import { checkPrefix } from './prefixed.ts'
-import { openInThread } from './thread-client.ts'
+import { openInThread } from './thread/client.ts'
 
 export interface AmqpQueuesOptions extends QueuesOptions {
   /** `amqp://user:password@host:port/vhost`. */

@@ -2,7 +2,7 @@
 import { suite } from 'node:test'
 import { beanstalkd, needsBroker } from '../../../test/brokers.ts'
 import { queueConformance } from '../conformance.ts'
-import { makeBeanstalkdPlace } from './beanstalkd-place.test-helper.ts'
+import { makeBeanstalkdPlace } from './beanstalkd/place.test-helper.ts'
 
 suite('beanstalkd queues', { skip: needsBroker(beanstalkd) }, () => {
   queueConformance({ name: 'beanstalkd', shared: true, makePlace: makeBeanstalkdPlace, chaosMs: 60_000 })

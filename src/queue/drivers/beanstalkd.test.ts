@@ -5,8 +5,8 @@ import { beanstalkd, Broker, needsBroker } from '../../../test/brokers.ts'
 import { jsonCodec } from '../codec.ts'
 import { queueConformance } from '../conformance.ts'
 import { refuses, takeOne } from '../helpers.conformance.ts'
-import { BeanstalkdConnection } from './beanstalkd-client.ts'
-import { makeBeanstalkdPlace } from './beanstalkd-place.test-helper.ts'
+import { BeanstalkdConnection } from './beanstalkd/client.ts'
+import { makeBeanstalkdPlace } from './beanstalkd/place.test-helper.ts'
 import { openBeanstalkdQueues } from './beanstalkd.ts'
 
 suite('beanstalkd queues', { skip: needsBroker(beanstalkd) }, () => {

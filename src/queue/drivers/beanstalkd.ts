@@ -5,7 +5,7 @@
 import { checkNumber } from '../limits.ts'
 import { queuesOn } from '../queues.ts'
 import type { Queues, QueuesOptions } from '../queues.ts'
-import { openInThread } from './thread-client.ts'
+import { openInThread } from './thread/client.ts'
 
 export interface BeanstalkdQueuesOptions extends QueuesOptions {
   readonly host?: string

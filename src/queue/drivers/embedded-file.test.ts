@@ -9,7 +9,7 @@ import { after, before, suite, test } from 'node:test'
 import { jsonCodec } from '../codec.ts'
 import { refuses, takeOne, values } from '../helpers.conformance.ts'
 import { openEmbeddedQueues } from './embedded.ts'
-import { openEmbeddedHost } from './embedded-host.ts'
+import { openEmbeddedHost } from './embedded/host.ts'
 
 suite('the file of embedded queues', () => {
   let folder = ''

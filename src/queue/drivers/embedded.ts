@@ -6,7 +6,7 @@
 import { checkNumber } from '../limits.ts'
 import { queuesOn } from '../queues.ts'
 import type { Queues, QueuesOptions } from '../queues.ts'
-import { openInThread } from './thread-client.ts'
+import { openInThread } from './thread/client.ts'
 
 export interface EmbeddedQueuesOptions extends QueuesOptions {
   /** The file; made when it is not there. Its folder must exist. */

@@ -5,7 +5,7 @@ import { createConnection } from 'node:net'
 import { suite, test } from 'node:test'
 import { refuses, until } from '../helpers.conformance.ts'
 import { defaultRetry } from '../retry.ts'
-import { TestServer } from './http-place.test-helper.ts'
+import { TestServer } from './http/place.test-helper.ts'
 import { openHttpQueues } from './http.ts'
 
 interface Reply {

@@ -5,7 +5,7 @@
 import { failure } from '../errors.ts'
 import { queuesOn } from '../queues.ts'
 import type { Queues, QueuesOptions } from '../queues.ts'
-import { openInThread } from './thread-client.ts'
+import { openInThread } from './thread/client.ts'
 
 export interface HttpQueuesOptions extends QueuesOptions {
   /** The URL of the binding. `QUEUE_URL` of the environment unless given; `MAIL_QUEUE_URL` is that of a use called mail. */

@@ -4,7 +4,7 @@ import { after, before, suite, test } from 'node:test'
 import { Broker, kafka, needsBroker } from '../../../test/brokers.ts'
 import { queueConformance } from '../conformance.ts'
 import { refuses } from '../helpers.conformance.ts'
-import { kafkaPlaces } from './kafka-place.test-helper.ts'
+import { kafkaPlaces } from './kafka/place.test-helper.ts'
 import { openKafkaQueues } from './kafka.ts'
 
 suite('kafka queues', { skip: needsBroker(kafka) }, () => {

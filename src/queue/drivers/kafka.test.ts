@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { refuses } from '../helpers.conformance.ts'
-import { KafkaBook } from './kafka-book.ts'
-import { messageOfRecord, newKafkaMessage, recordOf } from './kafka-message.ts'
+import { KafkaBook } from './kafka/book.ts'
+import { messageOfRecord, newKafkaMessage, recordOf } from './kafka/message.ts'
 import { openKafkaQueues } from './kafka.ts'
 
 /** A book of one partition with records of these keys, from offset 10 on. */

@@ -7,7 +7,7 @@ import { checkNumber } from '../limits.ts'
 import { queuesOn } from '../queues.ts'
 import type { Queues, QueuesOptions } from '../queues.ts'
 import { checkPrefix } from './prefixed.ts'
-import { openInThread } from './thread-client.ts'
+import { openInThread } from './thread/client.ts'
 
 export interface KafkaQueuesOptions extends QueuesOptions {
   /** `host:port` of one or more brokers. */

@@ -17,11 +17,11 @@ import type {
   Want,
 } from '../driver.ts'
 import { failure } from '../errors.ts'
-import type { LedgerFile } from './ledger-file.ts'
-import { heldOf, integer, text } from './ledger-rows.ts'
-import { counts, oldest, peek, purge, redrive, remove } from './ledger-shelves.ts'
-import { LedgerTables, state } from './ledger-tables.ts'
-import type { QueueRow } from './ledger-tables.ts'
+import type { LedgerFile } from './ledger/file.ts'
+import { heldOf, integer, text } from './ledger/rows.ts'
+import { counts, oldest, peek, purge, redrive, remove } from './ledger/shelves.ts'
+import { LedgerTables, state } from './ledger/tables.ts'
+import type { QueueRow } from './ledger/tables.ts'
 
 /** Bodies that one receive answers with, together; more wait for the next. */
 const receiveBytesMax = 16 * 1024 * 1024

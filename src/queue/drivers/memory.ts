@@ -2,9 +2,9 @@
 import { systemClock } from '../../base/index.ts'
 import { queuesOn } from '../queues.ts'
 import type { Queues, QueuesOptions } from '../queues.ts'
-import { openLedgerMemory } from './ledger-file.ts'
-import { LedgerHost } from './ledger-host.ts'
-import { memoryCapabilities } from './ledger-capabilities.ts'
+import { openLedgerMemory } from './ledger/file.ts'
+import { LedgerHost } from './ledger/host.ts'
+import { memoryCapabilities } from './ledger/capabilities.ts'
 
 export interface MemoryQueuesOptions extends QueuesOptions {
   /** Messages of one queue before senders are refused with `queue.full`; 1,000,000 by default. */

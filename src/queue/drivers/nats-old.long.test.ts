@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { after, before, suite } from 'node:test'
 import { Broker, natsOld, needsBroker } from '../../../test/brokers.ts'
 import { queueConformance } from '../conformance.ts'
-import { natsPlaces } from './nats-place.test-helper.ts'
+import { natsPlaces } from './nats/place.test-helper.ts'
 
 suite('nats 2.9 queues', { skip: needsBroker(natsOld) }, () => {
   let broker: Broker | undefined

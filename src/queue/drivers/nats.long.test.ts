@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { after, before, suite } from 'node:test'
 import { Broker, nats, needsBroker } from '../../../test/brokers.ts'
 import { queueConformance } from '../conformance.ts'
-import { natsPlaces } from './nats-place.test-helper.ts'
+import { natsPlaces } from './nats/place.test-helper.ts'
 
 suite('nats queues', { skip: needsBroker(nats) }, () => {
   let broker: Broker | undefined

@@ -5,7 +5,7 @@ import { Broker, inMemory, nats, needsBroker } from '../../../test/brokers.ts'
 import { jsonCodec } from '../codec.ts'
 import { queueConformance } from '../conformance.ts'
 import { takeOne } from '../helpers.conformance.ts'
-import { natsPlaces } from './nats-place.test-helper.ts'
+import { natsPlaces } from './nats/place.test-helper.ts'
 import { openNatsQueues } from './nats.ts'
 
 suite('nats queues', { skip: needsBroker(nats) }, () => {

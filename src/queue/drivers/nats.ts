@@ -6,10 +6,10 @@ import { failure } from '../errors.ts'
 import { checkNumber } from '../limits.ts'
 import { queuesOn } from '../queues.ts'
 import type { Queues, QueuesOptions } from '../queues.ts'
-import { natsNames, natsTarget } from './nats-names.ts'
-import type { NatsNames } from './nats-names.ts'
+import { natsNames, natsTarget } from './nats/names.ts'
+import type { NatsNames } from './nats/names.ts'
 import { checkPrefix } from './prefixed.ts'
-import { openInThread } from './thread-client.ts'
+import { openInThread } from './thread/client.ts'
 
 export interface NatsQueuesOptions extends QueuesOptions {
   /** `nats://user:password@host:port`, or `tls://…`; those of a cluster with commas between. */

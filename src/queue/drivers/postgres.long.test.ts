@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { after, before, suite } from 'node:test'
 import { needsPostgres, PostgresServer } from '../../../test/postgres-server.ts'
 import { queueConformance } from '../conformance.ts'
-import { postgresPlaces } from './postgres-place.test-helper.ts'
+import { postgresPlaces } from './postgres/place.test-helper.ts'
 
 suite('postgres queues', { skip: needsPostgres() }, () => {
   let server: PostgresServer | undefined

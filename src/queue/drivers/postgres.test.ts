@@ -7,7 +7,7 @@ import { jsonCodec } from '../codec.ts'
 import { assertNothing, refuses, take } from '../helpers.conformance.ts'
 import { PostgresInbox, PostgresOutbox } from '../outbox-postgres.ts'
 import { openMemoryQueues } from './memory.ts'
-import { postgresPlaces } from './postgres-place.test-helper.ts'
+import { postgresPlaces } from './postgres/place.test-helper.ts'
 import { openPostgresQueues } from './postgres.ts'
 
 suite('postgres queues', { skip: needsPostgres() }, () => {

@@ -6,7 +6,7 @@ import { failure } from '../errors.ts'
 import { checkNumber } from '../limits.ts'
 import { queuesOn } from '../queues.ts'
 import type { Queues, QueuesOptions } from '../queues.ts'
-import { openInThread } from './thread-client.ts'
+import { openInThread } from './thread/client.ts'
 
 export interface PostgresQueuesOptions extends QueuesOptions {
   /** `postgres://user:password@host:port/database`. */

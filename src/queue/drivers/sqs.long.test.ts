@@ -13,7 +13,7 @@ import { crashCases } from '../crash.conformance.ts'
 import { refuses, until } from '../helpers.conformance.ts'
 import type { QueueEvent } from '../metrics.ts'
 import { sendCases } from '../send.conformance.ts'
-import { sqsOptions, sqsPlaces } from './sqs-place.test-helper.ts'
+import { sqsOptions, sqsPlaces } from './sqs/place.test-helper.ts'
 import { openSqsQueues } from './sqs.ts'
 
 function running(kind: BrokerKind): () => Broker {

@@ -4,9 +4,9 @@ import { suite, test } from 'node:test'
 import { Broker, fauxqs, needsBroker } from '../../../test/brokers.ts'
 import { jsonCodec } from '../codec.ts'
 import { refuses, take, takeOne } from '../helpers.conformance.ts'
-import { sqsOptions } from './sqs-place.test-helper.ts'
-import { newText, openedText, textOf } from './sqs-message.ts'
-import { Signer } from './sqs-signature.ts'
+import { sqsOptions } from './sqs/place.test-helper.ts'
+import { newText, openedText, textOf } from './sqs/message.ts'
+import { Signer } from './sqs/signature.ts'
 import { openSqsQueues } from './sqs.ts'
 
 const credentials = {

@@ -8,8 +8,8 @@ import { checkNumber } from '../limits.ts'
 import { queuesOn } from '../queues.ts'
 import type { Queues, QueuesOptions } from '../queues.ts'
 import { checkPrefix } from './prefixed.ts'
-import { sqsName } from './sqs-message.ts'
-import { openInThread } from './thread-client.ts'
+import { sqsName } from './sqs/message.ts'
+import { openInThread } from './thread/client.ts'
 
 export interface SqsQueuesOptions extends QueuesOptions {
   readonly region: string

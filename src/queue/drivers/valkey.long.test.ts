@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { after, before, suite } from 'node:test'
 import { Broker, needsBroker, valkey } from '../../../test/brokers.ts'
 import { queueConformance } from '../conformance.ts'
-import { valkeyPlaces } from './valkey-place.test-helper.ts'
+import { valkeyPlaces } from './valkey/place.test-helper.ts'
 
 suite('valkey queues', { skip: needsBroker(valkey) }, () => {
   let broker: Broker | undefined

@@ -4,7 +4,7 @@ import { after, before, suite, test } from 'node:test'
 import { Broker, inMemory, needsBroker, valkey } from '../../../test/brokers.ts'
 import { jsonCodec } from '../codec.ts'
 import { queueConformance } from '../conformance.ts'
-import { valkeyPlaces } from './valkey-place.test-helper.ts'
+import { valkeyPlaces } from './valkey/place.test-helper.ts'
 import { openValkeyQueues } from './valkey.ts'
 
 suite('valkey queues', { skip: needsBroker(valkey) }, () => {

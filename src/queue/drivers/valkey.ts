@@ -6,9 +6,9 @@ import { checkNumber } from '../limits.ts'
 import { queuesOn } from '../queues.ts'
 import type { Queues, QueuesOptions } from '../queues.ts'
 import { checkPrefix } from './prefixed.ts'
-import { openInThread } from './thread-client.ts'
-import { baseOf, valkeyTarget } from './valkey-names.ts'
-import type { ValkeyTarget } from './valkey-names.ts'
+import { openInThread } from './thread/client.ts'
+import { baseOf, valkeyTarget } from './valkey/names.ts'
+import type { ValkeyTarget } from './valkey/names.ts'
 
 export interface ValkeyQueuesOptions extends QueuesOptions {
   /** `valkey://user:password@host:port/0`, or `valkeys://…`; `redis://` is the same. */

@@ -1,0 +1,39 @@
+/** Names and addresses of queues on Valkey: pure, and without the client. */
+import { failure } from '../../errors.ts'
+
+/** Where the server is and who asks. */
+export interface ValkeyTarget {
+  readonly host: string
+  readonly port: number
+  readonly username?: string
+  readonly password?: string
+  readonly db: number
+  readonly tls?: { readonly servername: string }
+}
+
+/** Host, credentials and database of a URL. Throws `queue.bad-input`, without repeating it: it may hold a password. */
+export function valkeyTarget(url: string): ValkeyTarget {
+  const parsed = URL.parse(url)
+  const db = Number(parsed?.pathname.slice(1) ?? 0)
+  if (parsed === null || !/^(?:valkey|redis)s?:$/.test(parsed.protocol) || !Number.isInteger(db)) {
+    throw failure(
+      'bad-input',
+      'the URL of the Valkey server cannot be read',
+      'Write valkey://user:password@host:port/0, or valkeys:// for an encrypted connection.',
+    )
+  }
+  const { username, password, hostname, port, protocol } = parsed
+  return {
+    host: hostname,
+    port: Number(port === '' ? 6379 : port),
+    ...(username === '' ? {} : { username: decodeURIComponent(username) }),
+    ...(password === '' ? {} : { password: decodeURIComponent(password) }),
+    db,
+    ...(protocol.endsWith('s:') ? { tls: { servername: hostname } } : {}),
+  }
+}
+
+/** What all keys of a queue begin with. */
+export function baseOf(queue: string): string {
+  return `stead:{${queue}}`
+}
