@@ -1,10 +1,17 @@
 /**
- * Runs the tests in two lanes: units (beside the code) in one process, whole-system tests (test/) one process per file,
- * two at a time, for they mostly wait. `--full` adds the long ones, `*.long.test.ts`, and runs one at a time, for some of those measure. Arguments that do not start with a dash choose files
- * by a part of their path. Everything is node:test; its summary closes the output.
+ * Runs the tests in two lanes beside one another: units (beside the code) in one process, whole-system tests (test/) one process
+ * per file, two at a time, for all of them mostly wait. `--full` adds the long ones, `*.long.test.ts`, and runs one after
+ * another, for some of those measure. Arguments that do not start with a dash choose files by a part of their path. Everything
+ * is node:test; its summary closes the output of a lane.
  */
-import { spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { globSync } from 'node:fs'
+import { PassThrough, type Readable } from 'node:stream'
+import { finished } from 'node:stream/promises'
+
+/** What a lane may print before it is shown. */
+const outputBytesMax = 64 * 1024 * 1024
 
 const options = process.argv.slice(2)
 const full = options.includes('--full')
@@ -32,17 +39,39 @@ const lanes = [
 // The environment of tests is that of a plain shell: extra certificates slow every Node start and belong to the machine.
 const { NODE_EXTRA_CA_CERTS: _dropped, ...env } = process.env
 
-let failed = false
-for (const lane of lanes.filter((candidate) => candidate.files.length > 0)) {
-  process.stdout.write(`\n# ${lane.name}: ${lane.files.length} files\n`)
-  const flags = [
+/** Starts a lane; answers its output as it comes, and whether it failed. */
+function start({ name, files: chosenFiles, flags }: (typeof lanes)[number]): {
+  output: Readable
+  failed: Promise<boolean>
+} {
+  const common = [
     '--disable-warning=ExperimentalWarning',
     '--test',
     '--test-reporter=spec',
     '--test-timeout=300000',
-    ...lane.flags,
+    ...flags,
   ]
-  const result = spawnSync(process.execPath, [...flags, ...lane.files], { stdio: 'inherit', env })
-  if (result.status !== 0) failed = true
+  const child = spawn(process.execPath, [...common, ...chosenFiles], { stdio: ['ignore', 'pipe', 'pipe'], env })
+  const output = new PassThrough({ highWaterMark: outputBytesMax })
+  output.write(`\n# ${name}: ${chosenFiles.length} files\n`)
+  child.stdout.pipe(output, { end: false })
+  child.stderr.pipe(output, { end: false })
+  const failed = once(child, 'close').then(([code]) => {
+    output.end()
+    return code !== 0
+  })
+  return { output, failed }
 }
-process.exit(failed ? 1 : 0)
+
+let failed = false
+const wanted = lanes.filter((lane) => lane.files.length > 0)
+// Long ones measure: they have the machine to themselves.
+for (const group of full ? wanted.map((lane) => [lane]) : [wanted]) {
+  for (const lane of group.map(start)) {
+    // The output of a lane is shown whole, after that of the one before.
+    lane.output.pipe(process.stdout, { end: false })
+    failed = (await lane.failed) || failed
+    await finished(lane.output)
+  }
+}
+process.exitCode = failed ? 1 : 0
