@@ -45,7 +45,7 @@ const shownOf: Readonly<Record<string, Shown>> = {
         topMin: 5,
       },
       {
-        title: 'Messages a second',
+        title: 'Messages per second',
         lines: [
           ['sent', ['queue_sent_total'], 'accent'],
           ['done', ['queue_acked_total'], 'good'],
