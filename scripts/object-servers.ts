@@ -181,7 +181,7 @@ export const objectServers: readonly ObjectServer[] = [
   {
     name: 'Garage',
     version: '2.5.0',
-    source: 'crates.io, garage, built here (some 15 minutes on two cores)',
+    source: 'the crates registry, garage, built here (some 15 minutes on two cores)',
     durability: 'none',
     keeps:
       'contents yes, names no: with `metadata_fsync` its SQLite is in WAL with `synchronous=NORMAL`, which syncs now and then',
@@ -248,7 +248,8 @@ export function syncedSeaweed(): ObjectServer {
 
 /** Servers that no registry has in a form that can be started here, and why. */
 export const missingObjectServers: Readonly<Record<string, string>> = {
-  RustFS: 'crates.io has it (1.0.1), for Rust 1.98 and later only, and its build is several times that of Garage',
+  RustFS:
+    'the crates registry has it (1.0.1), for Rust 1.98 and later only, and its build is several times that of Garage',
   'Zenko CloudServer': 'npm has 8.0.0-beta alone, whose dependencies are private Git repositories',
   'Apache Ozone':
     'Maven Central has its modules (2.2.0, 2.0.0) without the parent that describes them, so Maven cannot bring them together',

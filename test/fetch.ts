@@ -50,6 +50,14 @@ export function fetchWheel(name: string, version: string, path: string, target: 
   }
 }
 
+/** Where this machine's own packages come from. */
+function mirror(): string {
+  const { stdout } = spawnSync('apt-get', ['indextargets', '--format', '$(REPO_URI)'], { encoding: 'utf8' })
+  const found = stdout.split('\n').find((line) => /\/debian\/?$/.test(line))
+  if (found === undefined) throw new Error('apt-get names no mirror of Debian')
+  return found
+}
+
 /** The root of a Debian of this name with packages in it, at `target`. Needs root and debootstrap. Throws in words. */
 export function fetchDebianRoot(suite: string, packages: readonly string[], target: string): void {
   if (process.getuid?.() !== 0) throw new Error('making a Debian root needs root')
@@ -58,16 +66,7 @@ export function fetchDebianRoot(suite: string, packages: readonly string[], targ
   try {
     const include = `--include=${packages.join(',')}`
     const script = '/usr/share/debootstrap/scripts/sid'
-    run(
-      'debootstrap',
-      '--variant=minbase',
-      include,
-      '--exclude=systemd',
-      suite,
-      dir,
-      'http://deb.debian.org/debian',
-      script,
-    )
+    run('debootstrap', '--variant=minbase', include, '--exclude=systemd', suite, dir, mirror(), script)
     renameSync(dir, target)
   } finally {
     rmSync(dir, { recursive: true, force: true })
