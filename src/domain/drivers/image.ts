@@ -182,7 +182,12 @@ export async function detachImage(root: string): Promise<void> {
     image,
   ])
   for (const device of listed.split('\n').filter((line) => line !== '')) {
-    await run(`detach ${device}`, ['losetup', '--detach', device])
+    try {
+      await run(`detach ${device}`, ['losetup', '--detach', device])
+    } catch (error) {
+      // One that was mounted a moment ago detaches itself: what is gone, or has another file by now, is no longer ours.
+      if ((await loopOf(device))?.file === (await realpath(image))) throw error
+    }
   }
 }
 
@@ -194,9 +199,10 @@ async function attach(image: string): Promise<string> {
 
 async function loopOf(device: string): Promise<{ readonly file: string; readonly directIo: boolean } | null> {
   const at = `/sys/block/${basename(device)}/loop`
-  if (!existsSync(at)) return null
-  const [file, directIo] = await Promise.all([readFile(`${at}/backing_file`, 'utf8'), readFile(`${at}/dio`, 'utf8')])
-  return { file: file.trimEnd(), directIo: directIo.trim() === '1' }
+  const read = (name: string): Promise<string> => readFile(`${at}/${name}`, 'utf8')
+  // They go away with the file that is attached, at any moment.
+  const found = await Promise.all([read('backing_file'), read('dio')]).catch(() => null)
+  return found === null ? null : { file: found[0].trimEnd(), directIo: found[1].trim() === '1' }
 }
 
 interface Mount {

@@ -47,6 +47,17 @@ function assertProblem({ status, type, body }: Reply, expected: number, code: st
 const quick = { ...defaultRetry, attemptsMax: 2, firstDelayMs: 0, delayMsMax: 0 }
 
 suite('the HTTP interface of queues', { concurrency: 4 }, () => {
+  test('who is refused while still sending hears why', async () => {
+    await using server = await TestServer.start()
+    const login = await server.letIn('web', ['send'])
+    const [mayNot, isNobody] = [asking(login), asking(login.replace(/:[^:@]+@/, ':wrong@'))]
+    const large = JSON.stringify({ text: 'x'.repeat(900_000) })
+    for (let round = 0; round < 20; round += 1) {
+      assertProblem(await mayNot('/receive', large), 403, 'queue.forbidden')
+      assertProblem(await isNobody('/messages', large), 401, 'queue.not-authorized')
+    }
+  })
+
   test('sends one and many, delivers, and settles each by itself', async () => {
     await using server = await TestServer.start()
     const ask = asking(await server.letIn('web'))

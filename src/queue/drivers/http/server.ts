@@ -104,6 +104,8 @@ export class QueueServer implements AsyncDisposable {
         .writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) })
         .end(text)
     } catch (error) {
+      // Who is cut off while sending hears no reason: the rest is heard out first, as far as that is bearable.
+      if (!request.complete && !request.destroyed) await heardOut(request, discardMax * this.#options.requestBytesMax)
       this.#refuse(request, response, error)
     }
   }
@@ -207,6 +209,19 @@ export class QueueServer implements AsyncDisposable {
     if (problem.status === 401) response.setHeader('www-authenticate', 'Bearer')
     const headers = { 'content-type': 'application/problem+json', 'content-length': Buffer.byteLength(text) }
     response.writeHead(isSteadError(error) ? problem.status : 500, headers).end(text)
+  }
+}
+
+/** Reads what is left of a request and lets it go; one that has more than that is ended. Never throws. */
+async function heardOut(request: IncomingMessage, bytesMax: number): Promise<void> {
+  let bytes = 0
+  try {
+    for await (const piece of request as AsyncIterable<Buffer>) {
+      bytes += piece.length
+      if (bytes > bytesMax) return
+    }
+  } catch {
+    // It went away meanwhile, and hears nothing.
   }
 }
 
