@@ -19,7 +19,7 @@ import { Meter } from './meter.ts'
 import type { AgentOptions } from './options.ts'
 import { type Domains, placeOf } from './domains.ts'
 import type { Exchanges } from './exchange.ts'
-import { endServer, lastLines, resourceContext, startProgram } from './resource-context.ts'
+import { endServer, killServer, lastLines, resourceContext, startProgram } from './resource-context.ts'
 import { LogLook, type Usage, unknownUsage, usageOf } from './usage.ts'
 
 const readyTimeoutMs = 60_000
@@ -28,8 +28,6 @@ const pauseMaxMs = 30_000
 /** How often one that is kept from running looks whether it may. */
 const heldLookMs = 250
 const heldReason = 'waits for the fault that was made on purpose to heal'
-/** From asking a server of the older generation to stop to killing it. What it acknowledged is on the disk either way. */
-const exchangeStopMs = 500
 
 /** What a resource asks its agent. */
 export interface ResourceNeed {
@@ -416,8 +414,9 @@ export class ResourceRunner {
     const tell = (reason: string): void => this.#to('waiting', reason)
     const running = await this.#running()
     if (running !== null) {
-      this.#sandbox = running
-      await this.#stopServer(exchangeStopMs)
+      await killServer(running)
+      this.#found = false
+      this.#sandbox = null
     }
     this.#looked.resolve()
     await exchanges.step('stopped', assignment.id)
@@ -479,12 +478,10 @@ export class ResourceRunner {
     this.#sandbox = await startProgram(this.#options, this.#assignment, server, how)
   }
 
-  async #stopServer(withinMs?: number): Promise<void> {
+  async #stopServer(): Promise<void> {
     const sandbox = this.#sandbox
     this.#found = false
-    const server = this.#server ?? unknownServer
-    if (sandbox !== null)
-      await endServer(this.#options, sandbox, { ...server, stopTimeoutMs: withinMs ?? server.stopTimeoutMs })
+    if (sandbox !== null) await endServer(this.#options, sandbox, this.#server ?? unknownServer)
     this.#sandbox = null
   }
 
