@@ -14,7 +14,7 @@ import type { Provider, ProviderContext, ProviderServer } from '../provider/inde
 import type { Sandbox } from '../sandbox/index.ts'
 import { Attempts } from './attempts.ts'
 import { aborted, Halts } from './halts.ts'
-import { abandon, abandonMs, type OrEnded } from './leave-behind.ts'
+import { abandon, abandonMs, type OrEnded, Patience } from './leave-behind.ts'
 import { Meter } from './meter.ts'
 import type { AgentOptions } from './options.ts'
 import { type Domains, placeOf } from './domains.ts'
@@ -65,8 +65,7 @@ export class ResourceRunner {
   #durability: string | null = null
   /** Generation of the data that it was last seen on; null before that is known. */
   #generation: number | null = null
-  /** For which generation data is to be left behind, and since when it is tried to be asked; null while it is not. */
-  #behind: { readonly generation: number; readonly sinceMs: number } | null = null
+  readonly #patience: Patience
   readonly #halts: Halts
   /** Its server was found running: it answers before everything that was declared has been looked at again. */
   #found = false
@@ -86,6 +85,7 @@ export class ResourceRunner {
     this.#meter = new Meter(this.#provider)
     this.#sinceMs = options.clock.nowMs()
     this.#halts = new Halts(options.clock)
+    this.#patience = new Patience(options.clock)
     this.attempts = new Attempts(join(options.stateDir, 'instances', assignment.id), options.sandbox, options.clock)
     this.#done = this.#run()
   }
@@ -272,9 +272,7 @@ export class ResourceRunner {
     const { exchanges } = this.#need
     const place = placeOf(first)
     const isDue = await exchanges.isDue(place)
-    if (!isDue) this.#behind = null
-    else if (this.#behind?.generation !== place.generation)
-      this.#behind = { generation: place.generation, sinceMs: this.#options.clock.monotonicMs() }
+    this.#patience.look(isDue ? place.generation : null)
     if (isDue && exchanges.noted(place, first.part) !== null) return await this.#exchange(first)
     const provider = this.#provider
     if (provider === null) {
@@ -380,9 +378,7 @@ export class ResourceRunner {
     const beforeMs = clock.monotonicMs()
     await orEnded(exchanges.quiet(place, this.#stop.signal, tell))
     await exchanges.step('quiet', assignment.id)
-    // The waiting for others is not the fault of the data.
-    const sinceMs = this.#behind?.generation === place.generation ? this.#behind.sinceMs : beforeMs
-    this.#behind = { generation: place.generation, sinceMs: sinceMs + clock.monotonicMs() - beforeMs }
+    this.#patience.excuse(place.generation, beforeMs)
     const context = await this.#context(assignment)
     await abandon(context, provider, exchanges.dirOf(place, assignment.part), orEnded)
     await exchanges.step('abandoned', assignment.id)
@@ -396,10 +392,8 @@ export class ResourceRunner {
     const place = placeOf(assignment)
     const { exchanges } = this.#need
     // What has failed may be something else: a plan, say, that does not fit the data at all.
-    if (this.#behind?.generation !== place.generation) return false
-    const { sinceMs } = this.#behind
+    if (!this.#patience.isOver(place.generation, final)) return false
     if (exchanges.noted(place, assignment.part) !== null) return false
-    if (!final && this.#options.clock.monotonicMs() - sinceMs < abandonMs) return false
     exchanges.note(place, assignment.part, 'lost', reason)
     this.#options.onNotice(
       `${assignment.id} goes back without what was to outlive that, as it could not be asked: ${reason}`,
@@ -422,7 +416,7 @@ export class ResourceRunner {
     await exchanges.step('stopped', assignment.id)
     await exchanges.quiet(place, this.#stop.signal, tell)
     await exchanges.exchange(place, assignment.id, this.#stop.signal, tell)
-    this.#behind = null
+    this.#patience.look(null)
   }
 
   /** Its server, of this agent or an earlier one, if it runs. */
