@@ -4,8 +4,9 @@
  * long as the route says, which is looked up when it comes; nothing is asked again that was sent.
  */
 
-/** How often one that waits looks whether there are instances. */
+/** How often one that waits looks whether there are instances; where many wait each looks more seldom. */
 const lookMs = 20
+const lookMoreMsEach = 0.1
 
 /** Variable of a request with the time it may wait, in milliseconds; not there: it does not wait. */
 const variable = 'txn.hold'
@@ -31,8 +32,9 @@ core.register_action('hold', { 'http-req' }, function(txn, route, most)
   end
   if count >= tonumber(most) then return end
   local note = {}
+  local pause = math.floor(${lookMs} + ${lookMoreMsEach} * count)
   notes[note] = ends
-  while txn.f:nbsrv() == 0 and now_ms() < ends do core.msleep(${lookMs}) end
+  while txn.f:nbsrv() == 0 and now_ms() < ends do core.msleep(pause) end
   notes[note] = nil
 end, 2)
 `
