@@ -17,6 +17,7 @@ import {
   type StreamTarget,
   type Upward,
 } from '../protocol/index.ts'
+import { type Batch, openBatch } from '../batch/index.ts'
 import { openVault, type Vault } from '../secrets/index.ts'
 import type { Condition, Lease, Operation } from '../store/index.ts'
 import type { Channel } from '../transport/index.ts'
@@ -66,7 +67,17 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     const vault = await openVault({ store, keys: source, clock, random, guard, onRead })
     await moveSecrets(store, lease, vault, options.types)
     const start = await countStart(store, lease)
-    const opened = { vault, credentials: await openCredentials(vault) }
+    const agents = new Map<string, AgentPeer>()
+    const failed: { with: ((error: unknown) => void) | null } = { with: null }
+    const batch = await openBatch({
+      store,
+      clock,
+      write: (operations) => write(store, held.lease, operations),
+      epoch: () => held.lease.epoch,
+      send: (node, message) => agents.get(node)?.channel.send(message),
+      onFatal: (error) => failed.with?.(error),
+    })
+    const opened = { vault, credentials: await openCredentials(vault), agents, batch, failed }
     const control = new RunningControl(options, held, await loadRecords(store), start, opened)
     control.start()
     return control
@@ -75,6 +86,16 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     await options.store.releaseLease(lease.name, lease.epoch).catch(() => {})
     throw error
   }
+}
+
+/** What was opened before control could be made. */
+interface Opened {
+  readonly vault: Vault
+  readonly credentials: Map<string, Credential>
+  readonly agents: Map<string, AgentPeer>
+  readonly batch: Batch
+  /** Whom a failure of the batch side is told. */
+  readonly failed: { with: ((error: unknown) => void) | null }
 }
 
 /** After these what is in memory is not to be trusted. */
@@ -86,7 +107,8 @@ class RunningControl implements Control {
   readonly #credentials: ReadonlyMap<string, Credential>
   readonly secrets: Secrets
   readonly #observed: Observed
-  readonly #agents = new Map<string, AgentPeer>()
+  readonly #agents: Map<string, AgentPeer>
+  readonly batch: Batch
   readonly #gatewayPeers = new Map<string, GatewayPeer>()
   readonly #listeners = new Set<() => void>()
   readonly #incidentLog: IncidentLog
@@ -118,9 +140,12 @@ class RunningControl implements Control {
     held: { lease: Lease },
     records: Records,
     start: number,
-    { vault, credentials }: { readonly vault: Vault; readonly credentials: Map<string, Credential> },
+    { vault, credentials, agents, batch, failed }: Opened,
   ) {
     const { clock, random } = options
+    this.#agents = agents
+    this.batch = batch
+    failed.with = (error) => this.#fail(error)
     this.#options = options
     this.#held = held
     this.#records = records
@@ -299,6 +324,10 @@ class RunningControl implements Control {
         name = message.name
         if (role === 'agent') this.#agentCame(message, channel)
         else this.#gatewayCame(name, channel)
+      } else if (message.type === 'tasks-have' || message.type === 'tasks-ended') {
+        // These turn by themselves: thousands a second must not make control look at everything.
+        if (this.#agents.get(name)?.channel === channel) this.batch.hear(name, message)
+        return
       } else if (role === 'agent') this.#fromAgent(name, channel, message)
       else if (this.#gatewayPeers.get(name)?.channel === channel) this.#observed.takeFromGateway(name, message)
       this.#wake()
@@ -321,6 +350,7 @@ class RunningControl implements Control {
     this.#observed.nodeAway(name)
     this.#asks.nodeGone(name)
     this.#remote.nodeGone(name)
+    this.batch.nodeGone(name)
     this.#wake()
   }
 
@@ -337,7 +367,7 @@ class RunningControl implements Control {
   }
 
   /** What a node says counts for what is its own, and for nothing else. */
-  #fromAgent(name: string, channel: Channel<Downward>, message: Exclude<Upward, { type: 'hello' }>): void {
+  #fromAgent(name: string, channel: Channel<Downward>, message: Exclude<Upward, { type: 'hello' | 'tasks-have' | 'tasks-ended' }>): void {
     const peer = this.#agents.get(name)
     if (peer?.channel !== channel) return
     switch (message.type) {
@@ -467,6 +497,13 @@ class RunningControl implements Control {
     return this.#ask(node, { kind: 'logs', assignment, tail, follow }, signal)
   }
 
+  taskLogs(
+    { id, node }: { readonly id: string; readonly node: string },
+    { tail, follow, signal }: { tail: number | null; follow: boolean; signal: AbortSignal },
+  ): AsyncIterable<LogLine> {
+    return this.#ask(node, { kind: 'logs', assignment: id, tail, follow }, signal)
+  }
+
   incidents(app: string, act?: IncidentAct): Promise<Incident[]> {
     return this.#incidentLog.ask(app, act)
   }
@@ -485,6 +522,7 @@ class RunningControl implements Control {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopped = true
     this.#timer?.[Symbol.dispose]()
+    await this.batch.close()
     await this.#last
     await this.#options.store.releaseLease(this.#held.lease.name, this.#held.lease.epoch)
   }
