@@ -1,5 +1,7 @@
 /** Jobs that are submitted, through the real command line: what they print, how they end, that they outlive the platform. */
 import assert from 'node:assert/strict'
+import { chownSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import type { JobView, TaskView } from '../src/batch/index.ts'
 import { eventually } from './command-line.ts'
@@ -80,6 +82,34 @@ suite('submitted jobs', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap'
       const found = await job('run', '--tasks', '3', '--cpu', '0', '--', 'python3', '-c', meeting)
       assert.equal(found.code, 0, found.stderr)
       assert.match(found.stdout, /^0\| met \[1, 2\] 127\.0\.0\.1 slots=3$/m)
+    })
+
+    await t.test('scripts as people have them for Slurm, and the example', async () => {
+      bench.useExample('batch')
+      const owner = 1_850_000_002
+      for (const path of ['', ...readdirSync(bench.appDir)]) chownSync(join(bench.appDir, path), owner, owner)
+      const array = await submitted('submit', 'count.sh')
+      const sum = await submitted('submit', 'sum.sh', '--after', array)
+      const waited = await job('wait', array, sum)
+      assert.equal(waited.code, 0, waited.stderr)
+      assert.equal((await job('logs', sum)).stdout, '8 words\n')
+      assert.equal(readFileSync(join(bench.appDir, 'count-1.txt'), 'utf8').trim(), '3')
+      bench.write({ 'bad.sh': '#!/bin/sh\n#SBATCH --mail-type=END\ntrue\n' })
+      const refused = await job('submit', 'bad.sh')
+      assert.equal(refused.code, 1)
+      assert.match(refused.stderr, /line 2: --mail-type=END is not supported/)
+    })
+
+    await t.test('tasks that share sandboxes, and tasks without', async () => {
+      for (const how of [['--share-sandbox'], ['--isolation', 'none']]) {
+        const array = await submitted('array', '1-6%2', '--cpu', '0', ...how, '--', 'sh', '-c', 'echo $STEAD_TASK; exit $((STEAD_TASK / 6))')
+        assert.equal((await job('wait', array)).code, 1)
+        assert.deepEqual(
+          (await shown(array)).each.map(({ phase }) => phase),
+          [...Array.from({ length: 5 }, () => 'succeeded'), 'failed'],
+        )
+        assert.equal((await job('logs', `${array}/4`)).stdout, '4\n')
+      }
     })
 
     await t.test('cancel, time limit, retries', async () => {
