@@ -30,11 +30,17 @@ function cpuSeconds(pid: number): number {
 
 /** CPU seconds of the whole machine that were not idle. */
 function busySeconds(): number {
-  const [user = 0, nice = 0, system = 0] = (/^cpu +(.*)/.exec(readFileSync('/proc/stat', 'latin1'))?.[1] ?? '').split(' ').map(Number)
+  const [user = 0, nice = 0, system = 0] = (/^cpu +(.*)/.exec(readFileSync('/proc/stat', 'latin1'))?.[1] ?? '')
+    .split(' ')
+    .map(Number)
   return (user + nice + system) / 100
 }
 
-async function array(batch: OperatorClient['batch'], tasks: number, isolation: Submission['isolation']): Promise<number> {
+async function array(
+  batch: OperatorClient['batch'],
+  tasks: number,
+  isolation: Submission['isolation'],
+): Promise<number> {
   const fromMs = performance.now()
   const job = await batch.submit({
     ...submissionDefaults,
@@ -81,8 +87,13 @@ else if (wanted.length === 0 || wanted.includes('slurm')) {
     const rate = tasks / seconds
     const times = Number.isNaN(peer) ? '' : ` (${(rate / peer).toFixed(1)} x Slurm)`
     row(`jobs, ${what}, array of ${tasks}`, `${rate.toFixed(1)} jobs/s${times}`, `${factor} x Slurm`)
-    const [machine = 0, control = 0, agent = 0] = after.map((value, index) => ((value - (before[index] ?? 0)) * 1000) / tasks)
+    const [machine = 0, control = 0, agent = 0] = after.map(
+      (value, index) => ((value - (before[index] ?? 0)) * 1000) / tasks,
+    )
     const rest = machine - control - agent
-    row('  CPU of a job', `${machine.toFixed(2)} ms: control ${control.toFixed(2)}, agent ${agent.toFixed(2)}, all else ${rest.toFixed(2)}`)
+    row(
+      '  CPU of a job',
+      `${machine.toFixed(2)} ms: control ${control.toFixed(2)}, agent ${agent.toFixed(2)}, all else ${rest.toFixed(2)}`,
+    )
   }
 }

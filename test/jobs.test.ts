@@ -42,7 +42,15 @@ suite('submitted jobs', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap'
     }
 
     await t.test('run shows what it prints and ends with its exit code', async () => {
-      const found = await job('run', '--cpu', '0', '--', 'sh', '-c', 'id -un; ls /root /home; cat /proc/net/dev | wc -l; exit 7')
+      const found = await job(
+        'run',
+        '--cpu',
+        '0',
+        '--',
+        'sh',
+        '-c',
+        'id -un; ls /root /home; cat /proc/net/dev | wc -l; exit 7',
+      )
       assert.equal(found.code, 7, found.stderr)
       assert.match(found.stdout, /^app\n/)
       assert.match(found.stdout, /cannot access '\/root'/)
@@ -66,7 +74,16 @@ suite('submitted jobs', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap'
     })
 
     await t.test('an array, what waits for it, and why', async () => {
-      const array = await submitted('array', '1-4%2', '--cpu', '0', '--', 'sh', '-c', 'echo task $STEAD_TASK; sleep 0.$STEAD_TASK')
+      const array = await submitted(
+        'array',
+        '1-4%2',
+        '--cpu',
+        '0',
+        '--',
+        'sh',
+        '-c',
+        'echo task $STEAD_TASK; sleep 0.$STEAD_TASK',
+      )
       const after = await submitted('submit', '--after', array, '--cpu', '0', '--', 'true')
       assert.match((await job('why', after)).stdout, new RegExp(`waits for|job '?${array}`))
       const waited = await job('wait', array, after)
@@ -78,11 +95,15 @@ suite('submitted jobs', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap'
       assert.equal((await job('logs', `${array}/3`)).stdout, 'task 3\n')
     })
 
-    await t.test('the tasks of a gang find one another', { skip: needsFile('/usr/bin/python3', 'install python3') }, async () => {
-      const found = await job('run', '--tasks', '3', '--cpu', '0', '--', 'python3', '-c', meeting)
-      assert.equal(found.code, 0, found.stderr)
-      assert.match(found.stdout, /^0\| met \[1, 2\] 127\.0\.0\.1 slots=3$/m)
-    })
+    await t.test(
+      'the tasks of a gang find one another',
+      { skip: needsFile('/usr/bin/python3', 'install python3') },
+      async () => {
+        const found = await job('run', '--tasks', '3', '--cpu', '0', '--', 'python3', '-c', meeting)
+        assert.equal(found.code, 0, found.stderr)
+        assert.match(found.stdout, /^0\| met \[1, 2\] 127\.0\.0\.1 slots=3$/m)
+      },
+    )
 
     await t.test('scripts as people have them for Slurm, and the example', async () => {
       bench.useExample('batch')
@@ -102,7 +123,17 @@ suite('submitted jobs', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap'
 
     await t.test('tasks that share sandboxes, and tasks without', async () => {
       for (const how of [['--share-sandbox'], ['--isolation', 'none']]) {
-        const array = await submitted('array', '1-6%2', '--cpu', '0', ...how, '--', 'sh', '-c', 'echo $STEAD_TASK; exit $((STEAD_TASK / 6))')
+        const array = await submitted(
+          'array',
+          '1-6%2',
+          '--cpu',
+          '0',
+          ...how,
+          '--',
+          'sh',
+          '-c',
+          'echo $STEAD_TASK; exit $((STEAD_TASK / 6))',
+        )
         assert.equal((await job('wait', array)).code, 1)
         assert.deepEqual(
           (await shown(array)).each.map(({ phase }) => phase),
@@ -116,7 +147,11 @@ suite('submitted jobs', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap'
       const long = await submitted('submit', '--cpu', '0', '--', 'sleep', '600')
       const short = await submitted('submit', '--cpu', '0', '--time', '1s', '--', 'sleep', '600')
       const failing = await submitted('submit', '--cpu', '0', '--retries', '1', '--', 'sh', '-c', 'exit $STEAD_ATTEMPT')
-      await eventually('it runs', () => shown(long), ({ phase }) => phase === 'running')
+      await eventually(
+        'it runs',
+        () => shown(long),
+        ({ phase }) => phase === 'running',
+      )
       assert.equal((await job('cancel', long)).code, 0)
       assert.equal((await job('wait', long)).code, 143)
       assert.equal((await shown(long)).phase, 'cancelled')
@@ -127,10 +162,18 @@ suite('submitted jobs', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap'
 
     await t.test('a job that runs outlives control and agent, killed; its exit is kept', async () => {
       const one = await submitted('submit', '--cpu', '0', '--', 'sh', '-c', 'sleep 2; echo still; exit 5')
-      await eventually('it runs', () => shown(one), ({ phase }) => phase === 'running')
+      await eventually(
+        'it runs',
+        () => shown(one),
+        ({ phase }) => phase === 'running',
+      )
       await daemon.kill('agent')
       await daemon.kill('control')
-      const waited = await eventually('the platform answers', () => job('wait', one), ({ code }) => code === 5)
+      const waited = await eventually(
+        'the platform answers',
+        () => job('wait', one),
+        ({ code }) => code === 5,
+      )
       assert.equal(waited.code, 5, waited.stderr)
       assert.equal((await shown(one)).each[0]?.attempt, 1, 'it was not started again')
       assert.equal((await job('logs', one)).stdout, 'still\n')

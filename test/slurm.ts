@@ -4,7 +4,16 @@
  * cgroup and no process tracking that costs anything.
  */
 import { execFile, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -20,7 +29,8 @@ const startMs = 20_000
 /** Why it cannot be had here; false when it can. Fetches it where it is not there yet. */
 export function needsSlurm(): string | false {
   if (existsSync(cached(name))) return false
-  if (process.platform !== 'linux' || process.getuid?.() !== 0) return 'Slurm is unpacked from packages of Debian, as root'
+  if (process.platform !== 'linux' || process.getuid?.() !== 0)
+    return 'Slurm is unpacked from packages of Debian, as root'
   try {
     fetching((dir) => {
       const debs = join(dir, 'debs')
@@ -29,7 +39,8 @@ export function needsSlurm(): string | false {
       run(dir, 'apt-get', 'install', ...options, ...packages)
       const root = join(dir, 'root')
       mkdirSync(root)
-      for (const file of readdirSync(debs)) if (file.endsWith('.deb')) run(dir, 'dpkg-deb', '-x', join(debs, file), root)
+      for (const file of readdirSync(debs))
+        if (file.endsWith('.deb')) run(dir, 'dpkg-deb', '-x', join(debs, file), root)
       renameSync(root, cached(name))
     })
     return false
@@ -72,14 +83,23 @@ export class Slurm implements AsyncDisposable {
     writeFileSync(join(dir, 'munge.key'), randomBytes(128), { mode: 0o400 })
     writeFileSync(join(dir, 'cgroup.conf'), 'CgroupPlugin=cgroup/v1\n')
     writeFileSync(join(dir, 'slurm.conf'), configOf(dir, ports, nodes, slots))
-    const key = ['key-file=munge.key', 'socket=munge.sock', 'pid-file=munged.pid', 'log-file=log/munged.log', 'seed-file=munge.seed']
+    const key = [
+      'key-file=munge.key',
+      'socket=munge.sock',
+      'pid-file=munged.pid',
+      'log-file=log/munged.log',
+      'seed-file=munge.seed',
+    ]
     this.#run('munged', ...key.map((option) => `--${option.replace('=', `=${dir}/`)}`), '--force')
     this.#run('slurmctld-wlm', '-f', join(dir, 'slurm.conf'), '-c')
     const step = join(cached(name), 'usr/sbin/slurmstepd-wlm')
-    for (let node = 1; node <= nodes; node++) this.#run('slurmd-wlm', '-N', `n${node}`, '-f', join(dir, 'slurm.conf'), '-d', step)
+    for (let node = 1; node <= nodes; node++)
+      this.#run('slurmd-wlm', '-N', `n${node}`, '-f', join(dir, 'slurm.conf'), '-d', step)
     const untilMs = performance.now() + startMs
     for (;;) {
-      const states = this.#ask('sinfo', '-h', '-o', '%T').split('\n').filter((line) => line !== '')
+      const states = this.#ask('sinfo', '-h', '-o', '%T')
+        .split('\n')
+        .filter((line) => line !== '')
       if (states.length === 1 && states[0] === 'idle') return
       if (performance.now() > untilMs) throw new Error(`Slurm did not start: ${states.join(', ')}`)
       await pause(100)

@@ -173,7 +173,10 @@ export class TaskPlace {
     const variables = Object.entries(start.env).map(([name, value]) => `${name}=${value}`)
     const order = `${[start.task, out, err === out ? '' : err, ...variables].map(quote).join(' ')}\n`
     if (Buffer.byteLength(order) > orderBytesMax)
-      throw new SteadError({ code: 'agent.order-too-long', message: 'what the task is told of itself is too long to share a sandbox' })
+      throw new SteadError({
+        code: 'agent.order-too-long',
+        message: 'what the task is told of itself is too long to share a sandbox',
+      })
     // First what it is to do: an agent that comes later must know what runs.
     appendFileSync(toldOf(dir), `${start.task}\n`)
     this.current = start.task

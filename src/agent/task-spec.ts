@@ -6,7 +6,13 @@ import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { SteadError } from '../base/index.ts'
 import type { TaskJob, TaskStart } from '../protocol/index.ts'
-import { type InlineFile, limitsWithin, type NetworkPlace, type SandboxDriver, type SandboxSpec } from '../sandbox/index.ts'
+import {
+  type InlineFile,
+  limitsWithin,
+  type NetworkPlace,
+  type SandboxDriver,
+  type SandboxSpec,
+} from '../sandbox/index.ts'
 import { mayChangeOwner } from './options.ts'
 
 /** Where control says that a script and the hosts of a gang lie. */

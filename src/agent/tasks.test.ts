@@ -129,7 +129,10 @@ suite('tasks of a node', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap
       await using node = new Node()
       node.connect()
       const shared = job({ isolation, places: true, script: 'echo "script of $NAME: $1"; exit $CODE' })
-      node.tell({ jobs: [{ ...shared, argv: ['sh', '/run/stead/script', "it's"] }], start: [start('12-0-1', { CODE: '5' })] })
+      node.tell({
+        jobs: [{ ...shared, argv: ['sh', '/run/stead/script', "it's"] }],
+        start: [start('12-0-1', { CODE: '5' })],
+      })
       assert.deepEqual((await node.end('12-0-1')).exit.code, 5)
       node.tell({ start: [start('12-1-1'), start('12-2-1')] })
       for (const task of ['12-1-1', '12-2-1']) assert.equal((await node.end(task)).exit.code, 0)

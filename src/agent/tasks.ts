@@ -151,7 +151,11 @@ export class Tasks {
     for (const task of this.#starting.keys()) running.push(task)
     const ended = [...this.#jobs.values()].flatMap((live) => [...live.ended.values()])
     const jobs = [...this.#jobs.keys(), ...readdirSync(this.#keptDir).map(Number)]
-    const messages = Math.max(1, Math.ceil(running.length / tasksInMessageMax), Math.ceil(ended.length / tasksInMessageMax))
+    const messages = Math.max(
+      1,
+      Math.ceil(running.length / tasksInMessageMax),
+      Math.ceil(ended.length / tasksInMessageMax),
+    )
     const offer = this.#offer()
     for (let index = 0; index < messages; index++) {
       const [from, to] = [index * tasksInMessageMax, (index + 1) * tasksInMessageMax]

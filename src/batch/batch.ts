@@ -8,8 +8,9 @@
 import { type Clock, isSteadError, type Json, sleep, SteadError } from '../base/index.ts'
 import type { NodeOffer, TaskEnd, TasksDownward, TasksUpward } from '../protocol/index.ts'
 import { type Operation, operationsMax, type Store } from '../store/index.ts'
-import { BatchCore, type BatchEvent } from './core.ts'
+import { BatchCore } from './core.ts'
 import { unknownTask } from './errors.ts'
+import type { BatchEvent } from './events.ts'
 import { nodeLostMs, waitingMax } from './limits.ts'
 import type { Tell } from './outbox.ts'
 import { batchPrefix, type BatchRecords, type JobRecord, keys, type QueueRecord, type UsageRecord } from './records.ts'
@@ -95,7 +96,10 @@ export class Batch {
   jobs({ ended, max }: { readonly ended: boolean; readonly max: number }): readonly JobView[] {
     const { jobs, unended } = this.#core.ledger
     const ids = ended ? [...jobs.keys()] : [...unended]
-    return ids.slice(-max).toReversed().map((id) => this.job(id))
+    return ids
+      .slice(-max)
+      .toReversed()
+      .map((id) => this.job(id))
   }
 
   /** The tasks of a job from a position on. */
@@ -262,7 +266,7 @@ export class Batch {
 
   /** In order, so that a job is there before its tasks. */
   async #write(operations: readonly Operation[]): Promise<void> {
-    for (let from = 0; from < operations.length; ) {
+    for (let from = 0; from < operations.length;) {
       try {
         await this.#options.write(operations.slice(from, from + operationsMax))
         from += operationsMax

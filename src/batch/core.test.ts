@@ -95,7 +95,9 @@ class Rig {
 
   #records(): BatchRecords {
     const all = <T>(prefix: string): [string, T][] =>
-      [...this.store].filter(([key]) => key.startsWith(prefix)).map(([key, value]) => [key.slice(prefix.length), value as T])
+      [...this.store]
+        .filter(([key]) => key.startsWith(prefix))
+        .map(([key, value]) => [key.slice(prefix.length), value as T])
     const tasks = new Map<number, Record<string, TaskRow>[]>()
     for (const [key, rows] of all<Record<string, TaskRow>>('batch/tasks/')) {
       const id = Number(key.split('/')[0])
@@ -144,8 +146,14 @@ suite('submitted jobs', () => {
     const job = at.submit({ array: { ranges: [{ from: 10, to: 18, step: 2 }], atMost: 2 } })
     assert.deepEqual(at.takeStarted(), [`${job}-0-1`, `${job}-1-1`])
     for (const position of [0, 1, 2, 3, 4]) at.end(`${job}-${position}-1`)
-    assert.deepEqual(at.phases(job), Array.from({ length: 5 }, () => 'succeeded'))
-    assert.equal(at.tells.flatMap(({ start }) => start).find(({ task }) => task === `${job}-4-1`)?.env['STEAD_TASK'], '18')
+    assert.deepEqual(
+      at.phases(job),
+      Array.from({ length: 5 }, () => 'succeeded'),
+    )
+    assert.equal(
+      at.tells.flatMap(({ start }) => start).find(({ task }) => task === `${job}-4-1`)?.env['STEAD_TASK'],
+      '18',
+    )
   })
 
   test('a task that fails is started again as often as was said; code 75 asks for it', () => {
@@ -158,7 +166,10 @@ suite('submitted jobs', () => {
     const again = at.submit({ requeue: true })
     at.end(`${again}-0-1`, 75)
     at.end(`${again}-0-2`, 75)
-    assert.deepEqual(at.takeStarted(), [1, 2, 3].map((attempt) => `${again}-0-${attempt}`))
+    assert.deepEqual(
+      at.takeStarted(),
+      [1, 2, 3].map((attempt) => `${again}-0-${attempt}`),
+    )
     at.end(`${again}-0-3`, 0)
     assert.deepEqual(at.phases(again), ['succeeded'])
   })

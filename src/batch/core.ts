@@ -8,8 +8,9 @@
  * Invariants: a task runs at most once at a time, as far as its node is heard of: a place that a stopped task had is used
  * again only when the node says that it has ended. An event that is refused has changed nothing.
  */
-import type { NodeOffer, TaskEnd, TaskExit } from '../protocol/index.ts'
+import type { TaskEnd, TaskExit } from '../protocol/index.ts'
 import { type Decision, type Event, Scheduler } from '../scheduler/index.ts'
+import type { BatchEvent, NodeCame } from './events.ts'
 import { noNode, tooMany, unknownQueue, unknownTask } from './errors.ts'
 import { Deadlines, type Due } from './deadlines.ts'
 import { dependenciesOf } from './dependencies.ts'
@@ -18,7 +19,7 @@ import { Ledger, type Write } from './ledger.ts'
 import { attemptsMax, graceMs, limitGraceMs, queuesMax, unendedJobsMax } from './limits.ts'
 import { KnownNodes, nodeSpec } from './nodes.ts'
 import type { Tell } from './outbox.ts'
-import type { BatchRecords, QueueRecord } from './records.ts'
+import type { BatchRecords } from './records.ts'
 import { restoredJob } from './restore.ts'
 import { requeueCode, type Submission } from './submission.ts'
 import type { Task, TaskPhase } from './task-table.ts'
@@ -29,30 +30,6 @@ const fairShareHalfLifeMs = 7 * 86_400_000
 /** Host users of jobs: below those of parts. */
 const hostUidMin = 1_800_000_000
 const hostUids = 100_000_000
-
-/** All that a node has, after it has connected. */
-export interface NodeCame {
-  readonly kind: 'node-came'
-  readonly node: string
-  readonly offer: NodeOffer
-  readonly running: readonly string[]
-  readonly ended: readonly TaskEnd[]
-  readonly jobs: readonly number[]
-}
-
-/** What happens. */
-export type BatchEvent =
-  | { readonly kind: 'submit'; readonly submission: Submission; readonly by: string }
-  /** `index`: one task of it; null: all. */
-  | { readonly kind: 'cancel'; readonly job: number; readonly index: number | null; readonly by: string }
-  | { readonly kind: 'set-queue'; readonly queue: QueueRecord }
-  | NodeCame
-  /** It is not heard of now; what runs there goes on. */
-  | { readonly kind: 'node-away'; readonly node: string }
-  /** It was not heard of for too long: what ran there runs elsewhere. */
-  | { readonly kind: 'node-lost'; readonly node: string }
-  | { readonly kind: 'ended'; readonly ended: readonly TaskEnd[] }
-  | { readonly kind: 'time' }
 
 /** A place of a task that is still being ended where it was. */
 interface NextPlace {
@@ -437,7 +414,8 @@ export class BatchCore {
   #stop(job: BatchJob, position: number, becomes: NonNullable<Task['stopping']>, afterMs: number): void {
     const { node, attempt } = job.tasks.at(position)
     this.ledger.change(job, position, { phase: 'stopping', stopping: becomes })
-    if (this.nodes.unhold(node, job, position)) return this.#settle(job, position, notStarted('was ended before it began'))
+    if (this.nodes.unhold(node, job, position))
+      return this.#settle(job, position, notStarted('was ended before it began'))
     this.nodes.get(node)?.ending.add(taskId(job.id, position, attempt))
     this.#teller.stop(job, position, afterMs)
   }

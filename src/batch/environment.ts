@@ -45,7 +45,12 @@ export function arrayFacts(record: JobRecord): Omit<ArrayFacts, 'index'> | null 
   if (array === null) return null
   const indexes = indexesOf(array.ranges)
   const step = array.ranges.length === 1 ? (array.ranges[0]?.step ?? 1) : 1
-  return { count: indexes.length, min: Math.min(...boundsOf(array, 'from')), max: indexes.reduce((a, b) => Math.max(a, b), 0), step }
+  return {
+    count: indexes.length,
+    min: Math.min(...boundsOf(array, 'from')),
+    max: indexes.reduce((a, b) => Math.max(a, b), 0),
+    step,
+  }
 }
 
 function boundsOf({ ranges }: NonNullable<JobRecord['submission']['array']>, end: 'from' | 'to'): number[] {
@@ -117,9 +122,7 @@ function slurmOf({ record, position, attempt, node, array, gang }: TaskFacts): R
     SLURM_NPROCS: String(tasks),
     SLURM_PROCID: String(gang === null ? 0 : position),
     SLURM_LOCALID: String(
-      gang === null
-        ? 0
-        : gang.flatMap((place, rank) => (place.node === node ? [rank] : [])).indexOf(position),
+      gang === null ? 0 : gang.flatMap((place, rank) => (place.node === node ? [rank] : [])).indexOf(position),
     ),
     SLURM_CPUS_PER_TASK: cpus,
     SLURM_CPUS_ON_NODE: cpus,

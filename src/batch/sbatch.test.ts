@@ -67,7 +67,10 @@ suite('a script for Slurm', () => {
     const times = ['30', '1:30', '1:00:00', '2-0', '2-12:30', '0-0:0:5', 'UNLIMITED']
     assert.deepEqual(times.map(timeOf), [1_800_000, 90_000, 3_600_000, 172_800_000, 217_800_000, 5000, null])
     const memoryOf = (text: string): unknown => read(`#SBATCH --mem ${text}`).submission.needs?.memoryBytes
-    assert.deepEqual(['100', '100M', '2G', '512K', '1GB'].map(memoryOf), [100, 100, 2048, 0.5, 1024].map((mb) => mb * 2 ** 20))
+    assert.deepEqual(
+      ['100', '100M', '2G', '512K', '1GB'].map(memoryOf),
+      [100, 100, 2048, 0.5, 1024].map((mb) => mb * 2 ** 20),
+    )
   })
 
   test('what is not supported is refused with its line, its option and what to do', () => {
@@ -92,13 +95,54 @@ suite('a script for Slurm', () => {
 
   test('whatever comes is taken, in a form that may be submitted, or refused in words', () => {
     const random = seededRandom(7)
-    const pick = <T>(from: readonly T[]): T => from[Math.floor((random.bytes(1)[0] ?? 0) / 256 * from.length)] ?? (from[0] as T)
-    const names = ['--time', '--mem', '-n', '-c', '--array', '--output', '-d', '--signal', '--export', '--gres', '-J', '--nice', '--x', '-Z', '']
-    const values = ['1', '0', '-1', '4G', '1-2:3', '0-9%2', '9-', 'a b', '"', "'x'", '\\', 'afterok:1', 'ALL,A=1', 'gpu:2', 'USR1@5', '%j', '#', '=', '\u0000', 'é'.repeat(9)]
+    const pick = <T>(from: readonly T[]): T =>
+      from[Math.floor(((random.bytes(1)[0] ?? 0) / 256) * from.length)] ?? (from[0] as T)
+    const names = [
+      '--time',
+      '--mem',
+      '-n',
+      '-c',
+      '--array',
+      '--output',
+      '-d',
+      '--signal',
+      '--export',
+      '--gres',
+      '-J',
+      '--nice',
+      '--x',
+      '-Z',
+      '',
+    ]
+    const values = [
+      '1',
+      '0',
+      '-1',
+      '4G',
+      '1-2:3',
+      '0-9%2',
+      '9-',
+      'a b',
+      '"',
+      "'x'",
+      '\\',
+      'afterok:1',
+      'ALL,A=1',
+      'gpu:2',
+      'USR1@5',
+      '%j',
+      '#',
+      '=',
+      '\u0000',
+      'é'.repeat(9),
+    ]
     let taken = 0
     for (let round = 0; round < 3000; round++) {
       const lines = Array.from({ length: 1 + (round % 4) }, () => {
-        const words = Array.from({ length: 1 + (round % 3) }, () => `${pick(names)}${pick(['=', ' ', ''])}${pick(values)}`)
+        const words = Array.from(
+          { length: 1 + (round % 3) },
+          () => `${pick(names)}${pick(['=', ' ', ''])}${pick(values)}`,
+        )
         return `#SBATCH ${words.join(' ')}`
       })
       try {

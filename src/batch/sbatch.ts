@@ -75,12 +75,17 @@ const setters: Readonly<Record<string, Setter>> = {
   nodes(_draft, value, option) {
     const [least = ''] = value.split('-')
     if (whole(option, least, 1_000_000) > 1)
-      throw refused(option, 'a script runs on one node', 'For a program that runs on several: stead job submit --tasks N -- PROGRAM')
+      throw refused(
+        option,
+        'a script runs on one node',
+        'For a program that runs on several: stead job submit --tasks N -- PROGRAM',
+      )
   },
   gres(draft, value, option) {
     const match = /^gpu(?::[A-Za-z0-9_.-]+)?(?::(\d{1,2}))?$/.exec(value)
     if (match === null) throw refused(option, 'only GPUs are known, as gpu:N')
-    if (/^gpu:[^:]*[A-Za-z][^:]*(:|$)/.test(value)) throw refused(option, 'the kind of a GPU cannot be chosen', 'Ask for gpu:N.')
+    if (/^gpu:[^:]*[A-Za-z][^:]*(:|$)/.test(value))
+      throw refused(option, 'the kind of a GPU cannot be chosen', 'Ask for gpu:N.')
     draft.gpus = Number(match[1] ?? 1)
   },
   gpus: (draft, value, option) => (draft.gpus = whole(option, value, 64)),
@@ -110,7 +115,9 @@ const setters: Readonly<Record<string, Setter>> = {
       else draft.env[name] = rest.join('=')
     }
     if (value.split(',').includes('ALL'))
-      draft.notes.push('of the variables here only those are passed that --export or --env names: what is passed is kept with the job')
+      draft.notes.push(
+        'of the variables here only those are passed that --export or --env names: what is passed is kept with the job',
+      )
   },
   'open-mode'(_draft, value, option) {
     if (value !== 'append' && value !== 'truncate') throw wrong(option, 'append or truncate')
@@ -143,14 +150,17 @@ const reasons: Readonly<Record<string, string>> = {
 /** `cwd`: where it is submitted. Throws `batch.bad-script`. */
 export function readSbatch(text: string, args: readonly string[], cwd: string): SbatchScript {
   if (Buffer.byteLength(text) > scriptBytesMax)
-    throw badScript(1, `the script is larger than ${scriptBytesMax} bytes`, 'Let it call another that lies in its directory.')
+    throw badScript(
+      1,
+      `the script is larger than ${scriptBytesMax} bytes`,
+      'Let it call another that lies in its directory.',
+    )
   const options = optionsOf(text)
   const draft = fresh()
   for (const option of options) {
     const setter = setters[option.name]
     if (setter !== undefined) setter(draft, option.value ?? '', option)
-    else if (!harmless.has(option.name))
-      throw refused(option, reasons[option.name] ?? 'nothing here does that')
+    else if (!harmless.has(option.name)) throw refused(option, reasons[option.name] ?? 'nothing here does that')
   }
   refuseSteps(text)
   return finished(draft, text, args, cwd)
@@ -200,7 +210,8 @@ function finished(draft: Draft, text: string, args: readonly string[], cwd: stri
   const tasks = Math.max(draft.tasks, draft.tasksPerNode ?? 1)
   const cpu = tasks * draft.cpusPerTask
   const memoryBytes = draft.memoryBytes ?? (draft.memoryPerCpu ?? memoryPerCpuDefault) * cpu
-  const { name, out, err, warn, timeLimitMs, notes, array, queue, account, priority, after, requeue, env, passes } = draft
+  const { name, out, err, warn, timeLimitMs, notes, array, queue, account, priority, after, requeue, env, passes } =
+    draft
   if (draft.memoryBytes === null && draft.memoryPerCpu === null)
     notes.push(`it asks for no memory and gets ${memoryBytes / 2 ** 30} GiB (--mem)`)
   const [interpreter = '/bin/sh', ...words] = /^#!\s*(\S+)[ \t]*([^\n]*)/.exec(text)?.slice(1) ?? []

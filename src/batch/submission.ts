@@ -160,7 +160,8 @@ export const submissionSchema: z.ZodType<Submission> = z
     const wrong = (at: string, message: string): void => context.addIssue({ code: 'custom', path: [at], message })
     if (bytesOf(job) > wordsBytesMax) wrong('argv', `is, with env, longer than ${wordsBytesMax} bytes`)
     if (job.array !== null && job.gang !== null) wrong('gang', 'cannot be an array too')
-    if (job.gang !== null && job.isolation === 'shared') wrong('isolation', 'of a gang is not shared: its tasks run at once')
+    if (job.gang !== null && job.isolation === 'shared')
+      wrong('isolation', 'of a gang is not shared: its tasks run at once')
     const indexes = job.array === null ? [] : indexesOf(job.array.ranges)
     if (job.array !== null && (indexes.length === 0 || indexes.length > arrayTasksMax))
       wrong('array', `must be 1 to ${arrayTasksMax} tasks`)
@@ -168,7 +169,9 @@ export const submissionSchema: z.ZodType<Submission> = z
     if (job.warn !== null && job.timeLimitMs === null) wrong('warn', 'needs a time limit')
     if (job.warn !== null && job.timeLimitMs !== null && job.warn.beforeMs >= job.timeLimitMs)
       wrong('warn', 'comes before the start')
-    const toFile = [job.output?.out, job.output?.err].some((one) => one !== undefined && one !== null && one !== '/dev/null')
+    const toFile = [job.output?.out, job.output?.err].some(
+      (one) => one !== undefined && one !== null && one !== '/dev/null',
+    )
     if (toFile && job.writes.length === 0 && job.isolation !== 'none')
       wrong('output', 'goes to a file, so the job has to write somewhere')
   })

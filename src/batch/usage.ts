@@ -9,11 +9,24 @@ export class Usage {
     for (const record of records) this.#records.set(keyOf(record), record)
   }
 
-  add({ submission, by }: JobRecord, { gpus }: { readonly gpus: readonly number[] }, ms: number, failed: boolean): void {
+  add(
+    { submission, by }: JobRecord,
+    { gpus }: { readonly gpus: readonly number[] },
+    ms: number,
+    failed: boolean,
+  ): void {
     const account = submission.account ?? by
     const app = submission.app ?? ''
     const key = keyOf({ account, app })
-    const before = this.#records.get(key) ?? { account, app, tasks: 0, failed: 0, cpuSeconds: 0, memoryByteSeconds: 0, gpuSeconds: 0 }
+    const before = this.#records.get(key) ?? {
+      account,
+      app,
+      tasks: 0,
+      failed: 0,
+      cpuSeconds: 0,
+      memoryByteSeconds: 0,
+      gpuSeconds: 0,
+    }
     const seconds = ms / 1000
     this.#records.set(key, {
       account,

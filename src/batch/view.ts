@@ -78,7 +78,8 @@ export function jobView(job: BatchJob): JobView {
 }
 
 function phaseOf({ record, tasks }: BatchJob): JobPhase {
-  if (record.endedMs === null) return tasks.in('running') + tasks.in('stopping') > 0 || tasks.over > 0 ? 'running' : 'waiting'
+  if (record.endedMs === null)
+    return tasks.in('running') + tasks.in('stopping') > 0 || tasks.over > 0 ? 'running' : 'waiting'
   if (tasks.in('succeeded') === tasks.count) return 'succeeded'
   const bad = (['failed', 'timed-out', 'gave-up', 'cancelled'] as const).find((phase) => tasks.in(phase) > 0)
   return bad ?? 'failed'

@@ -17,9 +17,9 @@ import {
   type StreamTarget,
   type Upward,
 } from '../protocol/index.ts'
-import { type Batch, openBatch } from '../batch/index.ts'
-import { openVault, type Vault } from '../secrets/index.ts'
-import type { Condition, Lease, Operation } from '../store/index.ts'
+import type { Batch } from '../batch/index.ts'
+import type { Vault } from '../secrets/index.ts'
+import type { Lease, Operation } from '../store/index.ts'
 import type { Channel } from '../transport/index.ts'
 import { Asks } from './asks.ts'
 import { type Apply, applyChange, chooseHome, refuseOnFullDisk, removeChange, stillRuns } from './changes.ts'
@@ -28,65 +28,26 @@ import { decide } from './decide.ts'
 import type { Control, ControlOptions } from './face.ts'
 import { assignmentsOf, neededBundles, needsBundle, nodeOf, routesFor, routesOf } from './derive.ts'
 import { type IncidentAct, IncidentLog } from './incident-log.ts'
-import { moveSecrets } from './move-secrets.ts'
 import { Observed } from './observed.ts'
 import { NodeFaults } from './faults.ts'
 import { type Order, orderChange } from './operate.ts'
 import { AgentPeer, GatewayPeer, peerAsked, refusalOf, refuse } from './peers.ts'
 import type { Credential } from './credentials.ts'
-import { controlLease, countStart, keys, loadRecords, put, type Records, write, writeAll } from './records.ts'
-import { openCredentials, Secrets } from './secrets.ts'
+import { controlLease, keys, put, type Records, write, writeAll } from './records.ts'
+import { Secrets } from './secrets.ts'
 import type { ControlState } from './state.ts'
 import { Releases } from './releases.ts'
 import { RemoteStreams } from './remote-streams.ts'
 import { streamsFor, streamsOf } from './streams.ts'
 import { type AppView, viewOf } from './view.ts'
 
-const leaseTtlMs = 15_000
+/** Others may take over when it was not renewed for so long. */
+export const leaseTtlMs = 15_000
 const tickMs = 1000
 /** How long a control that has just started waits for the nodes it knows before it decides without them. */
 const settleMs = 10_000
 /** Route revisions of one start. The number of the start is in front, so that they grow over restarts. */
 const routeRevisionsPerStart = 2 ** 32
-
-/** Starts control on a store. Throws `control.elsewhere` when another one holds the lease. */
-export async function startControl(options: ControlOptions): Promise<Control> {
-  const lease = await options.store.acquireLease(controlLease, options.holder, leaseTtlMs)
-  if (lease === null) {
-    throw new SteadError({
-      code: 'control.elsewhere',
-      message: 'another control holds this store',
-      hint: `It stops being the one ${leaseTtlMs / 1000} s after it dies.`,
-      retry: 'later',
-    })
-  }
-  try {
-    const { store, keys: source, clock, random, onSecretRead: onRead } = options
-    const held = { lease }
-    const guard = (): Condition[] => [{ kind: 'lease', name: held.lease.name, epoch: held.lease.epoch }]
-    const vault = await openVault({ store, keys: source, clock, random, guard, onRead })
-    await moveSecrets(store, lease, vault, options.types)
-    const start = await countStart(store, lease)
-    const agents = new Map<string, AgentPeer>()
-    const failed: { with: ((error: unknown) => void) | null } = { with: null }
-    const batch = await openBatch({
-      store,
-      clock,
-      write: (operations) => write(store, held.lease, operations),
-      epoch: () => held.lease.epoch,
-      send: (node, message) => agents.get(node)?.channel.send(message),
-      onFatal: (error) => failed.with?.(error),
-    })
-    const opened = { vault, credentials: await openCredentials(vault), agents, batch, failed }
-    const control = new RunningControl(options, held, await loadRecords(store), start, opened)
-    control.start()
-    return control
-  } catch (error) {
-    // The next try, with the right key in its place, need not wait for the lease to run out.
-    await options.store.releaseLease(lease.name, lease.epoch).catch(() => {})
-    throw error
-  }
-}
 
 /** What was opened before control could be made. */
 interface Opened {
@@ -101,7 +62,7 @@ interface Opened {
 /** After these what is in memory is not to be trusted. */
 const fatal: readonly string[] = ['control.replaced', 'secrets.replaced', 'store.outcome-unknown']
 
-class RunningControl implements Control {
+export class RunningControl implements Control {
   readonly #options: ControlOptions
   readonly #records: Records
   readonly #credentials: ReadonlyMap<string, Credential>
@@ -367,7 +328,11 @@ class RunningControl implements Control {
   }
 
   /** What a node says counts for what is its own, and for nothing else. */
-  #fromAgent(name: string, channel: Channel<Downward>, message: Exclude<Upward, { type: 'hello' | 'tasks-have' | 'tasks-ended' }>): void {
+  #fromAgent(
+    name: string,
+    channel: Channel<Downward>,
+    message: Exclude<Upward, { type: 'hello' | 'tasks-have' | 'tasks-ended' }>,
+  ): void {
     const peer = this.#agents.get(name)
     if (peer?.channel !== channel) return
     switch (message.type) {

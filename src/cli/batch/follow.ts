@@ -13,14 +13,21 @@ type Client = OperatorClient['batch']
 export async function printOutput(
   batch: Client,
   job: JobView,
-  options: { readonly index: number | null; readonly follow: boolean; readonly tail: number | null; readonly json: boolean },
+  options: {
+    readonly index: number | null
+    readonly follow: boolean
+    readonly tail: number | null
+    readonly json: boolean
+  },
   signal: AbortSignal,
 ): Promise<void> {
   const { index, follow, tail, json } = options
   const all = index === null && job.count > 1
   const indexes = all ? (await batch.tasks(job.job, 0, followedMax)).map((task) => task.index) : [index]
   if (all && job.count > followedMax && follow)
-    note(`the first ${followedMax} of ${job.count} tasks are followed; the rest is in \`stead job logs ${job.job}/TASK\``)
+    note(
+      `the first ${followedMax} of ${job.count} tasks are followed; the rest is in \`stead job logs ${job.job}/TASK\``,
+    )
   const one = async (task: number | null): Promise<void> => {
     for await (const line of batch.logs(job.job, task, { tail, follow, signal })) {
       if (json) print(JSON.stringify({ task, ...line }))

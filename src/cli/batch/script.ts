@@ -27,7 +27,10 @@ function textOf(path: string): string {
   try {
     return readFileSync(path, 'utf8')
   } catch (error) {
-    throw usage(`the script ${path} cannot be read: ${messageOf(error)}`, 'A program is given after --, as in `stead job submit -- PROGRAM`.')
+    throw usage(
+      `the script ${path} cannot be read: ${messageOf(error)}`,
+      'A program is given after --, as in `stead job submit -- PROGRAM`.',
+    )
   }
 }
 

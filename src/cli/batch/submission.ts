@@ -122,7 +122,10 @@ function isolationOf(input: Input): Submission['isolation'] | null {
   const text = input.text('isolation')
   const shares = input.flag('share-sandbox')
   if (text === 'none' && shares)
-    throw usage('without isolation there is no sandbox to share', 'Leave out one of --isolation none and --share-sandbox.')
+    throw usage(
+      'without isolation there is no sandbox to share',
+      'Leave out one of --isolation none and --share-sandbox.',
+    )
   if (text === 'none') return 'none'
   if (text !== null && text !== 'sandbox')
     throw usage(`--isolation must be sandbox or none, not '${text}'`, 'A sandbox is what it has by default.')
@@ -134,7 +137,10 @@ function warnOf(text: string | null): Submission['warn'] {
   const [name = '', before = ''] = text.split('@')
   const signal = warningSignals.find((one) => one === name || one === `SIG${name}`)
   if (signal === undefined)
-    throw usage(`--warn must name a signal and a time, not '${text}'`, `As in --warn USR1@60s. Signals: ${warningSignals.join(', ')}.`)
+    throw usage(
+      `--warn must name a signal and a time, not '${text}'`,
+      `As in --warn USR1@60s. Signals: ${warningSignals.join(', ')}.`,
+    )
   return { signal, beforeMs: readDuration('warn', before) }
 }
 
@@ -151,7 +157,10 @@ function afterOf(text: string): Submission['after'][number] {
   const [word, id] = second === undefined ? ['success', first] : [first, second]
   const when = whens.find((one) => one === word)
   if (when === undefined || !/^[1-9]\d*$/.test(id))
-    throw usage(`--after must name a job, not '${text}'`, `As in --after 12 or --after end:12. Before it: ${whens.join(', ')}.`)
+    throw usage(
+      `--after must name a job, not '${text}'`,
+      `As in --after 12 or --after end:12. Before it: ${whens.join(', ')}.`,
+    )
   return { job: Number(id), when }
 }
 

@@ -15,7 +15,18 @@ import { note, paint, print } from '../terminal.ts'
 type Client = OperatorClient['batch']
 type Action = (batch: Client, input: Input) => Promise<number>
 
-const actions: Readonly<Record<string, Action>> = { run, submit, array, ls, why, cancel, logs, wait, queue, usage: used }
+const actions: Readonly<Record<string, Action>> = {
+  run,
+  submit,
+  array,
+  ls,
+  why,
+  cancel,
+  logs,
+  wait,
+  queue,
+  usage: used,
+}
 
 export const jobCommand: Command = {
   name: 'job',
