@@ -234,4 +234,6 @@ if (only === undefined || only === 'scheduler') {
 if (only === undefined || only === 'scheduler' || only === 'jobs') {
   process.stderr.write('bench: submitted jobs beside Slurm ...\n')
   separate('bench-jobs.ts', ...process.argv.slice(3))
+  process.stderr.write('bench: the whole way of tasks, with nodes that are played ...\n')
+  separate('bench-whole.ts')
 }

@@ -107,7 +107,7 @@ export class TaskPlace {
     })
   }
 
-  /** Makes a place. Throws as the sandbox driver does, and `agent.not-writable`. */
+  /** Makes a place. Throws as the sandbox driver does, and `agent.belongs-to-root`. */
   static async make(needs: PlaceNeeds): Promise<TaskPlace> {
     const { job, driver, dir, outDir, network } = needs
     const work = workOf(dir)

@@ -26,7 +26,7 @@ export interface TaskPlace {
   readonly network: NetworkPlace | null
 }
 
-/** The spec of a task that has a sandbox of its own. Throws `agent.not-writable`. */
+/** The spec of a task that has a sandbox of its own. Throws `agent.belongs-to-root`. */
 export function taskSpec(job: TaskJob, start: TaskStart, { driver, recordDir, network }: TaskPlace): SandboxSpec {
   const isolated = driver.capabilities.isolation !== 'refused'
   const moved = (text: string): string => {
@@ -78,14 +78,14 @@ export function mountsOf({ reads, writes }: TaskJob): SandboxSpec['mounts'] {
   ]
 }
 
-/** A job that writes somewhere runs as who owns that, since nobody else may. Throws `agent.not-writable`. */
+/** A job that writes somewhere runs as who owns that, since nobody else may. Throws `agent.belongs-to-root`. */
 export function hostUidOf({ hostUid, writes }: TaskJob): number {
   const [first] = writes
   if (first === undefined || !mayChangeOwner()) return hostUid
   const { uid } = statSync(first)
   if (uid !== 0) return uid
   throw new SteadError({
-    code: 'agent.not-writable',
+    code: 'agent.belongs-to-root',
     message: `${first} belongs to root, as whom no job runs in a sandbox`,
     hint: 'Give the directory to a user (chown), whom the job then runs as; or declare `--isolation none`.',
   })

@@ -6,7 +6,7 @@
  * with any other failure what is in memory is not to be trusted, and `onFatal` hears of it.
  */
 import { type Clock, isSteadError, type Json, sleep, SteadError } from '../base/index.ts'
-import type { NodeOffer, TaskEnd, TasksDownward, TasksUpward } from '../protocol/index.ts'
+import { type NodeOffer, type TaskEnd, type TasksDownward, tasksInMessageMax, type TasksUpward } from '../protocol/index.ts'
 import { type Operation, operationsMax, type Store } from '../store/index.ts'
 import { BatchCore } from './core.ts'
 import { unknownTask } from './errors.ts'
@@ -20,6 +20,8 @@ import { jobView, type JobView, type NodeView, taskViews, type TaskView } from '
 
 /** How often it is tried again whether the store has room. */
 const fullPauseMs = 1000
+/** Records in one transaction, which has a limit in bytes too. */
+const writtenMax = operationsMax / 2
 /** A timer further away than this is looked at again. */
 const timerMaxMs = 86_400_000
 
@@ -261,15 +263,20 @@ export class Batch {
   }
 
   #tell(node: string, epoch: number, tell: Tell): void {
-    if (this.#core.nodes.get(node)?.present === true) this.#options.send(node, { type: 'tasks', epoch, ...tell })
+    if (this.#core.nodes.get(node)?.present !== true) return
+    const { send } = this.#options
+    const [first, ...rest] = pieces(tell.start, tasksInMessageMax)
+    send(node, { type: 'tasks', epoch, ...tell, start: first ?? [] })
+    const nothing = { jobs: [], stop: [], over: [], forget: [] }
+    for (const start of rest) send(node, { type: 'tasks', epoch, ...nothing, start })
   }
 
   /** In order, so that a job is there before its tasks. */
   async #write(operations: readonly Operation[]): Promise<void> {
     for (let from = 0; from < operations.length;) {
       try {
-        await this.#options.write(operations.slice(from, from + operationsMax))
-        from += operationsMax
+        await this.#options.write(operations.slice(from, from + writtenMax))
+        from += writtenMax
       } catch (error) {
         if (!isSteadError(error) || error.code !== 'store.disk-full' || this.#stopped) throw error
         await sleep(this.#options.clock, fullPauseMs)
@@ -285,6 +292,11 @@ export class Batch {
     const afterMs = Math.min(Math.max(0, atMs - this.#options.clock.nowMs()), timerMaxMs)
     this.#timer = this.#options.clock.after(afterMs, () => this.#note({ kind: 'time' }))
   }
+}
+
+function pieces<T>(all: readonly T[], size: number): (readonly T[])[] {
+  const count = Math.ceil(all.length / size)
+  return Array.from({ length: count }, (_, index) => all.slice(index * size, (index + 1) * size))
 }
 
 function operationOf(key: string, value: unknown): Operation {

@@ -19,6 +19,8 @@ export type TaskPhase = (typeof phases)[number]
 
 const phaseNumber = new Map<TaskPhase, number>(phases.map((phase, index) => [phase, index]))
 
+/** Characters of a sentence that are kept. */
+const sentenceMax = 500
 /** Positions in one record. */
 export const chunkSize = 128
 
@@ -131,7 +133,8 @@ const fresh: Task = {
 function rowOf({ phase, attempt, node, startedMs, endedMs, exit, gpus }: Task): TaskRow {
   const how = exit === null ? '' : exit.cause === 'signal' ? (exit.signal ?? 'signal') : exit.cause
   const number = phaseNumber.get(phase) ?? 0
-  return [number, attempt, node, startedMs, endedMs, exit?.code ?? null, how, exit?.sentence ?? '', gpus]
+  const sentence = exit?.sentence.slice(0, sentenceMax) ?? ''
+  return [number, attempt, node, startedMs, endedMs, exit?.code ?? null, how, sentence, gpus]
 }
 
 function exitOf(code: number | null, how: string, sentence: string): TaskExit {

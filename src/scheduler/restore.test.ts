@@ -37,7 +37,9 @@ function follow(known: ReadonlyMap<string, Known>, decisions: readonly Decision[
 
 function restored({ spec, tasks }: Known): RestoredJob {
   const entries = [...tasks]
-  const running = entries.flatMap(([position, at]) => (typeof at === 'object' ? [{ position, startedMs: 0, ...at }] : []))
+  const running = entries.flatMap(([position, at]) =>
+    typeof at === 'object' ? [{ position, startedMs: 0, ...at }] : [],
+  )
   return {
     spec,
     fresh: Math.max(0, ...entries.map(([position]) => position + 1)),
@@ -60,7 +62,10 @@ suite('taking over', () => {
       const known = new Map<string, Known>()
       let scheduler = fresh()
       let atMs = 0
-      follow(known, [...scheduler.apply({ atMs, kind: 'uncordon', node: 'a' }), ...scheduler.apply({ atMs, kind: 'uncordon', node: 'b' })])
+      follow(known, [
+        ...scheduler.apply({ atMs, kind: 'uncordon', node: 'a' }),
+        ...scheduler.apply({ atMs, kind: 'uncordon', node: 'b' }),
+      ])
       const running = (): string[] => [...scheduler.running()].map(({ task, node }) => `${task} on ${node}`).sort()
       for (let round = 0; round < 60 || [...known.values()].some((one) => !isOver(one)); round++) {
         assert.ok(round < 2000, `seed ${seed} comes to an end`)
