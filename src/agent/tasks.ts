@@ -256,7 +256,13 @@ export class Tasks {
     const ended = live.ended.get(start.task)
     if (ended !== undefined) return this.#tell(ended)
     const free = live.places.find(({ isFree }) => isFree)
-    if (free !== undefined && start.hosts === null) return free.run(start)
+    if (free !== undefined && start.hosts === null) {
+      try {
+        return free.run(start)
+      } catch (error) {
+        return this.#notStarted(live, start.task, error)
+      }
+    }
     this.#starting.set(start.task, [])
     this.#queue.push({ live, start })
     this.#pump()
@@ -285,13 +291,16 @@ export class Tasks {
         this.#follow(live, start.task, recordDir, sandbox)
       }
     } catch (error) {
-      mkdirSync(recordDir, { recursive: true })
-      const sentence = `could not be started: ${messageOf(error)}`
-      this.#ended(live, start.task, { cause: 'not-started', code: null, signal: null, sentence })
+      this.#notStarted(live, start.task, error)
     }
     const stops = this.#starting.get(start.task) ?? []
     this.#starting.delete(start.task)
     for (const stop of stops) this.#stop(stop)
+  }
+
+  #notStarted(live: LiveJob, task: string, error: unknown): void {
+    const sentence = `could not be started: ${messageOf(error)}`
+    this.#ended(live, task, { cause: 'not-started', code: null, signal: null, sentence })
   }
 
   async #startInPlace(live: LiveJob, start: TaskStart, network: Place | null): Promise<void> {

@@ -6,7 +6,13 @@
  * with any other failure what is in memory is not to be trusted, and `onFatal` hears of it.
  */
 import { type Clock, isSteadError, type Json, sleep, SteadError } from '../base/index.ts'
-import { type NodeOffer, type TaskEnd, type TasksDownward, tasksInMessageMax, type TasksUpward } from '../protocol/index.ts'
+import {
+  type NodeOffer,
+  type TaskEnd,
+  type TasksDownward,
+  tasksInMessageMax,
+  type TasksUpward,
+} from '../protocol/index.ts'
 import { type Operation, operationsMax, type Store } from '../store/index.ts'
 import { BatchCore } from './core.ts'
 import { unknownTask } from './errors.ts'

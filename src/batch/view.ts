@@ -35,6 +35,8 @@ export interface TaskView {
   readonly position: number
   readonly phase: TaskPhase
   readonly attempt: number
+  /** Its last attempt runs or ran, as far as is known: it may have printed something. */
+  readonly ran: boolean
   readonly node: string | null
   readonly startedMs: number | null
   readonly endedMs: number | null
@@ -118,6 +120,7 @@ export function taskViews(
       position,
       phase,
       attempt,
+      ran: attempt > 0 && phase !== 'waiting' && exit?.cause !== 'not-started',
       node: node === '' ? null : node,
       startedMs: startedMs === 0 ? null : startedMs,
       endedMs: endedMs === 0 ? null : endedMs,

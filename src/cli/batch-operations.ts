@@ -1,8 +1,12 @@
 /** Answers what is asked about submitted jobs. Invariant: a follower hears every attempt of its task, and ends with it. */
+import { setTimeout as pause } from 'node:timers/promises'
 import type { TaskView } from '../batch/index.ts'
 import type { BatchOperations, LogOptions } from '../operator/index.ts'
 import type { LogLine } from '../protocol/index.ts'
 import type { Platform } from './platform.ts'
+
+/** How soon a node is asked again that could not tell. */
+const retryMs = 150
 
 const unended: readonly TaskView['phase'][] = ['waiting', 'running', 'stopping']
 
@@ -38,20 +42,54 @@ async function* followed(
   let attempt = 0
   for await (const _ of turns(batch, signal)) {
     const task = batch.task(job, index)
-    const over = !unended.includes(task.phase)
-    if (task.attempt > attempt && task.node !== null && task.output === null) {
+    if (hasOutput(task) && task.attempt > attempt) {
       attempt = task.attempt
-      // One that has not begun yet on its node has no output; its follower waits.
-      try {
-        yield* taskLogs({ id: task.id, node: task.node }, { tail, follow: follow && !over, signal })
-      } catch (error) {
-        if (!follow || over) throw error
-        attempt -= 1
-      }
+      if (follow && !isOver(task)) yield* attemptOf({ batch, taskLogs }, job, index, { tail, follow, signal })
+      else yield* taskLogs(task, { tail, follow: false, signal })
     }
     const now = batch.task(job, index)
-    if (!follow || (!unended.includes(now.phase) && now.attempt === attempt)) return
-    if (!unended.includes(now.phase) && (now.node === null || now.output !== null)) return
+    if (!follow || (isOver(now) && (!hasOutput(now) || now.attempt === attempt))) return
+  }
+}
+
+type Told = TaskView & { readonly id: string }
+
+function isOver({ phase }: TaskView): boolean {
+  return !unended.includes(phase)
+}
+
+/** Whether a node keeps what the task printed. */
+function hasOutput(task: Told): task is Told & { readonly node: string } {
+  return task.ran && task.node !== null && task.output === null
+}
+
+/** What an attempt prints, to its end. Its node may not have begun it yet, or be away for a moment: no line comes twice. */
+async function* attemptOf(
+  { batch, taskLogs }: Pick<Platform, 'batch' | 'taskLogs'>,
+  job: number,
+  index: number | null,
+  { tail, signal }: LogOptions,
+): AsyncIterable<LogLine> {
+  const first = batch.task(job, index)
+  let seen = 0
+  for (;;) {
+    const task = batch.task(job, index)
+    const goesOn = task.attempt === first.attempt && !isOver(task)
+    if (!hasOutput(first)) return
+    let count = 0
+    try {
+      for await (const line of taskLogs(first, { tail: seen === 0 ? tail : null, follow: goesOn, signal })) {
+        count += 1
+        if (count <= seen) continue
+        seen = count
+        yield line
+      }
+      return
+    } catch (error) {
+      if (!batch.task(job, index).ran) return
+      if (!goesOn || signal.aborted) throw error
+      await pause(retryMs)
+    }
   }
 }
 
