@@ -27,7 +27,7 @@ function refuses(build: () => unknown, code: string, message: RegExp): void {
 
 test('a bucket takes origins of pages, and nothing else for them', () => {
   const bad = (cors: unknown, message: RegExp): void =>
-    refuses(() => bucket('files', Object.assign({}, { cors })), 'model.bad-option', message)
+    refuses(() => bucket('files', Object.assign<object, object>({}, { cors })), 'model.bad-option', message)
   bad('https://shop.example', /cors must be a list of at most 100 origins, not 'https:\/\/shop.example'/)
   bad(['https://shop.example/'], /not 'https:\/\/shop.example\/'/)
   bad(['https://*.a.*'], /not 'https:\/\/\*/)
