@@ -147,6 +147,10 @@ function fakeOperations(done: string[]): Operations {
         done.push(`purge ${shelf} ${known(app)}/${part}`)
         return 2
       },
+      async pause(app, { part }, paused) {
+        done.push(`${paused ? 'pause' : 'resume'} ${known(app)}/${part}`)
+        return paused
+      },
     },
     deploy: () => Promise.resolve(1),
     releases: noReleases,
@@ -322,9 +326,19 @@ suite('people', () => {
     assert.deepEqual(await ops.queues.peek('shop', mail, 'dead', 20), [])
     assert.equal(await ops.queues.redrive('shop', mail, ['a'], 10), 3)
     assert.equal(await ops.queues.purge('shop', mail, 'dead'), 2)
-    assert.deepEqual(bench.done, ['redrive shop/mail', 'purge dead shop/mail'])
+    await assert.rejects(ann.queues.pause('shop', mail, true), { message: /right operate on shop$/ })
+    assert.equal(await ops.queues.pause('shop', mail, true), true)
+    assert.deepEqual(bench.done, ['redrive shop/mail', 'purge dead shop/mail', 'pause shop/mail'])
     const lines = await bench.record()
-    for (const action of ['redrive', 'purge']) {
+    const looked = lines.filter(({ operation }) => operation === 'GET /v1/apps/:app/queues/:part/messages')
+    assert.deepEqual(
+      looked.map(({ who, part, outcome }) => [who, part, outcome]),
+      [
+        ['vic', 'mail', 'refused'],
+        ['ops', 'mail', 'done'],
+      ],
+    )
+    for (const action of ['redrive', 'purge', 'pause']) {
       const own = lines.filter(({ operation }) => operation.endsWith(`/queues/:part/${action}`))
       assert.deepEqual(
         own.map(({ who, part, outcome }) => [who, part, outcome]),
