@@ -122,20 +122,20 @@ session.connectToMainThread()
 const socket = connect(path)
 const say = (message) => socket.write(JSON.stringify(message) + '\\n')
 setInterval(() => {}, 2 ** 30)
-let ended = false
+const state = { ended: false }
 const end = () => {
-  if (ended) return
-  ended = true
+  if (state.ended) return
+  state.ended = true
   session.disconnect()
   parentPort.postMessage('done')
 }
 socket.on('error', end)
 socket.on('close', end)
 session.on('inspectorNotification', say)
-let rest = ''
+const held = { rest: "" }
 socket.setEncoding('utf8').on('data', (text) => {
-  const lines = (rest + text).split('\\n')
-  rest = lines.pop()
+  const lines = (held.rest + text).split('\\n')
+  held.rest = lines.pop()
   for (const line of lines) {
     const { id, method, params } = JSON.parse(line)
     session.post(method, params, (error, result) => say(error ? { id, error } : { id, result }))
