@@ -92,7 +92,7 @@ async function bring(connection: Connection, say: (text: string) => void): Promi
   const there = await connection.run(nodeScript, { args: [kind] })
   if (there.code !== 0) {
     throw new SteadError({
-      code: 'remote.other-platform',
+      code: 'cli.other-machine',
       message: `${connection.place} is ${there.stderr.trim() || 'an unknown kind of machine'}, and what is here runs on ${kind}`,
       hint: 'Run the command on a machine of that kind.',
     })
