@@ -4,7 +4,7 @@
  */
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { cache } from '../test/fetch.ts'
 
 /** Runs a program to its end. Throws in its words. */
@@ -57,7 +57,7 @@ export function fetchMaven(coordinates: string, target: string): void {
  * rights are needed. apt checks the digests that Debian has signed.
  */
 export function fetchDebian(packages: readonly string[], target: string): void {
-  using dir = temporary()
+  using dir = temporary(dirname(target))
   const plan = run(['apt-get', 'install', '--simulate', '--no-install-recommends', ...packages])
   const missing = [...plan.matchAll(/^Inst (\S+)/gm)].map(([, name = '']) => name)
   run(['apt-get', 'download', ...(missing.length === 0 ? packages : missing)], {}, dir.path)
@@ -66,8 +66,8 @@ export function fetchDebian(packages: readonly string[], target: string): void {
   renameSync(unpacked, target)
 }
 
-function temporary(): Disposable & { readonly path: string } {
-  mkdirSync(cache, { recursive: true })
-  const path = mkdtempSync(join(cache, 'fetching-'))
+function temporary(parent: string = cache): Disposable & { readonly path: string } {
+  mkdirSync(parent, { recursive: true })
+  const path = mkdtempSync(join(parent, 'fetching-'))
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) }
 }

@@ -70,6 +70,9 @@ function place(
     freeze: others,
     syscallFilter: others,
     exec: 'refused',
+    ownKernel: 'refused',
+    console: 'refused',
+    debugStub: 'refused',
     survivesSupervisor: others,
     weaker: [],
   }

@@ -330,6 +330,8 @@ export class InstanceRunner {
         files: [...files, ...names, ...(isolated ? this.containment.decoy() : [])],
         hostUid: this.#assignment.hostUid,
         limits: limitsWithin(sandbox.capabilities, { ...this.#assignment.limits, tmpBytes }).limits,
+        ...(assignment.isolation !== undefined && { isolation: assignment.isolation }),
+        ports: [this.#servePort ?? []].flat(),
         syscalls: this.containment.isOn && layout.syscalls === 'strict' ? 'guarded' : layout.syscalls,
         network: network.capabilities.isolation === 'native' ? place : null,
         recordDir,

@@ -18,6 +18,9 @@ const rows: readonly (readonly [keyof Omit<SandboxCapabilities, 'weaker'>, strin
   ['exec', 'another program inside'],
   ['outputFilter', 'texts kept out of the output'],
   ['survivesSupervisor', 'outlives its supervisor'],
+  ['ownKernel', 'a kernel of its own'],
+  ['console', 'console of its kernel'],
+  ['debugStub', 'debugging its kernel'],
 ]
 
 /** A Markdown table of what drivers can do, with what is weaker below it. */
@@ -40,6 +43,13 @@ const limitRows: readonly (readonly [keyof SandboxLimits, keyof SandboxCapabilit
   ['pidsMax', 'pidsLimit'],
   ['tmpBytes', 'tmpLimit'],
 ]
+
+/** What drivers declare that run programs on the kernel of the host. */
+export const sharedKernel: Pick<SandboxCapabilities, 'ownKernel' | 'console' | 'debugStub'> = {
+  ownKernel: 'refused',
+  console: 'refused',
+  debugStub: 'refused',
+}
 
 /** The limits that a driver can hold, and one line for each that it cannot: for callers who go on without, and say so. */
 export function limitsWithin(
@@ -76,6 +86,8 @@ export function refuseBeyond(name: string, capabilities: SandboxCapabilities, sp
   }
   if (missing(capabilities.outputFilter, spec.filterFile !== undefined))
     refuse('an output without the texts of a file', 'Install perl, or take them out when the output is read.')
+  if (missing(capabilities.ownKernel, spec.isolation === 'kernel'))
+    refuse('a kernel of its own', 'Use the vm driver, or leave isolation out.')
   if (missing(capabilities.ownNetwork, spec.network !== null))
     refuse('a network of its own', 'Pass null as its network.')
   if (capabilities.isolation === 'refused') {

@@ -7,7 +7,7 @@
  * - What a driver cannot do is declared in its capabilities and refused at start, never silently left out.
  * - An exit is explained: what ended the program, in a sentence.
  */
-import type { Readable, Writable } from 'node:stream'
+import type { Duplex, Readable, Writable } from 'node:stream'
 
 /**
  * A directory or file of the host that the program may see. With a driver that does not isolate, paths inside are those
@@ -82,6 +82,10 @@ export interface SandboxSpec {
    * replaced while the program runs. It holds secrets: it belongs into memory, not on a disk.
    */
   readonly filterFile?: string
+  /** `kernel`: on a kernel that no other program uses. Absent: whatever the driver gives. */
+  readonly isolation?: 'kernel'
+  /** Ports that the program serves on: where it has a network interface of its own, what comes for them is led to it. */
+  readonly ports?: readonly number[]
 }
 
 /** How a program ended, in a form to branch on and a sentence to read. */
@@ -161,6 +165,21 @@ export interface Sandbox {
   exec(options: ExecOptions): Promise<Executed>
   /** Ids on the host of all its processes now, the first process inside among them. */
   members(): readonly number[]
+  /** What it has because its kernel is its own. Throws `sandbox.refused` where it shares the host's. */
+  machine(): Machine
+}
+
+/** What only a sandbox with a kernel of its own has; each refused with `sandbox.refused` where the capabilities say so. */
+export interface Machine {
+  /**
+   * The console: what the kernel says, which is kept in the output as well. A line typed there opens a shell of the guest's
+   * root. One at a time may hold it. Throws `sandbox.ended`.
+   */
+  console(): Promise<Duplex>
+  /** The Unix socket on which the kernel can be debugged by the remote protocol of gdb; root's alone. */
+  debugStub(): string
+  /** Addresses of symbols in the running kernel; those it does not have are left out. Throws `sandbox.ended`. */
+  symbols(names: readonly string[]): Promise<ReadonlyMap<string, bigint>>
 }
 
 /** native: the mechanism itself; emulated: something weaker under the named guarantee; refused: asking for it is an error. */
@@ -179,6 +198,11 @@ export interface SandboxCapabilities {
   /** Whether another program can be run inside one that runs. */
   readonly exec: Support
   readonly outputFilter: Support
+  /** Whether the program runs on a kernel that no other shares. */
+  readonly ownKernel: Support
+  /** Whether that kernel has a console that can be reached, and can be debugged. */
+  readonly console: Support
+  readonly debugStub: Support
   /** Whether the program, its output and its exit survive the supervisor. */
   readonly survivesSupervisor: Support
   /** For each thing that is weaker than it could be: one line saying what, and how to mend it. */

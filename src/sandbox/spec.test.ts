@@ -65,6 +65,9 @@ const weak: SandboxCapabilities = {
   syscallFilter: 'refused',
   exec: 'refused',
   outputFilter: 'refused',
+  ownKernel: 'refused',
+  console: 'refused',
+  debugStub: 'refused',
   survivesSupervisor: 'native',
   weaker: ['no limits'],
 }

@@ -19,7 +19,7 @@ import {
   standardFiles,
 } from '../bubblewrap-args.ts'
 import type { HostFacts } from '../bubblewrap-args.ts'
-import { refuseBeyond } from '../capabilities.ts'
+import { refuseBeyond, sharedKernel } from '../capabilities.ts'
 import type { LimitGroup, LimitGroups } from '../cgroup.ts'
 import type { OutputLine, OutputOptions, Sandbox, SandboxCapabilities, SandboxDriver, SandboxSpec } from '../driver.ts'
 import { descriptors, initScript, quote } from '../launcher.ts'
@@ -53,11 +53,18 @@ export interface BubblewrapDriverOptions {
   readonly groups: LimitGroups | null
   /** Defaults to s6-log where it is installed. */
   readonly logger?: Logger
+  /** The driver that records name, where this one starts what another runs programs in. */
+  readonly recordAs?: string
 }
 
 /** Makes the driver after trying bubblewrap once. Throws `sandbox.unavailable` when it does not work on this machine. */
-export function bubblewrapDriver({ clock, groups, logger = findLogger() }: BubblewrapDriverOptions): SandboxDriver {
-  return new BubblewrapDriver(clock, groups, logger)
+export function bubblewrapDriver({
+  clock,
+  groups,
+  logger = findLogger(),
+  recordAs = name,
+}: BubblewrapDriverOptions): SandboxDriver {
+  return new BubblewrapDriver(clock, groups, logger, recordAs)
 }
 
 class BubblewrapDriver implements SandboxDriver {
@@ -74,8 +81,10 @@ class BubblewrapDriver implements SandboxDriver {
   /** Null when this process is not root: then everything runs under its own user. */
   readonly #setpriv: string | null
   readonly #host: HostFacts
+  readonly #recordAs: string
 
-  constructor(clock: Clock, groups: LimitGroups | null, logger: Logger) {
+  constructor(clock: Clock, groups: LimitGroups | null, logger: Logger, recordAs: string) {
+    this.#recordAs = recordAs
     this.#clock = clock
     this.#groups = groups
     this.#logger = logger
@@ -107,7 +116,7 @@ class BubblewrapDriver implements SandboxDriver {
     const { recordDir } = spec
     const { pidsMax } = spec.limits
     const launched = await launch({
-      driver: name,
+      driver: this.#recordAs,
       spec,
       clock: this.#clock,
       mkfifo: this.#mkfifo,
@@ -132,7 +141,7 @@ class BubblewrapDriver implements SandboxDriver {
   }
 
   async adopt(recordDir: string): Promise<Sandbox | null> {
-    return adoptSandbox(name, recordDir, this.#groups, (record, group) => {
+    return adoptSandbox(this.#recordAs, recordDir, this.#groups, (record, group) => {
       // What a supervisor that died had run inside has nobody left who follows it.
       if (record.processes !== null) endLeftovers(record.id, record.processes.init)
       return this.#parts(record, recordDir, { group, keeper: null })
@@ -186,7 +195,8 @@ function statusFileOf(recordDir: string): string {
   return `${recordDir}/status`
 }
 
-function filterOf(
+/** A profile as the kernel takes it; null for none, or where none is known for this processor. */
+export function filterOf(
   { syscalls }: Pick<SandboxSpec, 'syscalls'>,
   change: (profile: Profile) => Profile = (profile) => profile,
 ): Uint8Array | null {
@@ -214,7 +224,8 @@ function childByTable(parent: number | null): number {
   return processes.list().find((process) => process.parent === parent)?.pid ?? 0
 }
 
-function lookAtHost(): HostFacts {
+/** What of this machine programs see inside. */
+export function lookAtHost(): HostFacts {
   const systemDirectories = ['/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32'].filter((path) => existsSync(path))
   return {
     systemDirectories: systemDirectories.map((path) => ({
@@ -273,6 +284,7 @@ function capabilitiesWith(
     exec: exec ? 'native' : 'refused',
     outputFilter: perl === null ? 'refused' : 'native',
     survivesSupervisor: 'native',
+    ...sharedKernel,
     weaker: [
       ...(ownUser
         ? []
