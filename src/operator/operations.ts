@@ -4,6 +4,7 @@ import type { Graph } from '../model/index.ts'
 import type {
   AssignmentStatus,
   DebugLook,
+  MachineWay,
   Fault,
   FaultStatus,
   Incident,
@@ -201,11 +202,14 @@ export type StreamOrder =
   | { readonly kind: 'connect'; readonly port: number | null }
   /** Null: of several instances the one that came last. */
   | { readonly kind: 'debug'; readonly instance: string | null; readonly look: DebugLook }
+  | { readonly kind: 'machine'; readonly what: MachineWay }
 
 /** The way that a stream is asked for, which names the right it needs. */
 export type StreamWay = 'stream' | 'debug' | 'evaluate'
 
 export function wayOf(order: StreamOrder): StreamWay {
+  // A kernel that is debugged does what it is told; its console is a shell, as a program run inside may be.
+  if (order.kind === 'machine' && order.what !== 'console') return 'evaluate'
   if (order.kind !== 'debug') return 'stream'
   return order.look.what === 'snapshot' || order.look.what === 'dap' ? 'evaluate' : 'debug'
 }

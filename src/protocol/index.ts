@@ -44,4 +44,4 @@ export {
   streamWindowBytes,
   terminalSizeSchema,
 } from './stream.ts'
-export type { DebugLook, RemoteStream, StreamEnd, StreamTarget, TerminalSize } from './stream.ts'
+export type { DebugLook, MachineWay, RemoteStream, StreamEnd, StreamTarget, TerminalSize } from './stream.ts'

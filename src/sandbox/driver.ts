@@ -177,9 +177,16 @@ export interface Machine {
    */
   console(): Promise<Duplex>
   /** The Unix socket on which the kernel can be debugged by the remote protocol of gdb; root's alone. */
-  debugStub(): string
+  readonly debugStub: string
+  /** A connection to it. While one is open the kernel may stand still. Throws `sandbox.ended`. */
+  debugger(): Promise<Duplex>
   /** Addresses of symbols in the running kernel; those it does not have are left out. Throws `sandbox.ended`. */
   symbols(names: readonly string[]): Promise<ReadonlyMap<string, bigint>>
+  /**
+   * What a debugger needs to know of the running kernel: its symbols as an ELF file, and commands for gdb that list its
+   * tasks, made from what the kernel says of its own types. Throws `sandbox.ended`, `sandbox.machine-silent`.
+   */
+  debugFiles(): Promise<{ readonly symbols: Uint8Array; readonly commands: string }>
 }
 
 /** native: the mechanism itself; emulated: something weaker under the named guarantee; refused: asking for it is an error. */

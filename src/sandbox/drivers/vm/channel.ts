@@ -3,8 +3,8 @@
  * A frame is a letter, an id, a length and so many bytes.
  *
  *   to the guest: X start a program (its order), I what it reads (empty: its end), W so many bytes were read here,
- *   R its terminal's size, K end it, S a signal for the guest's own program, U usage, Q addresses of symbols
- *   from the guest: O and F what a program prints, W so many bytes were taken there, C how it ended, U and Q answers
+ *   R its terminal's size, K end it, S a signal for the guest's own program, U usage, Q addresses of symbols, G a file
+ *   from the guest: O and F what a program prints, W so many bytes were taken there, C how it ended, U, Q and G answers (G in pieces, the last one empty)
  *
  * Invariants: opened when it is first needed and waited for while the guest boots; at most `windowBytes` of a stream are on
  * their way; when it closes, whoever waits is told so.
@@ -20,6 +20,7 @@ const headBytes = 9
 const frameBytesMax = 2 ** 20
 const connectEveryMs = 50
 const answerTimeoutMs = 30_000
+const readTimeoutMs = 60_000
 
 export interface Frame {
   readonly type: string
@@ -109,6 +110,28 @@ export class Channel {
     }
   }
 
+  /** Reads a file of the guest as its root, such as one of /proc. Throws `sandbox.ended`, `sandbox.machine-silent`. */
+  async read(path: string): Promise<Buffer> {
+    const pieces: Buffer[] = []
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    const silent = (): void => reject(guestSilent(path))
+    const id = this.listen({
+      frame({ payload }) {
+        pieces.push(payload)
+        if (payload.length === 0) resolve()
+      },
+      closed: silent,
+    })
+    using _timer = this.#clock.after(readTimeoutMs, silent)
+    try {
+      await Promise.race([this.send('G', id, path), promise])
+      await promise
+      return Buffer.concat(pieces)
+    } finally {
+      this.forget(id)
+    }
+  }
+
   close(): void {
     void this.#socket?.then(
       (socket) => socket.destroy(),
@@ -149,6 +172,15 @@ export class Channel {
     })
     return socket
   }
+}
+
+function guestSilent(path: string): SteadError {
+  return new SteadError({
+    code: 'sandbox.machine-silent',
+    message: `The guest did not hand over ${path}.`,
+    hint: 'It may have ended, or its kernel stands at a breakpoint.',
+    retry: 'later',
+  })
 }
 
 /** A connection; null while nobody listens there. */

@@ -14,6 +14,8 @@ import { readIfThere } from '../records.ts'
 import { Channel, tryConnect } from './channel.ts'
 import { execInGuest } from './executed.ts'
 import { controls } from './guest.ts'
+import { gdbCommands } from './gdb-commands.ts'
+import { parseSymbols, symbolFile } from './symbol-file.ts'
 import { withQmp } from './qmp.ts'
 
 export interface GuestSandbox {
@@ -81,15 +83,17 @@ export class RunningGuest implements Sandbox {
 
   machine(): Machine {
     return {
-      console: () => this.#console(),
-      debugStub: () => this.#path('debugStub'),
+      console: () => this.#reach('console'),
+      debugStub: this.#path('debugStub'),
+      debugger: () => this.#reach('debugStub'),
       symbols: (names) => this.#symbols(names),
+      debugFiles: () => this.#debugFiles(),
     }
   }
 
-  async #console(): Promise<Duplex> {
-    const socket = this.#over ? null : await tryConnect(this.#path('console'))
-    if (socket === null) throw this.#gone('reached at its console')
+  async #reach(control: 'console' | 'debugStub'): Promise<Duplex> {
+    const socket = this.#over ? null : await tryConnect(this.#path(control))
+    if (socket === null) throw this.#gone(`reached at its ${control === 'console' ? 'console' : 'debugger'}`)
     return socket
   }
 
@@ -97,6 +101,13 @@ export class RunningGuest implements Sandbox {
     const said = await this.#channel.ask('Q', names.join(' '))
     const lines = (said ?? '').split('\n').map((line) => line.split(' '))
     return new Map(lines.flatMap(([address, , name]) => (name === undefined ? [] : [[name, BigInt(`0x${address}`)]])))
+  }
+
+  async #debugFiles(): ReturnType<Machine['debugFiles']> {
+    if (this.#over) throw this.#gone('debugged')
+    const symbols = parseSymbols((await this.#channel.read('/proc/kallsyms')).toString('latin1'))
+    const types = await this.#channel.read('/sys/kernel/btf/vmlinux')
+    return { symbols: symbolFile(symbols), commands: gdbCommands(symbols, types) }
   }
 
   async #order(command: 'stop' | 'cont', wanted: string): Promise<void> {

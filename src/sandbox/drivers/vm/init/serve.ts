@@ -118,6 +118,11 @@ sub answer {
   if ($type eq 'X') { enter($id, parse($text)) }
   elsif ($type eq 'S') { kill $text + 0, $program }
   elsif ($type eq 'U') { frame('U', $id, usage()) }
+  elsif ($type eq 'G') {
+    my $content = slurp($text);
+    frame('G', $id, substr $content, 0, 60000, '') while length $content;
+    frame('G', $id, '');
+  }
   elsif ($type eq 'Q') { frame('Q', $id, join "\n", map { (slurp('/proc/kallsyms') =~ /^(\S+ \S $_)$/m) } split / /, $text) }
   elsif (!$own) { return }
   elsif ($type eq 'I') {
