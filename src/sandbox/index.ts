@@ -11,6 +11,7 @@ export type {
   NetworkPlace,
   OutputLine,
   OutputOptions,
+  RootTree,
   Sandbox,
   SandboxCapabilities,
   SandboxDriver,

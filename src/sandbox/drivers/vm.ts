@@ -16,11 +16,12 @@ import { refuseBeyond } from '../capabilities.ts'
 import type { LimitGroups } from '../cgroup.ts'
 import type { OutputLine, OutputOptions, Sandbox, SandboxCapabilities, SandboxDriver, SandboxSpec } from '../driver.ts'
 import { checkSpec } from '../spec.ts'
-import { bubblewrapDriver, filterOf, lookAtHost } from './bubblewrap.ts'
+import { bubblewrapDriver, filterOf, lookAtHost, madeRoot } from './bubblewrap.ts'
 import type { Logger } from './programs.ts'
 import { readIfThere, readRecord } from './records.ts'
 import { machineSpec } from './vm/guest.ts'
 import type { Acceleration } from './vm/guest.ts'
+import { inRoot } from './root.ts'
 import { guestFiles } from './vm/initramfs.ts'
 import type { GuestFiles } from './vm/initramfs.ts'
 import { findGuestParts } from './vm/kernel.ts'
@@ -61,7 +62,7 @@ class VmDriver implements SandboxDriver {
   constructor({ clock, groups, stateDir, logger, partsRoot }: VmDriverOptions) {
     this.#clock = clock
     this.#parts = findGuestParts(partsRoot ?? null)
-    this.#around = bubblewrapDriver({ clock, groups, recordAs: name, ...(logger !== undefined && { logger }) })
+    this.#around = bubblewrapDriver({ clock, groups, around: name, ...(logger !== undefined && { logger }) })
     this.#acceleration = lookForHardware()
     this.#stateDir = stateDir
     this.#controls =
@@ -79,6 +80,7 @@ class VmDriver implements SandboxDriver {
     if (fresh) rmSync(controlDir, { recursive: true, force: true })
     const plan = {
       parts: this.#parts,
+      madeRoot,
       files: this.#files,
       host: lookAtHost(),
       acceleration: this.#acceleration,
@@ -86,7 +88,7 @@ class VmDriver implements SandboxDriver {
       cpus: availableParallelism(),
       filter: hexFilter(spec),
     }
-    const wrapped = machineSpec(spec, plan)
+    const wrapped = machineSpec(inRoot(spec), plan)
     makeControlDir(this.#controls, controlDir, spec.hostUid)
     try {
       const around = await this.#around.start({ ...wrapped, syscalls: this.#filterAround() })
@@ -180,6 +182,7 @@ function capabilitiesWith(around: SandboxCapabilities, { kind, reason }: Acceler
     cpuLimit: around.cpuLimit,
     pidsLimit: 'native',
     tmpLimit: 'native',
+    root: around.root,
     freeze: 'native',
     syscallFilter: around.syscallFilter,
     exec: 'native',

@@ -45,6 +45,8 @@ export interface MachinePlan {
   readonly files: GuestFiles
   readonly host: HostFacts
   readonly acceleration: Acceleration
+  /** Where the sandbox around makes a root that the program brings. */
+  readonly madeRoot: string
   /** Directory on the host for the machine's sockets. */
   readonly controlDir: string
   /** Of the host. */
@@ -61,7 +63,7 @@ export function guestMemoryBytes({ memoryBytes }: Pick<SandboxLimits, 'memoryByt
 
 /** What the sandbox around QEMU is started with. */
 export function machineSpec(spec: SandboxSpec, plan: MachinePlan): SandboxSpec {
-  const trees = systemMounts(plan.host)
+  const trees = spec.root === undefined ? systemMounts(plan.host) : []
   const shares = spec.mounts.map(({ source, access }, index) => ({ source, target: `/share/${index}`, access }))
   const config = configOf(spec, plan, trees, shares)
   const { kernel, initramfs } = plan.files
@@ -69,6 +71,7 @@ export function machineSpec(spec: SandboxSpec, plan: MachinePlan): SandboxSpec {
     { source: kernel, target: '/kernel', access: 'read-only' },
     { source: initramfs, target: '/initramfs', access: 'read-only' },
     { source: plan.controlDir, target: '/control', access: 'read-write' },
+    ...(spec.root === undefined ? [] : [{ source: plan.madeRoot, target: '/root', access: 'read-write' as const }]),
     ...(plan.parts.root === null ? [] : [{ source: plan.parts.root, target: '/parts', access: 'read-only' as const }]),
   ]
   const libraries = plan.parts.libraries.map((path) => inParts(path, plan.parts))
@@ -89,7 +92,8 @@ export function machineSpec(spec: SandboxSpec, plan: MachinePlan): SandboxSpec {
       memoryBytes: spec.limits.memoryBytes === null ? null : guestMemoryBytes(spec.limits) + machineBytes,
       cpuCores: spec.limits.cpuCores,
       pidsMax: null,
-      tmpBytes: mebibyte,
+      // With a root of its own, what is written into that.
+      tmpBytes: spec.root?.writable === true ? spec.limits.tmpBytes : mebibyte,
     },
   }
 }
@@ -138,7 +142,7 @@ function qemuArgs(spec: SandboxSpec, { parts, acceleration, cpus }: MachinePlan,
     ['-device', 'virtserialport,chardev=exit,name=exit'],
     ['-netdev', `user,id=net,ipv6=off${forwards.join('')}`, '-device', 'virtio-net-device,netdev=net'],
     share('boot', 'boot', true),
-    share('trees', 'trees', true),
+    spec.root === undefined ? share('trees', 'trees', true) : share('root', 'root', false),
     shares ? share('share', 'share', false) : [],
   ]
   return groups.flat()
@@ -175,9 +179,11 @@ function configOf(
   return encodeConfig([
     ['load', 'network'],
     ['hostname', spec.id],
-    ['uid', String(insideUid)],
+    ['uid', String(spec.root?.user?.uid ?? insideUid)],
+    ['gid', String(spec.root?.user?.gid ?? insideUid)],
     ['cwd', spec.cwd],
-    ['trees', '1'],
+    ...(spec.root === undefined ? [['trees', '1'] as const] : [['root', '1'] as const]),
+    ...(spec.root?.writable === true ? [['writable', '1'] as const] : []),
     ...(shares.length > 0 ? ([['share', '1']] as const) : []),
     ...maybe('memory', memoryBytes),
     ...maybe('pids', pidsMax),
@@ -186,7 +192,7 @@ function configOf(
     ...spec.argv.map((argument) => ['arg', argument] as const),
     ...Object.entries(spec.env).map(([name, value]) => ['env', `${name}=${value}`] as const),
     ...host.systemDirectories.flatMap(({ path, linkTo }) =>
-      linkTo === null ? [] : [['link', `${linkTo}\0${path}`] as const],
+      linkTo === null || spec.root !== undefined ? [] : [['link', `${linkTo}\0${path}`] as const],
     ),
     ...parentsFirst.map(({ from, to, access }) => ['mount', `${from}\0${to}\0${access}`] as const),
     ...[...standardFiles(spec), ...nameServer(spec), ...spec.files].map(

@@ -31,12 +31,11 @@ export interface Kernel {
 }
 
 /** When modules are loaded: always, or when the guest has such a thing. */
-export type ModuleGroup = 'always' | 'network' | 'layers' | 'disks'
+export type ModuleGroup = 'always' | 'network' | 'disks'
 
 const wanted: Readonly<Record<ModuleGroup, readonly string[]>> = {
   always: ['virtio_mmio', 'virtio_console', '9pnet_virtio', '9p'],
   network: ['virtio_net'],
-  layers: ['overlay'],
   disks: ['virtio_blk', 'ext4'],
 }
 const unpackedBytesMax = 512 * 2 ** 20
@@ -117,7 +116,6 @@ function modulesOf(directory: string): Modules {
     modules: {
       always: inOrder(wanted.always),
       network: inOrder(wanted.network),
-      layers: inOrder(wanted.layers),
       disks: inOrder(wanted.disks),
     },
   }

@@ -73,7 +73,7 @@ sub parse {
 }
 
 # The machine itself.
-mkdir $_ for qw(/proc /sys /dev /boot-config /share /trees /new /work);
+mkdir $_ for qw(/proc /sys /dev /boot-config /share /trees /new);
 mnt('proc', '/proc', 'proc', 0);
 open STDERR, '>', '/dev/console';
 mnt('sys', '/sys', 'sysfs', 0);
@@ -97,19 +97,14 @@ our %config = parse($text);
 load($_) for @{ $config{load} };
 my $hostname = field('hostname');
 call($HOSTNAME, $hostname, length($hostname) + 0);
-my ($uid, $gid) = (field('uid') + 0, field('uid') + 0);
+my ($uid, $gid) = (field('uid') + 0, field('gid') + 0);
 
 # Its root.
 my $nine = 'trans=virtio,version=9p2000.L,msize=512000';
 mnt('share', '/share', '9p', 0, "$nine,cache=none") if field('share');
 mnt('trees', '/trees', '9p', $RDONLY, "$nine,cache=loose") if field('trees');
-if (my $layers = field('layers')) {
-  my $memory = field('rootbytes');
-  mnt('work', '/work', 'tmpfs', 0, 'mode=755' . ($memory ? ",size=$memory" : ''));
-  mkdir '/work/upper', 0755;
-  mkdir '/work/work', 0755;
-  mnt('root', '/new', 'overlay', 0, "lowerdir=$layers,upperdir=/work/upper,workdir=/work/work");
-} else { mnt('root', '/new', 'tmpfs', $NOSUID | $NODEV, 'mode=755') }
+if (field('root')) { mnt('root', '/new', '9p', 0, "$nine,cache=loose") }
+else { mnt('root', '/new', 'tmpfs', $NOSUID | $NODEV, 'mode=755') }
 for (@{ $config{link} }) {
   my ($target, $path) = split /\0/, $_, 2;
   parents("/new$path");
@@ -159,7 +154,8 @@ for (@{ $config{file} }) {
   mnt($own, $inside, '', $BIND);
   mnt('', $inside, '', $BIND | $REMOUNT | $RDONLY | $NOSUID | $NODEV) unless $writable;
 }
-mnt('', '/new', '', $REMOUNT | $RDONLY | (field('layers') ? 0 : $NOSUID | $NODEV)) unless field('writable');
+parents('/new' . field('cwd') . '/.') if field('root');
+mnt('', '/new', '', $BIND | $REMOUNT | $RDONLY | $NOSUID | $NODEV) unless field('writable');
 
 # Its network: loopback, and the link to the network of its place.
 socket my $any, 2, 2, 0;
