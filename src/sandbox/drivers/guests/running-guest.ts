@@ -1,28 +1,34 @@
 /**
- * A started guest: the sandbox around its QEMU, with what its first program and QEMU answer for.
+ * A started guest: the sandbox around what runs it, with what its first program and its monitor answer for.
  *
  * Invariant: how the program ended is what the guest told, with what the guest's own limits saw; when it told nothing, that is
  * said.
  */
-import type { Duplex } from 'node:stream'
+import { constants } from 'node:os'
 import { SteadError } from '../../../base/index.ts'
 import type { Clock } from '../../../base/index.ts'
-import type { ExecOptions, Executed, Exit, Machine, Sandbox, SandboxLimits, SandboxUsage } from '../../driver.ts'
+import type {
+  ExecOptions,
+  Executed,
+  Exit,
+  Machine,
+  Sandbox,
+  SandboxLimits,
+  SandboxUsage,
+} from '../../driver.ts'
 import { explainExit } from '../../exit.ts'
-import { constants } from 'node:os'
-import { readIfThere } from '../records.ts'
-import { Channel, tryConnect } from './channel.ts'
+import { Channel } from './channel.ts'
+import { readExit } from './controls.ts'
 import { execInGuest } from './executed.ts'
-import { controls } from './guest.ts'
 import { gdbCommands } from './gdb-commands.ts'
+import type { MeetingPlace, Monitor } from './monitor.ts'
 import { parseSymbols, symbolFile } from './symbol-file.ts'
-import { withQmp } from './qmp.ts'
 
-export interface GuestSandbox {
-  /** The sandbox of QEMU. */
+export interface GuestParts {
   readonly around: Sandbox
+  readonly monitor: Monitor
   readonly clock: Clock
-  readonly controlDir: string
+  readonly place: MeetingPlace
   /** Of the program. */
   readonly limits: SandboxLimits
 }
@@ -31,16 +37,21 @@ export class RunningGuest implements Sandbox {
   readonly id: string
   readonly pid: number
   readonly exited: Promise<Exit>
-  readonly #own: GuestSandbox
+  readonly #own: GuestParts
   readonly #channel: Channel
   #over = false
 
-  constructor(own: GuestSandbox) {
+  constructor(own: GuestParts) {
+    const { around, monitor, place, clock } = own
     this.#own = own
-    this.id = own.around.id
-    this.pid = own.around.pid
-    this.#channel = new Channel(this.#path('control'), own.clock, () => this.#over)
-    this.exited = own.around.exited.then((exit) => this.#ended(exit))
+    this.id = around.id
+    this.pid = around.pid
+    this.#channel = new Channel(
+      () => monitor.connect(place),
+      clock,
+      () => this.#over,
+    )
+    this.exited = around.exited.then((exit) => this.#ended(exit))
   }
 
   signal(signal: NodeJS.Signals): void {
@@ -56,11 +67,11 @@ export class RunningGuest implements Sandbox {
   }
 
   async freeze(): Promise<void> {
-    await this.#order('stop', 'frozen')
+    await this.#pause(true)
   }
 
   async thaw(): Promise<void> {
-    await this.#order('cont', 'thawed')
+    await this.#pause(false)
   }
 
   async usage(): Promise<SandboxUsage> {
@@ -83,18 +94,10 @@ export class RunningGuest implements Sandbox {
 
   machine(): Machine {
     return {
-      console: () => this.#reach('console'),
-      debugStub: this.#path('debugStub'),
-      debugger: () => this.#reach('debugStub'),
+      ...this.#own.monitor.ways(this.#own.place, this.id),
       symbols: (names) => this.#symbols(names),
       debugFiles: () => this.#debugFiles(),
     }
-  }
-
-  async #reach(control: 'console' | 'debugStub'): Promise<Duplex> {
-    const socket = this.#over ? null : await tryConnect(this.#path(control))
-    if (socket === null) throw this.#gone(`reached at its ${control === 'console' ? 'console' : 'debugger'}`)
-    return socket
   }
 
   async #symbols(names: readonly string[]): Promise<ReadonlyMap<string, bigint>> {
@@ -110,24 +113,17 @@ export class RunningGuest implements Sandbox {
     return { symbols: symbolFile(symbols), commands: gdbCommands(symbols, types) }
   }
 
-  async #order(command: 'stop' | 'cont', wanted: string): Promise<void> {
-    if (this.#over) throw this.#gone(wanted)
-    await withQmp(
-      this.#path('qmp'),
-      this.#own.clock,
-      () => this.#over,
-      (qmp) => qmp.execute(command),
-    )
-  }
-
-  #path(control: keyof typeof controls): string {
-    return `${this.#own.controlDir}/${controls[control]}`
+  async #pause(paused: boolean): Promise<void> {
+    const { around, monitor, place, clock } = this.#own
+    if (this.#over) throw this.#gone(paused ? 'frozen' : 'thawed')
+    if (monitor.pause === null) return paused ? around.freeze() : around.thaw()
+    await monitor.pause(place, { paused, clock, isOver: () => this.#over })
   }
 
   #ended(around: Exit): Exit {
     this.#over = true
     this.#channel.close()
-    const told = /^(\d+) (\d+) (\d+)$/m.exec(readIfThere(this.#path('exit')) ?? '')
+    const told = /^(\d+) (\d+) (\d+)$/m.exec(readExit(this.#own.place.directory))
     if (told !== null) {
       const [status = 0, oomKills = 0, forksRefused = 0] = told.slice(1).map(Number)
       return explainExit(status, { oomKills, forksRefused }, this.#own.limits)

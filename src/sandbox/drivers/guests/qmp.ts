@@ -6,7 +6,7 @@
 import { createInterface } from 'node:readline'
 import { SteadError, sleep } from '../../../base/index.ts'
 import type { Clock, Json } from '../../../base/index.ts'
-import { tryConnect } from './channel.ts'
+import type { Duplex } from 'node:stream'
 
 const orderTimeoutMs = 30_000
 const connectEveryMs = 50
@@ -20,26 +20,26 @@ export interface Qmp {
  * Connects, does something, and disconnects. Throws `sandbox.machine-silent` when QEMU does not answer within 30 s or ends.
  */
 export async function withQmp<T>(
-  path: string,
+  connect: () => Promise<Duplex | null>,
   clock: Clock,
   isOver: () => boolean,
   work: (qmp: Qmp) => Promise<T>,
 ): Promise<T> {
   const deadlineMs = clock.monotonicMs() + orderTimeoutMs
-  let socket = await tryConnect(path)
+  let socket = await connect()
   while (socket === null) {
-    if (isOver() || clock.monotonicMs() > deadlineMs) throw silent(path)
+    if (isOver() || clock.monotonicMs() > deadlineMs) throw silent()
     await sleep(clock, connectEveryMs)
-    socket = await tryConnect(path)
+    socket = await connect()
   }
   const lines = createInterface({ input: socket })[Symbol.asyncIterator]()
   const open = socket
   try {
     const next = async (): Promise<Readonly<Record<string, unknown>>> => {
       const late = Promise.withResolvers<never>()
-      using _timer = clock.after(orderTimeoutMs, () => late.reject(silent(path)))
+      using _timer = clock.after(orderTimeoutMs, () => late.reject(silent()))
       const { done, value } = await Promise.race([lines.next(), late.promise])
-      if (done === true) throw silent(path)
+      if (done === true) throw silent()
       const said: unknown = JSON.parse(value)
       return typeof said === 'object' && said !== null ? { ...said } : {}
     }
@@ -68,10 +68,10 @@ function refused(command: string, error: unknown): SteadError {
   })
 }
 
-function silent(path: string): SteadError {
+function silent(): SteadError {
   return new SteadError({
     code: 'sandbox.machine-silent',
-    message: `The machine behind ${path} does not answer.`,
+    message: 'The machine does not answer.',
     hint: 'It may have ended, or another holds its socket.',
     retry: 'later',
   })

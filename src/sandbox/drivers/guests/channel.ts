@@ -9,8 +9,7 @@
  * Invariants: opened when it is first needed and waited for while the guest boots; at most `windowBytes` of a stream are on
  * their way; when it closes, whoever waits is told so.
  */
-import { connect } from 'node:net'
-import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { SteadError, sleep } from '../../../base/index.ts'
 import type { Clock } from '../../../base/index.ts'
 
@@ -65,16 +64,16 @@ export interface Listener {
 }
 
 export class Channel {
-  readonly #path: string
+  readonly #connect: () => Promise<Duplex | null>
   readonly #clock: Clock
   readonly #isOver: () => boolean
   readonly #listeners = new Map<number, Listener>()
-  #socket: Promise<Socket> | null = null
+  #socket: Promise<Duplex> | null = null
   #lastId = 0
 
-  /** `isOver` says that the guest is gone, so that nobody waits for it. */
-  constructor(path: string, clock: Clock, isOver: () => boolean) {
-    this.#path = path
+  /** `connect` answers null while the guest is not there yet; `isOver` says that it is gone, so that nobody waits for it. */
+  constructor(connect: () => Promise<Duplex | null>, clock: Clock, isOver: () => boolean) {
+    this.#connect = connect
     this.#clock = clock
     this.#isOver = isOver
   }
@@ -139,9 +138,9 @@ export class Channel {
     )
   }
 
-  async #open(): Promise<Socket> {
+  async #open(): Promise<Duplex> {
     for (;;) {
-      const socket = await tryConnect(this.#path)
+      const socket = await this.#connect()
       if (socket !== null) return this.#follow(socket)
       if (this.#isOver()) {
         this.#socket = null
@@ -155,9 +154,8 @@ export class Channel {
     }
   }
 
-  #follow(socket: Socket): Socket {
+  #follow(socket: Duplex): Duplex {
     let received: Buffer = Buffer.alloc(0)
-    socket.unref()
     socket.on('error', () => undefined)
     socket.on('data', (chunk: Buffer) => {
       const { frames, rest } = decodeFrames(Buffer.concat([received, chunk]))
@@ -180,14 +178,5 @@ function guestSilent(path: string): SteadError {
     message: `The guest did not hand over ${path}.`,
     hint: 'It may have ended, or its kernel stands at a breakpoint.',
     retry: 'later',
-  })
-}
-
-/** A connection; null while nobody listens there. */
-export function tryConnect(path: string): Promise<Socket | null> {
-  return new Promise((resolve) => {
-    const socket = connect(path)
-    socket.once('connect', () => resolve(socket))
-    socket.once('error', () => resolve(null))
   })
 }
