@@ -130,12 +130,18 @@ function piecesOf(text: string): readonly string[] {
   return pieces
 }
 
-/** Runs a machine and ends as the guest's program did, which the guest told; with 125 when it told nothing. */
+/** What a guest's kernel says lies here, in memory and with a bound, apart from what its program prints. */
+export const consoleLog = '/tmp/console'
+
+/**
+ * Runs a machine and ends as the guest's program did, which the guest told; with 125 when it told nothing, after what its
+ * kernel said.
+ */
 export function runnerScript(prepare: string, exitFile: string): string {
   return [
     prepare,
     '"$@" </dev/null',
-    `[ -s ${exitFile} ] || exit 125`,
+    `[ -s ${exitFile} ] || { cat ${consoleLog}; exit 125; }`,
     `read -r status rest <${exitFile}`,
     'exit "$status"',
   ].join('\n')

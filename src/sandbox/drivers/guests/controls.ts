@@ -19,8 +19,10 @@ import {
   openSync,
   readSync,
 } from 'node:fs'
+import { randomInt } from 'node:crypto'
 import { connect, Socket } from 'node:net'
-import { Duplex } from 'node:stream'
+import { Duplex, Transform } from 'node:stream'
+import { encodeFrame } from './channel.ts'
 
 /** Names in the directory. The exit is made last. */
 export const controls = {
@@ -31,6 +33,8 @@ export const controls = {
   /** Where a machine has no socket for it: what it reads, and what it says. */
   orders: 'orders',
   answers: 'answers',
+  /** Not empty once it reads them. */
+  ready: 'ready',
   exit: 'exit',
 } as const
 
@@ -73,7 +77,8 @@ export function reach(directory: string, control: Control, hostUid: number): Pro
 /** The two pipes of a machine without sockets, as one stream; null while it has none. */
 export function reachPipes(directory: string, hostUid: number): Duplex | null {
   const [orders, answers] = [placeOf(directory, 'orders', hostUid), placeOf(directory, 'answers', hostUid)]
-  if (orders === null || answers === null) return null
+  const ready = lstatSync(`${directory}/${controls.ready}`, { throwIfNoEntry: false })
+  if (orders === null || answers === null || (ready?.size ?? 0) === 0) return null
   const flags = constants.O_NONBLOCK | constants.O_NOFOLLOW
   const writable = new Socket({ fd: openSync(orders, constants.O_WRONLY | flags), readable: false, writable: true })
   const readable = new Socket({ fd: openSync(answers, constants.O_RDONLY | flags), readable: true, writable: false })
@@ -81,7 +86,31 @@ export function reachPipes(directory: string, hostUid: number): Duplex | null {
     stream.unref()
     stream.on('error', () => undefined)
   }
-  return Duplex.from({ writable, readable })
+  return Duplex.from({ writable, readable: readable.pipe(fromMark(writable)) })
+}
+
+/**
+ * What pipes hold may be what an earlier supervisor did not read: the guest is asked to say a number back, and all before that
+ * is passed over.
+ */
+function fromMark(orders: Socket): Transform {
+  const mark = encodeFrame('N', randomInt(1, 2 ** 31))
+  let before: Buffer | null = Buffer.alloc(0)
+  orders.write(mark)
+  return new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      if (before === null) return done(null, chunk)
+      before = Buffer.concat([before, chunk])
+      const at = before.indexOf(mark)
+      if (at < 0) {
+        before = before.subarray(-mark.length)
+        return done()
+      }
+      const rest = before.subarray(at + mark.length)
+      before = null
+      done(null, rest)
+    },
+  })
 }
 
 /** What a machine told of its program's end; empty when it told nothing. */

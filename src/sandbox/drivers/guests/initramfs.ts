@@ -12,7 +12,7 @@ import { SteadError, messageOf } from '../../../base/index.ts'
 import { findProgram } from '../programs.ts'
 import { guestInit } from './init.ts'
 import { readModule, unavailable, unpackKernel } from './kernel.ts'
-import type { GuestParts } from './kernel.ts'
+import type { GuestParts, Kernel } from './kernel.ts'
 
 /** A file or directory of an archive; its content, or that of a device. */
 export interface ArchiveEntry {
@@ -51,26 +51,35 @@ export interface GuestFiles {
 }
 
 /**
- * The kernel and the first root for guests of these parts, made below `directory` when they are not there yet. Whoever runs
+ * The kernel and the first root for guests of these parts, made in a directory when they are not there yet. Whoever runs
  * a guest can read them. Throws `sandbox.unavailable` and `sandbox.no-space`.
  */
-export function guestFiles(parts: GuestParts, keptIn: string): GuestFiles {
+export function guestFiles({ kernel }: GuestParts, keptIn: string): GuestFiles {
+  const { size, mtimeMs } = statSync(kernel.image)
+  const initramfs = firstRoot(kernel.modules, keptIn)
+  const unpacked = `${keptIn}/kernel-${digestOf([kernel.image, size, mtimeMs])}`
+  if (!existsSync(unpacked)) {
+    const content = readFileSync(kernel.image)
+    keep(unpacked, unpackKernel(content) ?? content)
+  }
+  return { kernel: unpacked, initramfs }
+}
+
+/** The first root of a guest with these modules, made when it is not there yet. Throws as `guestFiles` does. */
+export function firstRoot(modules: Kernel['modules'], keptIn: string): string {
   const perl = findProgram('perl')
   if (perl === null) throw unavailable('There is no Perl on this machine, which a guest starts with.', 'Install perl.')
-  const image = statSync(parts.kernel.image)
-  const key = createHash('sha256')
-    .update(JSON.stringify([guestInit, parts.kernel, image.size, image.mtimeMs, perl, statSync(perl).mtimeMs]))
-    .digest('hex')
-    .slice(0, 16)
-  const files = { kernel: `${keptIn}/kernel-${key}`, initramfs: `${keptIn}/initramfs-${key}` }
-  if (existsSync(files.kernel) && existsSync(files.initramfs)) return files
+  const path = `${keptIn}/initramfs-${digestOf([guestInit, modules, perl, statSync(perl).mtimeMs])}`
+  if (existsSync(path)) return path
   mkdirSync(keptIn, { recursive: true, mode: 0o755 })
   const { bavail, bsize } = statfsSync(keptIn)
   if (bavail * bsize < looseBytes) throw noSpace(keptIn, `${Math.floor((bavail * bsize) / 2 ** 20)} MiB are free`)
-  keep(files.initramfs, packArchive(entriesOf(parts, perl)))
-  const content = readFileSync(parts.kernel.image)
-  keep(files.kernel, unpackKernel(content) ?? content)
-  return files
+  keep(path, packArchive(entriesOf(modules, perl)))
+  return path
+}
+
+function digestOf(of: unknown): string {
+  return createHash('sha256').update(JSON.stringify(of)).digest('hex').slice(0, 16)
 }
 
 function keep(path: string, content: Uint8Array): void {
@@ -93,7 +102,7 @@ function noSpace(path: string, why: string): SteadError {
   })
 }
 
-function entriesOf({ kernel }: GuestParts, perl: string): readonly ArchiveEntry[] {
+function entriesOf(groups: Kernel['modules'], perl: string): readonly ArchiveEntry[] {
   const nothing = new Uint8Array()
   const files = [
     ...[perl, ...librariesOf(perl)].map((path) => ({
@@ -101,7 +110,7 @@ function entriesOf({ kernel }: GuestParts, perl: string): readonly ArchiveEntry[
       mode: program,
       content: readFileSync(path),
     })),
-    ...Object.entries(kernel.modules).flatMap(([group, modules]) =>
+    ...Object.entries(groups).flatMap(([group, modules]) =>
       modules.map((module, index) => ({
         path: `/modules/${group}/${String(index).padStart(2, '0')}-${basename(module).replace(/\.ko.*$/, '')}`,
         mode: plain,

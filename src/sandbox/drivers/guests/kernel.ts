@@ -33,6 +33,9 @@ export interface Kernel {
 /** When modules are loaded: always, or when the guest has such a thing. */
 export type ModuleGroup = 'always' | 'network' | 'disks'
 
+/** Of a kernel that has all it needs in it. */
+export const noModules: Kernel['modules'] = { always: [], network: [], disks: [] }
+
 const wanted: Readonly<Record<ModuleGroup, readonly string[]>> = {
   always: ['virtio_mmio', 'virtio_console', '9pnet_virtio', '9p'],
   network: ['virtio_net'],

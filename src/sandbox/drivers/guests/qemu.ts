@@ -10,7 +10,7 @@ import type { Duplex } from 'node:stream'
 import { SteadError } from '../../../base/index.ts'
 import type { Mount, SandboxCapabilities, SandboxSpec } from '../../driver.ts'
 import { filterOf, lookAtHost, madeRoot } from '../bubblewrap.ts'
-import { guestMemoryBytes, place, runnerScript, shareWith } from './config.ts'
+import { consoleLog, guestMemoryBytes, place, runnerScript, shareWith } from './config.ts'
 import type { GuestShare } from './config.ts'
 import { controls, reach } from './controls.ts'
 import type { Control } from './controls.ts'
@@ -167,7 +167,7 @@ class QemuMonitor implements Monitor {
       ['-smp', String(cpus), '-cpu', hardware ? 'host' : 'max', '-accel', hardware ? 'kvm' : 'tcg,thread=multi'],
       ['-kernel', `${place}/kernel`, '-initrd', `${place}/initramfs`, '-append', commandLine(hardware)],
       ['-chardev', socket('qmp'), '-mon', 'chardev=qmp,mode=control'],
-      ['-chardev', socket('console', ',logfile=/proc/self/fd/1,logappend=on'), '-serial', 'chardev:console'],
+      ['-chardev', socket('console', `,logfile=${consoleLog}`), '-serial', 'chardev:console'],
       ['-chardev', socket('debugStub'), '-gdb', 'chardev:debugStub'],
       ['-device', 'virtio-serial-device'],
       ['-chardev', 'file,id=output,path=/proc/self/fd/1,append=on'],

@@ -7,15 +7,7 @@
 import { constants } from 'node:os'
 import { SteadError } from '../../../base/index.ts'
 import type { Clock } from '../../../base/index.ts'
-import type {
-  ExecOptions,
-  Executed,
-  Exit,
-  Machine,
-  Sandbox,
-  SandboxLimits,
-  SandboxUsage,
-} from '../../driver.ts'
+import type { ExecOptions, Executed, Exit, Machine, Sandbox, SandboxLimits, SandboxUsage } from '../../driver.ts'
 import { explainExit } from '../../exit.ts'
 import { Channel } from './channel.ts'
 import { readExit } from './controls.ts'

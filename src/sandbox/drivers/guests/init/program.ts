@@ -47,10 +47,25 @@ for (entries('/sys/class/virtio-ports')) {
 pipe my $gate, my $open;
 pipe my $told, my $tell;
 pipe my $begun, my $begin;
+if ($hosted) {
+  mkdir '/control';
+  shared('control', '/control', 0, '');
+  %ports = (output => '/dev/tty1', control => '/dev/ttyS0', exit => '/control/exit', ready => '/control/ready');
+}
+# Without what a terminal makes of what is written to it.
+sub raw {
+  my ($stream) = @_;
+  my $settings = "\0" x 60;
+  ioctl($stream, 0x5401, $settings) or return;
+  my ($in, $out, $control, $local, $rest) = unpack 'L4 a*', $settings;
+  $settings = pack 'L4 a*', $in & ~02771, $out & ~1, $control, $local & ~0100113, $rest;
+  ioctl $stream, 0x5402, $settings;
+}
 my $carrier = fork;
 if ($carrier == 0) {
   close $_ for $printed, $open, $tell, $begin;
   open my $port, '>', $ports{output} or fail("there is no channel for output: $!");
+  raw($port) if $hosted;
   while (sysread $output, my $chunk, 65536) {
     for (my $done = 0; $done < length $chunk;) {
       my $wrote = syswrite $port, $chunk, length($chunk) - $done, $done;

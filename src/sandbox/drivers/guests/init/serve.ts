@@ -8,12 +8,15 @@ nonblocking($_) for $wakened, $waken;
 $SIG{CHLD} = $SIG{IO} = sub { syswrite $waken, 'x' };
 $SIG{PIPE} = 'IGNORE';
 my ($control, $connected, $in, $out) = (undef, 0, '', '');
-if (open $control, '+<', $ports{control}) {
+# For reading and writing, without waiting for a line, and not as a terminal of its own.
+if (sysopen $control, $ports{control}, 0x902) {
+  raw($control) if $hosted;
   fcntl $control, 8, $$;
   fcntl $control, 4, 0x800 | 0x2000;
+  put($ports{ready}, '1') if $ports{ready};
 }
-open my $console, '<', '/dev/ttyS0';
-nonblocking($console) if $console;
+my $console;
+nonblocking($console) if !$hosted && open $console, '<', '/dev/ttyS0';
 my (%inside, $shell);
 my $over = 0;
 
@@ -67,6 +70,9 @@ sub enter {
       chdir field('cwd');
       run([@{ $config{env} }, @{ $order{env} }], @{ $order{arg} });
     }
+    # Nobody but the program and those here may hold its ends, or it would wait for one that never comes.
+    close $_ for map { @$_ } values %end;
+    close $master if $master;
     waitpid $child, 0;
     end($? & 127 ? 128 + ($? & 127) : $? >> 8);
   }
@@ -106,7 +112,7 @@ sub finish {
 sub forget {
   put(groupOf($_) . '/cgroup.kill', '1', 1) for grep { $_ } keys %inside;
   for my $id (keys %inside) { delete @{ $inside{$id} }{qw(input output errors)} if $id }
-  ($connected, $in, $out) = (0, '', '');
+  ($connected, $out) = (0, '');
 }
 sub usage {
   my ($used) = slurp("$groups/box/cpu.stat") =~ /^usage_usec (\d+)/m;
@@ -117,6 +123,12 @@ sub answer {
   my $own = $inside{$id};
   if ($type eq 'X') { enter($id, parse($text)) }
   elsif ($type eq 'S') { kill $text + 0, $program }
+  elsif ($type eq 'N') {
+    # Another supervisor: what came before is not for it. Its number says from where on it reads.
+    forget();
+    $connected = 1;
+    frame('N', $id, '');
+  }
   elsif ($type eq 'U') { frame('U', $id, usage()) }
   elsif ($type eq 'G') {
     my $content = slurp($text);
@@ -141,14 +153,14 @@ sub listen_to {
   for (;;) {
     my $count = sysread $control, my $chunk, 65536;
     if (!defined $count) { $connected = 1 if $! == 11; last }
-    if ($count == 0) { forget() if $connected; last }
+    if ($count == 0) { forget() if $connected; $in = ''; last }
     $connected = 1;
     $in .= $chunk;
     while (length $in >= 9) {
       my ($type, $id, $bytes) = unpack 'a N N', $in;
       last if length $in < 9 + $bytes;
-      answer($type, $id, substr $in, 9, $bytes);
-      substr $in, 0, 9 + $bytes, '';
+      my $frame = substr $in, 0, 9 + $bytes, '';
+      answer($type, $id, substr $frame, 9);
     }
   }
 }

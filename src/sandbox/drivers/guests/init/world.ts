@@ -13,7 +13,8 @@ $FRAME = 65536;
 $| = 1;
 
 sub down {
-  syscall($REBOOT, 0xfee1dead, 672274793, 0x1234567, 0);
+  # One that would start anew does so by itself, instead of ending; so it is switched off.
+  syscall($REBOOT, 0xfee1dead, 672274793, $hosted ? 0x4321fedc : 0x1234567, 0);
   sleep 60;
 }
 sub fail {
@@ -86,13 +87,17 @@ sub load {
   }
 }
 load('always');
-my $text = '';
-if (-e '/config') { $text = slurp('/config') }
-else {
-  mnt('boot', '/boot-config', '9p', $RDONLY, 'trans=virtio,version=9p2000.L,msize=131072');
-  $text .= slurp("/boot-config/$_") for sort { $a <=> $b } entries('/boot-config');
-  call($UMOUNT, '/boot-config', 0);
+# A kernel that is a program opens files of its host itself; another is served by what runs it.
+$hosted = slurp('/proc/cmdline') =~ /\bstead\.guest=uml\b/;
+sub shared {
+  my ($what, $target, $flags, $options) = @_;
+  return mnt('none', $target, 'hostfs', $flags, "/machine/$what") if $hosted;
+  mnt($what, $target, '9p', $flags, "trans=virtio,version=9p2000.L,$options");
 }
+my $text = '';
+shared('boot', '/boot-config', $RDONLY, 'msize=131072');
+$text .= slurp("/boot-config/$_") for sort { $a <=> $b } entries('/boot-config');
+call($UMOUNT, '/boot-config', 0);
 our %config = parse($text);
 load($_) for @{ $config{load} };
 my $hostname = field('hostname');
@@ -100,10 +105,9 @@ call($HOSTNAME, $hostname, length($hostname) + 0);
 my ($uid, $gid) = (field('uid') + 0, field('gid') + 0);
 
 # Its root.
-my $nine = 'trans=virtio,version=9p2000.L,msize=512000';
-mnt('share', '/share', '9p', 0, "$nine,cache=none") if field('share');
-mnt('trees', '/trees', '9p', $RDONLY, "$nine,cache=loose") if field('trees');
-if (field('root')) { mnt('root', '/new', '9p', 0, "$nine,cache=loose") }
+shared('share', '/share', 0, 'msize=512000,cache=none') if field('share');
+shared('trees', '/trees', $RDONLY, 'msize=512000,cache=loose') if field('trees');
+if (field('root')) { shared('root', '/new', 0, 'msize=512000,cache=loose') }
 else { mnt('root', '/new', 'tmpfs', $NOSUID | $NODEV, 'mode=755') }
 for (@{ $config{link} }) {
   my ($target, $path) = split /\0/, $_, 2;
