@@ -87,7 +87,7 @@ export function makeRootShell(): RootShell {
   if (!existsSync(directory)) fill(directory, sources)
   const commandOf = (path: string): readonly string[] => {
     const libraries = needed.find((program) => program.path === path)?.libraries ?? []
-    const loader = libraries.find((library) => /^ld-/.test(basename(library)))
+    const loader = libraries.find((library) => basename(library).startsWith('ld-'))
     const inside = `${shellTarget}/${basename(path)}`
     return loader === undefined
       ? [inside]
