@@ -39,6 +39,7 @@ export { faultLeaseMs, faultLeaseSchema, faultSchema, faultStatusSchema } from '
 export type { Fault, FaultCounts, FaultLease, FaultStatus } from './faults.ts'
 export {
   debugLookSchema,
+  machineWays,
   streamEndSchema,
   streamPieceBytesMax,
   streamWindowBytes,

@@ -51,7 +51,7 @@ async function debugKernel({ operator, app }: Target, part: string, json: boolea
     socket.on('error', () => {})
     void open('debugger')
       .then(async (stream) => {
-        socket.on('data', (chunk) => void stream.write(chunk))
+        socket.on('data', (chunk: Buffer) => void stream.write(chunk))
         socket.on('close', () => stream.close())
         for await (const { bytes } of stream.pieces) socket.write(bytes)
       })

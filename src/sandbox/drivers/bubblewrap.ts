@@ -122,7 +122,7 @@ class BubblewrapDriver implements SandboxDriver {
     refuseBeyond(name, this.capabilities, asked)
     const { root: _forTheProgram, ...inHost } = asked
     const spec = this.#around === null ? inRoot(asked) : asked
-    const standing = this.#around === null ? spec : inHost
+    const standing: SandboxSpec = this.#around === null ? spec : inHost
     const shell = standing.root === undefined ? null : this.#shellOfRoots()
     const files = [...standardInRoot(standing, standardFiles(standing)), ...spec.files]
     const filter = filterOf(spec)

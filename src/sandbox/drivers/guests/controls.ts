@@ -21,7 +21,7 @@ import {
 } from 'node:fs'
 import { randomInt } from 'node:crypto'
 import { connect, Socket } from 'node:net'
-import { Duplex, Transform } from 'node:stream'
+import { Duplex } from 'node:stream'
 import { encodeFrame } from './channel.ts'
 
 /** Names in the directory. The exit is made last. */
@@ -80,37 +80,45 @@ export function reachPipes(directory: string, hostUid: number): Duplex | null {
   const ready = lstatSync(`${directory}/${controls.ready}`, { throwIfNoEntry: false })
   if (orders === null || answers === null || (ready?.size ?? 0) === 0) return null
   const flags = constants.O_NONBLOCK | constants.O_NOFOLLOW
-  const writable = new Socket({ fd: openSync(orders, constants.O_WRONLY | flags), readable: false, writable: true })
-  const readable = new Socket({ fd: openSync(answers, constants.O_RDONLY | flags), readable: true, writable: false })
-  for (const stream of [writable, readable]) {
+  const to = new Socket({ fd: openSync(orders, constants.O_WRONLY | flags), readable: false, writable: true })
+  const from = new Socket({ fd: openSync(answers, constants.O_RDONLY | flags), readable: true, writable: false })
+  const both = new Duplex({
+    read: () => void from.resume(),
+    write: (chunk: Buffer, _encoding, done) => void to.write(chunk, () => done()),
+    destroy(error, done) {
+      to.destroy()
+      from.destroy()
+      done(error)
+    },
+  })
+  for (const stream of [to, from]) {
     stream.unref()
     stream.on('error', () => undefined)
+    stream.on('close', () => both.destroy())
   }
-  return Duplex.from({ writable, readable: readable.pipe(fromMark(writable)) })
+  const mark = encodeFrame('N', randomInt(1, 2 ** 31))
+  const take = fromMark(mark)
+  to.write(mark)
+  from.on('data', (chunk: Buffer) => {
+    const taken = take(chunk)
+    if (taken.length > 0 && !both.push(taken)) from.pause()
+  })
+  return both
 }
 
 /**
- * What pipes hold may be what an earlier supervisor did not read: the guest is asked to say a number back, and all before that
- * is passed over.
+ * What pipes hold may be what an earlier supervisor did not read: the guest is asked to say a mark back, and all up to it is
+ * passed over.
  */
-function fromMark(orders: Socket): Transform {
-  const mark = encodeFrame('N', randomInt(1, 2 ** 31))
+function fromMark(mark: Buffer): (chunk: Buffer) => Buffer {
   let before: Buffer | null = Buffer.alloc(0)
-  orders.write(mark)
-  return new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      if (before === null) return done(null, chunk)
-      before = Buffer.concat([before, chunk])
-      const at = before.indexOf(mark)
-      if (at < 0) {
-        before = before.subarray(-mark.length)
-        return done()
-      }
-      const rest = before.subarray(at + mark.length)
-      before = null
-      done(null, rest)
-    },
-  })
+  return (chunk) => {
+    if (before === null) return chunk
+    const all: Buffer = Buffer.concat([before, chunk])
+    const at = all.indexOf(mark)
+    before = at < 0 ? all.subarray(-mark.length) : null
+    return at < 0 ? Buffer.alloc(0) : all.subarray(at + mark.length)
+  }
 }
 
 /** What a machine told of its program's end; empty when it told nothing. */
