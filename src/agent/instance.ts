@@ -18,6 +18,7 @@ import {
 } from '../network/index.ts'
 import type { AssignmentStatus, Edge, InstanceAssignment } from '../protocol/index.ts'
 import { limitsWithin, type Sandbox, type SandboxSpec } from '../sandbox/index.ts'
+import { apart } from './apart.ts'
 import { Attempts } from './attempts.ts'
 import { Containment } from './containment.ts'
 import { type Delivery, grantsOf, sameGrants } from './delivery.ts'
@@ -330,8 +331,7 @@ export class InstanceRunner {
         files: [...files, ...names, ...(isolated ? this.containment.decoy() : [])],
         hostUid: this.#assignment.hostUid,
         limits: limitsWithin(sandbox.capabilities, { ...this.#assignment.limits, tmpBytes }).limits,
-        ...(assignment.isolation !== undefined && { isolation: assignment.isolation }),
-        ports: [this.#servePort ?? []].flat(),
+        ...apart(assignment, this.#servePort),
         syscalls: this.containment.isOn && layout.syscalls === 'strict' ? 'guarded' : layout.syscalls,
         network: network.capabilities.isolation === 'native' ? place : null,
         recordDir,

@@ -69,6 +69,8 @@ export interface RootTree {
   readonly layers: readonly string[]
   /** Whether the program may write into it; what it writes lies in memory, within `tmpBytes`, and is gone with it. */
   readonly writable: boolean
+  /** Most bytes that can be written, where that is not `tmpBytes`. */
+  readonly writtenBytesMax?: number
   /** Ids of the program inside; 1000 where absent. 0 has no power either: on the host it is `hostUid` all the same. */
   readonly user?: { readonly uid: number; readonly gid: number }
 }

@@ -53,6 +53,8 @@ export class GuestDriver implements SandboxDriver {
   readonly #clock: Clock
   readonly #around: SandboxDriver
   readonly #meetings: string
+  /** By their records, those that this process has started or found. */
+  readonly #followed = new Map<string, RunningGuest>()
   /** Filter of what runs the guest, whatever the program's own is. */
   readonly #filter: SandboxSpec['syscalls']
 
@@ -90,9 +92,14 @@ export class GuestDriver implements SandboxDriver {
   }
 
   async adopt(recordDir: string): Promise<Sandbox | null> {
+    // Whoever follows it here already lets go of it: a guest answers one supervisor.
+    this.#followed.get(recordDir)?.letGo()
     const around = await this.#around.adopt(recordDir)
     const text = readIfThere(recordFileOf(recordDir))
-    return around === null || text === null ? null : this.#running(around, recordDir, JSON.parse(text) as GuestRecord)
+    if (around === null || text === null) return null
+    const guest = this.#running(around, recordDir, JSON.parse(text) as GuestRecord)
+    guest.greet()
+    return guest
   }
 
   output(recordDir: string, options: OutputOptions = {}): AsyncIterable<OutputLine> {
@@ -108,15 +115,14 @@ export class GuestDriver implements SandboxDriver {
     rmSync(this.#meetingOf(recordDir), { recursive: true, force: true })
   }
 
-  #running(around: Sandbox, recordDir: string, { limits, hostUid }: GuestRecord): Sandbox {
+  #running(around: Sandbox, recordDir: string, { limits, hostUid }: GuestRecord): RunningGuest {
     const place: MeetingPlace = { directory: this.#meetingOf(recordDir), hostUid }
-    return new RunningGuest({
-      around,
-      monitor: this.#monitor,
-      clock: this.#clock,
-      place,
-      limits,
+    const guest = new RunningGuest({ around, monitor: this.#monitor, clock: this.#clock, place, limits })
+    this.#followed.set(recordDir, guest)
+    void guest.exited.then(() => {
+      if (this.#followed.get(recordDir) === guest) this.#followed.delete(recordDir)
     })
+    return guest
   }
 
   #meetingOf(recordDir: string): string {

@@ -17,6 +17,8 @@ const mebibyte = 2 ** 20
 /** What a guest's kernel and first program need beside the program. */
 const guestBytes = 96 * mebibyte
 const memoryBytesDefault = 1024 * mebibyte
+/** What can be written into a root where no limit of /tmp says it. */
+const writtenBytesDefault = 256 * mebibyte
 /** Characters of an inline file: each at most four bytes. */
 const pieceChars = 15_000
 
@@ -45,6 +47,12 @@ export interface GuestShare {
 export function guestMemoryBytes({ memoryBytes }: Pick<SandboxLimits, 'memoryBytes'>): number {
   const program = memoryBytes === null ? memoryBytesDefault : memoryBytes + guestBytes
   return Math.ceil(program / mebibyte) * mebibyte
+}
+
+/** A root of the program's own as the sandbox around is given it: its bound is that of the program. */
+export function handedOn({ root, limits }: SandboxSpec): Pick<SandboxSpec, 'root'> {
+  if (root === undefined) return {}
+  return { root: { ...root, writtenBytesMax: limits.tmpBytes ?? writtenBytesDefault } }
 }
 
 /** What is shared with the guest of a spec. */

@@ -10,7 +10,8 @@ import type { Duplex } from 'node:stream'
 import { SteadError } from '../../../base/index.ts'
 import type { Mount, SandboxCapabilities, SandboxSpec } from '../../driver.ts'
 import { filterOf, lookAtHost, madeRoot } from '../bubblewrap.ts'
-import { consoleLog, guestMemoryBytes, place, runnerScript, shareWith } from './config.ts'
+import { encodeFrame } from './channel.ts'
+import { consoleLog, guestMemoryBytes, handedOn, place, runnerScript, shareWith } from './config.ts'
 import type { GuestShare } from './config.ts'
 import { controls, reach } from './controls.ts'
 import type { Control } from './controls.ts'
@@ -93,11 +94,12 @@ class QemuMonitor implements Monitor {
       ...(root === null ? [] : [{ source: root, target: '/parts', access: 'read-only' as const }]),
     ]
     const libraries = this.#parts.libraries.map((path) => this.#inside(path))
-    const { memoryBytes, cpuCores, tmpBytes } = spec.limits
+    const { memoryBytes, cpuCores } = spec.limits
     // What only the guest is asked for, the sandbox around it is not.
     const { isolation: _guests, ports: _forwarded, ...common } = spec
     return {
       ...common,
+      ...handedOn(spec),
       argv: ['/bin/sh', '-c', runnerScript(':', controlPath('exit')), 'sh', ...this.#args(spec, share)],
       env: { PATH: '/usr/bin:/bin', ...(libraries.length > 0 && { LD_LIBRARY_PATH: libraries.join(':') }) },
       cwd: '/',
@@ -107,14 +109,15 @@ class QemuMonitor implements Monitor {
         memoryBytes: memoryBytes === null ? null : guestMemoryBytes(spec.limits) + machineBytes,
         cpuCores,
         pidsMax: null,
-        // With a root of its own, what is written into that.
-        tmpBytes: share.hasRoot ? tmpBytes : mebibyte,
+        tmpBytes: mebibyte,
       },
     }
   }
 
   async connect(at: MeetingPlace): Promise<Duplex | null> {
     const socket = await reach(at.directory, 'control', at.hostUid)
+    // What an earlier supervisor had run inside is not for this one.
+    socket?.write(encodeFrame('N', 0))
     return socket?.unref() ?? null
   }
 

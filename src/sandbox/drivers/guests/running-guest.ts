@@ -46,6 +46,16 @@ export class RunningGuest implements Sandbox {
     this.exited = around.exited.then((exit) => this.#ended(exit))
   }
 
+  /** Makes itself known to the guest, which ends what an earlier supervisor had run inside. */
+  greet(): void {
+    if (!this.#over) this.#channel.send('U', 0).catch(() => undefined)
+  }
+
+  /** Leaves the guest to another. */
+  letGo(): void {
+    this.#channel.close()
+  }
+
   signal(signal: NodeJS.Signals): void {
     if (this.#over) return
     if (signal === 'SIGKILL') return void this.kill()

@@ -11,7 +11,7 @@ import { SteadError } from '../../../base/index.ts'
 import type { SandboxCapabilities, SandboxSpec } from '../../driver.ts'
 import { filterOf, lookAtHost, madeRoot } from '../bubblewrap.ts'
 import { findProgram } from '../programs.ts'
-import { consoleLog, guestMemoryBytes, place, runnerScript, shareWith } from './config.ts'
+import { consoleLog, guestMemoryBytes, handedOn, place, runnerScript, shareWith } from './config.ts'
 import { controls, reachPipes } from './controls.ts'
 import type { Control } from './controls.ts'
 import { firstRoot } from './initramfs.ts'
@@ -84,6 +84,7 @@ class UmlMonitor implements Monitor {
     const { isolation: _guests, ports: _none, ...common } = spec
     return {
       ...common,
+      ...handedOn(spec),
       argv: ['/bin/sh', '-c', runnerScript(prepare, controlPath('exit')), 'sh', ...kernelArgs(memoryBytes)],
       env: { PATH: '/usr/bin:/bin', HOME: '/tmp', TMPDIR: '/tmp' },
       cwd: '/tmp',
@@ -99,7 +100,7 @@ class UmlMonitor implements Monitor {
         cpuCores: spec.limits.cpuCores,
         pidsMax: null,
         // Its memory is a file there.
-        tmpBytes: memoryBytes + mebibyte + (share.hasRoot ? (spec.limits.tmpBytes ?? 0) : 0),
+        tmpBytes: memoryBytes + mebibyte,
       },
     }
   }
