@@ -8,7 +8,14 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../src/base/index.ts'
-import { bubblewrapDriver, detectLimitGroups, type Sandbox, type SandboxDriver, umlDriver, vmDriver } from '../src/sandbox/index.ts'
+import {
+  bubblewrapDriver,
+  detectLimitGroups,
+  type Sandbox,
+  type SandboxDriver,
+  umlDriver,
+  vmDriver,
+} from '../src/sandbox/index.ts'
 import { machineParts } from '../test/machine-parts.ts'
 
 const rounds = Number(process.argv[2] ?? 5)
@@ -78,7 +85,16 @@ async function bare(files: { readonly kernel: string; readonly initramfs: string
   const hardware = `-M microvm,acpi=on,rtc=on -accel tcg,thread=multi -cpu max -smp 2 -m ${memory} -nodefaults -no-user-config -no-reboot`
   const append =
     'console=ttyS0 quiet panic=-1 reboot=t pci=off nokaslr tsc_early_khz=2000000 lpj=4000000 tsc=reliable no_timer_check rdinit=/bin/perl -- -e exit'
-  const argv = [...firmware, ...hardware.split(' '), '-display', 'none', '-kernel', files.kernel, '-initrd', files.initramfs]
+  const argv = [
+    ...firmware,
+    ...hardware.split(' '),
+    '-display',
+    'none',
+    '-kernel',
+    files.kernel,
+    '-initrd',
+    files.initramfs,
+  ]
   const startMs = performance.now()
   const machine = spawn(`${root}/usr/bin/qemu-system-x86_64`, [...argv, '-append', append], { stdio: 'ignore', env })
   await new Promise((resolve) => machine.once('close', resolve))
@@ -126,11 +142,14 @@ try {
     const booted = Number((await bootedOf(begun.sandbox)).toFixed(2))
     await end(guest, begun)
     const { readdirSync } = await import('node:fs')
-    const kept = (kind: string): string => `${state}/${readdirSync(state).findLast((name) => name.startsWith(kind)) ?? ''}`
+    const kept = (kind: string): string =>
+      `${state}/${readdirSync(state).findLast((name) => name.startsWith(kind)) ?? ''}`
     const files = { kernel: kept('kernel'), initramfs: kept('initramfs') }
     const alone: number[] = []
     for (let round = 0; round < rounds; round++) alone.push(await bare(files, argv[argv.indexOf('-m') + 1] ?? '256M'))
-    process.stdout.write(`\nQEMU alone, same kernel and first root, until Perl has begun and ended: ${Math.round(median(alone))} ms\n`)
+    process.stdout.write(
+      `\nQEMU alone, same kernel and first root, until Perl has begun and ended: ${Math.round(median(alone))} ms\n`,
+    )
     process.stdout.write(`vm: the kernel had run for ${booted} s when its first program began\n`)
   }
 } finally {
