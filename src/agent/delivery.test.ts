@@ -74,6 +74,8 @@ function place(
     ownKernel: 'refused',
     console: 'refused',
     debugStub: 'refused',
+    disk: 'refused',
+    snapshot: 'refused',
     survivesSupervisor: others,
     weaker: [],
   }

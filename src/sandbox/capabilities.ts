@@ -22,6 +22,8 @@ const rows: readonly (readonly [keyof Omit<SandboxCapabilities, 'weaker'>, strin
   ['ownKernel', 'a kernel of its own'],
   ['console', 'console of its kernel'],
   ['debugStub', 'debugging its kernel'],
+  ['disk', 'a system booted from a disk'],
+  ['snapshot', 'snapshots of such a system'],
 ]
 
 /** A Markdown table of what drivers can do, with what is weaker below it. */
@@ -46,10 +48,12 @@ const limitRows: readonly (readonly [keyof SandboxLimits, keyof SandboxCapabilit
 ]
 
 /** What drivers declare that run programs on the kernel of the host. */
-export const sharedKernel: Pick<SandboxCapabilities, 'ownKernel' | 'console' | 'debugStub'> = {
+export const sharedKernel: Pick<SandboxCapabilities, 'ownKernel' | 'console' | 'debugStub' | 'disk' | 'snapshot'> = {
   ownKernel: 'refused',
   console: 'refused',
   debugStub: 'refused',
+  disk: 'refused',
+  snapshot: 'refused',
 }
 
 /** The limits that a driver can hold, and one line for each that it cannot: for callers who go on without, and say so. */
@@ -94,6 +98,9 @@ export function refuseBeyond(name: string, capabilities: SandboxCapabilities, sp
     refuse('an output without the texts of a file', 'Install perl, or take them out when the output is read.')
   if (missing(capabilities.ownKernel, spec.isolation === 'kernel'))
     refuse('a kernel of its own', 'Use the vm driver, or leave isolation out.')
+  if (missing(capabilities.disk, spec.disk !== undefined)) refuse('a system booted from a disk', 'Use the vm driver.')
+  if (spec.disk !== undefined && (spec.mounts.length > 0 || spec.files.length > 0 || spec.root !== undefined))
+    refuse('directories of the host beside its disk', 'Put what it needs on the disk, or into its seed.')
   if (missing(capabilities.ownNetwork, spec.network !== null))
     refuse('a network of its own', 'Pass null as its network.')
   if (capabilities.isolation === 'refused') {

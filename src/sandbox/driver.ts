@@ -75,6 +75,15 @@ export interface RootTree {
   readonly user?: { readonly uid: number; readonly gid: number }
 }
 
+/** A disk that a guest boots from by itself: a whole system in the place of a program. */
+export interface Disk {
+  /** The image, which is never written: what the system writes is kept apart, until the records are removed. */
+  readonly path: string
+  readonly format: 'qcow2' | 'raw'
+  /** Files that cloud-init in the guest finds, by name: `user-data`, `meta-data`. Empty: none. */
+  readonly seed: Readonly<Record<string, string>>
+}
+
 export interface SandboxSpec {
   /** Unique; letters, digits, dot, dash. Names the cgroup and the directory of records. */
   readonly id: string
@@ -104,6 +113,11 @@ export interface SandboxSpec {
   readonly filterFile?: string
   /** `kernel`: on a kernel that no other program uses. Absent: whatever the driver gives. */
   readonly isolation?: 'kernel'
+  /**
+   * Boots this instead of running `argv`, which names the system in messages only. It ends when the system switches itself
+   * off, its output is its console, SIGTERM presses its power button; it is given no mounts, files or root.
+   */
+  readonly disk?: Disk
   /** Ports that the program serves on: where it has a network interface of its own, what comes for them is led to it. */
   readonly ports?: readonly number[]
 }
@@ -207,6 +221,15 @@ export interface Machine {
    * tasks, made from what the kernel says of its own types. Throws `sandbox.ended`, `sandbox.machine-silent`.
    */
   debugFiles(): Promise<{ readonly symbols: Uint8Array; readonly commands: string }>
+  /**
+   * Keeps its whole state, memory and disk, under a name; it stands still meanwhile. Only of a machine that has no directory
+   * of the host, which is one that booted from a disk. Throws `sandbox.refused`, `sandbox.machine-refused`.
+   */
+  snapshot(name: string): Promise<void>
+  /** Goes on from a kept state; what came after it is gone. Throws as `snapshot` does. */
+  restore(name: string): Promise<void>
+  /** Names of the kept states, oldest first. */
+  snapshots(): Promise<readonly string[]>
 }
 
 /** native: the mechanism itself; emulated: something weaker under the named guarantee; refused: asking for it is an error. */
@@ -229,6 +252,9 @@ export interface SandboxCapabilities {
   readonly outputFilter: Support
   /** Whether the program runs on a kernel that no other shares. */
   readonly ownKernel: Support
+  /** Whether a whole system can be booted from a disk, and its state be kept and gone back to. */
+  readonly disk: Support
+  readonly snapshot: Support
   /** Whether that kernel has a console that can be reached, and can be debugged. */
   readonly console: Support
   readonly debugStub: Support

@@ -73,6 +73,8 @@ const weak: SandboxCapabilities = {
   ownKernel: 'refused',
   console: 'refused',
   debugStub: 'refused',
+  disk: 'refused',
+  snapshot: 'refused',
   survivesSupervisor: 'native',
   weaker: ['no limits'],
 }

@@ -44,6 +44,7 @@ interface GuestRecord {
   /** Those of the program, for the words of its exit. */
   readonly limits: SandboxSpec['limits']
   readonly hostUid: number
+  readonly isDisk: boolean
 }
 
 export class GuestDriver implements SandboxDriver {
@@ -74,17 +75,19 @@ export class GuestDriver implements SandboxDriver {
     refuseBeyond(this.name, this.capabilities, spec)
     const { recordDir, limits, hostUid } = spec
     const place = { directory: this.#meetingOf(recordDir), hostUid }
-    const around = { ...this.#monitor.around(inRoot(spec), place), syscalls: this.#filter }
     // Records that are there already are those of a machine that may run still: its start is refused below.
-    if (readRecord(recordDir) !== null) return await this.#around.start(around)
+    if (readRecord(recordDir) !== null) return await this.#around.start(spec)
     try {
+      this.#monitor.forget(place)
       rmSync(place.directory, { recursive: true, force: true })
       makeControls(this.#meetings, place.directory, hostUid)
       mkdirSync(recordDir, { recursive: true, mode: 0o700 })
-      const record: GuestRecord = { limits, hostUid }
+      const record: GuestRecord = { limits, hostUid, isDisk: spec.disk !== undefined }
       writeFileSync(recordFileOf(recordDir), JSON.stringify(record), { mode: 0o600 })
+      const around = { ...this.#monitor.around(inRoot(spec), place), syscalls: this.#filter }
       return this.#running(await this.#around.start(around), recordDir, record)
     } catch (error) {
+      this.#monitor.forget(place)
       rmSync(place.directory, { recursive: true, force: true })
       rmSync(recordDir, { recursive: true, force: true })
       throw error
@@ -97,8 +100,9 @@ export class GuestDriver implements SandboxDriver {
     const around = await this.#around.adopt(recordDir)
     const text = readIfThere(recordFileOf(recordDir))
     if (around === null || text === null) return null
-    const guest = this.#running(around, recordDir, JSON.parse(text) as GuestRecord)
-    guest.greet()
+    const record = JSON.parse(text) as GuestRecord
+    const guest = this.#running(around, recordDir, record)
+    if (!record.isDisk) guest.greet()
     return guest
   }
 
@@ -112,12 +116,14 @@ export class GuestDriver implements SandboxDriver {
 
   async remove(recordDir: string): Promise<void> {
     await this.#around.remove(recordDir)
-    rmSync(this.#meetingOf(recordDir), { recursive: true, force: true })
+    const directory = this.#meetingOf(recordDir)
+    this.#monitor.forget({ directory, hostUid: 0 })
+    rmSync(directory, { recursive: true, force: true })
   }
 
-  #running(around: Sandbox, recordDir: string, { limits, hostUid }: GuestRecord): RunningGuest {
+  #running(around: Sandbox, recordDir: string, { limits, hostUid, isDisk }: GuestRecord): RunningGuest {
     const place: MeetingPlace = { directory: this.#meetingOf(recordDir), hostUid }
-    const guest = new RunningGuest({ around, monitor: this.#monitor, clock: this.#clock, place, limits })
+    const guest = new RunningGuest({ around, monitor: this.#monitor, clock: this.#clock, place, limits, isDisk })
     this.#followed.set(recordDir, guest)
     void guest.exited.then(() => {
       if (this.#followed.get(recordDir) === guest) this.#followed.delete(recordDir)

@@ -142,6 +142,20 @@ function piecesOf(text: string): readonly string[] {
 export const consoleLog = '/tmp/console'
 
 /**
+ * Makes the disk that takes what a system writes, when it is not there yet, and runs the machine; it ends as QEMU does: with 0
+ * when the system has switched itself off. The file of the exit is the last control that is made.
+ */
+export function diskRunner(make: readonly string[], exitFile: string): string {
+  const words = make.map((word) => `'${word}'`).join(' ')
+  return [
+    `[ -e ${make.at(-1)} ] || ${words} || exit 125`,
+    `: >${exitFile}`,
+    `"$@" </dev/null && { echo '0 0 0' >${exitFile}; exit 0; }`,
+    'exit 125',
+  ].join('\n')
+}
+
+/**
  * Runs a machine and ends as the guest's program did, which the guest told; with 125 when it told nothing, after what its
  * kernel said.
  */

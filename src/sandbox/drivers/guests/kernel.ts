@@ -14,6 +14,8 @@ import { findProgram } from '../programs.ts'
 export interface GuestParts {
   /** The emulator, absolute. */
   readonly qemu: string
+  /** What makes disks, absolute; null where there is none. */
+  readonly image: string | null
   /** Directories of its libraries and of its firmware, where these are not the system's own. */
   readonly libraries: readonly string[]
   readonly firmware: readonly string[]
@@ -68,6 +70,7 @@ export function findGuestParts(root: string | null = null): GuestParts {
     root === null ? [] : paths.map((path) => `${root}${path}`).filter((path) => existsSync(path))
   return {
     qemu,
+    image: root === null ? findProgram('qemu-img') : (below(['/usr/bin/qemu-img'])[0] ?? null),
     libraries: below(['/usr/lib/x86_64-linux-gnu', '/lib/x86_64-linux-gnu']),
     firmware: below(['/usr/share/qemu', '/usr/share/seabios']),
     root,

@@ -18,14 +18,20 @@ export interface Monitor {
   around(spec: SandboxSpec, place: MeetingPlace): SandboxSpec
   /** Connects to the first program of the guest; null while it cannot be reached. */
   connect(place: MeetingPlace): Promise<Duplex | null>
-  /** Makes it stand still or go on; null: the sandbox around does that. */
-  readonly pause: ((place: MeetingPlace, order: PauseOrder) => Promise<void>) | null
+  /** Has a machine do something, and answers what it says; null: there is nothing that could. */
+  readonly order: ((place: MeetingPlace, order: MachineOrder, waiting: Waiting) => Promise<string>) | null
+  /** Deletes what a machine has left on the disk. */
+  forget(place: MeetingPlace): void
   /** Ways to the kernel, which reject or throw where there is none. */
   ways(place: MeetingPlace, id: string): Pick<Machine, 'console' | 'debugStub' | 'debugger'>
 }
 
-export interface PauseOrder {
-  readonly paused: boolean
+/** To stand still, to go on, to press its power button, to keep its state or go back to it, to list what it has kept. */
+export type MachineOrder =
+  | { readonly kind: 'pause' | 'resume' | 'power-down' | 'kept' }
+  | { readonly kind: 'keep' | 'go-back'; readonly name: string }
+
+export interface Waiting {
   readonly clock: Clock
   /** The machine is gone, so that nobody waits for it. */
   readonly isOver: () => boolean

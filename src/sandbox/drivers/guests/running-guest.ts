@@ -13,8 +13,10 @@ import { Channel } from './channel.ts'
 import { readExit } from './controls.ts'
 import { execInGuest } from './executed.ts'
 import { gdbCommands } from './gdb-commands.ts'
-import type { MeetingPlace, Monitor } from './monitor.ts'
+import type { MachineOrder, MeetingPlace, Monitor } from './monitor.ts'
 import { parseSymbols, symbolFile } from './symbol-file.ts'
+
+const namePattern = /^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$/
 
 export interface GuestParts {
   readonly around: Sandbox
@@ -23,6 +25,8 @@ export interface GuestParts {
   readonly place: MeetingPlace
   /** Of the program. */
   readonly limits: SandboxLimits
+  /** It is a system on a disk: nothing of ours runs inside. */
+  readonly isDisk: boolean
 }
 
 export class RunningGuest implements Sandbox {
@@ -60,6 +64,7 @@ export class RunningGuest implements Sandbox {
     if (this.#over) return
     if (signal === 'SIGKILL') return void this.kill()
     // Its end is told by its exit.
+    if (this.#own.isDisk) return void this.#order({ kind: 'power-down' }, 'switched off').catch(() => undefined)
     this.#channel.send('S', 0, String(constants.signals[signal])).catch(() => undefined)
   }
 
@@ -79,13 +84,14 @@ export class RunningGuest implements Sandbox {
   async usage(): Promise<SandboxUsage> {
     const [machine, said] = await Promise.all([
       this.#own.around.usage(),
-      this.#over ? null : this.#channel.ask('U').catch(() => null),
+      this.#over || this.#own.isDisk ? null : this.#channel.ask('U').catch(() => null),
     ])
     // Memory and time are those of the whole machine, because these are what the host spends.
     return { ...machine, pids: said === null ? null : Number(said.split(' ')[0]) }
   }
 
   async exec(options: ExecOptions): Promise<Executed> {
+    if (this.#own.isDisk) throw this.#refused('has nothing inside that would run another program')
     if (this.#over) throw this.#gone('entered')
     return execInGuest(this.#channel, options)
   }
@@ -99,16 +105,24 @@ export class RunningGuest implements Sandbox {
       ...this.#own.monitor.ways(this.#own.place, this.id),
       symbols: (names) => this.#symbols(names),
       debugFiles: () => this.#debugFiles(),
+      snapshot: (name) => this.#state('keep', name),
+      restore: (name) => this.#state('go-back', name),
+      snapshots: async () => {
+        const names = this.#own.isDisk ? await this.#order({ kind: 'kept' }, 'asked') : ''
+        return names.split('\n').filter(Boolean)
+      },
     }
   }
 
   async #symbols(names: readonly string[]): Promise<ReadonlyMap<string, bigint>> {
+    this.#needFirstProgram()
     const said = await this.#channel.ask('Q', names.join(' '))
     const lines = (said ?? '').split('\n').map((line) => line.split(' '))
     return new Map(lines.flatMap(([address, , name]) => (name === undefined ? [] : [[name, BigInt(`0x${address}`)]])))
   }
 
   async #debugFiles(): ReturnType<Machine['debugFiles']> {
+    this.#needFirstProgram()
     if (this.#over) throw this.#gone('debugged')
     const symbols = parseSymbols((await this.#channel.read('/proc/kallsyms')).toString('latin1'))
     const types = await this.#channel.read('/sys/kernel/btf/vmlinux')
@@ -116,10 +130,41 @@ export class RunningGuest implements Sandbox {
   }
 
   async #pause(paused: boolean): Promise<void> {
-    const { around, monitor, place, clock } = this.#own
-    if (this.#over) throw this.#gone(paused ? 'frozen' : 'thawed')
-    if (monitor.pause === null) return paused ? around.freeze() : around.thaw()
-    await monitor.pause(place, { paused, clock, isOver: () => this.#over })
+    const { around, monitor } = this.#own
+    if (monitor.order === null && !this.#over) return paused ? around.freeze() : around.thaw()
+    await this.#order({ kind: paused ? 'pause' : 'resume' }, paused ? 'frozen' : 'thawed')
+  }
+
+  async #state(kind: 'keep' | 'go-back', name: string): Promise<void> {
+    if (!this.#own.isDisk)
+      throw this.#refused('has directories of the host, which no snapshot holds: boot a system from a disk')
+    if (!namePattern.test(name)) {
+      throw new SteadError({
+        code: 'sandbox.bad-spec',
+        message: `${JSON.stringify(name)} is no name of a snapshot.`,
+        hint: 'Letters, digits, dots and dashes, at most 63.',
+      })
+    }
+    await this.#order({ kind, name }, 'kept')
+  }
+
+  async #order(order: MachineOrder, wanted: string): Promise<string> {
+    const { monitor, place, clock } = this.#own
+    if (this.#over) throw this.#gone(wanted)
+    if (monitor.order === null) throw this.#refused('takes no orders')
+    return await monitor.order(place, order, { clock, isOver: () => this.#over })
+  }
+
+  #needFirstProgram(): void {
+    if (this.#own.isDisk) throw this.#refused('does not tell its symbols, as nothing of ours runs inside')
+  }
+
+  #refused(why: string): SteadError {
+    return new SteadError({
+      code: 'sandbox.refused',
+      message: `The guest ${this.id} ${why}.`,
+      hint: 'The capabilities of its driver tell more.',
+    })
   }
 
   #ended(around: Exit): Exit {

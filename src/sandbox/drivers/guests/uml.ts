@@ -38,7 +38,7 @@ export function umlMonitor(partsRoot: string | null, stateDir: string): Monitor 
 class UmlMonitor implements Monitor {
   readonly name: string = 'uml'
   /** The sandbox around stops it, with all its processes. */
-  readonly pause: null = null
+  readonly order: null = null
   readonly #kernel: string
   readonly #stateDir: string
   #initramfs: string | null = null
@@ -103,6 +103,10 @@ class UmlMonitor implements Monitor {
         tmpBytes: memoryBytes + mebibyte,
       },
     }
+  }
+
+  forget(): void {
+    // All of it is in memory.
   }
 
   connect(at: MeetingPlace): Promise<Duplex | null> {
