@@ -19,6 +19,7 @@ import type { Clock } from '../../../base/index.ts'
 export const windowBytes: number = 256 * 1024
 const headBytes = 9
 const frameBytesMax = 2 ** 20
+const fileBytesMax = 64 * 2 ** 20
 const connectEveryMs = 50
 const answerTimeoutMs = 30_000
 const readTimeoutMs = 60_000
@@ -114,11 +115,14 @@ export class Channel {
   /** Reads a file of the guest as its root, such as one of /proc. Throws `sandbox.ended`, `sandbox.machine-silent`. */
   async read(path: string): Promise<Buffer> {
     const pieces: Buffer[] = []
+    let bytes = 0
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     const silent = (): void => reject(guestSilent(path))
     const id = this.listen({
       frame({ payload }) {
         pieces.push(payload)
+        bytes += payload.length
+        if (bytes > fileBytesMax) silent()
         if (payload.length === 0) resolve()
       },
       closed: silent,
@@ -160,9 +164,14 @@ export class Channel {
     let received: Buffer = Buffer.alloc(0)
     socket.on('error', () => undefined)
     socket.on('data', (chunk: Buffer) => {
-      const { frames, rest } = decodeFrames(Buffer.concat([received, chunk]))
-      received = rest
-      for (const frame of frames) this.#listeners.get(frame.id)?.frame(frame)
+      try {
+        const { frames, rest } = decodeFrames(Buffer.concat([received, chunk]))
+        received = rest
+        for (const frame of frames) this.#listeners.get(frame.id)?.frame(frame)
+      } catch {
+        // A guest may be anybody's: what it says that it should not ends the conversation, and nothing else.
+        socket.destroy()
+      }
     })
     socket.on('close', () => {
       this.#socket = null

@@ -6,6 +6,7 @@ import { encodeConfig, windowBytes } from './channel.ts'
 import type { Channel, Frame } from './channel.ts'
 
 const noLimits = { memoryBytes: null, cpuCores: null, pidsMax: null, tmpBytes: null }
+const excessBytesMax = 4 * windowBytes
 const chunkBytes = 32 * 1024
 
 /** Starts it. Throws `sandbox.ended`. */
@@ -94,7 +95,7 @@ class GuestProgram implements Executed {
     if (type === 'O') this.#give(this.output, payload)
     else if (type === 'F' && this.errors !== null) this.#give(this.errors, payload)
     else if (type === 'C')
-      this.#finish(explainExit(Number(payload.toString()), { oomKills: 0, forksRefused: 0 }, noLimits))
+      this.#finish(explainExit(Number(payload.toString()) & 255, { oomKills: 0, forksRefused: 0 }, noLimits))
     else if (type === 'W') {
       this.#underWay -= Number(payload.toString())
       const goOn = this.#goOn
@@ -105,6 +106,8 @@ class GuestProgram implements Executed {
 
   #give(stream: Readable, payload: Buffer): void {
     taken.set(stream, (taken.get(stream) ?? 0) + payload.length)
+    // The guest's first program waits for what was granted; one that does not is not ours.
+    if (stream.readableLength > excessBytesMax) return this.#channel.close()
     stream.push(payload)
   }
 
