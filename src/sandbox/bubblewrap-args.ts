@@ -95,6 +95,7 @@ export function bubblewrapOptions(
   host: HostFacts,
   handover: Handover,
   root: RootFacts | null = null,
+  devices: readonly string[] = [],
 ): readonly string[] {
   const { uid, gid } = spec.root?.user ?? { uid: insideUid, gid: insideUid }
   const { tmpBytes } = spec.limits
@@ -124,7 +125,8 @@ export function bubblewrapOptions(
     ['--proc', '/proc', '--ro-bind', '/proc/sys', '/proc/sys'],
     ...host.procFiles.map((path) => ['--ro-bind', '/dev/null', path]),
     ...host.procDirectories.map((path) => ['--tmpfs', path, '--remount-ro', path]),
-    ['--dev', '/dev', '--perms', '1777', '--size', String(sharedBytes), '--tmpfs', '/dev/shm', '--remount-ro', '/dev'],
+    ['--dev', '/dev', ...devices.flatMap((device) => ['--dev-bind', device, device])],
+    ['--perms', '1777', '--size', String(sharedBytes), '--tmpfs', '/dev/shm', '--remount-ro', '/dev'],
     ...parentsFirst(spec).map(({ source, target, access }) => [
       access === 'read-only' ? '--ro-bind' : '--bind',
       source,

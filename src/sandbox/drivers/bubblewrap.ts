@@ -7,7 +7,7 @@
  * inside before the program is under the same filter as the program.
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync, lstatSync, readFileSync, readlinkSync } from 'node:fs'
+import { existsSync, lstatSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { SteadError } from '../../base/index.ts'
 import type { Clock } from '../../base/index.ts'
 import {
@@ -56,6 +56,13 @@ const writtenBytesDefault = 256 * 2 ** 20
 /** Room for mount points in a root that is read-only. */
 const mountPointBytesMax = 2 ** 20
 
+/** What stands between a sandbox and the program of another driver. */
+export interface Around {
+  readonly name: string
+  /** Such as /dev/kvm. */
+  readonly devices: readonly string[]
+}
+
 export interface BubblewrapDriverOptions {
   readonly clock: Clock
   /** From `detectLimitGroups`; null where none can be made. */
@@ -64,9 +71,10 @@ export interface BubblewrapDriverOptions {
   readonly logger?: Logger
   /**
    * For a driver that runs its programs in something which this one starts: its name, in records. That something stands in
-   * the host's own root; one that the program brings is made all the same, and can be mounted from `madeRoot`.
+   * the host's own root; one that the program brings is made all the same, and can be mounted from `madeRoot`. It is given
+   * devices of the host, and the groups that may use them.
    */
-  readonly around?: string
+  readonly around?: Around
 }
 
 /** Makes the driver after trying bubblewrap once. Throws `sandbox.unavailable` when it does not work on this machine. */
@@ -94,11 +102,11 @@ class BubblewrapDriver implements SandboxDriver {
   readonly #setpriv: string | null
   readonly #host: HostFacts
   /** The driver that this one serves; null: it is the driver itself. */
-  readonly #around: string | null
+  readonly #around: Around | null
   /** Made when it is first needed. */
   #rootShell: RootShell | null = null
 
-  constructor(clock: Clock, groups: LimitGroups | null, logger: Logger, around: string | null) {
+  constructor(clock: Clock, groups: LimitGroups | null, logger: Logger, around: Around | null) {
     this.#around = around
     this.#clock = clock
     this.#groups = groups
@@ -137,11 +145,11 @@ class BubblewrapDriver implements SandboxDriver {
         descriptor: firstFile + index,
       })),
     }
-    const options = bubblewrapOptions(spec, this.#host, handover, rootFacts(standing, shell))
+    const options = bubblewrapOptions(spec, this.#host, handover, rootFacts(standing, shell), this.#around?.devices)
     const { recordDir } = spec
     const { pidsMax } = spec.limits
     const launched = await launch({
-      driver: this.#around ?? name,
+      driver: this.#around?.name ?? name,
       spec,
       clock: this.#clock,
       mkfifo: this.#mkfifo,
@@ -166,7 +174,7 @@ class BubblewrapDriver implements SandboxDriver {
   }
 
   async adopt(recordDir: string): Promise<Sandbox | null> {
-    return adoptSandbox(this.#around ?? name, recordDir, this.#groups, (record, group) => {
+    return adoptSandbox(this.#around?.name ?? name, recordDir, this.#groups, (record, group) => {
       // What a supervisor that died had run inside has nobody left who follows it.
       if (record.processes !== null) endLeftovers(record.id, record.processes.init)
       return this.#parts(record, recordDir, { group, keeper: null })
@@ -187,7 +195,9 @@ class BubblewrapDriver implements SandboxDriver {
 
   /** Makes the root, becomes the host user of the workload, then bubblewrap, which stays as the keeper of the exit. */
   #lastOf({ hostUid, root, limits }: SandboxSpec, shell: RootShell | null): string {
-    const identity = `--reuid=${hostUid} --regid=${hostUid} --clear-groups`
+    const groups = (this.#around?.devices ?? []).map((device) => statSync(device).gid)
+    const held = groups.length === 0 ? '--clear-groups' : `--groups=${groups.join(',')}`
+    const identity = `--reuid=${hostUid} --regid=${hostUid} ${held}`
     const privileges = '--inh-caps=-all --bounding-set=-all --no-new-privs'
     const drop = this.#setpriv === null ? '' : `${quote(this.#setpriv)} ${identity} ${privileges}`
     const options = `--args ${descriptors.firstHandover} --json-status-fd ${descriptors.status}`

@@ -63,7 +63,8 @@ export class GuestDriver implements SandboxDriver {
     this.name = monitor.name
     this.#monitor = monitor
     this.#clock = clock
-    this.#around = bubblewrapDriver({ clock, groups, around: monitor.name, ...(logger !== undefined && { logger }) })
+    const around = { name: monitor.name, devices: monitor.devices }
+    this.#around = bubblewrapDriver({ clock, groups, around, ...(logger !== undefined && { logger }) })
     const uid = process.getuid?.() ?? 0
     this.#meetings = uid === 0 ? '/run/stead-guests' : `${tmpdir()}/stead-guests-${uid}`
     this.#filter = this.#around.capabilities.syscallFilter === 'refused' ? 'none' : filter

@@ -12,6 +12,8 @@ export interface MeetingPlace {
 export interface Monitor {
   /** The driver's name, in records and messages. */
   readonly name: string
+  /** Of the host, that it needs. */
+  readonly devices: readonly string[]
   /** What guests can be given, out of what the sandbox around gives. */
   capabilities(around: SandboxCapabilities): SandboxCapabilities
   /** What the sandbox around is started with, for a spec whose paths are free of symbolic links. Throws `sandbox.unavailable`, `sandbox.no-space`. */

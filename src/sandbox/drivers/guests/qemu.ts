@@ -48,12 +48,14 @@ class QemuMonitor implements Monitor {
   readonly name: string = 'vm'
   readonly #parts: GuestParts
   readonly #stateDir: string
+  readonly devices: readonly string[]
   readonly #acceleration: Acceleration = lookForHardware()
   #files: GuestFiles | null = null
 
   constructor(parts: GuestParts, stateDir: string) {
     this.#parts = parts
     this.#stateDir = stateDir
+    this.devices = this.#acceleration.kind === 'kvm' ? ['/dev/kvm'] : []
   }
 
   capabilities(around: SandboxCapabilities): SandboxCapabilities {
