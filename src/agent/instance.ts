@@ -23,7 +23,7 @@ import { Containment } from './containment.ts'
 import { type Delivery, grantsOf, sameGrants } from './delivery.ts'
 import { debuggerDoor, instanceEnvironment, nameFiles, type OpenEdge } from './environment.ts'
 import { Holds } from './holds.ts'
-import { layoutOf } from './layout.ts'
+import { apart, layoutOf } from './layout.ts'
 import { frozenLife, type LifeEvent, newLife, policyOf, step } from './lifecycle.ts'
 import type { AgentOptions } from './options.ts'
 import { InstanceOutside } from './outside.ts'
@@ -331,6 +331,7 @@ export class InstanceRunner {
         files: [...files, ...names, ...door.files, ...(isolated ? this.containment.decoy() : [])],
         hostUid: this.#assignment.hostUid,
         limits: limitsWithin(sandbox.capabilities, { ...this.#assignment.limits, tmpBytes }).limits,
+        ...apart(assignment, this.#servePort),
         syscalls: this.containment.isOn && layout.syscalls === 'strict' ? 'guarded' : layout.syscalls,
         network: network.capabilities.isolation === 'native' ? place : null,
         recordDir,
