@@ -42,6 +42,7 @@ const layers: Record<string, readonly string[]> = {
     'provider',
     'secrets',
     'debug',
+    'image',
     'protocol',
     'transport',
   ],

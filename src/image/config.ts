@@ -166,6 +166,13 @@ export function commandOf({ entrypoint, cmd }: ImageConfig, { run }: ProgramWish
   })
 }
 
+/** What can be told before layers are unpacked. Throws `image.no-program`, `image.asks-for-root`. */
+export function checkProgram(config: ImageConfig, wish: ProgramWish, what: string): void {
+  commandOf(config, wish, what)
+  const [name] = config.user.split(':')
+  if (wish.user === null && ['', 'root', '0'].includes(name ?? '')) throw asksForRoot(config, what)
+}
+
 export interface ImageUser {
   readonly uid: number
   readonly gid: number
@@ -188,14 +195,16 @@ export function userOf({ user }: ImageConfig, wish: ProgramWish, files: UserFile
   const [name = '', groupName] = asked.split(':')
   const found = lookUp(name, files.passwd, what)
   const gid = groupName === undefined || groupName === '' ? found.gid : lookUp(groupName, files.group, what).uid
-  if (found.uid === 0 && wish.user === null) {
-    throw new SteadError({
-      code: 'image.asks-for-root',
-      message: `${what} asks to run as root${user === '' ? ', for it names no user' : ''}.`,
-      hint: "Name a user of the image (user: 'nobody'), or say user: 'root': root of its own files and of nothing else, without any capability.",
-    })
-  }
+  if (found.uid === 0 && wish.user === null) throw asksForRoot({ user }, what)
   return { ...found, gid }
+}
+
+function asksForRoot({ user }: Pick<ImageConfig, 'user'>, what: string): SteadError {
+  return new SteadError({
+    code: 'image.asks-for-root',
+    message: `${what} asks to run as root${user === '' ? ', for it names no user' : ''}.`,
+    hint: "Name a user of the image (user: 'nobody'), or say user: 'root': root of its own files and of nothing else, without any capability.",
+  })
 }
 
 /** An entry of passwd or group by its name or number: both have the number in the third field. */

@@ -72,7 +72,7 @@ test('manifests of both families; what is not understood is named', () => {
   refused({ ...manifest, config: { ...config, mediaType: 'application/vnd.example' } }, 'image.unknown-media-type')
   refused({ ...manifest, layers: [{ ...layer, digest: 'sha256:x' }] }, 'image.bad-document')
   refused({ ...manifest, layers: [{ ...layer, size: -1 }] }, 'image.bad-document')
-  refused({ ...manifest, layers: Array(200).fill(layer) }, 'image.too-large')
+  refused({ ...manifest, layers: Array.from({ length: 200 }, () => layer) }, 'image.too-large')
   refused({ ...manifest, layers: [{ ...layer, size: 2 ** 50 }] }, 'image.too-large')
   refused([], 'image.bad-document')
   assert.throws(() => parseTop(Buffer.alloc(5 * 2 ** 20, 32), null, 'web'), {

@@ -1,5 +1,6 @@
 /** The face of `image`: images of OCI and Docker fetched, checked, unpacked into shared layers, built; no Docker needed. */
 export type { BuildOptions, BuiltImage } from './build.ts'
+export { checkProgram } from './config.ts'
 export type { Healthcheck, ImageConfig, ImageUser, ProgramWish } from './config.ts'
 export { isDigest } from './digest.ts'
 export type { Digest } from './digest.ts'

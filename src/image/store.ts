@@ -9,8 +9,9 @@ import { z } from 'zod'
 import { SteadError, type Clock } from '../base/index.ts'
 import { Blobs } from './blobs.ts'
 import { billBeside, buildImage, type BuildOptions, type BuiltImage } from './build.ts'
-import { isDigest, type Digest } from './digest.ts'
+import { isDigest, verified, type Digest } from './digest.ts'
 import { mediaTypes, platformOf, type Platform } from './documents.ts'
+import type { LayerStore } from './layers.ts'
 import { parseReference, showReference, type ImageReference } from './reference.ts'
 import { archiveSource } from './sources/archive.ts'
 import { layoutSource } from './sources/layout.ts'
@@ -131,6 +132,18 @@ export class ImageStore {
       JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.index, manifests: [entry] }),
     )
     await writeFile(join(directory, 'oci-layout'), JSON.stringify({ imageLayoutVersion: '1.0.0' }))
+  }
+
+  /** Its layers, unpacked, the lowest first. Throws what unpacking throws. */
+  async unpack({ manifest, config }: FetchedImage, layers: LayerStore): Promise<readonly string[]> {
+    const unpacked: string[] = []
+    for (const [index, layer] of manifest.layers.entries()) {
+      const what = `The layer ${layer.digest}`
+      const diffId = config.diffIds[index] ?? layer.digest
+      const bytes = (): AsyncIterable<Uint8Array> => verified(this.#blobs.stream(layer.digest), layer, what)
+      unpacked.push(await layers.need({ diffId, compression: layer.compression, bytes }, what))
+    }
+    return unpacked
   }
 
   /** A directory of its own for a while, on the file system of the store. */

@@ -69,6 +69,11 @@ export interface RootTree {
   readonly layers: readonly string[]
   /** Whether the program may write into it; what it writes lies in memory, within `tmpBytes`, and is gone with it. */
   readonly writable: boolean
+  /**
+   * Directories of it that the program may write all the same, in memory, within `tmpBytes` together; made where they are
+   * missing, and with what the layers have in them.
+   */
+  readonly scratch?: readonly string[]
   /** Ids of the program inside; 1000 where absent. 0 has no power either: on the host it is `hostUid` all the same. */
   readonly user?: { readonly uid: number; readonly gid: number }
 }
