@@ -213,6 +213,8 @@ const separate = (script: string, ...args: readonly string[]): void => {
 if (only === 'releases') {
   process.stderr.write('bench: releases that carry data, beside the tools that people use ...\n')
   separate('bench-releases.ts', ...process.argv.slice(3))
+  process.stderr.write('bench: releases of a whole app, through its way in ...\n')
+  separate('bench-releases-whole.ts', ...process.argv.slice(3))
 }
 if (only === undefined || only === 'queue') {
   process.stderr.write('bench: queues beside their disk ...\n')

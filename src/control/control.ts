@@ -153,6 +153,7 @@ class RunningControl implements Control {
       ask: (node, what, signal) => this.#ask(node, what, signal),
       secrets: this.secrets,
       place: (apply) => this.apply(apply),
+      backupsOn: options.backupsOn ?? null,
     })
     this.#remote = new RemoteStreams(random)
     this.#routeRevision = start * routeRevisionsPerStart
@@ -374,7 +375,8 @@ class RunningControl implements Control {
       refuseOnFullDisk(this.#observed.disks, wanted.graph.app)
       const choose = (): string => chooseHome(this.#records, this.#observed.nodes, wanted.graph.app)
       this.releases.refuseBusy(wanted.graph.app)
-      const change = applyChange(this.#records, wanted, choose, this.#credentials, this.#options.clock.nowMs())
+      const { clock, backupsOn = null } = this.#options
+      const change = applyChange(this.#records, wanted, { choose, backupsOn }, this.#credentials, clock.nowMs())
       if (change === null) return this.#records.apps.get(wanted.graph.app)?.release ?? 0
       await this.secrets.ensure(wanted.graph)
       await write(this.#options.store, this.#held.lease, change.operations)

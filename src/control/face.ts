@@ -26,6 +26,8 @@ export interface ControlOptions {
   readonly readBundle: (digest: string) => AsyncIterable<Uint8Array>
   /** Where the key of the secrets is; outside the store. */
   readonly keys: KeySource
+  /** The node that makes the backups that apps declare; absent: wherever their data is. */
+  readonly backupsOn?: string
   /** Told of every opening of a secret. */
   readonly onSecretRead: (read: SecretRead) => void
 }
@@ -35,7 +37,8 @@ export interface Control extends AsyncDisposable {
   accept(channel: Channel<Downward>): (message: Upward) => void
   /**
    * Makes this what the app should be. Answers the release number; the same again when nothing has changed. Throws
-   * `control.no-node` when it has to choose a home and no node is connected, `control.disk-critical`, `control.stopped`.
+   * `control.no-node` when it has to choose a home and no node is connected, `control.disk-critical`, `control.backup-elsewhere`,
+   * `control.stopped`.
    */
   apply(apply: Apply): Promise<number>
   /** Everything of the app is to stop; its data stays. */
