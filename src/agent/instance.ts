@@ -464,7 +464,7 @@ export class InstanceRunner {
     let pauseMs: number = probeMs.start
     const again = async (): Promise<void> => {
       if (this.#sandbox !== sandbox) return
-      const result = await this.#probe(sandbox).catch(messageOf)
+      const result = await this.#probe().catch(messageOf)
       if (this.#sandbox !== sandbox) return
       if (result === null) this.#event({ kind: 'probe-ok' })
       else if (!this.holds.any) this.#event({ kind: 'probe-failed', reason: result })
@@ -474,10 +474,8 @@ export class InstanceRunner {
     this.#later(pauseMs, () => void again())
   }
 
-  #probe(sandbox: Sandbox): Promise<ProbeResult> {
-    const endpoint =
-      this.#place !== null && this.#servePort !== null ? this.#place.endpoint(sandbox.pid, this.#servePort) : null
-    return probeBy(this.#options, this.#ready, endpoint, this.#spec)
+  #probe(): Promise<ProbeResult> {
+    return probeBy(this.#options, this.#ready, this.endpointAt(null), this.#spec)
   }
 
   #terminate(): void {
