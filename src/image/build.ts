@@ -31,6 +31,8 @@ export interface BuildOptions {
   readonly ports: readonly number[]
   readonly volumes: readonly string[]
   readonly labels: Readonly<Record<string, string>>
+  /** A command that says by its exit whether the program is well. */
+  readonly health?: readonly string[] | null
 }
 
 export interface BuiltImage extends FetchedImage {
@@ -108,7 +110,7 @@ async function configOf(blobs: Blobs, { manifest }: FetchedImage): Promise<Recor
 
 /** What the options say, in the words of a configuration, keys in one order. */
 function said(options: BuildOptions, inherited: Record<string, unknown>): Record<string, unknown> {
-  const { entrypoint, cmd, env, workdir, user, ports, volumes, labels } = options
+  const { entrypoint, cmd, env, workdir, user, ports, volumes, labels, health = null } = options
   for (const name of Object.keys(env)) {
     if (/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) continue
     throw new SteadError({
@@ -133,6 +135,7 @@ function said(options: BuildOptions, inherited: Record<string, unknown>): Record
     ...(user === null ? {} : { User: user }),
     ...(ports.length === 0 ? {} : { ExposedPorts: marks(ports.map((port) => `${port}/tcp`)) }),
     ...(volumes.length === 0 ? {} : { Volumes: marks(volumes) }),
+    ...(health === null ? {} : { Healthcheck: { Test: ['CMD', ...health] } }),
     ...(Object.keys(labels).length === 0 ? {} : { Labels: labels }),
   }
 }

@@ -20,7 +20,7 @@ export const imageCommand: Command = {
     --on IMAGE          over another image, whose settings go on
     --at PATH           where DIR goes in the image (default /)
     --without PATH      leave out what is below PATH of DIR; more than once
-    --entrypoint JSON   as in '["/bin/server"]'; --cmd JSON likewise
+    --entrypoint JSON   as in '["/bin/server"]'; --cmd JSON and --health JSON likewise
     --env NAME=VALUE    more than once; --label NAME=VALUE likewise
     --user USER  --workdir PATH  --port N (more than once)  --volume PATH (more than once)
     --sbom FILE         write what is inside, as CycloneDX
@@ -38,6 +38,7 @@ export const imageCommand: Command = {
     without: { type: 'string', multiple: true },
     entrypoint: { type: 'string' },
     cmd: { type: 'string' },
+    health: { type: 'string' },
     env: { type: 'string', multiple: true },
     label: { type: 'string', multiple: true },
     user: { type: 'string' },
@@ -92,6 +93,7 @@ async function build(input: Input, [directory = '', name = '']: readonly string[
       workdir: input.text('workdir'),
       ports,
       volumes: input.texts('volume'),
+      health: words(input, 'health'),
     },
     need,
   )
