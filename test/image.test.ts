@@ -10,7 +10,7 @@ function app(more: string): string {
   return `
 import { app, service } from 'stead'
 export default app('images', () => {
-  const other = service('other', { image: 'oci:web:1', http: 9000, limits: { memory: '64MB' } })
+  const other = service('other', { image: 'oci:web:1', http: 80, limits: { memory: '64MB' } })
   const web = service('web', { image: 'oci:web:1', http: 8080, use: { other }, ${more} })
   return { parts: { other, web }, public: { 'images.localhost': web } }
 })`

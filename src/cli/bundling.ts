@@ -2,6 +2,7 @@
 import { dirname, join } from 'node:path'
 import type { BundleStore, Runtime } from '../artifact/index.ts'
 import { evaluateAppFile } from '../evaluate/index.ts'
+import type { Platform } from '../image/index.ts'
 import type { Graph } from '../model/index.ts'
 import { ofPart } from './failure.ts'
 import { bundleImage, imageStore } from './images.ts'
@@ -43,6 +44,8 @@ export async function bundleParts(
     readonly signal: AbortSignal
     /** What runs a program, when not what does here: on another machine. */
     readonly runtimeOf?: (program: string) => Promise<Runtime | null>
+    /** What images are for, when not for this machine. */
+    readonly platform?: Platform
   },
 ): Promise<Record<string, string>> {
   const digests: Record<string, string> = {}
@@ -62,7 +65,7 @@ export async function bundleParts(
     const onProgress = (line: string): void => options.onProgress(`${part.name}: ${line}`)
     try {
       const of = { directory: dirname(appFile), onProgress, signal: options.signal }
-      digests[part.name] = (await bundleImage(bundles, imageStore(), part, of)).digest
+      digests[part.name] = (await bundleImage(bundles, imageStore(options.platform), part, of)).digest
     } catch (error) {
       throw ofPart(part.name, error)
     }
