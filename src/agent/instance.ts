@@ -6,7 +6,7 @@
  * after another.
  */
 import { join } from 'node:path'
-import { isSteadError, messageOf, sleep, SteadError } from '../base/index.ts'
+import { isSteadError, messageOf, sleep } from '../base/index.ts'
 import { formatDuration } from '../model/index.ts'
 import {
   type Endpoint,
@@ -22,6 +22,7 @@ import { Attempts } from './attempts.ts'
 import { Containment } from './containment.ts'
 import { type Delivery, grantsOf, sameGrants } from './delivery.ts'
 import { debuggerDoor, instanceEnvironment, nameFiles, type OpenEdge } from './environment.ts'
+import { bundleOf } from './fetch.ts'
 import { Holds } from './holds.ts'
 import { broughtBy, type Treatment, treatmentOf } from './image.ts'
 import { apart, layoutOf } from './layout.ts'
@@ -293,15 +294,8 @@ export class InstanceRunner {
 
   async #start(): Promise<void> {
     try {
-      const { network, sandbox, openBundle } = this.#options
-      const bundle = await openBundle(this.#assignment.bundle)
-      if (bundle === null) {
-        throw new SteadError({
-          code: 'agent.no-bundle',
-          message: `this node lacks the bundle of ${this.#assignment.part}`,
-          retry: 'later',
-        })
-      }
+      const { network, sandbox } = this.#options
+      const bundle = await bundleOf(this.#options, this.#assignment.part, this.#assignment.bundle)
       this.#treatment = await treatmentOf(this.#assignment, bundle)
       const place = await network.place(this.#assignment.id)
       this.#place = place
