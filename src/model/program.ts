@@ -43,6 +43,11 @@ export interface ProgramOptions {
   readonly tripwire?: Tripwire
 }
 
+/** Every part that runs says what it runs: its program, an image, or a program in an image. */
+export type WithProgram =
+  | { readonly run: NonNullable<ProgramOptions['run']> }
+  | { readonly image: NonNullable<ProgramOptions['image']> }
+
 /** What one instance may take. */
 export interface LimitOptions {
   /** Default 512MB. */
