@@ -109,7 +109,8 @@ function printQueues(parts: readonly PartStatus[]): void {
     if (ready === undefined) continue
     const waiting = ready === 0 ? 'nothing waits' : `${ready} wait, the oldest for ${duration(oldest * 1000)}`
     const letters = dead === 0 ? '' : paint('red', `, ${dead} dead: see \`stead queue peek ${part} --dead\``)
-    print(`\n${part}: ${waiting}, ${held} in hand${letters}`)
+    const paused = (metrics['queue_paused'] ?? 0) > 0 ? paint('yellow', ', paused: see `stead queue resume`') : ''
+    print(`\n${part}: ${waiting}, ${held} in hand${letters}${paused}`)
   }
 }
 
