@@ -4,7 +4,7 @@
  * Invariants: QEMU sees of the host what the guest is given and its own parts, nothing else, and may start no program; every
  * control of a machine exists before its guest runs.
  */
-import { accessSync, chownSync, constants, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { chownSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { basename, dirname } from 'node:path'
 import type { Duplex } from 'node:stream'
@@ -348,10 +348,9 @@ function lookForHardware(): Acceleration {
   const emulation = (reason: string): Acceleration => ({ kind: 'emulation', reason })
   if (!/^flags\s*:.*\b(?:vmx|svm)\b/m.test(readFileSync('/proc/cpuinfo', 'latin1')))
     return emulation('the processor, or the machine around this one, offers no virtualisation')
-  try {
-    accessSync('/dev/kvm', constants.R_OK | constants.W_OK)
-  } catch {
-    return emulation('/dev/kvm is missing or may not be used')
-  }
-  return { kind: 'kvm', reason: null }
+  const device = statSync('/dev/kvm', { throwIfNoEntry: false })
+  if (device === undefined) return emulation('there is no /dev/kvm')
+  // A workload's user is nobody's: it comes in by the device's group, which must not be that of root.
+  const open = (device.mode & 0o006) === 0o006 || ((device.mode & 0o060) === 0o060 && device.gid !== 0)
+  return open ? { kind: 'kvm', reason: null } : emulation('/dev/kvm is root’s alone: give it to a group (chgrp kvm)')
 }
