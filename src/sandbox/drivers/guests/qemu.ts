@@ -50,7 +50,8 @@ class QemuMonitor implements Monitor {
   readonly #stateDir: string
   readonly devices: readonly string[]
   readonly #acceleration: Acceleration = lookForHardware()
-  #files: GuestFiles | null = null
+  #files: Promise<GuestFiles> | null = null
+  #made: GuestFiles | null = null
 
   constructor(parts: GuestParts, stateDir: string) {
     this.#parts = parts
@@ -80,6 +81,16 @@ class QemuMonitor implements Monitor {
           : [`guests are emulated, ten to twenty times slower than the machine: ${reason ?? 'no hardware for them'}`]),
         ...around.weaker,
       ],
+    }
+  }
+
+  async prepare(): Promise<void> {
+    try {
+      this.#made = await (this.#files ??= guestFiles(this.#parts, this.#stateDir))
+    } catch (error) {
+      // What was missing may be there the next time.
+      this.#files = null
+      throw error
     }
   }
 
@@ -122,7 +133,8 @@ class QemuMonitor implements Monitor {
   }
 
   #aroundGuest(spec: SandboxSpec, at: MeetingPlace): SandboxSpec {
-    this.#files ??= guestFiles(this.#parts, this.#stateDir)
+    const made = this.#made
+    if (made === null) throw new Error('a guest is started before it was prepared')
     const filter = filterOf(spec)
     const share = shareWith(spec, {
       host: lookAtHost(),
@@ -132,8 +144,8 @@ class QemuMonitor implements Monitor {
       nameServer,
     })
     const own: readonly Mount[] = [
-      { source: this.#files.kernel, target: `${place}/kernel`, access: 'read-only' },
-      { source: this.#files.initramfs, target: `${place}/initramfs`, access: 'read-only' },
+      { source: made.kernel, target: `${place}/kernel`, access: 'read-only' },
+      { source: made.initramfs, target: `${place}/initramfs`, access: 'read-only' },
       ...this.#partsMounts(at),
     ]
     // What only the guest is asked for, the sandbox around it is not.
