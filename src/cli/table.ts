@@ -24,6 +24,7 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   disk: async () => (await import('./commands/disk.ts')).diskCommand,
   prune: async () => (await import('./commands/prune.ts')).pruneCommand,
   queue: async () => (await import('./commands/queue.ts')).queueCommand,
+  image: async () => (await import('./commands/image.ts')).imageCommand,
   secret: async () => (await import('./commands/secret.ts')).secretCommand,
   down: async () => (await import('./commands/down.ts')).downCommand,
   serve: async () => (await import('./commands/serve.ts')).serveCommand,

@@ -132,6 +132,7 @@ function instanceAssignment(
     part: part.name,
     bundle: instance.bundle,
     run: part.run,
+    ...(part.image === undefined ? {} : { image: part.image }),
     env: part.env,
     limits: part.limits,
     http: part.kind === 'service' ? portOf(part) : null,

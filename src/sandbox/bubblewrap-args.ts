@@ -127,6 +127,8 @@ export function bubblewrapOptions(
     ...host.procDirectories.map((path) => ['--tmpfs', path, '--remount-ro', path]),
     ['--dev', '/dev', ...devices.flatMap((device) => ['--dev-bind', device, device])],
     ['--perms', '1777', '--size', String(sharedBytes), '--tmpfs', '/dev/shm', '--remount-ro', '/dev'],
+    // Bound by itself, it stays as it is when the root is closed.
+    ...(spec.root?.scratch ?? []).map((path) => (root === null ? [] : ['--bind', `${root.path}${path}`, path])),
     ...parentsFirst(spec).map(({ source, target, access }) => [
       access === 'read-only' ? '--ro-bind' : '--bind',
       source,

@@ -71,6 +71,11 @@ export interface RootTree {
   readonly writable: boolean
   /** Most bytes that can be written, where that is not `tmpBytes`. */
   readonly writtenBytesMax?: number
+  /**
+   * Directories of it that the program may write all the same, in memory, within `tmpBytes` together; made where they are
+   * missing, and with what the layers have in them.
+   */
+  readonly scratch?: readonly string[]
   /** Ids of the program inside; 1000 where absent. 0 has no power either: on the host it is `hostUid` all the same. */
   readonly user?: { readonly uid: number; readonly gid: number }
 }

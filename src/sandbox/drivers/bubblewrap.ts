@@ -205,10 +205,12 @@ class BubblewrapDriver implements SandboxDriver {
     const sh = (shell?.sh ?? hostShell).map(quote).join(' ')
     const bwrap = `${drop} ${quote(this.#bwrap)} ${options} -- ${sh} -c ${quote(initScript)} sh "$@"`
     if (root === undefined || this.#perl === null) return `exec ${bwrap}`
-    const writtenBytesMax = root.writable
+    const { layers, writable, scratch = [] } = root
+    const isWritten = writable || scratch.length > 0
+    const writtenBytesMax = isWritten
       ? (root.writtenBytesMax ?? limits.tmpBytes ?? writtenBytesDefault)
       : mountPointBytesMax
-    const order = { architecture: process.arch, place: rootPlace, hostUid, writtenBytesMax, layers: root.layers }
+    const order = { architecture: process.arch, place: rootPlace, hostUid, writtenBytesMax, layers, scratch }
     return `exec ${[this.#perl, '-e', rootProgram, ...rootArguments(order)].map(quote).join(' ')} ${bwrap}`
   }
 
