@@ -78,6 +78,7 @@ export class GuestDriver implements SandboxDriver {
     const place = { directory: this.#meetingOf(recordDir), hostUid }
     // Records that are there already are those of a machine that may run still: its start is refused below.
     if (readRecord(recordDir) !== null) return await this.#around.start(spec)
+    await this.#monitor.prepare()
     try {
       this.#monitor.forget(place)
       rmSync(place.directory, { recursive: true, force: true })
