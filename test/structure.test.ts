@@ -30,7 +30,8 @@ const layers: Record<string, readonly string[]> = {
   protocol: ['base', 'model', 'network', 'sandbox', 'provider'],
   transport: ['base', 'protocol'],
   release: ['base', 'model'],
-  control: ['base', 'model', 'store', 'network', 'provider', 'secrets', 'protocol', 'transport', 'release'],
+  batch: ['base', 'store', 'scheduler', 'protocol'],
+  control: ['base', 'model', 'store', 'network', 'provider', 'secrets', 'protocol', 'transport', 'release', 'batch'],
   agent: [
     'base',
     'model',
@@ -45,7 +46,7 @@ const layers: Record<string, readonly string[]> = {
     'transport',
   ],
   gateway: ['base', 'model', 'network', 'protocol', 'transport'],
-  operator: ['base', 'model', 'protocol', 'transport', 'release'],
+  operator: ['base', 'model', 'protocol', 'transport', 'release', 'batch'],
   dashboard: ['base', 'model', 'protocol', 'release', 'operator'],
   debug: ['base', 'network'],
   remote: ['base'],

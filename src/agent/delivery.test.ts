@@ -69,6 +69,7 @@ function place(
     tmpLimit: others,
     freeze: others,
     syscallFilter: others,
+    root: 'refused',
     exec: 'refused',
     survivesSupervisor: others,
     weaker: [],

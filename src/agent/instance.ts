@@ -21,7 +21,7 @@ import { limitsWithin, type Sandbox, type SandboxSpec } from '../sandbox/index.t
 import { Attempts } from './attempts.ts'
 import { Containment } from './containment.ts'
 import { type Delivery, grantsOf, sameGrants } from './delivery.ts'
-import { instanceEnvironment, nameFiles, type OpenEdge } from './environment.ts'
+import { debuggerDoor, instanceEnvironment, nameFiles, type OpenEdge } from './environment.ts'
 import { Holds } from './holds.ts'
 import { layoutOf } from './layout.ts'
 import { frozenLife, type LifeEvent, newLife, policyOf, step } from './lifecycle.ts'
@@ -315,11 +315,12 @@ export class InstanceRunner {
       const told = instanceEnvironment(assignment, edges, { providers, dataApp }, base, this.#servePort, secretsDir)
       const { files, mounts, ...filter } = this.#delivery.prepare(assignment, told.files, secretsDir)
       const names = nameFiles(layout, edges, id, hasOutside)
+      const door = debuggerDoor(program.argv, told.env, isolated ? '/run' : join(recordDir, 'files'))
       const own = await readyState(this.#options, assignment, await this.#surroundings.state(assignment))
       const spec: SandboxSpec = {
         id,
         argv: program.argv,
-        env: { ...told.env, ...own.env },
+        env: { ...told.env, ...door.env, ...own.env },
         cwd: layout.codeDir,
         mounts: [
           { source: bundle.path, target: layout.codeDir, access: 'read-only' },
@@ -327,7 +328,7 @@ export class InstanceRunner {
           ...mounts,
           ...own.mounts,
         ],
-        files: [...files, ...names, ...(isolated ? this.containment.decoy() : [])],
+        files: [...files, ...names, ...door.files, ...(isolated ? this.containment.decoy() : [])],
         hostUid: this.#assignment.hostUid,
         limits: limitsWithin(sandbox.capabilities, { ...this.#assignment.limits, tmpBytes }).limits,
         syscalls: this.containment.isOn && layout.syscalls === 'strict' ? 'guarded' : layout.syscalls,

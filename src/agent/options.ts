@@ -48,6 +48,8 @@ export interface AgentOptions {
   readonly clock: Clock
   readonly random: Random
   readonly sandbox: SandboxDriver
+  /** For submitted jobs that are declared to run without isolation. */
+  readonly unsandboxed: SandboxDriver
   readonly network: NetworkDriver
   readonly domain: DomainDriver
   readonly domainBytes: number

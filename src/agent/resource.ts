@@ -14,12 +14,12 @@ import type { Provider, ProviderContext, ProviderServer } from '../provider/inde
 import type { Sandbox } from '../sandbox/index.ts'
 import { Attempts } from './attempts.ts'
 import { aborted, Halts } from './halts.ts'
-import { abandon, abandonMs, type OrEnded } from './leave-behind.ts'
+import { abandon, abandonMs, type OrEnded, Patience } from './leave-behind.ts'
 import { Meter } from './meter.ts'
 import type { AgentOptions } from './options.ts'
 import { type Domains, placeOf } from './domains.ts'
 import type { Exchanges } from './exchange.ts'
-import { endServer, lastLines, resourceContext, startProgram } from './resource-context.ts'
+import { endServer, killServer, lastLines, resourceContext, startProgram } from './resource-context.ts'
 import { LogLook, type Usage, unknownUsage, usageOf } from './usage.ts'
 
 const readyTimeoutMs = 60_000
@@ -28,8 +28,6 @@ const pauseMaxMs = 30_000
 /** How often one that is kept from running looks whether it may. */
 const heldLookMs = 250
 const heldReason = 'waits for the fault that was made on purpose to heal'
-/** From asking a server of the older generation to stop to killing it. What it acknowledged is on the disk either way. */
-const exchangeStopMs = 500
 
 /** What a resource asks its agent. */
 export interface ResourceNeed {
@@ -67,8 +65,7 @@ export class ResourceRunner {
   #durability: string | null = null
   /** Generation of the data that it was last seen on; null before that is known. */
   #generation: number | null = null
-  /** For which generation data is to be left behind, and since when it is tried to be asked; null while it is not. */
-  #behind: { readonly generation: number; readonly sinceMs: number } | null = null
+  readonly #patience: Patience
   readonly #halts: Halts
   /** Its server was found running: it answers before everything that was declared has been looked at again. */
   #found = false
@@ -88,6 +85,7 @@ export class ResourceRunner {
     this.#meter = new Meter(this.#provider)
     this.#sinceMs = options.clock.nowMs()
     this.#halts = new Halts(options.clock)
+    this.#patience = new Patience(options.clock)
     this.attempts = new Attempts(join(options.stateDir, 'instances', assignment.id), options.sandbox, options.clock)
     this.#done = this.#run()
   }
@@ -274,9 +272,7 @@ export class ResourceRunner {
     const { exchanges } = this.#need
     const place = placeOf(first)
     const isDue = await exchanges.isDue(place)
-    if (!isDue) this.#behind = null
-    else if (this.#behind?.generation !== place.generation)
-      this.#behind = { generation: place.generation, sinceMs: this.#options.clock.monotonicMs() }
+    this.#patience.look(isDue ? place.generation : null)
     if (isDue && exchanges.noted(place, first.part) !== null) return await this.#exchange(first)
     const provider = this.#provider
     if (provider === null) {
@@ -382,9 +378,7 @@ export class ResourceRunner {
     const beforeMs = clock.monotonicMs()
     await orEnded(exchanges.quiet(place, this.#stop.signal, tell))
     await exchanges.step('quiet', assignment.id)
-    // The waiting for others is not the fault of the data.
-    const sinceMs = this.#behind?.generation === place.generation ? this.#behind.sinceMs : beforeMs
-    this.#behind = { generation: place.generation, sinceMs: sinceMs + clock.monotonicMs() - beforeMs }
+    this.#patience.excuse(place.generation, beforeMs)
     const context = await this.#context(assignment)
     await abandon(context, provider, exchanges.dirOf(place, assignment.part), orEnded)
     await exchanges.step('abandoned', assignment.id)
@@ -398,10 +392,8 @@ export class ResourceRunner {
     const place = placeOf(assignment)
     const { exchanges } = this.#need
     // What has failed may be something else: a plan, say, that does not fit the data at all.
-    if (this.#behind?.generation !== place.generation) return false
-    const { sinceMs } = this.#behind
+    if (!this.#patience.isOver(place.generation, final)) return false
     if (exchanges.noted(place, assignment.part) !== null) return false
-    if (!final && this.#options.clock.monotonicMs() - sinceMs < abandonMs) return false
     exchanges.note(place, assignment.part, 'lost', reason)
     this.#options.onNotice(
       `${assignment.id} goes back without what was to outlive that, as it could not be asked: ${reason}`,
@@ -416,14 +408,15 @@ export class ResourceRunner {
     const tell = (reason: string): void => this.#to('waiting', reason)
     const running = await this.#running()
     if (running !== null) {
-      this.#sandbox = running
-      await this.#stopServer(exchangeStopMs)
+      await killServer(running)
+      this.#found = false
+      this.#sandbox = null
     }
     this.#looked.resolve()
     await exchanges.step('stopped', assignment.id)
     await exchanges.quiet(place, this.#stop.signal, tell)
     await exchanges.exchange(place, assignment.id, this.#stop.signal, tell)
-    this.#behind = null
+    this.#patience.look(null)
   }
 
   /** Its server, of this agent or an earlier one, if it runs. */
@@ -479,12 +472,10 @@ export class ResourceRunner {
     this.#sandbox = await startProgram(this.#options, this.#assignment, server, how)
   }
 
-  async #stopServer(withinMs?: number): Promise<void> {
+  async #stopServer(): Promise<void> {
     const sandbox = this.#sandbox
     this.#found = false
-    const server = this.#server ?? unknownServer
-    if (sandbox !== null)
-      await endServer(this.#options, sandbox, { ...server, stopTimeoutMs: withinMs ?? server.stopTimeoutMs })
+    if (sandbox !== null) await endServer(this.#options, sandbox, this.#server ?? unknownServer)
     this.#sandbox = null
   }
 

@@ -7,13 +7,11 @@ import { SteadError, systemClock, systemRandom } from '../base/index.ts'
 import {
   type Ability,
   type Attachment,
+  allRecipes,
   chooseRecipe,
   demand,
   type Finding,
-  findOnPath,
-  nodeRecipe,
   type Profile,
-  pythonRecipe,
   readProcess,
   type SnapshotReport,
   type StackReport,
@@ -58,11 +56,8 @@ export async function lookInto(
 }
 
 async function processOf(pid: number, ability: Ability, say: (text: string) => void): Promise<Looked> {
-  const recipes = [
-    nodeRecipe({ clock: systemClock, random: systemRandom }),
-    pythonRecipe({ clock: systemClock, pySpy: findOnPath('py-spy') }),
-  ]
   const facts = readProcess(pid)
+  const recipes = await allRecipes({ clock: systemClock, random: systemRandom })
   const chosen = await chooseRecipe(recipes, facts)
   demand(chosen, ability)
   const attached = await chosen.recipe.attach(facts)

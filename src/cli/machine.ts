@@ -17,6 +17,8 @@ import { ownPrograms } from './own-programs.ts'
 
 export interface Machine {
   readonly sandbox: SandboxDriver
+  /** Without isolation, for submitted jobs that are declared so. */
+  readonly unsandboxed: SandboxDriver
   readonly network: NetworkDriver
   readonly domain: DomainDriver
   readonly bundles: BundleStore
@@ -38,7 +40,7 @@ export function describe({ sandbox, network, domain, weaker }: Machine): Machine
 /** Looks at the machine once. */
 export async function lookAtMachine(home: Home): Promise<Machine> {
   const network = chooseNetworkDriver()
-  const { sandbox, weaker: whyNoSandbox } = chooseSandboxDriver(`stead-${home.key}`)
+  const { sandbox, unsandboxed, weaker: whyNoSandbox } = chooseSandboxDriver(`stead-${home.key}`)
   const [domain, bundles] = await Promise.all([
     chooseDomainDriver({ root: domainRoot(join(home.agentDir, 'domains')), clock: systemClock }),
     createBundleStore({ root: home.bundlesDir, clock: systemClock }),
@@ -70,6 +72,7 @@ export async function lookAtMachine(home: Home): Promise<Machine> {
     weaker.push('databases: no PostgreSQL found; install the Debian package postgresql, or run on linux-x64')
   return {
     sandbox,
+    unsandboxed,
     network,
     domain,
     bundles,
@@ -99,13 +102,14 @@ function domainRoot(domains: string): string {
 }
 
 /** Bubblewrap where it works; else plain processes, and why. `group` names this app's limit groups. */
-function chooseSandboxDriver(group: string): { sandbox: SandboxDriver; weaker: string[] } {
+function chooseSandboxDriver(group: string): Pick<Machine, 'sandbox' | 'unsandboxed'> & { weaker: string[] } {
   const options = { clock: systemClock, groups: detectLimitGroups(systemClock, group) }
+  const unsandboxed = processDriver(options)
   try {
-    return { sandbox: bubblewrapDriver(options), weaker: [] }
+    return { sandbox: bubblewrapDriver(options), unsandboxed, weaker: [] }
   } catch (error) {
     if (!isSteadError(error)) throw error
-    return { sandbox: processDriver(options), weaker: [`sandbox: ${error.message} ${error.hint ?? ''}`.trim()] }
+    return { sandbox: unsandboxed, unsandboxed, weaker: [`sandbox: ${error.message} ${error.hint ?? ''}`.trim()] }
   }
 }
 

@@ -11,6 +11,7 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   start: async () => (await import('./commands/order.ts')).startCommand,
   restart: async () => (await import('./commands/order.ts')).restartCommand,
   jobs: async () => (await import('./commands/jobs.ts')).jobsCommand,
+  job: async () => (await import('./commands/job.ts')).jobCommand,
   run: async () => (await import('./commands/run.ts')).runCommand,
   exec: async () => (await import('./commands/exec.ts')).execCommand,
   forward: async () => (await import('./commands/forward.ts')).forwardCommand,

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { canonicalJson } from '../base/index.ts'
 import type { SteadError } from '../base/index.ts'
-import { app, envPrefix, job, postgres, resource, secret, service, toGraph } from './index.ts'
+import { app, bucket, envPrefix, job, postgres, resource, secret, service, toGraph } from './index.ts'
 import type { Declaration, Graph, JobOptions, ServiceOptions } from './index.ts'
 
 const run = ['node', 'x.ts'] as const
@@ -24,6 +24,27 @@ function refuses(build: () => unknown, code: string, message: RegExp): void {
     return true
   })
 }
+
+test('a bucket takes origins of pages, and nothing else for them', () => {
+  const bad = (cors: unknown, message: RegExp): void =>
+    refuses(() => bucket('files', Object.assign<object, object>({}, { cors })), 'model.bad-option', message)
+  bad('https://shop.example', /cors must be a list of at most 100 origins, not 'https:\/\/shop.example'/)
+  bad(['https://shop.example/'], /not 'https:\/\/shop.example\/'/)
+  bad(['https://*.a.*'], /not 'https:\/\/\*/)
+  bad([undefined], /cors must be/)
+  bad(
+    Array.from({ length: 101 }, () => '*'),
+    /cors must be/,
+  )
+  const { part } = bucket('files', { cors: ['*', 'http://[::1]:3000', 'https://*.shop.example'] })
+  assert.deepEqual(part.config, {
+    versions: false,
+    expiryDays: null,
+    quotaBytes: null,
+    corsOrigins: ['*', 'http://[::1]:3000', 'https://*.shop.example'],
+    memoryBytes: 256_000_000,
+  })
+})
 
 test('state of a service is a resource that it alone uses', () => {
   const notes = service('notes', {

@@ -6,6 +6,13 @@ import type { Narrowable } from './rights.ts'
 import type { Bytes, Duration } from './units.ts'
 
 const dayMs = 86_400_000
+const originsMax = 100
+/** A scheme, a host and perhaps a port, with at most one star: nothing behind them, for a browser sends nothing behind them. */
+const originPattern = /^(?:\*|https?:\/\/(?=[^*]*\*?[^*]*$)[a-z0-9.*[\]:-]{1,260})$/
+
+function isOrigin(value: unknown): boolean {
+  return typeof value === 'string' && originPattern.test(value)
+}
 
 /** Object storage that speaks S3, in the app's own data. */
 export interface BucketOptions {
@@ -15,6 +22,11 @@ export interface BucketOptions {
   readonly expiry?: Duration
   /** The most that it may hold, all versions together, 1MB to 16TB. Default: as much as the app has room for. */
   readonly quota?: Bytes
+  /**
+   * Origins whose pages may ask for objects by script, as in `https://shop.example`; `*` in one stands for anything. What a page
+   * may do is said by the URLs that it is handed. Default: none; links, forms and downloads need none.
+   */
+  readonly cors?: readonly string[]
   /** Memory of the server, 128MB to 4TB. Default 256MB. */
   readonly memory?: Bytes
 }
@@ -26,19 +38,31 @@ export interface BucketOptions {
 export function bucket(name: string, options: BucketOptions = {}): Narrowable<'bucket'> {
   checkName('bucket', name)
   const owner = `bucket '${name}'`
-  checkOptions(owner, options, ['versions', 'expiry', 'quota', 'memory'])
+  checkOptions(owner, options, ['versions', 'expiry', 'quota', 'cors', 'memory'])
   if (name.length < 3) throw badOption(owner, 'its name', 'at least 3 characters', name, 'S3 has it so for buckets.')
-  const { versions = false, expiry, quota, memory = '256MB' } = options
+  const { versions = false, expiry, quota, cors = [], memory = '256MB' } = options
   if (typeof versions !== 'boolean')
     throw badOption(owner, 'versions', 'true or false', versions, 'As in versions: true.')
   const expiryMs = expiry === undefined ? null : readDuration(owner, 'expiry', expiry, dayMs, 3650 * dayMs)
   if (expiryMs !== null && expiryMs % dayMs !== 0)
     throw badOption(owner, 'expiry', 'in whole days', expiry, "As in expiry: '30d'.")
+  const origins: readonly unknown[] = Array.isArray(cors) ? cors : [cors]
+  if (!Array.isArray(cors) || cors.length > originsMax || origins.some((origin) => !isOrigin(origin))) {
+    const wrong = origins.find((origin) => !isOrigin(origin)) ?? cors
+    throw badOption(
+      owner,
+      'cors',
+      `a list of at most ${originsMax} origins`,
+      wrong,
+      "As in cors: ['https://shop.example'].",
+    )
+  }
   return narrowable(
     resource('bucket', name, {
       versions,
       expiryDays: expiryMs === null ? null : expiryMs / dayMs,
       quotaBytes: quota === undefined ? null : readBytes(owner, 'quota', quota, 1_000_000, 16_000_000_000_000),
+      corsOrigins: [...cors],
       memoryBytes: readBytes(owner, 'memory', memory, 128_000_000, 4_000_000_000_000),
     }),
   )

@@ -12,6 +12,7 @@ import type {
   RemoteStream,
   TerminalSize,
 } from '../protocol/index.ts'
+import type { BatchOperations } from './batch.ts'
 import type { Caller } from './caller.ts'
 import type { Checkup } from './checkup.ts'
 import type { QueueOperations } from './queues.ts'
@@ -332,6 +333,7 @@ export interface Operations {
   dashboardLogin(caller: Caller): DashboardLogin
   readonly secrets: SecretOperations
   readonly queues: QueueOperations
+  readonly batch: BatchOperations
   readonly releases: ReleaseOperations
 }
 

@@ -45,3 +45,15 @@ export {
   terminalSizeSchema,
 } from './stream.ts'
 export type { DebugLook, RemoteStream, StreamEnd, StreamTarget, TerminalSize } from './stream.ts'
+export { tasksInMessageMax } from './tasks.ts'
+export type {
+  NodeOffer,
+  TaskEnd,
+  TaskExit,
+  TaskIsolation,
+  TaskJob,
+  TasksDownward,
+  TaskStart,
+  TaskStop,
+  TasksUpward,
+} from './tasks.ts'

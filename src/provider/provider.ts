@@ -152,8 +152,13 @@ export interface TriedStatement {
   /** Its first words. */
   readonly text: string
   readonly durationMs: number
-  /** The locks that kept others from a table, and for how long: until the end of the transaction. */
-  readonly locks: readonly { readonly table: string; readonly mode: string; readonly heldMs: number }[]
+  /** The locks that kept others from a table, or from `rows` of it, and for how long: until the end of the transaction. */
+  readonly locks: readonly {
+    readonly table: string
+    readonly mode: string
+    readonly rows?: number
+    readonly heldMs: number
+  }[]
 }
 
 /** What came of trying the declared changes on a copy of the data. */
@@ -285,7 +290,7 @@ export interface Provider {
   pending?(context: ProviderContext): Promise<Pending>
   /**
    * Tries what is declared on a copy: `dataDir` of the context is one, writable and not live. Throws as `prepare` does.
-   * A lock that keeps others from a table for more than `lockMsMax` is a refusal.
+   * A lock that keeps others from a table, or from rows of it, for more than `lockMsMax` is a refusal.
    */
   rehearse?(context: ProviderContext, lockMsMax: number): Promise<Trial>
   /**

@@ -15,6 +15,7 @@ const rows: readonly (readonly [keyof Omit<SandboxCapabilities, 'weaker'>, strin
   ['tmpLimit', 'size of /tmp'],
   ['freeze', 'freeze and thaw'],
   ['syscallFilter', 'system call filter'],
+  ['root', 'a root file system of its own'],
   ['exec', 'another program inside'],
   ['outputFilter', 'texts kept out of the output'],
   ['survivesSupervisor', 'outlives its supervisor'],
@@ -74,6 +75,11 @@ export function refuseBeyond(name: string, capabilities: SandboxCapabilities, sp
   if (missing(capabilities.syscallFilter, spec.syscalls !== 'none')) {
     refuse(`the system call filter '${spec.syscalls}'`, "Ask for 'none', or use the bubblewrap driver.")
   }
+  if (missing(capabilities.root, spec.root !== undefined))
+    refuse(
+      'a root of its own',
+      'Use the bubblewrap driver, as root on Linux 5.19 or later; its capabilities tell more.',
+    )
   if (missing(capabilities.outputFilter, spec.filterFile !== undefined))
     refuse('an output without the texts of a file', 'Install perl, or take them out when the output is read.')
   if (missing(capabilities.ownNetwork, spec.network !== null))

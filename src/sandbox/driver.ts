@@ -57,16 +57,34 @@ export interface NetworkPlace {
 /** Which system calls the kernel answers. `guarded`: as `strict`, and attempts to escape end the program. `none`: all, for a driver that has no filter. */
 export type SyscallProfile = 'strict' | 'guarded' | 'default' | 'none'
 
+/**
+ * A root file system of the program's own, in the place of the host's programs and libraries. /proc, /dev and /tmp are the
+ * sandbox's own also here; mounts and inline files lie above it, wherever its symbolic links lead within it.
+ */
+export interface RootTree {
+  /**
+   * Directories of the host, the lowest first, each an unpacked layer that nobody changes and that belongs to root, with what
+   * it removes in the form of overlayfs. Inside, everything belongs to the program's user.
+   */
+  readonly layers: readonly string[]
+  /** Whether the program may write into it; what it writes lies in memory, within `tmpBytes`, and is gone with it. */
+  readonly writable: boolean
+  /** Ids of the program inside; 1000 where absent. 0 has no power either: on the host it is `hostUid` all the same. */
+  readonly user?: { readonly uid: number; readonly gid: number }
+}
+
 export interface SandboxSpec {
   /** Unique; letters, digits, dot, dash. Names the cgroup and the directory of records. */
   readonly id: string
   /** Program and arguments; the program is an absolute path inside, or a name found on PATH inside. */
   readonly argv: readonly string[]
   readonly env: Readonly<Record<string, string>>
-  /** Working directory inside. */
+  /** Working directory inside; made where it is missing in a root of its own. */
   readonly cwd: string
   readonly mounts: readonly Mount[]
   readonly files: readonly InlineFile[]
+  /** Absent: the programs and libraries of the host. */
+  readonly root?: RootTree
   /** Host user id the program runs as when the driver separates users; unique to the workload. */
   readonly hostUid: number
   readonly limits: SandboxLimits
@@ -176,6 +194,8 @@ export interface SandboxCapabilities {
   readonly tmpLimit: Support
   readonly freeze: Support
   readonly syscallFilter: Support
+  /** Whether a program may bring its own root file system. */
+  readonly root: Support
   /** Whether another program can be run inside one that runs. */
   readonly exec: Support
   readonly outputFilter: Support

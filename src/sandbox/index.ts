@@ -10,6 +10,7 @@ export type {
   NetworkPlace,
   OutputLine,
   OutputOptions,
+  RootTree,
   Sandbox,
   SandboxCapabilities,
   SandboxDriver,

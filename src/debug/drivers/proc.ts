@@ -30,6 +30,7 @@ export function readProcess(pid: number): ProcessFacts {
       executable: readlinkSync(`/proc/${pid}/exe`).replace(/ \(deleted\)$/, ''),
       argv: readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1),
       uid,
+      gid: Number(statusField(status, 'Gid').split(/\s+/)[1]),
       innerPid: Number(statusField(status, 'NSpid').split(/\s+/).at(-1) ?? pid),
       state: found.state,
       caughtSignals: BigInt(`0x${statusField(status, 'SigCgt') || '0'}`),
@@ -73,7 +74,7 @@ export function isAlive({ pid, start }: Pick<ProcessFacts, 'pid' | 'start'>): bo
 }
 
 /** Sends a signal to that very process. Throws `debug.process-gone`, `debug.forbidden`. */
-export function signalProcess(facts: ProcessFacts, signal: NodeJS.Signals): void {
+export function signalProcess(facts: ProcessFacts, signal: NodeJS.Signals | number): void {
   if (!isAlive(facts)) throw processGone(facts)
   try {
     process.kill(facts.pid, signal)

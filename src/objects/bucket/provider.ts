@@ -28,6 +28,8 @@ const workMs = 600_000
 const verifyMs = 6 * 3_600_000
 /** What a process of Node may take for objects of its own; buffers are outside of it. */
 const heapMegabytes = 128
+/** Threads that wait for the disk: each sync holds one, and with Node's four a few writers would hold up all who read. */
+const diskThreads = 16
 
 /** Makes the provider for resources of type `bucket`. */
 export function bucketProvider({ own }: BucketProviderOptions): Provider {
@@ -37,7 +39,7 @@ export function bucketProvider({ own }: BucketProviderOptions): Provider {
     options: Works[Work],
   ): Promise<{ argv: readonly string[]; env: Record<string, string>; reads: readonly string[] }> => {
     const { argv, reads } = await own([entry])
-    const env = { NODE_OPTIONS: `--max-old-space-size=${heapMegabytes}` }
+    const env = { NODE_OPTIONS: `--max-old-space-size=${heapMegabytes}`, UV_THREADPOOL_SIZE: `${diskThreads}` }
     return { argv: [...argv, work, JSON.stringify(options)], env, reads }
   }
 

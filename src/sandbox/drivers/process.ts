@@ -192,6 +192,7 @@ function capabilitiesWith(groups: LimitGroups | null, logger: Logger, perl: stri
     tmpLimit: 'refused',
     freeze: groups?.holds.freeze === true ? 'native' : 'emulated',
     syscallFilter: 'refused',
+    root: 'refused',
     exec: 'refused',
     outputFilter: perl === null ? 'refused' : 'native',
     survivesSupervisor: 'native',

@@ -10,6 +10,7 @@ import { abortUploadDays } from '../../bucket/config.ts'
 import type { BucketConfig } from '../../bucket/config.ts'
 import { bucketAccount, credentialOf } from '../../bucket/keys.ts'
 import type { Credential } from '../../s3/authenticate.ts'
+import type { CorsRule } from '../../s3/cors.ts'
 import type { LifecycleRule } from '../../s3/lifecycle.ts'
 import { openEngine } from '../embedded/engine.ts'
 import type { Engine } from '../embedded/engine.ts'
@@ -19,9 +20,11 @@ import { adminPath, consumersPath, listenToPlatform } from './admin.ts'
 import type { Requests } from './admin.ts'
 
 const expireEveryMs = 3_600_000
+/** How long a browser need not ask again. */
+const corsAgeSeconds = 3600
 
 /** What a server is started with. */
-export interface BucketServerOptions extends Pick<BucketConfig, 'versions' | 'expiryDays' | 'quotaBytes'> {
+export interface BucketServerOptions extends Omit<BucketConfig, 'memoryBytes'> {
   readonly name: string
   readonly dataDir: string
   readonly socketDir: string
@@ -98,7 +101,8 @@ export async function serveBucket(
 }
 
 /** Brings what the app file says into being. What a client has stored stays, whatever is said. */
-async function declareBucket(engine: Engine, { name, versions, expiryDays }: BucketServerOptions): Promise<void> {
+async function declareBucket(engine: Engine, options: BucketServerOptions): Promise<void> {
+  const { name, versions, expiryDays, corsOrigins } = options
   const wanted = versions ? 'enabled' : 'suspended'
   await engine.commit(() => {
     const found = engine.buckets.find(name)
@@ -117,8 +121,24 @@ async function declareBucket(engine: Engine, { name, versions, expiryDays }: Buc
     } else if (found.versioning !== wanted && !(found.versioning === 'off' && !versions)) {
       engine.buckets.setVersioning(name, wanted)
     }
-    engine.buckets.change(name, (settings) => ({ ...settings, lifecycle: [ruleOf(expiryDays)] }))
+    engine.buckets.change(name, ({ cors: _before, ...settings }) => ({
+      ...settings,
+      lifecycle: [ruleOf(expiryDays)],
+      ...(corsOrigins.length > 0 && { cors: [corsOf(corsOrigins)] }),
+    }))
   })
+}
+
+/** Every method and header: what a page may do is a matter of what is signed, not of where it comes from. */
+function corsOf(origins: readonly string[]): CorsRule {
+  return {
+    id: 'declared',
+    origins,
+    methods: ['GET', 'HEAD', 'PUT', 'POST', 'DELETE'],
+    headers: ['*'],
+    exposed: ['ETag', 'Content-Range', 'x-amz-version-id', 'x-amz-request-id'],
+    maxAgeSeconds: corsAgeSeconds,
+  }
 }
 
 function ruleOf(expiryDays: number | null): LifecycleRule {
