@@ -71,6 +71,18 @@ function mirror(): string {
   return found
 }
 
+/** Debian packages of this machine's own release, unpacked beside it at `target`; apt checks what it fetches. Throws in words. */
+export function fetchDebianPackages(packages: readonly string[], target: string): void {
+  fetching((dir) => {
+    run(dir, 'apt-get', 'download', '-o', 'APT::Sandbox::User=root', ...packages)
+    for (const name of readdirSync(dir).filter((file) => file.endsWith('.deb'))) {
+      run(dir, 'dpkg-deb', '-x', name, join(dir, 'root'))
+      rmSync(join(dir, name))
+    }
+    renameSync(join(dir, 'root'), target)
+  })
+}
+
 /** The root of a Debian of this name with packages in it, at `target`. Needs root and debootstrap. Throws in words. */
 export function fetchDebianRoot(suite: string, packages: readonly string[], target: string): void {
   if (process.getuid?.() !== 0) throw new Error('making a Debian root needs root')

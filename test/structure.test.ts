@@ -17,6 +17,7 @@ const layers: Record<string, readonly string[]> = {
   store: ['base'],
   queue: ['base', 'provider'],
   artifact: ['base'],
+  image: ['base'],
   sandbox: ['base'],
   network: ['base'],
   effects: ['base'],
@@ -42,6 +43,7 @@ const layers: Record<string, readonly string[]> = {
     'provider',
     'secrets',
     'debug',
+    'image',
     'protocol',
     'transport',
   ],
@@ -55,6 +57,7 @@ const layers: Record<string, readonly string[]> = {
 /** Folders that may touch files, network or processes; elsewhere only under drivers/ and in conformance suites. */
 const rim = [
   'artifact',
+  'image',
   'evaluate',
   'transport',
   'agent',

@@ -47,6 +47,7 @@ export type {
   BackupPlan,
   Graph,
   JobPart,
+  ImageUse,
   Limits,
   Missed,
   Overlap,
