@@ -124,8 +124,9 @@ suite('the dashboard in a browser', { skip }, () => {
     await up.stop('SIGKILL')
     await page.getByText('line lost, trying again').waitFor()
     const again = bench.up('--port', String(wayIn), '--dashboard-port', String(port))
-    await page.getByText('live', { exact: true }).waitFor()
-    await page.getByText('All 3 parts are well.').waitFor()
+    // It finds all that runs again first.
+    await page.getByText('live', { exact: true }).waitFor({ timeout: 90_000 })
+    await page.getByText('All 3 parts are well.').waitFor({ timeout: 90_000 })
     await again.until(/small runs, after/)
   })
 
