@@ -49,12 +49,22 @@ export function unpackPostgres(into: string): string {
 /** A file system in an image file, made and mounted as told; options the domain's driver does not offer. */
 export function mountImage(
   at: string,
-  options: { sizeBytes: number; sparse: boolean; directIo: boolean; mount: string; format?: readonly string[] },
+  options: {
+    sizeBytes: number
+    sparse: boolean
+    directIo: boolean
+    mount: string
+    format?: readonly string[]
+    /** Every block of the image is written before, so that none is the first to be. */
+    written?: boolean
+  },
   cleanup: Cleanup,
 ): string {
   const image = `${at}.img`
   if (options.sparse) sh('truncate', '-s', String(options.sizeBytes), image)
   else sh('fallocate', '-l', String(options.sizeBytes), image)
+  if (options.written === true)
+    sh('dd', 'if=/dev/zero', `of=${image}`, 'bs=1M', `count=${options.sizeBytes / 2 ** 20}`, 'conv=notrunc,fsync')
   sh('mkfs.btrfs', '-q', '-K', ...(options.format ?? []), image)
   return mountFile(image, at, options, cleanup)
 }

@@ -4,6 +4,7 @@
  *
  *     scripts/node scripts/bench-domain.ts commit  what one durable write of 8 kB costs in writes: exact, whatever the load
  *     scripts/node scripts/bench-domain.ts speed   PostgreSQL: about 8 minutes, and noisy on a machine that does more
+ *     scripts/node scripts/bench-domain.ts tries   what else might make it faster: about 4 minutes
  *     scripts/node scripts/bench-domain.ts full    full images and full hosts: about 2 minutes
  */
 import { randomBytes } from 'node:crypto'
@@ -12,7 +13,7 @@ import { open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../src/base/index.ts'
-import { type Domain, btrfsDriver } from '../src/domain/index.ts'
+import { type Domain, btrfsDriver, xfsDriver } from '../src/domain/index.ts'
 import {
   Cleanup,
   writtenTo,
@@ -55,27 +56,92 @@ interface Place {
   readonly subvolume: string | null
 }
 
+/** Makes what places are compared with, and a way to name them. */
+function placesIn(
+  work: string,
+  cleanup: Cleanup,
+): {
+  readonly raw: (name: string, options: Parameters<typeof mountImage>[1]) => string
+  readonly place: (name: string, subvolume: string | null, more?: Partial<Place>) => Place
+} {
+  return {
+    raw(name, options) {
+      const live = join(mountImage(join(work, name), options, cleanup), 'live')
+      sh('btrfs', 'subvolume', 'create', live)
+      return live
+    },
+    place: (name, subvolume, more = {}) => ({
+      name,
+      data: join(subvolume ?? work, name.replaceAll(/\W+/g, '-')),
+      settings: {},
+      noCow: 'nothing',
+      subvolume,
+      ...more,
+    }),
+  }
+}
+
+type Started = readonly { readonly place: Place; readonly server: Server }[]
+
+async function started(bin: string, sockets: string, places: readonly Place[], cleanup: Cleanup): Promise<Started> {
+  const servers: { place: Place; server: Server }[] = []
+  for (const [index, place] of places.entries()) {
+    initdb(bin, place.data, place.noCow)
+    const server = new Server(bin, place.data, sockets, 6000 + index, place.settings)
+    cleanup.push(() => server.stop())
+    if (!(await server.ready())) throw new Error(`${place.name}: ${server.complaint}`)
+    await server.pgbench('-i', '-q', '-s', String(scale))
+    servers.push({ place, server })
+  }
+  return servers
+}
+
+/** Loads one after another, round by round, and prints what each did beside the first. */
+async function compared(
+  servers: Started,
+  title: string,
+  { clients, times }: { readonly clients: number; readonly times: number },
+  before: () => Promise<unknown>,
+): Promise<void> {
+  const results = servers.map(() => [] as { tps: number; kilobytes: number; writes: number; flushes: number }[])
+  for (let round = 0; round < times; round += 1) {
+    for (const [index, { place, server }] of servers.entries()) {
+      await server.query('checkpoint')
+      if (index === 0) await before()
+      const start = writtenTo(place.data)
+      const tps = await server.pgbench('-c', String(clients), '-j', '2', '-T', String(seconds))
+      const end = writtenTo(place.data)
+      const each = (of: keyof typeof end): number => (end[of] - start[of]) / (tps * seconds)
+      results[index]?.push({ tps, kilobytes: each('kilobytes'), writes: each('writes'), flushes: each('flushes') })
+    }
+  }
+  const bare = results[0] ?? []
+  say(`\n${title} (${times} rounds of ${seconds} s, ${clients} connections, scale ${scale}; median, least-most)\n`)
+  say('| place | tx/s | of the bare disk, in the same round | kB written, writes, flushes a tx |\n|---|---|---|---|')
+  for (const [index, { place }] of servers.entries()) {
+    const runs = results[index] ?? []
+    const shares = runs.map(({ tps }, round) => tps / (bare[round]?.tps ?? Number.NaN))
+    const cells = [
+      spread(
+        runs.map((run) => run.tps),
+        0,
+      ),
+      spread(shares, 2),
+    ]
+    const io = (['kilobytes', 'writes', 'flushes'] as const).map((of) => median(runs.map((run) => run[of])).toFixed(1))
+    say(`| ${[place.name, ...cells, io.join(', ')].join(' | ')} |`)
+  }
+}
+
 async function speed(work: string, bin: string, sockets: string, cleanup: Cleanup): Promise<void> {
   const sizeBytes = 3 * 2 ** 30
-  const raw = (name: string, options: Parameters<typeof mountImage>[1]): string => {
-    const live = join(mountImage(join(work, name), options, cleanup), 'live')
-    sh('btrfs', 'subvolume', 'create', live)
-    return live
-  }
+  const { raw, place } = placesIn(work, cleanup)
   const domain = await driver.open({ id: 'bench', root: join(work, 'domain'), home: 'here', sizeBytes: 3 * sizeBytes })
   cleanup.push(() => domain.close())
   const tuned = { sizeBytes, sparse: false, directIo: true, mount: 'noatime,nodiscard' }
   const careless = raw('careless', { sizeBytes, sparse: true, directIo: false, mount: 'defaults' })
   const large = raw('large', tuned)
   const single = raw('single', { ...tuned, format: ['--nodesize', '4096', '--metadata', 'single'] })
-  const place = (name: string, subvolume: string | null, more: Partial<Place> = {}): Place => ({
-    name,
-    data: join(subvolume ?? work, name.replaceAll(/\W+/g, '-')),
-    settings: {},
-    noCow: 'nothing',
-    subvolume,
-    ...more,
-  })
   const places = [
     place('bare disk', null),
     place('sparse image, all defaults', careless),
@@ -87,50 +153,11 @@ async function speed(work: string, bin: string, sockets: string, cleanup: Cleanu
     place('domain, no zero fill', domain.path, { settings: noZeroFill }),
     place('domain, open_datasync', domain.path, { settings: { wal_sync_method: 'open_datasync' } }),
   ]
-  const servers: { place: Place; server: Server }[] = []
-  for (const [index, place] of places.entries()) {
-    initdb(bin, place.data, place.noCow)
-    const server = new Server(bin, place.data, sockets, 6000 + index, place.settings)
-    cleanup.push(() => server.stop())
-    if (!(await server.ready())) throw new Error(`${place.name}: ${server.complaint}`)
-    await server.pgbench('-i', '-q', '-s', String(scale))
-    servers.push({ place, server })
-  }
-  const measure = async (title: string, before: () => Promise<unknown>): Promise<void> => {
-    const results = servers.map(() => [] as { tps: number; kilobytes: number; writes: number; flushes: number }[])
-    for (let round = 0; round < rounds; round += 1) {
-      for (const [index, { place, server }] of servers.entries()) {
-        await server.query('checkpoint')
-        if (index === 0) await before()
-        const start = writtenTo(place.data)
-        const tps = await server.pgbench('-c', '4', '-j', '2', '-T', String(seconds))
-        const end = writtenTo(place.data)
-        const each = (of: keyof typeof end): number => (end[of] - start[of]) / (tps * seconds)
-        results[index]?.push({ tps, kilobytes: each('kilobytes'), writes: each('writes'), flushes: each('flushes') })
-      }
-    }
-    const bare = results[0] ?? []
-    say(`\n${title} (${rounds} rounds of ${seconds} s, 4 connections, scale ${scale}; median, least-most)\n`)
-    say('| place | tx/s | of the bare disk, in the same round | kB written, writes, flushes a tx |\n|---|---|---|---|')
-    for (const [index, { place }] of servers.entries()) {
-      const runs = results[index] ?? []
-      const shares = runs.map(({ tps }, round) => tps / (bare[round]?.tps ?? Number.NaN))
-      const cells = [
-        spread(
-          runs.map((run) => run.tps),
-          0,
-        ),
-        spread(shares, 2),
-      ]
-      const io = (['kilobytes', 'writes', 'flushes'] as const).map((of) =>
-        median(runs.map((run) => run[of])).toFixed(1),
-      )
-      say(`| ${[place.name, ...cells, io.join(', ')].join(' | ')} |`)
-    }
-  }
-  await measure('No snapshot', () => Promise.resolve())
+  const servers = await started(bin, sockets, places, cleanup)
+  const how = { clients: 4, times: rounds }
+  await compared(servers, 'No snapshot', how, () => Promise.resolve())
   const times: number[] = []
-  await measure('A snapshot before each round', async () => {
+  await compared(servers, 'A snapshot before each round', how, async () => {
     const name = `round-${times.length}`
     const startMs = performance.now()
     await domain.checkpoint(name)
@@ -139,6 +166,37 @@ async function speed(work: string, bin: string, sockets: string, cleanup: Cleanu
       sh('btrfs', 'subvolume', 'snapshot', '-r', live, join(live, '..', name))
   })
   say(`\nTaking a checkpoint of the domain: ${spread(times, 0)} ms`)
+}
+
+/** What else might make commits in an image cheaper, and the same with more clients, whose commits go to the disk together. */
+async function tries(work: string, bin: string, sockets: string, cleanup: Cleanup): Promise<void> {
+  const sizeBytes = 2 * 2 ** 30
+  const { raw, place } = placesIn(work, cleanup)
+  const domain = await driver.open({ id: 'bench', root: join(work, 'domain'), home: 'here', sizeBytes: 2 * sizeBytes })
+  cleanup.push(() => domain.close())
+  const xfs = await xfsDriver({ clock: systemClock, reserveBytes: () => 0 }).open({
+    id: 'xfs',
+    root: join(work, 'xfs'),
+    home: 'here',
+    sizeBytes,
+  })
+  cleanup.push(() => xfs.close())
+  const like = { sizeBytes, sparse: false, directIo: true, mount: 'noatime,nodiscard', format: ['--nodesize', '4096'] }
+  const servers = await started(
+    bin,
+    sockets,
+    [
+      place('bare disk', null),
+      place('domain', domain.path),
+      place('domain, wal_compression', domain.path, { settings: { wal_compression: 'on' } }),
+      place('image that was written once', raw('written', { ...like, written: true })),
+      place('image, cached by the host', raw('cached', { ...like, directIo: false })),
+      place('domain on XFS', xfs.path),
+    ],
+    cleanup,
+  )
+  for (const clients of [4, 16])
+    await compared(servers, 'What else was tried', { clients, times: 3 }, () => Promise.resolve())
 }
 
 /** Overwrites 8 kB again and again, durable each time, and counts what reaches the device. */
@@ -333,6 +391,7 @@ const bin = unpackPostgres(work)
 const sockets = socketDirectory(work)
 if (what === 'commit') await commitCost(work, cleanup)
 else if (what === 'speed') await speed(work, bin, sockets, cleanup)
+else if (what === 'tries') await tries(work, bin, sockets, cleanup)
 else {
   await keepsBlocks(work, cleanup)
   await fullImage(work, bin, sockets, cleanup)

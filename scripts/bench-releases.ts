@@ -96,13 +96,16 @@ async function goingBack(bench: Bench, domain: Domain, first: Server): Promise<S
   let right = true
   for (let number = 0; number < returns; number += 1) {
     const atCheckpoint = await audit(server)
+    // As a release does it: the log that is to be replayed begins here.
+    await server.query('checkpoint')
     await domain.checkpoint(`release-${number}`)
     const load = await Load.start(server, bench.branches)
     await sleep(systemClock, 2000)
     const startMs = systemClock.monotonicMs()
     parts.clone.push(await clocked(() => domain.clone(`back-${number}`, `release-${number}`)))
     load.abandon()
-    parts.stop.push(await clocked(() => server.stop('SIGINT')))
+    // As the platform ends what is left behind: at once, without a checkpoint of its own.
+    parts.stop.push(await clocked(() => server.stop('SIGQUIT')))
     parts.swap.push(await clocked(() => domain.swap(`back-${number}`, `branch-${number}`, domain.generation)))
     parts.start.push(
       await clocked(async () => {

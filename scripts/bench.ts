@@ -213,6 +213,8 @@ const separate = (script: string, ...args: readonly string[]): void => {
 if (only === 'releases') {
   process.stderr.write('bench: releases that carry data, beside the tools that people use ...\n')
   separate('bench-releases.ts', ...process.argv.slice(3))
+  process.stderr.write('bench: releases of a whole app, through its way in ...\n')
+  separate('bench-releases-whole.ts', ...process.argv.slice(3))
 }
 if (only === undefined || only === 'queue') {
   process.stderr.write('bench: queues beside their disk ...\n')
@@ -230,4 +232,10 @@ if (only === undefined || only === 'scheduler') {
   process.stderr.write('bench: the scheduler ...\n')
   // Each in a process of its own, so that the memory of one is not counted for the next.
   for (const section of ['classes', 'fill', 'million', 'million-plain']) separate('bench-scheduler.ts', section)
+}
+if (only === undefined || only === 'scheduler' || only === 'jobs') {
+  process.stderr.write('bench: submitted jobs beside Slurm ...\n')
+  separate('bench-jobs.ts', ...process.argv.slice(3))
+  process.stderr.write('bench: the whole way of tasks, with nodes that are played ...\n')
+  separate('bench-whole.ts')
 }

@@ -11,6 +11,7 @@ import { ask, eventually, withInput } from './command-line.ts'
 import { DaemonBench } from './daemon-bench.ts'
 import { readNumbers, useLedger } from './ledger-app.ts'
 import { needsFile } from './needs.ts'
+import { replaceApp } from './small-app.ts'
 
 test(
   'an app comes back on an empty machine',
@@ -60,5 +61,73 @@ test(
       return ((JSON.parse(stdout) as { backup?: { madeMs: number | null } }).backup?.madeMs ?? null) !== null
     }
     await eventually('what it declares goes on here: a backup is made', backedUp, (made) => made, 120_000)
+  },
+)
+
+/** An app that keeps no rows: what is posted goes into a queue, and files lie in a bucket. */
+const store = {
+  'app.ts': [
+    `import { app, bucket, queue, service } from 'stead'`,
+    `export default app('store', () => {`,
+    `  const [mail, files] = [queue('mail'), bucket('files')]`,
+    `  const web = service('web', { from: './web', run: ['node', 'server.js'], http: 3000, use: { mail, files } })`,
+    `  return { parts: { web }, public: { 'store.localhost': web } }`,
+    `})`,
+  ].join('\n'),
+  'web/server.js': `require('node:http').createServer(async (question, answer) => {
+    if (question.method !== 'POST') return answer.end('ok')
+    const { QUEUE_ENDPOINT: url, QUEUE_TOKEN: token } = process.env
+    const headers = { 'content-type': 'application/json', authorization: 'Bearer ' + token }
+    const value = question.url.slice(1)
+    const sent = await fetch(url + '/messages', { method: 'POST', headers, body: JSON.stringify({ value }) })
+    answer.writeHead(sent.ok ? 201 : 503).end(await sent.text())
+  }).listen(process.env.PORT)
+  process.on('SIGTERM', () => process.exit(0))`,
+  'note.txt': 'written before',
+}
+
+test(
+  'so do messages and objects, as they were in the backup',
+  { skip: needsFile('/usr/bin/restic', 'apt-get install restic'), timeout: 600_000 },
+  async (t) => {
+    const disk = mkdtempSync(join(tmpdir(), 'stead-backup-disk-'))
+    t.after(() => rmSync(disk, { recursive: true, force: true }))
+    const place = join(disk, 'b')
+    const ran = async ({ bench }: DaemonBench, ...words: readonly string[]): Promise<string> => {
+      const { code, stdout, stderr } = await bench.stead(...words)
+      assert.equal(code, 0, `${words.join(' ')}: ${stderr}`)
+      return stdout
+    }
+    const send = async ({ port }: DaemonBench, text: string): Promise<void> => {
+      const answer = await ask(port, `/${text}`, { method: 'POST', host: 'store.localhost' })
+      assert.equal(answer.status, 201, answer.body)
+    }
+    const waiting = async (daemon: DaemonBench): Promise<readonly string[]> => {
+      const text = await ran(daemon, 'queue', 'peek', 'mail', '--app', 'store', '--json')
+      return ['before', 'after', 'again'].filter((word) => text.includes(`"${word}"`))
+    }
+    let key = ''
+    {
+      await using first = await DaemonBench.start()
+      key = await ran(first, 'backup', 'key', '--make')
+      replaceApp(first.bench, store)
+      await first.deploy('store')
+      await send(first, 'before')
+      await ran(first, 'objects', 'cp', join(first.bench.appDir, 'note.txt'), 'files:note.txt', '--app', 'store')
+      await ran(first, 'backup', 'store', '--to', place)
+      await send(first, 'after')
+      assert.deepEqual(await waiting(first), ['before', 'after'])
+    }
+
+    await using second = await DaemonBench.start()
+    const set = await withInput(second.bench, key, 'backup', 'key', '--set')
+    assert.equal(set.code, 0, set.stderr)
+    second.adopt('store')
+    await ran(second, 'restore', 'store', '--from', place)
+    assert.deepEqual(await waiting(second), ['before'])
+    assert.equal(await ran(second, 'objects', 'cp', 'files:note.txt', '-', '--app', 'store'), 'written before')
+    await send(second, 'again')
+    assert.deepEqual(await waiting(second), ['before', 'again'], 'it goes on from there')
+    assert.match(await ran(second, 'backup', 'drill', 'store', '--from', place), /is proved/)
   },
 )

@@ -68,6 +68,11 @@ suite('the page of releases', { skip }, () => {
     await answered('Take it back')
     await page.getByRole('textbox', { name: 'Name of the checkpoint' }).fill('tuesday')
     await page.keyboard.press('Enter')
+    await page.getByRole('button', { name: 'Restore a moment' }).click()
+    await dialog.getByLabel('Moment', { exact: true }).fill('2026-11-29T20:15:30')
+    await answered('Restore it beside the live data')
+    await page.getByText('at-2026-11-29-20-15-30 is made.').waitFor()
+    await page.getByText('mail does not follow').waitFor()
     await page.getByRole('button', { name: 'Delete monday' }).click()
     await answered('Delete it')
     await page.getByRole('button', { name: 'Remove the branch try' }).click()
@@ -89,6 +94,7 @@ suite('the page of releases', { skip }, () => {
     assert.deepEqual(done(), [
       'take back',
       'checkpoint tuesday',
+      'restore at-2026-11-29-20-15-30 time',
       'delete monday',
       'remove branch try',
       'replay left-by-6 db public.orders',
@@ -101,7 +107,7 @@ suite('the page of releases', { skip }, () => {
     await other.page.getByRole('link', { name: 'Releases' }).click()
     await release(other.page, 6).click()
     await other.page.getByText('a mail to ada@example.com').waitFor()
-    const offered = /^(Take|Go back|Make|Delete|Remove|Bring|Open)/
+    const offered = /^(Take|Go back|Make|Delete|Remove|Restore|Bring|Open)/
     assert.equal(await other.page.getByRole('button', { name: offered }).count(), 0, 'a reader is offered nothing')
   })
 

@@ -1,4 +1,4 @@
-/** A loss of power at every flush while numbers are kept, and a checkpoint is taken, cloned and swapped: about twenty minutes. */
+/** A loss of power at every flush while numbers are kept, and a checkpoint is taken, cloned and swapped: a few minutes. */
 import { test } from 'node:test'
 import { powerLossSkip, provePowerLossApart } from './power-loss/run.ts'
 

@@ -51,12 +51,17 @@ export async function kill(daemon: DaemonBench, victim: Victim): Promise<void> {
   await daemon.serve()
 }
 
-/** Waits until no rollout is under way and everything serves, of one release. `known`: how many releases there must be at least. */
+/** The number of the newest release; the oldest of very many are forgotten, so that their count says nothing. */
+export function newestOf({ releases }: ReleasesStatus): number {
+  return releases.at(-1)?.number ?? 0
+}
+
+/** Waits until no rollout is under way and everything serves, of one release. `known`: the release that there must be at least. */
 export async function settled(daemon: DaemonBench, what: string, known: number): Promise<ReleasesStatus> {
   const after = await eventually(
     `an end of ${what}`,
     () => releasesOf(daemon),
-    ({ releases }) => releases.length >= known && releases.every(({ state }) => state !== 'rolling-out'),
+    (status) => newestOf(status) >= known && status.releases.every(({ state }) => state !== 'rolling-out'),
     settleMs,
   )
   await eventually(

@@ -9,7 +9,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { DaemonBench } from './daemon-bench.ts'
 import { useLedger, writeNumbers } from './ledger-app.ts'
 import { needsRoot } from './needs.ts'
-import { kill, missingNumbers, releasesOf, said, settled, type Victim } from './release-rig.ts'
+import { kill, missingNumbers, newestOf, releasesOf, said, settled, type Victim } from './release-rig.ts'
 
 /** What is done, and its steps. */
 const walks = {
@@ -98,9 +98,9 @@ async function walked(
       ? (['rollback', '--with-data', '--app', 'ledger'] as const)
       : (['deploy', '.', '--watch', '1s', '--strategy', strategyFor(walk, step)] as const)
   const running = daemon.bench.start(...words)
-  const met = await inStep(daemon, before.releases.length, step)
+  const met = await inStep(daemon, newestOf(before), step)
   if (met) await kill(daemon, victim)
-  const after = await settled(daemon, `${walk}, killed in ${step}`, before.releases.length + 1)
+  const after = await settled(daemon, `${walk}, killed in ${step}`, newestOf(before) + 1)
   const { kept } = await load.stop()
   await running.stop('SIGTERM')
   const newest = after.releases.at(-1)
@@ -118,7 +118,7 @@ async function walked(
 async function inStep(daemon: DaemonBench, known: number, step: string): Promise<boolean> {
   for (const untilMs = Date.now() + 120_000; Date.now() < untilMs;) {
     const { releases } = await releasesOf(daemon)
-    const newest = releases.length > known ? releases.at(-1) : undefined
+    const newest = releases.findLast(({ number }) => number > known)
     if (newest?.rollout?.step === step && newest.state === 'rolling-out') return true
     if (newest !== undefined && newest.state !== 'rolling-out') return false
     await pause(5)

@@ -17,7 +17,7 @@ import { ask, type Result } from './command-line.ts'
 import { DaemonBench } from './daemon-bench.ts'
 import { useLedger, writeNumbers } from './ledger-app.ts'
 import { needsRoot } from './needs.ts'
-import { kill, liveNumbers, missingNumbers, releasesOf, said, settled } from './release-rig.ts'
+import { kill, liveNumbers, missingNumbers, newestOf, releasesOf, said, settled } from './release-rig.ts'
 
 const steps = Number(process.env['STEAD_STEPS'] ?? 200)
 const seed = Number(process.env['STEAD_SEED'] ?? 1)
@@ -91,7 +91,7 @@ class Sequence {
     }
     const result = await running
     // A rollout that goes on without the command is followed to its end.
-    const after = await settled(daemon, `step ${number}, ${doing}`, before.releases.length)
+    const after = await settled(daemon, `step ${number}, ${doing}`, newestOf(before))
     const { kept, last } = await load.stop()
     this.#next = last + 1
     for (const one of kept) this.#acknowledged.add(one)
@@ -105,10 +105,10 @@ class Sequence {
   }
 
   /** Waits until a rollout is under way, or the command has ended. */
-  async #begun(running: Promise<unknown>, { releases }: ReleasesStatus): Promise<void> {
+  async #begun(running: Promise<unknown>, before: ReleasesStatus): Promise<void> {
     let over = false
     const watched = running.then(() => (over = true))
-    while (!over && (await releasesOf(this.#daemon)).releases.length === releases.length)
+    while (!over && newestOf(await releasesOf(this.#daemon)) === newestOf(before))
       await Promise.race([watched, pause(50)])
   }
 
@@ -121,7 +121,7 @@ class Sequence {
       return { words: [...back, '--checkpoint', name], toward: this.#checkpoints.get(name) ?? null }
     }
     if (doing === 'back with data' || doing === 'back, code only') {
-      const target = 1 + this.#dice.below(releases.length)
+      const target = releases[this.#dice.below(releases.length)]?.number ?? 1
       const how = doing === 'back with data' ? '--with-data' : '--code-only'
       return { words: [...back, how, String(target)], toward: this.#gaveWay.get(target) ?? null }
     }
@@ -162,7 +162,7 @@ class Sequence {
     { moment, toward, result }: { moment: Moment; toward: Moment | null; result: Result },
   ): Promise<string> {
     const live = await liveNumbers(this.#daemon)
-    const fresh = after.releases.slice(before.releases.length)
+    const fresh = after.releases.filter((release) => release.number > newestOf(before))
     if (fresh.length === 0) {
       assert.equal(after.live, before.live)
       assert.ok(doing === 'checkpoint' || result.code !== 0, `nothing happened, and it says so: ${result.stderr}`)

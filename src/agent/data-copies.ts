@@ -4,7 +4,7 @@
  *
  * Invariant: a copy that has been answered is complete, and one of that name that is there already is the answer.
  */
-import { messageOf, SteadError } from '../base/index.ts'
+import { isSteadError, messageOf, sleep, SteadError } from '../base/index.ts'
 import type { Domain, DomainCopy, DomainUsage } from '../domain/index.ts'
 import { type DataAnswers, type DataCopy, levelOf } from '../protocol/index.ts'
 import type { Position } from '../provider/index.ts'
@@ -12,6 +12,10 @@ import { type DataNeed, ensureFreeName, liveKeepers, liveResources } from './dat
 import { placeOf } from './domains.ts'
 import type { ResourceRunner } from './resource.ts'
 import { bringToRest } from './state.ts'
+
+/** How long a server may be found running before everything that is declared for it was looked at, and how often that is asked. */
+const lookedMsMax = 20_000
+const lookedPauseMs = 50
 
 /** Generation, driver, room and copies. */
 export async function stateOf(need: DataNeed, app: string): Promise<DataAnswers['state']> {
@@ -123,10 +127,11 @@ export async function atRest<T>(
   using stack = new DisposableStack()
   await using resting = new AsyncDisposableStack()
   for (const runner of parts) {
-    // One that does not answer writes nothing that was acknowledged.
-    if (stopping.includes(runner) || runner.endpoint() === null) continue
     const provider = providers.get(runner.assignment.type)
-    if (provider !== undefined) resting.use(await provider.quiesce(await runner.liveContext()))
+    if (stopping.includes(runner) || provider === undefined) continue
+    const context = await answering(need, runner)
+    // One that does not answer writes nothing that was acknowledged.
+    if (context !== null) resting.use(await provider.quiesce(context))
   }
   const why = 'stands still while its data is copied'
   for (const runner of stopping) stack.use(await runner.halt(why))
@@ -138,6 +143,26 @@ export async function atRest<T>(
     throw error
   }
   return { result, stopped: stopping.map(({ assignment }) => assignment.part) }
+}
+
+/**
+ * The context of a server that answers; null: it does not. One that an earlier agent has left running answers before this agent
+ * has looked at all that is declared for it: that is waited for. Throws `agent.not-serving` when it takes long.
+ */
+async function answering(
+  { options: { clock } }: DataNeed,
+  runner: ResourceRunner,
+): Promise<Awaited<ReturnType<ResourceRunner['liveContext']>> | null> {
+  for (const untilMs = clock.monotonicMs() + lookedMsMax; ;) {
+    if (runner.endpoint() === null) return null
+    try {
+      return await runner.liveContext()
+    } catch (error) {
+      const soon = isSteadError(error) && error.code === 'agent.not-serving' && clock.monotonicMs() < untilMs
+      if (!soon) throw error
+    }
+    await sleep(clock, lookedPauseMs)
+  }
 }
 
 /** Where the counters stand, of those that count and answer. */

@@ -69,7 +69,13 @@ function place(
     tmpLimit: others,
     freeze: others,
     syscallFilter: others,
+    root: 'refused',
     exec: 'refused',
+    ownKernel: 'refused',
+    console: 'refused',
+    debugStub: 'refused',
+    disk: 'refused',
+    snapshot: 'refused',
     survivesSupervisor: others,
     weaker: [],
   }

@@ -1,4 +1,5 @@
 /** The last that is asked of data that is left behind. Invariant: it is asked for a limited time. */
+import type { Clock } from '../base/index.ts'
 import type { Provider, ProviderContext } from '../provider/index.ts'
 import { within } from './halts.ts'
 
@@ -22,4 +23,32 @@ export async function abandon(
   await within(context.clock, abandonMs, work, () => {
     return new Error(`${context.name} did not say within ${abandonMs} ms what must outlive its data`)
   })
+}
+
+/** For which generation data is to be left behind, and since when it is tried to be asked. */
+export class Patience {
+  readonly #clock: Clock
+  #began: { readonly generation: number; readonly sinceMs: number } | null = null
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** Data is to be left behind for this generation from now on, or since before; null: none is. */
+  look(generation: number | null): void {
+    if (generation === null) this.#began = null
+    else if (this.#began?.generation !== generation) this.#began = { generation, sinceMs: this.#clock.monotonicMs() }
+  }
+
+  /** Others were waited for since `fromMs`, which is not the fault of the data. */
+  excuse(generation: number, fromMs: number): void {
+    const sinceMs = this.#began?.generation === generation ? this.#began.sinceMs : fromMs
+    this.#began = { generation, sinceMs: sinceMs + this.#clock.monotonicMs() - fromMs }
+  }
+
+  /** Whether data is to be left behind for this generation, and, unless it failed for good, was asked for long enough. */
+  isOver(generation: number, forGood: boolean): boolean {
+    if (this.#began?.generation !== generation) return false
+    return forGood || this.#clock.monotonicMs() - this.#began.sinceMs >= abandonMs
+  }
 }

@@ -4,11 +4,12 @@
  */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { messageOf, randomId, SteadError } from '../base/index.ts'
+import { messageOf, randomId } from '../base/index.ts'
 import type { ResourceAssignment } from '../protocol/index.ts'
 import type { ProgramResult, ProviderContext, ProviderProgram, ProviderServer } from '../provider/index.ts'
 import { limitsWithin, type Mount, type OutputLine, type Sandbox, type SandboxSpec } from '../sandbox/index.ts'
 import { placeOf } from './domains.ts'
+import { bundleOf } from './fetch.ts'
 import type { AgentOptions } from './options.ts'
 import { giveTo } from './owners.ts'
 
@@ -77,6 +78,16 @@ export async function endServer(
   await sandbox.exited
 }
 
+/**
+ * Ends a server whose data is left behind, at once: what it acknowledged is on the disk, and what else it would write now (a checkpoint
+ * of all that it has in memory, which takes the longer the more was written) only keeps those waiting who go back. Whoever
+ * opens that data later finds it as after a crash.
+ */
+export async function killServer(sandbox: Sandbox): Promise<void> {
+  await sandbox.kill()
+  await sandbox.exited
+}
+
 /** The last lines of an output as one text. */
 export async function lastLines(output: AsyncIterable<OutputLine>): Promise<string> {
   const lines = await Array.fromAsync(output)
@@ -108,15 +119,8 @@ export async function resourceContext(
 ): Promise<ProviderContext> {
   const { clock, random, sandbox } = options
   const dirs = resourceDirs(options, assignment, place)
-  const bundle = assignment.bundle === null ? null : await options.openBundle(assignment.bundle)
-  if (bundle === null && assignment.bundle !== null) {
-    throw new SteadError({
-      code: 'agent.no-bundle',
-      message: `this node lacks the files of ${assignment.part}`,
-      retry: 'later',
-    })
-  }
-
+  const { part } = assignment
+  const bundle = assignment.bundle === null ? null : await bundleOf(options, part, assignment.bundle)
   const task = (): { id: string; recordDir: string } => {
     const id = `${assignment.id}.task-${randomId(random)}`
     return { id, recordDir: join(options.stateDir, 'tasks', id) }

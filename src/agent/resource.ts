@@ -14,12 +14,13 @@ import type { Provider, ProviderContext, ProviderServer } from '../provider/inde
 import type { Sandbox } from '../sandbox/index.ts'
 import { Attempts } from './attempts.ts'
 import { aborted, Halts } from './halts.ts'
-import { abandon, abandonMs, type OrEnded } from './leave-behind.ts'
+import { abandon, abandonMs, type OrEnded, Patience } from './leave-behind.ts'
 import { Meter } from './meter.ts'
 import type { AgentOptions } from './options.ts'
 import { type Domains, placeOf } from './domains.ts'
+import { Elsewhere } from './elsewhere.ts'
 import type { Exchanges } from './exchange.ts'
-import { endServer, lastLines, resourceContext, startProgram } from './resource-context.ts'
+import { endServer, killServer, lastLines, resourceContext, startProgram } from './resource-context.ts'
 import { LogLook, type Usage, unknownUsage, usageOf } from './usage.ts'
 
 const readyTimeoutMs = 60_000
@@ -28,8 +29,6 @@ const pauseMaxMs = 30_000
 /** How often one that is kept from running looks whether it may. */
 const heldLookMs = 250
 const heldReason = 'waits for the fault that was made on purpose to heal'
-/** From asking a server of the older generation to stop to killing it. What it acknowledged is on the disk either way. */
-const exchangeStopMs = 500
 
 /** What a resource asks its agent. */
 export interface ResourceNeed {
@@ -56,8 +55,7 @@ export class ResourceRunner {
   #sinceMs: number
   #sandbox: Sandbox | null = null
   #server: ProviderServer | null = null
-  /** Where it answers when somebody else runs it. */
-  #elsewhere: { readonly host: string; readonly port: number } | null = null
+  readonly #elsewhere: Elsewhere
   /** The assignment that is in force, once all its steps are done. */
   #applied: ResourceAssignment | null = null
   #left = false
@@ -67,8 +65,7 @@ export class ResourceRunner {
   #durability: string | null = null
   /** Generation of the data that it was last seen on; null before that is known. */
   #generation: number | null = null
-  /** For which generation data is to be left behind, and since when it is tried to be asked; null while it is not. */
-  #behind: { readonly generation: number; readonly sinceMs: number } | null = null
+  readonly #patience: Patience
   readonly #halts: Halts
   /** Its server was found running: it answers before everything that was declared has been looked at again. */
   #found = false
@@ -86,8 +83,10 @@ export class ResourceRunner {
     this.#need = need
     this.#provider = options.providers.get(assignment.type) ?? null
     this.#meter = new Meter(this.#provider)
+    this.#elsewhere = new Elsewhere(options.network)
     this.#sinceMs = options.clock.nowMs()
     this.#halts = new Halts(options.clock)
+    this.#patience = new Patience(options.clock)
     this.attempts = new Attempts(join(options.stateDir, 'instances', assignment.id), options.sandbox, options.clock)
     this.#done = this.#run()
   }
@@ -146,8 +145,8 @@ export class ResourceRunner {
   /** Where its edges lead; null while nothing answers, and for a resource without a server. */
   endpoint(): Endpoint | null {
     const answers = this.#applied !== null || this.#found
-    if (this.#elsewhere !== null && answers) return { kind: 'tcp', ...this.#elsewhere }
-    return answers && this.#server !== null ? { kind: 'unix', path: this.#server.socketPath } : null
+    if (this.#server === null) return answers ? this.#elsewhere.endpoint : null
+    return answers ? { kind: 'unix', path: this.#server.socketPath } : null
   }
 
   /** The server, while it runs. */
@@ -216,7 +215,7 @@ export class ResourceRunner {
         const words =
           isSteadError(error) && error.hint !== undefined ? `${error.message}\n${error.hint}` : messageOf(error)
         // A server that goes on serves what was in force before: a bad migration takes nothing away.
-        if (this.#sandbox === null && this.#elsewhere === null) this.#applied = null
+        if (this.#server === null ? this.#elsewhere.endpoint === null : this.#sandbox === null) this.#applied = null
         if (this.#noteLost(this.#trying, words, final)) continue
         if (final) this.#tried = this.#trying
         this.#to(final ? 'gave-up' : 'backing-off', words)
@@ -231,6 +230,7 @@ export class ResourceRunner {
     // The next agent's now, with its edges still open here for a while.
     if (this.#left) return
     this.#applied = null
+    this.#elsewhere.close()
     this.#to('stopping', null)
     await this.#stopServer()
     this.#to('stopped', null)
@@ -274,9 +274,7 @@ export class ResourceRunner {
     const { exchanges } = this.#need
     const place = placeOf(first)
     const isDue = await exchanges.isDue(place)
-    if (!isDue) this.#behind = null
-    else if (this.#behind?.generation !== place.generation)
-      this.#behind = { generation: place.generation, sinceMs: this.#options.clock.monotonicMs() }
+    this.#patience.look(isDue ? place.generation : null)
     if (isDue && exchanges.noted(place, first.part) !== null) return await this.#exchange(first)
     const provider = this.#provider
     if (provider === null) {
@@ -311,9 +309,9 @@ export class ResourceRunner {
     stopped.catch(() => {})
     const orEnded: OrEnded = (work) => Promise.race(ended === undefined ? [work, stopped] : [work, ended, stopped])
 
-    this.#elsewhere = provider.endpoint?.(context) ?? null
+    await this.#elsewhere.look(provider, context, this.#server && first)
     const readyMs = isDue ? abandonMs : readyTimeoutMs
-    if (this.#server !== null || this.#elsewhere !== null) await orEnded(provider.ready(context, readyMs))
+    if (this.#server !== null || this.#elsewhere.endpoint !== null) await orEnded(provider.ready(context, readyMs))
     this.#durability = isDue ? null : await this.#prove(provider, context, orEnded)
     let careful: readonly string[] = []
     if (isNew) {
@@ -340,7 +338,7 @@ export class ResourceRunner {
       }
       this.#trying = assignment
       const current = await this.#context(assignment)
-      this.#elsewhere = provider.endpoint?.(current) ?? null
+      await this.#elsewhere.look(provider, current, this.#server && assignment)
       const { schema } = await orEnded(provider.prepare(current, assignment.phase))
       for (const grant of assignment.grants) await orEnded(provider.grant(current, grant))
       const letIn = new Set(assignment.grants.map((grant) => grant.user))
@@ -382,9 +380,7 @@ export class ResourceRunner {
     const beforeMs = clock.monotonicMs()
     await orEnded(exchanges.quiet(place, this.#stop.signal, tell))
     await exchanges.step('quiet', assignment.id)
-    // The waiting for others is not the fault of the data.
-    const sinceMs = this.#behind?.generation === place.generation ? this.#behind.sinceMs : beforeMs
-    this.#behind = { generation: place.generation, sinceMs: sinceMs + clock.monotonicMs() - beforeMs }
+    this.#patience.excuse(place.generation, beforeMs)
     const context = await this.#context(assignment)
     await abandon(context, provider, exchanges.dirOf(place, assignment.part), orEnded)
     await exchanges.step('abandoned', assignment.id)
@@ -398,10 +394,8 @@ export class ResourceRunner {
     const place = placeOf(assignment)
     const { exchanges } = this.#need
     // What has failed may be something else: a plan, say, that does not fit the data at all.
-    if (this.#behind?.generation !== place.generation) return false
-    const { sinceMs } = this.#behind
+    if (!this.#patience.isOver(place.generation, final)) return false
     if (exchanges.noted(place, assignment.part) !== null) return false
-    if (!final && this.#options.clock.monotonicMs() - sinceMs < abandonMs) return false
     exchanges.note(place, assignment.part, 'lost', reason)
     this.#options.onNotice(
       `${assignment.id} goes back without what was to outlive that, as it could not be asked: ${reason}`,
@@ -416,14 +410,15 @@ export class ResourceRunner {
     const tell = (reason: string): void => this.#to('waiting', reason)
     const running = await this.#running()
     if (running !== null) {
-      this.#sandbox = running
-      await this.#stopServer(exchangeStopMs)
+      await killServer(running)
+      this.#found = false
+      this.#sandbox = null
     }
     this.#looked.resolve()
     await exchanges.step('stopped', assignment.id)
     await exchanges.quiet(place, this.#stop.signal, tell)
     await exchanges.exchange(place, assignment.id, this.#stop.signal, tell)
-    this.#behind = null
+    this.#patience.look(null)
   }
 
   /** Its server, of this agent or an earlier one, if it runs. */
@@ -479,12 +474,10 @@ export class ResourceRunner {
     this.#sandbox = await startProgram(this.#options, this.#assignment, server, how)
   }
 
-  async #stopServer(withinMs?: number): Promise<void> {
+  async #stopServer(): Promise<void> {
     const sandbox = this.#sandbox
     this.#found = false
-    const server = this.#server ?? unknownServer
-    if (sandbox !== null)
-      await endServer(this.#options, sandbox, { ...server, stopTimeoutMs: withinMs ?? server.stopTimeoutMs })
+    if (sandbox !== null) await endServer(this.#options, sandbox, this.#server ?? unknownServer)
     this.#sandbox = null
   }
 

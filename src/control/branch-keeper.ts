@@ -147,8 +147,12 @@ export class BranchKeeper {
 
 function runs(state: ControlState, name: string): boolean {
   const instances = [...state.instances.values()].filter(({ app }) => app === name)
-  const resources = (state.apps.get(name)?.graph.parts ?? []).filter(({ kind }) => kind === 'resource')
+  const app = state.apps.get(name)
+  const resources = (app?.graph.parts ?? []).filter(({ kind }) => kind === 'resource')
+  // To a control that has just started a node says a moment later what runs there.
+  const isHeard = app === undefined || state.nodes.get(app.home)?.connected === true
   return (
+    (resources.length > 0 && !isHeard) ||
     instances.some((instance) => !isOver(state, instance)) ||
     resources.some((part) => (state.statuses.get(resourceId(name, part.name))?.phase ?? 'stopped') !== 'stopped')
   )

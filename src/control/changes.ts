@@ -31,11 +31,11 @@ export interface Change {
   readonly take: () => void
 }
 
-/** The change that makes an app what it should be; null when it is that already. Throws `control.route-taken`, `control.no-more-users`. */
+/** The change that makes an app what it should be; null when it is that already. Throws `control.route-taken`, `control.backup-elsewhere`, `control.no-more-users`. */
 export function applyChange(
   records: Records,
   { graph, bundles, home, origin = null, by = 'platform' }: Apply,
-  choose: () => string,
+  { choose, backupsOn }: { readonly choose: () => string; readonly backupsOn: string | null },
   credentials: Credentials,
   nowMs: number,
 ): (Change & { readonly app: DesiredApp }) | null {
@@ -53,6 +53,7 @@ export function applyChange(
     ...(before?.data === undefined ? {} : { data: before.data }),
     ...(before?.branch === undefined ? {} : { branch: before.branch }),
   }
+  refuseBackupElsewhere(graph, app.home, backupsOn)
   const old = forgotten(records, graph.app, app.release)
   const release = placed(app, by, credentials, nowMs, app.release)
   const { identities, counters } = newIdentities(graph, records)
@@ -129,6 +130,19 @@ export function refuseOnFullDisk(disks: ReadonlyMap<string, DiskState>, app: str
     message: `${app} is not deployed: the disk of node ${node} has only ${Math.round(freeBytes / 1e6)} MB free`,
     hint: '`stead disk` shows who uses what; `stead prune` removes what nothing needs. What runs goes on.',
     retry: 'later',
+  })
+}
+
+/**
+ * Backups that an app declares are made where `maker` works, from data that lies there; null: wherever the data is. Refused when it is
+ * declared: a backup that can never be made is no failure to be told of every hour. Throws `control.backup-elsewhere`.
+ */
+export function refuseBackupElsewhere({ app, backup }: Graph, home: string, maker: string | null): void {
+  if (backup === undefined || maker === null || home === maker) return
+  throw new SteadError({
+    code: 'control.backup-elsewhere',
+    message: `${app} declares backups, which are made on the node ${maker}, and its data is on the node ${home}`,
+    hint: `Leave \`backup\` out of the app file and run \`stead backup ${app}\` on ${home}, or give ${app} its home on ${maker}.`,
   })
 }
 

@@ -15,7 +15,7 @@ import {
 import { type KeySource, memoryKeys } from '../secrets/index.ts'
 import { openMemoryStore, type Store } from '../store/index.ts'
 import type { Channel } from '../transport/index.ts'
-import { startControl } from './control.ts'
+import { startControl } from './start.ts'
 import type { Control } from './face.ts'
 
 function service(name: string, replicas: number, use?: string): ServicePart {
@@ -138,6 +138,7 @@ async function play(store: Store, clock: ManualClock = new ManualClock(1e6), hol
     readBundle,
     keys: keysOf(store),
     onSecretRead: () => {},
+    backupsOn: 'n1',
   })
   return { control, clock, fatal, [Symbol.asyncDispose]: () => control[Symbol.asyncDispose]() }
 }
@@ -233,6 +234,26 @@ suite('control', () => {
     const changed = graphOf('one', secret, service('web', 1))
     await control.apply({ graph: changed, bundles: {}, home: 'n2' })
     assert.equal(control.view('one')?.app.home, 'n1')
+  })
+
+  test('backups that nobody would make are refused where they are declared, and nothing is changed', async () => {
+    await using store = openMemoryStore()
+    await using played = await play(store)
+    const { control } = played
+    const graph = graphOf('one', secret, service('web', 1, 'key'))
+    const drill = { everyMs: 1e8, probes: {} }
+    const backup = { to: '/b', everyMs: 1e7, logMs: 1e6, keep: { count: 1, withinMs: 0 }, drill } as const
+    const declared: Graph = { ...graph, backup: { ...backup, key: null, credentials: null, region: null } }
+    const refused = { code: 'control.backup-elsewhere', message: /made on the node n1, and its data is on the node n2/ }
+    const there = { bundles: {}, home: 'n2' }
+    await assert.rejects(control.apply({ graph: declared, ...there }), refused)
+    assert.deepEqual(control.apps(), [])
+    assert.equal(await control.apply({ graph, ...there }), 1)
+    const options = { strategy: 'rolling', watchMs: 0, by: 'ada' } as const
+    await assert.rejects(control.releases.plan({ graph: declared, bundles: {} }, options), refused)
+    await assert.rejects(control.releases.deploy({ graph: declared, bundles: {} }, options), refused)
+    const here = { ...declared, app: 'two', routes: [] }
+    assert.equal(await control.apply({ graph: here, ...nowhere }), 1)
   })
 
   test('an endpoint that means something on its own node only is told to nobody else', async () => {

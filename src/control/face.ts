@@ -1,4 +1,5 @@
 /** What control is started with, and what can be asked of it. */
+import type { Batch } from '../batch/index.ts'
 import type { Clock, Json, Random } from '../base/index.ts'
 import type { DiskState, Downward, Incident, LogLine, RemoteStream, StreamTarget, Upward } from '../protocol/index.ts'
 import type { KeySource, SecretRead } from '../secrets/index.ts'
@@ -26,6 +27,8 @@ export interface ControlOptions {
   readonly readBundle: (digest: string) => AsyncIterable<Uint8Array>
   /** Where the key of the secrets is; outside the store. */
   readonly keys: KeySource
+  /** The node that makes the backups that apps declare; absent: wherever their data is. */
+  readonly backupsOn?: string
   /** Told of every opening of a secret. */
   readonly onSecretRead: (read: SecretRead) => void
 }
@@ -35,7 +38,8 @@ export interface Control extends AsyncDisposable {
   accept(channel: Channel<Downward>): (message: Upward) => void
   /**
    * Makes this what the app should be. Answers the release number; the same again when nothing has changed. Throws
-   * `control.no-node` when it has to choose a home and no node is connected, `control.disk-critical`, `control.stopped`.
+   * `control.no-node` when it has to choose a home and no node is connected, `control.disk-critical`, `control.backup-elsewhere`,
+   * `control.stopped`.
    */
   apply(apply: Apply): Promise<number>
   /** Everything of the app is to stop; its data stays. */
@@ -69,6 +73,13 @@ export interface Control extends AsyncDisposable {
   readonly faults: NodeFaults
   /** Opens a stream to what runs on a node. Throws `control.node-away`, `control.older-node`, `control.too-many-streams`. */
   open(target: StreamTarget): RemoteStream
+  /** Jobs that are submitted. */
+  readonly batch: Batch
+  /** Output of a task of one, from the node that has it. Throws as `logs` does. */
+  taskLogs(
+    task: { readonly id: string; readonly node: string },
+    options: { tail: number | null; follow: boolean; signal: AbortSignal },
+  ): AsyncIterable<LogLine>
   /** Output of an assignment, from the node that has it. Throws `control.node-away`, `control.ask-failed`. */
   logs(
     assignment: string,

@@ -101,8 +101,12 @@ function slowest(statements: readonly RehearsedStatement[]): string[] {
       : [`the slowest took ${seconds(first.durationMs)}: ${first.file}:${first.line} ${first.text}`]),
     ...(longest === undefined
       ? []
-      : [`the longest lock: ${longest.table}, ${longest.mode}, ${seconds(longest.heldMs)}`]),
+      : [`the longest lock: ${longest.table}, ${lockName(longest)}, ${seconds(longest.heldMs)}`]),
   ]
+}
+
+function lockName({ mode, rows }: RehearsedStatement['locks'][number]): string {
+  return rows === undefined ? mode : `${mode} (${rows} rows)`
 }
 
 function seconds(ms: number): string {

@@ -22,7 +22,7 @@ import {
   nextNumber,
 } from './beginnings.ts'
 import { BranchKeeper, type BranchKeeperOptions, type BranchWish } from './branch-keeper.ts'
-import type { Apply } from './changes.ts'
+import { type Apply, refuseBackupElsewhere } from './changes.ts'
 import { askData } from './data-asks.ts'
 import { forgotten, type KeptCheckpoint, type KeptRelease, releaseKey, releasesOf } from './kept.ts'
 import { holdMs } from './derive.ts'
@@ -35,6 +35,8 @@ import { type BranchOf, type DesiredApp, generationOf } from './state.ts'
 export interface ReleasesOptions extends Omit<RolloutsOptions, 'ended' | 'carryOut'>, BranchKeeperOptions {
   /** Puts a release in place without a rollout; answers its number. */
   readonly place: (apply: Apply) => Promise<number>
+  /** The node that makes the backups that apps declare; null: wherever their data is. */
+  readonly backupsOn: string | null
 }
 
 /** What a deployment would do, before it does it. */
@@ -113,12 +115,16 @@ export class Releases {
     })
   }
 
-  /** What a deployment would do. Asks the node what is due; changes nothing. Throws `release.bad-options`, and as `askData` does. */
+  /**
+   * What a deployment would do. Asks the node what is due; changes nothing. Throws `release.bad-options`,
+   * `control.backup-elsewhere`, and as `askData` does.
+   */
   async plan(apply: Apply, options: DeployOptions): Promise<DeployPlan> {
     const { records, clock } = this.#own
     const { app: name } = apply.graph
     const app = records.apps.get(name)
     const number = nextNumber(records, name)
+    if (app !== undefined) refuseBackupElsewhere(apply.graph, app.home, this.#own.backupsOn)
     if (app !== undefined && isAlready(app, apply))
       return { number: app.release, lines: ['nothing has changed'], due: dueOf([]), direct: 'nothing has changed' }
     const state = this.#own.state()

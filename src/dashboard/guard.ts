@@ -51,7 +51,7 @@ export function refusalOf({ method, pathname, headers }: Asked, hosts: readonly 
 
 /** What pages have of the right to deploy: releases that are there already, and copies of data. */
 const deployments = [
-  /^POST \/v1\/apps\/[^/]+\/(?:rollback|rollout\/cancel|copies\/delete|branches|replay)$/,
+  /^POST \/v1\/apps\/[^/]+\/(?:rollback|rollout\/cancel|copies\/delete|branches|replay|restore)$/,
   /^PUT \/v1\/apps\/[^/]+\/checkpoints\/[^/]+$/,
   /^DELETE \/v1\/apps\/[^/]+\/branches\/[^/]+$/,
 ]

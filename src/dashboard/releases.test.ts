@@ -74,6 +74,7 @@ test('pages have of the right to deploy what goes back and what copies; code com
     'POST /v1/apps/shop/branches',
     'DELETE /v1/apps/shop/branches/try',
     'POST /v1/apps/shop/replay',
+    'POST /v1/apps/shop/restore',
   ]
   const commands = [
     'PUT /v1/apps/shop',

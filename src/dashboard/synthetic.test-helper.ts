@@ -160,6 +160,11 @@ export function synthetic({
       asked.push(`remove branch ${name}`)
       return Promise.resolve()
     },
+    restoreAt(_app, { copy, target }) {
+      asked.push(`restore ${copy} ${target.kind}`)
+      const parts = [{ part: 'db', position: '0/3A1B2C0', lastChangeMs: null }]
+      return Promise.resolve({ from: 'before-6', parts, gaps: ['mail does not follow'], clockErrorMs: 3 })
+    },
     replay(_app, { from, part, table }) {
       asked.push(`replay ${from} ${part} ${table}`)
       return Promise.resolve(12)

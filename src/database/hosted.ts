@@ -9,7 +9,7 @@
 import { isSteadError, messageOf, SteadError, sleep } from '../base/index.ts'
 import type { Json, Random } from '../base/index.ts'
 import type { Grant, Provider, ProviderContext } from '../provider/index.ts'
-import { refusalOf, withSession } from './drivers/connection.ts'
+import { isEnd, mayPass, refusalOf, withSession } from './drivers/connection.ts'
 import type { Login, ServerAddress, Session, SessionLimits } from './drivers/connection.ts'
 import { readMigrationFiles } from './drivers/migration-files.ts'
 import { judgeHosted, readSettings } from './durability.ts'
@@ -259,10 +259,10 @@ async function inSession<T>(
     if (isSteadError(cause)) throw cause
     const refusal = refusalOf(cause)
     throw new SteadError({
-      code: refusal === null ? 'database.unreachable' : 'database.refused',
+      code: refusal === null || isEnd(refusal) ? 'database.unreachable' : 'database.refused',
       message: `database ${name} at ${address.socketDir}:${address.port}, as ${login.user}: ${messageOf(cause)}`,
       hint: refusal?.hint ?? refusal?.detail ?? 'It is hosted elsewhere: see there whether it runs and lets you in.',
-      retry: refusal === null ? 'later' : 'never',
+      retry: refusal === null || mayPass(refusal) ? 'later' : 'never',
       cause,
     })
   }

@@ -46,7 +46,7 @@ suite('migrations on a copy', () => {
       ]),
       [
         ['0002_c.expand.sql:1', 'alter table a add c int', 'AccessExclusiveLock a'],
-        ['0002_c.expand.sql:2', 'update a set c = b'],
+        ['0002_c.expand.sql:2', 'update a set c = b', 'row locks a'],
         ['0002_c.expand.sql:3', 'select pg_sleep(0.6)'],
         ['0002_c.expand.sql:4', 'create table made (d int)'],
         ['0003_i.expand.sql:1', 'create index concurrently i on a (b)'],
@@ -63,6 +63,34 @@ suite('migrations on a copy', () => {
     // The copy is migrated and at rest; the live data was not touched.
     assert.deepEqual(await rehearse(context, 1), { statements: [], refusals: [] })
     assert.deepEqual(await postgres().admin(`select to_regclass('made') as made`), [{ made: null }])
+  })
+
+  test('rows that a transaction keeps others from changing are counted, and refused when it takes too long', async () => {
+    await postgres().migrations({
+      ...first,
+      '0002_f.expand.sql': [
+        'create table own (d int)',
+        'insert into own select i from generate_series(1, 9) i',
+        'update own set d = 0',
+        'insert into a values (0)',
+        'do $$ begin update a set b = b where b between 1 and 300; delete from a where b = 999; end $$',
+        'select pg_sleep(0.4)',
+        'update a set b = b where b between 1 and 40',
+      ].join(';\n'),
+    })
+    const { statements, refusals } = await rehearse(await copy(), 300)
+    assert.deepEqual(
+      statements.flatMap(({ line, locks }) => locks.map(({ table, mode, rows }) => [line, table, mode, rows])),
+      [
+        [5, 'a', 'row locks', 301],
+        [7, 'a', 'row locks', 40],
+      ],
+    )
+    assert.equal(refusals.length, 1)
+    assert.match(
+      refusals[0] ?? '',
+      /^0002_f\.expand\.sql:5: do .*: holds row locks \(301 rows\) on a for \d+ ms, and 300 ms is the most: who changes one of these would wait$/,
+    )
   })
 
   test('a long lock outside of a transaction is seen while it is held', async () => {

@@ -1,6 +1,6 @@
 /**
  * Tries what is due on a copy of the data, as it would run on the live data, and measures it: how long each statement takes,
- * and which tables it keeps others from, until the end of its transaction.
+ * and which tables and rows it keeps others from, until the end of its transaction.
  *
  * Invariants: a lock counts from the last look at which it was not there, so it is rather said to be held too long than
  * too short; a copy on which it worked is left migrated and at rest.
@@ -18,6 +18,7 @@ import { namesOf, shownName } from './names.ts'
 import { applyMigrations } from './prepare.ts'
 import type { MigrationLimits } from './prepare.ts'
 import { readRecord } from './record.ts'
+import { rowLocks, RowCounts } from './row-locks.ts'
 import type { Onlooker } from './run.ts'
 import { chancePort, openServer } from './second.ts'
 import { asAdmin, ensureDatabase } from './server.ts'
@@ -77,9 +78,11 @@ const modes: Readonly<Record<string, string>> = {
 function refusalsOf(statements: Trial['statements'], lockMsMax: number): readonly string[] {
   const longest = new Map<string, { readonly heldMs: number; readonly sentence: string }>()
   for (const { file, line, text, locks } of statements) {
-    for (const { table, mode, heldMs } of locks) {
+    for (const { table, mode, rows, heldMs } of locks) {
       if (heldMs <= lockMsMax || heldMs <= (longest.get(table)?.heldMs ?? 0)) continue
-      const sentence = `${file}:${line}: ${text}: holds ${mode} on ${table} for ${heldMs} ms, and ${lockMsMax} ms is the most: ${modes[mode] ?? 'others'} would wait`
+      const lock = rows === undefined ? mode : `${mode} (${rows} rows)`
+      const waits = modes[mode] ?? (rows === undefined ? 'others' : 'who changes one of these')
+      const sentence = `${file}:${line}: ${text}: holds ${lock} on ${table} for ${heldMs} ms, and ${lockMsMax} ms is the most: ${waits} would wait`
       longest.set(table, { heldMs, sentence })
     }
   }
@@ -89,8 +92,14 @@ function refusalsOf(statements: Trial['statements'], lockMsMax: number): readonl
 interface Held {
   readonly table: string
   readonly mode: string
+  /** How many, where it is not the whole table. */
+  readonly rows?: number
   readonly sinceMs: number
   heldMs: number
+}
+
+function toldOf({ table, mode, rows, heldMs }: Held): Trial['statements'][number]['locks'][number] {
+  return { table, mode, ...(rows === undefined ? {} : { rows }), heldMs: Math.round(heldMs) }
 }
 
 interface Tried {
@@ -116,6 +125,8 @@ class LockLog {
   readonly #tried: Tried[] = []
   /** Locks that are held now, by table and mode. */
   #held = new Map<string, Held>()
+  /** Rows that are held now: each until the end of the transaction. */
+  #rows: Held[] = []
   #lookedMs = 0
   #now: string | null = null
   #timeout: string | null = null
@@ -131,7 +142,7 @@ class LockLog {
     return this.#notable().map(({ locks, durationMs, ...tried }) => ({
       ...tried,
       durationMs: Math.round(durationMs),
-      locks: locks.map(({ table, mode, heldMs }) => ({ table, mode, heldMs: Math.round(heldMs) })),
+      locks: locks.map(toldOf),
     }))
   }
 
@@ -151,8 +162,9 @@ class LockLog {
       this.#timeout = this.#now ?? 'the end of the transaction'
       admin.query('select pg_terminate_backend($1)', [pid]).catch(() => undefined)
     })
+    const counts = new RowCounts(admin, migrator)
     return {
-      around: (file, statement, run) => this.#around(admin, pid, file, statement, run),
+      around: (file, statement, run) => this.#around(admin, { pid, counts }, file, statement, run),
       over: () => this.#over(),
     }
   }
@@ -173,7 +185,7 @@ class LockLog {
 
   async #around(
     admin: Session,
-    pid: number,
+    { pid, counts }: { readonly pid: number; readonly counts: RowCounts },
     file: MigrationFile,
     statement: Statement,
     run: () => Promise<void>,
@@ -196,6 +208,12 @@ class LockLog {
       await this.#take(admin, pid, tried)
     }
     await ended
+    for (const { table, rows } of await counts.since()) {
+      // Which of them was locked first, and when, is not known: as if it had been all of them, at once.
+      const held = { table, mode: rowLocks, rows, sinceMs: startMs, heldMs: this.#clock.monotonicMs() - startMs }
+      this.#rows.push(held)
+      tried.locks.push(held)
+    }
   }
 
   async #take(admin: Session, pid: number, tried: Tried): Promise<void> {
@@ -218,8 +236,9 @@ class LockLog {
 
   #over(): void {
     const atMs = this.#clock.monotonicMs()
-    for (const lock of this.#held.values()) lock.heldMs = atMs - lock.sinceMs
+    for (const lock of [...this.#held.values(), ...this.#rows]) lock.heldMs = atMs - lock.sinceMs
     this.#held = new Map()
+    this.#rows = []
     this.#now = null
   }
 }

@@ -6,7 +6,7 @@
  * begins, so that a crash in the middle is found, and an index that was left half made is made anew.
  */
 import { SteadError } from '../base/index.ts'
-import { refusalOf } from './drivers/connection.ts'
+import { isEnd, refusalOf } from './drivers/connection.ts'
 import type { Session } from './drivers/connection.ts'
 import { migrationFailure, whatStands } from './failures.ts'
 import type { MigrationFile, PendingMigration } from './migrations.ts'
@@ -134,7 +134,7 @@ async function runOutside(
     await run.onlooker.around(file, statement, async () => void (await session.query(statement.text)))
   } catch (error) {
     const refusal = refusalOf(error)
-    if (refusal === null || isEnd(refusal.sqlState)) throw error
+    if (refusal === null || isEnd(refusal)) throw error
     if (again && outsider?.kind === 'drop-index' && refusal.sqlState === '42704') return null
     // What it leaves half made would be in the way of the next try, and slow down every write until then. What was
     // there before it is somebody else's.
@@ -151,11 +151,6 @@ async function runOutside(
   }
   await leaveRole(run)
   return null
-}
-
-/** Whether the server has ended the session (class 57P), rather than refused a statement. */
-function isEnd(sqlState: string): boolean {
-  return sqlState.startsWith('57P')
 }
 
 type CreateIndex = Extract<Outsider, { kind: 'create-index' }>

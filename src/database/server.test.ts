@@ -5,6 +5,7 @@ import { messageOf } from '../base/index.ts'
 import { makeTestPostgres } from './conformance.ts'
 import type { TestPostgres } from './conformance.ts'
 import { withSession } from './drivers/connection.ts'
+import { asAdmin } from './server.ts'
 
 suite('a consumer of an app with migrations', () => {
   const shared: { postgres?: TestPostgres } = {}
@@ -75,6 +76,21 @@ suite('a consumer of an app with migrations', () => {
         /permission denied for database/,
       )
     }
+  })
+
+  test('a server that ends in the middle of something is asked again, and one that refuses is not', async () => {
+    const { server } = postgres()
+    const ended = asAdmin(server, 'postgres', (session) =>
+      session.query('select pg_terminate_backend(pg_backend_pid())'),
+    )
+    await assert.rejects(ended, { code: 'database.unreachable', retry: 'later' })
+    const refused = asAdmin(server, 'postgres', (session) => session.query('select 1 / 0'))
+    await assert.rejects(refused, { code: 'database.refused', retry: 'never' })
+    const full = `do $$ begin raise exception 'no space left' using errcode = '53100'; end $$`
+    await assert.rejects(
+      asAdmin(server, 'postgres', (session) => session.query(full)),
+      { code: 'database.refused', retry: 'later' },
+    )
   })
 
   test('names of consumers are quoted, whatever they hold', async () => {

@@ -8,7 +8,7 @@
 import { SteadError, isSteadError, messageOf, sleep } from '../base/index.ts'
 import type { Clock, Random } from '../base/index.ts'
 import type { Grant } from '../provider/index.ts'
-import { refusalOf, withSession } from './drivers/connection.ts'
+import { isEnd, mayPass, refusalOf, withSession } from './drivers/connection.ts'
 import type { ServerAddress, Session, SessionLimits } from './drivers/connection.ts'
 import {
   adminRole,
@@ -30,8 +30,8 @@ export interface Server extends ServerAddress {
 }
 
 /**
- * Runs work in a session of the administrator in one database. Throws `database.unreachable` when there is no answer,
- * `database.refused` with the server's words when there is, and the work's own errors as they are.
+ * Runs work in a session of the administrator in one database. Throws `database.unreachable` when there is no answer or the
+ * server ends the session, `database.refused` with the server's words when it refuses, and the work's own errors as they are.
  */
 export async function asAdmin<T>(
   server: Server,
@@ -45,10 +45,10 @@ export async function asAdmin<T>(
     if (isSteadError(cause)) throw cause
     const refusal = refusalOf(cause)
     throw new SteadError({
-      code: refusal === null ? 'database.unreachable' : 'database.refused',
+      code: refusal === null || isEnd(refusal) ? 'database.unreachable' : 'database.refused',
       message: `database ${server.name}: ${messageOf(cause)}`,
       hint: refusal?.hint ?? refusal?.detail ?? 'See whether the database runs, and what it has written.',
-      retry: refusal === null ? 'later' : 'never',
+      retry: refusal === null || mayPass(refusal) ? 'later' : 'never',
       cause,
     })
   }

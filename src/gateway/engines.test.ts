@@ -269,6 +269,36 @@ for (const engine of engines) {
       assert.equal((await ask(port)).status, 503)
     })
 
+    test('what comes while a route has no instances waits, for a bounded time and in a bounded number', async (t) => {
+      const web = await backend(t, (request, response) => {
+        let body = ''
+        request.on('data', (chunk: Buffer) => (body += String(chunk)))
+        request.on('end', () => response.end(`${request.method} ${body}`))
+      })
+      const holding = route([], { holdMs: 60_000, phase: 'deploying' })
+      const { port, gateway } = await engineRig(t, engine, [route([web.target('web-1')])], { heldMax: 2 })
+      assert.equal((await ask(port)).status, 200)
+      await gateway.apply({ revision: 2, routes: [holding] })
+      let refused = 0
+      const asked = Array.from({ length: 4 }, async () => {
+        const { status, body } = await ask(port, { method: 'POST', body: 'an order' })
+        if (status === 503) refused += 1
+        return `${status} ${status === 200 ? body : ''}`
+      })
+      await until('those that find no room are refused', () => refused === 2)
+      await gateway.apply({ revision: 3, routes: [route([web.target('web-2')])] })
+      assert.deepEqual((await Promise.all(asked)).toSorted(), [
+        '200 POST an order',
+        '200 POST an order',
+        '503 ',
+        '503 ',
+      ])
+      await gateway.apply({ revision: 4, routes: [{ ...holding, holdMs: 300 }] })
+      assert.equal((await ask(port)).status, 503, 'its time is over')
+      await gateway.apply({ revision: 5, routes: [route([])] })
+      assert.equal((await ask(port)).status, 503, 'the route holds no more')
+    })
+
     test('a table that cannot be is refused whole, an older one changes nothing, a taken port names its holder', async (t) => {
       const web = await backend(t, (_request, response) => response.end('ok'))
       const good = route([web.target('web-1')])

@@ -21,6 +21,13 @@ export interface ConformanceSetup {
    * argument, starts it with the same kind of driver, prints `started` and stays.
    */
   readonly supervisor: readonly string[]
+  /**
+   * Fills a directory with a layer that holds `sh` and the usual small programs, for a driver that can give a root; null
+   * where there is none to be had.
+   */
+  readonly layer?: (directory: string) => void
+  /** Every case runs in a root of that layer. */
+  readonly rooted?: boolean
   /** Cases, by title, that this driver cannot pass, with the reason. */
   readonly skips?: Readonly<Record<string, string>>
 }
@@ -28,8 +35,8 @@ export interface ConformanceSetup {
 /** A case: its title and what it does. */
 export type ConformanceCase = readonly [string, (bench: Bench) => Promise<void>]
 
-/** Longest wait for anything. */
-export const waitMs: number = 30_000
+/** Longest wait for anything: a guest that is emulated on a busy machine takes its time. */
+export const waitMs: number = 90_000
 /** Bytes. */
 export const megabyte: number = 2 ** 20
 /** Not 0 and nobody's on a usual machine. */
@@ -45,6 +52,7 @@ export class Bench {
   readonly #recordDirs: string[] = []
   #driver: SandboxDriver | null = null
   #root = ''
+  #layer: string | null = null
   #count = 0
   #alive: NodeJS.Timeout | null = null
 
@@ -85,6 +93,22 @@ export class Bench {
     return { host, inside: this.hostPaths ? host : '/data' }
   }
 
+  /** A directory with the usual small programs, to be the lowest layer of a root. */
+  layer(): string {
+    if (this.#layer !== null) return this.#layer
+    assert.ok(this.#setup.layer !== undefined, 'a driver that can give a root is tested with a layer')
+    this.#layer = this.directory()
+    this.#setup.layer(this.#layer)
+    return this.#layer
+  }
+
+  /** An empty directory of the host. */
+  directory(): string {
+    const path = `${this.#root}/directory-${this.#count++}`
+    mkdirSync(path)
+    return path
+  }
+
   spec(script: string, change: SpecChange = {}): SandboxSpec {
     const id = `conform-${process.pid}-${this.#count++}`
     return {
@@ -99,6 +123,7 @@ export class Bench {
       syscalls: this.driver.capabilities.syscallFilter === 'refused' ? 'none' : 'strict',
       network: null,
       outputBytesMax: megabyte,
+      ...(this.#setup.rooted === true ? { root: { layers: [this.layer()], writable: false } } : {}),
       ...change,
       recordDir: `${this.#root}/${id}`,
     }

@@ -67,6 +67,27 @@ test('order: outer mounts before inner ones, files over mounts, the root closed 
   assert.ok(at('--clearenv') < at('--setenv SECRET x'))
 })
 
+test('a root of its own takes the place of the host: its user, its shell, closed at the end unless it is to be written', () => {
+  const root = { path: '/place/root', shellSource: '/shell', shellTarget: '/.stead', resolver: '/run/resolv.conf' }
+  const user = { uid: 0, gid: 5 }
+  const rooted = (writable: boolean): string => {
+    const own = { ...spec, root: { layers: ['/layers/a'], writable, user } }
+    return ` ${bubblewrapOptions(own, host, handover, root).join(' ')} `
+  }
+  const closed = rooted(false)
+  const at = (wanted: string): number => closed.indexOf(` ${wanted} `)
+  for (const wanted of [
+    '--uid 0 --gid 5',
+    '--ro-bind /shell /.stead',
+    '--dir /app',
+    '--ro-bind-try /etc/resolv.conf /run/resolv.conf',
+  ])
+    assert.ok(closed.includes(` ${wanted} `), wanted)
+  for (const unwanted of ['/usr', '/lib64', '/etc/ssl/certs']) assert.ok(!closed.includes(` ${unwanted} `), unwanted)
+  assert.ok(at('--bind /place/root /') < at('--proc /proc') && at('--dir /app') < at('--remount-ro /'))
+  assert.ok(!rooted(true).includes(' --remount-ro / '))
+})
+
 test('the standard files give way to those of the spec; a place of its own has no name server but its own', () => {
   const paths = (wanted: SandboxSpec): readonly string[] => standardFiles(wanted).map((file) => file.path)
   assert.ok(paths(spec).includes('/etc/hosts') && !paths(spec).includes('/etc/resolv.conf'))

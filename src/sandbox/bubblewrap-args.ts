@@ -43,7 +43,7 @@ export const procDirectoriesHidden: readonly string[] = ['acpi', 'bus', 'fs', 'i
   (directory) => `/proc/${directory}`,
 )
 
-/** User and group id inside, whatever the id on the host is. */
+/** User and group id inside where no root says another, whatever the id on the host is. */
 export const insideUid = 1000
 const sharedMemoryBytesMax = 64 * 2 ** 20
 
@@ -58,6 +58,8 @@ export interface Handover {
   }[]
 }
 
+const addressFiles = ['/etc/hosts', '/etc/resolv.conf']
+
 /** The files that every sandbox has, unless the spec brings its own. */
 export function standardFiles(spec: SandboxSpec): readonly SandboxSpec['files'][number][] {
   const standard = [
@@ -71,32 +73,62 @@ export function standardFiles(spec: SandboxSpec): readonly SandboxSpec['files'][
     // In a network of its own there is no name server but one that the spec brings.
     ...(spec.network === null ? [] : [{ path: '/etc/resolv.conf', content: '' }]),
   ]
-  return standard
+  // A root of its own knows its users itself.
+  const wanted = spec.root === undefined ? standard : standard.filter(({ path }) => addressFiles.includes(path))
+  return wanted
     .filter(({ path }) => !spec.files.some((file) => file.path === path))
     .map((file) => ({ ...file, mode: 0o444 }))
 }
 
+/** Where a root of its own stands on the host, and what is bound into it to start with. */
+export interface RootFacts {
+  readonly path: string
+  readonly shellSource: string
+  readonly shellTarget: string
+  /** Where /etc/resolv.conf of the root leads. */
+  readonly resolver: string
+}
+
 /** All options; the program and its arguments follow them on the command line. */
-export function bubblewrapOptions(spec: SandboxSpec, host: HostFacts, handover: Handover): readonly string[] {
-  const id = String(insideUid)
+export function bubblewrapOptions(
+  spec: SandboxSpec,
+  host: HostFacts,
+  handover: Handover,
+  root: RootFacts | null = null,
+  devices: readonly string[] = [],
+): readonly string[] {
+  const { uid, gid } = spec.root?.user ?? { uid: insideUid, gid: insideUid }
   const { tmpBytes } = spec.limits
   const sharedBytes = Math.min(tmpBytes ?? sharedMemoryBytesMax, sharedMemoryBytesMax)
-  const ownResolver = handover.files.some(({ path }) => path === '/etc/resolv.conf')
+  const resolver = root?.resolver ?? '/etc/resolv.conf'
+  const ownResolver = handover.files.some(({ path }) => path === resolver)
   const groups: readonly (readonly string[])[] = [
     ['--unshare-user', '--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup', '--disable-userns'],
-    ['--uid', id, '--gid', id, '--hostname', spec.id, '--cap-drop', 'ALL', '--new-session', '--as-pid-1'],
-    ['--ro-bind', '/usr', '/usr'],
-    ...host.systemDirectories.map(({ path, linkTo }) =>
-      linkTo === null ? ['--ro-bind', path, path] : ['--symlink', linkTo, path],
-    ),
-    ...host.etc.map((path) => ['--ro-bind', path, path]),
-    ownResolver ? [] : ['--ro-bind-try', '/etc/resolv.conf', '/etc/resolv.conf'],
+    [
+      '--uid',
+      String(uid),
+      '--gid',
+      String(gid),
+      '--hostname',
+      spec.id,
+      '--cap-drop',
+      'ALL',
+      '--new-session',
+      '--as-pid-1',
+    ],
+    ...(root === null ? hostRoot(host) : [['--bind', root.path, '/']]),
+    ownResolver ? [] : ['--ro-bind-try', '/etc/resolv.conf', resolver],
     ['--perms', '1777', ...(tmpBytes === null ? [] : ['--size', String(tmpBytes)]), '--tmpfs', '/tmp'],
-    ['--dir', '/run', '--dir', '/var', '--symlink', '/tmp', '/var/tmp'],
+    root === null
+      ? ['--dir', '/run', '--dir', '/var', '--symlink', '/tmp', '/var/tmp']
+      : ['--ro-bind', root.shellSource, root.shellTarget],
     ['--proc', '/proc', '--ro-bind', '/proc/sys', '/proc/sys'],
     ...host.procFiles.map((path) => ['--ro-bind', '/dev/null', path]),
     ...host.procDirectories.map((path) => ['--tmpfs', path, '--remount-ro', path]),
-    ['--dev', '/dev', '--perms', '1777', '--size', String(sharedBytes), '--tmpfs', '/dev/shm', '--remount-ro', '/dev'],
+    ['--dev', '/dev', ...devices.flatMap((device) => ['--dev-bind', device, device])],
+    ['--perms', '1777', '--size', String(sharedBytes), '--tmpfs', '/dev/shm', '--remount-ro', '/dev'],
+    // Bound by itself, it stays as it is when the root is closed.
+    ...(spec.root?.scratch ?? []).map((path) => (root === null ? [] : ['--bind', `${root.path}${path}`, path])),
     ...parentsFirst(spec).map(({ source, target, access }) => [
       access === 'read-only' ? '--ro-bind' : '--bind',
       source,
@@ -109,11 +141,25 @@ export function bubblewrapOptions(spec: SandboxSpec, host: HostFacts, handover: 
       String(descriptor),
       path,
     ]),
-    ['--remount-ro', '/', '--chdir', spec.cwd, '--clearenv'],
+    // Where it is missing; the root is the image's.
+    root === null ? [] : ['--dir', spec.cwd],
+    root !== null && spec.root?.writable === true ? [] : ['--remount-ro', '/'],
+    ['--chdir', spec.cwd, '--clearenv'],
     ...Object.entries(spec.env).map(([name, value]) => ['--setenv', name, value]),
     handover.seccomp === null ? [] : ['--seccomp', String(handover.seccomp)],
   ]
   return groups.flat()
+}
+
+/** The programs and libraries of the host. */
+function hostRoot(host: HostFacts): readonly (readonly string[])[] {
+  return [
+    ['--ro-bind', '/usr', '/usr'],
+    ...host.systemDirectories.map(({ path, linkTo }) =>
+      linkTo === null ? ['--ro-bind', path, path] : ['--symlink', linkTo, path],
+    ),
+    ...host.etc.map((path) => ['--ro-bind', path, path]),
+  ]
 }
 
 /** A mount inside another comes after it, or it would be covered. */

@@ -13,8 +13,9 @@ import { execCases } from './exec.conformance.ts'
 import { limitCases } from './limits.conformance.ts'
 import { programCases } from './program.conformance.ts'
 import { recordCases } from './records.conformance.ts'
+import { rootCases } from './root.conformance.ts'
 
-const cases: readonly ConformanceCase[] = [...programCases, ...limitCases, ...recordCases, ...execCases]
+const cases: readonly ConformanceCase[] = [...programCases, ...limitCases, ...recordCases, ...execCases, ...rootCases]
 
 /** Registers the cases for a driver. */
 export function sandboxConformance(setup: ConformanceSetup): void {

@@ -33,6 +33,8 @@ export interface SandboxRecord {
   readonly limits: SandboxLimits
   /** Absent in records that were written before programs could be run inside. */
   readonly syscalls?: SyscallProfile
+  /** Whether it has a root of its own, and so another shell. Absent in older records. */
+  readonly rooted?: boolean
   /** Whether it has a limit group, under its id. */
   readonly grouped: boolean
   /** Known as soon as it was spawned; null before. */

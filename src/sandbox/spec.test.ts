@@ -39,6 +39,10 @@ const bad: readonly (readonly [RegExp, Partial<SandboxSpec>])[] = [
   [/never handed/, { mounts: [{ source: '/proc/sys', target: '/x', access: 'read-only' }] }],
   [/written into the mount/, { files: [{ path: '/app/key', content: '', mode: 0o400 }] }],
   [/larger than/, { files: [{ path: '/k', content: 'x'.repeat(70_000), mode: 0o400 }] }],
+  [/from 1 to 128 layers/, { root: { layers: [], writable: false } }],
+  [/a layer of its root/, { root: { layers: ['/proc/1/root'], writable: false } }],
+  [/not an absolute path/, { root: { layers: ['layers/a'], writable: false } }],
+  [/user inside/, { root: { layers: ['/layers/a'], writable: false, user: { uid: -1, gid: 0 } } }],
   [/permission bits/, { files: [{ path: '/k', content: '', mode: 0o4755 }] }],
 ]
 
@@ -63,8 +67,14 @@ const weak: SandboxCapabilities = {
   tmpLimit: 'refused',
   freeze: 'emulated',
   syscallFilter: 'refused',
+  root: 'refused',
   exec: 'refused',
   outputFilter: 'refused',
+  ownKernel: 'refused',
+  console: 'refused',
+  debugStub: 'refused',
+  disk: 'refused',
+  snapshot: 'refused',
   survivesSupervisor: 'native',
   weaker: ['no limits'],
 }

@@ -15,6 +15,7 @@ export const specLimits: Readonly<
     | 'mountsMax'
     | 'filesMax'
     | 'inlineFileBytesMax'
+    | 'rootLayersMax'
     | 'outputBytesMin'
     | 'outputBytesMax',
     number
@@ -26,12 +27,13 @@ export const specLimits: Readonly<
   mountsMax: 100,
   filesMax: 32,
   inlineFileBytesMax: 64 * 1024,
+  rootLayersMax: 128,
   outputBytesMin: 1024 ** 2,
   outputBytesMax: 1024 ** 3,
 }
 
 /** Where nothing may be mounted and no file laid: the sandbox makes these itself. */
-const reservedTargets = ['/', '/proc', '/dev', '/sys', '/usr', '/bin', '/lib', '/lib64', '/sbin']
+const reservedTargets = ['/', '/proc', '/dev', '/sys', '/usr', '/bin', '/lib', '/lib64', '/sbin', '/.stead']
 /** What is never handed in from the host, nor anything below it: it would undo the isolation. */
 const forbiddenSources = ['/proc', '/sys', '/dev']
 
@@ -88,19 +90,29 @@ function pathProblemOf(spec: SandboxSpec): string | null {
     ...(spec.filterFile === undefined ? [] : [spec.filterFile]),
     ...spec.mounts.flatMap((mount) => [mount.source, mount.target]),
     ...spec.files.map((file) => file.path),
+    ...(spec.root?.layers ?? []),
+    ...(spec.root?.scratch ?? []),
   ]
   const unclean = paths.find(
     (path) => !/^\/(?:[^/\0\n]+(?:\/[^/\0\n]+)*)?$/.test(path) || /\/\.{1,2}(?:\/|$)/.test(path),
   )
   if (unclean !== undefined) return `${JSON.stringify(unclean)} is not an absolute path without dots and double slashes`
+  if (spec.root !== undefined) {
+    const { layers, scratch = [], user = { uid: 1, gid: 1 } } = spec.root
+    if (scratch.length > specLimits.mountsMax) return `more than ${specLimits.mountsMax} scratch directories`
+    const closed = scratch.find((path) => reservedTargets.includes(path))
+    if (closed !== undefined) return `${closed} cannot be scratch`
+    if (layers.length === 0 || layers.length > specLimits.rootLayersMax)
+      return `a root has from 1 to ${specLimits.rootLayersMax} layers`
+    if (layers.some(neverGiven)) return 'a layer of its root is never handed into a sandbox'
+    if ([user.uid, user.gid].some((id) => !Number.isInteger(id) || id < 0 || id >= 2 ** 32 - 1))
+      return 'its user inside is not a user id'
+  }
   if (spec.mounts.length > specLimits.mountsMax) return `more than ${specLimits.mountsMax} mounts`
   if (spec.files.length > specLimits.filesMax) return `more than ${specLimits.filesMax} inline files`
   for (const { source, target } of spec.mounts) {
     if (reservedTargets.includes(target)) return `nothing can be mounted at ${target}`
-    // Shared memory is a file system like others.
-    const inShared = source.startsWith('/dev/shm/')
-    if (source === '/' || (!inShared && forbiddenSources.some((root) => isWithin(source, root))))
-      return `${source} is never handed into a sandbox`
+    if (neverGiven(source)) return `${source} is never handed into a sandbox`
   }
   for (const file of spec.files) {
     if (Buffer.byteLength(file.content) > specLimits.inlineFileBytesMax) {
@@ -112,6 +124,12 @@ function pathProblemOf(spec: SandboxSpec): string | null {
     if (mount !== undefined) return `the inline file ${file.path} would be written into the mount at ${mount.target}`
   }
   return null
+}
+
+function neverGiven(source: string): boolean {
+  // Shared memory is a file system like others.
+  const inShared = source.startsWith('/dev/shm/')
+  return source === '/' || (!inShared && forbiddenSources.some((root) => isWithin(source, root)))
 }
 
 function bytesOf(texts: readonly string[]): number {

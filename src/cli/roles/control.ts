@@ -30,7 +30,7 @@ export async function startControlRole(
   })
   const readBundle = (digest: string): AsyncIterable<Uint8Array> => bundles.export(digest)
   const keys = keyFile(home.vaultKeyPath)
-  const options = { store, clock, random, types, holder: localNode, onFatal, readBundle, keys }
+  const options = { store, clock, random, types, holder: localNode, onFatal, readBundle, keys, backupsOn: localNode }
   const control = stack.use(await startControl({ ...options, onSecretRead: secretLog(home.secretLogPath) }))
   const listening = { clock, schema: upwardSchema, keyOf: () => null }
   stack.use(

@@ -5,6 +5,7 @@ import type { DataState } from '../../protocol/index.ts'
 import { AskDialog, Problem, useAction } from './actions.tsx'
 import type { BackTarget } from './back.tsx'
 import { BranchDialog } from './branch-dialog.tsx'
+import { MomentDialog } from './moment-dialog.tsx'
 import { ago } from './release-words.ts'
 import type { Held } from './held.ts'
 import { ask } from './session.ts'
@@ -34,6 +35,8 @@ interface Line {
 
 export function Copies({ app, held, data, offers, nowMs, isBusy, onBack, onChange }: CopiesProps): JSX.Element {
   const [deleting, setDeleting] = useState<string | null>(null)
+  const [restoring, setRestoring] = useState(false)
+  const [restored, setRestored] = useState<readonly string[]>([])
   const [branching, setBranching] = useState<{ readonly from: string | null } | null>(null)
   const lines = linesOf(held, data)
   const mayDelete = offers.includes('POST /v1/apps/:app/copies/delete')
@@ -47,9 +50,21 @@ export function Copies({ app, held, data, offers, nowMs, isBusy, onBack, onChang
     <section class="card copies" aria-labelledby="copies">
       <header class="instances-head">
         <h2 id="copies">Data</h2>
+        {offers.includes('POST /v1/apps/:app/restore') && (
+          <button type="button" class="button" onClick={() => setRestoring(true)}>
+            Restore a moment
+          </button>
+        )}
         {offers.includes('PUT /v1/apps/:app/checkpoints/:name') && <MakeCheckpoint app={app} onMade={onChange} />}
       </header>
       {data !== null && <Room data={data} />}
+      {restored.length > 0 && (
+        <div class="quiet small" role="status">
+          {restored.map((line) => (
+            <p key={line}>{line}</p>
+          ))}
+        </div>
+      )}
       {lines.length === 0 ? (
         <p class="quiet small">There is no checkpoint yet. Every release makes one before it, where there is data.</p>
       ) : (
@@ -134,6 +149,16 @@ export function Copies({ app, held, data, offers, nowMs, isBusy, onBack, onChang
         >
           <p>Nobody can go back to it or look into it then. The live data and all other copies stay as they are.</p>
         </AskDialog>
+      )}
+      {restoring && (
+        <MomentDialog
+          app={app}
+          onMade={(lines) => {
+            setRestored(lines)
+            onChange()
+          }}
+          onClose={() => setRestoring(false)}
+        />
       )}
       {branching !== null && <BranchDialog app={app} from={branching.from} onClose={() => setBranching(null)} />}
     </section>

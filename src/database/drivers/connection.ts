@@ -93,3 +93,13 @@ export function refusalOf(error: unknown): ServerRefusal | null {
     constraint: error.constraint ?? null,
   }
 }
+
+/** Whether the server has ended the session or takes none now (class 57P), rather than refused a statement. */
+export function isEnd({ sqlState }: Pick<ServerRefusal, 'sqlState'>): boolean {
+  return sqlState.startsWith('57P')
+}
+
+/** Whether a refusal may pass by itself: the server ends or starts, lacks room or connections, or others are in the way. */
+export function mayPass({ sqlState }: Pick<ServerRefusal, 'sqlState'>): boolean {
+  return /^(?:08|40|53|55P03|57P)/.test(sqlState)
+}

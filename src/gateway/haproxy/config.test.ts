@@ -25,6 +25,7 @@ const settings: Settings = {
   limits: defaultLimits,
   connectionsMax: 5000,
   mapPath: '/run/stead/routes.map',
+  holdPath: '/run/stead/hold.lua',
   socketPath: '/run/stead/worker.sock',
 }
 
@@ -41,6 +42,7 @@ function route(id: string, more: Partial<Route> = {}): Route {
 
 const tables: Readonly<Record<string, readonly Route[]>> = {
   plain: [route('web', { targets: [target('web-1', 3000), target('web-2', 3001)] })],
+  held: [route('web', { targets: [], holdMs: 20_000 })],
   'paths-and-wildcards': [
     route('api', {
       path: '/api',

@@ -10,6 +10,7 @@ import type { Route, RouteTable, RouteTarget } from '../../protocol/index.ts'
 import type { BoundAddress } from '../engine.ts'
 import type { GatewayLimits } from '../limits.ts'
 import { indexRoutes } from '../routes.ts'
+import { holdLines } from './hold.ts'
 
 /** An instance as HAProxy sees it. */
 export interface Server {
@@ -108,6 +109,8 @@ export interface Settings {
   readonly connectionsMax: number
   readonly limits: GatewayLimits
   readonly mapPath: string
+  /** The script that has requests wait. */
+  readonly holdPath: string
   readonly socketPath: string
 }
 
@@ -134,9 +137,11 @@ export function serverLine({ name, address, requestsMax, weight }: Server): stri
   return `${name} ${address} maxconn ${requestsMax} weight ${weight}`
 }
 
-/** The map file of a model. */
-export function renderMap({ map }: Model): string {
-  return [...map].map(([key, backend]) => `${key} ${backend}\n`).join('')
+/** The map file of a model: from paths to backends, and from backends to how long a request may wait there for instances. */
+export function renderMap({ map, backends }: Model): string {
+  // No host has an underscore, so a backend's name is the beginning of no path.
+  const holds = backends.flatMap(({ name, route: { holdMs } }) => (holdMs === undefined ? [] : [`${name} ${holdMs}\n`]))
+  return [...[...map].map(([key, backend]) => `${key} ${backend}\n`), ...holds].join('')
 }
 
 function problem(status: number, text: string, more = ''): string {
@@ -144,7 +149,7 @@ function problem(status: number, text: string, more = ''): string {
 }
 
 function render(model: Model, settings: Settings, servers: (backend: Backend) => readonly string[]): string {
-  const { limits, binds, threads, connectionsMax, mapPath, socketPath } = settings
+  const { limits, binds, threads, connectionsMax, mapPath, holdPath, socketPath } = settings
   const find = `map_beg(${mapPath})`
   const notFound = 'http-request return status 404 content-type "text/plain; charset=utf-8"'
   const lines = [
@@ -152,6 +157,7 @@ function render(model: Model, settings: Settings, servers: (backend: Backend) =>
     `  nbthread ${threads}`,
     `  maxconn ${connectionsMax}`,
     `  hard-stop-after ${limits.cutMs}ms`,
+    `  lua-load ${holdPath}`,
     `  stats socket ${socketPath} mode 600 level admin expose-fd listeners`,
     `  tune.bufsize ${limits.headerBytesMax + 1024}`,
     '  tune.maxrewrite 1024',
@@ -214,6 +220,7 @@ function render(model: Model, settings: Settings, servers: (backend: Backend) =>
     ...model.backends.flatMap((backend) => [
       `backend ${backend.name}`,
       ...backendLines(backend, limits),
+      ...holdLines(backend.name, mapPath, limits.heldMax),
       ...servers(backend),
     ]),
   ]

@@ -26,6 +26,7 @@ import type { ServerPath } from './changes.ts'
 import { modelOf, renderConfig, renderMap, renderStructure } from './config.ts'
 import type { Model, Settings } from './config.ts'
 import { Forwarders } from './forwarders.ts'
+import { holdScript } from './hold.ts'
 import { Master } from './master.ts'
 import { countedBy, loadsOf } from './counts.ts'
 import { engineFailed, parseStats } from './runtime.ts'
@@ -61,7 +62,7 @@ export const haproxyCapabilities: Readonly<Record<EngineFeature, EngineCapabilit
   'websocket-goodbye': { level: 'refused', note: 'WebSockets are cut off after cutMs' },
   tls: { level: 'refused', note: 'plain HTTP/1.1 only; TLS has to end before it' },
   streams: { level: 'refused', note: 'a table with ways in for TCP or TLS is not taken' },
-  hold: { level: 'emulated', note: 'nothing waits: without instances the answer is 503 with Retry-After at once' },
+  hold: { level: 'emulated', note: 'by a script; what waits while another route comes or goes is answered 503' },
   h2c: { level: 'refused', note: 'a table with instances that speak HTTP/2 is not taken' },
 }
 
@@ -139,6 +140,7 @@ export class HaproxyGateway implements GatewayEngine {
 
   async #makeDirectory(): Promise<void> {
     await mkdir(this.#options.directory, { recursive: true, mode: 0o700 })
+    await writeFile(this.#settings.holdPath, holdScript, { mode: 0o600 })
   }
 
   inUse(instance: string): number {
@@ -195,6 +197,7 @@ export class HaproxyGateway implements GatewayEngine {
       limits: this.#limits,
       connectionsMax: Math.min(this.#limits.connectionsMax, connectionsAllowed()),
       mapPath: join(directory, 'routes.map'),
+      holdPath: join(directory, 'hold.lua'),
       socketPath: this.#master.workerSocket,
     }
   }

@@ -7,7 +7,7 @@
  * inside before the program is under the same filter as the program.
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync, lstatSync, readFileSync, readlinkSync } from 'node:fs'
+import { existsSync, lstatSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { SteadError } from '../../base/index.ts'
 import type { Clock } from '../../base/index.ts'
 import {
@@ -18,13 +18,14 @@ import {
   procFilesHidden,
   standardFiles,
 } from '../bubblewrap-args.ts'
-import type { HostFacts } from '../bubblewrap-args.ts'
-import { refuseBeyond } from '../capabilities.ts'
+import type { HostFacts, RootFacts } from '../bubblewrap-args.ts'
+import { refuseBeyond, sharedKernel } from '../capabilities.ts'
 import type { LimitGroup, LimitGroups } from '../cgroup.ts'
 import type { OutputLine, OutputOptions, Sandbox, SandboxCapabilities, SandboxDriver, SandboxSpec } from '../driver.ts'
 import { descriptors, initScript, quote } from '../launcher.ts'
 import { profiles, withEntry } from '../profiles.ts'
 import type { Profile } from '../profiles.ts'
+import { rootArguments, rootProgram, rootWithin } from '../root.ts'
 import { childPidOf, exitCodeOf } from '../record.ts'
 import type { Processes, SandboxRecord } from '../record.ts'
 import { compileProfile, encodeProgram } from '../seccomp.ts'
@@ -38,6 +39,8 @@ import { isAlive, processes, signalProcess, treeOf } from './processes.ts'
 import { findLogger, findProgram, needProgram, withoutPerl } from './programs.ts'
 import type { Logger } from './programs.ts'
 import { readIfThere } from './records.ts'
+import { inRoot, makeRootShell, probeRoot, resolveInside, rootPlace, shellTarget, standardInRoot } from './root.ts'
+import type { RootShell } from './root.ts'
 import { RunningSandbox } from './running.ts'
 import type { RunningParts } from './running.ts'
 import { canMakeTerminals } from './terminal.ts'
@@ -46,6 +49,19 @@ const name = 'bubblewrap'
 /** Beside the program the group holds the outer bubblewrap and the first process inside. */
 const keeperProcesses = 2
 const probeTimeoutMs = 10_000
+const hostShell = ['/bin/sh']
+const hostSetsid = ['/usr/bin/setsid']
+/** What can be written into a root where no limit of /tmp says it. */
+const writtenBytesDefault = 256 * 2 ** 20
+/** Room for mount points in a root that is read-only. */
+const mountPointBytesMax = 2 ** 20
+
+/** What stands between a sandbox and the program of another driver. */
+export interface Around {
+  readonly name: string
+  /** Such as /dev/kvm. */
+  readonly devices: readonly string[]
+}
 
 export interface BubblewrapDriverOptions {
   readonly clock: Clock
@@ -53,11 +69,22 @@ export interface BubblewrapDriverOptions {
   readonly groups: LimitGroups | null
   /** Defaults to s6-log where it is installed. */
   readonly logger?: Logger
+  /**
+   * For a driver that runs its programs in something which this one starts: its name, in records. That something stands in
+   * the host's own root; one that the program brings is made all the same, and can be mounted from `madeRoot`. It is given
+   * devices of the host, and the groups that may use them.
+   */
+  readonly around?: Around
 }
 
 /** Makes the driver after trying bubblewrap once. Throws `sandbox.unavailable` when it does not work on this machine. */
-export function bubblewrapDriver({ clock, groups, logger = findLogger() }: BubblewrapDriverOptions): SandboxDriver {
-  return new BubblewrapDriver(clock, groups, logger)
+export function bubblewrapDriver({
+  clock,
+  groups,
+  logger = findLogger(),
+  around,
+}: BubblewrapDriverOptions): SandboxDriver {
+  return new BubblewrapDriver(clock, groups, logger, around ?? null)
 }
 
 class BubblewrapDriver implements SandboxDriver {
@@ -74,8 +101,13 @@ class BubblewrapDriver implements SandboxDriver {
   /** Null when this process is not root: then everything runs under its own user. */
   readonly #setpriv: string | null
   readonly #host: HostFacts
+  /** The driver that this one serves; null: it is the driver itself. */
+  readonly #around: Around | null
+  /** Made when it is first needed. */
+  #rootShell: RootShell | null = null
 
-  constructor(clock: Clock, groups: LimitGroups | null, logger: Logger) {
+  constructor(clock: Clock, groups: LimitGroups | null, logger: Logger, around: Around | null) {
+    this.#around = around
     this.#clock = clock
     this.#groups = groups
     this.#logger = logger
@@ -85,17 +117,26 @@ class BubblewrapDriver implements SandboxDriver {
     this.#nsenter = this.#setpriv === null || !canMakeTerminals() ? null : findProgram('nsenter')
     this.#host = lookAtHost()
     probe(this.#bwrap)
-    this.capabilities = capabilitiesWith(groups, logger, this.#setpriv !== null, this.#perl, this.#nsenter !== null)
+    this.capabilities = capabilitiesWith(groups, logger, {
+      ownUser: this.#setpriv !== null,
+      perl: this.#perl,
+      exec: this.#nsenter !== null,
+      noRoot: probeRoot(this.#perl),
+    })
   }
 
-  async start(spec: SandboxSpec): Promise<Sandbox> {
-    checkSpec(spec)
-    refuseBeyond(name, this.capabilities, spec)
-    const files = [...standardFiles(spec), ...spec.files]
+  async start(asked: SandboxSpec): Promise<Sandbox> {
+    checkSpec(asked)
+    refuseBeyond(name, this.capabilities, asked)
+    const { root: _forTheProgram, ...inHost } = asked
+    const spec = this.#around === null ? inRoot(asked) : asked
+    const standing: SandboxSpec = this.#around === null ? spec : inHost
+    const shell = standing.root === undefined ? null : this.#shellOfRoots()
+    const files = [...standardInRoot(standing, standardFiles(standing)), ...spec.files]
     const filter = filterOf(spec)
     const contents = [...(filter === null ? [] : [filter]), ...files.map((file) => file.content)]
     const firstFile = descriptors.firstHandover + 1 + (filter === null ? 0 : 1)
-    const options = bubblewrapOptions(spec, this.#host, {
+    const handover = {
       seccomp: filter === null ? null : descriptors.firstHandover + 1,
       files: files.map(({ path, mode, writable = false }, index) => ({
         path,
@@ -103,11 +144,12 @@ class BubblewrapDriver implements SandboxDriver {
         writable,
         descriptor: firstFile + index,
       })),
-    })
+    }
+    const options = bubblewrapOptions(spec, this.#host, handover, rootFacts(standing, shell), this.#around?.devices)
     const { recordDir } = spec
     const { pidsMax } = spec.limits
     const launched = await launch({
-      driver: name,
+      driver: this.#around?.name ?? name,
       spec,
       clock: this.#clock,
       mkfifo: this.#mkfifo,
@@ -115,7 +157,7 @@ class BubblewrapDriver implements SandboxDriver {
       perl: this.#perl,
       groups: this.#groups,
       groupLimits: { ...spec.limits, pidsMax: pidsMax === null ? null : pidsMax + keeperProcesses },
-      last: this.#lastOf(spec),
+      last: this.#lastOf(spec, shell),
       args: spec.argv,
       env: { PATH: '/usr/bin:/bin:/usr/sbin:/sbin' },
       cwd: '/',
@@ -132,7 +174,7 @@ class BubblewrapDriver implements SandboxDriver {
   }
 
   async adopt(recordDir: string): Promise<Sandbox | null> {
-    return adoptSandbox(name, recordDir, this.#groups, (record, group) => {
+    return adoptSandbox(this.#around?.name ?? name, recordDir, this.#groups, (record, group) => {
       // What a supervisor that died had run inside has nobody left who follows it.
       if (record.processes !== null) endLeftovers(record.id, record.processes.init)
       return this.#parts(record, recordDir, { group, keeper: null })
@@ -151,22 +193,38 @@ class BubblewrapDriver implements SandboxDriver {
     await removeRecords(recordDir, this.#groups)
   }
 
-  /** Becomes the host user of the workload, then bubblewrap, which stays as the keeper of the exit. */
-  #lastOf({ hostUid }: SandboxSpec): string {
-    const identity = `--reuid=${hostUid} --regid=${hostUid} --clear-groups`
+  /** Makes the root, becomes the host user of the workload, then bubblewrap, which stays as the keeper of the exit. */
+  #lastOf({ hostUid, root, limits }: SandboxSpec, shell: RootShell | null): string {
+    const groups = (this.#around?.devices ?? []).map((device) => statSync(device).gid)
+    const held = groups.length === 0 ? '--clear-groups' : `--groups=${groups.join(',')}`
+    const identity = `--reuid=${hostUid} --regid=${hostUid} ${held}`
     const privileges = '--inh-caps=-all --bounding-set=-all --no-new-privs'
     const drop = this.#setpriv === null ? '' : `${quote(this.#setpriv)} ${identity} ${privileges}`
     const options = `--args ${descriptors.firstHandover} --json-status-fd ${descriptors.status}`
-    return `exec ${drop} ${quote(this.#bwrap)} ${options} -- /bin/sh -c ${quote(initScript)} sh "$@"`
+    const sh = (shell?.sh ?? hostShell).map(quote).join(' ')
+    const bwrap = `${drop} ${quote(this.#bwrap)} ${options} -- ${sh} -c ${quote(initScript)} sh "$@"`
+    if (root === undefined || this.#perl === null) return `exec ${bwrap}`
+    const { layers, writable, scratch = [] } = root
+    const isWritten = writable || scratch.length > 0
+    const writtenBytesMax = isWritten
+      ? (root.writtenBytesMax ?? limits.tmpBytes ?? writtenBytesDefault)
+      : mountPointBytesMax
+    const order = { architecture: process.arch, place: rootPlace, hostUid, writtenBytesMax, layers, scratch }
+    return `exec ${[this.#perl, '-e', rootProgram, ...rootArguments(order)].map(quote).join(' ')} ${bwrap}`
+  }
+
+  #shellOfRoots(): RootShell {
+    this.#rootShell ??= makeRootShell()
+    return this.#rootShell
   }
 
   #exec(record: SandboxRecord, group: LimitGroup | null, nsenter: string): NonNullable<RunningParts['exec']> {
     const { syscalls = 'strict' } = record
-    return ({ init }, options) =>
-      enter(
-        { sandbox: record.id, init, group, nsenter, filter: filterOf({ syscalls }, withEntry), clock: this.#clock },
-        options,
-      )
+    return ({ init }, options) => {
+      const { sh, setsid } = record.rooted === true ? this.#shellOfRoots() : { sh: hostShell, setsid: hostSetsid }
+      const filter = filterOf({ syscalls }, withEntry)
+      return enter({ sandbox: record.id, init, group, nsenter, sh, setsid, filter, clock: this.#clock }, options)
+    }
   }
 
   #parts(record: SandboxRecord, recordDir: string, own: Pick<RunningParts, 'group' | 'keeper'>): RunningParts {
@@ -182,11 +240,21 @@ class BubblewrapDriver implements SandboxDriver {
   }
 }
 
+/** In the launcher's namespace, a root that a program brings. */
+export const madeRoot: string = `${rootPlace}/${rootWithin}`
+
+function rootFacts({ root }: SandboxSpec, shell: RootShell | null): RootFacts | null {
+  if (root === undefined || shell === null) return null
+  const resolver = resolveInside(root, '/etc/resolv.conf')
+  return { path: madeRoot, shellSource: shell.directory, shellTarget, resolver }
+}
+
 function statusFileOf(recordDir: string): string {
   return `${recordDir}/status`
 }
 
-function filterOf(
+/** A profile as the kernel takes it; null for none, or where none is known for this processor. */
+export function filterOf(
   { syscalls }: Pick<SandboxSpec, 'syscalls'>,
   change: (profile: Profile) => Profile = (profile) => profile,
 ): Uint8Array | null {
@@ -214,7 +282,8 @@ function childByTable(parent: number | null): number {
   return processes.list().find((process) => process.parent === parent)?.pid ?? 0
 }
 
-function lookAtHost(): HostFacts {
+/** What of this machine programs see inside. */
+export function lookAtHost(): HostFacts {
   const systemDirectories = ['/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32'].filter((path) => existsSync(path))
   return {
     systemDirectories: systemDirectories.map((path) => ({
@@ -256,10 +325,15 @@ function probe(bwrap: string): void {
 function capabilitiesWith(
   groups: LimitGroups | null,
   logger: Logger,
-  ownUser: boolean,
-  perl: string | null,
-  exec: boolean,
+  found: {
+    readonly ownUser: boolean
+    readonly perl: string | null
+    readonly exec: boolean
+    /** Why no root can be made; null where it can. */
+    readonly noRoot: string | null
+  },
 ): SandboxCapabilities {
+  const { ownUser, perl, exec, noRoot } = found
   const held = (can: boolean | undefined): 'native' | 'refused' => (can === true ? 'native' : 'refused')
   return {
     isolation: 'native',
@@ -270,9 +344,11 @@ function capabilitiesWith(
     tmpLimit: 'native',
     freeze: groups?.holds.freeze === true ? 'native' : 'emulated',
     syscallFilter: thisArchitecture() === null ? 'refused' : 'native',
+    root: held(noRoot === null),
     exec: exec ? 'native' : 'refused',
     outputFilter: perl === null ? 'refused' : 'native',
     survivesSupervisor: 'native',
+    ...sharedKernel,
     weaker: [
       ...(ownUser
         ? []
@@ -280,6 +356,7 @@ function capabilitiesWith(
       ...(groups === null
         ? ['no limit groups: memory, CPU and processes are not limited, and freezing is SIGSTOP: run as root']
         : []),
+      ...(noRoot === null ? [] : [noRoot]),
       ...(perl === null ? [withoutPerl] : []),
       ...logger.weaker,
     ],

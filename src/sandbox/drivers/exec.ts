@@ -11,7 +11,6 @@ import { extname } from 'node:path'
 import { type Duplex, PassThrough, type Readable, type Writable } from 'node:stream'
 import { messageOf, SteadError } from '../../base/index.ts'
 import type { Clock } from '../../base/index.ts'
-import { insideUid } from '../bubblewrap-args.ts'
 import type { LimitGroup } from '../cgroup.ts'
 import type { ExecOptions, Executed, Exit } from '../driver.ts'
 import { explainExit } from '../exit.ts'
@@ -36,6 +35,10 @@ export interface Entered {
   readonly init: ProcessIdentity
   readonly group: LimitGroup | null
   readonly nsenter: string
+  /** Command line of a shell inside. */
+  readonly sh: readonly string[]
+  /** Command line of setsid inside; null where there is none, and then no terminal. */
+  readonly setsid: readonly string[] | null
   readonly filter: Uint8Array | null
   readonly clock: Clock
 }
@@ -47,6 +50,7 @@ export async function enter(into: Entered, options: ExecOptions): Promise<Execut
   const hostUid = userOf(init.pid)
   // The supervisor's own user is never that of a program.
   if (hostUid === null || hostUid === 0) throw failed(into, 'its user is not known')
+  if (options.terminal !== null && into.setsid === null) throw failed(into, 'it has no setsid for a terminal')
   const terminal = options.terminal === null ? null : makeTerminal(init.pid, hostUid, options.terminal)
   const pipes = terminal === null ? (['reads', 'writes', 'writes'] as const).map((how) => makePipe(how, hostUid)) : null
   const environment = makePipe('reads', hostUid)
@@ -59,7 +63,7 @@ export async function enter(into: Entered, options: ExecOptions): Promise<Execut
   try {
     const order = {
       nsenter: into.nsenter,
-      argv: argvOf(init.pid, options),
+      argv: argvOf(into, options),
       env: { [marker]: mark },
       gid: hostUid,
       filter: into.filter === null ? null : Buffer.from(into.filter).toString('base64'),
@@ -199,13 +203,18 @@ function spawnEntry(ends: readonly number[], environment: number): ChildProcess 
   }
 }
 
-function argvOf(pid: number, { argv, terminal }: ExecOptions): string[] {
+function argvOf({ init: { pid }, sh, setsid }: Entered, { argv, terminal }: ExecOptions): string[] {
   const namespaces = ['--user', '--mount', '--pid', '--ipc', '--uts', '--cgroup', '--net']
-  const who = ['--setuid', String(insideUid), '--preserve-credentials', '--wd']
+  const who = ['--setuid', insideUidOf(pid), '--preserve-credentials', '--wd']
   // A session of its own inside, so that what is typed at the terminal reaches the program and not nsenter.
-  const session = terminal === null ? [] : ['/usr/bin/setsid', '--ctty']
-  const shell = ['/bin/sh', '-c', takeEnvironment, 'sh']
+  const session = terminal === null || setsid === null ? [] : [...setsid, '--ctty']
+  const shell = [...sh, '-c', takeEnvironment, 'sh']
   return ['nsenter', '--target', String(pid), ...namespaces, ...who, '--', ...session, ...shell, ...argv]
+}
+
+/** The one user id that there is inside. */
+function insideUidOf(pid: number): string {
+  return /^\s*(\d+)/.exec(readQuietly(`/proc/${pid}/uid_map`))?.[1] ?? ''
 }
 
 /**

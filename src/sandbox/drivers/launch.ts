@@ -71,6 +71,7 @@ export async function launch(plan: LaunchPlan): Promise<Launched> {
     boot: bootId(),
     limits: spec.limits,
     syscalls: spec.syscalls,
+    rooted: spec.root !== undefined,
     grouped: plan.groups !== null,
     keeper: null,
     processes: null,

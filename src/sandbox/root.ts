@@ -1,0 +1,96 @@
+/**
+ * What makes a program's own root: a program in Perl, which stands in the launcher in front of bubblewrap. In a mount
+ * namespace of its own it lays the layers over one another and hands them to the workload's user. Pure.
+ *
+ * Layers are shared between workloads, and each workload has a user of its own on the host: so the layers belong to root on
+ * the disk, and each is mounted with its ids mapped to the workload's user, by the kernel and without a copy. What is written
+ * goes to a file system in memory above them, which counts against the workload's memory as soon as it runs.
+ *
+ * Invariants: nothing is mounted in the host's own namespace, so nothing is left behind however anything ends; no layer is
+ * ever written; no path of the host stands in what the program can read of its mounts.
+ */
+
+/** Call numbers that differ between architectures; those of newer calls are the same everywhere. */
+const calls: Readonly<Record<string, readonly [unshare: number, mount: number]>> = {
+  x64: [272, 165],
+  arm64: [97, 40],
+}
+
+/** Whether roots can be made on this architecture. */
+export function canCall(architecture: string): boolean {
+  return calls[architecture] !== undefined
+}
+
+/** Below the place: the root itself, for bubblewrap to bind. */
+export const rootWithin = 'root'
+
+/** What the Perl program is told. */
+export interface RootOrder {
+  readonly architecture: string
+  /** An empty directory of the host that everybody may pass; in the namespace, everything is made below it. */
+  readonly place: string
+  readonly hostUid: number
+  /** Size of what can be written above the layers. */
+  readonly writtenBytesMax: number
+  /** Lowest first. */
+  readonly layers: readonly string[]
+  /** Directories of the root that must be there, free of symbolic links. */
+  readonly scratch: readonly string[]
+}
+
+/** Arguments of the Perl program; what is to be run then follows them. */
+export function rootArguments(order: RootOrder): readonly string[] {
+  const { architecture, place, hostUid, writtenBytesMax, layers, scratch } = order
+  const counts = [layers.length, scratch.length]
+  return [...(calls[architecture] ?? []), place, hostUid, writtenBytesMax, ...counts, ...layers, ...scratch].map(String)
+}
+
+/**
+ * A user namespace is made for its table of ids alone, by a child that ends at once. Names of layers are those of the order,
+ * as short as can be: the kernel takes one page of them.
+ */
+export const rootProgram: string = `
+my ($unshare, $mount, $place, $uid, $size, $count, $scratch, @command) = @ARGV;
+my @layers = splice @command, 0, $count; my @scratch = splice @command, 0, $scratch; my $nothing = '';
+sub need { my ($what, $result) = @_; $result >= 0 or die "the root could not be made: $what: $!\\n"; $result }
+sub put { my ($type, $target, $flags, $data) = @_; my $source = 'stead';
+  need("mounting $type", syscall($mount + 0, $source, $target, $type, $flags, $data)) }
+pipe(my $ready, my $say); pipe(my $wait, my $end);
+my $child = fork; defined $child or need('fork', -1);
+if (!$child) {
+  close $ready; close $end;
+  syscall($unshare + 0, 0x10000000) >= 0 and syswrite $say, 'x';
+  close $say; my $over; sysread $wait, $over, 1; exit 0;
+}
+close $say; close $wait;
+need('a mount namespace', syscall($unshare + 0, 0x20000));
+put('none', '/', 0x84000, 0);
+my $said; sysread($ready, $said, 1) or need('a user namespace', -1);
+for my $map ('uid_map', 'gid_map') {
+  open(my $file, '>', "/proc/$child/$map") or need($map, -1);
+  syswrite($file, "0 $uid 1") or need($map, -1);
+}
+open(my $ids, '<', "/proc/$child/ns/user") or need('a table of ids', -1);
+close $end; waitpid $child, 0;
+put('tmpfs', $place, 6, "mode=0755,size=$size");
+chdir $place or need($place, -1);
+mkdir $_ or need($_, -1) for '${rootWithin}', 'upper', 'work', 0 .. $#layers;
+chown $uid, $uid, 'upper';
+my $attributes = pack('Q<4', 0x100007, 0, 0, fileno $ids);
+for my $index (0 .. $#layers) {
+  my $layer = $layers[$index]; my $name = "$index";
+  my $tree = need("the layer $layer", syscall(428, -100, $layer, 0x80001));
+  need("mapping ids of $layer", syscall(442, $tree, $nothing, 0x1000, $attributes, 32));
+  need("mounting $layer", syscall(429, $tree, $nothing, -100, $name, 4));
+}
+put('overlay', '${rootWithin}', 6, 'lowerdir=' . join(':', reverse 0 .. $#layers) . ',upperdir=upper,workdir=work');
+for my $path (@scratch) {
+  my $here = '${rootWithin}';
+  for my $name (grep { length } split(m{/}, $path)) {
+    $here .= "/$name"; next if -d $here;
+    mkdir $here or need($path, -1);
+    chown $uid, $uid, $here;
+  }
+}
+chdir '/'; exec { $command[0] } @command; need($command[0], -1);
+`
