@@ -18,6 +18,8 @@ const litterPrefix = '.new-'
 
 export class Blobs {
   readonly #directory: string
+  /** What is being taken in: two who want the same share it. */
+  readonly #underWay = new Map<Digest, Promise<void>>()
 
   /** Made when it is first needed. */
   constructor(directory: string) {
@@ -35,7 +37,12 @@ export class Blobs {
   /** Takes in what must have this digest and size. Throws what checking throws, `image.no-space`; nothing is left then. */
   async put(bytes: AsyncIterable<Uint8Array>, wanted: { digest: Digest; size: number }, what: string): Promise<void> {
     if (await this.has(wanted.digest)) return
-    await this.#write(verified(bytes, wanted, what), what, () => wanted.digest)
+    const running = this.#underWay.get(wanted.digest)
+    if (running !== undefined) return await running
+    const work = this.#write(verified(bytes, wanted, what), what, () => wanted.digest)
+    const told = work.then(() => undefined).finally(() => this.#underWay.delete(wanted.digest))
+    this.#underWay.set(wanted.digest, told)
+    await told
   }
 
   /** Takes in what has the digest that it has. */

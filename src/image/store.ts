@@ -243,7 +243,7 @@ export class ImageStore {
 
   async #names(): Promise<z.infer<typeof namesShape>> {
     const text = await readFile(join(this.#options.directory, 'names.json'), 'utf8').catch(() => '{}')
-    const { success, data } = namesShape.safeParse(JSON.parse(text))
+    const { success, data } = namesShape.safeParse(jsonOf(text))
     if (success) return data
     throw new SteadError({
       code: 'image.names-unreadable',
@@ -265,5 +265,13 @@ export class ImageStore {
     })
     this.#writing = work.catch(() => undefined)
     await work
+  }
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return null
   }
 }
