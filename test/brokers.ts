@@ -231,10 +231,19 @@ export const pulsar: BrokerKind = {
       '-cp',
       `${pulsarPackage.path}/lib/*`,
       'org.apache.pulsar.PulsarStandaloneStarter',
-      ...['--config', file, '-nss', '-nfw', '-a', '127.0.0.1'],
+      '--config',
+      file,
+      '-nss',
+      '-nfw',
+      '-a',
+      '127.0.0.1',
       // A bookie that comes back under another port is another one.
-      ...['--bookkeeper-port', String(second + 1 > 65_535 ? second - 1 : second + 1)],
-      ...['--bookkeeper-dir', join(folder, 'bookie'), '--metadata-dir', join(folder, 'metadata')],
+      '--bookkeeper-port',
+      String(second + 1 > 65_535 ? second - 1 : second + 1),
+      '--bookkeeper-dir',
+      join(folder, 'bookie'),
+      '--metadata-dir',
+      join(folder, 'metadata'),
     ]
   },
   async isReady(port) {

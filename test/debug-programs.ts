@@ -4,7 +4,17 @@
  */
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync, openSync, closeSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  openSync,
+  closeSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { systemClock, systemRandom, randomId } from '../src/base/index.ts'
@@ -163,6 +173,43 @@ func main() {
       }),
     argv: (file) => [file],
     mounts: [],
+  }
+}
+
+/** `tools` is the directory of `java` and `javac`. */
+export function javaProgram(tools: string): Program {
+  return {
+    extension: 'java',
+    sources: {
+      ticking: `class Ticking {
+  static void tick(long count) throws Exception {
+    String password = "xyz";
+    Thread.sleep(20);
+    System.out.println(count + " " + password);
+  }
+  public static void main(String[] words) throws Exception {
+    for (long count = 1; ; count++) tick(count);
+  }
+}
+`,
+      hanging: `class Hanging {
+  static void spin() {
+    System.out.println("hangs");
+    for (long count = 0; ; count++) if (count < 0) return;
+  }
+  public static void main(String[] words) {
+    spin();
+  }
+}
+`,
+    },
+    build: (source, program) => {
+      execFileSync(`${tools}/javac`, ['-g', '-d', dirname(source), source])
+      const kind = program.slice(program.lastIndexOf('/') + 1)
+      writeFileSync(program, `${kind.slice(0, 1).toUpperCase()}${kind.slice(1)}`)
+    },
+    argv: (file) => [`${tools}/java`, '-Xmx64m', '-cp', dirname(file), readFileSync(file, 'utf8')],
+    mounts: tools.startsWith('/usr/') ? ['/etc/java-17-openjdk'].filter((path) => existsSync(path)) : [],
   }
 }
 

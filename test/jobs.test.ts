@@ -67,7 +67,7 @@ suite('submitted jobs', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap'
     await t.test('what is impossible is refused with the reason; what is wrong in the words too', async () => {
       const large = await job('submit', '--cpu', '4000', '--', 'true')
       assert.equal(large.code, 1)
-      assert.match(large.stderr, /cpu/)
+      assert.match(large.stderr, /needs 4000 cores/)
       assert.equal((await job('submit', '--time', 'soon', '--', 'true')).code, 2)
       assert.equal((await job('submit')).code, 2)
       assert.match((await job('why', '999')).stderr, /there is no job 999/)
@@ -85,7 +85,7 @@ suite('submitted jobs', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap'
         'echo task $STEAD_TASK; sleep 0.$STEAD_TASK',
       )
       const after = await submitted('submit', '--after', array, '--cpu', '0', '--', 'true')
-      assert.match((await job('why', after)).stdout, new RegExp(`waits for|job '?${array}`))
+      assert.match((await job('why', after)).stdout, new RegExp(`waits for ${array}\\.`))
       const waited = await job('wait', array, after)
       assert.equal(waited.code, 0, waited.stderr)
       assert.deepEqual(

@@ -40,7 +40,8 @@ export class Answers {
 
   /** Answers an ask over the channel it came by. */
   async answer(id: string, ask: Ask, send: (message: Upward) => void): Promise<void> {
-    if (ask.kind === 'exec' || ask.kind === 'connect' || ask.kind === 'debug') return this.#streams.open(id, ask, send)
+    if (ask.kind === 'exec' || ask.kind === 'connect' || ask.kind === 'debug' || ask.kind === 'machine')
+      return this.#streams.open(id, ask, send)
     if (ask.kind === 'cancel') this.#open.get(ask.ask)?.abort()
     if ('ask' in ask) return this.#streams.hear(ask)
     const piece = (lines: readonly LogLine[], done: boolean, error: string | null = null, hint?: string): void =>

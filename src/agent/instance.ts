@@ -6,7 +6,7 @@
  * after another.
  */
 import { join } from 'node:path'
-import { isSteadError, messageOf, sleep, SteadError } from '../base/index.ts'
+import { isSteadError, messageOf, sleep } from '../base/index.ts'
 import { formatDuration } from '../model/index.ts'
 import {
   type Endpoint,
@@ -22,9 +22,10 @@ import { Attempts } from './attempts.ts'
 import { Containment } from './containment.ts'
 import { type Delivery, grantsOf, sameGrants } from './delivery.ts'
 import { debuggerDoor, instanceEnvironment, nameFiles, type OpenEdge } from './environment.ts'
+import { bundleOf } from './fetch.ts'
 import { Holds } from './holds.ts'
 import { broughtBy, type Treatment, treatmentOf } from './image.ts'
-import { layoutOf } from './layout.ts'
+import { apart, layoutOf } from './layout.ts'
 import { frozenLife, type LifeEvent, newLife, policyOf, step } from './lifecycle.ts'
 import type { AgentOptions } from './options.ts'
 import { InstanceOutside } from './outside.ts'
@@ -293,15 +294,8 @@ export class InstanceRunner {
 
   async #start(): Promise<void> {
     try {
-      const { network, sandbox, openBundle } = this.#options
-      const bundle = await openBundle(this.#assignment.bundle)
-      if (bundle === null) {
-        throw new SteadError({
-          code: 'agent.no-bundle',
-          message: `this node lacks the bundle of ${this.#assignment.part}`,
-          retry: 'later',
-        })
-      }
+      const { network, sandbox } = this.#options
+      const bundle = await bundleOf(this.#options, this.#assignment.part, this.#assignment.bundle)
       this.#treatment = await treatmentOf(this.#assignment, bundle)
       const place = await network.place(this.#assignment.id)
       this.#place = place
@@ -331,6 +325,7 @@ export class InstanceRunner {
         files: [...files, ...names, ...door.files, ...(isolated ? this.containment.decoy() : [])],
         hostUid: this.#assignment.hostUid,
         limits: limitsWithin(sandbox.capabilities, { ...this.#assignment.limits, tmpBytes }).limits,
+        ...apart(assignment, this.#servePort),
         syscalls: this.containment.isOn && layout.syscalls === 'strict' ? 'guarded' : layout.syscalls,
         network: network.capabilities.isolation === 'native' ? place : null,
         recordDir,

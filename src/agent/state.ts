@@ -21,11 +21,11 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
-import type { Bundle } from '../artifact/index.ts'
 import { messageOf, randomId, SteadError } from '../base/index.ts'
 import { type StateConfig, stateConfigOf, type StateHook, stateType } from '../model/index.ts'
 import type { DataPlace, Edge, InstanceAssignment, ResourceAssignment } from '../protocol/index.ts'
 import { limitsWithin, type Mount, type Sandbox, type SandboxSpec } from '../sandbox/index.ts'
+import { bundleOf } from './fetch.ts'
 import { broughtBy } from './image.ts'
 import { layoutOf } from './layout.ts'
 import type { AgentOptions } from './options.ts'
@@ -129,7 +129,7 @@ export async function runAlone(
   { hook, argv, timeoutMs, state }: HookRun,
 ): Promise<void> {
   const { sandbox, network, clock, random } = options
-  const bundle = await bundleOf(options, assignment)
+  const bundle = await bundleOf(options, assignment.part, assignment.bundle)
   const id = `hook-${randomId(random)}`
   const recordDir = join(options.stateDir, 'tasks', id)
   const layout = layoutOf(sandbox, bundle, recordDir)
@@ -166,16 +166,6 @@ export async function runAlone(
 /** What a hook is told beside where the state is. */
 function toldOf({ config }: StatePlace): Readonly<Record<string, string>> {
   return { STEAD_PAUSE_MS: String(config.pauseMs) }
-}
-
-async function bundleOf(options: AgentOptions, assignment: InstanceAssignment): Promise<Bundle> {
-  const bundle = await options.openBundle(assignment.bundle)
-  if (bundle !== null) return bundle
-  throw new SteadError({
-    code: 'agent.no-bundle',
-    message: `this node lacks the bundle of ${assignment.part}`,
-    retry: 'later',
-  })
 }
 
 /** An instance that runs and keeps state. */
@@ -253,7 +243,7 @@ async function runBeside(options: AgentOptions, keeper: StateKeeper, run: HookRu
   const { hook, timeoutMs, state } = run
   // Without sandboxes there is no inside: everything is where it is on the host.
   if (options.sandbox.capabilities.exec === 'refused') return await runAlone(options, assignment, run)
-  const bundle = await bundleOf(options, assignment)
+  const bundle = await bundleOf(options, assignment.part, assignment.bundle)
   const program = assignment.image === undefined ? await options.program(bundle, run.argv) : { argv: run.argv, env: {} }
   const executed = await sandbox.exec({
     argv: program.argv,

@@ -1,6 +1,6 @@
 /** The tasks of submitted jobs on a node, with real sandboxes: what is started, how it ends, and that a new agent finds it. */
 import assert from 'node:assert/strict'
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
@@ -174,6 +174,27 @@ suite('tasks of a node', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap
     assert.equal(readFileSync(output.err, 'utf8'), 'wrong\n')
     node.tell({ jobs: [job({ job: 13, writes: [node.dir] })], start: [{ ...start('13-0-1'), job: 13 }] })
     assert.match((await node.end('13-0-1')).exit.sentence, /belongs to root/)
+  })
+
+  test('tasks of a job reach one another, and nobody else; also those that another agent starts', async () => {
+    await using node = new Node()
+    node.connect()
+    const argv = ['sh', '-c', 'readlink /proc/self/ns/net; sleep $CODE']
+    node.tell({ jobs: [job({ argv })], start: [start('12-0-1', { CODE: '30' }), start('12-1-1')] })
+    await node.end('12-1-1')
+    node.tell({ jobs: [job({ job: 13, argv })], start: [{ ...start('13-0-1'), job: 13 }] })
+    await node.end('13-0-1')
+    await node.again()
+    node.tell({ start: [start('12-2-1')] })
+    node.tell({ start: [{ ...start('13-1-1'), job: 13 }] })
+    await Promise.all([node.end('12-2-1'), node.end('13-1-1')])
+    const tasks = ['12-0-1', '12-1-1', '12-2-1', '13-0-1', '13-1-1']
+    const [first, second, third, other, last] = await Promise.all(tasks.map((task) => node.output(task)))
+    assert.deepEqual([second, third], [first, first])
+    const ours = readlinkSync('/proc/self/ns/net')
+    for (const own of [first, other, last]) assert.notEqual(own, ours)
+    assert.notEqual(other, first)
+    assert.notEqual(last, first)
   })
 
   test('what is shut down with its platform says so', async () => {

@@ -45,7 +45,7 @@ interface LiveJob {
   /** Places that were ever made. */
   placesMade: number
   /** Where its sandboxes have their sockets: tasks of one job reach one another. */
-  network: Place | null
+  network: Promise<Place> | null
 }
 
 export type TasksOptions = Pick<
@@ -69,7 +69,7 @@ export class Tasks {
   #epoch = 0
   #leaving = false
   /** Programs that are being started. */
-  #active = 0
+  readonly #active = new Set<Promise<void>>()
 
   constructor(options: TasksOptions) {
     this.#options = options
@@ -94,14 +94,14 @@ export class Tasks {
   }
 
   async #adoptTask(live: LiveJob, entry: string): Promise<void> {
-    const { network, onNotice } = this.#options
+    const { onNotice } = this.#options
     const recordDir = join(live.dir, 'tasks', entry)
     const task = `${live.job.job}-${entry}`
     try {
       const driver = this.#driverOf(live.job)
       const sandbox = await driver.adopt(recordDir)
       if (sandbox === null) return rmSync(recordDir, { recursive: true, force: true })
-      live.network ??= await network.adopt(`job-${live.job.job}`, sandbox.pid)
+      await this.#adoptNetwork(live, sandbox)
       this.#follow(live, task, recordDir, sandbox)
     } catch (error) {
       onNotice(`task ${task} of a job could not be found again: ${messageOf(error)}`)
@@ -113,7 +113,7 @@ export class Tasks {
     try {
       const place = await TaskPlace.adopt(this.#placeNeeds(live, number, null))
       if (place === null) return
-      live.network ??= await this.#options.network.adopt(`job-${live.job.job}`, place.sandbox.pid)
+      await this.#adoptNetwork(live, place.sandbox)
       this.#settle(live, place)
     } catch (error) {
       this.#options.onNotice(`tasks of job ${live.job.job} could not be found again: ${messageOf(error)}`)
@@ -211,7 +211,9 @@ export class Tasks {
     this.#send = null
     for (const live of this.#jobs.values()) for (const place of live.places) place.close()
     for (const timer of this.#kills) timer[Symbol.dispose]()
-    await Promise.all(this.#closing.values())
+    // What is being started is either running or not, for whoever comes next.
+    this.#queue.length = 0
+    await Promise.all([...this.#closing.values(), ...this.#active])
   }
 
   /** Ends everything: the node goes. What it was is told by the next agent. */
@@ -225,7 +227,7 @@ export class Tasks {
     )
     const places = [...this.#jobs.values()].flatMap((live) => live.places.map(({ sandbox }) => sandbox))
     await Promise.allSettled([...sandboxes, ...places].map((sandbox) => sandbox.kill()))
-    for (const live of this.#jobs.values()) live.network?.[Symbol.dispose]()
+    for (const live of this.#jobs.values()) await closeNetwork(live)
   }
 
   #offer(): NodeOffer {
@@ -269,14 +271,14 @@ export class Tasks {
   }
 
   #pump(): void {
-    while (this.#active < startsMax) {
+    while (this.#active.size < startsMax) {
       const next = this.#queue.shift()
       if (next === undefined) return
-      this.#active += 1
-      void this.#start(next.live, next.start).finally(() => {
-        this.#active -= 1
+      const started = this.#start(next.live, next.start).finally(() => {
+        this.#active.delete(started)
         this.#pump()
       })
+      this.#active.add(started)
     }
   }
 
@@ -313,11 +315,24 @@ export class Tasks {
     place.run(start)
   }
 
-  async #networkOf(live: LiveJob): Promise<Place | null> {
+  /** Null only for what is declared to run without isolation, and where the machine has no networks of its own. */
+  #networkOf(live: LiveJob): Promise<Place> | null {
     const { network } = this.#options
     if (!isIsolated(network) || live.job.isolation === 'none') return null
-    live.network ??= await network.place(`job-${live.job.job}`)
+    // One for all: they start at once, and are to reach one another.
+    live.network ??= network.place(`job-${live.job.job}`).catch((error: unknown) => {
+      live.network = null
+      throw error
+    })
     return live.network
+  }
+
+  /** Tasks that are started from now on reach those that run. What has ended has no network any more. */
+  async #adoptNetwork(live: LiveJob, { pid }: Sandbox): Promise<void> {
+    const { network } = this.#options
+    if (!isIsolated(network) || live.job.isolation === 'none' || live.network !== null) return
+    const found = await network.adopt(`job-${live.job.job}`, pid)
+    if (found !== null) live.network = Promise.resolve(found)
   }
 
   #follow(live: LiveJob, task: string, recordDir: string, sandbox: Sandbox): void {
@@ -377,8 +392,8 @@ export class Tasks {
     if (live === undefined) return
     this.#jobs.delete(job)
     const left = [...live.running.values(), ...live.places.map(({ sandbox }) => sandbox)]
-    const gone = Promise.allSettled(left.map((sandbox) => sandbox.kill())).then(() => {
-      live.network?.[Symbol.dispose]()
+    const gone = Promise.allSettled(left.map((sandbox) => sandbox.kill())).then(async () => {
+      await closeNetwork(live)
       const kept = join(this.#keptDir, String(job))
       rmSync(kept, { recursive: true, force: true })
       renameSync(live.dir, kept)
@@ -397,6 +412,11 @@ export class Tasks {
     await this.#closing.get(job)
     rmSync(join(this.#keptDir, String(job)), { recursive: true, force: true })
   }
+}
+
+async function closeNetwork(live: LiveJob): Promise<void> {
+  const network = await live.network?.catch(() => null)
+  network?.[Symbol.dispose]()
 }
 
 function isIsolated({ capabilities }: NetworkDriver): boolean {

@@ -463,7 +463,7 @@ export class BatchCore {
       this.#decide({ kind: 'add-nodes', nodes: [nodeSpec(node, offer)] })
     }
     this.ledger.restore(records, (record) => new BatchJob(record))
-    for (const id of [...this.ledger.unended]) this.#restoreJob(this.ledger.need(id))
+    for (const id of this.ledger.unended) this.#restoreJob(this.ledger.need(id))
   }
 
   #restoreJob(job: BatchJob): void {

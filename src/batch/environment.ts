@@ -157,7 +157,7 @@ export function outputPath(pattern: string, { record, position, node, array, gan
   const path = pattern.replace(/%(\d*)([a-zA-Z%])/g, (whole, width: string, letter: string) => {
     if (letter === '%') return '%'
     const value = values[letter]
-    return value === undefined ? whole : value.padStart(Number(width === '' ? 0 : Math.min(Number(width), 10)), '0')
+    return value === undefined ? whole : value.padStart(width === '' ? 0 : Math.min(Number(width), 10), '0')
   })
   return path.startsWith('/') ? path : `${record.submission.cwd}/${path}`
 }

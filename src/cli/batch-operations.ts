@@ -8,6 +8,9 @@ import type { Platform } from './platform.ts'
 /** How soon a node is asked again that could not tell. */
 const retryMs = 150
 
+/** Who watches is told this often at most. */
+const watchPauseMs = 50
+
 const unended: readonly TaskView['phase'][] = ['waiting', 'running', 'stopping']
 
 export function batchOperations({ batch, taskLogs }: Pick<Platform, 'batch' | 'taskLogs'>): BatchOperations {
@@ -23,6 +26,7 @@ export function batchOperations({ batch, taskLogs }: Pick<Platform, 'batch' | 't
         const job = batch.job(id)
         yield job
         if (job.endedMs !== null) return
+        await pause(watchPauseMs)
       }
     },
     logs: (job, index, options) => followed({ batch, taskLogs }, job, index, options),

@@ -15,6 +15,7 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   run: async () => (await import('./commands/run.ts')).runCommand,
   exec: async () => (await import('./commands/exec.ts')).execCommand,
   forward: async () => (await import('./commands/forward.ts')).forwardCommand,
+  vm: async () => (await import('./commands/vm.ts')).vmCommand,
   debug: async () => (await import('./commands/debug.ts')).debugCommand,
   stack: async () => (await import('./commands/stack.ts')).stackCommand,
   snapshot: async () => (await import('./commands/snapshot.ts')).snapshotCommand,

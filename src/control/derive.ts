@@ -142,6 +142,7 @@ function instanceAssignment(
     edges: part.uses.flatMap((use) => edge(state, instance, use, types)),
     egress: part.egress,
     tripwire: part.tripwire,
+    ...(part.isolation === undefined ? {} : { isolation: part.isolation }),
     wanted: instance.phase !== 'stopping',
     timeoutMs: part.kind === 'job' ? part.timeoutMs : null,
     ...(part.kind === 'job' ? { retry: part.retry } : {}),

@@ -46,6 +46,24 @@ test('a bucket takes origins of pages, and nothing else for them', () => {
   })
 })
 
+test('a bucket that somebody else runs: its secret comes along, its rights are said as for an own one', () => {
+  const url = secret('files-url', { from: 'operator' })
+  const files = bucket('files', { hosted: url, needs: ['versions', 'checksums'], cors: ['*'] })
+  const web = service('web', { run, use: { files: files.only('read') } })
+  const { parts } = graphOf({ parts: { web } })
+  assert.deepEqual(
+    parts.map((part) => part.name),
+    ['files', 'files-url', 'web'],
+  )
+  assert.deepEqual(files.part.config, { hosted: 'files-url', needs: ['checksums', 'versions'], corsOrigins: ['*'] })
+  const bad = (options: object, message: RegExp, code = 'model.bad-option'): void =>
+    refuses(() => bucket('files', Object.assign({ hosted: url }, options)), code, message)
+  bad({ hosted: 'https://x' }, /hosted must be a secret with the URL/)
+  bad({ needs: ['speed'] }, /needs must be a list of putIfAbsent.*, not 'speed'/)
+  bad({ needs: 'versions' }, /needs must be a list of/)
+  bad({ quota: '1GB' }, /has no option 'quota'/, 'model.unknown-option')
+})
+
 test('state of a service is a resource that it alone uses', () => {
   const notes = service('notes', {
     run,

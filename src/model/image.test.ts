@@ -25,7 +25,7 @@ test('an image stands in the graph as it was said, and is read back', async () =
 })
 
 test('what makes no sense is refused by its option', () => {
-  for (const [options, words] of [
+  const refused: readonly (readonly [object, RegExp])[] = [
     [{}, /run/],
     [{ image: 'redis:7' }, /image/],
     [{ image: 'oci:' }, /image/],
@@ -34,7 +34,8 @@ test('what makes no sense is refused by its option', () => {
     [{ run: ['x'], user: 'redis' }, /user/],
     [{ run: ['x'], writable: true }, /writable/],
     [{ image: 'oci:x', run: [] }, /run/],
-  ] as const) {
+  ]
+  for (const [options, words] of refused) {
     // Some of it does not compile; a file in JavaScript can say it all the same.
     assert.throws(() => service('web', options as ServiceOptions & WithProgram), {
       code: 'model.bad-option',

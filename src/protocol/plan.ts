@@ -47,6 +47,8 @@ export interface InstanceAssignment {
   readonly egress?: readonly string[]
   /** Absent from an older control: off. */
   readonly tripwire?: Tripwire
+  /** Absent: in a sandbox on the kernel of the node. */
+  readonly isolation?: 'kernel'
   /** False: it is to stop, and to stay stopped. */
   readonly wanted: boolean
   /** Jobs: longest run; null for services. */
@@ -170,6 +172,7 @@ const instance = z.object({
   edges: z.array(edge),
   egress: z.array(z.string().max(259)).max(1000).exactOptional(),
   tripwire: z.enum(['off', 'record', 'freeze']).exactOptional(),
+  isolation: z.literal('kernel').exactOptional(),
   wanted: z.boolean(),
   timeoutMs: timeoutMs.nullable(),
   retry: z.object({ attempts: z.int().positive(), pauseMs: z.int().positive() }).exactOptional(),

@@ -1,7 +1,7 @@
 /** Follows a job to its end: what it prints, and how it ends. Invariant: the exit code is the program's, or 1 when it has none. */
 import type { JobView } from '../../batch/index.ts'
 import type { OperatorClient } from '../../operator/index.ts'
-import { type ExitCode, exitCodes } from '../exit-codes.ts'
+import { exitCodes } from '../exit-codes.ts'
 import { note, print } from '../terminal.ts'
 
 /** Tasks whose output is followed at once. */
@@ -49,7 +49,7 @@ export async function waitFor(batch: Client, id: number, signal: AbortSignal): P
 }
 
 /** The exit code of a job that has ended, with a word where it did not end well. */
-export function exitOf(job: JobView): ExitCode | number {
+export function exitOf(job: JobView): number {
   if (job.exitCode === 0) return exitCodes.ok
   const which = job.count > 1 ? `${job.tasks.succeeded ?? 0} of ${job.count} tasks ended well: ` : ''
   note(`job ${job.job} ${job.phase === 'failed' ? '' : `${job.phase}: `}${which}${job.sentence ?? 'did not end well'}`)

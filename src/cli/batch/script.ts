@@ -19,7 +19,7 @@ export function scriptIn(path: string, args: readonly string[], input: Input): S
   for (const one of notes) note(`stead: ${path}: ${one}`)
   const env = { ...variables([...passedAlways, ...passes]), ...submission.env }
   const name = submission.name === 'script' ? basename(path) : submission.name
-  const access = input.text('isolation') === 'none' ? {} : accessTo(submission.cwd, path)
+  const access = accessOf(input, submission.cwd, path)
   return submissionOf(input, submission.argv, { ...submission, name, env, ...access })
 }
 
@@ -41,6 +41,12 @@ function variables(names: readonly string[]): Record<string, string> {
       return value === undefined ? [] : [[name, value] as const]
     }),
   )
+}
+
+/** On a server there is no directory that it was submitted from. */
+function accessOf(input: Input, cwd: string, path: string): Partial<Submission> {
+  if (input.text('on') !== null) return { cwd: '/tmp' }
+  return input.text('isolation') === 'none' ? {} : accessTo(cwd, path)
 }
 
 /** It may write where it is, unless that is root's, as whom no job runs in a sandbox. */

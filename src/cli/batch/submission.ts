@@ -49,8 +49,9 @@ export const submissionHelp = `  --name NAME         what to call it (default: t
 
 /** What the options say of a job whose program is `argv`. Throws `cli.usage`. */
 export function submissionOf(input: Input, argv: readonly string[], base: Partial<Submission> = {}): Submission {
-  const reads = input.texts('read').map(pathHere)
-  const writes = input.texts('write').map(pathHere)
+  const pathOf = input.text('on') === null ? pathHere : pathThere
+  const reads = input.texts('read').map(pathOf)
+  const writes = input.texts('write').map(pathOf)
   const before = { ...submissionDefaults, ...base }
   const { needs } = before
   const chdir = input.text('chdir')
@@ -64,7 +65,7 @@ export function submissionOf(input: Input, argv: readonly string[], base: Partia
     name: input.text('name') ?? base.name ?? argv[0]?.split('/').at(-1) ?? 'job',
     argv,
     env: { ...before.env, ...environmentOf(input.texts('env')) },
-    cwd: chdir === null ? (base.cwd ?? writes[0] ?? reads[0] ?? before.cwd) : pathHere(chdir),
+    cwd: chdir === null ? (base.cwd ?? writes[0] ?? reads[0] ?? before.cwd) : pathOf(chdir),
     reads: [...before.reads, ...reads],
     writes: [...before.writes, ...writes],
     isolation: isolationOf(input) ?? before.isolation,
@@ -116,6 +117,12 @@ function pathHere(path: string): string {
     // It may be there on the node.
     return absolute
   }
+}
+
+/** A path of a server, which nobody here can complete. */
+function pathThere(path: string): string {
+  if (path.startsWith('/')) return path
+  throw usage(`${path} is no whole path of the server`, 'With --on, paths begin with /.')
 }
 
 function isolationOf(input: Input): Submission['isolation'] | null {

@@ -88,6 +88,8 @@ function printStatus(found: Status): void {
     part.reason?.split('\n')[0] ?? '',
   ])
   print(`\n${table([['PART', 'KIND', 'STATE', 'SINCE', 'MEMORY', '', ''].map((head) => paint('dim', head)), ...rows])}`)
+  const apart = new Set(found.parts.flatMap(({ part, isolation }) => (isolation === undefined ? [] : [part])))
+  for (const part of apart) print(paint('dim', `\n${part}: each instance on a kernel of its own`))
   for (const { part, durability } of found.parts)
     if (durability !== undefined) print(paint('dim', `\n${part}: ${durability}`))
   for (const { part, log } of found.parts) if (log !== undefined) printLog(part, log)

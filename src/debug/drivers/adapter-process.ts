@@ -71,6 +71,36 @@ export async function startListeningAdapter(
   }
 }
 
+/** Runs a program to its end with the rights of the process, and no input. Never rejects but where it cannot be started. */
+export function runWithRights(
+  facts: ProcessFacts,
+  argv: readonly string[],
+  timeoutMs: number,
+  outputBytesMax: number,
+  clock: Clock,
+): Promise<{ readonly code: number | null; readonly output: string; readonly errors: string }> {
+  return new Promise((resolve, reject) => {
+    const { child, said } = run(facts, argv, '/')
+    const pieces: Buffer[] = []
+    let held = 0
+    const timer = clock.after(timeoutMs, () => child.kill('SIGKILL'))
+    child.stdin?.end()
+    child.stdout?.on('data', (piece: Buffer) => {
+      held += piece.length
+      if (held > outputBytesMax) child.kill('SIGKILL')
+      else pieces.push(piece)
+    })
+    child.once('error', (error) => {
+      timer[Symbol.dispose]()
+      reject(error)
+    })
+    child.once('close', (code) => {
+      timer[Symbol.dispose]()
+      resolve({ code, output: Buffer.concat(pieces).toString(), errors: said() })
+    })
+  })
+}
+
 function run(
   facts: ProcessFacts,
   [command = '', ...args]: readonly string[],

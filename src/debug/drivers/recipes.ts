@@ -2,6 +2,7 @@
 import type { Clock, Random } from '../../base/index.ts'
 import type { Recipe } from '../recipe.ts'
 import { goRecipe } from './go.ts'
+import { javaRecipe } from './java.ts'
 import { findNativeDebugger, nativeRecipe } from './native.ts'
 import { nodeRecipe } from './node.ts'
 import { pythonRecipe } from './python.ts'
@@ -24,6 +25,7 @@ export async function otherRecipes(options: RecipesOptions): Promise<readonly Re
   const [debugpy, tool] = await Promise.all([findDebugpy(), findNativeDebugger()])
   return [
     pythonRecipe({ ...options, pySpy: findOnPath('py-spy'), debugpy }),
+    javaRecipe(options),
     goRecipe({ ...options, delve: findOnPath('dlv') }),
     nativeRecipe({ ...options, debugger: tool }),
   ]

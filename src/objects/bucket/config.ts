@@ -18,20 +18,21 @@ export interface BucketConfig {
 /** Unfinished uploads are given up after so many days. */
 export const abortUploadDays = 7
 
+/** The origins of a config, of which a plan of a release before has none; undefined for what are none. */
+export function corsOriginsOf(value: Json | undefined): readonly string[] | undefined {
+  const origins = value ?? []
+  if (!Array.isArray(origins)) return undefined
+  const texts = origins.filter((origin) => typeof origin === 'string')
+  return texts.length === origins.length ? texts : undefined
+}
+
 /** Reads a config. Throws `objects.bad-config`. */
 export function readBucketConfig(name: string, config: Json): BucketConfig {
-  const {
-    versions,
-    expiryDays,
-    quotaBytes,
-    corsOrigins = [],
-    memoryBytes,
-  } = (config ?? {}) as Partial<Record<string, Json>>
+  const { versions, expiryDays, quotaBytes, corsOrigins, memoryBytes } = (config ?? {}) as Partial<Record<string, Json>>
   const number = (value: Json | undefined): number | null | undefined =>
     value === null || (typeof value === 'number' && Number.isInteger(value) && value > 0) ? value : undefined
   const [days, quota, memory] = [number(expiryDays), number(quotaBytes), number(memoryBytes)]
-  // A plan of a release before has no origins.
-  const origins = Array.isArray(corsOrigins) ? corsOrigins.filter((origin) => typeof origin === 'string') : undefined
+  const origins = corsOriginsOf(corsOrigins)
   if (
     typeof versions === 'boolean' &&
     days !== undefined &&

@@ -10,18 +10,14 @@ import { abortUploadDays } from '../../bucket/config.ts'
 import type { BucketConfig } from '../../bucket/config.ts'
 import { bucketAccount, credentialOf } from '../../bucket/keys.ts'
 import type { Credential } from '../../s3/authenticate.ts'
-import type { CorsRule } from '../../s3/cors.ts'
 import type { LifecycleRule } from '../../s3/lifecycle.ts'
 import { openEngine } from '../embedded/engine.ts'
 import type { Engine } from '../embedded/engine.ts'
 import { serve } from '../embedded/server.ts'
-import type { AnsweredRequest } from '../embedded/server.ts'
 import { adminPath, consumersPath, listenToPlatform } from './admin.ts'
-import type { Requests } from './admin.ts'
+import { counted, corsOf, noRequests } from './serving.ts'
 
 const expireEveryMs = 3_600_000
-/** How long a browser need not ask again. */
-const corsAgeSeconds = 3600
 
 /** What a server is started with. */
 export interface BucketServerOptions extends Omit<BucketConfig, 'memoryBytes'> {
@@ -41,7 +37,7 @@ export async function serveBucket(
   const engine = undo.use(openEngine({ dir: dataDir, generation, quotaBytes: () => quotaBytes }))
   await declareBucket(engine, options)
   const keys = new Map<string, Credential>()
-  let requests: Requests = { read: 0, written: 0, refused: 0, failed: 0, bytesIn: 0, bytesOut: 0 }
+  let requests = noRequests
   rmSync(consumersPath(socketDir), { force: true })
   const server = undo.use(
     await serve(
@@ -60,6 +56,9 @@ export async function serveBucket(
   undo.use(
     await listenToPlatform(adminPath(socketDir), {
       ready: () => null,
+      attach() {
+        throw new Error('this bucket has a store of its own')
+      },
       grant(grant) {
         const { user, password } = grant
         const before = keys.get(user)
@@ -129,18 +128,6 @@ async function declareBucket(engine: Engine, options: BucketServerOptions): Prom
   })
 }
 
-/** Every method and header: what a page may do is a matter of what is signed, not of where it comes from. */
-function corsOf(origins: readonly string[]): CorsRule {
-  return {
-    id: 'declared',
-    origins,
-    methods: ['GET', 'HEAD', 'PUT', 'POST', 'DELETE'],
-    headers: ['*'],
-    exposed: ['ETag', 'Content-Range', 'x-amz-version-id', 'x-amz-request-id'],
-    maxAgeSeconds: corsAgeSeconds,
-  }
-}
-
 function ruleOf(expiryDays: number | null): LifecycleRule {
   const days = expiryDays ?? undefined
   return {
@@ -157,20 +144,6 @@ function ruleOf(expiryDays: number | null): LifecycleRule {
     noncurrentDays: days,
     newerVersionsKept: undefined,
     abortUploadDays,
-  }
-}
-
-function counted(so: Requests, { method, status, bytesIn, bytesOut }: AnsweredRequest): Requests {
-  const reads = method === 'GET' || method === 'HEAD' || method === 'OPTIONS'
-  // That an object is not there, or is not the one that was meant, is an answer.
-  const refused = status >= 400 && status < 500 && status !== 404 && status !== 412
-  return {
-    read: so.read + (reads ? 1 : 0),
-    written: so.written + (reads ? 0 : 1),
-    refused: so.refused + (refused ? 1 : 0),
-    failed: so.failed + (status >= 500 ? 1 : 0),
-    bytesIn: so.bytesIn + bytesIn,
-    bytesOut: so.bytesOut + bytesOut,
   }
 }
 

@@ -28,6 +28,7 @@ const connectMs = 5000
 const answerMs = 15_000
 /** Of one answer: records take several times as much once they are read. */
 const fetchBytesMax: number = 2 * 1024 * 1024
+/** The least that a member has to join again; no less than its session. */
 const rebalanceMs = 10_000
 const heartbeatMs = 1000
 
@@ -93,7 +94,7 @@ export class KafkaLink {
       groupId,
       autocommit: false,
       sessionTimeout: this.#settings.sessionMs,
-      rebalanceTimeout: rebalanceMs,
+      rebalanceTimeout: Math.max(rebalanceMs, this.#settings.sessionMs),
       heartbeatInterval: heartbeatMs,
     })
     consumer.on('error', () => {})
