@@ -6,11 +6,12 @@
  */
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { link, mkdir, mkdtemp, open, readFile, readdir, rename, rm, stat } from 'node:fs/promises'
+import { link, mkdtemp, open, readFile, readdir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SteadError, isSteadError } from '../base/index.ts'
 import { digestOf, hexOf, verified, type Digest } from './digest.ts'
 import { holdLimit } from './limits.ts'
+import { makePrivate } from './private.ts'
 import { withoutSpace } from './unpack.ts'
 
 const readBytes = 256 * 1024
@@ -94,7 +95,7 @@ export class Blobs {
   }
 
   async #write(bytes: AsyncIterable<Uint8Array>, what: string, name: () => Digest): Promise<Digest> {
-    await mkdir(this.#directory, { recursive: true, mode: 0o700 })
+    await makePrivate(this.#directory)
     const made = await mkdtemp(join(this.#directory, litterPrefix))
     try {
       const file = await open(join(made, 'blob'), 'wx', 0o600)
