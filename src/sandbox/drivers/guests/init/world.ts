@@ -133,6 +133,11 @@ for ([null => 1, 3], [zero => 1, 5], [full => 1, 7], [random => 1, 8], [urandom 
 symlink '/proc/self/fd', '/new/dev/fd';
 symlink "/proc/self/fd/$$_[0]", "/new/dev/$$_[1]" for [0, 'stdin'], [1, 'stdout'], [2, 'stderr'];
 symlink 'pts/ptmx', '/new/dev/ptmx';
+for (@{ $config{scratch} }) {
+  parents("/new$_/.");
+  # By itself, it stays as it is when the root is closed.
+  mnt("/new$_", "/new$_", '', $BIND);
+}
 for (@{ $config{mount} }) {
   my ($source, $target, $access) = split /\0/;
   my $inside = "/new$target";
