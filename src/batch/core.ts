@@ -14,6 +14,7 @@ import type { BatchEvent, NodeCame } from './events.ts'
 import { noNode, tooMany, unknownQueue, unknownTask } from './errors.ts'
 import { Deadlines, type Due } from './deadlines.ts'
 import { dependenciesOf } from './dependencies.ts'
+import { isWell, lost, notStarted } from './exits.ts'
 import { BatchJob, readTaskId, schedulerSpec, taskId, timeLimitOf } from './job.ts'
 import { Ledger, type Write } from './ledger.ts'
 import { attemptsMax, graceMs, limitGraceMs, queuesMax, unendedJobsMax } from './limits.ts'
@@ -486,15 +487,3 @@ export class BatchCore {
 
 /** An event of the scheduler; it happens now. */
 type Unstamped = Event extends infer One ? (One extends Event ? Omit<One, 'atMs'> : never) : never
-
-function isWell(exit: TaskExit): boolean {
-  return exit.cause === 'code' && exit.code === 0
-}
-
-function notStarted(sentence: string): TaskExit {
-  return { cause: 'not-started', code: null, signal: null, sentence }
-}
-
-function lost(node: string): TaskExit {
-  return { cause: 'unknown', code: null, signal: null, sentence: `its node ${node} was lost` }
-}
