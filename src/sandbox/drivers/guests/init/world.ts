@@ -77,6 +77,8 @@ sub parse {
 mkdir $_ for qw(/proc /sys /dev /boot-config /share /trees /new);
 mnt('proc', '/proc', 'proc', 0);
 open STDERR, '>', '/dev/console';
+# For whoever measures: seconds that the kernel had run by then.
+($began) = split / /, slurp('/proc/uptime');
 mnt('sys', '/sys', 'sysfs', 0);
 mnt('dev', '/dev', 'devtmpfs', 0);
 sub load {
