@@ -77,7 +77,8 @@ export class GuestDriver implements SandboxDriver {
     const { recordDir, limits, hostUid } = spec
     const place = { directory: this.#meetingOf(recordDir), hostUid }
     // Records that are there already are those of a machine that may run still: its start is refused below.
-    if (readRecord(recordDir) !== null) return await this.#around.start(spec)
+    const { isolation: _guest, disk: _system, root: _own, ...plain } = spec
+    if (readRecord(recordDir) !== null) return await this.#around.start(plain)
     await this.#monitor.prepare()
     try {
       this.#monitor.forget(place)
