@@ -35,13 +35,13 @@ export interface OpenAdapter {
 /** Longest wait for a process to be attached: symbols of a big program are read. */
 export const attachMs = 60_000
 /** Longest wait for a program to stand still, and how often it is asked to. */
-const pauseMs = 3000
-const pauseTriesMax = 4
+const pauseMs = 2500
+const pauseTriesMax = 2
 const settleTriesMax = 5
 /** In that time a program that runs gets a signal that waits for it. */
 const settleMs = 50
 /** Longest wait for a goodbye. */
-const goodbyeMs = 10_000
+const goodbyeMs = 5000
 
 export interface Begun extends AsyncDisposable {
   readonly session: DapSession
