@@ -2,9 +2,12 @@
  * The embedded S3 server beside others in the same run, on the same disk, through the same client: objects of 1 KB, 1 MB and
  * 100 MB, several at once, and listings of many keys. Servers come from `scripts/object-servers.ts`; one that is not in its
  * cache is left out. Prints one table with how each keeps what it has answered and how the embedded server stands beside the
- * fastest of those that keep it as well; decides nothing. STEAD_BENCH_KEYS sets how many keys are listed, STEAD_BENCH_SECONDS
- * how long each figure is taken, and names of servers as arguments choose some.
+ * fastest of those that keep it as well; decides nothing. Names of servers as arguments choose some, STEAD_BENCH_FIGURES some
+ * of the figures (`1 KB,LIST`), STEAD_BENCH_SECONDS how long each is taken, STEAD_BENCH_KEYS how many keys are listed. To write
+ * the keys takes far longer than to list them: with STEAD_BENCH_HOLD they are not listed before there is a file of that name,
+ * which whoever wants the machine to itself for that makes then.
  */
+import { existsSync } from 'node:fs'
 import { messageOf } from '../src/base/index.ts'
 import { makeS3Bucket, openS3Store } from '../src/objects/index.ts'
 import type { ObjectStore } from '../src/objects/index.ts'
@@ -14,7 +17,8 @@ import type { ObjectServer, RunningObjectServer } from './object-servers.ts'
 const budgetMs = Number(process.env['STEAD_BENCH_SECONDS'] ?? 3) * 1000
 const listedKeys = Number(process.env['STEAD_BENCH_KEYS'] ?? 100_000)
 /** A server that cannot write so many keys in that time lists those it has. */
-const fillMs = 120_000
+const fillMs = 600_000
+const warmUpMs = 60_000
 const keysPerFolder = 100
 const atOnce = 16
 const pieceBytes = 4_000_000
@@ -23,6 +27,12 @@ const sizes = [
   { name: '1 MB', bytes: 1_000_000, countMax: 2000 },
   { name: '100 MB', bytes: 100_000_000, countMax: 16 },
 ]
+
+const asked = process.env['STEAD_BENCH_FIGURES']?.split(',')
+
+function isAsked(figure: string): boolean {
+  return asked === undefined || asked.includes(figure)
+}
 
 /** One figure of one server: how it is shown, and what is compared; nothing where there is nothing to compare. */
 interface Figure {
@@ -98,15 +108,52 @@ async function measureSize(
 
 const failed: Rate = { perSecond: Number.NaN, perCpuSecond: Number.NaN }
 
-function transfer(what: string, { perSecond, perCpuSecond }: Rate, bytes: number): readonly Figure[] {
-  const shown = (rate: number): string => {
-    if (!Number.isFinite(rate)) return '-'
-    return bytes < 100_000 ? `${rate.toFixed(0)}/s` : `${((rate * bytes) / 1e6).toFixed(0)} MB/s`
-  }
+function figures(what: string, { perSecond, perCpuSecond }: Rate, shown: (rate: number) => string): readonly Figure[] {
+  const text = (rate: number): string => (Number.isFinite(rate) ? shown(rate) : '-')
   return [
-    { what, shown: shown(perSecond), perSecond },
-    { what: `${what}, of its CPU`, shown: shown(perCpuSecond), perSecond: perCpuSecond },
+    { what, shown: text(perSecond), perSecond },
+    { what: `${what}, of its CPU`, shown: text(perCpuSecond), perSecond: perCpuSecond },
   ]
+}
+
+function transfer(what: string, rate: Rate, bytes: number): readonly Figure[] {
+  const shown = (perSecond: number): string =>
+    bytes < 100_000 ? `${perSecond.toFixed(0)}/s` : `${((perSecond * bytes) / 1e6).toFixed(0)} MB/s`
+  return figures(what, rate, shown)
+}
+
+/** A server that runs, and its bucket. */
+interface Opened extends AsyncDisposable {
+  readonly running: RunningObjectServer
+  readonly store: ObjectStore
+}
+
+async function opened(server: ObjectServer): Promise<Opened> {
+  await using stack = new AsyncDisposableStack()
+  const running = stack.use(await startObjectServer(server))
+  const { endpoint, accessKeyId, secretAccessKey } = running
+  const options = { endpoint, accessKeyId, secretAccessKey, bucket: 'bench' }
+  await makeS3Bucket(options)
+  const all = { putIfAbsent: true, putIfMatch: true, checksums: true, presign: true, paging: true, versions: false }
+  const store = stack.use(openS3Store({ ...options, capabilities: { ...all, durability: server.durability } }))
+  const rest = stack.move()
+  return { running, store, [Symbol.asyncDispose]: () => rest.disposeAsync() }
+}
+
+async function measureSizes(server: ObjectServer): Promise<readonly Figure[]> {
+  await using open = await opened(server)
+  // What servers make when they are first written to (pools, volumes) takes seconds, and is not what is measured.
+  await rate(open.running, atOnce, warmUpMs, (number) => open.store.put(`first/${number}`, contentOf(number, 1000)))
+  const found: Figure[] = []
+  for (const { name, bytes, countMax } of sizes) {
+    if (!isAsked(name)) continue
+    const [put, get] = await measureSize(open.running, open.store, name, bytes, countMax).catch((error: unknown) => {
+      process.stderr.write(`bench: ${server.name}, ${name}: ${messageOf(error).slice(0, 200)}\n`)
+      return [failed, failed] as const
+    })
+    found.push(...transfer(`PUT ${name}`, put, bytes), ...transfer(`GET ${name}`, get, bytes))
+  }
+  return found
 }
 
 /** Goes through all pages; how many objects and groups there were. */
@@ -121,41 +168,30 @@ async function listAll(store: ObjectStore, delimiter: string): Promise<number> {
   return shown
 }
 
-async function measureListing(server: RunningObjectServer, store: ObjectStore): Promise<readonly Figure[]> {
-  const name = (number: number): string => {
-    const folder = Math.floor(number / keysPerFolder)
-    return `list/${String(folder).padStart(4, '0')}/${String(number).padStart(6, '0')}`
-  }
-  await rate(server, listedKeys, fillMs, (number) => store.put(name(number), 'x'))
-  const figures: Figure[] = []
+function listedName(number: number): string {
+  const folder = Math.floor(number / keysPerFolder)
+  return `list/${String(folder).padStart(4, '0')}/${String(number).padStart(6, '0')}`
+}
+
+/** Lists as often as there is time for, and once at least. */
+async function measureListing({ running, store }: Opened): Promise<readonly Figure[]> {
+  const found: Figure[] = []
   for (const [what, delimiter] of [
     ['LIST, all keys', ''],
     ['LIST, by folder', '/'],
   ] as const) {
-    const startMs = performance.now()
-    const shown = await listAll(store, delimiter)
+    const [cpuStartMs, startMs] = [running.cpuMs(), performance.now()]
+    let [shown, once] = [0, 0]
+    do {
+      once = await listAll(store, delimiter)
+      shown += once
+    } while (performance.now() - startMs < budgetMs)
     const perSecond = (shown * 1000) / (performance.now() - startMs)
-    figures.push({ what, shown: `${perSecond.toFixed(0)}/s of ${shown}`, perSecond })
+    const rate = { perSecond, perCpuSecond: (shown * 1000) / (running.cpuMs() - cpuStartMs) }
+    found.push(...figures(what, rate, (value) => `${value.toFixed(0)}/s`))
+    process.stderr.write(`bench: ${running.name}: ${what}: ${once}\n`)
   }
-  return figures
-}
-
-async function measure(server: ObjectServer): Promise<readonly Figure[]> {
-  await using running = await startObjectServer(server)
-  const { endpoint, accessKeyId, secretAccessKey } = running
-  const options = { endpoint, accessKeyId, secretAccessKey, bucket: 'bench' }
-  await makeS3Bucket(options)
-  const all = { putIfAbsent: true, putIfMatch: true, checksums: true, presign: true, paging: true, versions: false }
-  await using store = openS3Store({ ...options, capabilities: { ...all, durability: server.durability } })
-  const figures: Figure[] = [{ what: 'fsync before the answer', shown: /^[^:]*/.exec(server.keeps)?.[0] ?? '' }]
-  for (const { name, bytes, countMax } of sizes) {
-    const [put, get] = await measureSize(running, store, name, bytes, countMax).catch((error: unknown) => {
-      process.stderr.write(`bench: ${server.name}, ${name}: ${messageOf(error).slice(0, 200)}\n`)
-      return [failed, failed] as const
-    })
-    figures.push(...transfer(`PUT ${name}`, put, bytes), ...transfer(`GET ${name}`, get, bytes))
-  }
-  return [...figures, ...(await measureListing(running, store))]
+  return found
 }
 
 interface Column {
@@ -165,25 +201,61 @@ interface Column {
 
 /** How the embedded server stands: its figure over the best of others; empty where there is none. */
 function ratio(what: string, mine: Column, others: readonly Column[]): string {
-  const of = ({ figures }: Column): number => figures.find((figure) => figure.what === what)?.perSecond ?? Number.NaN
+  const of = (column: Column): number => column.figures.find((figure) => figure.what === what)?.perSecond ?? Number.NaN
   const best = Math.max(...others.map(of).filter((value) => Number.isFinite(value)))
   return Number.isFinite(best) && Number.isFinite(of(mine)) ? (of(mine) / best).toFixed(2) : ''
 }
 
-const wanted = process.argv.slice(2)
-const columns: Column[] = []
-for (const server of [embeddedServer, ...objectServers, syncedSeaweed()]) {
-  const chosen = wanted.length === 0 || server === embeddedServer || wanted.includes(server.name)
-  if (!server.isHere() || !chosen) continue
+/** Takes figures of one server; says what kept it from that, and takes none. */
+async function tried(server: ObjectServer, work: () => Promise<readonly Figure[]>): Promise<readonly Figure[]> {
   process.stderr.write(`bench: ${server.name} ...\n`)
   try {
-    const figures = await measure(server)
-    process.stderr.write(`${figures.map(({ what, shown }) => `${what}: ${shown}`).join(', ')}\n`)
-    columns.push({ server, figures })
+    const found = await work()
+    process.stderr.write(`${found.map(({ what, shown }) => `${what}: ${shown}`).join(', ')}\n`)
+    return found
   } catch (error) {
     process.stderr.write(`bench: ${server.name}: ${messageOf(error).slice(0, 300)}\n`)
+    return []
   }
 }
+
+/** Fills all servers with keys, and then lists those of one after the other. */
+async function measureListings(servers: readonly ObjectServer[]): Promise<readonly (readonly Figure[])[]> {
+  await using stack = new AsyncDisposableStack()
+  const filled: (Opened | undefined)[] = []
+  for (const server of servers) {
+    try {
+      const open = stack.use(await opened(server))
+      const { perSecond } = await rate(open.running, listedKeys, fillMs, (key) => open.store.put(listedName(key), 'x'))
+      process.stderr.write(`bench: ${server.name}: filled at ${perSecond.toFixed(0)}/s\n`)
+      filled.push(open)
+    } catch (error) {
+      process.stderr.write(`bench: ${server.name}: ${messageOf(error).slice(0, 300)}\n`)
+      filled.push(undefined)
+    }
+  }
+  const hold = process.env['STEAD_BENCH_HOLD']
+  while (hold !== undefined && !existsSync(hold)) await new Promise((resolve) => setTimeout(resolve, 200))
+  const found: (readonly Figure[])[] = []
+  for (const [index, server] of servers.entries()) {
+    const open = filled[index]
+    found.push(open === undefined ? [] : await tried(server, () => measureListing(open)))
+  }
+  return found
+}
+
+const wanted = process.argv.slice(2)
+const servers = [embeddedServer, ...objectServers, syncedSeaweed()].filter(
+  (server) => server.isHere() && (wanted.length === 0 || server === embeddedServer || wanted.includes(server.name)),
+)
+const bySize: (readonly Figure[])[] = []
+if (sizes.some(({ name }) => isAsked(name)))
+  for (const server of servers) bySize.push(await tried(server, () => measureSizes(server)))
+const byListing = isAsked('LIST') ? await measureListings(servers) : []
+const columns: readonly Column[] = servers.map((server, index) => {
+  const kept = { what: 'fsync before the answer', shown: /^[^:]*/.exec(server.keeps)?.[0] ?? '' }
+  return { server, figures: [kept, ...(bySize[index] ?? []), ...(byListing[index] ?? [])] }
+})
 const [mine, ...others] = columns
 if (mine === undefined) throw new Error('the embedded server was not measured')
 const synced = others.filter(({ server }) => server.durability === 'fsync' || server.keeps.startsWith('contents yes'))
@@ -196,14 +268,12 @@ const table = [
     'over Ceph',
     'over the best',
   ],
-  ...mine.figures.map(({ what }, index) => [
+  ...mine.figures.map(({ what }) => [
     what,
-    ...columns.map(({ figures }) => figures[index]?.shown ?? ''),
+    ...columns.map(({ figures: own }) => own.find((figure) => figure.what === what)?.shown ?? ''),
     ratio(what, mine, synced),
     ratio(what, mine, ceph),
     ratio(what, mine, others),
   ]),
 ]
-const widths = (table[0] ?? []).map((_, column) => Math.max(...table.map((row) => (row[column] ?? '').length)))
-for (const row of table)
-  process.stdout.write(`${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')}\n`)
+for (const row of table) process.stdout.write(`| ${row.join(' | ')} |\n`)

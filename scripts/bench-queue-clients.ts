@@ -22,8 +22,8 @@ function timed(client: Client): Raw {
   }
 }
 
-/** Kafka's, with batches of `together`, each of which waits for the disk. */
-export async function rawKafka(port: number, together: number): Promise<Raw> {
+/** Kafka's, with batches of `together`, each of which waits for the disk; and a commit for each `inHand` that were taken. */
+export async function rawKafka(port: number, together: number, inHand: number): Promise<Raw> {
   const { Admin, Consumer, Producer } = await import('@platformatic/kafka')
   const base = { clientId: 'bench', bootstrapBrokers: [`127.0.0.1:${port}`] }
   const admin = new Admin(base)
@@ -50,7 +50,7 @@ export async function rawKafka(port: number, together: number): Promise<Raw> {
       for await (const { partition, offset } of stream) {
         ends.set(partition, offset + 1n)
         got += 1
-        if (got % together !== 0 && got < count) continue
+        if (got % inHand !== 0 && got < count) continue
         const offsets = [...ends].map(([at, end]) => ({ topic, partition: at, offset: end, leaderEpoch: -1 }))
         await consumer.commit({ offsets })
         if (got >= count) break

@@ -3,15 +3,14 @@
  * and once a second), and Graphile Worker on a local PostgreSQL. The same bodies of 256 bytes, as many sends in flight, as many
  * handlers at once. The others are fetched from npm into the cache, once, and are no dependencies. Prints a table; decides nothing.
  */
-import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { json, openEmbeddedQueues } from '../src/queue/index.ts'
 import { Broker, needsBroker, valkey, valkeyEverysec } from '../test/brokers.ts'
 import type { BrokerKind } from '../test/brokers.ts'
-import { cache, cached } from '../test/fetch.ts'
+import { cached, fetching, run } from '../test/fetch.ts'
 import { needsPostgres, PostgresServer } from '../test/postgres-server.ts'
 import { body, inFlight, measure, processed, sends, shown } from './bench-queue-measure.ts'
 import type { Rate } from './bench-queue-measure.ts'
@@ -48,13 +47,12 @@ const folder = cached('queue-peers-1')
 /** The modules of the others, fetched when they are not there. */
 function fetched(): NodeJS.Require {
   if (!existsSync(folder)) {
-    mkdirSync(cache, { recursive: true })
-    const dir = mkdtempSync(join(cache, 'fetching-'))
-    writeFileSync(join(dir, 'package.json'), '{"private":true}')
-    const args = ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error', '--save-exact']
-    const { status, stderr } = spawnSync('npm', [...args, ...packages], { cwd: dir, encoding: 'utf8' })
-    if (status !== 0) throw new Error(`npm cannot fetch ${packages.join(', ')}: ${stderr.slice(-500)}`)
-    renameSync(dir, folder)
+    fetching((dir) => {
+      writeFileSync(join(dir, 'package.json'), '{"private":true}')
+      const args = ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error', '--save-exact']
+      run(dir, 'npm', ...args, ...packages)
+      renameSync(dir, folder)
+    })
   }
   return createRequire(join(folder, 'package.json'))
 }

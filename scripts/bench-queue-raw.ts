@@ -1,7 +1,7 @@
 /**
  * What the library costs over the server's own client: the same server, the same run, equal durability and as many in flight; sends
  * that are confirmed, and messages received and acknowledged. Bodies of 256 bytes, rounds of one and the other in turn, medians. Prints
- * a table; decides nothing. Under a minute; names of drivers as arguments choose.
+ * a table; decides nothing. Two minutes; names of drivers as arguments choose.
  */
 import { connect as connectAmqp } from 'amqplib'
 import { jetstream, jetstreamManager } from '@nats-io/jetstream'
@@ -160,18 +160,28 @@ function idsOf(got: unknown): string[] {
   return Array.isArray(entries) ? entries.map((entry: unknown) => String(Array.isArray(entry) ? entry[0] : '')) : []
 }
 
-/** The least that is a queue: a table, rows in, rows locked and out; in the groups in which the library does it, too. */
+/** The least that is a queue: a table, rows in, rows locked while they are worked on and out; in the groups in which the library does it, too. */
 async function rawPostgres(url: string): Promise<Raw> {
   const pool = new pg.Pool({ connectionString: url, max: 4 })
   await pool.query('CREATE TABLE raw (n bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body text NOT NULL)')
   const insert = (size: number): Promise<unknown> =>
     pool.query('INSERT INTO raw (body) SELECT unnest($1::text[])', [Array.from({ length: size }, () => body)])
-  const take = `DELETE FROM raw WHERE n IN (SELECT n FROM raw ORDER BY n LIMIT ${inHand} FOR UPDATE SKIP LOCKED) RETURNING body`
+  const take = async (): Promise<number> => {
+    const client = await pool.connect()
+    await client.query('BEGIN')
+    const { rows } = await client.query<{ n: string }>(
+      `SELECT n, body FROM raw ORDER BY n LIMIT ${inHand} FOR UPDATE SKIP LOCKED`,
+    )
+    await client.query('DELETE FROM raw WHERE n = ANY($1::bigint[])', [rows.map(({ n }) => n)])
+    await client.query('COMMIT')
+    client.release()
+    return rows.length
+  }
   return {
     send: (count) => measure(count, () => inFlight(Math.ceil(count / (callers / 2)), 2, () => insert(callers / 2))),
     take: (count) =>
       measure(count, async () => {
-        for (let left = count; left > 0;) left -= (await pool.query(take)).rowCount ?? 0
+        for (let left = count; left > 0;) left -= await take()
       }),
     [Symbol.asyncDispose]: () => pool.end(),
   }
@@ -208,19 +218,19 @@ const amqpPair = async (broker: Broker): Promise<readonly [Queues, Raw]> => [
 const contests: readonly Contest[] = [
   brokered('amqp', rabbitmq, 5000, amqpPair),
   brokered('amqp 4.3', rabbitmq4, 10_000, amqpPair),
-  brokered('beanstalkd', beanstalkd, 1000, async ({ port }) => [
+  brokered('beanstalkd', beanstalkd, 10_000, async ({ port }) => [
     await openBeanstalkdQueues({ port, syncsEach: true }),
     await rawBeanstalkd(port),
   ]),
   brokered('nats', nats, 1000, natsPair),
   brokered('nats, as it comes', natsBuffered, 5000, natsPair),
-  brokered('valkey', valkey, 20_000, async ({ port }) => [
+  brokered('valkey', valkey, 50_000, async ({ port }) => [
     await openValkeyQueues({ url: `valkey://:secret@127.0.0.1:${port}` }),
     await rawValkey(port),
   ]),
-  brokered('kafka', kafka, 20_000, async ({ port }) => [
+  brokered('kafka', kafka, 50_000, async ({ port }) => [
     await openKafkaQueues({ brokers: [`127.0.0.1:${port}`], partitions: 4, flushEach: true }),
-    await rawKafka(port, callers),
+    await rawKafka(port, callers, inHand),
   ]),
   brokered('sqs', fauxqs, 5000, async ({ port }) => {
     const key = { region: 'eu-central-1', accessKeyId: 'any', secretAccessKey: 'any' }
@@ -229,7 +239,7 @@ const contests: readonly Contest[] = [
   {
     name: 'postgres',
     needs: needsPostgres(),
-    count: 10_000,
+    count: 30_000,
     async open(started) {
       const { url } = started.use(await PostgresServer.start())
       const queues = started.use(await openPostgresQueues({ url }))

@@ -233,3 +233,9 @@ if (only === undefined || only === 'scheduler') {
   // Each in a process of its own, so that the memory of one is not counted for the next.
   for (const section of ['classes', 'fill', 'million', 'million-plain']) separate('bench-scheduler.ts', section)
 }
+if (only === undefined || only === 'scheduler' || only === 'jobs') {
+  process.stderr.write('bench: submitted jobs beside Slurm ...\n')
+  separate('bench-jobs.ts', ...process.argv.slice(3))
+  process.stderr.write('bench: the whole way of tasks, with nodes that are played ...\n')
+  separate('bench-whole.ts')
+}

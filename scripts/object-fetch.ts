@@ -2,54 +2,74 @@
  * Servers that are built or put together: from Go modules, crates, Maven's and Debian's packages, by their own clients, which
  * check the digests of what they bring. What is fetched appears in the cache whole or not at all.
  */
-import { spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { cache } from '../test/fetch.ts'
-
-/** Runs a program to its end. Throws in its words. */
-function run(argv: readonly string[], env: Readonly<Record<string, string>> = {}, cwd?: string): string {
-  const [command = '', ...args] = argv
-  const result = spawnSync(command, args, {
-    encoding: 'utf8',
-    env: { ...process.env, ...env },
-    ...(cwd !== undefined && { cwd }),
-  })
-  if (result.status !== 0) throw new Error(`${argv.join(' ')}: ${result.error?.message ?? result.stderr.slice(-500)}`)
-  return result.stdout
-}
+import { pathToFileURL } from 'node:url'
+import { fetching, run } from '../test/fetch.ts'
 
 /** A program that a Go module is built to; Go holds the digests of modules. */
 export function fetchGo(module: string, version: string, target: string): void {
-  using dir = temporary()
-  run(['go', 'install', `${module}@${version}`], { GOBIN: dir.path })
-  renameSync(join(dir.path, basename(module)), target)
+  fetching((dir) => {
+    run(dir, 'env', `GOBIN=${dir}`, 'go', 'install', `${module}@${version}`)
+    renameSync(join(dir, basename(module)), target)
+  })
 }
 
 /** A program that a crate is built to, with the digests of its lock file. */
 export function fetchCrate(name: string, version: string, features: readonly string[], target: string): void {
-  using dir = temporary()
-  // Less is optimised than in a release, so that the build ends while somebody waits for it.
-  const env = {
-    CARGO_TARGET_DIR: join(dir.path, 'target'),
-    CARGO_PROFILE_RELEASE_OPT_LEVEL: '1',
-    CARGO_PROFILE_RELEASE_LTO: 'off',
-    CARGO_PROFILE_RELEASE_CODEGEN_UNITS: '16',
-  }
-  const chosen = ['--locked', '--no-default-features', '--features', features.join(',')]
-  run(['cargo', 'install', `${name}@${version}`, ...chosen, '--root', dir.path], env)
-  renameSync(join(dir.path, 'bin', name), target)
+  fetching((dir) => {
+    // Less is optimised than in a release, so that the build ends while somebody waits for it.
+    const environment = [
+      `CARGO_TARGET_DIR=${join(dir, 'target')}`,
+      'CARGO_PROFILE_RELEASE_OPT_LEVEL=1',
+      'CARGO_PROFILE_RELEASE_LTO=off',
+      'CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16',
+    ]
+    const chosen = ['--locked', '--no-default-features', '--features', features.join(',')]
+    run(dir, 'env', ...environment, 'cargo', 'install', `${name}@${version}`, ...chosen, '--root', dir)
+    renameSync(join(dir, 'bin', name), target)
+  })
 }
 
-/** The libraries of an artifact on Maven Central, with those they need; Maven checks the digests that come with them. */
-export function fetchMaven(coordinates: string, target: string): void {
-  using dir = temporary()
+/** A description that artifacts name as their parent and that was never published. */
+export interface MavenParent {
+  readonly coordinates: string
+  /** Its own parent. */
+  readonly parent: string
+  /** What its children depend on by it. */
+  readonly brings: readonly string[]
+}
+
+/** The libraries of artifacts on Maven Central, with those they need; Maven checks the digests that come with them. */
+export function fetchMaven(artifacts: readonly string[], target: string, parent?: MavenParent): void {
+  fetching((dir) => {
+    const here = join(dir, 'here')
+    if (parent !== undefined) {
+      const [group = '', artifact = '', version = ''] = parent.coordinates.split(':')
+      const folder = join(here, ...group.split('.'), artifact, version)
+      mkdirSync(folder, { recursive: true })
+      const text = `<parent>${named(parent.parent)}</parent>${named(parent.coordinates)}<packaging>pom</packaging>`
+      writeFileSync(join(folder, `${artifact}-${version}.pom`), project(text, parent.brings))
+    }
+    const repository = `<repositories><repository><id>here</id><url>${pathToFileURL(here).href}</url></repository></repositories>`
+    writeFileSync(
+      join(dir, 'pom.xml'),
+      project(`${named('x:x:1')}${parent === undefined ? '' : repository}`, artifacts),
+    )
+    // What was not found before is looked for again.
+    run(dir, 'mvn', '-U', '-q', '-B', 'dependency:copy-dependencies', `-DoutputDirectory=${join(dir, 'jars')}`)
+    renameSync(join(dir, 'jars'), target)
+  })
+}
+
+function named(coordinates: string): string {
   const [group, artifact, version] = coordinates.split(':')
-  const dependency = `<dependency><groupId>${group}</groupId><artifactId>${artifact}</artifactId><version>${version}</version></dependency>`
-  const head = '<modelVersion>4.0.0</modelVersion><groupId>x</groupId><artifactId>x</artifactId><version>1</version>'
-  writeFileSync(join(dir.path, 'pom.xml'), `<project>${head}<dependencies>${dependency}</dependencies></project>`)
-  run(['mvn', '-q', '-B', 'dependency:copy-dependencies', `-DoutputDirectory=${join(dir.path, 'jars')}`], {}, dir.path)
-  renameSync(join(dir.path, 'jars'), target)
+  return `<groupId>${group}</groupId><artifactId>${artifact}</artifactId><version>${version}</version>`
+}
+
+function project(text: string, dependencies: readonly string[]): string {
+  const all = dependencies.map((coordinates) => `<dependency>${named(coordinates)}</dependency>`)
+  return `<project><modelVersion>4.0.0</modelVersion>${text}<dependencies>${all.join('')}</dependencies></project>`
 }
 
 /**
@@ -57,17 +77,12 @@ export function fetchMaven(coordinates: string, target: string): void {
  * rights are needed. apt checks the digests that Debian has signed.
  */
 export function fetchDebian(packages: readonly string[], target: string): void {
-  using dir = temporary()
-  const plan = run(['apt-get', 'install', '--simulate', '--no-install-recommends', ...packages])
-  const missing = [...plan.matchAll(/^Inst (\S+)/gm)].map(([, name = '']) => name)
-  run(['apt-get', 'download', ...(missing.length === 0 ? packages : missing)], {}, dir.path)
-  const unpacked = join(dir.path, 'root')
-  for (const file of readdirSync(dir.path)) run(['dpkg-deb', '--extract', file, unpacked], {}, dir.path)
-  renameSync(unpacked, target)
-}
-
-function temporary(): Disposable & { readonly path: string } {
-  mkdirSync(cache, { recursive: true })
-  const path = mkdtempSync(join(cache, 'fetching-'))
-  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) }
+  fetching((dir) => {
+    const plan = run(dir, 'apt-get', 'install', '--simulate', '--no-install-recommends', ...packages)
+    const missing = [...plan.matchAll(/^Inst (\S+)/gm)].map(([, name = '']) => name)
+    run(dir, 'apt-get', 'download', ...(missing.length === 0 ? packages : missing))
+    const unpacked = join(dir, 'root')
+    for (const file of readdirSync(dir)) run(dir, 'dpkg-deb', '--extract', file, unpacked)
+    renameSync(unpacked, target)
+  })
 }

@@ -71,6 +71,7 @@ const versitygw = cached('versitygw-v1.8.0')
 const s3proxy = cached('s3proxy-3.1.0')
 const garage = cached('garage-2.5.0')
 const ceph = cached('ceph-16.2.15')
+const ozone = cached('ozone-2.2.0')
 
 /** The embedded server, as a process of its own. */
 export const embeddedServer: ObjectServer = {
@@ -82,9 +83,11 @@ export const embeddedServer: ObjectServer = {
   isHere: () => true,
   fetch: () => {},
   command(port, dir) {
-    const env = { STEAD_ACCESS_KEY: testKey.accessKeyId, STEAD_SECRET_KEY: testKey.secretAccessKey }
+    // As the platform runs it: `objects/bucket/provider` and `cli/own-programs`.
+    const key = { STEAD_ACCESS_KEY: testKey.accessKeyId, STEAD_SECRET_KEY: testKey.secretAccessKey }
+    const env = { ...key, UV_THREADPOOL_SIZE: '16' }
     const program = join(import.meta.dirname, 'object-embedded.ts')
-    const flags = ['--disable-warning=ExperimentalWarning']
+    const flags = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=2']
     return { argv: [process.execPath, ...flags, program, String(port), join(dir, 'data')], env }
   },
 }
@@ -156,7 +159,7 @@ export const objectServers: readonly ObjectServer[] = [
     durability: 'unknown',
     keeps: 'not known',
     isHere: () => existsSync(join(s3proxy, 's3proxy-3.1.0.jar')),
-    fetch: () => fetchMaven('org.gaul:s3proxy:3.1.0', s3proxy),
+    fetch: () => fetchMaven(['org.gaul:s3proxy:3.1.0'], s3proxy),
     command(port, dir) {
       const properties = {
         's3proxy.authorization': 'aws-v2-or-v4',
@@ -226,6 +229,32 @@ export const objectServers: readonly ObjectServer[] = [
       return { argv: [process.execPath, program, ceph, join(dir, 'ceph'), String(port), String(mon)], env }
     },
   },
+  {
+    name: 'Apache Ozone',
+    version: '2.2.0',
+    source: 'Maven Central, org.apache.ozone, with one parent of theirs that is not there written anew',
+    durability: 'none',
+    keeps: 'no: a datanode writes contents behind unless `hdds.container.chunk.write.sync` is set',
+    isHere: () => existsSync(join(ozone, 'ozone-s3gateway-2.2.0.jar')),
+    fetch() {
+      const programs = ['ozone-s3gateway', 'ozone-manager', 'hdds-server-scm', 'hdds-container-service']
+      // All modules name it as their parent; nothing but the libraries of Hadoop came by it.
+      const parent = {
+        coordinates: 'org.apache.ozone:hdds-hadoop-dependency-client:2.2.0',
+        parent: 'org.apache.ozone:hdds:2.2.0',
+        brings: ['org.apache.hadoop:hadoop-common:3.4.3', 'org.apache.hadoop:hadoop-hdfs-client:3.4.3'],
+      }
+      fetchMaven(
+        programs.map((name) => `org.apache.ozone:${name}:2.2.0`),
+        ozone,
+        parent,
+      )
+    },
+    command(port, dir) {
+      const program = join(import.meta.dirname, 'object-ozone.ts')
+      return { argv: [process.execPath, program, ozone, join(dir, 'ozone'), String(port)] }
+    },
+  },
 ]
 
 /** SeaweedFS told to sync contents before it answers; the names of its filer it does not sync. */
@@ -251,11 +280,10 @@ export const missingObjectServers: Readonly<Record<string, string>> = {
   RustFS:
     'the crates registry has it (1.0.1), for Rust 1.98 and later only, and its build is several times that of Garage',
   'Zenko CloudServer': 'npm has 8.0.0-beta alone, whose dependencies are private Git repositories',
-  'Apache Ozone':
-    'Maven Central has its modules (2.2.0, 2.0.0) without the parent that describes them, so Maven cannot bring them together',
 }
 
-async function freePorts(count: number): Promise<readonly number[]> {
+/** Ports of the loopback that nobody has now. */
+export async function freePorts(count: number): Promise<readonly number[]> {
   const servers = Array.from({ length: count }, () => createServer())
   const ports = await Promise.all(
     servers.map(

@@ -6,17 +6,18 @@
  * `scripts/node scripts/s3-tests.ts [-k EXPRESSION]`: with an expression of pytest only some are run, and nothing is written.
  */
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { homedir, tmpdir } from 'node:os'
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openEmbeddedObjects } from '../src/objects/index.ts'
+import { cache, cached, fetching, run } from '../test/fetch.ts'
 import { pageOf } from './s3-tests-page.ts'
 import type { Outcome } from './s3-tests-page.ts'
 
 const commit = '8f0ae7b404a3a2fcf7038bf1e6bf29544fe9b6a3'
-const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'stead-servers')
-const checkout = join(cache, 's3-tests')
-const python = join(cache, 's3-tests-venv', 'bin', 'python')
+const checkout = cached('s3-tests')
+const venv = cached('s3-tests-venv')
+const python = join(venv, 'bin', 'python')
 const packages = [
   'boto3',
   'munch',
@@ -41,21 +42,18 @@ const markers = [
   'cloud_restore',
 ]
 
-function run(command: string, ...args: readonly string[]): void {
-  const { status } = spawnSync(command, args, { stdio: 'inherit' })
-  if (status !== 0) throw new Error(`${command} ${args.join(' ')} failed`)
-}
-
 /** Fetches what is not in the cache. */
 function prepare(): void {
-  mkdirSync(cache, { recursive: true })
-  if (!existsSync(checkout)) {
-    run('git', 'clone', '--quiet', 'https://github.com/ceph/s3-tests', checkout)
-    run('git', '-C', checkout, 'checkout', '--quiet', commit)
-  }
+  if (!existsSync(checkout))
+    fetching((dir) => {
+      run(dir, 'git', 'clone', '--quiet', 'https://github.com/ceph/s3-tests', 'suite')
+      run(join(dir, 'suite'), 'git', 'checkout', '--quiet', commit)
+      renameSync(join(dir, 'suite'), checkout)
+    })
   if (existsSync(python)) return
-  run('python3', '-m', 'venv', join(cache, 's3-tests-venv'))
-  run(python, '-m', 'pip', 'install', '--quiet', ...packages)
+  // It cannot be moved once it is made.
+  run(cache, 'python3', '-m', 'venv', venv)
+  run(cache, python, '-m', 'pip', 'install', '--quiet', ...packages)
 }
 
 const accounts = [

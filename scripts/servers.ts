@@ -10,6 +10,7 @@ import {
   openKafkaQueues,
   openNatsQueues,
   openPostgresQueues,
+  openPulsarQueues,
   openSqsQueues,
   openValkeyQueues,
 } from '../src/queue/index.ts'
@@ -23,6 +24,7 @@ import {
   nats,
   natsOld,
   needsBroker,
+  pulsar,
   rabbitmq,
   rabbitmq4,
   redis,
@@ -93,6 +95,12 @@ const brokers: readonly Shown[] = [
     kind: kafka,
     url: ({ port }) => `127.0.0.1:${port}`,
     open: ({ port }) => openKafkaQueues({ brokers: [`127.0.0.1:${port}`] }),
+  },
+  {
+    name: 'pulsar',
+    kind: pulsar,
+    url: ({ port }) => `http://127.0.0.1:${port}`,
+    open: ({ port }) => openPulsarQueues({ url: `http://127.0.0.1:${port}`, syncsEach: true }),
   },
   { name: 'nats-old', kind: natsOld, url: urls.nats, open: (broker) => openNatsQueues({ url: urls.nats(broker) }) },
   { name: 'valkey', kind: valkey, url: valkeyUrl, open: (broker) => openValkeyQueues({ url: valkeyUrl(broker) }) },

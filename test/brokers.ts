@@ -10,7 +10,7 @@ import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { cached, fetchDebianRoot, fetchWheel } from './fetch.ts'
-import { fauxqsPackage, kafkaPackage, motoPackage } from './fetched.ts'
+import { fauxqsPackage, kafkaPackage, motoPackage, pulsarPackage } from './fetched.ts'
 
 const startTimeoutMs = 60_000
 
@@ -24,6 +24,8 @@ export interface BrokerKind {
   command(port: number, folder: string, second: number): readonly string[]
   /** Further variables of its environment. */
   env?(port: number, folder: string, second: number): Readonly<Record<string, string>>
+  /** Whether one that accepts connections can do more than that; asked until it can. */
+  isReady?(port: number): Promise<boolean>
 }
 
 export const beanstalkd: BrokerKind = {
@@ -162,6 +164,97 @@ export const kafkaWithNames: BrokerKind = kafkaOf('kafka-names', 'SASL_PLAINTEXT
   'listener.name.clients.plain.sasl.jaas.config':
     'org.apache.kafka.common.security.plain.PlainLoginModule required username="stead" password="secret" user_stead="secret";',
 })
+
+/** What Java hides and Pulsar's memory and RocksDB look into. */
+const pulsarOpens = [
+  'java.base/jdk.internal.loader',
+  'java.base/java.nio',
+  'java.base/jdk.internal.misc',
+  'java.base/sun.net',
+  'java.base/jdk.internal.platform',
+  'java.management/sun.management',
+  'jdk.management/com.sun.management.internal',
+]
+const pulsarDrivers = 'org.apache.pulsar.metadata.bookkeeper.PulsarMetadata'
+
+/** A broker with its bookie, that syncs each write. The port is that of its web service. */
+export const pulsar: BrokerKind = {
+  name: 'pulsar',
+  program: join(pulsarPackage.path, 'lib/pulsar-broker-3.0.7.jar'),
+  package: pulsarPackage,
+  command(port, folder, second) {
+    const lines = {
+      zookeeperServers: '',
+      configurationStoreServers: '',
+      webServicePort: String(port),
+      brokerServicePort: String(second),
+      bindAddress: '127.0.0.1',
+      advertisedAddress: '127.0.0.1',
+      clusterName: 'standalone',
+      managedLedgerDefaultEnsembleSize: '1',
+      managedLedgerDefaultWriteQuorum: '1',
+      managedLedgerDefaultAckQuorum: '1',
+      webSocketServiceEnabled: 'true',
+      journalSyncData: 'true',
+      allowAutoTopicCreation: 'false',
+      brokerDeleteInactiveTopicsEnabled: 'false',
+      loadBalancerEnabled: 'false',
+      defaultNumberOfNamespaceBundles: '1',
+      systemTopicEnabled: 'false',
+      topicLevelPoliciesEnabled: 'false',
+      numIOThreads: '2',
+      numHttpServerThreads: '16',
+      managedLedgerCacheSizeMB: '32',
+      dbStorage_writeCacheMaxSizeMb: '16',
+      dbStorage_readAheadCacheMaxSizeMb: '16',
+      // A folder on a disk that others fill, too.
+      diskUsageThreshold: '0.99',
+      diskUsageWarnThreshold: '0.98',
+    }
+    const file = join(folder, 'standalone.conf')
+    writeFileSync(
+      file,
+      Object.entries(lines)
+        .map(([line, value]) => `${line}=${value}\n`)
+        .join(''),
+    )
+    return [
+      'java',
+      '-Xmx512m',
+      '-XX:MaxDirectMemorySize=512m',
+      '-XX:+UseSerialGC',
+      '-XX:TieredStopAtLevel=1',
+      '-Dio.netty.tryReflectionSetAccessible=true',
+      `-Dbookkeeper.metadata.bookie.drivers=${pulsarDrivers}BookieDriver`,
+      `-Dbookkeeper.metadata.client.drivers=${pulsarDrivers}ClientDriver`,
+      ...pulsarOpens.flatMap((name) => ['--add-opens', `${name}=ALL-UNNAMED`]),
+      '-cp',
+      `${pulsarPackage.path}/lib/*`,
+      'org.apache.pulsar.PulsarStandaloneStarter',
+      '--config',
+      file,
+      '-nss',
+      '-nfw',
+      '-a',
+      '127.0.0.1',
+      // A bookie that comes back under another port is another one.
+      '--bookkeeper-port',
+      String(second + 1 > 65_535 ? second - 1 : second + 1),
+      '--bookkeeper-dir',
+      join(folder, 'bookie'),
+      '--metadata-dir',
+      join(folder, 'metadata'),
+    ]
+  },
+  async isReady(port) {
+    try {
+      const answer = await fetch(`http://127.0.0.1:${port}/admin/v2/namespaces/public`)
+      return (await answer.text()).includes('public/default')
+    } catch {
+      return false
+    }
+  },
+}
 
 /** NATS of a program, with settings of its JetStream. By default it confirms first and syncs every two minutes. */
 function natsOf(name: string, program: string, source: BrokerKind['package'], settings: string): BrokerKind {
@@ -312,12 +405,16 @@ export class Broker implements AsyncDisposable {
     this.#kind = kind
     const endMs = performance.now() + startTimeoutMs
     this.#launch()
-    while (!(await accepts(this.port))) {
+    while (!(await this.#isReady())) {
       if (performance.now() > endMs) throw new Error(`${this.#kind.name} did not start:\n${this.#log}`)
       // Right after kill -9 something of the old one may still be in the way; then it ends by itself.
       if (this.#process?.exitCode !== null) this.#launch()
       await new Promise((resolve) => void setTimeout(resolve, 50))
     }
+  }
+
+  async #isReady(): Promise<boolean> {
+    return (await accepts(this.port)) && ((await this.#kind.isReady?.(this.port)) ?? true)
   }
 
   /** kill -9 of it and of all that it has started; nobody listens any more when this resolves. */

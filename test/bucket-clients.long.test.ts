@@ -62,7 +62,7 @@ suite('programs that know nothing of Stead', () => {
     const { capabilities } = processDriver({ clock: systemClock, groups: null })
     const own = ownPrograms(bundles, { capabilities: { ...capabilities, isolation: 'native' } })
     const provider = bucketProvider({ own })
-    const config = { versions: false, expiryDays: null, quotaBytes: null, memoryBytes: 256_000_000 }
+    const config = { versions: false, expiryDays: null, quotaBytes: null, corsOrigins: [], memoryBytes: 256_000_000 }
     bucket = await makeTestResource(host, { provider, config, filesDir: null }, 1)
     await bucket.start()
     const grant = bucket.grantFor('web')

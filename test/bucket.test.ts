@@ -14,7 +14,7 @@ import type { ProviderSubject, TestClient, TestHost, TestResource } from '../src
 import type { Binding, Grant, Provider } from '../src/provider/index.ts'
 import { processDriver } from '../src/sandbox/index.ts'
 
-const config = { versions: false, expiryDays: null, quotaBytes: null, memoryBytes: 256_000_000 }
+const config = { versions: false, expiryDays: null, quotaBytes: null, corsOrigins: [], memoryBytes: 256_000_000 }
 function storeOf({ env }: Binding): ObjectStore {
   const { AWS_ENDPOINT_URL_S3 = '', AWS_ACCESS_KEY_ID = '', AWS_SECRET_ACCESS_KEY = '', BUCKET_NAME = '' } = env
   return openS3Store({
@@ -173,6 +173,44 @@ suite('a bucket', () => {
         ['b', 20_000],
       ],
     )
+  })
+
+  test('pages of the origins that are named may ask by script, and no others; what they may do is in what is signed', async () => {
+    await using bucket = await resource({ corsOrigins: ['https://shop.example', 'http://*.test.localhost'] })
+    await bucket.start()
+    await using store = await enter(bucket, 'web')
+    await store.put('a', 'first')
+    const read = await store.presign({ method: 'GET', key: 'a', expiresSeconds: 60 })
+    const write = await store.presign({ method: 'PUT', key: 'b', expiresSeconds: 60 })
+    const asks = async (
+      url: string,
+      origin: string,
+      init: RequestInit = {},
+    ): Promise<readonly (string | number | null)[]> => {
+      const answer = await fetch(url, { ...init, headers: { origin, ...init.headers } })
+      await answer.arrayBuffer()
+      return [answer.status, answer.headers.get('access-control-allow-origin')]
+    }
+    assert.deepEqual(await asks(read, 'https://shop.example'), [200, 'https://shop.example'])
+    assert.deepEqual(await asks(read, 'http://a.test.localhost'), [200, 'http://a.test.localhost'])
+    // The bytes are the browser's to hold back.
+    assert.deepEqual(await asks(read, 'https://elsewhere.example'), [200, null])
+    const before = {
+      method: 'OPTIONS',
+      headers: { 'access-control-request-method': 'PUT', 'access-control-request-headers': 'content-type' },
+    }
+    assert.deepEqual(await asks(write, 'https://shop.example', before), [200, 'https://shop.example'])
+    assert.deepEqual(await asks(write, 'https://elsewhere.example', before), [403, null])
+    assert.deepEqual(await asks(write, 'https://shop.example', { method: 'PUT', body: 'second' }), [
+      200,
+      'https://shop.example',
+    ])
+    await using closed = await resource()
+    await closed.start()
+    await using other = await enter(closed, 'web')
+    await other.put('a', 'first')
+    const plain = await other.presign({ method: 'GET', key: 'a', expiresSeconds: 60 })
+    assert.deepEqual(await asks(plain, 'https://shop.example'), [200, null])
   })
 
   test('it is metered: what it holds, and what was asked', async () => {

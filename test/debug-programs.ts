@@ -2,15 +2,26 @@
  * Programs in each language for the conformance suite, and how tests start them: as a plain process of this host, and in
  * the sandbox driver with processes, files and network of its own.
  */
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync, openSync, closeSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  openSync,
+  closeSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { systemClock, systemRandom, randomId } from '../src/base/index.ts'
 import { chooseNetworkDriver } from '../src/network/index.ts'
 import { bubblewrapDriver } from '../src/sandbox/index.ts'
 import type { ProgramKind, Started } from '../src/debug/bench.conformance.ts'
+import { hookDirectory, pythonHook } from '../src/debug/python/hook.ts'
 
 /** Sources by kind; `probeLine` of the ticking one is 5. */
 export interface Program {
@@ -19,7 +30,11 @@ export interface Program {
   readonly argv: (file: string) => readonly string[]
   /** What the sandbox must hold beside the system's directories. */
   readonly mounts: readonly string[]
-  readonly env?: Readonly<Record<string, string>>
+  /** Makes the program that is run, where it is not the source itself. */
+  readonly build?: (source: string, program: string) => void
+  /** Files beside the program, by their path from its directory. */
+  readonly beside?: Readonly<Record<string, string>>
+  readonly env?: (dir: string) => Readonly<Record<string, string>>
 }
 
 export const probeLine = 5
@@ -77,13 +92,134 @@ spin()
   }
 }
 
+/** As a platform starts them: with the hook that lets a debugger in when it is asked. */
+export function preparedPython(python: string): Program {
+  return {
+    ...pythonProgram(python),
+    beside: { [`${hookDirectory}/sitecustomize.py`]: pythonHook },
+    env: (dir) => ({ PYTHONPATH: `${dir}/${hookDirectory}` }),
+  }
+}
+
+export function nativeProgram(compiler: string): Program {
+  return {
+    extension: 'c',
+    sources: {
+      ticking: `#include <stdio.h>
+#include <unistd.h>
+static void tick(long count) {
+  const char *password = "xyz";
+  printf("%ld %s\\n", count, password);
+  fflush(stdout);
+  usleep(20000);
+}
+int main(void) {
+  for (long count = 1;; count++) tick(count);
+}
+`,
+      hanging: `#include <stdio.h>
+static void spin(void) {
+  volatile unsigned long count = 0;
+  printf("hangs\\n");
+  fflush(stdout);
+  for (;;) count++;
+}
+int main(void) {
+  spin();
+}
+`,
+    },
+    build: (source, program) => execFileSync(compiler, ['-g', '-O0', '-o', program, source]),
+    argv: (file) => [file],
+    mounts: [],
+  }
+}
+
+export function goProgram(compiler: string): Program {
+  return {
+    extension: 'go',
+    sources: {
+      ticking: `package main
+
+import ("fmt"; "time")
+func tick(count int, password string) {
+	fmt.Println(count, password)
+	time.Sleep(20 * time.Millisecond)
+}
+func main() {
+	for count := 1; ; count++ {
+		tick(count, "xyz")
+	}
+}
+`,
+      hanging: `package main
+
+import "fmt"
+func spin() {
+	count := 0
+	fmt.Println("hangs")
+	for {
+		count++
+	}
+}
+func main() {
+	spin()
+}
+`,
+    },
+    build: (source, program) =>
+      execFileSync(compiler, ['build', '-gcflags=-N -l', '-o', program, source], {
+        env: { ...process.env, CGO_ENABLED: '0', GOFLAGS: '' },
+      }),
+    argv: (file) => [file],
+    mounts: [],
+  }
+}
+
+/** `tools` is the directory of `java` and `javac`. */
+export function javaProgram(tools: string): Program {
+  return {
+    extension: 'java',
+    sources: {
+      ticking: `class Ticking {
+  static void tick(long count) throws Exception {
+    String password = "xyz";
+    Thread.sleep(20);
+    System.out.println(count + " " + password);
+  }
+  public static void main(String[] words) throws Exception {
+    for (long count = 1; ; count++) tick(count);
+  }
+}
+`,
+      hanging: `class Hanging {
+  static void spin() {
+    System.out.println("hangs");
+    for (long count = 0; ; count++) if (count < 0) return;
+  }
+  public static void main(String[] words) {
+    spin();
+  }
+}
+`,
+    },
+    build: (source, program) => {
+      execFileSync(`${tools}/javac`, ['-g', '-d', dirname(source), source])
+      const kind = program.slice(program.lastIndexOf('/') + 1)
+      writeFileSync(program, `${kind.slice(0, 1).toUpperCase()}${kind.slice(1)}`)
+    },
+    argv: (file) => [`${tools}/java`, '-Xmx64m', '-cp', dirname(file), readFileSync(file, 'utf8')],
+    mounts: tools.startsWith('/usr/') ? ['/etc/java-17-openjdk'].filter((path) => existsSync(path)) : [],
+  }
+}
+
 /** Starts programs as processes of this host, like those that Stead knows nothing of. */
 export function startPlain(program: Program): (kind: ProgramKind) => Promise<Started> {
   return async (kind) => {
     const { dir, file } = written(program, kind)
     const output = openSync(`${dir}/output`, 'w')
     const [command = '', ...args] = program.argv(file)
-    const env = { PATH: '/usr/bin:/bin', ...program.env }
+    const env = { PATH: '/usr/bin:/bin', ...program.env?.(dir) }
     const child = spawn(command, args, { stdio: ['ignore', output, 'ignore'], env, cwd: dir })
     closeSync(output)
     const gone = once(child, 'exit')
@@ -119,7 +255,7 @@ export function startSandboxed(program: Program): (kind: ProgramKind) => Promise
     const starting = driver.start({
       id: `debug-${randomId(systemRandom)}`,
       argv: program.argv(file),
-      env: { PATH: '/usr/bin:/bin', ...program.env },
+      env: { PATH: '/usr/bin:/bin', ...program.env?.(dir) },
       cwd: '/tmp',
       mounts: [dir, ...program.mounts].map((path) => ({ source: path, target: path, access: 'read-only' as const })),
       files: [],
@@ -157,7 +293,14 @@ function written(program: Program, kind: ProgramKind): { readonly dir: string; r
   mkdirSync(`${dir}/app`)
   const file = `${dir}/app/${kind}.${program.extension}`
   writeFileSync(file, program.sources[kind])
-  return { dir, file }
+  for (const [path, text] of Object.entries(program.beside ?? {})) {
+    mkdirSync(dirname(join(dir, path)), { recursive: true })
+    writeFileSync(join(dir, path), text)
+  }
+  if (program.build === undefined) return { dir, file }
+  const made = `${dir}/app/${kind}`
+  program.build(file, made)
+  return { dir, file: made }
 }
 
 function linesOf(text: string): readonly string[] {

@@ -8,7 +8,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync }
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 
-const fetchMs = 600_000
+/** Some are built of their sources, which takes its time on a small machine. */
+const fetchMs = 2_400_000
 
 /** Where fetched programs lie. */
 export const cache: string = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'stead-servers')
@@ -18,11 +19,12 @@ export function cached(name: string): string {
   return join(cache, name)
 }
 
-/** Runs a program to its end in a folder. Throws with what it said. */
-export function run(cwd: string, ...argv: readonly string[]): void {
+/** Runs a program to its end in a folder; gives what it printed. Throws with what it said. */
+export function run(cwd: string, ...argv: readonly string[]): string {
   const [command = '', ...args] = argv
-  const { status, error, stderr } = spawnSync(command, args, { encoding: 'utf8', cwd, timeout: fetchMs })
+  const { status, error, stdout, stderr } = spawnSync(command, args, { encoding: 'utf8', cwd, timeout: fetchMs })
   if (status !== 0) throw new Error(`${argv.join(' ')}: ${error?.message ?? stderr.slice(-500)}`)
+  return stdout
 }
 
 export function sha256(bytes: string | Uint8Array): string {
@@ -67,6 +69,18 @@ function mirror(): string {
   const found = stdout.split('\n').find((line) => /\/debian\/?$/.test(line))
   if (found === undefined) throw new Error('apt-get names no mirror of Debian')
   return found
+}
+
+/** Debian packages of this machine's own release, unpacked beside it at `target`; apt checks what it fetches. Throws in words. */
+export function fetchDebianPackages(packages: readonly string[], target: string): void {
+  fetching((dir) => {
+    run(dir, 'apt-get', 'download', '-o', 'APT::Sandbox::User=root', ...packages)
+    for (const name of readdirSync(dir).filter((file) => file.endsWith('.deb'))) {
+      run(dir, 'dpkg-deb', '-x', name, join(dir, 'root'))
+      rmSync(join(dir, name))
+    }
+    renameSync(join(dir, 'root'), target)
+  })
 }
 
 /** The root of a Debian of this name with packages in it, at `target`. Needs root and debootstrap. Throws in words. */

@@ -97,12 +97,20 @@ export const motoPackage: Fetched = {
   },
 }
 
-/** A program of Maven Central with all it needs, by one checksum of all jars. */
-function mavenProgram(group: string, artifact: string, version: string, digest: string): Fetched {
+/**
+ * A program of Maven Central with all it needs, by one checksum of all jars. `versionsOf`: the artifact of the same version whose list
+ * says which versions of everything go together; without one, Maven tries all that would.
+ */
+function mavenProgram(group: string, artifact: string, version: string, digest: string, versionsOf?: string): Fetched {
   return fetched(`${group}:${artifact} ${version} from Maven Central`, `${artifact}-${version}`, digest, (dir) => {
     const head = '<modelVersion>4.0.0</modelVersion><groupId>x</groupId><artifactId>x</artifactId><version>1</version>'
     const needed = `<groupId>${group}</groupId><artifactId>${artifact}</artifactId><version>${version}</version>`
-    const pom = `<project>${head}<dependencies><dependency>${needed}</dependency></dependencies></project>`
+    const list = `<groupId>${group}</groupId><artifactId>${versionsOf ?? ''}</artifactId><version>${version}</version>`
+    const managed =
+      versionsOf === undefined
+        ? ''
+        : `<dependencyManagement><dependencies><dependency>${list}<type>pom</type><scope>import</scope></dependency></dependencies></dependencyManagement>`
+    const pom = `<project>${head}${managed}<dependencies><dependency>${needed}</dependency></dependencies></project>`
     writeFileSync(join(dir, 'pom.xml'), pom)
     run(dir, 'mvn', '-q', '-B', 'dependency:copy-dependencies', '-DoutputDirectory=lib')
     return sumOf(join(dir, 'lib'), '.jar')
@@ -114,4 +122,13 @@ export const kafkaPackage: Fetched = mavenProgram(
   'kafka_2.13',
   '4.2.0',
   'd5a246bf18c0501907b16d0c3e8e2730bd783ca21f6a32640b185995ae1703dc',
+)
+
+/** Its 200 MB have a broker, a bookie and a store of metadata in one process. Of 4.0 the registry has not all that it needs. */
+export const pulsarPackage: Fetched = mavenProgram(
+  'org.apache.pulsar',
+  'pulsar-broker',
+  '3.0.7',
+  '634ee5891ef7b9bf65d4e12f998d255f72a240d74c37e4ecd48649f1636290ec',
+  'pulsar',
 )

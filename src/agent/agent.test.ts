@@ -54,6 +54,7 @@ function start(dir: string, notices: string[]): Promise<Agent> {
       clock,
       random,
       sandbox: processDriver({ clock, groups: null }),
+      unsandboxed: processDriver({ clock, groups: null }),
       network: createHostDriver('chosen by the test'),
       domain: copyDriver({ clock }),
       domainBytes: 1e9,

@@ -34,6 +34,7 @@ import type { AgentOptions } from './options.ts'
 import { readPlan, writePlan } from './plan-file.ts'
 import { Runners } from './runners.ts'
 import { Streams } from './streams.ts'
+import { Tasks } from './tasks.ts'
 
 /** A server of the platform's own is not judged by this agent. */
 const noHold: Disposable = { [Symbol.dispose]() {} }
@@ -74,6 +75,7 @@ class RunningAgent implements Agent {
   readonly #domains: Domains
   readonly #answers: Answers
   readonly #fetcher: BundleFetcher
+  readonly #tasks: Tasks
   readonly #incidents: Incidents
   readonly #breaking: Breaking
   #plan: Plan
@@ -134,9 +136,10 @@ class RunningAgent implements Agent {
       },
       onNotice: options.onNotice,
     })
+    this.#tasks = new Tasks(options)
     const sources = {
       breaking: this.#breaking,
-      attempts: (id: string) => this.#runners.of(id)?.attempts ?? null,
+      attempts: (id: string) => this.#runners.of(id)?.attempts ?? this.#tasks.outputOf(id),
       deleteData: (app: string) => this.#runners.deleteData(app),
       data: (...asked: Parameters<AnswerSources['data']>) => this.#dataTasks.run(...asked),
       incidents: (ask: Parameters<AnswerSources['incidents']>[0]) =>
@@ -155,6 +158,7 @@ class RunningAgent implements Agent {
   async start(control: TransportAddress): Promise<void> {
     this.#runners.carryOut()
     await this.#runners.sweep()
+    await this.#tasks.adopt()
     // Until everything was looked for, a report would say that what serves does not run.
     await Promise.race([this.#runners.looked(), sleep(this.#options.clock, lookMs)])
     this.#runners.settle()
@@ -171,11 +175,13 @@ class RunningAgent implements Agent {
         this.#report(true)
         this.#reportFaults()
         channel.send({ type: 'disk', disk: this.#disk.state })
+        this.#tasks.connected((message) => channel.send(message))
       },
       onMessage: (message) => this.#hear(message),
       onDown: (reason) => {
         this.#channel = null
         this.#answers.abort()
+        this.#tasks.disconnected()
         const own = reason.code === 'transport.closed-here'
         if (!own && reason.message !== this.#lastReason)
           this.#options.onNotice(`${name} lost control: ${reason.message}`)
@@ -188,6 +194,7 @@ class RunningAgent implements Agent {
       if (this.#reports % reportsPerMeasure === 1) this.#runners.measure()
       this.#report(false)
       this.#sendApplied()
+      this.#tasks.bound()
       this.#timer = clock.after(reportMs, tick)
     }
     this.#timer = clock.after(reportMs, tick)
@@ -212,6 +219,8 @@ class RunningAgent implements Agent {
         void this.#answers.answer(message.id, message.ask, (answer) => channel.send(answer))
         return
       }
+      case 'tasks':
+        return this.#tasks.hear(message)
       case 'bundle':
         return this.#fetcher.receive(message)
       case 'refused':
@@ -290,6 +299,7 @@ class RunningAgent implements Agent {
 
   async leave(): Promise<{ readonly handedOver: Promise<void> }> {
     await this.#disconnect()
+    await this.#tasks.leave()
     this.#runners.leaveResources()
     await this.#domains.leave()
     this.#memory.close()
@@ -299,7 +309,7 @@ class RunningAgent implements Agent {
   /** Stops everything on this node: instances first, then what they use, then the domains. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#disconnect()
-    await this.#runners.stop()
+    await Promise.all([this.#tasks.stop(), this.#runners.stop()])
     await this.#domains.close()
     this.#memory.close()
   }

@@ -4,16 +4,22 @@
  */
 import { isSteadError, messageOf } from '../base/index.ts'
 import type { Ask, DataTask, Incident, LogLine, Upward } from '../protocol/index.ts'
-import type { Attempts } from './attempts.ts'
+import type { OutputOptions } from '../sandbox/index.ts'
+import type { AttemptLine } from './attempts.ts'
 import type { Breaking } from './breaking.ts'
 import type { Streams } from './streams.ts'
 
 const asksMax = 1000
 
+/** Where kept output comes from. */
+interface Outputs {
+  output(options: OutputOptions): AsyncIterable<AttemptLine>
+}
+
 /** What answers are made from. */
 export interface AnswerSources {
   /** The kept output of an assignment; null when it is not on this node. */
-  readonly attempts: (assignment: string) => Attempts | null
+  readonly attempts: (assignment: string) => Outputs | null
   readonly deleteData: (app: string) => Promise<void>
   /** Does something with the data of an app. */
   readonly data: (app: string, task: DataTask, signal: AbortSignal) => Promise<unknown>
@@ -34,7 +40,8 @@ export class Answers {
 
   /** Answers an ask over the channel it came by. */
   async answer(id: string, ask: Ask, send: (message: Upward) => void): Promise<void> {
-    if (ask.kind === 'exec' || ask.kind === 'connect' || ask.kind === 'debug') return this.#streams.open(id, ask, send)
+    if (ask.kind === 'exec' || ask.kind === 'connect' || ask.kind === 'debug' || ask.kind === 'machine')
+      return this.#streams.open(id, ask, send)
     if (ask.kind === 'cancel') this.#open.get(ask.ask)?.abort()
     if ('ask' in ask) return this.#streams.hear(ask)
     const piece = (lines: readonly LogLine[], done: boolean, error: string | null = null, hint?: string): void =>

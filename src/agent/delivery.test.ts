@@ -71,6 +71,11 @@ function place(
     syscallFilter: others,
     root: 'refused',
     exec: 'refused',
+    ownKernel: 'refused',
+    console: 'refused',
+    debugStub: 'refused',
+    disk: 'refused',
+    snapshot: 'refused',
     survivesSupervisor: others,
     weaker: [],
   }

@@ -6,6 +6,7 @@
  * what existing programs read.
  */
 import { envPrefix } from '../model/index.ts'
+import { languagesOf, prepareFor } from '../debug/index.ts'
 import { edgeNetwork } from '../network/index.ts'
 import type { Edge, InstanceAssignment } from '../protocol/index.ts'
 import type { Binding, Provider } from '../provider/index.ts'
@@ -66,6 +67,24 @@ export function instanceEnvironment(
   }
   // What the app file says comes last: it is the most deliberate.
   return { env: { ...env, ...assignment.env }, files }
+}
+
+/**
+ * What lets a debugger in later, for programs in languages that have to be told when they start: variables, and files below
+ * `directory`, which the program sees.
+ */
+export function debuggerDoor(
+  argv: readonly string[],
+  env: Readonly<Record<string, string>>,
+  directory: string,
+): InstanceEnvironment {
+  const prepared = languagesOf(argv).map((language) => prepareFor(language, directory, env))
+  return {
+    env: Object.fromEntries(prepared.flatMap((one) => Object.entries(one.env))),
+    files: prepared.flatMap((one) =>
+      Object.entries(one.files).map(([path, content]) => ({ path, content, mode: 0o444 })),
+    ),
+  }
 }
 
 /** The files of what is not dialled (secrets), which can be replaced while an instance runs. */

@@ -6,6 +6,7 @@
 import { SteadError } from '../base/index.ts'
 import type { Bundle } from '../artifact/index.ts'
 import type { Downward } from '../protocol/index.ts'
+import type { AgentOptions } from './options.ts'
 
 type BundlePiece = Extract<Downward, { type: 'bundle' }>
 
@@ -92,4 +93,16 @@ export class BundleFetcher {
 function notToBeHad(digest: string, why: string): SteadError {
   const message = `the bundle ${digest.slice(0, 12)} cannot be had: ${why}`
   return new SteadError({ code: 'agent.no-bundle', message, retry: 'later' })
+}
+
+/** The bundle of a part. Throws `agent.no-bundle` where this node lacks it. */
+export async function bundleOf(
+  { openBundle }: Pick<AgentOptions, 'openBundle'>,
+  part: string,
+  digest: string,
+): Promise<Bundle> {
+  const bundle = await openBundle(digest)
+  if (bundle !== null) return bundle
+  const message = `this node lacks the bundle of ${part}`
+  throw new SteadError({ code: 'agent.no-bundle', message, retry: 'later' })
 }

@@ -6,7 +6,7 @@
  * after another.
  */
 import { join } from 'node:path'
-import { isSteadError, messageOf, sleep, SteadError } from '../base/index.ts'
+import { isSteadError, messageOf, sleep } from '../base/index.ts'
 import { formatDuration } from '../model/index.ts'
 import {
   type Endpoint,
@@ -21,13 +21,15 @@ import { limitsWithin, type Sandbox, type SandboxSpec } from '../sandbox/index.t
 import { Attempts } from './attempts.ts'
 import { Containment } from './containment.ts'
 import { type Delivery, grantsOf, sameGrants } from './delivery.ts'
-import { instanceEnvironment, nameFiles, type OpenEdge } from './environment.ts'
+import { debuggerDoor, instanceEnvironment, nameFiles, type OpenEdge } from './environment.ts'
+import { bundleOf } from './fetch.ts'
 import { Holds } from './holds.ts'
-import { layoutOf } from './layout.ts'
+import { broughtBy, type Treatment, treatmentOf } from './image.ts'
+import { apart, layoutOf } from './layout.ts'
 import { frozenLife, type LifeEvent, newLife, policyOf, step } from './lifecycle.ts'
 import type { AgentOptions } from './options.ts'
 import { InstanceOutside } from './outside.ts'
-import { probeCommand, probeHttp, probeMs, type ProbeResult, probeTcp } from './probe.ts'
+import { probeBy, probeMs, type ProbeResult } from './probe.ts'
 import { readyState } from './state.ts'
 import type { Surroundings } from './surroundings.ts'
 import { type Usage, unknownUsage, usageOf } from './usage.ts'
@@ -63,6 +65,7 @@ export class InstanceRunner {
   #servePort: number | null = null
   #usage: Usage = unknownUsage
   #exitCode: number | null = null
+  #treatment: Treatment | null = null
   #isFenced = false
   /** Whether it is known what an earlier agent left. */
   #hasLooked = false
@@ -154,6 +157,10 @@ export class InstanceRunner {
   /** The program, while it runs. */
   get sandbox(): Sandbox | null {
     return this.#sandbox
+  }
+
+  get #ready(): Treatment['ready'] {
+    return this.#treatment?.ready ?? this.#assignment.ready
   }
 
   /** Where a port of it is reached from this node, null for the one it serves on; null while it cannot be. */
@@ -287,16 +294,9 @@ export class InstanceRunner {
 
   async #start(): Promise<void> {
     try {
-      const { network, sandbox, openBundle } = this.#options
-      const bundle = await openBundle(this.#assignment.bundle)
-      if (bundle === null) {
-        throw new SteadError({
-          code: 'agent.no-bundle',
-          message: `this node lacks the bundle of ${this.#assignment.part}`,
-          retry: 'later',
-        })
-      }
-      const program = await this.#options.program(bundle, this.#assignment.run)
+      const { network, sandbox } = this.#options
+      const bundle = await bundleOf(this.#options, this.#assignment.part, this.#assignment.bundle)
+      this.#treatment = await treatmentOf(this.#assignment, bundle)
       const place = await network.place(this.#assignment.id)
       this.#place = place
       const edges = await this.#openEdges(place)
@@ -307,29 +307,32 @@ export class InstanceRunner {
       const id = `${this.#assignment.id}.${number}`
       const layout = layoutOf(sandbox, bundle, recordDir)
       const isolated = layout.hostsPath !== null
-      const base = { PATH: layout.path, HOME: layout.home, ...program.env }
       const assignment = this.#assignment
+      const brought = await broughtBy(this.#options, assignment, bundle, layout)
       const { providers } = this.#options
       const secretsDir = this.#delivery.dirFor(assignment, layout)
       const dataApp = (edge: Edge): string => this.#surroundings.dataApp(edge, assignment)
-      const told = instanceEnvironment(assignment, edges, { providers, dataApp }, base, this.#servePort, secretsDir)
+      const told = instanceEnvironment(
+        assignment,
+        edges,
+        { providers, dataApp },
+        brought.env,
+        this.#servePort,
+        secretsDir,
+      )
       const { files, mounts, ...filter } = this.#delivery.prepare(assignment, told.files, secretsDir)
       const names = nameFiles(layout, edges, id, hasOutside)
+      const door = debuggerDoor(brought.argv, told.env, isolated ? '/run' : join(recordDir, 'files'))
       const own = await readyState(this.#options, assignment, await this.#surroundings.state(assignment))
       const spec: SandboxSpec = {
+        ...brought,
         id,
-        argv: program.argv,
-        env: { ...told.env, ...own.env },
-        cwd: layout.codeDir,
-        mounts: [
-          { source: bundle.path, target: layout.codeDir, access: 'read-only' },
-          ...program.mounts,
-          ...mounts,
-          ...own.mounts,
-        ],
-        files: [...files, ...names, ...(isolated ? this.containment.decoy() : [])],
+        env: { ...told.env, ...door.env, ...own.env },
+        mounts: [...brought.mounts, ...mounts, ...own.mounts],
+        files: [...files, ...names, ...door.files, ...(isolated ? this.containment.decoy() : [])],
         hostUid: this.#assignment.hostUid,
         limits: limitsWithin(sandbox.capabilities, { ...this.#assignment.limits, tmpBytes }).limits,
+        ...apart(assignment, this.#servePort),
         syscalls: this.containment.isOn && layout.syscalls === 'strict' ? 'guarded' : layout.syscalls,
         network: network.capabilities.isolation === 'native' ? place : null,
         recordDir,
@@ -411,7 +414,7 @@ export class InstanceRunner {
         this.#kill(sandbox)
       })
     }
-    this.holds.due(this.#assignment.ready.timeoutMs, () => this.#event({ kind: 'ready-timeout' }))
+    this.holds.due(this.#ready.timeoutMs, () => this.#event({ kind: 'ready-timeout' }))
     this.#probeLoop(sandbox)
   }
 
@@ -427,6 +430,7 @@ export class InstanceRunner {
     const frozen = this.containment.wasFrozen()
     if (frozen !== null) this.#life = frozenLife(this.#life, frozen)
     try {
+      this.#treatment = await treatmentOf(this.#assignment, await this.#options.openBundle(this.#assignment.bundle))
       const place = network.capabilities.isolation === 'native' ? await this.#placeOf(sandbox) : null
       if (place !== null) {
         this.#place = place
@@ -456,7 +460,7 @@ export class InstanceRunner {
     let pauseMs: number = probeMs.start
     const again = async (): Promise<void> => {
       if (this.#sandbox !== sandbox) return
-      const result = await this.#probe(sandbox).catch(messageOf)
+      const result = await this.#probe().catch(messageOf)
       if (this.#sandbox !== sandbox) return
       if (result === null) this.#event({ kind: 'probe-ok' })
       else if (!this.holds.any) this.#event({ kind: 'probe-failed', reason: result })
@@ -466,21 +470,14 @@ export class InstanceRunner {
     this.#later(pauseMs, () => void again())
   }
 
-  #probe(sandbox: Sandbox): Promise<ProbeResult> {
-    const { ready } = this.#assignment
-    const { network } = this.#options
-    const endpoint =
-      this.#place !== null && this.#servePort !== null ? this.#place.endpoint(sandbox.pid, this.#servePort) : null
-    if (ready.kind === 'http' && endpoint !== null) return probeHttp(network, endpoint, ready.path, ready.statusBelow)
-    if (ready.kind === 'tcp' && endpoint !== null) return probeTcp(network, endpoint)
-    if (ready.kind === 'command' && this.#spec !== null) return probeCommand(this.#options, this.#spec, ready.run)
-    return Promise.resolve(null)
+  #probe(): Promise<ProbeResult> {
+    return probeBy(this.#options, this.#ready, this.endpointAt(null), this.#spec)
   }
 
   #terminate(): void {
     const sandbox = this.#sandbox
     if (sandbox === null) return
-    sandbox.signal('SIGTERM')
+    sandbox.signal(this.#treatment?.stopSignal ?? 'SIGTERM')
     this.#later(this.#isFenced ? fencedStopMs : stopTimeoutMs, () => this.#kill(sandbox))
   }
 

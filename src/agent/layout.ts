@@ -4,7 +4,8 @@
  */
 import { join } from 'node:path'
 import type { Bundle } from '../artifact/index.ts'
-import type { SandboxDriver, SyscallProfile } from '../sandbox/index.ts'
+import type { InstanceAssignment } from '../protocol/index.ts'
+import type { SandboxDriver, SandboxSpec, SyscallProfile } from '../sandbox/index.ts'
 
 export interface Layout {
   readonly codeDir: string
@@ -42,4 +43,12 @@ export function layoutOf(sandbox: SandboxDriver, bundle: Pick<Bundle, 'path'>, r
     home: '/tmp',
     syscalls: 'none',
   }
+}
+
+/** What the sandbox of an instance on a kernel of its own is asked for: `servePort` is led into the guest. */
+export function apart(
+  { isolation }: Pick<InstanceAssignment, 'isolation'>,
+  servePort: number | null,
+): Pick<SandboxSpec, 'isolation' | 'ports'> {
+  return isolation === undefined ? {} : { isolation, ports: servePort === null ? [] : [servePort] }
 }

@@ -9,17 +9,15 @@ import { duplexPair, PassThrough } from 'node:stream'
 import { isSteadError, messageOf } from '../base/index.ts'
 import {
   type Ability,
+  allRecipes,
   type Attachment,
   type Chosen,
   chooseRecipe,
   demand,
-  findOnPath,
-  nodeRecipe,
-  type NodeRecipeOptions,
   type ProcessFacts,
-  pythonRecipe,
   readProcess,
   type Recipe,
+  type RecipesOptions,
 } from '../debug/index.ts'
 import type { DebugLook, StreamEnd } from '../protocol/index.ts'
 import type { Sandbox } from '../sandbox/index.ts'
@@ -36,10 +34,12 @@ const abilities: Readonly<Record<Exclude<DebugLook['what'], 'find' | 'profile'>,
 }
 
 export class Looks {
-  readonly #recipes: readonly Recipe[]
+  readonly #options: Required<RecipesOptions>
+  /** Found when they are first needed: tools of the machine are looked for. */
+  #recipes: Promise<readonly Recipe[]> | null = null
 
-  constructor(options: Required<Pick<NodeRecipeOptions, 'clock' | 'random' | 'hide'>>) {
-    this.#recipes = [nodeRecipe(options), pythonRecipe({ clock: options.clock, pySpy: findOnPath('py-spy') })]
+  constructor(options: Required<RecipesOptions>) {
+    this.#options = options
   }
 
   /** Begins a look. `hold` is taken while somebody may stop the program. */
@@ -84,28 +84,32 @@ export class Looks {
     }
   }
 
-  /** The program itself, or the first below it that a recipe knows: programs are started through shells and package managers. */
-  async #choose(sandbox: Sandbox): Promise<Chosen & { readonly facts: ProcessFacts }> {
+  /**
+   * The program itself, or the first below it that can be looked into: programs are started through shells and package
+   * managers. Where none can, what is said of the first that is known.
+   */
+  async #choose(sandbox: Sandbox): Promise<Found> {
     const facts = readProcess(sandbox.pid)
-    try {
-      return { ...(await chooseRecipe(this.#recipes, facts)), facts }
-    } catch (error) {
-      for (const pid of sandbox.members()) {
-        const found = await this.#known(pid)
-        if (found !== null) return found
-      }
-      throw error
+    const recipes = await (this.#recipes ??= allRecipes(this.#options))
+    let first: Found | null = null
+    for (const pid of [sandbox.pid, ...sandbox.members()]) {
+      const found = await known(recipes, pid)
+      if (found !== null && found.finding.can.length > 0) return found
+      first ??= found
     }
+    return first ?? { ...(await chooseRecipe(recipes, facts)), facts }
   }
+}
 
-  async #known(pid: number): Promise<(Chosen & { readonly facts: ProcessFacts }) | null> {
-    try {
-      const facts = readProcess(pid)
-      return { ...(await chooseRecipe(this.#recipes, facts)), facts }
-    } catch {
-      // Of another language, or gone.
-      return null
-    }
+type Found = Chosen & { readonly facts: ProcessFacts }
+
+async function known(recipes: readonly Recipe[], pid: number): Promise<Found | null> {
+  try {
+    const facts = readProcess(pid)
+    return { ...(await chooseRecipe(recipes, facts)), facts }
+  } catch {
+    // Of another language, or gone.
+    return null
   }
 }
 
@@ -117,7 +121,7 @@ function attach(chosen: Chosen, facts: ProcessFacts, look: Exclude<DebugLook, { 
 async function answerTo(
   look: Exclude<DebugLook, { what: 'dap' }>,
   attachment: Attachment | null,
-  { finding, facts }: Chosen & { readonly facts: ProcessFacts },
+  { finding, facts }: Found,
   signal: AbortSignal,
 ): Promise<unknown> {
   if (look.what === 'find' || attachment === null) return { finding, pid: facts.pid, innerPid: facts.innerPid }

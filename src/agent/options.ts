@@ -2,6 +2,7 @@
 import type { Bundle } from '../artifact/index.ts'
 import type { Clock, Random } from '../base/index.ts'
 import type { DomainDriver } from '../domain/index.ts'
+import type { LayerStore } from '../image/index.ts'
 import type { NetworkDriver } from '../network/index.ts'
 import type { Provider } from '../provider/index.ts'
 import type { Mount, SandboxDriver } from '../sandbox/index.ts'
@@ -48,6 +49,8 @@ export interface AgentOptions {
   readonly clock: Clock
   readonly random: Random
   readonly sandbox: SandboxDriver
+  /** For submitted jobs that are declared to run without isolation. */
+  readonly unsandboxed: SandboxDriver
   readonly network: NetworkDriver
   readonly domain: DomainDriver
   readonly domainBytes: number
@@ -56,6 +59,8 @@ export interface AgentOptions {
   readonly openBundle: (digest: string) => Promise<Bundle | null>
   /** Takes in the bytes of a bundle that another node has. */
   readonly importBundle: (bytes: AsyncIterable<Uint8Array>) => Promise<Bundle>
+  /** Where layers of images are unpacked to. Absent: no part runs from an image. */
+  readonly layers?: LayerStore
   readonly program: (bundle: Bundle, run: readonly string[]) => Promise<Program>
   /**
    * An address of this machine under which other nodes reach it; null on a single machine. With it the agent listens there,

@@ -2,6 +2,7 @@
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { messageOf, randomId } from '../base/index.ts'
+import type { Ready } from '../model/index.ts'
 import type { Endpoint, NetworkDriver } from '../network/index.ts'
 import type { SandboxSpec } from '../sandbox/index.ts'
 import type { AgentOptions } from './options.ts'
@@ -14,8 +15,23 @@ export const probeTimeoutMs: number = 2000
 /** Null when it answers; else why not, in words for a person. */
 export type ProbeResult = string | null
 
+/** Asks what its part says, or its image; ready where nothing can be asked. `like`: the spec that it was started with, null when it was found. */
+export async function probeBy(
+  options: Pick<AgentOptions, 'network' | 'sandbox' | 'clock' | 'random' | 'stateDir'>,
+  ready: Ready,
+  endpoint: Endpoint | null,
+  like: SandboxSpec | null,
+): Promise<ProbeResult> {
+  const { network } = options
+  if (ready.kind === 'http' && endpoint !== null)
+    return await probeHttp(network, endpoint, ready.path, ready.statusBelow)
+  if (ready.kind === 'tcp' && endpoint !== null) return await probeTcp(network, endpoint)
+  if (ready.kind === 'command' && like !== null) return await probeCommand(options, like, ready.run)
+  return null
+}
+
 /** Ready when it answers with a status from 200 up to, but not including, `statusBelow`. */
-export function probeHttp(
+function probeHttp(
   network: NetworkDriver,
   endpoint: Endpoint,
   path: string,
@@ -41,7 +57,7 @@ export function probeHttp(
 }
 
 /** Ready when the port accepts a connection. */
-export function probeTcp(network: NetworkDriver, endpoint: Endpoint): Promise<ProbeResult> {
+function probeTcp(network: NetworkDriver, endpoint: Endpoint): Promise<ProbeResult> {
   return new Promise((resolve) => {
     const socket = network.connect(endpoint)
     socket.setTimeout(probeTimeoutMs)
@@ -56,7 +72,7 @@ export function probeTcp(network: NetworkDriver, endpoint: Endpoint): Promise<Pr
 }
 
 /** Ready when the command, run beside the instance in a sandbox like its own, ends with code 0. */
-export async function probeCommand(
+async function probeCommand(
   options: Pick<AgentOptions, 'sandbox' | 'clock' | 'random' | 'stateDir'>,
   beside: SandboxSpec,
   run: readonly string[],

@@ -4,11 +4,12 @@
  */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { messageOf, randomId, SteadError } from '../base/index.ts'
+import { messageOf, randomId } from '../base/index.ts'
 import type { ResourceAssignment } from '../protocol/index.ts'
 import type { ProgramResult, ProviderContext, ProviderProgram, ProviderServer } from '../provider/index.ts'
 import { limitsWithin, type Mount, type OutputLine, type Sandbox, type SandboxSpec } from '../sandbox/index.ts'
 import { placeOf } from './domains.ts'
+import { bundleOf } from './fetch.ts'
 import type { AgentOptions } from './options.ts'
 import { giveTo } from './owners.ts'
 
@@ -118,15 +119,8 @@ export async function resourceContext(
 ): Promise<ProviderContext> {
   const { clock, random, sandbox } = options
   const dirs = resourceDirs(options, assignment, place)
-  const bundle = assignment.bundle === null ? null : await options.openBundle(assignment.bundle)
-  if (bundle === null && assignment.bundle !== null) {
-    throw new SteadError({
-      code: 'agent.no-bundle',
-      message: `this node lacks the files of ${assignment.part}`,
-      retry: 'later',
-    })
-  }
-
+  const { part } = assignment
+  const bundle = assignment.bundle === null ? null : await bundleOf(options, part, assignment.bundle)
   const task = (): { id: string; recordDir: string } => {
     const id = `${assignment.id}.task-${randomId(random)}`
     return { id, recordDir: join(options.stateDir, 'tasks', id) }

@@ -18,6 +18,7 @@ import { abandon, abandonMs, type OrEnded, Patience } from './leave-behind.ts'
 import { Meter } from './meter.ts'
 import type { AgentOptions } from './options.ts'
 import { type Domains, placeOf } from './domains.ts'
+import { Elsewhere } from './elsewhere.ts'
 import type { Exchanges } from './exchange.ts'
 import { endServer, killServer, lastLines, resourceContext, startProgram } from './resource-context.ts'
 import { LogLook, type Usage, unknownUsage, usageOf } from './usage.ts'
@@ -54,8 +55,7 @@ export class ResourceRunner {
   #sinceMs: number
   #sandbox: Sandbox | null = null
   #server: ProviderServer | null = null
-  /** Where it answers when somebody else runs it. */
-  #elsewhere: { readonly host: string; readonly port: number } | null = null
+  readonly #elsewhere: Elsewhere
   /** The assignment that is in force, once all its steps are done. */
   #applied: ResourceAssignment | null = null
   #left = false
@@ -83,6 +83,7 @@ export class ResourceRunner {
     this.#need = need
     this.#provider = options.providers.get(assignment.type) ?? null
     this.#meter = new Meter(this.#provider)
+    this.#elsewhere = new Elsewhere(options.network)
     this.#sinceMs = options.clock.nowMs()
     this.#halts = new Halts(options.clock)
     this.#patience = new Patience(options.clock)
@@ -144,8 +145,8 @@ export class ResourceRunner {
   /** Where its edges lead; null while nothing answers, and for a resource without a server. */
   endpoint(): Endpoint | null {
     const answers = this.#applied !== null || this.#found
-    if (this.#elsewhere !== null && answers) return { kind: 'tcp', ...this.#elsewhere }
-    return answers && this.#server !== null ? { kind: 'unix', path: this.#server.socketPath } : null
+    if (this.#server === null) return answers ? this.#elsewhere.endpoint : null
+    return answers ? { kind: 'unix', path: this.#server.socketPath } : null
   }
 
   /** The server, while it runs. */
@@ -214,7 +215,7 @@ export class ResourceRunner {
         const words =
           isSteadError(error) && error.hint !== undefined ? `${error.message}\n${error.hint}` : messageOf(error)
         // A server that goes on serves what was in force before: a bad migration takes nothing away.
-        if (this.#sandbox === null && this.#elsewhere === null) this.#applied = null
+        if (this.#server === null ? this.#elsewhere.endpoint === null : this.#sandbox === null) this.#applied = null
         if (this.#noteLost(this.#trying, words, final)) continue
         if (final) this.#tried = this.#trying
         this.#to(final ? 'gave-up' : 'backing-off', words)
@@ -229,6 +230,7 @@ export class ResourceRunner {
     // The next agent's now, with its edges still open here for a while.
     if (this.#left) return
     this.#applied = null
+    this.#elsewhere.close()
     this.#to('stopping', null)
     await this.#stopServer()
     this.#to('stopped', null)
@@ -307,9 +309,9 @@ export class ResourceRunner {
     stopped.catch(() => {})
     const orEnded: OrEnded = (work) => Promise.race(ended === undefined ? [work, stopped] : [work, ended, stopped])
 
-    this.#elsewhere = provider.endpoint?.(context) ?? null
+    await this.#elsewhere.look(provider, context, this.#server && first)
     const readyMs = isDue ? abandonMs : readyTimeoutMs
-    if (this.#server !== null || this.#elsewhere !== null) await orEnded(provider.ready(context, readyMs))
+    if (this.#server !== null || this.#elsewhere.endpoint !== null) await orEnded(provider.ready(context, readyMs))
     this.#durability = isDue ? null : await this.#prove(provider, context, orEnded)
     let careful: readonly string[] = []
     if (isNew) {
@@ -336,7 +338,7 @@ export class ResourceRunner {
       }
       this.#trying = assignment
       const current = await this.#context(assignment)
-      this.#elsewhere = provider.endpoint?.(current) ?? null
+      await this.#elsewhere.look(provider, current, this.#server && assignment)
       const { schema } = await orEnded(provider.prepare(current, assignment.phase))
       for (const grant of assignment.grants) await orEnded(provider.grant(current, grant))
       const letIn = new Set(assignment.grants.map((grant) => grant.user))

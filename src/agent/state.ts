@@ -25,6 +25,8 @@ import { messageOf, randomId, SteadError } from '../base/index.ts'
 import { type StateConfig, stateConfigOf, type StateHook, stateType } from '../model/index.ts'
 import type { DataPlace, Edge, InstanceAssignment, ResourceAssignment } from '../protocol/index.ts'
 import { limitsWithin, type Mount, type Sandbox, type SandboxSpec } from '../sandbox/index.ts'
+import { bundleOf } from './fetch.ts'
+import { broughtBy } from './image.ts'
 import { layoutOf } from './layout.ts'
 import type { AgentOptions } from './options.ts'
 import { giveTo } from './owners.ts'
@@ -127,20 +129,19 @@ export async function runAlone(
   { hook, argv, timeoutMs, state }: HookRun,
 ): Promise<void> {
   const { sandbox, network, clock, random } = options
-  const { bundle, program } = await programOf(options, assignment, argv)
+  const bundle = await bundleOf(options, assignment.part, assignment.bundle)
   const id = `hook-${randomId(random)}`
   const recordDir = join(options.stateDir, 'tasks', id)
   const layout = layoutOf(sandbox, bundle, recordDir)
+  const brought = await broughtBy(options, assignment, bundle, layout, argv)
   const { env, mounts } = stateMount(options, state)
   // A network of its own that leads nowhere.
   using place = await network.place(id)
-  const base = { PATH: layout.path, HOME: layout.home }
   const spec: SandboxSpec = {
+    ...brought,
     id,
-    argv: program.argv,
-    env: { ...base, ...program.env, STEAD_INSTANCE: assignment.id, ...assignment.env, ...env, ...toldOf(state) },
-    cwd: layout.codeDir,
-    mounts: [{ source: bundle.path, target: layout.codeDir, access: 'read-only' }, ...program.mounts, ...mounts],
+    env: { ...brought.env, STEAD_INSTANCE: assignment.id, ...assignment.env, ...env, ...toldOf(state) },
+    mounts: [...brought.mounts, ...mounts],
     files: [],
     hostUid: assignment.hostUid,
     limits: limitsWithin(sandbox.capabilities, { ...assignment.limits, tmpBytes }).limits,
@@ -165,16 +166,6 @@ export async function runAlone(
 /** What a hook is told beside where the state is. */
 function toldOf({ config }: StatePlace): Readonly<Record<string, string>> {
   return { STEAD_PAUSE_MS: String(config.pauseMs) }
-}
-
-async function programOf(options: AgentOptions, assignment: InstanceAssignment, argv: readonly string[]) {
-  const bundle = await options.openBundle(assignment.bundle)
-  if (bundle !== null) return { bundle, program: await options.program(bundle, argv) }
-  throw new SteadError({
-    code: 'agent.no-bundle',
-    message: `this node lacks the bundle of ${assignment.part}`,
-    retry: 'later',
-  })
 }
 
 /** An instance that runs and keeps state. */
@@ -252,7 +243,8 @@ async function runBeside(options: AgentOptions, keeper: StateKeeper, run: HookRu
   const { hook, timeoutMs, state } = run
   // Without sandboxes there is no inside: everything is where it is on the host.
   if (options.sandbox.capabilities.exec === 'refused') return await runAlone(options, assignment, run)
-  const { program } = await programOf(options, assignment, run.argv)
+  const bundle = await bundleOf(options, assignment.part, assignment.bundle)
+  const program = assignment.image === undefined ? await options.program(bundle, run.argv) : { argv: run.argv, env: {} }
   const executed = await sandbox.exec({
     argv: program.argv,
     env: { ...program.env, ...toldOf(state) },

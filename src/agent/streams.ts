@@ -4,7 +4,7 @@
  * Invariants: nothing that was started for a stream outlives it, whichever side goes away; neither direction has more under
  * way than the protocol's window.
  */
-import type { Readable, Writable } from 'node:stream'
+import { Duplex, Readable, type Writable } from 'node:stream'
 import type { Socket } from 'node:net'
 import { messageOf } from '../base/index.ts'
 import {
@@ -21,6 +21,7 @@ import type { Sandbox } from '../sandbox/index.ts'
 
 /** Most streams that are open at once. */
 const streamsMax = 200
+const pieceBytes = 64 * 1024
 /** End of input, as a terminal knows it. */
 const endOfInput = '\u0004'
 
@@ -91,6 +92,8 @@ export class Streams {
         return this.#connect(target)
       case 'debug':
         return this.#look(target)
+      case 'machine':
+        return this.#machine(target)
     }
   }
 
@@ -98,6 +101,20 @@ export class Streams {
     const open = this.#sources.look(assignment, look)
     if (open === null) throw new Error(`${assignment} does not run on this node`)
     return open
+  }
+
+  async #machine({ assignment, what }: Extract<StreamTarget, { kind: 'machine' }>): Promise<Open> {
+    const sandbox = this.#sources.sandbox(assignment)
+    if (sandbox === null) throw new Error(`${assignment} does not run on this node`)
+    const machine = sandbox.machine()
+    if (what === 'console') return both(await machine.console())
+    if (what === 'debugger') return both(await machine.debugger())
+    const { symbols, commands } = await machine.debugFiles()
+    const content = what === 'symbols' ? symbols : Buffer.from(commands)
+    const pieces = Array.from({ length: Math.ceil(content.length / pieceBytes) }, (_, index) =>
+      content.subarray(index * pieceBytes, (index + 1) * pieceBytes),
+    )
+    return both(Duplex.from(Readable.from(pieces)))
   }
 
   async #exec({ assignment, argv, env, terminal }: Extract<StreamTarget, { kind: 'exec' }>): Promise<Open> {
@@ -136,6 +153,24 @@ export class Streams {
       ended: promise,
       kill: () => Promise.resolve(void socket.destroy()),
     }
+  }
+}
+
+/** A way that is one stream in both directions. */
+function both(stream: Duplex): Open {
+  const { promise, resolve } = Promise.withResolvers<StreamEnd>()
+  const end = (): void => resolve({ code: null, signal: null, sentence: 'was closed' })
+  stream.on('error', end)
+  stream.on('end', end)
+  stream.on('close', end)
+  return {
+    input: stream,
+    outputs: [{ to: 'out', from: stream }],
+    terminal: false,
+    resize() {},
+    opened: Promise.resolve(),
+    ended: promise,
+    kill: () => Promise.resolve(void stream.destroy()),
   }
 }
 

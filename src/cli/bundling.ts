@@ -2,8 +2,10 @@
 import { dirname, join } from 'node:path'
 import type { BundleStore, Runtime } from '../artifact/index.ts'
 import { evaluateAppFile } from '../evaluate/index.ts'
+import type { Platform } from '../image/index.ts'
 import type { Graph } from '../model/index.ts'
 import { ofPart } from './failure.ts'
+import { bundleImage, imageStore } from './images.ts'
 
 export interface Built {
   readonly graph: Graph
@@ -11,11 +13,12 @@ export interface Built {
   readonly bundles: Readonly<Record<string, string>>
 }
 
-/** The directories that parts are bundled from, by part name. */
+/** The directories that parts are bundled from, by part name; images are not made of any. */
 export function sourcesOf(graph: Graph, appFile: string): Map<string, { from: string; program: string | null }> {
   const root = dirname(appFile)
   const sources = new Map<string, { from: string; program: string | null }>()
   for (const part of graph.parts) {
+    if (part.kind !== 'resource' && part.image !== undefined) continue
     if (part.kind !== 'resource') sources.set(part.name, { from: join(root, part.from), program: part.run[0] ?? null })
     else if (part.files !== null) sources.set(part.name, { from: join(root, part.files), program: null })
   }
@@ -41,6 +44,8 @@ export async function bundleParts(
     readonly signal: AbortSignal
     /** What runs a program, when not what does here: on another machine. */
     readonly runtimeOf?: (program: string) => Promise<Runtime | null>
+    /** What images are for, when not for this machine. */
+    readonly platform?: Platform
   },
 ): Promise<Record<string, string>> {
   const digests: Record<string, string> = {}
@@ -53,6 +58,16 @@ export async function bundleParts(
       digests[name] = bundle.digest
     } catch (error) {
       throw ofPart(name, error)
+    }
+  }
+  for (const part of graph.parts) {
+    if (part.kind === 'resource' || part.image === undefined) continue
+    const onProgress = (line: string): void => options.onProgress(`${part.name}: ${line}`)
+    try {
+      const of = { directory: dirname(appFile), onProgress, signal: options.signal }
+      digests[part.name] = (await bundleImage(bundles, imageStore(options.platform), part, of)).digest
+    } catch (error) {
+      throw ofPart(part.name, error)
     }
   }
   return digests

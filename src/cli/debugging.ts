@@ -6,31 +6,21 @@ import { type Duplex, pipeline } from 'node:stream'
 import { SteadError, systemClock, systemRandom } from '../base/index.ts'
 import {
   type Ability,
-  type Attachment,
+  allRecipes,
   chooseRecipe,
   demand,
   type Finding,
-  findOnPath,
-  nodeRecipe,
   type Profile,
-  pythonRecipe,
   readProcess,
   type SnapshotReport,
   type StackReport,
 } from '../debug/index.ts'
 import type { DebugLook, RemoteStream } from '../protocol/index.ts'
 import { type Command, helpOf, type Input, usage } from './command.ts'
+import type { Looked } from './looked.ts'
+import { isForeignProcess, lookAbroad } from './remote/foreign-look.ts'
 import { needTarget, type Target } from './target.ts'
 import { note } from './terminal.ts'
-
-/** A program that is looked into. */
-export interface Looked extends Pick<Attachment, 'stack' | 'snapshot' | 'profile' | 'serveDap'>, AsyncDisposable {
-  /** For a person: `process 4711`, `web of shop`. */
-  readonly name: string
-  readonly language: string
-  /** Settles when it is lost without having been closed. */
-  readonly lost: Promise<string>
-}
 
 const pidMax = 2 ** 22
 
@@ -40,7 +30,8 @@ export const lookOptions: Command['options'] = { pid: { type: 'string' }, app: {
 /** Their help. */
 export const lookHelp = `  --pid PID    a process of this machine instead of a part, in a sandbox or not, whoever started it
   --app APP    the app of the part, when it is not the one here
-  PART is a part of an app, or PART/INSTANCE one instance of it by the end of its name.`
+  PART is a part of an app, PART/INSTANCE one instance of it by the end of its name, or ssh://HOST/PID (or the name of its
+  program) a process of another machine, reached by your own SSH; nothing has to be installed there.`
 
 /** Takes the program off the words of the command: `--pid`, or the first word. Answers the rest of the words. */
 export async function lookInto(
@@ -53,16 +44,14 @@ export async function lookInto(
   if (pid !== null) return { looked: await processOf(pid, ability, say), words: input.arguments }
   const [word, ...words] = input.arguments
   if (word === undefined) throw usage(`stead ${command.name} needs a part, or --pid`, helpOf(command))
+  if (isForeignProcess(word)) return { looked: await lookAbroad(word, ability, say), words }
   const [part = '', instance = null] = word.split('/')
   return { looked: await partOf(await needTarget(input.text('app')), part, instance, ability, say), words }
 }
 
 async function processOf(pid: number, ability: Ability, say: (text: string) => void): Promise<Looked> {
-  const recipes = [
-    nodeRecipe({ clock: systemClock, random: systemRandom }),
-    pythonRecipe({ clock: systemClock, pySpy: findOnPath('py-spy') }),
-  ]
   const facts = readProcess(pid)
+  const recipes = await allRecipes({ clock: systemClock, random: systemRandom })
   const chosen = await chooseRecipe(recipes, facts)
   demand(chosen, ability)
   const attached = await chosen.recipe.attach(facts)

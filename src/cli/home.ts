@@ -1,7 +1,7 @@
 /**
  * Where the platform keeps things on this machine, for `up` of the app in a directory and for the daemon:
  *
- *   state  /var/lib/stead (root) or ~/.local/state/stead   bundles/  certificates/  apps/<name>-<digest of the directory>/
+ *   state  /var/lib/stead (root) or ~/.local/state/stead   bundles/  images/  certificates/  apps/<name>-<digest of the directory>/
  *                                                          serve/  keys/<the same>/, apart from what they open
  *   run    /run/stead (root) or the user's runtime directory         sockets; paths stay short enough for them
  *
@@ -101,6 +101,11 @@ function homeNamed({ key, place, run }: { key: string; place: string; run: strin
 /** Bundles and runtimes of this machine. */
 export function bundlesDir(): string {
   return join(stateRootHere(), 'bundles')
+}
+
+/** Images of this machine: as they came, and unpacked. */
+export function imagesDir(): string {
+  return join(stateRootHere(), 'images')
 }
 
 /** The key of this machine's backups, apart from what they are of. */

@@ -9,7 +9,14 @@ import { chooseNetworkDriver, type NetworkDriver } from '../network/index.ts'
 import { bucketProvider } from '../objects/index.ts'
 import type { Provider } from '../provider/index.ts'
 import { canReadKernelLog, type Program, stateProvider } from '../agent/index.ts'
-import { bubblewrapDriver, detectLimitGroups, processDriver, type SandboxDriver } from '../sandbox/index.ts'
+import {
+  bubblewrapDriver,
+  byIsolation,
+  detectLimitGroups,
+  processDriver,
+  type SandboxDriver,
+  vmDriver,
+} from '../sandbox/index.ts'
 import { secretProvider } from '../secrets/index.ts'
 import { queueProvider } from '../queue/index.ts'
 import type { Home } from './home.ts'
@@ -17,6 +24,8 @@ import { ownPrograms } from './own-programs.ts'
 
 export interface Machine {
   readonly sandbox: SandboxDriver
+  /** Without isolation, for submitted jobs that are declared so. */
+  readonly unsandboxed: SandboxDriver
   readonly network: NetworkDriver
   readonly domain: DomainDriver
   readonly bundles: BundleStore
@@ -38,7 +47,7 @@ export function describe({ sandbox, network, domain, weaker }: Machine): Machine
 /** Looks at the machine once. */
 export async function lookAtMachine(home: Home): Promise<Machine> {
   const network = chooseNetworkDriver()
-  const { sandbox, weaker: whyNoSandbox } = chooseSandboxDriver(`stead-${home.key}`)
+  const { sandbox, unsandboxed, weaker: whyNoSandbox } = chooseSandboxDriver(home)
   const [domain, bundles] = await Promise.all([
     chooseDomainDriver({ root: domainRoot(join(home.agentDir, 'domains')), clock: systemClock }),
     createBundleStore({ root: home.bundlesDir, clock: systemClock }),
@@ -70,6 +79,7 @@ export async function lookAtMachine(home: Home): Promise<Machine> {
     weaker.push('databases: no PostgreSQL found; install the Debian package postgresql, or run on linux-x64')
   return {
     sandbox,
+    unsandboxed,
     network,
     domain,
     bundles,
@@ -98,14 +108,22 @@ function domainRoot(domains: string): string {
   return first === undefined ? domains : join(domains, first)
 }
 
-/** Bubblewrap where it works; else plain processes, and why. `group` names this app's limit groups. */
-function chooseSandboxDriver(group: string): { sandbox: SandboxDriver; weaker: string[] } {
-  const options = { clock: systemClock, groups: detectLimitGroups(systemClock, group) }
+/** Bubblewrap where it works, and guests for parts that want a kernel of their own; else plain processes, and why. */
+function chooseSandboxDriver({
+  key,
+  stateRoot,
+}: Home): Pick<Machine, 'sandbox' | 'unsandboxed'> & { weaker: string[] } {
+  const options = { clock: systemClock, groups: detectLimitGroups(systemClock, `stead-${key}`) }
+  const unsandboxed = processDriver(options)
+  // Packages with QEMU and a kernel that were unpacked instead of installed.
+  const partsRoot = process.env['STEAD_GUEST_PARTS']
+  const guests = { ...options, stateDir: join(stateRoot, 'guests'), ...(partsRoot !== undefined && { partsRoot }) }
   try {
-    return { sandbox: bubblewrapDriver(options), weaker: [] }
+    const sandbox = byIsolation(bubblewrapDriver(options), () => vmDriver(guests))
+    return { sandbox, unsandboxed, weaker: [] }
   } catch (error) {
     if (!isSteadError(error)) throw error
-    return { sandbox: processDriver(options), weaker: [`sandbox: ${error.message} ${error.hint ?? ''}`.trim()] }
+    return { sandbox: unsandboxed, unsandboxed, weaker: [`sandbox: ${error.message} ${error.hint ?? ''}`.trim()] }
   }
 }
 

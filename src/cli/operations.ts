@@ -4,6 +4,7 @@ import { assert, SteadError } from '../base/index.ts'
 import type { Dashboard } from '../dashboard/index.ts'
 import { type Deployment, type Intake, type Operations, unknownApp } from '../operator/index.ts'
 import type { BackupKeeper } from './backup-keeper.ts'
+import { batchOperations } from './batch-operations.ts'
 import { Checkups } from './checking/checkup.ts'
 import { jobsOf, runJob } from './jobs.ts'
 import { logsOf } from './log-streams.ts'
@@ -27,6 +28,8 @@ export interface Answering {
     | 'onChange'
     | 'operate'
     | 'administer'
+    | 'batch'
+    | 'taskLogs'
     | 'open'
     | 'disks'
     | 'bundles'
@@ -120,6 +123,7 @@ export function operationsOf(answering: Answering): Operations {
     },
     secrets: platform.secrets,
     queues: queueOperations(platform, viewOf),
+    batch: batchOperations(platform),
     releases: releaseOperations(platform.releases, answering.node, (app) => urlsOf(platform, app)),
   }
 }

@@ -45,6 +45,8 @@ export interface Platform extends AsyncDisposable {
   readonly faults: Control['faults']
   operate: Control['operate']
   administer: Control['administer']
+  readonly batch: Control['batch']
+  taskLogs: Control['taskLogs']
   open: Control['open']
   disks: Control['disks']
   bundles: Control['bundles']
@@ -81,6 +83,8 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     logs: (assignment, options): AsyncIterable<LogLine> => control.logs(assignment, options),
     faults: control.faults,
     operate: (order) => control.operate(order),
+    batch: control.batch,
+    taskLogs: (task, options) => control.taskLogs(task, options),
     administer: (app, part, order) => control.administer(app, part, order),
     open: (target) => control.open(target),
     disks: () => control.disks(),

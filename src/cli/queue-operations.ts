@@ -37,6 +37,9 @@ export function queueOperations(
     async redrive(app, of, ids, max) {
       return queueAnswers.count(await ask(app, of.part, { do: 'redrive', queue: nameOf(of), ids, max }))
     },
+    async pause(app, of, paused) {
+      return queueAnswers.paused(await ask(app, of.part, { do: paused ? 'pause' : 'resume', queue: nameOf(of) }))
+    },
     async purge(app, of, shelf) {
       return queueAnswers.count(await ask(app, of.part, { do: 'purge', queue: nameOf(of), shelf }))
     },

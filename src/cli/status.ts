@@ -50,7 +50,8 @@ function rolloutOf(rollout: Rollout | null): Pick<Status, 'rollout'> {
 function partsOf(view: AppView): PartStatus[] {
   return view.app.graph.parts.flatMap((part): PartStatus[] => {
     const stopped = view.orders.get(part.name)?.stopped ?? null
-    const common = { part: part.name, kind: part.kind, stoppedBy: stopped?.by ?? null }
+    const isolation = part.kind === 'resource' || part.isolation === undefined ? {} : { isolation: part.isolation }
+    const common = { part: part.name, kind: part.kind, stoppedBy: stopped?.by ?? null, ...isolation }
     if (part.kind === 'resource') {
       const found = view.resources.find((resource) => resource.part === part.name)
       return [{ ...common, instance: null, current: found?.current ?? false, ...shown(found?.status ?? null) }]

@@ -15,7 +15,7 @@ import {
 import { type KeySource, memoryKeys } from '../secrets/index.ts'
 import { openMemoryStore, type Store } from '../store/index.ts'
 import type { Channel } from '../transport/index.ts'
-import { startControl } from './control.ts'
+import { startControl } from './start.ts'
 import type { Control } from './face.ts'
 
 function service(name: string, replicas: number, use?: string): ServicePart {

@@ -17,8 +17,9 @@ import {
   type StreamTarget,
   type Upward,
 } from '../protocol/index.ts'
-import { openVault, type Vault } from '../secrets/index.ts'
-import type { Condition, Lease, Operation } from '../store/index.ts'
+import type { Batch } from '../batch/index.ts'
+import type { Vault } from '../secrets/index.ts'
+import type { Lease, Operation } from '../store/index.ts'
 import type { Channel } from '../transport/index.ts'
 import { Asks } from './asks.ts'
 import { type Apply, applyChange, chooseHome, refuseOnFullDisk, removeChange, stillRuns } from './changes.ts'
@@ -27,66 +28,48 @@ import { decide } from './decide.ts'
 import type { Control, ControlOptions } from './face.ts'
 import { assignmentsOf, neededBundles, needsBundle, nodeOf, routesFor, routesOf } from './derive.ts'
 import { type IncidentAct, IncidentLog } from './incident-log.ts'
-import { moveSecrets } from './move-secrets.ts'
 import { Observed } from './observed.ts'
 import { NodeFaults } from './faults.ts'
 import { type Order, orderChange } from './operate.ts'
 import { AgentPeer, GatewayPeer, peerAsked, refusalOf, refuse } from './peers.ts'
 import type { Credential } from './credentials.ts'
-import { controlLease, countStart, keys, loadRecords, put, type Records, write, writeAll } from './records.ts'
-import { openCredentials, Secrets } from './secrets.ts'
+import { controlLease, keys, put, type Records, write, writeAll } from './records.ts'
+import { Secrets } from './secrets.ts'
 import type { ControlState } from './state.ts'
 import { Releases } from './releases.ts'
 import { RemoteStreams } from './remote-streams.ts'
 import { streamsFor, streamsOf } from './streams.ts'
 import { type AppView, viewOf } from './view.ts'
 
-const leaseTtlMs = 15_000
+/** Others may take over when it was not renewed for so long. */
+export const leaseTtlMs = 15_000
 const tickMs = 1000
 /** How long a control that has just started waits for the nodes it knows before it decides without them. */
 const settleMs = 10_000
 /** Route revisions of one start. The number of the start is in front, so that they grow over restarts. */
 const routeRevisionsPerStart = 2 ** 32
 
-/** Starts control on a store. Throws `control.elsewhere` when another one holds the lease. */
-export async function startControl(options: ControlOptions): Promise<Control> {
-  const lease = await options.store.acquireLease(controlLease, options.holder, leaseTtlMs)
-  if (lease === null) {
-    throw new SteadError({
-      code: 'control.elsewhere',
-      message: 'another control holds this store',
-      hint: `It stops being the one ${leaseTtlMs / 1000} s after it dies.`,
-      retry: 'later',
-    })
-  }
-  try {
-    const { store, keys: source, clock, random, onSecretRead: onRead } = options
-    const held = { lease }
-    const guard = (): Condition[] => [{ kind: 'lease', name: held.lease.name, epoch: held.lease.epoch }]
-    const vault = await openVault({ store, keys: source, clock, random, guard, onRead })
-    await moveSecrets(store, lease, vault, options.types)
-    const start = await countStart(store, lease)
-    const opened = { vault, credentials: await openCredentials(vault) }
-    const control = new RunningControl(options, held, await loadRecords(store), start, opened)
-    control.start()
-    return control
-  } catch (error) {
-    // The next try, with the right key in its place, need not wait for the lease to run out.
-    await options.store.releaseLease(lease.name, lease.epoch).catch(() => {})
-    throw error
-  }
+/** What was opened before control could be made. */
+interface Opened {
+  readonly vault: Vault
+  readonly credentials: Map<string, Credential>
+  readonly agents: Map<string, AgentPeer>
+  readonly batch: Batch
+  /** Whom a failure of the batch side is told. */
+  readonly failed: { with: ((error: unknown) => void) | null }
 }
 
 /** After these what is in memory is not to be trusted. */
 const fatal: readonly string[] = ['control.replaced', 'secrets.replaced', 'store.outcome-unknown']
 
-class RunningControl implements Control {
+export class RunningControl implements Control {
   readonly #options: ControlOptions
   readonly #records: Records
   readonly #credentials: ReadonlyMap<string, Credential>
   readonly secrets: Secrets
   readonly #observed: Observed
-  readonly #agents = new Map<string, AgentPeer>()
+  readonly #agents: Map<string, AgentPeer>
+  readonly batch: Batch
   readonly #gatewayPeers = new Map<string, GatewayPeer>()
   readonly #listeners = new Set<() => void>()
   readonly #incidentLog: IncidentLog
@@ -118,9 +101,12 @@ class RunningControl implements Control {
     held: { lease: Lease },
     records: Records,
     start: number,
-    { vault, credentials }: { readonly vault: Vault; readonly credentials: Map<string, Credential> },
+    { vault, credentials, agents, batch, failed }: Opened,
   ) {
     const { clock, random } = options
+    this.#agents = agents
+    this.batch = batch
+    failed.with = (error) => this.#fail(error)
     this.#options = options
     this.#held = held
     this.#records = records
@@ -300,6 +286,10 @@ class RunningControl implements Control {
         name = message.name
         if (role === 'agent') this.#agentCame(message, channel)
         else this.#gatewayCame(name, channel)
+      } else if (message.type === 'tasks-have' || message.type === 'tasks-ended') {
+        // These turn by themselves: thousands a second must not make control look at everything.
+        if (this.#agents.get(name)?.channel === channel) this.batch.hear(name, message)
+        return
       } else if (role === 'agent') this.#fromAgent(name, channel, message)
       else if (this.#gatewayPeers.get(name)?.channel === channel) this.#observed.takeFromGateway(name, message)
       this.#wake()
@@ -322,6 +312,7 @@ class RunningControl implements Control {
     this.#observed.nodeAway(name)
     this.#asks.nodeGone(name)
     this.#remote.nodeGone(name)
+    this.batch.nodeGone(name)
     this.#wake()
   }
 
@@ -338,7 +329,11 @@ class RunningControl implements Control {
   }
 
   /** What a node says counts for what is its own, and for nothing else. */
-  #fromAgent(name: string, channel: Channel<Downward>, message: Exclude<Upward, { type: 'hello' }>): void {
+  #fromAgent(
+    name: string,
+    channel: Channel<Downward>,
+    message: Exclude<Upward, { type: 'hello' | 'tasks-have' | 'tasks-ended' }>,
+  ): void {
     const peer = this.#agents.get(name)
     if (peer?.channel !== channel) return
     switch (message.type) {
@@ -469,6 +464,13 @@ class RunningControl implements Control {
     return this.#ask(node, { kind: 'logs', assignment, tail, follow }, signal)
   }
 
+  taskLogs(
+    { id, node }: { readonly id: string; readonly node: string },
+    { tail, follow, signal }: { tail: number | null; follow: boolean; signal: AbortSignal },
+  ): AsyncIterable<LogLine> {
+    return this.#ask(node, { kind: 'logs', assignment: id, tail, follow }, signal)
+  }
+
   incidents(app: string, act?: IncidentAct): Promise<Incident[]> {
     return this.#incidentLog.ask(app, act)
   }
@@ -487,6 +489,7 @@ class RunningControl implements Control {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopped = true
     this.#timer?.[Symbol.dispose]()
+    await this.batch.close()
     await this.#last
     await this.#options.store.releaseLease(this.#held.lease.name, this.#held.lease.epoch)
   }

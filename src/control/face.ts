@@ -1,4 +1,5 @@
 /** What control is started with, and what can be asked of it. */
+import type { Batch } from '../batch/index.ts'
 import type { Clock, Json, Random } from '../base/index.ts'
 import type { DiskState, Downward, Incident, LogLine, RemoteStream, StreamTarget, Upward } from '../protocol/index.ts'
 import type { KeySource, SecretRead } from '../secrets/index.ts'
@@ -72,6 +73,13 @@ export interface Control extends AsyncDisposable {
   readonly faults: NodeFaults
   /** Opens a stream to what runs on a node. Throws `control.node-away`, `control.older-node`, `control.too-many-streams`. */
   open(target: StreamTarget): RemoteStream
+  /** Jobs that are submitted. */
+  readonly batch: Batch
+  /** Output of a task of one, from the node that has it. Throws as `logs` does. */
+  taskLogs(
+    task: { readonly id: string; readonly node: string },
+    options: { tail: number | null; follow: boolean; signal: AbortSignal },
+  ): AsyncIterable<LogLine>
   /** Output of an assignment, from the node that has it. Throws `control.node-away`, `control.ask-failed`. */
   logs(
     assignment: string,

@@ -1,5 +1,5 @@
 /** The face of `control`: desired state in, plans out. */
-export { startControl } from './control.ts'
+export { startControl } from './start.ts'
 export type { Control, ControlOptions } from './face.ts'
 export type { Apply } from './changes.ts'
 export type { BackOrder, DeployOptions, Due } from './beginnings.ts'

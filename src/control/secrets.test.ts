@@ -21,7 +21,7 @@ import {
 import { keyFile, type KeySource, memoryKeys } from '../secrets/index.ts'
 import { openMemoryStore, openSqliteStore, type Store } from '../store/index.ts'
 import type { Channel } from '../transport/index.ts'
-import { startControl } from './control.ts'
+import { startControl } from './start.ts'
 import type { Control } from './face.ts'
 
 function service(name: string, uses: readonly string[], more: Partial<ServicePart> = {}): ServicePart {

@@ -40,6 +40,10 @@ export interface ConformanceSetup {
    * end, prints `attached` and stays. It lets a hold that is not renewed run out within a second.
    */
   readonly holder: readonly string[] | null
+  /** A program of another language, that stays; a sleep where none is named. */
+  readonly other?: readonly string[]
+  /** An expression whose value holds `api_key` with the count; none where the language has no such literal. */
+  readonly nested?: string
 }
 
 /** Longest wait for anything. */

@@ -13,11 +13,12 @@ const nodes = [process.execPath, '/usr/bin/node', ...named].filter((path) => exi
 const recipe = (): ReturnType<typeof nodeRecipe> =>
   nodeRecipe({ clock: systemClock, random: systemRandom, openMs: 30_000 })
 const holder = [process.execPath, `${import.meta.dirname}/fixtures/holder.ts`]
+const nested = '({ inner: { api_key: count } })'
 const skip = needsAll(needsRoot(), needsFile('/usr/bin/bwrap', 'apt-get install bubblewrap'))
 
 for (const node of new Set(nodes)) {
   const version = execFileSync(node, ['--version'], { encoding: 'utf8' }).trim()
-  const common = { recipe, probeFile: 'ticking.cjs', probeLine, holder }
+  const common = { recipe, probeFile: 'ticking.cjs', probeLine, holder, nested }
   const program = nodeProgram(node)
   recipeConformance({ ...common, name: `node ${version}`, skip: false, start: startPlain(program) })
   recipeConformance({ ...common, name: `node ${version} in a sandbox`, skip, start: startSandboxed(program) })

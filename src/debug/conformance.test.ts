@@ -9,7 +9,8 @@ const program = nodeProgram(process.execPath)
 const recipe = (): ReturnType<typeof nodeRecipe> =>
   nodeRecipe({ clock: systemClock, random: systemRandom, openMs: 30_000 })
 const holder = [process.execPath, `${import.meta.dirname}/fixtures/holder.ts`]
-const common = { recipe, probeFile: 'ticking.cjs', probeLine, holder }
+const nested = '({ inner: { api_key: count } })'
+const common = { recipe, probeFile: 'ticking.cjs', probeLine, holder, nested }
 
 recipeConformance({
   ...common,

@@ -97,7 +97,7 @@ export const dapCases: readonly Case[] = [
       const program = await bench.start('ticking')
       await using attached = await bench.attach(program.pid)
       const { client } = await connected(attached)
-      const breakpoints = [{ line: placeOf(bench).line, condition: 'count % 10 === 0' }]
+      const breakpoints = [{ line: placeOf(bench).line, condition: 'count % 10 == 0' }]
       await client.ask('setBreakpoints', { source: sourceOf(bench), breakpoints })
       await client.ask('configurationDone')
       const threadId = Number((await client.event('stopped'))['threadId'])

@@ -11,7 +11,11 @@ export interface LaunchTarget {
 }
 
 /** VS Code's name for the kind of program, which decides where breakpoints can be set. */
-const vscodeTypes: Readonly<Record<string, string>> = { node: 'node', python: 'debugpy' }
+const vscodeTypes: Readonly<Record<string, string>> = {
+  node: 'node',
+  python: 'debugpy',
+  native: 'cppdbg',
+}
 
 /** One entry of `configurations` in `.vscode/launch.json`. With `debugServer` the editor connects instead of starting an adapter. */
 export function vscodeConfiguration({ name, language, port, roots }: LaunchTarget): Readonly<Record<string, Json>> {

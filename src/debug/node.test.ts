@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -96,6 +96,22 @@ test('an inspector that was open stays open', async () => {
     listeningSockets(program.pid).map(({ localPort }) => localPort),
     before,
   )
+})
+
+test('in a network that others share no port stays open while a debugger is there, and no thread after it', async () => {
+  await using program = await Program.start('-e', `console.log('up'); setInterval(() => {}, 9)`)
+  const threads = (): number => readdirSync(`/proc/${program.pid}/task`).length
+  const before = threads()
+  const attached = await recipe.attach(readProcess(program.pid))
+  assert.match(
+    attached.effects[0] ?? '',
+    /^opened its inspector on 127\.0\.0\.1:\d+ for \d+ ms; a thread in it carries on/,
+  )
+  assert.deepEqual(listeningSockets(program.pid), [])
+  assert.ok(threads() > before)
+  assert.equal((await attached.stack()).threads.length, 1)
+  await attached[Symbol.asyncDispose]()
+  await until(() => threads() <= before, 'the thread to end')
 })
 
 test('two debuggers do not close the inspector for each other', async () => {

@@ -21,6 +21,7 @@ export interface ProcessFacts {
   readonly argv: readonly string[]
   /** Host user it runs as. */
   readonly uid: number
+  readonly gid: number
   /** Its id in its own namespace. */
   readonly innerPid: number
   /** The state as one letter, as in `ps`: R, S, D, T, Z. */
@@ -136,7 +137,8 @@ export interface SnapshotReport {
   readonly file: string
   readonly line: number
   readonly hits: readonly Hit[]
-  readonly ended: 'hits' | 'time' | 'asked'
+  /** `cost`: the program had stood still, or worked, for it long enough. */
+  readonly ended: 'hits' | 'time' | 'cost' | 'asked'
 }
 
 export interface ProfileRequest {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { types } from 'node:util'
 import { describeValue } from './node/describe.ts'
-import { looksSecret, mapTexts, redactedText, secretName } from './redact.ts'
+import { looksSecret, mapTexts, redactedText, secretName, redactText } from './redact.ts'
 
 const options = { secret: secretName, redacted: redactedText, isProxy: types.isProxy }
 
@@ -59,6 +59,13 @@ test('a value is described without running any of its code', () => {
     error: { message: 'bad' },
   })
   assert.equal(ran, 0)
+})
+
+test('secrets that stand in a text beside their names are taken out', () => {
+  assert.equal(redactText(`{user = "a", password = 0x5f "b, c", n = 3}`), '{user = "a", password = [redacted], n = 3}')
+  assert.equal(redactText(`{'api_key': 'c\\'d', 'x': 1}`), `{'api_key': [redacted], 'x': 1}`)
+  assert.equal(redactText('main.User {Name: "a", Token: "b"}'), 'main.User {Name: "a", Token: [redacted]}')
+  assert.equal(redactText('counted = 12'), 'counted = 12')
 })
 
 test('a description is bounded', () => {

@@ -24,3 +24,17 @@ export function mapTexts(value: unknown, change: (text: string) => string): unkn
   if (typeof value !== 'object' || value === null) return value
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [change(key), mapTexts(item, change)]))
 }
+
+/**
+ * A text in which values stand beside their names, as debuggers print a structure or a dictionary, without those of names
+ * that look like secrets: `{user = "a", password = "b"}`, `{'api_key': 'c'}`.
+ */
+export function redactText(text: string): string {
+  return text.replaceAll(namedValue, (whole, name: string, quote: string, sign: string) =>
+    secretName.test(name) ? `${name}${quote}${sign}${redactedText}` : whole,
+  )
+}
+
+/** A name, perhaps in quotes; a sign; a value in quotes, or up to what ends one. */
+const namedValue =
+  /([A-Za-z_]\w*)(['"]?\]?)(\s*(?:=>|=|:)\s*)(?:(?:0x[0-9a-f]+ )?"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s,;}\])]+)/g

@@ -2,7 +2,7 @@
 import { SteadError } from '../base/index.ts'
 import type { ProcessFacts } from './recipe.ts'
 
-export function noProcess(pid: number): SteadError {
+export function noProcess(pid: number | string): SteadError {
   return new SteadError({
     code: 'debug.no-process',
     message: `there is no process ${pid}`,

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { canonicalJson } from '../base/index.ts'
 import type { SteadError } from '../base/index.ts'
-import { app, envPrefix, job, postgres, resource, secret, service, toGraph } from './index.ts'
+import { app, bucket, envPrefix, job, postgres, resource, secret, service, toGraph } from './index.ts'
 import type { Declaration, Graph, JobOptions, ServiceOptions } from './index.ts'
 
 const run = ['node', 'x.ts'] as const
@@ -24,6 +24,45 @@ function refuses(build: () => unknown, code: string, message: RegExp): void {
     return true
   })
 }
+
+test('a bucket takes origins of pages, and nothing else for them', () => {
+  const bad = (cors: unknown, message: RegExp): void =>
+    refuses(() => bucket('files', Object.assign<object, object>({}, { cors })), 'model.bad-option', message)
+  bad('https://shop.example', /cors must be a list of at most 100 origins, not 'https:\/\/shop.example'/)
+  bad(['https://shop.example/'], /not 'https:\/\/shop.example\/'/)
+  bad(['https://*.a.*'], /not 'https:\/\/\*/)
+  bad([undefined], /cors must be/)
+  bad(
+    Array.from({ length: 101 }, () => '*'),
+    /cors must be/,
+  )
+  const { part } = bucket('files', { cors: ['*', 'http://[::1]:3000', 'https://*.shop.example'] })
+  assert.deepEqual(part.config, {
+    versions: false,
+    expiryDays: null,
+    quotaBytes: null,
+    corsOrigins: ['*', 'http://[::1]:3000', 'https://*.shop.example'],
+    memoryBytes: 256_000_000,
+  })
+})
+
+test('a bucket that somebody else runs: its secret comes along, its rights are said as for an own one', () => {
+  const url = secret('files-url', { from: 'operator' })
+  const files = bucket('files', { hosted: url, needs: ['versions', 'checksums'], cors: ['*'] })
+  const web = service('web', { run, use: { files: files.only('read') } })
+  const { parts } = graphOf({ parts: { web } })
+  assert.deepEqual(
+    parts.map((part) => part.name),
+    ['files', 'files-url', 'web'],
+  )
+  assert.deepEqual(files.part.config, { hosted: 'files-url', needs: ['checksums', 'versions'], corsOrigins: ['*'] })
+  const bad = (options: object, message: RegExp, code = 'model.bad-option'): void =>
+    refuses(() => bucket('files', Object.assign({ hosted: url }, options)), code, message)
+  bad({ hosted: 'https://x' }, /hosted must be a secret with the URL/)
+  bad({ needs: ['speed'] }, /needs must be a list of putIfAbsent.*, not 'speed'/)
+  bad({ needs: 'versions' }, /needs must be a list of/)
+  bad({ quota: '1GB' }, /has no option 'quota'/, 'model.unknown-option')
+})
 
 test('state of a service is a resource that it alone uses', () => {
   const notes = service('notes', {

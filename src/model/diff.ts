@@ -92,10 +92,11 @@ function diffRoute(before: Route | StreamRoute | undefined, after: Route | Strea
 function fieldsOf(part: Part): Json {
   if (part.kind === 'resource') return { ...part }
   const uses = Object.fromEntries(part.uses.map((use) => [use.as, fieldOfUse(use)]))
-  const common = { limits: { ...part.limits }, uses }
-  if (part.kind === 'service') return { ...part, ...common, ready: { ...part.ready } }
-  const { overlap, missed, retry } = part
-  return { ...part, ...common, overlap: { ...overlap }, missed: { ...missed }, retry: { ...retry } }
+  const { image, ...rest } = part
+  const common = { limits: { ...part.limits }, uses, ...(image === undefined ? {} : { image: { ...image } }) }
+  if (rest.kind === 'service') return { ...rest, ...common, ready: { ...rest.ready } }
+  const { overlap, missed, retry } = rest
+  return { ...rest, ...common, overlap: { ...overlap }, missed: { ...missed }, retry: { ...retry } }
 }
 
 /** The part alone where all rights are given, so that older graphs differ in nothing. */

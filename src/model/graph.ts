@@ -61,7 +61,10 @@ export interface Runnable {
   readonly name: string
   /** Directory of the code, inside that of the app file and relative to it, with forward slashes; `.` is that directory itself. It becomes the bundle. */
   readonly from: string
+  /** Empty where there is an image: then it is that of the image. */
   readonly run: readonly string[]
+  /** Where its program comes from, instead of `from`. Absent when it has no image. */
+  readonly image?: ImageUse
   readonly env: Readonly<Record<string, string>>
   /** Sorted by `as`. */
   readonly uses: readonly Use[]
@@ -69,6 +72,20 @@ export interface Runnable {
   /** What it may dial outside the app, sorted: `host:port`, `*.domain:port`, `address:port`, `address/bits:port`. Everything else is refused. */
   readonly egress: readonly string[]
   readonly tripwire: Tripwire
+  /** `kernel`: each instance runs on a kernel of its own. Absent: in a sandbox on the kernel of its node. */
+  readonly isolation?: 'kernel'
+}
+
+/** An image of OCI or Docker as the program of a part. */
+export interface ImageUse {
+  /** `oci:` and a registry's reference, a path, or a name of the machine that deploys. */
+  readonly from: string
+  /** Name or id of the user inside, with a group after a colon. Absent: that of the image. */
+  readonly user?: string
+  /** It may write into its root, in memory. Absent: only into its volumes and /tmp. */
+  readonly writable?: true
+  /** The part does not say how to tell that it is ready, so the image may. */
+  readonly health?: true
 }
 
 export interface ServicePart extends Runnable {

@@ -6,7 +6,7 @@
 // What app files import.
 export { app } from './app.ts'
 export { bucket } from './bucket.ts'
-export type { BucketOptions } from './bucket.ts'
+export type { BucketNeed, BucketOptions, HostedBucketOptions, OwnBucketOptions } from './bucket.ts'
 export { job, service } from './service.ts'
 export type { JobOptions, ServiceOptions } from './service.ts'
 export type { RetryOptions, ScheduleOptions } from './schedule.ts'
@@ -47,6 +47,7 @@ export type {
   BackupPlan,
   Graph,
   JobPart,
+  ImageUse,
   Limits,
   Missed,
   Overlap,

@@ -39,3 +39,8 @@ export const backupPlacePattern: RegExp =
 export function envPrefix(alias: string): string {
   return alias.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()
 }
+
+/** A reference to an image; what it names is read by whoever fetches it. */
+export const imagePattern: RegExp = /^oci:[A-Za-z0-9./[][^\s\0]*$/
+/** A user of an image, by name or id, with a group after a colon. */
+export const imageUserPattern: RegExp = /^[A-Za-z0-9_][A-Za-z0-9_.-]*\$?(?::[A-Za-z0-9_][A-Za-z0-9_.-]*)?$/

@@ -3,8 +3,8 @@ import { SteadError } from '../base/index.ts'
 import { badOption, checkCommand, checkNumber, checkOptions, isRecord, readBytes, show } from './check.ts'
 import { readDirectory } from './directory.ts'
 import { entriesMax } from './graph.ts'
-import type { Limits, Runnable, Tripwire, Use } from './graph.ts'
-import { aliasPattern, egressPattern, envNamePattern, envPrefix } from './patterns.ts'
+import type { ImageUse, Limits, Runnable, Tripwire, Use } from './graph.ts'
+import { aliasPattern, egressPattern, envNamePattern, envPrefix, imagePattern, imageUserPattern } from './patterns.ts'
 import type { Bytes } from './units.ts'
 import { readRights } from './rights.ts'
 import { describePart, isPart, isService, isUsable } from './values.ts'
@@ -12,8 +12,18 @@ import type { UsedPart, UsedParts, Uses } from './values.ts'
 
 /** What services and jobs have in common. */
 export interface ProgramOptions {
-  /** The program and its arguments. No shell reads it. */
-  readonly run: readonly [string, ...string[]]
+  /** The program and its arguments. No shell reads it. Needed but where there is an image; then it takes the place of its own. */
+  readonly run?: readonly [string, ...string[]]
+  /**
+   * An image of OCI or Docker as the program, instead of `from`: `oci:HOST/NAME:TAG` or `@sha256:...` of a registry,
+   * `oci:./PATH` of a layout, a `docker save` archive or a directory beside the app file, `oci:NAME` of one made by
+   * `stead image build`. What it stands for is settled when the app is deployed, and kept in the release.
+   */
+  readonly image?: `oci:${string}`
+  /** The user inside an image, by name or id. Default: that of the image, which must not be root; 'root' is root of its own files alone. */
+  readonly user?: string
+  /** Whether the program may write into the root of its image; what it writes is in memory and gone with it. Default false. */
+  readonly writable?: boolean
   /** Directory of the code, relative to the app file. Default: that of the app file. */
   readonly from?: string
   /** Environment variables, beside those that uses bring. Never secrets: the graph is no secret. */
@@ -31,6 +41,12 @@ export interface ProgramOptions {
    * honest program makes. record: evidence is kept. freeze: also, it is stopped where it stands and replaced. Default off.
    */
   readonly tripwire?: Tripwire
+  /**
+   * kernel: each instance runs in a guest with a kernel of its own, which starts a few seconds later and takes about 200 MB
+   * more; without virtualisation in the processor it is emulated, ten to twenty times slower. Default sandbox: all on a node
+   * share its kernel.
+   */
+  readonly isolation?: 'sandbox' | 'kernel'
 }
 
 /** What one instance may take. */
@@ -46,7 +62,19 @@ export interface LimitOptions {
 const tripwires: readonly Tripwire[] = ['off', 'record', 'freeze']
 
 /** The options every program has. */
-export const programOptions: readonly string[] = ['run', 'from', 'env', 'use', 'limits', 'egress', 'tripwire']
+export const programOptions: readonly string[] = [
+  'run',
+  'image',
+  'user',
+  'writable',
+  'from',
+  'env',
+  'use',
+  'limits',
+  'egress',
+  'tripwire',
+  'isolation',
+]
 
 /** The uses as they stand in the graph, sorted, and the parts behind them. */
 function readUses(owner: string, use: unknown): { uses: Use[]; use: UsedParts } {
@@ -131,6 +159,32 @@ function readTripwire(owner: string, tripwire: unknown): Tripwire {
   throw badOption(owner, 'tripwire', "'off', 'record' or 'freeze'", tripwire, "As in tripwire: 'freeze'.")
 }
 
+function readIsolation(owner: string, isolation: unknown): Pick<Runnable, 'isolation'> {
+  if (isolation === undefined || isolation === 'sandbox') return {}
+  if (isolation === 'kernel') return { isolation }
+  throw badOption(owner, 'isolation', "'sandbox' or 'kernel'", isolation, "As in isolation: 'kernel'.")
+}
+
+/** Throws `model.bad-option`. */
+function readImage(owner: string, { image, user, writable, from }: ProgramOptions): ImageUse | undefined {
+  if (image === undefined) {
+    for (const [option, value] of Object.entries({ user, writable }))
+      if (value !== undefined) throw badOption(owner, option, 'absent without image', value, 'It is of an image.')
+    return undefined
+  }
+  if (typeof image !== 'string' || image.length > 1024 || !imagePattern.test(image)) {
+    const hint = "As in 'oci:registry.example.org/team/web:1.4', 'oci:./image.tar', or 'oci:NAME' of one built here."
+    throw badOption(owner, 'image', "a text that starts with 'oci:'", image, hint)
+  }
+  if (from !== undefined)
+    throw badOption(owner, 'from', 'absent where there is image', from, 'The code is in the image.')
+  if (user !== undefined && (typeof user !== 'string' || user.length > 256 || !imageUserPattern.test(user)))
+    throw badOption(owner, 'user', 'a name or id', user, "As in user: 'redis' or user: '1000:1000'.")
+  if (writable !== undefined && typeof writable !== 'boolean')
+    throw badOption(owner, 'writable', 'true or false', writable, 'Default false.')
+  return { from: image, ...(user === undefined ? {} : { user }), ...(writable === true ? { writable } : {}) }
+}
+
 function checkEntries(owner: string, option: string, count: number): void {
   if (count <= entriesMax) return
   throw badOption(owner, option, `at most ${entriesMax} entries`, `${count} entries`, 'Split the part.')
@@ -142,17 +196,20 @@ export function readProgram(
   name: string,
   options: ProgramOptions,
 ): { program: Runnable; use: UsedParts } {
-  checkCommand(owner, 'run', options.run)
+  const image = readImage(owner, options)
+  if (image === undefined || options.run !== undefined) checkCommand(owner, 'run', options.run)
   const { uses, use } = readUses(owner, options.use)
   const program: Runnable = {
     name,
     from: readDirectory(owner, 'from', options.from ?? '.'),
-    run: [...options.run],
+    run: [...(options.run ?? [])],
+    ...(image === undefined ? {} : { image }),
     env: readEnv(owner, options.env),
     uses,
     limits: readLimits(owner, options.limits),
     egress: readEgress(owner, options.egress),
     tripwire: readTripwire(owner, options.tripwire),
+    ...readIsolation(owner, options.isolation),
   }
   checkEntries(owner, 'use', uses.length)
   checkEntries(owner, 'env', Object.keys(program.env).length)

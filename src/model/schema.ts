@@ -13,6 +13,8 @@ import {
   egressPattern,
   envNamePattern,
   hostPattern,
+  imagePattern,
+  imageUserPattern,
   namePattern,
   requestPathPattern,
   routePathPattern,
@@ -42,7 +44,15 @@ const ready = z.discriminatedUnion('kind', [
 const runnable = {
   name,
   from: directory,
-  run: command,
+  run: command.or(z.tuple([])),
+  image: z
+    .strictObject({
+      from: z.string().max(1024).regex(imagePattern),
+      user: z.string().max(256).regex(imageUserPattern).exactOptional(),
+      writable: z.literal(true).exactOptional(),
+      health: z.literal(true).exactOptional(),
+    })
+    .exactOptional(),
   env: z.record(z.string().regex(envNamePattern), z.string().max(32_768)),
   uses: z
     .array(
@@ -61,6 +71,7 @@ const runnable = {
   egress: z.array(z.string().max(259).regex(egressPattern)).max(entriesMax),
   // Graphs of before there were any have none.
   tripwire: z.enum(['off', 'record', 'freeze']).default('off'),
+  isolation: z.literal('kernel').exactOptional(),
 }
 
 const part = z.discriminatedUnion('kind', [

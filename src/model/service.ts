@@ -87,8 +87,22 @@ export function service<Http extends number | undefined = undefined, Tcp extends
   // Neither answers GET / in HTTP/1.1.
   const accepts = http === undefined ? tcp : protocol === undefined ? undefined : http
   const ready = readReady(owner, options.ready ?? (accepts === undefined ? undefined : { tcp: accepts }), http)
+  // What the app file does not say of an image, the image may.
+  const image =
+    program.image !== undefined && options.ready === undefined
+      ? { image: { ...program.image, health: true as const } }
+      : {}
   const later = { ...(protocol === undefined ? {} : { protocol }), ...(tcp === undefined ? {} : { tcp }) }
-  const part = { kind: 'service', ...program, http: http ?? null, ...later, ready, replicas, onSecretChange } as const
+  const part = {
+    kind: 'service',
+    ...program,
+    ...image,
+    http: http ?? null,
+    ...later,
+    ready,
+    replicas,
+    onSecretChange,
+  } as const
   // A port is absent exactly when its type is undefined, which the compiler cannot see for a type parameter.
   const ports = { http: http as Http, tcp: tcp as Tcp }
   const value: Service<Http, Tcp> = { [brand]: 'service', name, ...ports, part: Object.freeze(part), use }

@@ -106,7 +106,8 @@ test('a use with some of the rights compiles, stands in the graph, and brings th
 })
 
 test('a bucket with options, and parts that may do some of it', () => {
-  const kept = bucket('kept', { versions: true, expiry: '30d', quota: '1GB', memory: '128MB' })
+  const cors = ['https://shop.example']
+  const kept = bucket('kept', { versions: true, expiry: '30d', quota: '1GB', cors, memory: '128MB' })
   const web = service('web', { run, use: { files: files.only('presign'), kept: kept.only('read', 'list') } })
   const { parts } = toGraph(
     app('shop', () => ({ parts: { web } })),
@@ -115,8 +116,8 @@ test('a bucket with options, and parts that may do some of it', () => {
   assert.deepEqual(
     parts.map((part) => (part.kind === 'resource' ? part.config : part.uses.map((use) => use.rights))),
     [
-      { versions: false, expiryDays: null, quotaBytes: null, memoryBytes: 256_000_000 },
-      { versions: true, expiryDays: 30, quotaBytes: 1_000_000_000, memoryBytes: 128_000_000 },
+      { versions: false, expiryDays: null, quotaBytes: null, corsOrigins: [], memoryBytes: 256_000_000 },
+      { versions: true, expiryDays: 30, quotaBytes: 1_000_000_000, corsOrigins: cors, memoryBytes: 128_000_000 },
       [['presign'], ['list', 'read']],
     ],
   )

@@ -34,12 +34,15 @@ export function groupOf(key: string, prefix: string, delimiter: string): string 
 
 /** The first place behind all keys that begin with a group: its last character counted up, in the order of code points. */
 export function behind(group: string): Seek {
-  const points = Array.from(group)
-  for (let last = points.pop(); last !== undefined; last = points.pop()) {
-    const code = last.codePointAt(0) ?? 0
-    if (code === 0x10ffff) continue
-    const next = code === 0xd7ff ? 0xe000 : code + 1
-    return { key: points.join('') + String.fromCodePoint(next), inclusive: true }
+  for (let end = group.length; end > 0;) {
+    const isPair = end > 1 && (group.charCodeAt(end - 1) & 0xfc00) === 0xdc00
+    const at = end - (isPair ? 2 : 1)
+    const code = group.codePointAt(at) ?? 0
+    if (code !== 0x10ffff) {
+      const next = code === 0xd7ff ? 0xe000 : code + 1
+      return { key: group.slice(0, at) + String.fromCodePoint(next), inclusive: true }
+    }
+    end = at
   }
   return { key: group, inclusive: false }
 }

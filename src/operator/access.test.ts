@@ -10,6 +10,8 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { suite, test } from 'node:test'
 import { isSteadError, ManualClock, systemRandom } from '../base/index.ts'
+import { submissionDefaults } from '../batch/index.ts'
+import type { BatchOperations } from './batch.ts'
 import { type AuditLine, type Gate, openGate, type OperatorClient, operatorClient, serveOperator } from './index.ts'
 import { type Operations, unknownApp } from './operations.ts'
 import type { ReleaseOperations } from './releases.ts'
@@ -48,6 +50,25 @@ const noReleases: ReleaseOperations = {
   branch: (app) => Promise.resolve(app),
   removeBranch: () => Promise.resolve(),
   replay: () => Promise.resolve(0),
+}
+
+const noJob = (): never => {
+  throw new Error('there is no job')
+}
+
+const noJobs: BatchOperations = {
+  submit: () => Promise.resolve(7),
+  cancel: () => Promise.resolve(),
+  list: () => Promise.resolve([]),
+  job: noJob,
+  tasks: () => Promise.resolve([]),
+  why: noJob,
+  watch: noJob,
+  logs: noJob,
+  queues: () => Promise.resolve([]),
+  setQueue: () => Promise.resolve(),
+  usage: () => Promise.resolve([]),
+  nodes: () => Promise.resolve([]),
 }
 
 /** A platform with two apps that does nothing. */
@@ -114,6 +135,7 @@ function fakeOperations(done: string[]): Operations {
     settle: () => Promise.reject(new Error('nothing is frozen')),
     intake: null,
     secrets: noSecrets,
+    batch: noJobs,
     queues: {
       list: () => Promise.resolve([]),
       peek: () => Promise.resolve([]),
@@ -124,6 +146,10 @@ function fakeOperations(done: string[]): Operations {
       async purge(app, { part }, shelf) {
         done.push(`purge ${shelf} ${known(app)}/${part}`)
         return 2
+      },
+      async pause(app, { part }, paused) {
+        done.push(`${paused ? 'pause' : 'resume'} ${known(app)}/${part}`)
+        return paused
       },
     },
     deploy: () => Promise.resolve(1),
@@ -273,6 +299,20 @@ suite('people', () => {
     assert.deepEqual(bench.done, ['down shop'])
   })
 
+  test('who may get into parts submits jobs; one that sees files of the node, or has no sandbox, only who may do all', async () => {
+    await using bench = await Bench.open()
+    const ops = await bench.person('ops', 'operator')
+    const vic = await bench.person('vic', 'viewer')
+    const plain = { ...submissionDefaults, name: 'x', argv: ['true'] }
+    assert.equal(await ops.batch.submit(plain), 7)
+    await assert.rejects(vic.batch.submit(plain), { message: /right exec on the platform itself$/ })
+    const reads = ops.batch.submit({ ...plain, reads: ['/etc'] })
+    await assert.rejects(reads, { message: /sees \/etc of the node: that needs the right admin/ })
+    await assert.rejects(ops.batch.submit({ ...plain, isolation: 'none' }), { code: 'operator.forbidden' })
+    await assert.rejects(ops.batch.submit({ ...plain, argv: [] }), { code: 'operator.bad-request' })
+    await assert.rejects(vic.batch.cancel(7, null), { code: 'operator.forbidden' })
+  })
+
   test('who sees the counts of queues does not see what messages say, and who moves or deletes them is recorded', async () => {
     await using bench = await Bench.open()
     const mail = { part: 'mail', queue: null }
@@ -286,9 +326,19 @@ suite('people', () => {
     assert.deepEqual(await ops.queues.peek('shop', mail, 'dead', 20), [])
     assert.equal(await ops.queues.redrive('shop', mail, ['a'], 10), 3)
     assert.equal(await ops.queues.purge('shop', mail, 'dead'), 2)
-    assert.deepEqual(bench.done, ['redrive shop/mail', 'purge dead shop/mail'])
+    await assert.rejects(ann.queues.pause('shop', mail, true), { message: /right operate on shop$/ })
+    assert.equal(await ops.queues.pause('shop', mail, true), true)
+    assert.deepEqual(bench.done, ['redrive shop/mail', 'purge dead shop/mail', 'pause shop/mail'])
     const lines = await bench.record()
-    for (const action of ['redrive', 'purge']) {
+    const looked = lines.filter(({ operation }) => operation === 'GET /v1/apps/:app/queues/:part/messages')
+    assert.deepEqual(
+      looked.map(({ who, part, outcome }) => [who, part, outcome]),
+      [
+        ['vic', 'mail', 'refused'],
+        ['ops', 'mail', 'done'],
+      ],
+    )
+    for (const action of ['redrive', 'purge', 'pause']) {
       const own = lines.filter(({ operation }) => operation.endsWith(`/queues/:part/${action}`))
       assert.deepEqual(
         own.map(({ who, part, outcome }) => [who, part, outcome]),

@@ -9,6 +9,7 @@ import type { Incident, LogLine, RemoteStream } from '../protocol/index.ts'
 import type { PersonSummary } from './access-routes.ts'
 import type { LineFilter } from './audit-file.ts'
 import type { Line, Verdict } from './audit.ts'
+import { type BatchClient, batchClient } from './batch-client.ts'
 import type { Checkup } from './checkup.ts'
 import {
   type DashboardLogin,
@@ -63,6 +64,7 @@ export interface OperatorClient {
     export(app: string, name: string, recipients: readonly string[]): Promise<string>
   }
   readonly queues: QueueOperations
+  readonly batch: BatchClient
   readonly releases: ReleaseClient
   /** What the machine of the platform runs bundles of an app with. */
   runtimes(app: string): Promise<MachineRuntimes>
@@ -175,6 +177,10 @@ export async function operatorClient(socketPath: string, token: string | null = 
       },
     },
     queues: queueClient((method, path, body) => value(at, method, path, body)),
+    batch: batchClient({
+      value: (method, path, body) => value(at, method, path, body),
+      lines: (path, signal) => lines(at, path, signal),
+    }),
     releases: releaseClient({
       value: (method, path, body) => value(at, method, path, body),
       lines: (path, signal) => lines(at, path, signal),

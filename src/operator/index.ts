@@ -25,6 +25,9 @@ export type {
   StreamOrder,
 } from './operations.ts'
 export type { Checkup, CheckupCause, CheckupFinding, CheckupSeverity } from './checkup.ts'
+export { jobsShownMax, tasksShownMax } from './batch.ts'
+export type { BatchOperations, Why } from './batch.ts'
+export type { BatchClient } from './batch-client.ts'
 export { lettersMax, queueShelves } from './queues.ts'
 export type { QueueLetter, QueueName, QueueOperations, QueueShelf, QueueStanding } from './queues.ts'
 export type { OpenedSecret, RotateAnswer, SealedSecret, SecretOperations, SecretStatus } from './secrets.ts'

@@ -4,6 +4,7 @@ import type { Graph } from '../model/index.ts'
 import type {
   AssignmentStatus,
   DebugLook,
+  MachineWay,
   Fault,
   FaultStatus,
   Incident,
@@ -12,6 +13,7 @@ import type {
   RemoteStream,
   TerminalSize,
 } from '../protocol/index.ts'
+import type { BatchOperations } from './batch.ts'
 import type { Caller } from './caller.ts'
 import type { Checkup } from './checkup.ts'
 import type { QueueOperations } from './queues.ts'
@@ -138,6 +140,8 @@ export interface PartStatus {
   readonly cpuSeconds: number | null
   /** What it was refused outside, the newest first. */
   readonly refused: NonNullable<AssignmentStatus['refused']>
+  /** `kernel`: its instances run on kernels of their own. Absent: in sandboxes on that of their node. */
+  readonly isolation?: 'kernel'
   /** How it is known that what it acknowledges is on the disk; absent where nobody can tell. */
   readonly durability?: string
   /** What a resource counts, by the names of its metrics; absent where it is not asked. */
@@ -201,11 +205,14 @@ export type StreamOrder =
   | { readonly kind: 'connect'; readonly port: number | null }
   /** Null: of several instances the one that came last. */
   | { readonly kind: 'debug'; readonly instance: string | null; readonly look: DebugLook }
+  | { readonly kind: 'machine'; readonly what: MachineWay }
 
 /** The way that a stream is asked for, which names the right it needs. */
 export type StreamWay = 'stream' | 'debug' | 'evaluate'
 
 export function wayOf(order: StreamOrder): StreamWay {
+  // A kernel that is debugged does what it is told; its console is a shell, as a program run inside may be.
+  if (order.kind === 'machine' && order.what !== 'console') return 'evaluate'
   if (order.kind !== 'debug') return 'stream'
   return order.look.what === 'snapshot' || order.look.what === 'dap' ? 'evaluate' : 'debug'
 }
@@ -332,6 +339,7 @@ export interface Operations {
   dashboardLogin(caller: Caller): DashboardLogin
   readonly secrets: SecretOperations
   readonly queues: QueueOperations
+  readonly batch: BatchOperations
   readonly releases: ReleaseOperations
 }
 

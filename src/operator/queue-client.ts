@@ -18,6 +18,9 @@ export function queueClient(value: <T>(method: string, path: string, body?: unkn
     },
     redrive: async (app, name, ids, max) =>
       (await value<{ count: number }>('POST', of(app, name, 'redrive'), { queue: name.queue, ids, max })).count,
+    pause: async (app, name, paused) =>
+      (await value<{ paused: boolean }>('POST', of(app, name, paused ? 'pause' : 'resume'), { queue: name.queue }))
+        .paused,
     purge: async (app, name, shelf) =>
       (await value<{ count: number }>('POST', of(app, name, 'purge'), { queue: name.queue, shelf })).count,
   }

@@ -1,6 +1,6 @@
 /**
- * The operations on queues as HTTP. Invariant: who only sees counts learns nothing of what messages say, and what moves
- * or deletes messages needs the right to operate and stands in the record.
+ * The operations on queues as HTTP. Invariant: who only sees counts learns nothing of what messages say; who looks at messages
+ * stands in the record; and what moves, keeps back or deletes them needs the right to operate and stands there, too.
  */
 import { z } from 'zod'
 import { badRequest } from './bad-request.ts'
@@ -15,6 +15,7 @@ const redrive = z.object({
   max: z.int().min(1).max(lettersMax),
 })
 const purge = z.object({ queue, shelf })
+const pause = z.object({ queue })
 
 function checked<T>(schema: z.ZodType<T>, found: unknown): T {
   const parsed = schema.safeParse(found)
@@ -66,4 +67,13 @@ export const queueRoutes: readonly Route[] = [
       return value({ count: await queues.purge(appOf(question), nameOf(question, named), on) })
     },
   },
+  ...[true, false].map((paused): Route => ({
+    method: 'POST',
+    path: `/v1/apps/:app/queues/:part/${paused ? 'pause' : 'resume'}`,
+    right: 'operate',
+    async answer({ queues }, question) {
+      const { queue: named } = checked(pause, await question.body())
+      return value({ paused: await queues.pause(appOf(question), nameOf(question, named), paused) })
+    },
+  })),
 ]

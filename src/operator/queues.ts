@@ -12,6 +12,8 @@ export interface QueueStanding {
   readonly dead: number
   /** How long the oldest message that is ready has waited, milliseconds; null when none is. */
   readonly oldestAgeMs: number | null
+  /** Consumers get nothing of it until it is resumed. */
+  readonly paused: boolean
 }
 
 /** Where messages lie: those that wait, and those that were given up. */
@@ -54,4 +56,6 @@ export interface QueueOperations {
   redrive(app: string, of: QueueName, ids: readonly string[] | null, max: number): Promise<number>
   /** Deletes what lies on a shelf; answers how many messages that were. */
   purge(app: string, of: QueueName, shelf: QueueShelf): Promise<number>
+  /** Hands out nothing of it any more, or again; what is held goes on. Answers whether it is paused now. */
+  pause(app: string, of: QueueName, paused: boolean): Promise<boolean>
 }

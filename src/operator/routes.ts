@@ -3,6 +3,7 @@
  * `Operations` and a call in the client. Paths are versioned; within a version they only gain.
  */
 import { badRequest } from './bad-request.ts'
+import { batchRoutes } from './batch-routes.ts'
 import type { Caller } from './caller.ts'
 import { faultRoutes } from './fault-routes.ts'
 import { releaseRoutes } from './release-routes.ts'
@@ -118,6 +119,7 @@ const routes: readonly Route[] = [
   ...intakeRoutes,
   ...secretRoutes,
   ...queueRoutes,
+  ...batchRoutes,
   ...releaseRoutes,
   ...faultRoutes,
   ...accessRoutes,

@@ -12,6 +12,7 @@ import { isSteadError, messageOf, SteadError } from '../base/index.ts'
 import {
   debugLookSchema,
   type RemoteStream,
+  machineWays,
   type StreamEnd,
   streamEndSchema,
   terminalSizeSchema,
@@ -31,6 +32,7 @@ const orderSchema: z.ZodType<StreamOrder> = z.discriminatedUnion('kind', [
   }),
   z.object({ kind: z.literal('connect'), port: z.int().min(1).max(65_535).nullable() }),
   z.object({ kind: z.literal('debug'), instance: z.string().max(200).nullable(), look: debugLookSchema }),
+  z.object({ kind: z.literal('machine'), what: z.enum(machineWays) }),
 ])
 
 type Open = (order: StreamOrder) => RemoteStream | Promise<RemoteStream>

@@ -39,9 +39,22 @@ export { faultLeaseMs, faultLeaseSchema, faultSchema, faultStatusSchema } from '
 export type { Fault, FaultCounts, FaultLease, FaultStatus } from './faults.ts'
 export {
   debugLookSchema,
+  machineWays,
   streamEndSchema,
   streamPieceBytesMax,
   streamWindowBytes,
   terminalSizeSchema,
 } from './stream.ts'
-export type { DebugLook, RemoteStream, StreamEnd, StreamTarget, TerminalSize } from './stream.ts'
+export type { DebugLook, MachineWay, RemoteStream, StreamEnd, StreamTarget, TerminalSize } from './stream.ts'
+export { tasksInMessageMax } from './tasks.ts'
+export type {
+  NodeOffer,
+  TaskEnd,
+  TaskExit,
+  TaskIsolation,
+  TaskJob,
+  TasksDownward,
+  TaskStart,
+  TaskStop,
+  TasksUpward,
+} from './tasks.ts'

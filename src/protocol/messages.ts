@@ -17,6 +17,16 @@ import {
   type TerminalSize,
   terminalSizeSchema,
 } from './stream.ts'
+import {
+  nodeOfferSchema,
+  taskEndsSchema,
+  taskJobSchema,
+  type TasksDownward,
+  tasksInMessageMax,
+  taskStartSchema,
+  taskStopSchema,
+  type TasksUpward,
+} from './tasks.ts'
 import { type TrafficReport, trafficReportSchema } from './traffic.ts'
 
 /**
@@ -24,7 +34,7 @@ import { type TrafficReport, trafficReportSchema } from './traffic.ts'
  * version ahead for a while. A peer outside these is refused by name. What is new in a version is a message or a field
  * that an older peer can do without, and control sends a new message only to a peer that knows it.
  */
-export const protocolVersion = 4
+export const protocolVersion = 5
 export const protocolVersionMin: number = protocolVersion - 1
 
 /** Most faults that a node tells of, those that are over included. */
@@ -75,6 +85,7 @@ export const askSince: Readonly<Record<Ask['kind'], number>> = {
   exec: 3,
   connect: 3,
   debug: 4,
+  machine: 4,
   input: 3,
   resize: 3,
   taken: 3,
@@ -122,6 +133,8 @@ export type Upward =
   | { readonly type: 'taken'; readonly ask: string; readonly bytes: number }
   /** A stream has ended, or (`end` is null) could not be opened or went wrong. */
   | { readonly type: 'ended'; readonly ask: string; readonly end: StreamEnd | null; readonly error: string | null }
+  /** What a node has and does for submitted jobs. Since protocol 5; who never says it is told no tasks. */
+  | TasksUpward
 
 /** From control to an agent or gateway. */
 export type Downward =
@@ -146,6 +159,7 @@ export type Downward =
       readonly error: string | null
     }
   | { readonly type: 'refused'; readonly code: string; readonly message: string }
+  | TasksDownward
 
 const bytes = z.int().min(0).max(streamWindowBytes)
 
@@ -191,6 +205,15 @@ export const upwardSchema: z.ZodType<Upward> = z.discriminatedUnion('type', [
     error: z.string().nullable(),
   }),
   z.object({ type: z.literal('traffic'), report: trafficReportSchema }),
+  z.object({
+    type: z.literal('tasks-have'),
+    offer: nodeOfferSchema,
+    running: z.array(z.string()).max(tasksInMessageMax),
+    ended: taskEndsSchema,
+    jobs: z.array(z.int()),
+    last: z.boolean(),
+  }),
+  z.object({ type: z.literal('tasks-ended'), ended: taskEndsSchema }),
 ])
 
 const ask: z.ZodType<Ask> = z.union([
@@ -235,4 +258,13 @@ export const downwardSchema: z.ZodType<Downward> = z.discriminatedUnion('type', 
     error: z.string().nullable(),
   }),
   z.object({ type: z.literal('refused'), code: z.string(), message: z.string() }),
+  z.object({
+    type: z.literal('tasks'),
+    epoch: z.int(),
+    jobs: z.array(taskJobSchema),
+    start: z.array(taskStartSchema),
+    stop: z.array(taskStopSchema),
+    over: z.array(z.int()),
+    forget: z.array(z.int()),
+  }),
 ])

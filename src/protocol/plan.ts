@@ -7,6 +7,7 @@
 import { z } from 'zod'
 import type { Json } from '../base/index.ts'
 import {
+  type ImageUse,
   type Limits,
   type Ready,
   type RetryPolicy,
@@ -33,6 +34,8 @@ export interface InstanceAssignment {
   /** Digest of the bundle it runs from. */
   readonly bundle: string
   readonly run: readonly string[]
+  /** The bundle holds an image, whose program this is; absent: it holds code. */
+  readonly image?: ImageUse
   readonly env: Readonly<Record<string, string>>
   readonly limits: Limits
   readonly http: number | null
@@ -44,6 +47,8 @@ export interface InstanceAssignment {
   readonly egress?: readonly string[]
   /** Absent from an older control: off. */
   readonly tripwire?: Tripwire
+  /** Absent: in a sandbox on the kernel of the node. */
+  readonly isolation?: 'kernel'
   /** False: it is to stop, and to stay stopped. */
   readonly wanted: boolean
   /** Jobs: longest run; null for services. */
@@ -151,6 +156,14 @@ const instance = z.object({
   part: z.string(),
   bundle: z.string(),
   run: z.array(z.string()),
+  image: z
+    .object({
+      from: z.string(),
+      user: z.string().exactOptional(),
+      writable: z.literal(true).exactOptional(),
+      health: z.literal(true).exactOptional(),
+    })
+    .exactOptional(),
   env: z.record(z.string(), z.string()),
   limits: z.object({ memoryBytes: z.int(), cpuCores: z.number(), pidsMax: z.int() }),
   http: z.int().nullable(),
@@ -159,6 +172,7 @@ const instance = z.object({
   edges: z.array(edge),
   egress: z.array(z.string().max(259)).max(1000).exactOptional(),
   tripwire: z.enum(['off', 'record', 'freeze']).exactOptional(),
+  isolation: z.literal('kernel').exactOptional(),
   wanted: z.boolean(),
   timeoutMs: timeoutMs.nullable(),
   retry: z.object({ attempts: z.int().positive(), pauseMs: z.int().positive() }).exactOptional(),

@@ -48,6 +48,16 @@ export type StreamTarget =
   | { readonly kind: 'connect'; readonly assignment: string; readonly port: number | null }
   /** A look into the program of an instance, or the server of a resource. What it does to it is said on the errors' side. */
   | { readonly kind: 'debug'; readonly assignment: string; readonly look: DebugLook }
+  /** What an instance on a kernel of its own has. */
+  | { readonly kind: 'machine'; readonly assignment: string; readonly what: MachineWay }
+
+/**
+ * Ways to a kernel: its console; its debugger's protocol, that of gdb; its symbols, an ELF file, and what gdb is told of it,
+ * both read to their end.
+ */
+export type MachineWay = (typeof machineWays)[number]
+
+export const machineWays = ['console', 'debugger', 'symbols', 'commands'] as const
 
 /** How a stream ended. A connection has neither code nor signal. */
 export interface StreamEnd {
@@ -119,4 +129,5 @@ export const streamTargetSchema: z.ZodType<StreamTarget> = z.discriminatedUnion(
   }),
   z.object({ kind: z.literal('connect'), assignment, port: z.int().min(1).max(65_535).nullable() }),
   z.object({ kind: z.literal('debug'), assignment, look: debugLookSchema }),
+  z.object({ kind: z.literal('machine'), assignment, what: z.enum(machineWays) }),
 ])

@@ -1,4 +1,5 @@
 /** The face of `provider`: the interface of what stands behind a kind of resource. The suite is in `conformance.ts`. */
+export { outletPath } from './provider.ts'
 export type {
   BindTarget,
   Binding,

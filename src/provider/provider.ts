@@ -8,7 +8,13 @@
  * Invariants, checked by the conformance suite: every step is idempotent, so that it can be run again after a crash at
  * any point; a consumer reaches only what it was granted; all data is under `dataDir`, which lies in the app's domain.
  */
+import { join } from 'node:path'
 import type { Clock, Json, Random } from '../base/index.ts'
+
+/** The socket by which a server in front of a resource that somebody else runs reaches it. */
+export function outletPath(socketDir: string): string {
+  return join(socketDir, 'outlet')
+}
 
 /** One resource of one app, with what the provider may use to serve it. */
 export interface ProviderContext {
@@ -258,7 +264,10 @@ export interface Provider {
   readonly capabilities: ProviderCapabilities
   /** Makes or completes the data directory. Answers the server to run, or null when none is needed. */
   provision(context: ProviderContext): Promise<ProviderServer | null>
-  /** Where a resource answers that somebody else runs; null, or not there, for all others. */
+  /**
+   * Where a resource answers that somebody else runs; null, or not there, for all others. Edges lead there; where there is a
+   * server as well they lead to that, which reaches the place by the socket at `outletPath`.
+   */
   endpoint?(context: ProviderContext): { readonly host: string; readonly port: number } | null
   /** Resolves when the server answers; throws after `timeoutMs`. */
   ready(context: ProviderContext, timeoutMs: number): Promise<void>

@@ -43,7 +43,10 @@ export class Consumer<T> implements AsyncDisposable {
   readonly #stop = new AbortController()
   /** Ends the wait for messages that is under way. */
   #interrupt = new AbortController()
-  readonly #inHand = new Set<Message<T>>()
+  /** The groups that handlers work on, each with when its time is over. */
+  readonly #working = new Map<readonly Message<T>[], number>()
+  /** One timer for all of them: a timer for each would cost more than the rest of a message's way. */
+  #late: Disposable | undefined
   #slots: number
   #paused = false
   #finished = 0
@@ -102,10 +105,11 @@ export class Consumer<T> implements AsyncDisposable {
       using _late = clock.after(Math.max(1, untilMs - clock.monotonicMs()), () => this.#wake())
       await this.#changed.promise
     }
-    const rest = [...this.#inHand].filter((message) => !message.settled)
+    const rest = [...this.#working.keys()].flat().filter((message) => !message.settled)
     const ending = failure('closed', 'the consumer ends', 'Stop what the handler does.')
     await Promise.all(rest.map((message) => this.#giveBack(message, ending)))
     await this.ended
+    this.#late?.[Symbol.dispose]()
     return { finished: this.#finished - before, released: rest.length }
   }
 
@@ -161,8 +165,11 @@ export class Consumer<T> implements AsyncDisposable {
   async #handle(group: readonly Held[]): Promise<void> {
     const messages = (await Promise.all(group.map((held) => this.#opened(held)))).filter((message) => message !== null)
     if (messages.length === 0) return
-    for (const message of messages) this.#inHand.add(message)
-    using _late = this.#timeoutMs === 0 ? null : this.#core.clock.after(this.#timeoutMs, () => this.#overdue(messages))
+    this.#working.set(
+      messages,
+      this.#core.clock.monotonicMs() + (this.#timeoutMs === 0 ? Number.POSITIVE_INFINITY : this.#timeoutMs),
+    )
+    if (this.#late === undefined && this.#timeoutMs > 0) this.#lookLateAfter(this.#timeoutMs)
     try {
       await this.#handler(messages)
       const rest = messages.filter((message) => !message.settled)
@@ -172,8 +179,26 @@ export class Consumer<T> implements AsyncDisposable {
       this.#core.tally.handlerFailed += rest.length
       await Promise.all(rest.map((message) => this.#failed(message, error)))
     } finally {
-      for (const message of messages) this.#inHand.delete(message)
+      this.#working.delete(messages)
     }
+  }
+
+  /** Looks then whose time is over, and so on while anybody works. */
+  #lookLateAfter(delayMs: number): void {
+    this.#late = this.#core.clock.after(Math.max(1, delayMs), () => {
+      this.#late = undefined
+      const nowMs = this.#core.clock.monotonicMs()
+      let nextMs = Number.POSITIVE_INFINITY
+      for (const [messages, untilMs] of this.#working) {
+        if (untilMs > nowMs) nextMs = Math.min(nextMs, untilMs)
+        else {
+          // Once: however long the handler still takes.
+          this.#working.set(messages, Number.POSITIVE_INFINITY)
+          this.#overdue(messages)
+        }
+      }
+      if (nextMs < Number.POSITIVE_INFINITY) this.#lookLateAfter(nextMs - nowMs)
+    })
   }
 
   /** The message, if its handler may be started; otherwise it goes to the dead letters with the reason. */

@@ -7,7 +7,6 @@ import type { Clock } from '../base/index.ts'
 import type { Held, QueueDriver, Settlement, Want } from './driver.ts'
 
 interface Kept {
-  readonly queue: string
   readonly leaseMs: number
   /** The holder's time is over then, and the lease is left to run out. */
   readonly untilMs: number
@@ -16,40 +15,49 @@ interface Kept {
 
 /** Which leases to extend, and when. */
 export class LeaseBook {
-  readonly #kept = new Map<string, Kept>()
+  /** By queue and receipt. */
+  readonly #kept = new Map<string, Map<string, Kept>>()
+  #nextMs = Number.POSITIVE_INFINITY
 
   hold(queue: string, receipt: string, leaseMs: number, keepMs: number, nowMs: number): void {
-    this.#kept.set(`${queue} ${receipt}`, { queue, leaseMs, untilMs: nowMs + keepMs, nextMs: nowMs + leaseMs / 3 })
+    const own = this.#kept.get(queue) ?? new Map<string, Kept>()
+    if (own.size === 0) this.#kept.set(queue, own)
+    const kept = { leaseMs, untilMs: nowMs + keepMs, nextMs: nowMs + leaseMs / 3 }
+    own.set(receipt, kept)
+    this.#nextMs = Math.min(this.#nextMs, kept.nextMs)
   }
 
   /** Settled, or lost. */
   forget(queue: string, receipt: string): void {
-    this.#kept.delete(`${queue} ${receipt}`)
+    this.#kept.get(queue)?.delete(receipt)
   }
 
   /** Settlements that are due, by queue; each is due again after another third. */
   due(nowMs: number): ReadonlyMap<string, readonly Settlement[]> {
     const due = new Map<string, Settlement[]>()
-    for (const [name, kept] of this.#kept) {
-      if (kept.untilMs <= nowMs) this.#kept.delete(name)
-      else if (kept.nextMs <= nowMs) {
-        kept.nextMs = nowMs + kept.leaseMs / 3
-        const settlements = due.get(kept.queue) ?? []
-        settlements.push({
-          receipt: name.slice(kept.queue.length + 1),
-          decision: { kind: 'extend', leaseMs: kept.leaseMs },
-        })
-        due.set(kept.queue, settlements)
+    this.#nextMs = Number.POSITIVE_INFINITY
+    for (const [queue, own] of this.#kept) {
+      const settlements: Settlement[] = []
+      for (const [receipt, kept] of own) {
+        if (kept.untilMs <= nowMs) {
+          own.delete(receipt)
+          continue
+        }
+        if (kept.nextMs <= nowMs) {
+          kept.nextMs = nowMs + kept.leaseMs / 3
+          settlements.push({ receipt, decision: { kind: 'extend', leaseMs: kept.leaseMs } })
+        }
+        this.#nextMs = Math.min(this.#nextMs, kept.nextMs)
       }
+      if (settlements.length > 0) due.set(queue, settlements)
+      if (own.size === 0) this.#kept.delete(queue)
     }
     return due
   }
 
-  /** When something is due next; null when nothing is kept. */
-  nextMs(): number | null {
-    let next: number | null = null
-    for (const { nextMs } of this.#kept.values()) next = next === null ? nextMs : Math.min(next, nextMs)
-    return next
+  /** When something may be due next: too early after what was forgotten, never too late; Infinity when nothing is kept. */
+  get nextMs(): number {
+    return this.#nextMs
   }
 }
 
@@ -57,12 +65,15 @@ export class LeaseBook {
 export function keepingLeases(driver: QueueDriver, clock: Clock): QueueDriver {
   const book = new LeaseBook()
   let timer: Disposable | undefined
+  let timerMs = Number.POSITIVE_INFINITY
   const plan = (): void => {
+    if (book.nextMs >= timerMs) return
     timer?.[Symbol.dispose]()
-    const nextMs = book.nextMs()
-    timer = nextMs === null ? undefined : clock.after(Math.max(1, nextMs - clock.monotonicMs()), extend)
+    timerMs = book.nextMs
+    timer = clock.after(Math.max(1, timerMs - clock.monotonicMs()), extend)
   }
   const extend = (): void => {
+    timerMs = Number.POSITIVE_INFINITY
     for (const [queue, settlements] of book.due(clock.monotonicMs())) {
       driver.settle(queue, settlements).then(
         (outcomes) => {

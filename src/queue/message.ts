@@ -97,14 +97,14 @@ export class Message<T> {
     this.#ending?.abort(this.#endedWith)
   }
 
-  async #settle(decision: Decision): Promise<void> {
+  #settle(decision: Decision): Promise<void> {
     const step = stepOf(this.#standing, decision.kind)
-    if (step === 'nothing') return
+    if (step === 'nothing') return Promise.resolve()
     if (step === 'join') return this.#underWay
-    if (step === 'lease-lost') throw leaseLost(this.#context.queue)
+    if (step === 'lease-lost') return Promise.reject(leaseLost(this.#context.queue))
     if (step === 'already-settled') {
       const message = `a message of the queue ${this.#context.queue} is settled already and cannot be settled by ${decision.kind}`
-      throw failure('already-settled', message, 'Settle each message once.')
+      return Promise.reject(failure('already-settled', message, 'Settle each message once.'))
     }
     const telling = this.#tell(decision)
     if (decision.kind !== 'extend') this.#underWay = telling
@@ -113,7 +113,13 @@ export class Message<T> {
 
   async #tell(decision: Decision): Promise<void> {
     this.#standing = told(this.#standing, decision.kind)
-    const outcome = await this.#outcome(decision)
+    let outcome: SettleOutcome
+    try {
+      outcome = await this.#context.settle({ receipt: this.receipt, decision })
+    } catch (error) {
+      assert(isSteadError(error), `a driver threw ${String(error)}`)
+      outcome = { error }
+    }
     const answer = typeof outcome === 'string' ? outcome : 'error'
     this.#standing = answered(this.#standing, decision.kind, answer)
     if (outcome === 'done') return this.#count(decision.kind)
@@ -122,15 +128,6 @@ export class Message<T> {
     const error = leaseLost(this.#context.queue)
     this.end(error)
     throw error
-  }
-
-  async #outcome(decision: Decision): Promise<SettleOutcome> {
-    try {
-      return await this.#context.settle({ receipt: this.receipt, decision })
-    } catch (error) {
-      assert(isSteadError(error), `a driver threw ${String(error)}`)
-      return { error }
-    }
   }
 
   #count(kind: Decision['kind']): void {

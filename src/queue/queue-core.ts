@@ -126,7 +126,13 @@ export class QueueCore<In, Out> {
 
   /** Sends, together with what others send in the same turn. */
   async send(message: Outgoing): Promise<SendOutcome> {
-    const outcome = await this.#submitted(message)
+    let outcome: SendOutcome
+    try {
+      outcome = await this.#sends.submit(message, bytesOf(message.body))
+    } catch (error) {
+      if (!isSteadError(error)) throw error
+      outcome = { ok: false, error }
+    }
     if (!outcome.ok) this.tally.sendFailed += 1
     else if (outcome.duplicate) this.tally.duplicates += 1
     else this.tally.sent += 1
@@ -154,22 +160,13 @@ export class QueueCore<In, Out> {
     await Promise.all([this.#sends.idle(), this.#settlements.idle()])
   }
 
-  async #submitted(message: Outgoing): Promise<SendOutcome> {
-    try {
-      return await this.#sends.submit(message, bytesOf(message.body))
-    } catch (error) {
-      if (!isSteadError(error)) throw error
-      return { ok: false, error }
-    }
-  }
-
-  async #settle(settlement: Settlement): Promise<SettleOutcome> {
+  #settle(settlement: Settlement): Promise<SettleOutcome> {
     const refusal = this.#refusalOf(settlement)
-    if (refusal !== null) return { error: refusal }
-    return this.#settlements.submit(settlement, 0)
+    return refusal === null ? this.#settlements.submit(settlement, 0) : Promise.resolve({ error: refusal })
   }
 
   #refusalOf({ decision }: Settlement): SteadError | null {
+    if (decision.kind === 'ack') return null
     const needed: Capability[] = [
       ...(decision.kind === 'extend' ? (['lease-extension'] as const) : []),
       ...(decision.kind === 'reject' ? (['dead-letter'] as const) : []),

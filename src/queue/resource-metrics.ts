@@ -26,6 +26,7 @@ const depths: readonly Definition[] = [
   ['queue_delayed', 'Messages whose delay is not over.', 'delayed'],
   ['queue_held', 'Messages that consumers hold.', 'held'],
   ['queue_dead', 'Dead letters.', 'dead'],
+  ['queue_paused', 'Queues that hand out nothing until they are resumed.', 'paused'],
 ]
 
 /** All metrics of one resource: `totals` of its server, and what stands in each of its queues. */

@@ -20,6 +20,7 @@ export type QueueOrder =
       readonly max: number
     }
   | { readonly do: 'purge'; readonly queue: string; readonly shelf: Shelf }
+  | { readonly do: 'pause' | 'resume'; readonly queue: string }
 
 /** What is in a queue. `oldestAgeMs`: of the oldest message that is ready; null when none is. */
 export interface Standing {
@@ -29,6 +30,8 @@ export interface Standing {
   readonly held: number
   readonly dead: number
   readonly oldestAgeMs: number | null
+  /** Nothing of it is handed out. */
+  readonly paused: boolean
 }
 
 /** A message that is looked at. `text`: the beginning of its body, null where that is no text. */
@@ -63,19 +66,23 @@ export async function carryOutOrder(client: HttpClient, order: Json): Promise<Js
       )
     case 'purge':
       return plain((await client.call('POST', pathOf(asked.queue, 'purge'), { shelf: asked.shelf }))['count'])
+    case 'pause':
+    case 'resume':
+      return plain((await client.call('POST', pathOf(asked.queue, asked.do)))['paused'])
   }
 }
 
 /** An order as it arrives. What its numbers may be, the server checks. */
 function orderOf(order: Json): QueueOrder {
   const asked = isRecord(order) ? order : {}
-  const action = wordIn(asked, 'do', ['none', 'list', 'peek', 'redrive', 'purge'])
+  const action = wordIn(asked, 'do', ['none', 'list', 'peek', 'redrive', 'purge', 'pause', 'resume'])
   if (action === 'none') throw failure('bad-input', 'this cannot be asked of a queue', 'Upgrade the node, or who asks.')
   if (action === 'list') return { do: action }
   const { queue, max, ids = null } = asked
   if (action === 'purge' && asked['shelf'] === undefined)
     throw failure('bad-input', 'a purge says of which shelf', 'It is ready, or dead.')
   const ofQueue = typeof queue === 'string' ? queue : ''
+  if (action === 'pause' || action === 'resume') return { do: action, queue: ofQueue }
   const shelf = wordIn(asked, 'shelf', ['ready', 'dead'])
   if (action === 'purge') return { do: action, queue: ofQueue, shelf }
   if (action === 'peek') return { do: action, queue: ofQueue, shelf, max: Number(max) }
@@ -100,16 +107,28 @@ export const queueAnswers = {
     assert(Array.isArray(answer), 'the queues are no list')
     return answer.map((item) => {
       assert(isRecord(item), 'a queue that is no object')
-      const { name, ready, delayed, held, dead, oldestAgeMs } = item
+      const { name, ready, delayed, held, dead, oldestAgeMs, paused = false } = item
       const [r, d, h, x] = [ready, delayed, held, dead].map(Number)
       const age = typeof oldestAgeMs === 'number' ? oldestAgeMs : null
-      return { name: String(name), ready: r ?? 0, delayed: d ?? 0, held: h ?? 0, dead: x ?? 0, oldestAgeMs: age }
+      return {
+        name: String(name),
+        ready: r ?? 0,
+        delayed: d ?? 0,
+        held: h ?? 0,
+        dead: x ?? 0,
+        oldestAgeMs: age,
+        paused: paused === true,
+      }
     })
   },
   peek(answer: Json): readonly Letter[] {
     assert(Array.isArray(answer), 'the messages are no list')
     // Both ends are of this code, within a version of the protocol.
     return answer as readonly Letter[]
+  },
+  paused(answer: Json): boolean {
+    assert(typeof answer === 'boolean', 'a pause that is neither on nor off')
+    return answer
   },
   count(answer: Json): number {
     assert(typeof answer === 'number', 'a count that is no number')

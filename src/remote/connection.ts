@@ -33,6 +33,15 @@ export interface RunOptions {
   readonly signal?: AbortSignal
 }
 
+/** Answers `ended` with its code; 255 or null when the connection was lost. */
+export interface RemoteProgram {
+  readonly stdin: Writable
+  readonly stdout: Readable
+  readonly stderr: Readable
+  readonly ended: Promise<number | null>
+  readonly kill: () => void
+}
+
 type Channel = ChildProcessByStdio<Writable, Readable, Readable>
 
 /** Of what a program prints, so much is kept. */
@@ -137,6 +146,15 @@ export class Connection implements Disposable {
     const failure = await fed
     if (code === 0 && failure !== undefined && !isBrokenPipe(failure)) throw failure
     return { code, stdout: stdout(), stderr: stderr() }
+  }
+
+  /** A program there while it runs, with its three streams. It ends with the connection, and when its input is closed it may. */
+  open(script: string, options: Pick<RunOptions, 'args' | 'sudo'> = {}): RemoteProgram {
+    const channel = this.#open(commandOf(script, options))
+    const ended = (once(channel, 'close') as Promise<[number | null]>).then(([code]) => code)
+    for (const stream of [channel.stdin, channel.stdout, channel.stderr]) stream.on('error', () => {})
+    const { stdin, stdout, stderr } = channel
+    return { stdin, stdout, stderr, ended, kill: () => void channel.kill() }
   }
 
   /**

@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto'
 import { createReadStream, createWriteStream, existsSync } from 'node:fs'
 import { mkdir, readdir, readFile, realpath, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join, relative, sep } from 'node:path'
+import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGzip } from 'node:zlib'
 import { SteadError } from '../base/index.ts'
@@ -86,6 +87,20 @@ export async function listPackage(): Promise<PackageList> {
     .slice(0, 16)
   const entries = [...files, start, text('.build', false, build)].sort((a, b) => (a.path < b.path ? -1 : 1))
   return { version: manifest.version, build, entries }
+}
+
+/** Of a package the files that one program of it needs: those below these directories, with the packages named. Not compressed on disk. */
+export function partOfPackage(
+  list: PackageList,
+  directories: readonly string[],
+  packages: readonly string[],
+  withNode: boolean,
+): AsyncIterable<Uint8Array> {
+  const code = basename(dirname(import.meta.dirname))
+  const roots = [...directories.map((name) => `${code}/${name}`), ...packages.map((name) => `node_modules/${name}/`)]
+  const isWanted = (path: string): boolean =>
+    path === 'package.json' || (withNode && path === 'bin/node') || roots.some((root) => path.startsWith(root))
+  return Readable.from(writeTar(list.entries.filter(({ path }) => isWanted(path)))).pipe(createGzip({ level: 1 }))
 }
 
 /** Packs it, unless it is there from before. */

@@ -44,7 +44,7 @@ export const procDirectoriesHidden: readonly string[] = ['acpi', 'bus', 'fs', 'i
 )
 
 /** User and group id inside where no root says another, whatever the id on the host is. */
-const insideUid = 1000
+export const insideUid = 1000
 const sharedMemoryBytesMax = 64 * 2 ** 20
 
 /** Descriptors of what is handed over: the filter, if there is one, and one for each file. */
@@ -95,6 +95,7 @@ export function bubblewrapOptions(
   host: HostFacts,
   handover: Handover,
   root: RootFacts | null = null,
+  devices: readonly string[] = [],
 ): readonly string[] {
   const { uid, gid } = spec.root?.user ?? { uid: insideUid, gid: insideUid }
   const { tmpBytes } = spec.limits
@@ -124,7 +125,10 @@ export function bubblewrapOptions(
     ['--proc', '/proc', '--ro-bind', '/proc/sys', '/proc/sys'],
     ...host.procFiles.map((path) => ['--ro-bind', '/dev/null', path]),
     ...host.procDirectories.map((path) => ['--tmpfs', path, '--remount-ro', path]),
-    ['--dev', '/dev', '--perms', '1777', '--size', String(sharedBytes), '--tmpfs', '/dev/shm', '--remount-ro', '/dev'],
+    ['--dev', '/dev', ...devices.flatMap((device) => ['--dev-bind', device, device])],
+    ['--perms', '1777', '--size', String(sharedBytes), '--tmpfs', '/dev/shm', '--remount-ro', '/dev'],
+    // Bound by itself, it stays as it is when the root is closed.
+    ...(spec.root?.scratch ?? []).map((path) => (root === null ? [] : ['--bind', `${root.path}${path}`, path])),
     ...parentsFirst(spec).map(({ source, target, access }) => [
       access === 'read-only' ? '--ro-bind' : '--bind',
       source,
@@ -139,7 +143,7 @@ export function bubblewrapOptions(
     ]),
     // Where it is missing; the root is the image's.
     root === null ? [] : ['--dir', spec.cwd],
-    spec.root?.writable === true ? [] : ['--remount-ro', '/'],
+    root !== null && spec.root?.writable === true ? [] : ['--remount-ro', '/'],
     ['--chdir', spec.cwd, '--clearenv'],
     ...Object.entries(spec.env).map(([name, value]) => ['--setenv', name, value]),
     handover.seccomp === null ? [] : ['--seccomp', String(handover.seccomp)],

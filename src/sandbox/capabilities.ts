@@ -19,6 +19,11 @@ const rows: readonly (readonly [keyof Omit<SandboxCapabilities, 'weaker'>, strin
   ['exec', 'another program inside'],
   ['outputFilter', 'texts kept out of the output'],
   ['survivesSupervisor', 'outlives its supervisor'],
+  ['ownKernel', 'a kernel of its own'],
+  ['console', 'console of its kernel'],
+  ['debugStub', 'debugging its kernel'],
+  ['disk', 'a system booted from a disk'],
+  ['snapshot', 'snapshots of such a system'],
 ]
 
 /** A Markdown table of what drivers can do, with what is weaker below it. */
@@ -41,6 +46,15 @@ const limitRows: readonly (readonly [keyof SandboxLimits, keyof SandboxCapabilit
   ['pidsMax', 'pidsLimit'],
   ['tmpBytes', 'tmpLimit'],
 ]
+
+/** What drivers declare that run programs on the kernel of the host. */
+export const sharedKernel: Pick<SandboxCapabilities, 'ownKernel' | 'console' | 'debugStub' | 'disk' | 'snapshot'> = {
+  ownKernel: 'refused',
+  console: 'refused',
+  debugStub: 'refused',
+  disk: 'refused',
+  snapshot: 'refused',
+}
 
 /** The limits that a driver can hold, and one line for each that it cannot: for callers who go on without, and say so. */
 export function limitsWithin(
@@ -82,6 +96,11 @@ export function refuseBeyond(name: string, capabilities: SandboxCapabilities, sp
     )
   if (missing(capabilities.outputFilter, spec.filterFile !== undefined))
     refuse('an output without the texts of a file', 'Install perl, or take them out when the output is read.')
+  if (missing(capabilities.ownKernel, spec.isolation === 'kernel'))
+    refuse('a kernel of its own', 'Use the vm driver, or leave isolation out.')
+  if (missing(capabilities.disk, spec.disk !== undefined)) refuse('a system booted from a disk', 'Use the vm driver.')
+  if (spec.disk !== undefined && (spec.mounts.length > 0 || spec.files.length > 0 || spec.root !== undefined))
+    refuse('directories of the host beside its disk', 'Put what it needs on the disk, or into its seed.')
   if (missing(capabilities.ownNetwork, spec.network !== null))
     refuse('a network of its own', 'Pass null as its network.')
   if (capabilities.isolation === 'refused') {

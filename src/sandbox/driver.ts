@@ -7,7 +7,7 @@
  * - What a driver cannot do is declared in its capabilities and refused at start, never silently left out.
  * - An exit is explained: what ended the program, in a sentence.
  */
-import type { Readable, Writable } from 'node:stream'
+import type { Duplex, Readable, Writable } from 'node:stream'
 
 /**
  * A directory or file of the host that the program may see. With a driver that does not isolate, paths inside are those
@@ -69,8 +69,24 @@ export interface RootTree {
   readonly layers: readonly string[]
   /** Whether the program may write into it; what it writes lies in memory, within `tmpBytes`, and is gone with it. */
   readonly writable: boolean
+  /** Most bytes that can be written, where that is not `tmpBytes`. */
+  readonly writtenBytesMax?: number
+  /**
+   * Directories of it that the program may write all the same, in memory, within `tmpBytes` together; made where they are
+   * missing, and with what the layers have in them.
+   */
+  readonly scratch?: readonly string[]
   /** Ids of the program inside; 1000 where absent. 0 has no power either: on the host it is `hostUid` all the same. */
   readonly user?: { readonly uid: number; readonly gid: number }
+}
+
+/** A disk that a guest boots from by itself: a whole system in the place of a program. */
+export interface Disk {
+  /** The image, which is never written: what the system writes is kept apart, until the records are removed. */
+  readonly path: string
+  readonly format: 'qcow2' | 'raw'
+  /** Files that cloud-init in the guest finds, by name: `user-data`, `meta-data`. Empty: none. */
+  readonly seed: Readonly<Record<string, string>>
 }
 
 export interface SandboxSpec {
@@ -100,6 +116,15 @@ export interface SandboxSpec {
    * replaced while the program runs. It holds secrets: it belongs into memory, not on a disk.
    */
   readonly filterFile?: string
+  /** `kernel`: on a kernel that no other program uses. Absent: whatever the driver gives. */
+  readonly isolation?: 'kernel'
+  /**
+   * Boots this instead of running `argv`, which names the system in messages only. It ends when the system switches itself
+   * off, its output is its console, SIGTERM presses its power button; it is given no mounts, files or root.
+   */
+  readonly disk?: Disk
+  /** Ports that the program serves on: where it has a network interface of its own, what comes for them is led to it. */
+  readonly ports?: readonly number[]
 }
 
 /** How a program ended, in a form to branch on and a sentence to read. */
@@ -179,6 +204,37 @@ export interface Sandbox {
   exec(options: ExecOptions): Promise<Executed>
   /** Ids on the host of all its processes now, the first process inside among them. */
   members(): readonly number[]
+  /** What it has because its kernel is its own. Throws `sandbox.refused` where it shares the host's. */
+  machine(): Machine
+}
+
+/** What only a sandbox with a kernel of its own has; each refused with `sandbox.refused` where the capabilities say so. */
+export interface Machine {
+  /**
+   * The console: what the kernel says, which is kept in the output as well. A line typed there opens a shell of the guest's
+   * root. One at a time may hold it. Throws `sandbox.ended`.
+   */
+  console(): Promise<Duplex>
+  /** The Unix socket on which the kernel can be debugged by the remote protocol of gdb; root's alone. */
+  readonly debugStub: string
+  /** A connection to it. While one is open the kernel may stand still. Throws `sandbox.ended`. */
+  debugger(): Promise<Duplex>
+  /** Addresses of symbols in the running kernel; those it does not have are left out. Throws `sandbox.ended`. */
+  symbols(names: readonly string[]): Promise<ReadonlyMap<string, bigint>>
+  /**
+   * What a debugger needs to know of the running kernel: its symbols as an ELF file, and commands for gdb that list its
+   * tasks, made from what the kernel says of its own types. Throws `sandbox.ended`, `sandbox.machine-silent`.
+   */
+  debugFiles(): Promise<{ readonly symbols: Uint8Array; readonly commands: string }>
+  /**
+   * Keeps its whole state, memory and disk, under a name; it stands still meanwhile. Only of a machine that has no directory
+   * of the host, which is one that booted from a disk. Throws `sandbox.refused`, `sandbox.machine-refused`.
+   */
+  snapshot(name: string): Promise<void>
+  /** Goes on from a kept state; what came after it is gone. Throws as `snapshot` does. */
+  restore(name: string): Promise<void>
+  /** Names of the kept states, oldest first. */
+  snapshots(): Promise<readonly string[]>
 }
 
 /** native: the mechanism itself; emulated: something weaker under the named guarantee; refused: asking for it is an error. */
@@ -199,6 +255,14 @@ export interface SandboxCapabilities {
   /** Whether another program can be run inside one that runs. */
   readonly exec: Support
   readonly outputFilter: Support
+  /** Whether the program runs on a kernel that no other shares. */
+  readonly ownKernel: Support
+  /** Whether a whole system can be booted from a disk, and its state be kept and gone back to. */
+  readonly disk: Support
+  readonly snapshot: Support
+  /** Whether that kernel has a console that can be reached, and can be debugged. */
+  readonly console: Support
+  readonly debugStub: Support
   /** Whether the program, its output and its exit survive the supervisor. */
   readonly survivesSupervisor: Support
   /** For each thing that is weaker than it could be: one line saying what, and how to mend it. */

@@ -6,6 +6,7 @@ export type {
   Executed,
   Exit,
   InlineFile,
+  Machine,
   Mount,
   NetworkPlace,
   OutputLine,
@@ -23,11 +24,15 @@ export type {
 } from './driver.ts'
 export { bubblewrapDriver } from './drivers/bubblewrap.ts'
 export type { BubblewrapDriverOptions } from './drivers/bubblewrap.ts'
+export { byIsolation } from './drivers/by-isolation.ts'
 export { detectLimitGroups } from './drivers/cgroups.ts'
 export { processDriver } from './drivers/process.ts'
 export type { ProcessDriverOptions } from './drivers/process.ts'
 export { findLogger, nodeLogger } from './drivers/programs.ts'
 export type { Logger } from './drivers/programs.ts'
+export { umlDriver } from './drivers/uml.ts'
+export { vmDriver } from './drivers/vm.ts'
+export type { GuestDriverOptions } from './drivers/guest-driver.ts'
 export { filterFile } from './filter.ts'
 export { specLimits } from './spec.ts'
 export { syscallName } from './syscalls.ts'

@@ -5,6 +5,7 @@ import { globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { test } from 'node:test'
 import { needsAll, needsFile, needsRoot } from '../../test/needs.ts'
+import { needsGuests } from '../../test/machine-parts.ts'
 import { describeCapabilities } from './capabilities.ts'
 import { variants } from './fixtures/drivers.ts'
 
@@ -19,6 +20,14 @@ test('the table is what the drivers say', { skip }, () => {
   const drivers = ['bubblewrap', 'process'].map((name) => variants[name]?.() ?? assert.fail(name))
   const shown = /<!-- capabilities -->\n([\s\S]*?)\n<!-- \/capabilities -->/.exec(readme)?.[1]
   assert.equal(shown?.trim(), describeCapabilities(drivers))
+})
+
+test('the table of guests is what the drivers say', { skip: needsAll(skip, needsGuests()) }, () => {
+  const drivers = ['vm', 'uml'].map((name) => variants[name]?.() ?? assert.fail(name))
+  const shown = /<!-- guests -->\n([\s\S]*?)\n<!-- \/guests -->/.exec(readme)?.[1]
+  // What is weaker depends on the machine.
+  const plain = drivers.map(({ name, capabilities }) => ({ name, capabilities: { ...capabilities, weaker: [] } }))
+  assert.equal(shown?.trim(), describeCapabilities(plain))
 })
 
 test('every error code is listed, and no other', () => {

@@ -72,6 +72,21 @@ export const rootCases: readonly ConformanceCase[] = [
     },
   ],
   [
+    'a root: scratch directories can be written in one that is read-only, with what the layers have in them',
+    async (bench) => {
+      const root = upper(bench, (directory) => {
+        mkdirSync(`${directory}/srv/kept`, { recursive: true })
+        writeFileSync(`${directory}/srv/kept/given`, 'given\n')
+        symlinkSync('/srv', `${directory}/way`)
+      })
+      const script =
+        'cat /srv/kept/given; echo new >/srv/kept/new; echo more >/made/here/new; cat /srv/kept/new /made/here/new; echo x >/srv/no || echo refused'
+      const spec = await inRoot(bench, `exec 2>/dev/null; ${script}`, { ...root, scratch: ['/way/kept', '/made/here'] })
+      if (spec === null) return
+      assert.deepEqual((await bench.run(spec)).lines, ['given', 'new', 'more', 'refused'])
+    },
+  ],
+  [
     'a root: links of the layers lead nowhere outside, neither for mounts nor for files',
     async (bench) => {
       const place = bench.shared()

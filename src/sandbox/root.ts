@@ -34,12 +34,15 @@ export interface RootOrder {
   readonly writtenBytesMax: number
   /** Lowest first. */
   readonly layers: readonly string[]
+  /** Directories of the root that must be there, free of symbolic links. */
+  readonly scratch: readonly string[]
 }
 
 /** Arguments of the Perl program; what is to be run then follows them. */
 export function rootArguments(order: RootOrder): readonly string[] {
-  const { architecture, place, hostUid, writtenBytesMax, layers } = order
-  return [...(calls[architecture] ?? []), place, hostUid, writtenBytesMax, layers.length, ...layers].map(String)
+  const { architecture, place, hostUid, writtenBytesMax, layers, scratch } = order
+  const counts = [layers.length, scratch.length]
+  return [...(calls[architecture] ?? []), place, hostUid, writtenBytesMax, ...counts, ...layers, ...scratch].map(String)
 }
 
 /**
@@ -47,8 +50,8 @@ export function rootArguments(order: RootOrder): readonly string[] {
  * as short as can be: the kernel takes one page of them.
  */
 export const rootProgram: string = `
-my ($unshare, $mount, $place, $uid, $size, $count, @command) = @ARGV;
-my @layers = splice @command, 0, $count; my $nothing = '';
+my ($unshare, $mount, $place, $uid, $size, $count, $scratch, @command) = @ARGV;
+my @layers = splice @command, 0, $count; my @scratch = splice @command, 0, $scratch; my $nothing = '';
 sub need { my ($what, $result) = @_; $result >= 0 or die "the root could not be made: $what: $!\\n"; $result }
 sub put { my ($type, $target, $flags, $data) = @_; my $source = 'stead';
   need("mounting $type", syscall($mount + 0, $source, $target, $type, $flags, $data)) }
@@ -81,5 +84,13 @@ for my $index (0 .. $#layers) {
   need("mounting $layer", syscall(429, $tree, $nothing, -100, $name, 4));
 }
 put('overlay', '${rootWithin}', 6, 'lowerdir=' . join(':', reverse 0 .. $#layers) . ',upperdir=upper,workdir=work');
+for my $path (@scratch) {
+  my $here = '${rootWithin}';
+  for my $name (grep { length } split(m{/}, $path)) {
+    $here .= "/$name"; next if -d $here;
+    mkdir $here or need($path, -1);
+    chown $uid, $uid, $here;
+  }
+}
 chdir '/'; exec { $command[0] } @command; need($command[0], -1);
 `

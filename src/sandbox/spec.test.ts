@@ -70,6 +70,11 @@ const weak: SandboxCapabilities = {
   root: 'refused',
   exec: 'refused',
   outputFilter: 'refused',
+  ownKernel: 'refused',
+  console: 'refused',
+  debugStub: 'refused',
+  disk: 'refused',
+  snapshot: 'refused',
   survivesSupervisor: 'native',
   weaker: ['no limits'],
 }

@@ -91,13 +91,17 @@ function pathProblemOf(spec: SandboxSpec): string | null {
     ...spec.mounts.flatMap((mount) => [mount.source, mount.target]),
     ...spec.files.map((file) => file.path),
     ...(spec.root?.layers ?? []),
+    ...(spec.root?.scratch ?? []),
   ]
   const unclean = paths.find(
     (path) => !/^\/(?:[^/\0\n]+(?:\/[^/\0\n]+)*)?$/.test(path) || /\/\.{1,2}(?:\/|$)/.test(path),
   )
   if (unclean !== undefined) return `${JSON.stringify(unclean)} is not an absolute path without dots and double slashes`
   if (spec.root !== undefined) {
-    const { layers, user = { uid: 1, gid: 1 } } = spec.root
+    const { layers, scratch = [], user = { uid: 1, gid: 1 } } = spec.root
+    if (scratch.length > specLimits.mountsMax) return `more than ${specLimits.mountsMax} scratch directories`
+    const closed = scratch.find((path) => reservedTargets.includes(path))
+    if (closed !== undefined) return `${closed} cannot be scratch`
     if (layers.length === 0 || layers.length > specLimits.rootLayersMax)
       return `a root has from 1 to ${specLimits.rootLayersMax} layers`
     if (layers.some(neverGiven)) return 'a layer of its root is never handed into a sandbox'

@@ -18,6 +18,7 @@ export type {
   Quantity,
   Quota,
   Reservation,
+  RestoredJob,
   Selector,
   Spread,
   StopReason,

@@ -164,6 +164,23 @@ export interface Reservation {
   readonly untilMs: number
 }
 
+/** A job as an earlier scheduler left it: every task has ended, runs or waits. */
+export interface RestoredJob {
+  readonly spec: JobSpec
+  /** Tasks from this position on have never started. */
+  readonly fresh: number
+  /** Those before it that wait again. */
+  readonly waiting: readonly number[]
+  readonly running: readonly {
+    readonly position: number
+    readonly node: string
+    readonly startedMs: number
+    readonly gpus?: readonly number[]
+  }[]
+  /** How many have failed; the rest of those before `fresh` ended well. */
+  readonly failed: number
+}
+
 /** What happened. `atMs` is any clock that never steps back. */
 export type Event = { readonly atMs: number } & (
   | { readonly kind: 'add-nodes'; readonly nodes: readonly NodeSpec[] }
@@ -184,6 +201,14 @@ export type Event = { readonly atMs: number } & (
   | { readonly kind: 'scale'; readonly job: string; readonly count: number }
   | { readonly kind: 'end'; readonly task: string; readonly outcome: 'success' | 'failure' }
   | { readonly kind: 'cancel'; readonly job: string }
+  /** A running task (with it its gang) gives its place back and waits again. */
+  | { readonly kind: 'requeue'; readonly task: string }
+  /**
+   * Takes over jobs from an earlier scheduler. Restore everything before a node takes in anything: add nodes cordoned, and
+   * uncordon them then. Jobs that these wait for come with them or before; those that have ended are left out of `after`.
+   * No task may have reserved CPU time.
+   */
+  | { readonly kind: 'restore'; readonly jobs: readonly RestoredJob[] }
   /** Only time has passed. Due at `nextWakeMs` at the latest. */
   | { readonly kind: 'time' }
   /** Replaces quota (none: no limit) and weight (1 by default) of an account. */
@@ -208,6 +233,7 @@ export type StopReason =
   | 'time-limit'
   | 'cancelled'
   | 'scaled-down'
+  | 'requeued'
 
 /** What follows. Carry them out in this order: a place may count on the stops before it. */
 export type Decision =

@@ -17,7 +17,7 @@ import { explainJob, type Explanation } from './explain.ts'
 import { DueHeap } from './heap.ts'
 import { makeJob, releaseJob, waitingOf, type Job } from './job.ts'
 import { countMax, submittedMax, tasksMax } from './limits.ts'
-import type { Decision, Event, JobSpec, Needs, Order, StopReason } from './model.ts'
+import type { Decision, Event, JobSpec, Needs, Order, RestoredJob, StopReason } from './model.ts'
 import { Pass } from './pass.ts'
 import { Placer } from './place.ts'
 import { strategyOf, type PolicyName } from './policies.ts'
@@ -39,6 +39,8 @@ export interface SchedulerOptions {
   readonly order?: Order
   /** Fair share between accounts: after this time past use counts half. Without it equally important jobs go by submission. */
   readonly fairShareHalfLifeMs?: number
+  /** Whether tasks are stopped at their time limit; true by default. False: whoever runs them sees to it, and says when they have ended. */
+  readonly stopsAtLimit?: boolean
 }
 
 /** A task that runs. */
@@ -71,6 +73,7 @@ export class Scheduler {
   readonly #boundaries = new DueHeap<null>()
   readonly #pass: Pass
   readonly #unusedJobs: number[] = []
+  readonly #stopsAtLimit: boolean
   #sequence = 0
   /** Tasks of all jobs that have not ended. */
   #taskCount = 0
@@ -84,6 +87,7 @@ export class Scheduler {
     const { policy = 'best-fit', order = 'greedy', fairShareHalfLifeMs } = options
     if (!['greedy', 'fcfs', 'easy', 'conservative'].includes(order))
       throw badInput('order', 'greedy, fcfs, easy or conservative', order)
+    this.#stopsAtLimit = options.stopsAtLimit ?? true
     if (fairShareHalfLifeMs !== undefined) readNumber('fairShareHalfLifeMs', fairShareHalfLifeMs, 1, 1e15)
     this.#cluster = new Cluster(policy === 'cost')
     this.#placer = new Placer(
@@ -203,6 +207,14 @@ export class Scheduler {
         return this.#endTask(event.task, event.outcome)
       case 'cancel':
         return this.#cancel(this.#book.need(event.job), decisions)
+      case 'requeue': {
+        const { job, position } = this.#book.taskOf(event.task)
+        const task = job.tasks[position] ?? -1
+        if (task < 0) throw unknownName('running task', event.task)
+        return this.#stop(task, 'requeued', decisions)
+      }
+      case 'restore':
+        return this.#restore(event.jobs, decisions)
       case 'time':
         return
       case 'set-account': {
@@ -269,6 +281,41 @@ export class Scheduler {
       this.#book.hold(job)
       if (job.state === 'active') this.#enqueue(job)
       else if (job.state === 'given-up') this.#giveUp(job, decisions)
+    }
+  }
+
+  #restore(restored: readonly RestoredJob[], decisions: Decision[]): void {
+    const all = restored.map((one) => ({ one, facts: readJob(one.spec) }))
+    this.#book.check(all.map(({ facts }) => facts))
+    this.#checkTaskCount(all.reduce((sum, { facts }) => sum + facts.count, 0))
+    for (const { one, facts } of all) {
+      if (facts.needs.cpuTime !== null) throw badInput(`job '${facts.name}'`, 'without CPU time to be restored', 'some')
+      for (const { position, node } of one.running) {
+        this.#node(node)
+        readWhole(`a position of '${facts.name}'`, position, 0, facts.count - 1)
+      }
+      for (const [resource] of facts.needs.amounts) this.#cluster.nodes.resources.column(resource)
+    }
+    for (const { facts } of all) this.#add(facts)
+    for (const { one, facts } of all) {
+      const job = this.#book.need(facts.name)
+      job.fresh = one.fresh
+      job.returned.push(...one.waiting)
+      while (job.tasks.length < one.fresh) job.tasks.push(-1)
+      for (const { position, node, startedMs, gpus } of one.running) {
+        const bits = gpus?.reduce((sum, gpu) => sum | (1 << gpu), 0)
+        this.#starter.resume(job, position, this.#node(node), startedMs, { gpus: bits, core: undefined })
+        this.#started(job, position, startedMs)
+      }
+      job.failed = one.failed
+      job.succeeded = one.fresh - one.waiting.length - one.running.length - one.failed
+    }
+    for (const { facts } of all) {
+      const job = this.#book.need(facts.name)
+      this.#book.hold(job)
+      if (job.state === 'given-up') this.#giveUp(job, decisions)
+      else if (job.state === 'active' && waitingOf(job) > 0) this.#enqueue(job)
+      this.#finish(job)
     }
   }
 
@@ -375,12 +422,11 @@ export class Scheduler {
     this.#accounts.move(job, -1, this.#cluster.nowMs)
   }
 
-  #started(job: Job, position: number): void {
+  #started(job: Job, position: number, startedMs = this.#cluster.nowMs): void {
     this.#changes.moved()
     if (this.#book.isAwaited(job.facts.name)) this.#settled.push(job.facts.name)
     const { timeLimitMs } = job.facts
-    if (timeLimitMs === Infinity) return
-    const startedMs = this.#cluster.nowMs
+    if (timeLimitMs === Infinity || !this.#stopsAtLimit) return
     this.#limits.push(startedMs + timeLimitMs, { job, position, startedMs })
     // Limits of tasks that ended long before are not kept until they would have fallen due.
     if (this.#limits.size > 2 * this.#cluster.tasks.running + limitsSlack)

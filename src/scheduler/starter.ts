@@ -78,6 +78,13 @@ export class Starter {
     for (const stopped of this.#stop(job, task, reason, decisions)) this.#listener.returned(job, stopped.node)
   }
 
+  /** Puts back a task that ran under an earlier scheduler. */
+  resume(job: Job, position: number, node: number, startedMs: number, devices: Devices): void {
+    this.#cluster.put(job, position, node, startedMs, devices)
+    this.#listener.moved(job, node, 1)
+    this.#accounts.move(job, 1, this.#cluster.nowMs)
+  }
+
   #stop(job: Job, task: number, reason: StopReason, decisions: Decision[], wanted?: string): Stopped[] {
     const all = job.facts.spec.gang === true ? job.tasks.filter((other) => other >= 0) : [task]
     return all.map((one) => {
@@ -218,9 +225,7 @@ export class Starter {
 
   #restore({ job, position, node, startedMs, devices }: Stopped): void {
     takePosition(job, position)
-    this.#cluster.put(job, position, node, startedMs, devices)
-    this.#listener.moved(job, node, 1)
-    this.#accounts.move(job, 1, this.#cluster.nowMs)
+    this.resume(job, position, node, startedMs, devices)
   }
 
   /** Starts the next task of the job on a node. Returns its position. */

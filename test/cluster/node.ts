@@ -68,6 +68,7 @@ async function runAgent(stack: AsyncDisposableStack): Promise<Answer> {
         clock,
         random,
         sandbox,
+        unsandboxed: sandbox,
         network,
         domain: copyDriver({ clock }),
         domainBytes: 2 ** 30,

@@ -101,6 +101,7 @@ agent = stack.use(
       clock,
       random,
       sandbox,
+      unsandboxed: sandbox,
       network: stack.use(chooseNetworkDriver()),
       domain:
         config.domain === 'btrfs'

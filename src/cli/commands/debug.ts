@@ -1,5 +1,6 @@
 /** `stead debug`: a port for an editor that leads into a program that runs. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
 import { SteadError } from '../../base/index.ts'
 import {
   jetbrainsConfiguration,
@@ -7,6 +8,8 @@ import {
   mergedLaunchFile,
   neovimConfiguration,
   openDapServer,
+  preparedLanguages,
+  prepareFor,
   vscodeConfiguration,
 } from '../../debug/index.ts'
 import type { Command } from '../command.ts'
@@ -24,14 +27,25 @@ export const debugCommand: Command = {
   --local DIR  where its files lie here, when it sees them elsewhere and the ends of the paths differ
   --remote DIR where it sees them
   --write      puts the configuration into ${launchFile}
+  --prepare DIR
+               lays into DIR what programs of yours (not parts: these have it) are started with in languages that cannot
+               be entered otherwise, and prints the variables to set. Until a debugger comes nothing listens.
   --json       one JSON object with the port and the configuration
   Attaches to what runs, prints what editors need, and stays until the editor says goodbye, or Ctrl-C. Only programs of your own
   user are let in. However it ends, breakpoints go and the program runs on. While an editor is there, a part is not taken for
   dead because it stands still.
   Example: stead debug web --write`,
-  options: { ...lookOptions, local: { type: 'string' }, remote: { type: 'string' }, write: { type: 'boolean' } },
+  options: {
+    ...lookOptions,
+    local: { type: 'string' },
+    remote: { type: 'string' },
+    write: { type: 'boolean' },
+    prepare: { type: 'string' },
+  },
   argumentsMax: 1,
   async run(input) {
+    const directory = input.text('prepare')
+    if (directory !== null) return prepare(resolve(directory))
     using _awake = awake()
     const interrupted = untilInterrupted()
     const { looked } = await lookInto(input, debugCommand, 'dap')
@@ -53,6 +67,19 @@ export const debugCommand: Command = {
     await Promise.race([server.finished, stopped, lost])
     return exitCodes.ok
   },
+}
+
+/** Writes what programs are started with, and says the variables that name it. */
+function prepare(directory: string): number {
+  for (const language of preparedLanguages) {
+    const { env, files } = prepareFor(language, directory, process.env)
+    for (const [path, text] of Object.entries(files)) {
+      mkdirSync(dirname(path), { recursive: true })
+      writeFileSync(path, text)
+    }
+    for (const [name, value] of Object.entries(env)) print(`export ${name}=${value}`)
+  }
+  return exitCodes.ok
 }
 
 function tell(target: LaunchTarget, json: boolean): void {

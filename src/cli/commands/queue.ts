@@ -9,7 +9,7 @@ import { type ExitCode, exitCodes } from '../exit-codes.ts'
 import { needTarget, type Target } from '../target.ts'
 import { duration, note, paint, print, table } from '../terminal.ts'
 
-const actions = ['ls', 'peek', 'redrive', 'purge'] as const
+const actions = ['ls', 'peek', 'redrive', 'purge', 'pause', 'resume'] as const
 type Action = (typeof actions)[number]
 
 /** Characters of a body in a line. */
@@ -17,12 +17,13 @@ const lineMax = 60
 
 export const queueCommand: Command = {
   name: 'queue',
-  usage: 'ls|peek|redrive|purge [QUEUE]',
+  usage: 'ls|peek|redrive|purge|pause|resume [QUEUE]',
   summary: 'what is in the queues of an app, and what becomes of dead letters',
   help: `  ls [QUEUE]     what waits, is delayed, is held, is dead, and how long the oldest waits
   peek QUEUE     the first messages that wait; with --dead those that were given up, and why
   redrive QUEUE  dead letters go back into the queue with their attempts at zero: all, or --id ID (once for each)
   purge QUEUE    delete the dead letters (--dead), or what waits (--ready); what a consumer holds stays
+  pause QUEUE    consumers get nothing more until \`resume QUEUE\`, restarts included; what they hold goes on, and senders send
 
   -n N          with peek: so many (default 20, at most ${lettersMax})
   --yes         with purge: do not ask
@@ -62,15 +63,16 @@ const run: Record<Action, (target: Target, of: QueueName, input: Input) => Promi
     if (input.json) print(JSON.stringify({ app, queues }))
     else if (queues.length === 0) print('The app has no queues.')
     else {
-      const rows = queues.map(({ part: own, name, ready, delayed, held, dead, oldestAgeMs }) => [
+      const rows = queues.map(({ part: own, name, ready, delayed, held, dead, oldestAgeMs, paused }) => [
         name === own ? name : `${own}/${name}`,
         String(ready),
         oldestAgeMs === null ? '' : duration(oldestAgeMs),
         String(delayed),
         String(held),
         dead === 0 ? '0' : paint('red', String(dead)),
+        paused ? paint('yellow', 'paused') : '',
       ])
-      const heads = ['QUEUE', 'WAITING', 'OLDEST', 'DELAYED', 'HELD', 'DEAD'].map((head) => paint('dim', head))
+      const heads = ['QUEUE', 'WAITING', 'OLDEST', 'DELAYED', 'HELD', 'DEAD', ''].map((head) => paint('dim', head))
       print(table([heads, ...rows]))
     }
     return exitCodes.ok
@@ -128,6 +130,15 @@ const run: Record<Action, (target: Target, of: QueueName, input: Input) => Promi
     const count = await operator.queues.purge(app, of, shelf)
     return done(input, { app, ...of, shelf, count }, `${count} ${what} of ${shown(of)} deleted`)
   },
+
+  pause: (target, of, input) => pausing(target, of, input, true),
+  resume: (target, of, input) => pausing(target, of, input, false),
+}
+
+async function pausing({ operator, app }: Target, of: QueueName, input: Input, wanted: boolean): Promise<ExitCode> {
+  const paused = await operator.queues.pause(app, of, wanted)
+  const said = paused ? 'paused: consumers get nothing until it is resumed' : 'resumed'
+  return done(input, { app, ...of, paused }, `${shown(of)} ${said}`)
 }
 
 async function deadOf(operator: Target['operator'], app: string, { part, queue }: QueueName): Promise<number> {

@@ -88,6 +88,8 @@ function printStatus(found: Status): void {
     part.reason?.split('\n')[0] ?? '',
   ])
   print(`\n${table([['PART', 'KIND', 'STATE', 'SINCE', 'MEMORY', '', ''].map((head) => paint('dim', head)), ...rows])}`)
+  const apart = new Set(found.parts.flatMap(({ part, isolation }) => (isolation === undefined ? [] : [part])))
+  for (const part of apart) print(paint('dim', `\n${part}: each instance on a kernel of its own`))
   for (const { part, durability } of found.parts)
     if (durability !== undefined) print(paint('dim', `\n${part}: ${durability}`))
   for (const { part, log } of found.parts) if (log !== undefined) printLog(part, log)
@@ -109,7 +111,8 @@ function printQueues(parts: readonly PartStatus[]): void {
     if (ready === undefined) continue
     const waiting = ready === 0 ? 'nothing waits' : `${ready} wait, the oldest for ${duration(oldest * 1000)}`
     const letters = dead === 0 ? '' : paint('red', `, ${dead} dead: see \`stead queue peek ${part} --dead\``)
-    print(`\n${part}: ${waiting}, ${held} in hand${letters}`)
+    const paused = (metrics['queue_paused'] ?? 0) > 0 ? paint('yellow', ', paused: see `stead queue resume`') : ''
+    print(`\n${part}: ${waiting}, ${held} in hand${letters}${paused}`)
   }
 }
 

@@ -43,6 +43,8 @@ export function daemonOperations(options: DaemonOptions): Operations {
     faults: control.faults,
     operate: control.operate.bind(control),
     administer: control.administer.bind(control),
+    batch: control.batch,
+    taskLogs: control.taskLogs.bind(control),
     open: control.open.bind(control),
     disks: () => control.disks(),
     bundles: () => control.bundles(),

@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path'
 import { createBundleStore } from '../../artifact/index.ts'
 import { isSteadError, SteadError, systemClock } from '../../base/index.ts'
 import { findAppFile } from '../../evaluate/index.ts'
+import { platformOf } from '../../image/index.ts'
 import type { Graph } from '../../model/index.ts'
 import {
   checkVersion,
@@ -183,7 +184,12 @@ async function bring(
     const there = await onItsDisk(connection.place, operator.runtimes(graph.app))
     const runtimeOf = (program: string): ReturnType<typeof runtimeThere> =>
       runtimeThere(store, there, program, connection.place)
-    const made = await bundleParts(store, graph, appFile, { onProgress: detail, signal, runtimeOf })
+    const made = await bundleParts(store, graph, appFile, {
+      onProgress: detail,
+      signal,
+      runtimeOf,
+      platform: platformOf(there.arch),
+    })
     const here = ownPlatform()
     if (there.platform !== here.platform || there.arch !== here.arch) {
       const opened = await Promise.all(

@@ -4,6 +4,7 @@ import { systemClock as clock, systemRandom as random } from '../../base/index.t
 import { dataBytesDefault } from '../../model/index.ts'
 import { keyFile } from '../../secrets/index.ts'
 import type { Home } from '../home.ts'
+import { layerStore } from '../images.ts'
 import { type Machine, programOf } from '../machine.ts'
 import { controlAddress, localNode } from './local.ts'
 
@@ -20,6 +21,7 @@ export function startAgentRole(home: Home, machine: Machine, onNotice: (text: st
       domainBytes: dataBytesDefault,
       openBundle: (digest) => machine.bundles.open(digest),
       importBundle: (bytes) => machine.bundles.import(bytes),
+      layers: layerStore(),
       program: (bundle, run) => programOf(machine, bundle, run),
       advertise: null,
       keys: keyFile(home.nodeKeyPath),

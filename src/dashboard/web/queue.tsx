@@ -17,6 +17,7 @@ export function QueueFacts({ part: { metrics } }: { readonly part: PartView }): 
   const of = (name: string): number => metrics[name] ?? 0
   const oldest = of('queue_oldest_seconds') * 1000
   const more = [
+    of('queue_paused') > 0 ? 'paused: nothing is handed out' : null,
     of('queue_delayed') > 0 ? `${of('queue_delayed')} delayed` : null,
     of('queue_held') > 0 ? `${of('queue_held')} in hand` : null,
   ].filter((word) => word !== null)

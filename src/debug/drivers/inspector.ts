@@ -11,6 +11,7 @@ import { Cdp } from '../cdp/client.ts'
 import { isLoopback } from '../facts.ts'
 import type { ProcessFacts } from '../recipe.ts'
 import { connectionLost, didNotAnswer, processGone, refused } from '../refusals.ts'
+import { openBridge } from './bridge.ts'
 import { isAlive, listeningSockets, signalProcess, socketsAround, startedWith } from './proc.ts'
 import type { Reach } from './reach.ts'
 
@@ -69,6 +70,7 @@ export async function openInspector(facts: ProcessFacts, options: InspectorOptio
   const already = await findOpen(facts, options)
   const found = already ?? (await signalAndFind(facts, options))
   const cdp = await connectTo(facts, found, options)
+  if (already === null && facts.shares.network && facts.shares.files) return await bridged(cdp, found, facts, options)
   const hold = randomId(random)
   try {
     const first = await evaluate(cdp, takeHold(hold, already === null, holdMs))
@@ -92,6 +94,52 @@ export async function openInspector(facts: ProcessFacts, options: InspectorOptio
     cdp.end('could not be held')
     throw error
   }
+}
+
+/**
+ * In a network that others share: the protocol goes on by way of the process itself, and the port is closed. Who was
+ * connected to it meanwhile, beside us, is said.
+ */
+async function bridged(
+  direct: Cdp,
+  found: OpenInspector,
+  facts: ProcessFacts,
+  { clock }: InspectorOptions,
+): Promise<Inspector> {
+  const fromMs = clock.monotonicMs()
+  let cdp: Cdp
+  let strangers: readonly number[]
+  try {
+    cdp = await openBridge(direct, facts, clock)
+  } finally {
+    strangers = strangersAt(found.port, facts)
+    // The process closes the connection while it answers, so that the answer may never come.
+    await Promise.race([evaluate(direct, 'process._debugEnd()').catch(() => null), direct.lost])
+    direct.end('closed')
+    await untilClosed(facts, found.port, clock)
+  }
+  const openMs = Math.ceil(clock.monotonicMs() - fromMs)
+  return {
+    cdp,
+    version: found.version,
+    effects: [
+      `opened its inspector on 127.0.0.1:${found.port} for ${openMs} ms; a thread in it carries on over a socket of its own user until the debugger leaves`,
+      ...strangers.map(
+        (uid) => `had a program of user ${uid} connected to that port meanwhile, which may have changed it`,
+      ),
+      'wrote a few lines about that to its error output',
+    ],
+    async [Symbol.asyncDispose]() {
+      cdp.end('closed')
+    },
+  }
+}
+
+/** Users other than us and its own that have a connection to a port of this machine's loopback. */
+function strangersAt(port: number, { uid }: ProcessFacts): readonly number[] {
+  const known = new Set([0, uid, process.getuid?.() ?? uid])
+  const there = socketsAround(process.pid).filter((row) => row.remotePort === port && isLoopback(row.remoteAddress))
+  return [...new Set(there.map((row) => row.uid))].filter((other) => !known.has(other))
 }
 
 function effectsOf(facts: ProcessFacts, port: number, opened: boolean): readonly string[] {

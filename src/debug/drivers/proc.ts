@@ -4,10 +4,11 @@
  * Invariant: a process is named by its id and its start together; nothing is done to one that has taken the id of another.
  */
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
+import { basename } from 'node:path'
 import { SteadError, systemCodeOf } from '../../base/index.ts'
 import { stateAndStart, statusField, type TcpRow, tcpRows } from '../facts.ts'
 import type { ProcessFacts } from '../recipe.ts'
-import { noProcess, notAllowed, processGone } from '../refusals.ts'
+import { badRequest, noProcess, notAllowed, processGone } from '../refusals.ts'
 
 /** Throws `debug.no-process`, `debug.forbidden`; `debug.refused` where there is no /proc. */
 export function readProcess(pid: number): ProcessFacts {
@@ -30,6 +31,7 @@ export function readProcess(pid: number): ProcessFacts {
       executable: readlinkSync(`/proc/${pid}/exe`).replace(/ \(deleted\)$/, ''),
       argv: readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1),
       uid,
+      gid: Number(statusField(status, 'Gid').split(/\s+/)[1]),
       innerPid: Number(statusField(status, 'NSpid').split(/\s+/).at(-1) ?? pid),
       state: found.state,
       caughtSignals: BigInt(`0x${statusField(status, 'SigCgt') || '0'}`),
@@ -41,6 +43,30 @@ export function readProcess(pid: number): ProcessFacts {
     if (code === 'ENOENT' || code === 'ESRCH') throw noProcess(pid)
     if (code === 'EACCES' || code === 'EPERM') throw notAllowed(pid, uid)
     throw error
+  }
+}
+
+/**
+ * The id of the process that a word names: an id, or the name of a program or of the script that it runs. Throws
+ * `debug.no-process`, and `debug.bad-request` where there are several.
+ */
+export function findProcess(word: string): number {
+  if (/^\d{1,7}$/.test(word)) return Number(word)
+  const found = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && isNamed(Number(name), word))
+  const [only, ...more] = found.map(Number).filter((pid) => pid !== process.pid)
+  if (only === undefined) throw noProcess(word)
+  if (more.length === 0) return only
+  const ids = [only, ...more].slice(0, 10).join(', ')
+  throw badRequest(`${more.length + 1} processes are called ${word}`, `Name one by its id: ${ids}.`)
+}
+
+function isNamed(pid: number, word: string): boolean {
+  try {
+    const [program = '', ...words] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
+    const script = words.find((one) => !one.startsWith('-')) ?? ''
+    return basename(program) === word || basename(script) === word || basename(script).replace(/\.\w+$/, '') === word
+  } catch {
+    return false
   }
 }
 
@@ -73,7 +99,7 @@ export function isAlive({ pid, start }: Pick<ProcessFacts, 'pid' | 'start'>): bo
 }
 
 /** Sends a signal to that very process. Throws `debug.process-gone`, `debug.forbidden`. */
-export function signalProcess(facts: ProcessFacts, signal: NodeJS.Signals): void {
+export function signalProcess(facts: ProcessFacts, signal: NodeJS.Signals | number): void {
   if (!isAlive(facts)) throw processGone(facts)
   try {
     process.kill(facts.pid, signal)

@@ -1,45 +1,64 @@
 /**
- * The recipe for Python: py-spy reads the process's memory from outside, whatever its version, also in a sandbox. Nothing runs
- * inside the process, so there are stacks and where the time goes, and no values. Never by gdb: it ends the process too often.
+ * The recipe for Python. py-spy reads the process's memory from outside, whatever its version, also in a sandbox: stacks and
+ * where the time goes. A debugger and values come from debugpy, which is laid into the process's own /tmp when it is asked
+ * for, and only where the process was started with the hook that lets it in: never by gdb, which ends the process too often.
  */
 import { execFile } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Clock, messageOf } from '../../base/index.ts'
+import { adapterAttachment } from '../adapter/attachment.ts'
+import type { OpenAdapter } from '../adapter/open.ts'
+import { doorSignal, hookDirectory, pythonBoot } from '../python/hook.ts'
 import { foldedStacks, pyThreads } from '../python/reports.ts'
-import type { Ability, Attachment, Finding, ProcessFacts, Profile, Recipe } from '../recipe.ts'
+import type { Ability, Attachment, Finding, ProcessFacts, Profile, ProfileRequest, Recipe } from '../recipe.ts'
 import { processGone, refused } from '../refusals.ts'
-import { isAlive } from './proc.ts'
+import { isAlive, startedWith } from './proc.ts'
+import { filesLike } from './program-file.ts'
+import { openRoom } from './room.ts'
+import { runningThreads } from './threads.ts'
 
 export interface PythonRecipeOptions {
   readonly clock: Clock
   /** Path of py-spy; null where there is none. */
   readonly pySpy: string | null
+  /** The directory that the package `debugpy` lies in; null where there is none. */
+  readonly debugpy: string | null
+  /** Takes texts that are known to be secret out of whatever is handed on. */
+  readonly hide?: (text: string) => string
 }
+
+type Refusal = { readonly reason: string; readonly hint: string }
 
 const outputBytesMax = 64_000_000
 const dumpMs = 30_000
 const samplesPerSecond = 100
 
-const noTool = {
-  reason: 'py-spy is not on this machine, which is what looks into Python',
+const noTool: Refusal = {
+  reason: 'py-spy is not on this machine, which is what shows where a Python stands without a stop',
   hint: 'Install it (`pipx install py-spy`) so that it is on the PATH.',
 }
-const noValues = {
-  reason: 'Python is looked into from outside, which shows stacks and where the time goes, but no values',
-  hint: 'For a debugger start the program with `python -m debugpy --listen 127.0.0.1:5678 ...` and reach that port by `stead forward PART:5678`.',
+const noDebugpy: Refusal = {
+  reason: 'debugpy is not on this machine, which is what debugs Python',
+  hint: 'Install it for the `python3` on the PATH (`pip install debugpy`), or name its directory in STEAD_DEBUGPY.',
+}
+const noHeap: Refusal = {
+  reason: 'what allocates memory in Python can be seen by what was started for it only',
+  hint: 'Start the program under `memray`, or let it use `tracemalloc`.',
 }
 
-export function pythonRecipe({ clock, pySpy }: PythonRecipeOptions): Recipe {
+export function pythonRecipe(options: PythonRecipeOptions): Recipe {
   return {
     language: 'python',
     async find(facts) {
-      return versionOf(facts) === null ? null : finding(facts, pySpy)
+      return versionOf(facts) === null ? null : finding(facts, options)
     },
     async attach(facts) {
-      if (pySpy === null) throw refused(noTool.reason, noTool.hint)
-      return await attachment(facts, pySpy, clock)
+      if (!isAlive(facts)) throw processGone(facts)
+      const [first] = Object.values(finding(facts, options).cannot)
+      if (finding(facts, options).can.length === 0 && first !== undefined) throw refused(first.reason, first.hint)
+      return await attachment(facts, options)
     },
   }
 }
@@ -49,54 +68,115 @@ function versionOf({ executable }: ProcessFacts): string | null {
   return /(?:^|\/)python(\d?(?:\.\d+)?)$/.exec(executable)?.[1] ?? null
 }
 
-function finding(facts: ProcessFacts, pySpy: string | null): Finding {
-  const missing = pySpy === null ? noTool : null
-  const can: readonly Ability[] = ['stack', 'cpu-profile']
-  const never = { dap: noValues, snapshot: noValues, 'heap-profile': noValues }
+/** Why no debugger can be let in; null where it can. */
+function debuggerRefusal(facts: ProcessFacts, { debugpy }: PythonRecipeOptions): Refusal | null {
+  const handles = (facts.caughtSignals & (1n << BigInt(doorSignal - 1))) !== 0n
+  if (!handles || !startedWith(facts, 'PYTHONPATH').includes(hookDirectory)) {
+    return {
+      reason: `process ${facts.pid} was started without the hook that lets a debugger in, and Python cannot be entered by force without danger`,
+      hint: 'Parts are started with it; for others, `stead debug --prepare DIR` says what to set before the start. `stead stack` needs nothing.',
+    }
+  }
+  return debugpy === null ? noDebugpy : null
+}
+
+function finding(facts: ProcessFacts, options: PythonRecipeOptions): Finding {
+  const noDebugger = debuggerRefusal(facts, options)
+  const noLook = options.pySpy === null ? noTool : null
+  const why: Readonly<Record<Ability, Refusal | null>> = {
+    dap: noDebugger,
+    stack: noLook === null || noDebugger === null ? null : noLook,
+    snapshot: noDebugger,
+    'cpu-profile': noLook,
+    'heap-profile': noHeap,
+  }
+  const entries = abilities.map((ability) => [ability, why[ability]] as const)
   return {
     language: 'python',
     version: versionOf(facts) || null,
-    way: 'py-spy reads its memory from outside',
-    can: missing === null ? can : [],
-    cannot: missing === null ? never : { ...never, ...Object.fromEntries(can.map((ability) => [ability, missing])) },
-    costs: [`stopped for some milliseconds for a stack, ${samplesPerSecond} times a second for a profile`],
+    way: 'py-spy reads its memory from outside; debugpy is laid into its /tmp when a debugger is wanted',
+    can: entries.flatMap(([ability, refusal]) => (refusal === null ? [ability] : [])),
+    cannot: Object.fromEntries(entries.filter(([, refusal]) => refusal !== null)),
+    costs: [
+      `stopped for some milliseconds for a stack, ${samplesPerSecond} times a second for a profile`,
+      'debugger: about a second of its CPU once, 15 MB in its /tmp, and what the breakpoints cost',
+    ],
   }
 }
 
-async function attachment(facts: ProcessFacts, pySpy: string, clock: Clock): Promise<Attachment> {
-  const run = (args: readonly string[], timeoutMs: number, signal?: AbortSignal): Promise<string> =>
-    runTool(facts, pySpy, args, timeoutMs, signal)
+const abilities: readonly Ability[] = ['dap', 'stack', 'snapshot', 'cpu-profile', 'heap-profile']
+
+async function attachment(facts: ProcessFacts, options: PythonRecipeOptions): Promise<Attachment> {
+  const { clock, pySpy, debugpy, hide = (text) => text } = options
   const pid = ['--pid', String(facts.pid)]
+  const run = (args: readonly string[], timeoutMs: number, signal?: AbortSignal): Promise<string> =>
+    pySpy === null
+      ? Promise.reject(refused(noTool.reason, noTool.hint))
+      : runTool(facts, pySpy, args, timeoutMs, signal)
   // It says the exact version, and whether it may look at all.
-  const first = await run(['dump', ...pid], dumpMs)
-  const refuse = (): Promise<never> => Promise.reject(refused(noValues.reason, noValues.hint))
-  return {
-    language: 'python',
-    version: /^Python v(\S+)/m.exec(first)?.[1] ?? versionOf(facts) ?? '',
-    effects: ['is read from outside and stopped for some milliseconds at each look; nothing in it is changed'],
-    lost: new Promise(() => undefined),
-    async stack() {
+  const first = pySpy === null ? '' : await run(['dump', ...pid], dumpMs)
+  const looks = {
+    stack: async () => {
       const fromMs = clock.monotonicMs()
       const threads = pyThreads(await run(['dump', ...pid, '--json'], dumpMs))
       return { threads, waitingFor: [], stoppedMs: clock.monotonicMs() - fromMs }
     },
-    async profile({ kind, durationMs }, signal): Promise<Profile> {
-      if (kind === 'heap') return await refuse()
-      const dir = mkdtempSync(join(tmpdir(), 'stead-py-spy-'))
-      try {
-        const output = join(dir, 'stacks')
-        const seconds = String(Math.max(1, Math.round(durationMs / 1000)))
-        const how = ['--duration', seconds, '--rate', String(samplesPerSecond), '--format', 'raw', '--full-filenames']
-        await run(['record', ...pid, ...how, '--output', output], durationMs + dumpMs, signal)
-        const text = readFileSync(output, 'utf8')
-        return { kind, unit: 'samples', stacks: foldedStacks(text), raw: { extension: 'folded', text } }
-      } finally {
-        rmSync(dir, { recursive: true, force: true })
-      }
+    profile: (request: ProfileRequest, signal?: AbortSignal) => profileBy(run, pid, request, signal),
+  }
+  return adapterAttachment({
+    facts,
+    clock,
+    hide,
+    language: 'python',
+    version: /^Python v(\S+)/m.exec(first)?.[1] ?? (versionOf(facts) || '3.0'),
+    effects: [
+      'is read from outside and stopped for some milliseconds at each look; nothing in it is changed',
+      'gets debugpy laid into its /tmp for as long as a debugger or a snapshot is wanted',
+    ],
+    async open() {
+      const refusal = debuggerRefusal(facts, options)
+      if (refusal !== null || debugpy === null)
+        throw refused((refusal ?? noDebugpy).reason, (refusal ?? noDebugpy).hint)
+      return await openDebugpy(facts, debugpy, clock)
     },
-    snapshot: refuse,
-    serveDap: refuse,
-    [Symbol.asyncDispose]: () => Promise.resolve(),
+    isAlive: () => isAlive(facts),
+    running: () => runningThreads(facts),
+    ...(pySpy === null ? {} : looks),
+    noProfile: pySpy === null ? noTool : noHeap,
+  })
+}
+
+async function profileBy(
+  run: (args: readonly string[], timeoutMs: number, signal?: AbortSignal) => Promise<string>,
+  pid: readonly string[],
+  { kind, durationMs }: ProfileRequest,
+  signal?: AbortSignal,
+): Promise<Profile> {
+  if (kind === 'heap') throw refused(noHeap.reason, noHeap.hint)
+  const dir = mkdtempSync(join(tmpdir(), 'stead-py-spy-'))
+  try {
+    const output = join(dir, 'stacks')
+    const seconds = String(Math.max(1, Math.round(durationMs / 1000)))
+    const how = ['--duration', seconds, '--rate', String(samplesPerSecond), '--format', 'raw', '--full-filenames']
+    await run(['record', ...pid, ...how, '--output', output], durationMs + dumpMs, signal)
+    const text = readFileSync(output, 'utf8')
+    return { kind, unit: 'samples', stacks: foldedStacks(text), raw: { extension: 'folded', text } }
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
+}
+
+async function openDebugpy(facts: ProcessFacts, debugpy: string, clock: Clock): Promise<OpenAdapter> {
+  const contents = { files: { 'boot.py': pythonBoot }, tools: { parent: debugpy, name: 'debugpy' } }
+  const { streams, end } = await openRoom(facts, contents, doorSignal, clock)
+  return {
+    streams,
+    end,
+    // Code of libraries is stepped into as any other: whoever debugs a library wants it.
+    attach: { justMyCode: false, subProcess: false, redirectOutput: false },
+    stopsFirst: false,
+    files: async (_session, path) => filesLike(facts, path),
+    guard: (expression) => expression,
   }
 }
 

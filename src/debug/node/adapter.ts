@@ -11,7 +11,7 @@ import { type Arguments, DapPeer, type Handler, numberIn, objectsIn, textIn } fr
 import type { ProcessFacts } from '../recipe.ts'
 import { processGone, refused } from '../refusals.ts'
 import { Breakpoints } from './breakpoints.ts'
-import { Paths } from './paths.ts'
+import { Paths } from '../dap/paths.ts'
 import type { Scripts } from './scripts.ts'
 import { nameOf } from './stack.ts'
 import { textOf, Values } from './values.ts'

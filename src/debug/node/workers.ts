@@ -14,6 +14,9 @@ const workersMax = 64
 /** Longest wait for one thread: one may wait for another, and run no JavaScript. */
 const workerMs = 5000
 
+/** The thread that carries a debugger of ours is none of the program's. */
+export const bridgeName = 'stead.debug'
+
 interface Worker {
   readonly name: string
   readonly cdp: Cdp
@@ -25,7 +28,7 @@ export async function takeWorkerStacks(cdp: Cdp, clock: Clock): Promise<readonly
   using listening = new DisposableStack()
   listening.use(
     cdp.on('NodeWorker.attachedToWorker', ({ sessionId, workerInfo: { title, url } }) => {
-      if (workers.size >= workersMax) return
+      if (workers.size >= workersMax || title.includes(bridgeName)) return
       const send = (message: string): void =>
         void cdp.call('NodeWorker.sendMessageToWorker', { sessionId, message }).catch(() => undefined)
       const name = `${title === '' ? 'worker' : title} ${url.replace(/^file:\/\//, '')}`.trim()

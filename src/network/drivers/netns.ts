@@ -10,7 +10,7 @@ import { edgeNetwork, type Endpoint, type NetworkDriver, type Place } from '../n
 import { type Libc, openNamespaceOf } from './libc.ts'
 import { listenOn } from './listen.ts'
 import { linkUp, loopbackIndex, newAddress } from './netlink.ts'
-import { createOutsideNamespace, OutsideNamespace, removeOutside } from './outside.ts'
+import { createOutsideNamespace, OutsideNamespace, removeOutside, writeSetting } from './outside.ts'
 import { connectUnix } from './unix-socket.ts'
 
 export interface NetnsOptions {
@@ -33,6 +33,8 @@ export function createNetnsDriver({ libc, poolSize = 4 }: NetnsOptions): Network
     const inside = libc.createNamespace(() => {
       const { address, prefixBits } = edgeNetwork
       libc.route('raising the loopback', [linkUp(loopbackIndex), newAddress(loopbackIndex, address, prefixBits)])
+      // All ports of it are the instance's own; programs of images often serve on 80.
+      writeSetting('ipv4/ip_unprivileged_port_start', '0')
     })
     return { inside, outside: withOutside ? createOutsideNamespace(libc, inside) : null }
   }

@@ -132,7 +132,7 @@ function withoutIpv6(): void {
 }
 
 /** A setting of the calling thread's namespace. One that the kernel does not have, or holds closed, stays as it is. */
-function writeSetting(name: string, value: string): void {
+export function writeSetting(name: string, value: string): void {
   try {
     writeFileSync(`/proc/sys/net/${name}`, value)
   } catch {

@@ -6,12 +6,23 @@
  * with the rights of its use; ids and cursors of a time that was left mean nothing after it.
  */
 import { messageOf, randomPassword, sleep, SteadError } from '../../base/index.ts'
-import type { FindOwnProgram, Grant, Metric, Provider, ProviderContext, ResourceDiff } from '../../provider/index.ts'
+import type { Json } from '../../base/index.ts'
+import type {
+  FindOwnProgram,
+  Grant,
+  Metric,
+  Provider,
+  ProviderContext,
+  ProviderServer,
+  ResourceDiff,
+} from '../../provider/index.ts'
 import { askServer, consumersPath } from '../drivers/bucket/admin.ts'
 import type { BucketState } from '../drivers/bucket/admin.ts'
 import type { Compared } from '../drivers/bucket/compare.ts'
 import type { Works } from '../drivers/bucket/main.ts'
 import { readBucketConfig } from './config.ts'
+import { frontMemoryBytes, hostedBucket, isHosted, readHostedConfig } from './hosted.ts'
+import type { HostedParts } from './hosted.ts'
 
 export interface BucketProviderOptions {
   /** Finds the program of the server on this machine. */
@@ -28,6 +39,10 @@ const workMs = 600_000
 const verifyMs = 6 * 3_600_000
 /** What a process of Node may take for objects of its own; buffers are outside of it. */
 const heapMegabytes = 128
+/** Threads that wait for the disk: each sync holds one, and with Node's four a few writers would hold up all who read. */
+const diskThreads = 16
+
+type ServerProgram = Pick<ProviderServer, 'argv' | 'env' | 'reads' | 'memoryBytes'>
 
 /** Makes the provider for resources of type `bucket`. */
 export function bucketProvider({ own }: BucketProviderOptions): Provider {
@@ -37,7 +52,7 @@ export function bucketProvider({ own }: BucketProviderOptions): Provider {
     options: Works[Work],
   ): Promise<{ argv: readonly string[]; env: Record<string, string>; reads: readonly string[] }> => {
     const { argv, reads } = await own([entry])
-    const env = { NODE_OPTIONS: `--max-old-space-size=${heapMegabytes}` }
+    const env = { NODE_OPTIONS: `--max-old-space-size=${heapMegabytes}`, UV_THREADPOOL_SIZE: `${diskThreads}` }
     return { argv: [...argv, work, JSON.stringify(options)], env, reads }
   }
 
@@ -61,53 +76,19 @@ export function bucketProvider({ own }: BucketProviderOptions): Provider {
     })
   }
 
-  return {
-    type: 'bucket',
-    port,
-    capabilities: { quiesce: 'none', diff: 'exact', metered: true },
+  /** The server of a bucket, or the front of one that is hosted elsewhere. */
+  const serverOf = async ({ name, dataDir, socketDir, config }: ProviderContext): Promise<ServerProgram> => {
+    if (isHosted(config)) {
+      const { corsOrigins } = readHostedConfig(name, config)
+      return { ...(await programFor('front', { name, socketDir, corsOrigins })), memoryBytes: frontMemoryBytes }
+    }
+    const { memoryBytes, ...settings } = readBucketConfig(name, config)
+    return { ...(await programFor('serve', { ...settings, name, dataDir, socketDir })), memoryBytes }
+  }
 
-    async provision(context) {
-      const { name, dataDir, socketDir } = context
-      const { memoryBytes, ...config } = readBucketConfig(name, context.config)
-      const program = await programFor('serve', { ...config, name, dataDir, socketDir })
-      return {
-        ...program,
-        writes: [],
-        memoryBytes,
-        socketPath: consumersPath(socketDir),
-        stopSignal: 'SIGTERM',
-        stopTimeoutMs: 10_000,
-      }
-    },
-
-    async ready(context, timeoutMs) {
-      const deadlineMs = context.clock.monotonicMs() + timeoutMs
-      for (;;) {
-        const failed = await askServer(context, 'ready', null).catch((error: unknown) => error)
-        if (failed === null) return
-        if (context.clock.monotonicMs() >= deadlineMs) {
-          throw new SteadError({
-            code: 'objects.not-ready',
-            message: `bucket ${context.name} does not answer: ${messageOf(failed)}`,
-            hint: (await context.serverOutput()) || 'Its server has said nothing.',
-            retry: 'later',
-          })
-        }
-        await sleep(context.clock, 25)
-      }
-    },
-
+  const ownHere: HostedParts = {
+    endpoint: () => null,
     prepare: () => Promise.resolve({ schema: null }),
-
-    async grant(context, { user, password, rights }) {
-      await askServer(context, 'grant', { user, password, rights: rights ?? null })
-    },
-
-    async revoke(context, user) {
-      await askServer(context, 'revoke', { user })
-    },
-
-    bind: ({ name }, grant, target) => ({ env: environmentOf(name, grant, target), files: [] }),
 
     // Every state of its files that a crash could leave is whole.
     quiesce: () => Promise.resolve({ [Symbol.asyncDispose]: async () => {} }),
@@ -119,9 +100,6 @@ export function bucketProvider({ own }: BucketProviderOptions): Provider {
       const { items, older }: Compared = JSON.parse(said)
       return { items, exact: true, ...(older === null ? {} : { gaps: [older] }) }
     },
-
-    // Nothing that is in the data has to outlive it: what was handed out carries the generation.
-    abandon: () => Promise.resolve(),
 
     async carry(context, _dir, generation) {
       await askServer(context, 'advance', { generation })
@@ -161,9 +139,70 @@ export function bucketProvider({ own }: BucketProviderOptions): Provider {
       const checks: readonly string[] = JSON.parse(await runWork(context, 'verify', { name, dir, probe }, how))
       return { checks }
     },
+  }
+  const hosted = hostedBucket()
+  const of = ({ config }: { readonly config: Json }): HostedParts => (isHosted(config) ? hosted : ownHere)
+
+  return {
+    type: 'bucket',
+    port,
+    capabilities: { quiesce: 'none', diff: 'exact', metered: true },
+
+    async provision(context) {
+      const { socketDir } = context
+      return {
+        ...(await serverOf(context)),
+        writes: [],
+        socketPath: consumersPath(socketDir),
+        stopSignal: 'SIGTERM',
+        stopTimeoutMs: 10_000,
+      }
+    },
+
+    async ready(context, timeoutMs) {
+      const deadlineMs = context.clock.monotonicMs() + timeoutMs
+      for (;;) {
+        const failed = await askServer(context, 'ready', null).catch((error: unknown) => error)
+        if (failed === null) return
+        if (context.clock.monotonicMs() >= deadlineMs) {
+          throw new SteadError({
+            code: 'objects.not-ready',
+            message: `bucket ${context.name} does not answer: ${messageOf(failed)}`,
+            hint: (await context.serverOutput()) || 'Its server has said nothing.',
+            retry: 'later',
+          })
+        }
+        await sleep(context.clock, 25)
+      }
+    },
+
+    endpoint: (context) => of(context).endpoint(context),
+    prepare: (context) => of(context).prepare(context),
+
+    async grant(context, { user, password, rights }) {
+      await askServer(context, 'grant', { user, password, rights: rights ?? null })
+    },
+
+    async revoke(context, user) {
+      await askServer(context, 'revoke', { user })
+    },
+
+    bind: ({ name }, grant, target) => ({ env: environmentOf(name, grant, target), files: [] }),
+
+    quiesce: (context) => of(context).quiesce(context),
+    recover: (context) => of(context).recover(context),
+    diff: (context, before, after) => of(context).diff(context, before, after),
+    // Nothing that is in the data has to outlive it: what was handed out carries the generation.
+    abandon: () => Promise.resolve(),
+    carry: (context, dir, generation) => of(context).carry(context, dir, generation),
+    position: (context) => of(context).position(context),
+    replay: (context, from, order) => of(context).replay(context, from, order),
+    verify: (context, probe) => of(context).verify(context, probe),
 
     async metrics(context) {
-      return metricsOf(await askServer(context, 'state', null))
+      const all = metricsOf(await askServer(context, 'state', null))
+      // What is in it, only its keeper knows.
+      return isHosted(context.config) ? all.filter(({ name }) => !heldMetrics.includes(name)) : all
     },
   }
 }
@@ -184,6 +223,9 @@ function environmentOf(
     BUCKET_NAME: name,
   }
 }
+
+/** The metrics of what a bucket holds. */
+const heldMetrics = ['bucket_objects', 'bucket_versions', 'bucket_size_bytes']
 
 function metricsOf({ held, requests, connections }: BucketState): readonly Metric[] {
   const gauge = (name: string, help: string, value: number): Metric => ({ name, kind: 'gauge', help, value })

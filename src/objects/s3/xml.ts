@@ -38,10 +38,9 @@ export function writePlainXml(name: string, tree: XmlTree): string {
 }
 
 function childrenOf(tree: XmlTree): string {
-  return Object.entries(tree)
-    .filter(([name]) => name !== '@')
-    .map(([name, value]) => elementOf(name, value))
-    .join('')
+  let text = ''
+  for (const name of Object.keys(tree)) if (name !== '@') text += elementOf(name, tree[name])
+  return text
 }
 
 function elementOf(name: string, value: XmlValue): string {

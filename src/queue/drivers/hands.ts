@@ -13,11 +13,15 @@ interface InHand<Handle> {
 export class Hands<Handle> {
   readonly #held = new Map<string, InHand<Handle>>()
   #last = 0
+  /** No lease is over before this. */
+  #nextMs = Number.POSITIVE_INFINITY
 
   /** Holds a message for its lease, or as long as its handler may work. Answers the receipt. */
   hold(queue: string, handle: Handle, leaseMs: number, keepMs: number, nowMs: number): string {
     const receipt = String((this.#last += 1))
-    this.#held.set(receipt, { queue, handle, untilMs: nowMs + Math.max(leaseMs, keepMs) })
+    const untilMs = nowMs + Math.max(leaseMs, keepMs)
+    this.#held.set(receipt, { queue, handle, untilMs })
+    this.#nextMs = Math.min(this.#nextMs, untilMs)
     return receipt
   }
 
@@ -29,7 +33,9 @@ export class Hands<Handle> {
 
   extend(receipt: string, untilMs: number): void {
     const held = this.#held.get(receipt)
-    if (held !== undefined) held.untilMs = untilMs
+    if (held === undefined) return
+    held.untilMs = untilMs
+    this.#nextMs = Math.min(this.#nextMs, untilMs)
   }
 
   forget(receipt: string): void {
@@ -38,16 +44,21 @@ export class Hands<Handle> {
 
   /** Takes out those whose lease is over: they are to be given back. */
   overdue(nowMs: number): readonly Handle[] {
-    const over = [...this.#held].filter(([, { untilMs }]) => untilMs <= nowMs)
-    for (const [receipt] of over) this.#held.delete(receipt)
-    return over.map(([, { handle }]) => handle)
+    const over: Handle[] = []
+    this.#nextMs = Number.POSITIVE_INFINITY
+    for (const [receipt, { handle, untilMs }] of this.#held) {
+      if (untilMs > nowMs) this.#nextMs = Math.min(this.#nextMs, untilMs)
+      else {
+        this.#held.delete(receipt)
+        over.push(handle)
+      }
+    }
+    return over
   }
 
-  /** When the next lease is over; null when nothing is held. */
+  /** When to look for leases that are over: too early after what was settled, never too late; null when nothing is held. */
   nextMs(): number | null {
-    let next: number | null = null
-    for (const { untilMs } of this.#held.values()) next = next === null ? untilMs : Math.min(next, untilMs)
-    return next
+    return this.#held.size === 0 ? null : this.#nextMs
   }
 
   /** Forgets what was held on something that has broken: the server gives it to others. */

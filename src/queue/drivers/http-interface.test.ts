@@ -104,6 +104,27 @@ suite('the HTTP interface of queues', { concurrency: 4 }, () => {
     assert.equal((await ask('/purge', { shelf: 'ready' })).body['count'], 2)
   })
 
+  test('a paused queue takes and keeps, and hands out when it is resumed, also when its server was new meanwhile', async () => {
+    await using server = await TestServer.start()
+    const ask = asking(await server.letIn('worker'))
+    await ask('/messages', { messages: [{ text: 'a' }, { text: 'b' }] })
+    const [held] = listOf(await ask('/receive', {}), 'messages')
+    assert.deepEqual((await ask('/pause', {})).body, { paused: true })
+    assert.equal((await ask('/messages', { text: 'c' })).status, 200)
+    assert.deepEqual(listOf(await ask('/receive', {}), 'messages'), [])
+    const settled = await ask('/settle', { settlements: [{ receipt: held?.['receipt'], decision: 'ack' }] })
+    assert.equal(listOf(settled, 'results')[0]?.['outcome'], 'done')
+    const admin = server.admin()
+    await admin.call('PUT', '/admin/generation', { generation: 2 })
+    admin.close()
+    const { ready, paused } = (await ask('')).body
+    assert.deepEqual([ready, paused], [2, true])
+    const waiting = ask('/receive', { max: 2, waitMs: 20_000 })
+    assert.deepEqual(listOf(await ask('/receive', { waitMs: 50 }), 'messages'), [])
+    assert.deepEqual((await ask('/resume', {})).body, { paused: false })
+    assert.equal(listOf(await waiting, 'messages').length, 2)
+  })
+
   test('gives up a message by the policy of the queue, whoever consumes it', async () => {
     await using server = await TestServer.start({ retry: quick })
     const ask = asking(await server.letIn('worker'))
@@ -137,6 +158,7 @@ suite('the HTTP interface of queues', { concurrency: 4 }, () => {
     assertProblem(await send('/../other', undefined, 'PUT'), 403, 'queue.forbidden')
     assertProblem(await worker('/messages', { text: 'x' }), 403, 'queue.forbidden')
     assertProblem(await worker('/purge', { shelf: 'ready' }), 403, 'queue.forbidden')
+    assertProblem(await worker('/pause', {}), 403, 'queue.forbidden')
     assert.equal(listOf(await worker('/receive', {}), 'messages').length, 1)
     assertProblem(await asking(sender.replace('password', 'forged'))(''), 401, 'queue.not-authorized')
     // The administration is there for nobody who was let in.

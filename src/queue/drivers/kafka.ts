@@ -28,6 +28,11 @@ export interface KafkaQueuesOptions extends QueuesOptions {
   readonly flushEach?: boolean
   /** Bytes of a message with headers: 1,048,576 by default. */
   readonly messageBytesMax?: number
+  /**
+   * How long the server waits for a sign of life before it gives what this process holds to others: 15 s by default, 6 s at least.
+   * Shorter ones let a machine that is busy for a moment lose all its leases.
+   */
+  readonly sessionMs?: number
 }
 
 /** For `@platformatic/kafka`, or another client: a group of another name reads a topic without taking anything from the queue. */
@@ -42,15 +47,16 @@ export interface KafkaNative {
  */
 export async function openKafkaQueues(options: KafkaQueuesOptions): Promise<Queues<KafkaNative>> {
   const { brokers, tls = false, sasl = null, prefix = '', partitions = 8, replicas = null, ...more } = options
-  const { flushEach = false, messageBytesMax = 1_048_576, ...rest } = more
+  const { flushEach = false, messageBytesMax = 1_048_576, sessionMs = 15_000, ...rest } = more
   checkNumber('partitions', partitions, 1, 1000)
   if (replicas !== null) checkNumber('replicas', replicas, 1, 100)
   checkNumber('messageBytesMax', messageBytesMax, 131_072, 64 * 1_048_576)
+  checkNumber('sessionMs', sessionMs, 6000, 1_800_000)
   checkPrefix(prefix)
   if (brokers.length === 0 || !brokers.every((broker) => /^[^\s:/]+:\d{1,5}$/.test(broker))) {
     throw failure('bad-input', 'the brokers of Kafka cannot be read', 'Write them as host:port.')
   }
-  const own = { brokers, tls, sasl, prefix, partitions, replicas, flushEach, messageBytesMax }
+  const own = { brokers, tls, sasl, prefix, partitions, replicas, flushEach, messageBytesMax, sessionMs }
   const driver = await openInThread({ driver: 'kafka', options: own })
   const namesOf: KafkaNative['namesOf'] = (queue) => {
     return { topic: prefix + queue, group: prefix + queue, dead: `${prefix}${queue}.dead` }

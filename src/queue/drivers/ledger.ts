@@ -122,12 +122,22 @@ export class Ledger {
 
   /** Whether somebody who asks now gets something. */
   hasReady(name: string): boolean {
-    return (this.#tables.queue(name).counts[state.ready] ?? 0) > 0
+    const { counts: standing, paused } = this.#tables.queue(name)
+    return !paused && (standing[state.ready] ?? 0) > 0
+  }
+
+  /** Hands out nothing of a queue until it is resumed; what is held goes on. */
+  pause(name: string, paused: boolean): void {
+    this.#tables.pause(this.#tables.queue(name), paused)
+  }
+
+  isPaused(name: string): boolean {
+    return this.#tables.queue(name).paused
   }
 
   receive(name: string, want: Want, nowMs: number): readonly Held[] {
     const queue = this.#tables.queue(name)
-    if (queue.counts[state.ready] === 0) return []
+    if (queue.paused || queue.counts[state.ready] === 0) return []
     const rows = this.#tables
       .statement(
         `SELECT s.seq, s.priority, s.attempts, m.id, m.sent_at_ms, m.key, m.headers, m.body

@@ -7,7 +7,7 @@
  * inside before the program is under the same filter as the program.
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync, lstatSync, readFileSync, readlinkSync } from 'node:fs'
+import { existsSync, lstatSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { SteadError } from '../../base/index.ts'
 import type { Clock } from '../../base/index.ts'
 import {
@@ -19,7 +19,7 @@ import {
   standardFiles,
 } from '../bubblewrap-args.ts'
 import type { HostFacts, RootFacts } from '../bubblewrap-args.ts'
-import { refuseBeyond } from '../capabilities.ts'
+import { refuseBeyond, sharedKernel } from '../capabilities.ts'
 import type { LimitGroup, LimitGroups } from '../cgroup.ts'
 import type { OutputLine, OutputOptions, Sandbox, SandboxCapabilities, SandboxDriver, SandboxSpec } from '../driver.ts'
 import { descriptors, initScript, quote } from '../launcher.ts'
@@ -56,17 +56,35 @@ const writtenBytesDefault = 256 * 2 ** 20
 /** Room for mount points in a root that is read-only. */
 const mountPointBytesMax = 2 ** 20
 
+/** What stands between a sandbox and the program of another driver. */
+export interface Around {
+  readonly name: string
+  /** Such as /dev/kvm. */
+  readonly devices: readonly string[]
+}
+
 export interface BubblewrapDriverOptions {
   readonly clock: Clock
   /** From `detectLimitGroups`; null where none can be made. */
   readonly groups: LimitGroups | null
   /** Defaults to s6-log where it is installed. */
   readonly logger?: Logger
+  /**
+   * For a driver that runs its programs in something which this one starts: its name, in records. That something stands in
+   * the host's own root; one that the program brings is made all the same, and can be mounted from `madeRoot`. It is given
+   * devices of the host, and the groups that may use them.
+   */
+  readonly around?: Around
 }
 
 /** Makes the driver after trying bubblewrap once. Throws `sandbox.unavailable` when it does not work on this machine. */
-export function bubblewrapDriver({ clock, groups, logger = findLogger() }: BubblewrapDriverOptions): SandboxDriver {
-  return new BubblewrapDriver(clock, groups, logger)
+export function bubblewrapDriver({
+  clock,
+  groups,
+  logger = findLogger(),
+  around,
+}: BubblewrapDriverOptions): SandboxDriver {
+  return new BubblewrapDriver(clock, groups, logger, around ?? null)
 }
 
 class BubblewrapDriver implements SandboxDriver {
@@ -83,10 +101,13 @@ class BubblewrapDriver implements SandboxDriver {
   /** Null when this process is not root: then everything runs under its own user. */
   readonly #setpriv: string | null
   readonly #host: HostFacts
+  /** The driver that this one serves; null: it is the driver itself. */
+  readonly #around: Around | null
   /** Made when it is first needed. */
   #rootShell: RootShell | null = null
 
-  constructor(clock: Clock, groups: LimitGroups | null, logger: Logger) {
+  constructor(clock: Clock, groups: LimitGroups | null, logger: Logger, around: Around | null) {
+    this.#around = around
     this.#clock = clock
     this.#groups = groups
     this.#logger = logger
@@ -107,9 +128,11 @@ class BubblewrapDriver implements SandboxDriver {
   async start(asked: SandboxSpec): Promise<Sandbox> {
     checkSpec(asked)
     refuseBeyond(name, this.capabilities, asked)
-    const spec = inRoot(asked)
-    const shell = spec.root === undefined ? null : this.#shellOfRoots()
-    const files = [...standardInRoot(spec, standardFiles(spec)), ...spec.files]
+    const { root: _forTheProgram, ...inHost } = asked
+    const spec = this.#around === null ? inRoot(asked) : asked
+    const standing: SandboxSpec = this.#around === null ? spec : inHost
+    const shell = standing.root === undefined ? null : this.#shellOfRoots()
+    const files = [...standardInRoot(standing, standardFiles(standing)), ...spec.files]
     const filter = filterOf(spec)
     const contents = [...(filter === null ? [] : [filter]), ...files.map((file) => file.content)]
     const firstFile = descriptors.firstHandover + 1 + (filter === null ? 0 : 1)
@@ -122,11 +145,11 @@ class BubblewrapDriver implements SandboxDriver {
         descriptor: firstFile + index,
       })),
     }
-    const options = bubblewrapOptions(spec, this.#host, handover, rootFacts(spec, shell))
+    const options = bubblewrapOptions(spec, this.#host, handover, rootFacts(standing, shell), this.#around?.devices)
     const { recordDir } = spec
     const { pidsMax } = spec.limits
     const launched = await launch({
-      driver: name,
+      driver: this.#around?.name ?? name,
       spec,
       clock: this.#clock,
       mkfifo: this.#mkfifo,
@@ -151,7 +174,7 @@ class BubblewrapDriver implements SandboxDriver {
   }
 
   async adopt(recordDir: string): Promise<Sandbox | null> {
-    return adoptSandbox(name, recordDir, this.#groups, (record, group) => {
+    return adoptSandbox(this.#around?.name ?? name, recordDir, this.#groups, (record, group) => {
       // What a supervisor that died had run inside has nobody left who follows it.
       if (record.processes !== null) endLeftovers(record.id, record.processes.init)
       return this.#parts(record, recordDir, { group, keeper: null })
@@ -172,15 +195,21 @@ class BubblewrapDriver implements SandboxDriver {
 
   /** Makes the root, becomes the host user of the workload, then bubblewrap, which stays as the keeper of the exit. */
   #lastOf({ hostUid, root, limits }: SandboxSpec, shell: RootShell | null): string {
-    const identity = `--reuid=${hostUid} --regid=${hostUid} --clear-groups`
+    const groups = (this.#around?.devices ?? []).map((device) => statSync(device).gid)
+    const held = groups.length === 0 ? '--clear-groups' : `--groups=${groups.join(',')}`
+    const identity = `--reuid=${hostUid} --regid=${hostUid} ${held}`
     const privileges = '--inh-caps=-all --bounding-set=-all --no-new-privs'
     const drop = this.#setpriv === null ? '' : `${quote(this.#setpriv)} ${identity} ${privileges}`
     const options = `--args ${descriptors.firstHandover} --json-status-fd ${descriptors.status}`
     const sh = (shell?.sh ?? hostShell).map(quote).join(' ')
     const bwrap = `${drop} ${quote(this.#bwrap)} ${options} -- ${sh} -c ${quote(initScript)} sh "$@"`
     if (root === undefined || this.#perl === null) return `exec ${bwrap}`
-    const writtenBytesMax = root.writable ? (limits.tmpBytes ?? writtenBytesDefault) : mountPointBytesMax
-    const order = { architecture: process.arch, place: rootPlace, hostUid, writtenBytesMax, layers: root.layers }
+    const { layers, writable, scratch = [] } = root
+    const isWritten = writable || scratch.length > 0
+    const writtenBytesMax = isWritten
+      ? (root.writtenBytesMax ?? limits.tmpBytes ?? writtenBytesDefault)
+      : mountPointBytesMax
+    const order = { architecture: process.arch, place: rootPlace, hostUid, writtenBytesMax, layers, scratch }
     return `exec ${[this.#perl, '-e', rootProgram, ...rootArguments(order)].map(quote).join(' ')} ${bwrap}`
   }
 
@@ -211,17 +240,21 @@ class BubblewrapDriver implements SandboxDriver {
   }
 }
 
+/** In the launcher's namespace, a root that a program brings. */
+export const madeRoot: string = `${rootPlace}/${rootWithin}`
+
 function rootFacts({ root }: SandboxSpec, shell: RootShell | null): RootFacts | null {
   if (root === undefined || shell === null) return null
   const resolver = resolveInside(root, '/etc/resolv.conf')
-  return { path: `${rootPlace}/${rootWithin}`, shellSource: shell.directory, shellTarget, resolver }
+  return { path: madeRoot, shellSource: shell.directory, shellTarget, resolver }
 }
 
 function statusFileOf(recordDir: string): string {
   return `${recordDir}/status`
 }
 
-function filterOf(
+/** A profile as the kernel takes it; null for none, or where none is known for this processor. */
+export function filterOf(
   { syscalls }: Pick<SandboxSpec, 'syscalls'>,
   change: (profile: Profile) => Profile = (profile) => profile,
 ): Uint8Array | null {
@@ -249,7 +282,8 @@ function childByTable(parent: number | null): number {
   return processes.list().find((process) => process.parent === parent)?.pid ?? 0
 }
 
-function lookAtHost(): HostFacts {
+/** What of this machine programs see inside. */
+export function lookAtHost(): HostFacts {
   const systemDirectories = ['/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32'].filter((path) => existsSync(path))
   return {
     systemDirectories: systemDirectories.map((path) => ({
@@ -314,6 +348,7 @@ function capabilitiesWith(
     exec: exec ? 'native' : 'refused',
     outputFilter: perl === null ? 'refused' : 'native',
     survivesSupervisor: 'native',
+    ...sharedKernel,
     weaker: [
       ...(ownUser
         ? []

@@ -9,7 +9,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { SteadError } from '../../base/index.ts'
 import type { Clock } from '../../base/index.ts'
-import { refuseBeyond } from '../capabilities.ts'
+import { refuseBeyond, sharedKernel } from '../capabilities.ts'
 import type { LimitGroups } from '../cgroup.ts'
 import type { OutputLine, OutputOptions, Sandbox, SandboxCapabilities, SandboxDriver, SandboxSpec } from '../driver.ts'
 import { keepExitScript } from '../launcher.ts'
@@ -196,6 +196,7 @@ function capabilitiesWith(groups: LimitGroups | null, logger: Logger, perl: stri
     exec: 'refused',
     outputFilter: perl === null ? 'refused' : 'native',
     survivesSupervisor: 'native',
+    ...sharedKernel,
     weaker: [
       'programs see and may touch whatever their user can: install bubblewrap on Linux (apt-get install bubblewrap)',
       'inline files lie on the disk of the host while the program runs',

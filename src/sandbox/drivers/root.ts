@@ -57,6 +57,7 @@ export function probeRoot(perl: string | null): string | null {
     hostUid: 1,
     writtenBytesMax: 2 ** 16,
     layers: [existsSync('/var/lib') ? '/var/lib' : '/usr'],
+    scratch: [],
   }
   const { status, stderr } = spawnSync(perl, ['-e', rootProgram, ...rootArguments(order), '/bin/true'], {
     encoding: 'utf8',
@@ -148,6 +149,7 @@ export function inRoot(spec: SandboxSpec): SandboxSpec {
   }
   const resolved = {
     ...spec,
+    root: root.scratch === undefined ? root : { ...root, scratch: root.scratch.map(resolve) },
     cwd: resolve(spec.cwd),
     mounts: spec.mounts.map((mount) => ({ ...mount, target: resolve(mount.target) })),
     files: spec.files.map((file) => ({ ...file, path: resolve(file.path) })),

@@ -114,6 +114,15 @@ export class RunningSandbox implements Sandbox {
     return this.#over ? [] : this.#members().map(({ pid }) => pid)
   }
 
+  machine(): never {
+    const { record } = this.#parts
+    throw new SteadError({
+      code: 'sandbox.refused',
+      message: `The ${record.driver} sandbox driver gives ${this.id} no kernel of its own: there is no console and no debugger for it.`,
+      hint: 'Run it with the vm driver.',
+    })
+  }
+
   async #follow(): Promise<Exit> {
     const { record, clock, group, keeper } = this.#parts
     if (record.exit !== null) {

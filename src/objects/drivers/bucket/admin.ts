@@ -10,6 +10,7 @@ import { messageOf } from '../../../base/index.ts'
 import { failure } from '../../errors.ts'
 import type { KeyGrant } from '../../bucket/keys.ts'
 import type { Happened, Held } from '../embedded/usage.ts'
+import type { Upstream } from './upstream.ts'
 
 const bodyBytesMax = 64 * 1024
 const answerBytesMax = 1024 * 1024
@@ -19,6 +20,8 @@ const timeoutMs = 30_000
 export interface Questions {
   /** Whether it takes requests. */
   readonly ready: { readonly sent: null; readonly answered: null }
+  /** Where the store is that somebody else runs, and the key to it. Asked of a front alone. */
+  readonly attach: { readonly sent: Upstream; readonly answered: null }
   readonly grant: { readonly sent: KeyGrant; readonly answered: null }
   readonly revoke: { readonly sent: { readonly user: string }; readonly answered: null }
   /** The data has come back from an earlier state: what is handed out from now on is of this generation. */
@@ -104,6 +107,10 @@ async function answerTo(answers: Answers, name: string, body: string): Promise<u
       return await answers.ready(null)
     case 'state':
       return await answers.state(null)
+    case 'attach': {
+      const sent: Questions['attach']['sent'] = JSON.parse(body)
+      return await answers.attach(sent)
+    }
     case 'grant': {
       const sent: Questions['grant']['sent'] = JSON.parse(body)
       return await answers.grant(sent)

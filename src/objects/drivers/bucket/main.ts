@@ -7,6 +7,8 @@ import { isSteadError, messageOf } from '../../../base/index.ts'
 import { compareBuckets } from './compare.ts'
 import { replayObjects } from './replay.ts'
 import type { ReplayOptions } from './replay.ts'
+import { serveFront } from './front.ts'
+import type { FrontOptions } from './front.ts'
 import { serveBucket } from './server.ts'
 import type { BucketServerOptions } from './server.ts'
 import { verifyBucket } from './verify.ts'
@@ -14,6 +16,7 @@ import { verifyBucket } from './verify.ts'
 /** What can be done, by name. */
 export interface Works {
   readonly serve: BucketServerOptions
+  readonly front: FrontOptions
   readonly compare: { readonly name: string; readonly before: string; readonly after: string }
   readonly verify: { readonly name: string; readonly dir: string; readonly probe: string | null }
   readonly replay: Omit<ReplayOptions, 'secretAccessKey'>
@@ -26,7 +29,11 @@ export const secretVariable = 'STEAD_REPLAY_SECRET'
 const works: Readonly<Record<string, (options: string) => unknown>> = {
   serve(options) {
     const given: Works['serve'] = JSON.parse(options)
-    return serve(given)
+    return until((say) => serveBucket(given, say))
+  },
+  front(options) {
+    const given: Works['front'] = JSON.parse(options)
+    return until((say) => serveFront(given, say))
   },
   compare(options) {
     const { name, before, after }: Works['compare'] = JSON.parse(options)
@@ -42,10 +49,11 @@ const works: Readonly<Record<string, (options: string) => unknown>> = {
   },
 }
 
-async function serve(options: BucketServerOptions): Promise<null> {
+/** Serves until it is told to stop. */
+async function until(serve: (say: (error: unknown) => void) => Promise<AsyncDisposable>): Promise<null> {
   const say = (error: unknown): void =>
     void process.stderr.write(`${error instanceof Error ? (error.stack ?? '') : messageOf(error)}\n`)
-  await using _server = await serveBucket(options, say)
+  await using _server = await serve(say)
   await new Promise((resolve) => process.once('SIGTERM', resolve).once('SIGINT', resolve))
   return null
 }

@@ -40,7 +40,7 @@ export async function replayObjects(options: ReplayOptions): Promise<number> {
   let brought = 0
   for (let after: string | undefined = ''; after !== undefined;) {
     const page = listObjects(engine.index, { bucket: name, prefix: '', delimiter: '', limit: 500 }, after)
-    for (const version of page.items) brought += await bring(options, engine, version)
+    for (const { key } of page.items) brought += await bring(options, engine, engine.versions.get(name, key))
     after = page.next?.key
   }
   return brought

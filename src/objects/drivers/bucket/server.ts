@@ -14,14 +14,13 @@ import type { LifecycleRule } from '../../s3/lifecycle.ts'
 import { openEngine } from '../embedded/engine.ts'
 import type { Engine } from '../embedded/engine.ts'
 import { serve } from '../embedded/server.ts'
-import type { AnsweredRequest } from '../embedded/server.ts'
 import { adminPath, consumersPath, listenToPlatform } from './admin.ts'
-import type { Requests } from './admin.ts'
+import { counted, corsOf, noRequests } from './serving.ts'
 
 const expireEveryMs = 3_600_000
 
 /** What a server is started with. */
-export interface BucketServerOptions extends Pick<BucketConfig, 'versions' | 'expiryDays' | 'quotaBytes'> {
+export interface BucketServerOptions extends Omit<BucketConfig, 'memoryBytes'> {
   readonly name: string
   readonly dataDir: string
   readonly socketDir: string
@@ -38,7 +37,7 @@ export async function serveBucket(
   const engine = undo.use(openEngine({ dir: dataDir, generation, quotaBytes: () => quotaBytes }))
   await declareBucket(engine, options)
   const keys = new Map<string, Credential>()
-  let requests: Requests = { read: 0, written: 0, refused: 0, failed: 0, bytesIn: 0, bytesOut: 0 }
+  let requests = noRequests
   rmSync(consumersPath(socketDir), { force: true })
   const server = undo.use(
     await serve(
@@ -57,6 +56,9 @@ export async function serveBucket(
   undo.use(
     await listenToPlatform(adminPath(socketDir), {
       ready: () => null,
+      attach() {
+        throw new Error('this bucket has a store of its own')
+      },
       grant(grant) {
         const { user, password } = grant
         const before = keys.get(user)
@@ -98,7 +100,8 @@ export async function serveBucket(
 }
 
 /** Brings what the app file says into being. What a client has stored stays, whatever is said. */
-async function declareBucket(engine: Engine, { name, versions, expiryDays }: BucketServerOptions): Promise<void> {
+async function declareBucket(engine: Engine, options: BucketServerOptions): Promise<void> {
+  const { name, versions, expiryDays, corsOrigins } = options
   const wanted = versions ? 'enabled' : 'suspended'
   await engine.commit(() => {
     const found = engine.buckets.find(name)
@@ -117,7 +120,11 @@ async function declareBucket(engine: Engine, { name, versions, expiryDays }: Buc
     } else if (found.versioning !== wanted && !(found.versioning === 'off' && !versions)) {
       engine.buckets.setVersioning(name, wanted)
     }
-    engine.buckets.change(name, (settings) => ({ ...settings, lifecycle: [ruleOf(expiryDays)] }))
+    engine.buckets.change(name, ({ cors: _before, ...settings }) => ({
+      ...settings,
+      lifecycle: [ruleOf(expiryDays)],
+      ...(corsOrigins.length > 0 && { cors: [corsOf(corsOrigins)] }),
+    }))
   })
 }
 
@@ -137,20 +144,6 @@ function ruleOf(expiryDays: number | null): LifecycleRule {
     noncurrentDays: days,
     newerVersionsKept: undefined,
     abortUploadDays,
-  }
-}
-
-function counted(so: Requests, { method, status, bytesIn, bytesOut }: AnsweredRequest): Requests {
-  const reads = method === 'GET' || method === 'HEAD' || method === 'OPTIONS'
-  // That an object is not there, or is not the one that was meant, is an answer.
-  const refused = status >= 400 && status < 500 && status !== 404 && status !== 412
-  return {
-    read: so.read + (reads ? 1 : 0),
-    written: so.written + (reads ? 0 : 1),
-    refused: so.refused + (refused ? 1 : 0),
-    failed: so.failed + (status >= 500 ? 1 : 0),
-    bytesIn: so.bytesIn + bytesIn,
-    bytesOut: so.bytesOut + bytesOut,
   }
 }
 

@@ -18,6 +18,7 @@ import type { Place } from './place.ts'
 export const inlineBytesMax: number = 16 * 1024
 const readBytes = 256 * 1024
 const writeBytes = 512 * 1024
+const idleMax = 16
 
 /** Bytes of an object: a stretch of one blob. */
 export type Segment = readonly [hash: string, start: number, bytes: number]
@@ -35,6 +36,8 @@ export class Blobs {
   readonly #index: Index
   readonly #random: Random
   readonly #pins = new Map<string, number>()
+  /** Buffers of readings that have come to their end: fresh ones would cost more than what is read into them. */
+  readonly #idle: Buffer[] = []
 
   constructor(place: Place, index: Index, random: Random) {
     this.#place = place
@@ -64,19 +67,39 @@ export class Blobs {
       const name = hash.digest('hex')
       if (file === undefined) return this.#pinned(name, bytes, Buffer.concat(pieces))
       if (held > 0) await writeAll(file.handle, pieces)
-      await file.handle.sync()
-      const shard = join(this.#place.blobsDir, name.slice(0, 2))
-      if (mkdirSync(shard, { recursive: true, mode: 0o700 }) !== undefined) await syncDirectory(this.#place.blobsDir)
-      const pinned = this.#pinned(name, bytes, undefined)
-      renameSync(file.path, this.#pathOf(name))
-      await syncDirectory(shard)
-      return pinned
+      return await this.#keep(file, name, bytes)
     } catch (error) {
       if (file !== undefined) rmSync(file.path, { force: true })
       throw error
     } finally {
       await file?.handle.close()
     }
+  }
+
+  /**
+   * Gives a whole file its name, durably. Where nobody has this content yet, it gets the name before it is synced, so that one
+   * commit of the file system's journal holds both: what a crash leaves under the name then is referred to by nothing.
+   * Otherwise the name may stand for bytes that somebody was promised, and only ones that are on the disk may replace them.
+   */
+  async #keep(file: IncomingFile, name: string, bytes: number): Promise<Stored> {
+    const shard = join(this.#place.blobsDir, name.slice(0, 2))
+    if (mkdirSync(shard, { recursive: true, mode: 0o700 }) !== undefined) await syncDirectory(this.#place.blobsDir)
+    const isNew = !this.#pins.has(name) && !this.#isReferred(name)
+    const pinned = this.#pinned(name, bytes, undefined)
+    try {
+      if (!isNew) await file.handle.sync()
+      renameSync(file.path, this.#pathOf(name))
+      if (isNew) await file.handle.sync()
+      await syncDirectory(shard)
+      return pinned
+    } catch (error) {
+      pinned[Symbol.dispose]()
+      throw error
+    }
+  }
+
+  #isReferred(hash: string): boolean {
+    return this.#index.get('SELECT 1 FROM blobs WHERE hash = ?', hash) !== undefined
   }
 
   async #create(): Promise<IncomingFile> {
@@ -126,13 +149,19 @@ export class Blobs {
       open = false
       for (const [hash] of segments) this.#unpin(hash)
     }
-    const buffer = reuse ? Buffer.allocUnsafeSlow(Math.min(readBytes, end - start)) : undefined
-    const pieces = this.#readSegments(segments, start, end, buffer)
+    const lent: Lent | undefined = reuse ? { buffer: undefined } : undefined
+    const pieces = this.#readSegments(segments, start, end, lent)
+    const giveBack = (): void => {
+      if (lent?.buffer !== undefined && this.#idle.length < idleMax) this.#idle.push(lent.buffer)
+    }
     const reading: AsyncIterableIterator<Uint8Array> = {
       async next() {
         try {
           const piece = await pieces.next()
-          if (piece.done === true) release()
+          if (piece.done === true) {
+            release()
+            giveBack()
+          }
           return piece
         } catch (error) {
           release()
@@ -153,17 +182,17 @@ export class Blobs {
     segments: readonly Segment[],
     start: number,
     end: number,
-    buffer: Buffer | undefined,
+    lent: Lent | undefined,
   ): AsyncGenerator<Uint8Array> {
     let at = 0
     for (const [hash, offset, bytes] of segments) {
       const [from, to] = [Math.max(start - at, 0), Math.min(end - at, bytes)]
-      if (from < to) yield* this.#readBlob(hash, offset + from, offset + to, buffer)
+      if (from < to) yield* this.#readBlob(hash, offset + from, offset + to, lent)
       at += bytes
     }
   }
 
-  async *#readBlob(hash: string, start: number, end: number, reused: Buffer | undefined): AsyncGenerator<Uint8Array> {
+  async *#readBlob(hash: string, start: number, end: number, lent: Lent | undefined): AsyncGenerator<Uint8Array> {
     const data = this.#index.get('SELECT data FROM blobs WHERE hash = ?', hash)?.bytes('data')
     if (data !== undefined) {
       yield data.subarray(start, end)
@@ -173,8 +202,8 @@ export class Blobs {
     try {
       for (let at = start; at < end;) {
         const bytes = Math.min(readBytes, end - at)
-        const buffer = reused ?? Buffer.allocUnsafe(bytes)
-        const { bytesRead } = await handle.read(buffer, 0, Math.min(bytes, buffer.length), at)
+        const buffer = this.#bufferFor(lent, bytes)
+        const { bytesRead } = await handle.read(buffer, 0, bytes, at)
         if (bytesRead === 0) throw new Error(`the file of ${hash} is shorter than the index says`)
         yield buffer.subarray(0, bytesRead)
         at += bytesRead
@@ -182,6 +211,12 @@ export class Blobs {
     } finally {
       await handle.close()
     }
+  }
+
+  #bufferFor(lent: Lent | undefined, bytes: number): Buffer {
+    if (lent === undefined) return Buffer.allocUnsafe(bytes)
+    lent.buffer ??= this.#idle.pop() ?? Buffer.allocUnsafeSlow(readBytes)
+    return lent.buffer
   }
 
   /** Removes files that nothing refers to, one directory at a time; says how many. For after a crash. */
@@ -199,7 +234,7 @@ export class Blobs {
 
   #removeUnused(hash: string): boolean {
     if (this.#pins.has(hash) || this.#index.isClosed) return false
-    if (this.#index.get('SELECT 1 FROM blobs WHERE hash = ?', hash) !== undefined) return false
+    if (this.#isReferred(hash)) return false
     try {
       unlinkSync(this.#pathOf(hash))
       return true
@@ -226,6 +261,11 @@ export class Blobs {
       this.#removeUnused(hash)
     }
   }
+}
+
+/** The buffer of one reading, once it needs one. */
+interface Lent {
+  buffer: Buffer | undefined
 }
 
 interface IncomingFile {

@@ -251,6 +251,6 @@ function statOf(version: VersionRecord): ObjectStat {
   }
 }
 
-function listedOf({ key, bytes, etag, modifiedMs }: VersionRecord): Listed {
+function listedOf({ key, bytes, etag, modifiedMs }: Listed): Listed {
   return { key, bytes, etag, modifiedMs }
 }

@@ -4,14 +4,14 @@
  */
 import { behind, groupOf, startOf } from '../../grouping.ts'
 import type { Index } from './commits.ts'
-import { versionColumns, versionOf } from './records.ts'
-import type { VersionRecord } from './records.ts'
+import { listedColumns, listedOf, versionColumns, versionOf } from './records.ts'
+import type { ListedVersion, VersionRecord } from './records.ts'
 
 /** Keys, groups or versions in one page. */
 export const pageMax = 1000
 /** Rows that are read at once: few behind a group, where the next one is likely to be another group, then more and more. */
 const batchMin = 1
-const batchMax = 256
+const batchMax = pageMax + 1
 
 export interface ListOptions {
   readonly bucket: string
@@ -36,11 +36,11 @@ export interface Place {
 }
 
 /** Current objects after a key (or after the group that it names). */
-export function listObjects(index: Index, options: ListOptions, after: string): Page<VersionRecord> {
+export function listObjects(index: Index, options: ListOptions, after: string): Page<ListedVersion> {
   return walk(options, { ...startOf(options, after), seq: 0 }, (from, limit) =>
     index
-      .all(
-        `SELECT ${versionColumns} FROM versions WHERE bucket = ? AND latest = 1 AND marker = 0 AND
+      .values(
+        `SELECT ${listedColumns} FROM versions WHERE bucket = ? AND latest = 1 AND marker = 0 AND
          (key > ? OR (key = ? AND ?)) AND key >= ? ORDER BY key LIMIT ?`,
         options.bucket,
         from.key,
@@ -49,7 +49,7 @@ export function listObjects(index: Index, options: ListOptions, after: string): 
         from.key,
         limit,
       )
-      .map(versionOf),
+      .map(listedOf),
   )
 }
 
@@ -74,6 +74,8 @@ export function listVersions(index: Index, options: ListOptions, after: Place): 
   )
 }
 
+type ListedName = Pick<VersionRecord, 'key' | 'seq' | 'version'>
+
 interface From {
   readonly key: string
   /** Only those of `key` with a smaller number; 0 for all. */
@@ -81,13 +83,13 @@ interface From {
   readonly inclusive: boolean
 }
 
-function walk(
+function walk<Item extends ListedName>(
   options: ListOptions,
   start: From,
-  read: (from: From, limit: number) => readonly VersionRecord[],
-): Page<VersionRecord> {
+  read: (from: From, limit: number) => readonly Item[],
+): Page<Item> {
   const { prefix, delimiter, limit } = options
-  const items: VersionRecord[] = []
+  const items: Item[] = []
   const prefixes: string[] = []
   let last: Place | undefined
   let from = start

@@ -1,4 +1,5 @@
 /** What the index holds, as values: buckets, versions, uploads and parts, and how rows become them. */
+import type { SQLOutputValue } from 'node:sqlite'
 import type { Grant } from '../../s3/acl.ts'
 import type { PublicAccessBlock } from '../../s3/access.ts'
 import type { Checksum, ChecksumAlgorithm, ChecksumType } from '../../s3/checksums.ts'
@@ -77,6 +78,31 @@ export interface VersionRecord extends NewVersion {
   readonly isLatest: boolean
   readonly isMarker: boolean
   readonly modifiedMs: number
+}
+
+/** What a listing shows of a version: it is read of a thousand at once, and so without the rest. */
+export interface ListedVersion extends Pick<
+  VersionRecord,
+  'key' | 'seq' | 'version' | 'bytes' | 'etag' | 'modifiedMs' | 'owner'
+> {
+  readonly checksum: Checksum | undefined
+}
+
+export const listedColumns = "key, seq, version, bytes, etag, modified_ms, owner, info -> '$.checksum'"
+
+export function listedOf(row: readonly SQLOutputValue[]): ListedVersion {
+  const [key, seq, version, bytes, etag, modifiedMs, owner, text] = row
+  const checksum: Checksum | undefined = typeof text === 'string' ? JSON.parse(text) : undefined
+  return {
+    key: String(key),
+    seq: Number(seq),
+    version: String(version),
+    bytes: Number(bytes),
+    etag: String(etag),
+    modifiedMs: Number(modifiedMs),
+    owner: String(owner),
+    checksum,
+  }
 }
 
 export const versionColumns =

@@ -1,14 +1,15 @@
 /**
- * The embedded S3 server over HTTP. Limits everything that comes in: connections, requests at once, header bytes, idle time,
+ * The embedded S3 server over HTTP; the front of a bucket that somebody else runs stands on the same. Limits everything that comes in: connections, requests at once, header bytes, idle time,
  * bodies. A failure is answered as S3 does, with its request's id; a bug is answered as InternalError and handed to `onBug`.
  */
 import { createServer } from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { isSteadError, randomId, systemRandom } from '../../../base/index.ts'
-import type { Account, Accounts } from '../../s3/acl.ts'
+import type { Account } from '../../s3/acl.ts'
 import { authenticate } from '../../s3/authenticate.ts'
 import type { Authenticated, Credential } from '../../s3/authenticate.ts'
 import { corsHeaders } from '../../s3/cors.ts'
+import type { CorsRule } from '../../s3/cors.ts'
 import { S3Failure } from '../../s3/failure.ts'
 import { decode, readRequest } from '../../s3/request.ts'
 import type { S3Request } from '../../s3/request.ts'
@@ -26,25 +27,44 @@ const headersMs = 20_000
 /** What is still read of a body after its request has failed, so that the client sees why. */
 const drainBytesMax = 1024 * 1024
 
-export interface ServerOptions {
-  readonly engine: Engine
+/** What any server of S3 is told. */
+export interface ListenerOptions {
   /** Who may sign. Asked for every request, so that keys can be exchanged while it runs. */
   readonly credentials: (accessKeyId: string) => Credential | undefined
+  /** Names under which `bucket.NAME` means a bucket. Defaults to `localhost`. */
+  readonly hostNames?: readonly string[]
+  /** Told of what should not happen. */
+  readonly onBug?: (error: unknown) => void
+  /** Told of every request once it has been answered, or has ended without. */
+  readonly onAnswered?: (request: AnsweredRequest) => void
+}
+
+/** A request whose sender is known. */
+export interface Asked extends Authenticated {
+  readonly request: S3Request
+  readonly body: RequestBody
+  readonly address: string
+}
+
+/** What answers requests. */
+export interface Answering {
+  readonly nowMs: () => number
+  /** Rules for pages of other origins. */
+  readonly corsOf: (bucket: string) => readonly CorsRule[] | undefined
+  readonly answer: (asked: Asked) => Answer | Promise<Answer>
+}
+
+export interface ServerOptions extends ListenerOptions {
+  readonly engine: Engine
   /** Owners by what lists and listings show; an unknown one is shown by its id. */
   readonly accounts?: readonly Account[]
   /** What `GetBucketLocation` says; signatures of any region are taken. Defaults to `us-east-1`. */
   readonly region?: string
-  /** Names under which `bucket.NAME` means a bucket. Defaults to `localhost`. */
-  readonly hostNames?: readonly string[]
   /**
    * Who owns objects in new buckets. By default the bucket's owner owns everything and lists do not count, as S3 has it since
    * 2023.
    */
   readonly defaultOwnership?: 'BucketOwnerEnforced' | 'ObjectWriter'
-  /** Told of what should not happen. */
-  readonly onBug?: (error: unknown) => void
-  /** Told of every request once it has been answered, or has ended without. */
-  readonly onAnswered?: (request: AnsweredRequest) => void
 }
 
 /** A request, for those who count. */
@@ -72,8 +92,31 @@ export interface ListeningServer extends AsyncDisposable {
 }
 
 /** Serves the engine on an address. */
-export async function serve(options: ServerOptions, at: ListenAt): Promise<ListeningServer> {
-  const handler = new Handler(options)
+export function serve(options: ServerOptions, at: ListenAt): Promise<ListeningServer> {
+  const { engine, credentials, accounts = [] } = options
+  const context = {
+    engine,
+    accounts: {
+      byId: (id: string) => accounts.find((account) => account.id === id),
+      byEmail: (email: string) => accounts.find((account) => account.email === email),
+    },
+    region: options.region ?? 'us-east-1',
+    defaultOwnership: options.defaultOwnership ?? 'BucketOwnerEnforced',
+  }
+  const answering: Answering = {
+    nowMs: engine.nowMs,
+    corsOf: (bucket) => engine.buckets.find(bucket)?.settings.cors,
+    answer(asked) {
+      const { request, caller, body } = asked
+      return dispatch({ ...context, request, caller, body, values: policyValues(asked) }, credentials)
+    },
+  }
+  return listen(options, answering, at)
+}
+
+/** Listens on an address, and has requests answered whose sender is known. */
+export async function listen(options: ListenerOptions, answering: Answering, at: ListenAt): Promise<ListeningServer> {
+  const handler = new Handler(options, answering)
   const server = createServer({
     maxHeaderSize: headerBytesMax,
     requestTimeout: 0,
@@ -115,21 +158,17 @@ function listening(server: Server, handler: Handler): ListeningServer {
 }
 
 class Handler {
-  readonly #options: ServerOptions
+  readonly #options: ListenerOptions
+  readonly #answering: Answering
   readonly #hosts: { readonly names: readonly string[] }
-  readonly #accounts: Accounts
   #running = 0
   /** What runs, by the key that signed it. */
   readonly #signed = new Map<string, Set<ServerResponse>>()
 
-  constructor(options: ServerOptions) {
+  constructor(options: ListenerOptions, answering: Answering) {
     this.#options = options
+    this.#answering = answering
     this.#hosts = { names: options.hostNames ?? ['localhost'] }
-    const accounts = options.accounts ?? []
-    this.#accounts = {
-      byId: (id) => accounts.find((account) => account.id === id),
-      byEmail: (email) => accounts.find((account) => account.email === email),
-    }
   }
 
   endFor(accessKeyId: string): void {
@@ -181,28 +220,21 @@ class Handler {
     response: ServerResponse,
     waits: boolean,
   ): Promise<Answer> {
-    const { engine, credentials } = this.#options
-    const authenticated = authenticate(request, credentials, engine.nowMs())
+    const { nowMs, answer } = this.#answering
+    const authenticated = authenticate(request, this.#options.credentials, nowMs())
     this.#note(authenticated.accessKeyId, response)
     const begin = (): void => {
       if (waits && !response.headersSent) response.writeContinue()
     }
     const body = new RequestBody(message, request.headers, authenticated.payload, begin)
-    const context = {
-      engine,
-      accounts: this.#accounts,
-      region: this.#options.region ?? 'us-east-1',
-      defaultOwnership: this.#options.defaultOwnership ?? 'BucketOwnerEnforced',
-    }
-    const values = policyValues(request, authenticated, message.socket.remoteAddress ?? '')
-    return dispatch({ ...context, request, caller: authenticated.caller, body, values }, credentials)
+    return answer({ ...authenticated, request, body, address: message.socket.remoteAddress ?? '' })
   }
 
   /** Headers for a browser from elsewhere, where the bucket has a rule for it. */
   #corsOf(request: S3Request): Record<string, string> {
     const origin = request.headers['origin']
     if (origin === undefined || request.bucket === undefined) return {}
-    const rules = this.#options.engine.buckets.find(request.bucket)?.settings.cors
+    const rules = this.#answering.corsOf(request.bucket)
     const asked = (request.headers['access-control-request-headers'] ?? '').split(',').map((name) => name.trim())
     const method = request.headers['access-control-request-method'] ?? request.method
     return (
@@ -298,11 +330,7 @@ function headersOf(message: IncomingMessage): Record<string, string> {
   return found
 }
 
-function policyValues(
-  request: S3Request,
-  { authType, ageMs, caller }: Authenticated,
-  address: string,
-): ReadonlyMap<string, string> {
+function policyValues({ request, authType, ageMs, caller, address }: Asked): ReadonlyMap<string, string> {
   const { headers, query } = request
   const known: readonly (readonly [string, string | undefined])[] = [
     ['aws:sourceip', address.replace(/^::ffff:/, '')],

@@ -24,6 +24,8 @@ interface Waiting {
 export class BeanstalkdConnection {
   readonly #socket: Socket
   readonly #waiting: Waiting[] = []
+  /** What goes out at the end of this turn, in one piece. */
+  #outgoing: (string | Buffer)[] = []
   #received: Buffer = Buffer.alloc(0)
   #broken: Error | undefined
 
@@ -55,18 +57,22 @@ export class BeanstalkdConnection {
   }
 
   /** Sends a command, with a body where it takes one. Rejects when the connection breaks before the answer. */
-  command(line: string, body?: Buffer): Promise<Reply> {
+  command(line: string, body?: string | Buffer): Promise<Reply> {
     if (this.#broken !== undefined) return Promise.reject(this.#broken)
     const { promise, resolve, reject } = Promise.withResolvers<Reply>()
     this.#waiting.push({ resolve, reject })
-    this.#socket.cork()
-    this.#socket.write(`${line}\r\n`)
-    if (body !== undefined) {
-      this.#socket.write(body)
-      this.#socket.write('\r\n')
-    }
-    process.nextTick(() => this.#socket.uncork())
+    if (this.#outgoing.length === 0) process.nextTick(() => this.#flush())
+    this.#outgoing.push(`${line}\r\n`)
+    if (body !== undefined) this.#outgoing.push(body, '\r\n')
     return promise
+  }
+
+  #flush(): void {
+    const pieces = this.#outgoing
+    this.#outgoing = []
+    if (pieces.every((piece) => typeof piece === 'string')) this.#socket.write(pieces.join(''))
+    else
+      this.#socket.write(Buffer.concat(pieces.map((piece) => (typeof piece === 'string' ? Buffer.from(piece) : piece))))
   }
 
   close(): void {

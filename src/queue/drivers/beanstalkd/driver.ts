@@ -25,7 +25,7 @@ import { batchMax, delayMsMax, priorityMax } from '../../limits.ts'
 import type { DriverLimits } from '../../limits.ts'
 import { BeanstalkdConnection } from './client.ts'
 import type { Reply } from './client.ts'
-import { companyOf, envelopeBytesMax, opened, sealed } from '../envelope.ts'
+import { companyOf, envelopeBytesMax, opened, sealedText } from '../envelope.ts'
 import type { Opened } from '../envelope.ts'
 import { Hands } from '../hands.ts'
 
@@ -91,8 +91,8 @@ export class BeanstalkdDriver implements QueueDriver {
     const connection = await this.#connection('send', null)
     const used = this.#ask(connection, `use ${queue}`)
     const puts = messages.slice(0, room).map((message) => {
-      const bytes = sealed(companyOf(message, nowMs), message.body)
-      return this.#ask(connection, putLine(message.priority, message.delayMs, bytes), bytes)
+      const job = sealedText(companyOf(message, nowMs), message.body)
+      return this.#ask(connection, putLine(message.priority, message.delayMs, job), job)
     })
     const replies = await Promise.allSettled([used, ...puts])
     this.#hint(queue)
@@ -194,10 +194,10 @@ export class BeanstalkdDriver implements QueueDriver {
   async #copy(job: Job, tube: string, delayMs: number, changed: Partial<Opened>): Promise<void> {
     const { body, ...company } = { ...job.opened, ...changed }
     const connection = await this.#connection('send', null)
-    const bytes = sealed(company, body)
+    const copy = sealedText(company, body)
     const [, put] = await this.#all([
       this.#ask(connection, `use ${tube}`),
-      this.#ask(connection, putLine(company.priority, delayMs, bytes), bytes),
+      this.#ask(connection, putLine(company.priority, delayMs, copy), copy),
     ])
     if (put?.words[0] !== 'INSERTED')
       throw failure('unavailable', `${this.#place} took no copy: ${put?.words[0] ?? ''}`, 'Try again.')
@@ -347,7 +347,7 @@ export class BeanstalkdDriver implements QueueDriver {
     }
   }
 
-  async #ask(connection: BeanstalkdConnection, line: string, body?: Buffer): Promise<Reply> {
+  async #ask(connection: BeanstalkdConnection, line: string, body?: string | Buffer): Promise<Reply> {
     try {
       return await connection.command(line, body)
     } catch (error) {
@@ -378,12 +378,14 @@ function seconds(delayMs: number): number {
   return Math.ceil(delayMs / 1000)
 }
 
-function putLine(priority: number, delayMs: number, bytes: Buffer): string {
-  return `put ${urgency(priority)} ${seconds(delayMs)} ${ttrSeconds} ${bytes.length}`
+function putLine(priority: number, delayMs: number, job: string | Buffer): string {
+  return `put ${urgency(priority)} ${seconds(delayMs)} ${ttrSeconds} ${Buffer.byteLength(job)}`
 }
 
 /** A figure of the server's statistics, which are lines of `name: value`. */
 export function numberOf(reply: Reply | undefined, name: string): number | null {
-  const found = new RegExp(`^${name}: (\\d+)$`, 'm').exec(reply?.body?.toString() ?? '')?.[1]
-  return found === undefined ? null : Number(found)
+  const text = reply?.body?.toString('latin1') ?? ''
+  const before = `\n${name}: `
+  const at = text.indexOf(before)
+  return at === -1 ? null : Number.parseInt(text.slice(at + before.length), 10)
 }

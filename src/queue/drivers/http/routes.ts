@@ -44,6 +44,9 @@ export interface QueueDesk {
   queues(): readonly string[]
   /** When the oldest message that waits was sent; null when none does. */
   oldestMs(queue: string): Promise<number | null>
+  /** Nothing of it is handed out any more, or again. */
+  pause(queue: string, paused: boolean): Promise<void>
+  isPaused(queue: string): Promise<boolean>
   readonly tally: QueueTally
   /** Waits that can be ended by their name, which is that of the login and what it called them. */
   readonly waits: Map<string, AbortController>
@@ -183,13 +186,21 @@ export const queueRoutes: readonly QueueRoute[] = [
       return { body: { count } }
     },
   },
+  { method: 'POST', path: 'pause', right: 'manage', answer: (desk, { queue }) => pausing(desk, queue, true) },
+  { method: 'POST', path: 'resume', right: 'manage', answer: (desk, { queue }) => pausing(desk, queue, false) },
 ]
+
+async function pausing(desk: QueueDesk, queue: string, paused: boolean): Promise<QueueAnswer> {
+  await desk.pause(queue, paused)
+  return { body: { paused } }
+}
 
 /** What is in a queue now. */
 export async function standingOf(desk: QueueDesk, queue: string): Promise<Wire> {
-  const [counts, oldestMs] = await Promise.all([desk.driver.counts(queue), desk.oldestMs(queue)])
+  const asked = [desk.driver.counts(queue), desk.oldestMs(queue), desk.isPaused(queue)] as const
+  const [counts, oldestMs, paused] = await Promise.all(asked)
   const age = oldestMs === null ? null : Math.max(0, desk.clock.nowMs() - oldestMs)
-  return { name: queue, ...counts, oldestAgeMs: age }
+  return { name: queue, ...counts, oldestAgeMs: age, paused }
 }
 
 async function send(desk: QueueDesk, { queue, body }: QueueQuestion): Promise<QueueAnswer> {

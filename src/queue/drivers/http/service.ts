@@ -76,6 +76,8 @@ export class QueueService implements AsyncDisposable {
       queuesMax,
       queues: () => this.#host.names(),
       oldestMs: (queue) => this.#host.oldest(queue),
+      pause: (queue, paused) => this.#host.pause(queue, paused),
+      isPaused: (queue) => this.#host.isPaused(queue),
       tally: emptyQueueTally(),
       waits: new Map(),
     }

@@ -19,7 +19,7 @@ export interface KafkaHostOptions extends KafkaSettings {
 }
 
 export async function openKafkaHost(options: KafkaHostOptions): Promise<QueueDriver> {
-  const { prefix, partitions, replicas, flushEach, messageBytesMax } = options
+  const { prefix, partitions, replicas, flushEach, messageBytesMax, sessionMs } = options
   const link = await KafkaLink.open(options)
   try {
     const apis = await link.admin.listApis().catch((error: unknown) => Promise.reject(link.failure(error, false)))
@@ -36,7 +36,7 @@ export async function openKafkaHost(options: KafkaHostOptions): Promise<QueueDri
       server: `Kafka ${version}`,
       durability,
       messageBytesMax,
-      capabilities: capabilitiesOf(durability),
+      capabilities: capabilitiesOf(durability, sessionMs),
       clock: systemClock,
     })
     return prefixed(driver, prefix)
@@ -70,7 +70,7 @@ function durableOf(durability: Durability): Support {
   return durability === 'fsync' ? native : emulated('confirmed by two replicas at least, which sync it a little later')
 }
 
-function capabilitiesOf(durability: Durability): Capabilities {
+function capabilitiesOf(durability: Durability, sessionMs: number): Capabilities {
   return {
     'durable-send': durableOf(durability),
     'batch-send': native,
@@ -82,7 +82,7 @@ function capabilitiesOf(durability: Durability): Capabilities {
     'ordering-key': emulated(parted),
     'order-after-retry': refused('a rebalance repeats what was settled behind the first that is not', none),
     lease: emulated(
-      'by a clock in our thread; after a crash when the server misses the member, in about 6 s, and with what was settled behind the first that is not',
+      `by a clock in our thread; after a crash when the server misses the member, in about ${Math.round(sessionMs / 1000)} s, and with what was settled behind the first that is not`,
     ),
     'lease-extension': emulated('by a clock in our thread; a rebalance ends all leases'),
     'steady-lease': native,

@@ -20,13 +20,15 @@ export interface KafkaSettings {
     readonly username: string
     readonly password: string
   } | null
+  /** Who is silent so long has lost its partitions. */
+  readonly sessionMs: number
 }
 
 const connectMs = 5000
 const answerMs = 15_000
-const fetchBytesMax: number = 8 * 1024 * 1024
-/** The server's least. Who is silent so long has lost its partitions. */
-const sessionMs = 6000
+/** Of one answer: records take several times as much once they are read. */
+const fetchBytesMax: number = 2 * 1024 * 1024
+/** The least that a member has to join again; no less than its session. */
 const rebalanceMs = 10_000
 const heartbeatMs = 1000
 
@@ -50,6 +52,7 @@ export class KafkaLink {
   readonly #settings: KafkaSettings
   readonly #producer: Producer
   #members = 0
+  #batches = 0
 
   /** Loads the client. Throws `queue.missing-client`. */
   static async open(settings: KafkaSettings): Promise<KafkaLink> {
@@ -90,8 +93,8 @@ export class KafkaLink {
       clientId: `stead-${(this.#members += 1)}`,
       groupId,
       autocommit: false,
-      sessionTimeout: sessionMs,
-      rebalanceTimeout: rebalanceMs,
+      sessionTimeout: this.#settings.sessionMs,
+      rebalanceTimeout: Math.max(rebalanceMs, this.#settings.sessionMs),
       heartbeatInterval: heartbeatMs,
     })
     consumer.on('error', () => {})
@@ -103,9 +106,18 @@ export class KafkaLink {
     return this.#consumer(groupId)
   }
 
-  /** Resolves when all replicas that have to have the records have them. */
+  /**
+   * Resolves when all replicas that have to have the records have them. Those without a key go to one partition, another one each
+   * time: a batch that is spread over all would have each of them sync.
+   */
   async send(topic: string, records: readonly KafkaRecord[]): Promise<void> {
-    await this.#producer.send({ messages: records.map((record) => ({ topic, ...record })) })
+    // The client takes it modulo the partitions that there are.
+    const partition = (this.#batches += 1)
+    await this.#producer.send({
+      messages: records.map(({ key, value, headers }) =>
+        key === undefined ? { topic, partition, value, headers } : { topic, key, value, headers },
+      ),
+    })
   }
 
   /** One answer of the server to a fetch from these offsets: what is there now, or what comes within `waitMs`. */
@@ -145,7 +157,12 @@ export class KafkaLink {
         const batchEnd = batch.firstOffset + BigInt(batch.lastOffsetDelta) + 1n
         return batch.records.map((record) => {
           const offset = batch.firstOffset + BigInt(record.offsetDelta)
-          return { partition, offset, batchEnd, message: messageOfRecord(record, `${topic}-${partition}-${offset}`) }
+          return {
+            partition,
+            offset,
+            batchEnd,
+            message: messageOfRecord(record, () => `${topic}-${partition}-${offset}`),
+          }
         })
       }),
     )

@@ -43,14 +43,14 @@ export function recordOf({ id, body, headers, key, sentAtMs, cause, attempts }: 
   return key === null ? { value, headers: all } : { key: Buffer.from(key), value, headers: all }
 }
 
-/** The message of a record; `place` names one that another program has sent. */
+/** The message of a record; `place` names one that another program has sent, and is asked for then alone. */
 export function messageOfRecord(
   record: {
     readonly key: Buffer | null
     readonly value: Buffer | null
     readonly headers: readonly (readonly [Buffer | null, Buffer | null])[]
   },
-  place: string,
+  place: () => string,
 ): KafkaMessage {
   const headers: Record<string, string> = {}
   let mine: RegExpExecArray | null = null
@@ -63,7 +63,7 @@ export function messageOfRecord(
   }
   const value = record.value ?? Buffer.alloc(0)
   return {
-    id: mine?.[3] ?? place,
+    id: mine?.[3] ?? place(),
     // Bytes are copied: a part of an answer would keep all of it in memory.
     body: mine?.[1] === 't' ? value.toString() : new Uint8Array(value),
     headers,

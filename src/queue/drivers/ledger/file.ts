@@ -43,6 +43,9 @@ const schema = `
   PRAGMA user_version = ${schemaVersion};
 `
 
+/** Queues that hand out nothing until they are resumed. Made where it is not there: a release that does not know it hands out. */
+const paused = 'CREATE TABLE IF NOT EXISTS paused (queue INTEGER PRIMARY KEY) STRICT'
+
 /** An opened file. */
 export interface LedgerFile {
   readonly db: DatabaseSync
@@ -87,7 +90,7 @@ function begin(db: DatabaseSync, path: string, wanted: number | null): LedgerFil
     throw failure('stale-generation', message, 'The data went on without this process: start it anew.')
   }
   const opening = numberIn(db, 'SELECT opening FROM head') + 1
-  db.exec('BEGIN IMMEDIATE')
+  db.exec(`BEGIN IMMEDIATE; ${paused}`)
   db.prepare('UPDATE head SET generation = ?, opening = ?').run(generation, opening)
   db.exec('UPDATE standing SET state = 0 WHERE state = 2; COMMIT')
   return { db, path, generation, opening }

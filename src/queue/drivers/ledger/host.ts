@@ -110,6 +110,15 @@ export class LedgerHost implements QueueDriver {
     return this.#step(() => this.#ledger.oldest(queue))
   }
 
+  /** Hands out nothing of a queue, or again: a pause is on the disk, and outlives the process. Who waits goes on waiting. */
+  pause(queue: string, paused: boolean): Promise<void> {
+    return this.#step(() => this.#ledger.pause(queue, paused))
+  }
+
+  isPaused(queue: string): Promise<boolean> {
+    return this.#step(() => this.#ledger.isPaused(queue))
+  }
+
   /** Names of all queues. */
   names(): readonly string[] {
     return this.#ledger.names()

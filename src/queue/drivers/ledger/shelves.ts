@@ -95,7 +95,8 @@ export function purge(tables: LedgerTables, name: string, shelf: Shelf, max: num
 /** Deletes the rows of a queue. */
 export function remove(tables: LedgerTables, queue: QueueRow): void {
   tables.run('DELETE FROM messages WHERE seq IN (SELECT seq FROM standing WHERE queue = ?)', queue.id)
-  for (const table of ['standing', 'keyed', 'dedup']) tables.run(`DELETE FROM ${table} WHERE queue = ?`, queue.id)
+  for (const table of ['standing', 'keyed', 'dedup', 'paused'])
+    tables.run(`DELETE FROM ${table} WHERE queue = ?`, queue.id)
   tables.run('DELETE FROM queues WHERE id = ?', queue.id)
   tables.forget(queue)
 }

@@ -16,6 +16,8 @@ export interface QueueRow {
   readonly name: string
   /** Messages by state. */
   readonly counts: number[]
+  /** Nothing of it is handed out. */
+  paused: boolean
 }
 
 /** SQLite's own, when a file is made. */
@@ -32,8 +34,9 @@ export class LedgerTables {
   constructor(file: LedgerFile) {
     this.file = file
     this.#lastSeq = numberIn(file.db, 'SELECT max(seq) FROM standing')
-    for (const row of this.all('SELECT id, name FROM queues')) {
-      this.#queues.set(text(row.name), { id: integer(row.id), name: text(row.name), counts: [0, 0, 0, 0, 0] })
+    for (const row of this.all('SELECT id, name, id IN (SELECT queue FROM paused) AS paused FROM queues')) {
+      const [id, name] = [integer(row.id), text(row.name)]
+      this.#queues.set(name, { id, name, counts: [0, 0, 0, 0, 0], paused: integer(row.paused) === 1 })
     }
     const rows = this.all(
       'SELECT name, state, count(*) AS n FROM standing JOIN queues ON queues.id = queue GROUP BY 1, 2',
@@ -82,8 +85,16 @@ export class LedgerTables {
   declare(name: string): void {
     if (this.#queues.has(name)) return
     const { lastInsertRowid } = this.run('INSERT INTO queues (name) VALUES (?)', name)
-    this.#queues.set(name, { id: Number(lastInsertRowid), name, counts: [0, 0, 0, 0, 0] })
+    this.#queues.set(name, { id: Number(lastInsertRowid), name, counts: [0, 0, 0, 0, 0], paused: false })
     this.push(() => void this.#queues.delete(name))
+  }
+
+  /** Hands out nothing of it any more, or again. */
+  pause(queue: QueueRow, paused: boolean): void {
+    const before = queue.paused
+    this.run(paused ? 'INSERT OR IGNORE INTO paused VALUES (?)' : 'DELETE FROM paused WHERE queue = ?', queue.id)
+    queue.paused = paused
+    this.push(() => void (queue.paused = before))
   }
 
   /** Forgets a queue whose rows are gone. */

@@ -24,11 +24,14 @@ import type {
 import { failure } from '../../errors.ts'
 import { bodyBytesMax, delayMsMax } from '../../limits.ts'
 import type { DriverLimits } from '../../limits.ts'
-import { heldOf, messageColumns, seenOf } from './rows.ts'
+import { heldOf, holdingOf, messageColumns, seenOf } from './rows.ts'
+import type { Holding } from './rows.ts'
 import { postgresFailure } from './tables.ts'
 
 /** How often a waiting consumer looks, besides when it is told: what is delayed falls due without a sound. */
 const lookMs = 500
+/** How often those who keep taking look what has fallen due. */
+const dueLookMs = 100
 /** Delayed messages and leases that one look brings forward. */
 const dueMax = 1000
 
@@ -57,6 +60,8 @@ export class PostgresDriver implements QueueDriver {
   readonly limits: DriverLimits = { bodyBytesMax, delayMsMax }
   readonly #options: PostgresDriverOptions
   #sending: Promise<unknown> = Promise.resolve()
+  /** When each queue was last looked at for what has fallen due. */
+  readonly #lookedMs = new Map<string, number>()
 
   constructor(options: PostgresDriverOptions) {
     this.server = options.server
@@ -169,7 +174,7 @@ export class PostgresDriver implements QueueDriver {
     for (;;) {
       if (signal.aborted) return []
       const hinted = hint(queue)
-      const held = await this.#transaction((run) => this.#claim(run, queue, want))
+      const held = await this.#claim(queue, want)
       const leftMs = untilMs - clock.monotonicMs()
       if (held.length > 0 || leftMs <= 0) return held
       const waiting = new AbortController()
@@ -179,33 +184,53 @@ export class PostgresDriver implements QueueDriver {
     }
   }
 
-  async #claim(run: Run, queue: string, want: Want): Promise<readonly Held[]> {
-    await this.#knownQueue(run, queue)
-    await run(
-      `UPDATE $s.messages SET state = 0, token = NULL WHERE seq IN (
-         SELECT seq FROM $s.messages WHERE queue = $1 AND state IN (1, 2) AND at <= clock_timestamp()
-         ORDER BY at LIMIT ${dueMax} FOR UPDATE SKIP LOCKED)`,
-      [queue],
-    )
-    const rows = await run(
-      `WITH picked AS (
-         SELECT seq FROM $s.messages WHERE queue = $1 AND state = 0 ORDER BY priority DESC, seq LIMIT $2 FOR UPDATE SKIP LOCKED
-       ), claimed AS (
-         UPDATE $s.messages m SET state = 2, attempts = attempts + 1, token = nextval('$s.tokens'),
-           at = clock_timestamp() + $3 * interval '1 millisecond'
-         FROM picked WHERE m.seq = picked.seq RETURNING m.*
-       ) SELECT ${messageColumns}, token FROM claimed ORDER BY priority DESC, seq`,
-      [queue, want.max, want.leaseMs],
-    )
+  async #claim(queue: string, want: Want): Promise<readonly Held[]> {
+    const due = { name: 'stead-due', sql: dueSql, values: [queue] }
+    const ready = { name: 'stead-claim', sql: claimSql, values: [queue, want.max, want.leaseMs] }
+    const nowMs = this.#options.clock.monotonicMs()
+    const looks = nowMs >= (this.#lookedMs.get(queue) ?? 0) + dueLookMs
+    if (looks) {
+      this.#lookedMs.set(queue, nowMs)
+      await this.#alone(due)
+    }
+    let rows = await this.#alone(ready)
+    if (rows.length === 0 && !looks) {
+      await this.#alone(due)
+      rows = await this.#alone(ready)
+    }
+    if (rows.length === 0) await this.#knownQueue((sql, values = []) => this.#alone({ sql, values }), queue)
     return rows.map((row) => heldOf(row, this.#options.generation))
   }
 
   async settle(queue: string, settlements: readonly Settlement[]): Promise<readonly SettleOutcome[]> {
+    const holdings = settlements.map(({ receipt }) => holdingOf(receipt))
+    // What frees nothing needs no lock, and is one statement.
+    const simple = settlements.every(
+      ({ decision }, index) => decision.kind === 'ack' && holdings[index]?.keyed === false,
+    )
+    return simple ? this.#acknowledge(queue, holdings) : this.#settle(queue, settlements, holdings)
+  }
+
+  async #acknowledge(queue: string, holdings: readonly Holding[]): Promise<readonly SettleOutcome[]> {
+    const mine = holdings.filter(({ generation }) => generation === this.#options.generation)
+    const values = [mine.map(({ seq }) => seq), mine.map(({ token }) => token), queue]
+    const rows = await this.#alone({ name: 'stead-ack', sql: settleSql.ack, values })
+    const done = new Set(rows.map((row) => Number(row['seq'])))
+    // Of two settlements of one holding the second has come too late.
+    return holdings.map(({ generation, seq }) =>
+      generation === this.#options.generation && done.delete(seq) ? 'done' : 'lost',
+    )
+  }
+
+  #settle(
+    queue: string,
+    settlements: readonly Settlement[],
+    holdings: readonly Holding[],
+  ): Promise<readonly SettleOutcome[]> {
     return this.#transaction(async (run) => {
       const outcomes: SettleOutcome[] = settlements.map(() => 'lost')
-      const holdings = settlements.map(({ receipt }) => receipt.split('.').map(Number))
-      const mine = (index: number): boolean => holdings[index]?.[0] === this.#options.generation
-      const seqs = holdings.filter((_, index) => mine(index)).map(([, seq]) => seq)
+      const mine = (index: number): boolean => holdings[index]?.generation === this.#options.generation
+      const seqs = holdings.filter((_, index) => mine(index)).map(({ seq }) => seq)
       const keyed = await run(
         'SELECT DISTINCT key FROM $s.messages WHERE seq = ANY($1::bigint[]) AND key IS NOT NULL',
         [seqs],
@@ -221,10 +246,9 @@ export class PostgresDriver implements QueueDriver {
           decision.kind === kind && mine(index) ? [{ decision, index }] : [],
         )
         if (chosen.length === 0) continue
-        const at = chosen.map(({ index }) => holdings[index] ?? [])
         const rows = await run(settleSql[kind], [
-          at.map(([, seq]) => seq),
-          at.map(([, , token]) => token),
+          chosen.map(({ index }) => holdings[index]?.seq),
+          chosen.map(({ index }) => holdings[index]?.token),
           queue,
           ...valuesOf(
             chosen.map(({ decision }) => decision),
@@ -233,7 +257,7 @@ export class PostgresDriver implements QueueDriver {
         ])
         const done = new Map(rows.map((row) => [Number(row['seq']), row]))
         for (const { index } of chosen) {
-          const row = done.get(holdings[index]?.[1] ?? -1)
+          const row = done.get(holdings[index]?.seq ?? -1)
           if (row === undefined) continue
           outcomes[index] = 'done'
           if (typeof row['key'] === 'string' && (kind === 'ack' || kind === 'reject')) freed.push(row['key'])
@@ -343,6 +367,28 @@ export class PostgresDriver implements QueueDriver {
     await run(sql, [`${this.#options.schema} ${queue}`, keys])
   }
 
+  /** One statement, which is a transaction by itself. `name`: it is planned once on each connection. */
+  async #alone(statement: {
+    readonly name?: string
+    readonly sql: string
+    readonly values: readonly unknown[]
+  }): Promise<readonly Record<string, unknown>[]> {
+    const { pool, place, schema } = this.#options
+    let client: PoolClient | undefined
+    try {
+      client = await pool.connect()
+      const { name, sql, values } = statement
+      const text = sql.replaceAll('$s', schema)
+      const query = { text, values: [...values], ...(name === undefined ? {} : { name }) }
+      const { rows } = await client.query<Record<string, unknown>>(query)
+      client.release()
+      return rows
+    } catch (error) {
+      client?.release(true)
+      throw postgresFailure(error, place, client !== undefined)
+    }
+  }
+
   async #transaction<T>(work: (run: Run) => Promise<T>): Promise<T> {
     const { pool, place, schema } = this.#options
     let client: PoolClient | undefined
@@ -366,6 +412,19 @@ export class PostgresDriver implements QueueDriver {
     }
   }
 }
+
+/** Brings forward what has fallen due: delays and leases that are over. */
+const dueSql = `UPDATE $s.messages SET state = 0, token = NULL WHERE seq IN (
+  SELECT seq FROM $s.messages WHERE queue = $1 AND state IN (1, 2) AND at <= clock_timestamp()
+  ORDER BY at LIMIT ${dueMax} FOR UPDATE SKIP LOCKED)`
+
+const claimSql = `WITH picked AS (
+    SELECT seq FROM $s.messages WHERE queue = $1 AND state = 0 ORDER BY priority DESC, seq LIMIT $2 FOR UPDATE SKIP LOCKED
+  ), claimed AS (
+    UPDATE $s.messages m SET state = 2, attempts = attempts + 1, token = (SELECT nextval('$s.tokens')),
+      at = clock_timestamp() + $3 * interval '1 millisecond'
+    FROM picked WHERE m.seq = picked.seq RETURNING m.*
+  ) SELECT ${messageColumns}, token FROM claimed ORDER BY priority DESC, seq`
 
 /** A few of the keys whose window is over; more are forgotten than are written. */
 const forgetDuplicates = `DELETE FROM $s.dedup WHERE ctid = ANY (ARRAY(

@@ -5,7 +5,7 @@ import { headersOf, text } from '../ledger/rows.ts'
 
 /** The columns that a message is made of. */
 export const messageColumns =
-  'seq, id, priority, attempts, key, headers, text_body, body, (extract(epoch FROM sent_at) * 1000)::float8 AS sent_at_ms'
+  'seq, id, priority, attempts, key, headers, text_body, body, floor(extract(epoch FROM sent_at) * 1000)::bigint AS sent_at_ms'
 
 function messageOf(row: Record<string, unknown>): Omit<Held, 'receipt'> {
   const body = row['text_body'] ?? row['body']
@@ -17,12 +17,28 @@ function messageOf(row: Record<string, unknown>): Omit<Held, 'receipt'> {
     key: typeof row['key'] === 'string' ? row['key'] : null,
     priority: Number(row['priority']),
     attempt: Number(row['attempts']),
-    sentAtMs: Math.floor(Number(row['sent_at_ms'])),
+    sentAtMs: Number(row['sent_at_ms']),
   }
 }
 
+/** What a receipt names. */
+export interface Holding {
+  readonly generation: number
+  readonly seq: number
+  readonly token: number
+  /** Whether the message has an ordering key. */
+  readonly keyed: boolean
+}
+
 export function heldOf(row: Record<string, unknown>, generation: number): Held {
-  return { ...messageOf(row), receipt: `${generation}.${Number(row['seq'])}.${Number(row['token'])}` }
+  const message = messageOf(row)
+  const keyed = message.key === null ? 0 : 1
+  return { ...message, receipt: `${generation}.${String(row['seq'])}.${String(row['token'])}.${keyed}` }
+}
+
+export function holdingOf(receipt: string): Holding {
+  const [generation = 0, seq = 0, token = 0, keyed = 1] = receipt.split('.').map(Number)
+  return { generation, seq, token, keyed: keyed === 1 }
 }
 
 export function seenOf(row: Record<string, unknown>): Seen {

@@ -101,7 +101,7 @@ export function postgresFailure(error: unknown, place: string, unknown: boolean)
   }
   // Serialization, deadlock, lock timeout: nothing was done. So it is with a server that shuts down or was not reached.
   if (!said || /^(?:40|55P03|57|53|08)/.test(code)) {
-    return unknown
+    return unknown && !/^(?:40|55P03)/.test(code)
       ? failure('outcome-unknown', `${place} did not answer to a commit: ${message}`, 'It may have happened.', error)
       : failure('unavailable', `${place} does not answer: ${message}`, 'See whether it runs and can be reached.', error)
   }

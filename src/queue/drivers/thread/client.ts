@@ -20,7 +20,7 @@ import type {
 } from '../../driver.ts'
 import { failure } from '../../errors.ts'
 import type { DriverLimits } from '../../limits.ts'
-import { errorOf, sentOf, settledOf } from './protocol.ts'
+import { errorOf, packOutgoing, packSettlements, sentOf, settledOf, unpackHeld } from './protocol.ts'
 import type { Answer, Call, FromThread, ToThread } from './protocol.ts'
 import type { ThreadJob } from './job.ts'
 
@@ -77,9 +77,9 @@ class ThreadDriver implements QueueDriver {
   }
 
   async send(queue: string, messages: readonly Outgoing[]): Promise<readonly SendOutcome[]> {
-    const answer = await this.#call({ method: 'send', queue, messages: messages.map(compact) })
+    const answer = await this.#call({ method: 'send', queue, messages: packOutgoing(messages) })
     assert(answer.kind === 'sent', `an answer of kind ${answer.kind}`)
-    return sentOf(answer.outcomes)
+    return sentOf(answer.outcomes, messages)
   }
 
   async receive(queue: string, want: Want, signal: AbortSignal): Promise<readonly Held[]> {
@@ -91,14 +91,14 @@ class ThreadDriver implements QueueDriver {
     try {
       const answer = await calling
       assert(answer.kind === 'held', `an answer of kind ${answer.kind}`)
-      return answer.held
+      return unpackHeld(answer.held)
     } finally {
       signal.removeEventListener('abort', onAbort)
     }
   }
 
   async settle(queue: string, settlements: readonly Settlement[]): Promise<readonly SettleOutcome[]> {
-    const answer = await this.#call({ method: 'settle', queue, settlements })
+    const answer = await this.#call({ method: 'settle', queue, settlements: packSettlements(settlements) })
     assert(answer.kind === 'settled', `an answer of kind ${answer.kind}`)
     return settledOf(answer.outcomes)
   }
@@ -164,11 +164,4 @@ class ThreadDriver implements QueueDriver {
     for (const waiting of this.#pending.values()) waiting.reject(this.#broken)
     this.#pending.clear()
   }
-}
-
-/** A body that is a part of a larger buffer takes all of it along: it is copied out first. */
-function compact(message: Outgoing): Outgoing {
-  const { body } = message
-  if (typeof body === 'string' || body.byteLength === body.buffer.byteLength) return message
-  return { ...message, body: new Uint8Array(body) }
 }

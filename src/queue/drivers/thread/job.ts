@@ -12,6 +12,8 @@ import { openNatsHost } from '../nats/host.ts'
 import type { NatsHostOptions } from '../nats/host.ts'
 import { openHttpHost } from '../http/host.ts'
 import type { HttpHostOptions } from '../http/host.ts'
+import { openPulsarHost } from '../pulsar/host.ts'
+import type { PulsarHostOptions } from '../pulsar/host.ts'
 import { openPostgresHost } from '../postgres/host.ts'
 import type { PostgresHostOptions } from '../postgres/host.ts'
 import { openSqsHost } from '../sqs/host.ts'
@@ -27,6 +29,7 @@ export type ThreadJob =
   | { readonly driver: 'http'; readonly options: HttpHostOptions }
   | { readonly driver: 'postgres'; readonly options: PostgresHostOptions }
   | { readonly driver: 'kafka'; readonly options: KafkaHostOptions }
+  | { readonly driver: 'pulsar'; readonly options: PulsarHostOptions }
   | { readonly driver: 'sqs'; readonly options: SqsHostOptions }
   | { readonly driver: 'valkey'; readonly options: ValkeyHostOptions }
 
@@ -47,6 +50,8 @@ export function openJob(job: ThreadJob): Promise<QueueDriver> {
       return openPostgresHost(job.options)
     case 'kafka':
       return openKafkaHost(job.options)
+    case 'pulsar':
+      return openPulsarHost(job.options)
     case 'sqs':
       return openSqsHost(job.options)
     case 'valkey':

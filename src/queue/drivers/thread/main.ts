@@ -4,7 +4,7 @@ import { assert, isSteadError } from '../../../base/index.ts'
 import type { QueueDriver } from '../../driver.ts'
 import { openJob } from './job.ts'
 import type { ThreadJob } from './job.ts'
-import { plainOf, plainSent, plainSettled } from './protocol.ts'
+import { packHeld, plainOf, plainSent, plainSettled, unpackOutgoing, unpackSettlements } from './protocol.ts'
 import type { Answer, Call, FromThread, ToThread } from './protocol.ts'
 
 const waiting = new Map<number, AbortController>()
@@ -19,19 +19,23 @@ async function carryOut(driver: QueueDriver, call: Call): Promise<Answer> {
     case 'declare':
       await driver.declare(call.queue)
       return { kind: 'nothing' }
-    case 'send':
-      return { kind: 'sent', outcomes: plainSent(await driver.send(call.queue, call.messages)) }
+    case 'send': {
+      const outcomes = await driver.send(call.queue, unpackOutgoing(call.messages))
+      return { kind: 'sent', outcomes: plainSent(outcomes, call.messages.ids) }
+    }
     case 'receive': {
       const controller = new AbortController()
       waiting.set(call.id, controller)
       try {
-        return { kind: 'held', held: await driver.receive(call.queue, call.want, controller.signal) }
+        return { kind: 'held', held: packHeld(await driver.receive(call.queue, call.want, controller.signal)) }
       } finally {
         waiting.delete(call.id)
       }
     }
-    case 'settle':
-      return { kind: 'settled', outcomes: plainSettled(await driver.settle(call.queue, call.settlements)) }
+    case 'settle': {
+      const outcomes = await driver.settle(call.queue, unpackSettlements(call.settlements))
+      return { kind: 'settled', outcomes: plainSettled(outcomes) }
+    }
     case 'counts':
       return { kind: 'counts', counts: await driver.counts(call.queue) }
     case 'peek':

@@ -23,14 +23,14 @@ import type {
 import { failure } from '../../errors.ts'
 import { batchBytesMax, batchMax, bodyBytesMax, delayMsMax } from '../../limits.ts'
 import type { DriverLimits } from '../../limits.ts'
-import { companyOf, opened, sealed } from '../envelope.ts'
+import { companyOf, opened, sealedText } from '../envelope.ts'
 import type { ValkeyLink } from './link.ts'
 import { baseOf } from './names.ts'
 
 /** A waiting consumer looks at least so often, for the case that a bell was lost. */
 const lookMs = 5000
 /** Messages of one script: others wait while it runs. */
-const stepMax = 250
+const stepMax = 500
 
 export interface ValkeyOptions {
   readonly link: ValkeyLink
@@ -98,11 +98,7 @@ export class ValkeyDriver implements QueueDriver {
     const { durability, messagesMax, clock } = this.#options
     const nowMs = clock.nowMs()
     const args: (string | number | Buffer)[] = [messagesMax ?? Number.MAX_SAFE_INTEGER]
-    for (const message of messages) {
-      const { id, body, priority, delayMs, key, dedup } = message
-      args.push(id, sealed(companyOf(message, nowMs), body), priority, delayMs, key ?? '', dedup?.key ?? '')
-      args.push(dedup?.ms ?? 0)
-    }
+    for (const message of messages) args.push(sealedText(companyOf(message, nowMs), message.body), ordersOf(message))
     const [states = '', ...known] = listOf(await this.#link.run('send', baseOf(queue), args)).map(textOf)
     if (states === 'none') throw failure('no-such-queue', `there is no queue ${queue}`, 'Declare it first.')
     return messages.map(({ id }, index) => {
@@ -138,23 +134,26 @@ export class ValkeyDriver implements QueueDriver {
   ): Promise<{ readonly held: readonly Held[]; readonly dueMs: number }> {
     const answer = listOf(await this.#link.run('claim', base, [Math.min(max, stepMax), leaseMs, batchBytesMax]))
     const [due, token] = [Number(textOf(answer[0])), textOf(answer[1])]
-    const held: Held[] = []
-    for (let index = 2; index < answer.length; index += 2) {
-      const [seq = '', attempt] = textOf(answer[index]).split(' ')
-      const { id, body, headers, priority, sentAtMs, key } = opened(bytesOf(answer[index + 1]), `message-${seq}`)
-      const own = { id, body, headers, key: key ?? null, priority, sentAtMs }
-      held.push({ ...own, receipt: `${seq}.${token}`, attempt: Number(attempt) })
-    }
+    const counted = textOf(answer[2]).split(' ')
+    const held = answer.slice(3).map((message, index): Held => {
+      const [seq = '', attempt] = [counted[2 * index], counted[2 * index + 1]]
+      const { id, body, headers, priority, sentAtMs, key = null } = opened(bytesOf(message), `message-${seq}`)
+      return { receipt: `${seq}.${token}`, id, body, headers, key, priority, attempt: Number(attempt), sentAtMs }
+    })
     return { held, dueMs: due < 0 ? Number.MAX_SAFE_INTEGER : due }
   }
 
   async settle(queue: string, settlements: readonly Settlement[]): Promise<readonly SettleOutcome[]> {
-    const args = settlements.flatMap(({ receipt, decision }) => {
+    const isAck = ({ decision }: Settlement): boolean => decision.kind === 'ack'
+    const [acks, others] = [settlements.filter(isAck), settlements.filter((one) => !isAck(one))]
+    const args = others.flatMap(({ receipt, decision }) => {
       const [seq = '', token = ''] = receipt.split('.')
       return [seq, token, decision.kind, millisecondsOf(decision), wordsOf(decision)]
     })
-    const done = textOf(await this.#link.run('settle', baseOf(queue), args))
-    return settlements.map((_settlement, index) => (done[index] === '1' ? 'done' : 'lost'))
+    const acknowledged = acks.map(({ receipt }) => receipt).join(' ')
+    const done = textOf(await this.#link.run('settle', baseOf(queue), [acknowledged, ...args]))
+    let [ack, other] = [0, acks.length]
+    return settlements.map((one) => (done[isAck(one) ? ack++ : other++] === '1' ? 'done' : 'lost'))
   }
 
   async counts(queue: string): Promise<Counts> {
@@ -212,6 +211,12 @@ export class ValkeyDriver implements QueueDriver {
   async close(): Promise<void> {
     await this.#link.close()
   }
+}
+
+/** What the script needs to know of a message: nothing of most. Neither ids nor keys have control characters. */
+function ordersOf({ id, priority, delayMs, key, dedup }: Outgoing): string {
+  if (priority === 0 && delayMs === 0 && key === null && dedup === null) return ''
+  return `${priority} ${delayMs} ${dedup?.ms ?? 0} ${id}\0${key ?? ''}\0${dedup?.key ?? ''}`
 }
 
 function millisecondsOf(decision: Decision): number {

@@ -26,10 +26,21 @@ local function s(number) return string.format('%.0f', number) end
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local rang = false
+-- One command for many: Lua takes some thousands of arguments, in pairs and triples.
+local function many(command, name, args)
+  for from = 1, #args, 1200 do call(command, k(name), unpack(args, from, math.min(from + 1199, #args))) end
+end
+local function fields(command, name, args)
+  local found = {}
+  for from = 1, #args, 1200 do
+    for _, value in ipairs(call(command, k(name), unpack(args, from, math.min(from + 1199, #args)))) do found[#found + 1] = value end
+  end
+  return found
+end
 local function entry(key, seq) return key .. '\\0' .. string.format('%016.0f', tonumber(seq)) end
+local function rank(priority, seq) return s((9 - priority) * 281474976710656 + tonumber(seq)) end
 local function ready(seq)
-  local priority = tonumber(call('HGET', k('prio'), seq) or '0')
-  call('ZADD', k('ready'), s((9 - priority) * 281474976710656 + tonumber(seq)), seq)
+  call('ZADD', k('ready'), rank(tonumber(call('HGET', k('prio'), seq) or '0'), seq), seq)
   rang = true
 end
 -- Ready, or delayed until it is due.
@@ -63,8 +74,8 @@ local function join(key, seq)
   call('ZADD', k('behind'), seq, seq)
   return false
 end
-local function forget(seq)
-  for _, name in ipairs({'m', 'prio', 'due', 'key', 'tries', 'cause'}) do call('HDEL', k(name), seq) end
+local function forget(seqs)
+  for _, name in ipairs({'m', 'prio', 'due', 'key', 'tries', 'cause'}) do many('HDEL', name, seqs) end
 end
 -- What is due, or has no holder any more.
 local function wake()
@@ -79,17 +90,21 @@ end
 local function ring() if rang then call('PUBLISH', k('bell'), '') end end
 `
 
-/** ARGV: the most messages the queue may have, then seven for each message. Answers one digit for each,
- * 0 queued, 1 duplicate, 2 full; then the ids of those that were there before the duplicates. */
+/** ARGV: the most messages the queue may have, then two for each message: itself, and nothing or `priority delay window id NUL key NUL dedup`.
+ * Answers one digit for each, 0 queued, 1 duplicate, 2 full; then the ids of those that were there before the duplicates. */
 const send = `
 if call('EXISTS', k('made')) == 0 then return {'none'} end
 local max = tonumber(ARGV[1])
 local count = call('HLEN', k('m')) - call('ZCARD', k('dead'))
-local states, known_ids = {}, {}
+local last = call('INCRBY', k('seq'), (#ARGV - 1) / 2) - (#ARGV - 1) / 2
+local states, known_ids, messages, readies = {}, {}, {}, {}
 local sweep = true
-for i = 2, #ARGV, 7 do
-  local id, message, priority, delay = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
-  local key, dedup, window = ARGV[i + 4], ARGV[i + 5], tonumber(ARGV[i + 6])
+for i = 2, #ARGV, 2 do
+  local priority, delay, window, id, key, dedup = 0, 0, 0, '', '', ''
+  if ARGV[i + 1] ~= '' then
+    priority, delay, window, id, key, dedup = string.match(ARGV[i + 1], '^(%d+) (%d+) (%d+) (.-)%z(.-)%z(.*)$')
+    priority, delay, window = tonumber(priority), tonumber(delay), tonumber(window)
+  end
   local known = nil
   if dedup ~= '' then
     if sweep then
@@ -109,88 +124,132 @@ for i = 2, #ARGV, 7 do
     states[#states + 1] = '2'
   else
     count = count + 1
-    local seq = s(call('INCR', k('seq')))
-    call('HSET', k('m'), seq, message)
-    if priority ~= '0' then call('HSET', k('prio'), seq, priority) end
+    last = last + 1
+    local seq = s(last)
+    messages[#messages + 1] = seq
+    messages[#messages + 1] = ARGV[i]
+    if priority > 0 then call('HSET', k('prio'), seq, priority) end
     if delay > 0 then call('HSET', k('due'), seq, s(now + delay)) end
     if dedup ~= '' then
       call('ZADD', k('dedup'), s(now + window), dedup)
       call('HSET', k('dedupid'), dedup, id)
     end
-    if key == '' or join(key, seq) then place(seq) end
+    if key == '' and delay == 0 then
+      readies[#readies + 1] = rank(priority, seq)
+      readies[#readies + 1] = seq
+    elseif key == '' or join(key, seq) then
+      place(seq)
+    end
     states[#states + 1] = '0'
   end
 end
+many('HSET', 'm', messages)
+many('ZADD', 'ready', readies)
+if #readies > 0 then rang = true end
 ring()
 table.insert(known_ids, 1, table.concat(states))
 return known_ids
 `
 
-/** ARGV: messages at most, lease, bytes at most. Answers: ms until something is due or -1, the claim, then two for each message:
- * its number with its tries, and itself. */
+/** ARGV: messages at most, lease, bytes at most. Answers: ms until something is due or -1, the claim, `number tries` of all messages in
+ * one text, then the messages. */
 const claim = `
 wake()
 local max, lease, room = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local found = call('ZRANGE', k('ready'), 0, max - 1)
 local token = '0'
-local taken = {}
-if #found > 0 then
+local taken, answer = {}, {}
+-- A few at a time: they may be large, and what does not fit is read for nothing.
+for from = 1, #found, 16 do
+  local to = math.min(from + 15, #found)
+  for i, message in ipairs(call('HMGET', k('m'), unpack(found, from, to))) do
+    if #taken > 0 and #message > room then
+      room = -1
+      break
+    end
+    room = room - #message
+    taken[#taken + 1] = found[from + i - 1]
+    answer[#answer + 1] = message
+  end
+  if room < 0 then break end
+end
+local counted = {}
+if #taken > 0 then
   token = s(call('INCR', k('token')))
   local till = s(now + lease)
-  for _, seq in ipairs(found) do
-    local message = call('HGET', k('m'), seq)
-    if #taken > 0 and #message > room then break end
-    room = room - #message
-    call('ZREM', k('ready'), seq)
-    call('ZADD', k('held'), till, seq)
-    call('HSET', k('hold'), seq, token)
-    taken[#taken + 1] = seq .. ' ' .. s(call('HINCRBY', k('tries'), seq, 1))
-    taken[#taken + 1] = message
+  local tills, holds, tries = {}, {}, {}
+  for i, known in ipairs(fields('HMGET', 'tries', taken)) do
+    local seq = taken[i]
+    local times = s(tonumber(known or '0') + 1)
+    counted[i] = seq .. ' ' .. times
+    tills[2 * i - 1], tills[2 * i] = till, seq
+    holds[2 * i - 1], holds[2 * i] = seq, token
+    tries[2 * i - 1], tries[2 * i] = seq, times
   end
+  many('ZREM', 'ready', taken)
+  many('ZADD', 'held', tills)
+  many('HSET', 'hold', holds)
+  many('HSET', 'tries', tries)
 end
 local soonest = -1
 for _, set in ipairs({'delayed', 'held'}) do
   local first = call('ZRANGE', k(set), 0, 0, 'WITHSCORES')[2]
   if first and (soonest < 0 or tonumber(first) - now < soonest) then soonest = math.max(1, tonumber(first) - now) end
 end
-if #found * 2 > #taken then rang = true end
+if #found > #taken then rang = true end
 ring()
-table.insert(taken, 1, token)
-table.insert(taken, 1, s(soonest))
-return taken
+table.insert(answer, 1, table.concat(counted, ' '))
+table.insert(answer, 1, token)
+table.insert(answer, 1, s(soonest))
+return answer
 `
 
-/** ARGV: five for each settlement: number, claim, kind, milliseconds or whether it counts, text. Answers one digit for each: 1 done, 0 lost. */
+/** ARGV: `number.claim` of all that are acknowledged, in one text; then five for each other settlement: number, claim, kind, milliseconds
+ * or whether it counts, text. Answers one digit for each, in that order: 1 done, 0 lost. */
 const settle = `
-local answers = {}
-for i = 1, #ARGV, 5 do
-  local seq, token, kind, ms, text = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]), ARGV[i + 4]
-  local till = call('ZSCORE', k('held'), seq)
-  if not till or tonumber(till) <= now or call('HGET', k('hold'), seq) ~= token then
-    answers[#answers + 1] = '0'
+local asked, seqs = {}, {}
+local function ask(seq, token, kind, ms, text)
+  asked[#asked + 1] = {token, kind, ms, text}
+  seqs[#seqs + 1] = seq
+end
+for seq, token in string.gmatch(ARGV[1], '(%d+)%.(%d+)') do ask(seq, token, 'ack') end
+for i = 2, #ARGV, 5 do ask(ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]), ARGV[i + 4]) end
+local tills, tokens, keys = fields('ZMSCORE', 'held', seqs), fields('HMGET', 'hold', seqs), fields('HMGET', 'key', seqs)
+local answers, settled, acked, ended = {}, {}, {}, {}
+for i, seq in ipairs(seqs) do
+  local token, kind, ms, text = unpack(asked[i], 1, 4)
+  local till = tills[i]
+  if ended[seq] or not till or tonumber(till) <= now or tokens[i] ~= token then
+    answers[i] = '0'
   else
-    answers[#answers + 1] = '1'
+    answers[i] = '1'
     if kind == 'extend' then
       call('ZADD', k('held'), s(now + ms), seq)
     else
-      call('ZREM', k('held'), seq)
-      call('HDEL', k('hold'), seq)
+      ended[seq] = true
+      settled[#settled + 1] = seq
       if kind == 'ack' then
-        leave(seq)
-        forget(seq)
-      elseif kind == 'reject' then
-        leave(seq)
-        call('HDEL', k('key'), seq)
-        call('HSET', k('cause'), seq, text)
-        call('ZADD', k('dead'), s(call('INCR', k('seq'))), seq)
+        if keys[i] then leave(seq) end
+        acked[#acked + 1] = seq
       else
-        if text == 'uncounted' then call('HINCRBY', k('tries'), seq, -1) end
-        if ms > 0 then call('HSET', k('due'), seq, s(now + ms)) end
-        place(seq)
+        call('ZREM', k('held'), seq)
+        if kind == 'reject' then
+          if keys[i] then leave(seq) end
+          call('HDEL', k('key'), seq)
+          call('HSET', k('cause'), seq, text)
+          call('ZADD', k('dead'), s(call('INCR', k('seq'))), seq)
+        else
+          if text == 'uncounted' then call('HINCRBY', k('tries'), seq, -1) end
+          if ms > 0 then call('HSET', k('due'), seq, s(now + ms)) end
+          place(seq)
+        end
       end
     end
   end
 end
+many('ZREM', 'held', acked)
+many('HDEL', 'hold', settled)
+forget(acked)
 ring()
 return table.concat(answers)
 `
@@ -228,7 +287,7 @@ for i = 1, #ARGV, 2 do
     call('HSET', k('m'), seq, call('HGET', k('m'), old))
     local priority = call('HGET', k('prio'), old)
     if priority then call('HSET', k('prio'), seq, priority) end
-    forget(old)
+    forget({old})
     if key == '' or join(key, seq) then place(seq) end
   end
 end
@@ -245,7 +304,7 @@ for _, set in ipairs(sets) do
   for _, seq in ipairs(call('ZRANGE', k(set), 0, 999)) do
     call('ZREM', k(set), seq)
     leave(seq)
-    forget(seq)
+    forget({seq})
     count = count + 1
   end
 end

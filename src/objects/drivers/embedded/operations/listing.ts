@@ -9,7 +9,7 @@ import { quoted, xmlAnswer } from '../call.ts'
 import type { Answer, BucketCall } from '../call.ts'
 import { listObjects, listVersions, pageMax } from '../listing.ts'
 import type { ListOptions } from '../listing.ts'
-import type { VersionRecord } from '../records.ts'
+import type { ListedVersion, VersionRecord } from '../records.ts'
 
 /** What all listings ask for. Throws InvalidArgument. */
 function optionsOf(
@@ -28,8 +28,8 @@ function optionsOf(
   }
 }
 
-function contentsOf(version: VersionRecord, encode: (text: string) => string, owner: XmlTree | undefined): XmlTree {
-  const { checksum } = version.info
+function contentsOf(version: ListedVersion, encode: (text: string) => string, owner: XmlTree | undefined): XmlTree {
+  const { checksum } = version
   return {
     Key: encode(version.key),
     LastModified: new Date(version.modifiedMs).toISOString(),
@@ -118,7 +118,7 @@ export function listObjectVersions(call: BucketCall): Answer {
   const marked = versionMarker === '' ? undefined : call.engine.versions.find(options.bucket, keyMarker, versionMarker)
   const page = listVersions(call.engine.index, options, { key: keyMarker, seq: marked?.seq ?? 0 })
   const shown = (version: VersionRecord): XmlTree => ({
-    ...contentsOf(version, encode, ownerTree(version.owner, call.accounts)),
+    ...contentsOf({ ...version, checksum: version.info.checksum }, encode, ownerTree(version.owner, call.accounts)),
     VersionId: version.version,
     IsLatest: version.isLatest,
   })

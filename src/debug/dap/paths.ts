@@ -22,6 +22,11 @@ export class Paths {
     this.#remote = remote.replace(/\/$/, '')
   }
 
+  /** The path with the one root exchanged for the other; as it is where no roots were named. */
+  moved(path: string): string {
+    return exchange(path, this.#local, this.#remote) ?? path
+  }
+
   inside(path: string, files: readonly string[]): string {
     const moved = exchange(path, this.#local, this.#remote)
     if (moved !== null) return moved

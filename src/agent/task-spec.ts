@@ -1,0 +1,101 @@
+/**
+ * From a task to what its sandbox is started with. Invariant: without isolation nothing is pretended: what would lie at a
+ * fixed place inside lies in the task's own directory, and the program is told where.
+ */
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
+import { SteadError } from '../base/index.ts'
+import type { TaskJob, TaskStart } from '../protocol/index.ts'
+import {
+  type InlineFile,
+  limitsWithin,
+  type NetworkPlace,
+  type SandboxDriver,
+  type SandboxSpec,
+} from '../sandbox/index.ts'
+import { mayChangeOwner } from './options.ts'
+
+/** Where control says that a script and the hosts of a gang lie. */
+const placesInside = ['/run/stead/script', '/run/stead/hosts'] as const
+const outputBytesMax = 8 * 2 ** 20
+
+export interface TaskPlace {
+  readonly driver: SandboxDriver
+  readonly recordDir: string
+  /** Null: the host's. */
+  readonly network: NetworkPlace | null
+}
+
+/** The spec of a task that has a sandbox of its own. Throws `agent.belongs-to-root`. */
+export function taskSpec(job: TaskJob, start: TaskStart, { driver, recordDir, network }: TaskPlace): SandboxSpec {
+  const isolated = driver.capabilities.isolation !== 'refused'
+  const moved = (text: string): string => {
+    const inside = placesInside.find((path) => path === text)
+    return inside === undefined || isolated ? text : join(recordDir, 'files', inside.slice('/run/stead/'.length))
+  }
+  const texts = [job.script, start.hosts]
+  const files = placesInside.flatMap((path, index) => {
+    const content = texts[index] ?? null
+    return content === null ? [] : [{ path: moved(path), content, mode: 0o555 }]
+  })
+  const env = { ...baseEnvironment(isolated), ...job.env, ...start.env }
+  return {
+    id: `job-${start.task}`,
+    argv: redirected(job.argv.map(moved), start),
+    env: Object.fromEntries(Object.entries(env).map(([name, value]) => [name, moved(value)])),
+    cwd: job.cwd,
+    mounts: isolated ? mountsOf(job) : [],
+    files,
+    hostUid: hostUidOf(job),
+    limits: limitsWithin(driver.capabilities, { ...job.limits, tmpBytes: job.limits.memoryBytes }).limits,
+    syscalls: driver.capabilities.syscallFilter === 'native' ? 'strict' : 'none',
+    network,
+    recordDir,
+    outputBytesMax,
+  }
+}
+
+/** The script of a job as a file inside, or, without isolation, in the directory of records; null: it has none. */
+export function scriptFile({ script }: TaskJob, driver: SandboxDriver, recordDir: string): InlineFile | null {
+  if (script === null) return null
+  const isolated = driver.capabilities.isolation !== 'refused'
+  return { path: isolated ? placesInside[0] : join(recordDir, 'files', 'script'), content: script, mode: 0o555 }
+}
+
+export function baseEnvironment(isolated: boolean): Record<string, string> {
+  return isolated
+    ? { PATH: '/usr/bin:/bin', HOME: '/tmp' }
+    : { PATH: process.env['PATH'] ?? '/usr/bin:/bin', HOME: process.env['HOME'] ?? '/tmp' }
+}
+
+export function mountsOf({ reads, writes }: TaskJob): SandboxSpec['mounts'] {
+  const mount = (path: string, access: 'read-only' | 'read-write'): SandboxSpec['mounts'][number] => {
+    return { source: path, target: path, access }
+  }
+  return [
+    ...reads.filter((path) => !writes.includes(path)).map((path) => mount(path, 'read-only')),
+    ...writes.map((path) => mount(path, 'read-write')),
+  ]
+}
+
+/** A job that writes somewhere runs as who owns that, since nobody else may. Throws `agent.belongs-to-root`. */
+export function hostUidOf({ hostUid, writes }: TaskJob): number {
+  const [first] = writes
+  if (first === undefined || !mayChangeOwner()) return hostUid
+  const { uid } = statSync(first)
+  if (uid !== 0) return uid
+  throw new SteadError({
+    code: 'agent.belongs-to-root',
+    message: `${first} belongs to root, as whom no job runs in a sandbox`,
+    hint: 'Give the directory to a user (chown), whom the job then runs as; or declare `--isolation none`.',
+  })
+}
+
+/** Output goes to files where that was asked for: a second attempt adds to what the first has left. */
+function redirected(argv: readonly string[], { output, task }: TaskStart): readonly string[] {
+  if (output === null) return argv
+  const again = !task.endsWith('-1')
+  const [out, err] = again ? ['>>', '>>'] : ['>', '>']
+  const both = output.out === output.err ? `exec ${out}"$1" 2>&1` : `exec ${out}"$1" 2${err}"$2"`
+  return ['/bin/sh', '-c', `${both}; shift 2; exec "$@"`, 'sh', output.out, output.err, ...argv]
+}

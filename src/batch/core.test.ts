@@ -1,0 +1,318 @@
+/** The core of submitted jobs, with nodes that are played: what is decided, told and written, also over a restart of it. */
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import type { NodeOffer, TaskExit } from '../protocol/index.ts'
+import {
+  BatchCore,
+  type BatchEvent,
+  type BatchRecords,
+  type JobRecord,
+  type QueueRecord,
+  type Submission,
+  submissionDefaults,
+  type TaskRow,
+  type Tell,
+  type UsageRecord,
+} from './index.ts'
+
+const offer: NodeOffer = { cpu: 4, memoryBytes: 8 * 2 ** 30, gpus: null, labels: {}, address: '127.0.0.1' }
+
+function exit(code: number): TaskExit {
+  return { cause: 'code', code, signal: null, sentence: `ended with code ${code}` }
+}
+
+/** A core whose records are kept as the store would, and that can be begun anew from them. */
+class Rig {
+  readonly store = new Map<string, unknown>()
+  core: BatchCore
+  nowMs = 1000
+  started: string[] = []
+  stopped: string[] = []
+  over: number[] = []
+  readonly tells: Tell[] = []
+
+  constructor() {
+    this.core = BatchCore.restore(this.#records(), this.nowMs)
+  }
+
+  apply(event: BatchEvent): number {
+    const id = this.core.apply(event, this.nowMs)
+    this.#turn()
+    return id ?? 0
+  }
+
+  submit(change: Partial<Submission> = {}): number {
+    const submission = { ...submissionDefaults, name: 'x', argv: ['true'], ...change }
+    return this.apply({ kind: 'submit', submission, by: 'ann' })
+  }
+
+  came(node = 'n1', running: string[] = []): void {
+    this.apply({ kind: 'node-came', node, offer, running, ended: [], jobs: [] })
+  }
+
+  end(task: string, code = 0): void {
+    this.apply({ kind: 'ended', ended: [{ task, endedMs: this.nowMs, exit: exit(code) }] })
+  }
+
+  pass(ms: number): void {
+    this.nowMs += ms
+    this.apply({ kind: 'time' })
+  }
+
+  /** What was told to start since it was asked last. */
+  takeStarted(): string[] {
+    return this.started.splice(0)
+  }
+
+  takeStopped(): string[] {
+    return this.stopped.splice(0)
+  }
+
+  phases(job: number): string[] {
+    const { tasks } = this.core.ledger.need(job)
+    return Array.from({ length: tasks.count }, (_, position) => tasks.at(position).phase)
+  }
+
+  restart(): void {
+    this.core = BatchCore.restore(this.#records(), this.nowMs)
+    this.#turn()
+  }
+
+  #turn(): void {
+    const { writes, tells } = this.core.take()
+    for (const [key, value] of writes) {
+      // As through the store.
+      if (value === null) this.store.delete(key)
+      else this.store.set(key, JSON.parse(JSON.stringify(value)))
+    }
+    for (const tell of tells.values()) {
+      this.tells.push(tell)
+      this.started.push(...tell.start.map(({ task }) => task))
+      this.stopped.push(...tell.stop.map(({ task, signal }) => `${task} ${signal}`))
+      this.over.push(...tell.over)
+    }
+  }
+
+  #records(): BatchRecords {
+    const all = <T>(prefix: string): [string, T][] =>
+      [...this.store]
+        .filter(([key]) => key.startsWith(prefix))
+        .map(([key, value]) => [key.slice(prefix.length), value as T])
+    const tasks = new Map<number, Record<string, TaskRow>[]>()
+    for (const [key, rows] of all<Record<string, TaskRow>>('batch/tasks/')) {
+      const id = Number(key.split('/')[0])
+      tasks.set(id, [...(tasks.get(id) ?? []), rows])
+    }
+    return {
+      nextId: (this.store.get('batch/next') as number | undefined) ?? 1,
+      jobs: all<JobRecord>('batch/job/').map(([, record]) => record),
+      tasks,
+      nodes: new Map(all<NodeOffer>('batch/node/')),
+      queues: all<QueueRecord>('batch/queue/').map(([, record]) => record),
+      usage: all<UsageRecord>('batch/usage/').map(([, record]) => record),
+    }
+  }
+}
+
+function rig(): Rig {
+  const made = new Rig()
+  made.came()
+  return made
+}
+
+const cores = (cpu: number): Partial<Submission> => ({ needs: { ...submissionDefaults.needs, cpu } })
+
+suite('submitted jobs', () => {
+  test('run when there is room, in order, and end as their tasks end', () => {
+    const at = rig()
+    const first = at.submit(cores(4))
+    const second = at.submit(cores(4))
+    assert.deepEqual(at.takeStarted(), [`${first}-0-1`])
+    assert.match(at.core.explain(at.core.ledger.need(second), 0).sentence, /cpu/)
+    at.end(`${first}-0-1`, 3)
+    assert.deepEqual(at.takeStarted(), [`${second}-0-1`])
+    assert.deepEqual(at.phases(first), ['failed'])
+    assert.notEqual(at.core.ledger.need(first).record.endedMs, null)
+    assert.deepEqual(at.over, [first])
+    at.end(`${second}-0-1`)
+    assert.deepEqual(at.phases(second), ['succeeded'])
+    // Heard once more, it changes nothing.
+    at.end(`${second}-0-1`, 1)
+    assert.deepEqual(at.phases(second), ['succeeded'])
+  })
+
+  test('of an array with a bound no more run at once', () => {
+    const at = rig()
+    const job = at.submit({ array: { ranges: [{ from: 10, to: 18, step: 2 }], atMost: 2 } })
+    assert.deepEqual(at.takeStarted(), [`${job}-0-1`, `${job}-1-1`])
+    for (const position of [0, 1, 2, 3, 4]) at.end(`${job}-${position}-1`)
+    assert.deepEqual(
+      at.phases(job),
+      Array.from({ length: 5 }, () => 'succeeded'),
+    )
+    assert.equal(
+      at.tells.flatMap(({ start }) => start).find(({ task }) => task === `${job}-4-1`)?.env['STEAD_TASK'],
+      '18',
+    )
+  })
+
+  test('a task that fails is started again as often as was said; code 75 asks for it', () => {
+    const at = rig()
+    const job = at.submit({ retries: 1 })
+    at.end(`${job}-0-1`, 1)
+    assert.deepEqual(at.takeStarted(), [`${job}-0-1`, `${job}-0-2`])
+    at.end(`${job}-0-2`, 1)
+    assert.deepEqual(at.phases(job), ['failed'])
+    const again = at.submit({ requeue: true })
+    at.end(`${again}-0-1`, 75)
+    at.end(`${again}-0-2`, 75)
+    assert.deepEqual(
+      at.takeStarted(),
+      [1, 2, 3].map((attempt) => `${again}-0-${attempt}`),
+    )
+    at.end(`${again}-0-3`, 0)
+    assert.deepEqual(at.phases(again), ['succeeded'])
+  })
+
+  test('dependencies: after success, after failure, and never', () => {
+    const at = rig()
+    const first = at.submit()
+    const well = at.submit({ after: [{ job: first, when: 'success' }] })
+    const badly = at.submit({ after: [{ job: first, when: 'failure' }] })
+    assert.deepEqual(at.takeStarted(), [`${first}-0-1`])
+    at.end(`${first}-0-1`, 1)
+    assert.deepEqual(at.takeStarted(), [`${badly}-0-1`])
+    assert.deepEqual(at.phases(well), ['gave-up'])
+    const late = at.submit({ after: [{ job: first, when: 'success' }] })
+    assert.deepEqual(at.phases(late), ['gave-up'])
+    assert.throws(() => at.submit({ after: [{ job: 99, when: 'end' }] }), { code: 'batch.unknown-job' })
+  })
+
+  test('a time limit warns, asks to end, and the place is used again only when it has ended', () => {
+    const at = rig()
+    const limit = { timeLimitMs: 60_000, warn: { signal: 'SIGUSR1', beforeMs: 20_000 } } as const
+    const job = at.submit({ ...cores(4), ...limit })
+    const next = at.submit(cores(4))
+    at.takeStarted()
+    at.pass(40_000)
+    assert.deepEqual(at.takeStopped(), [`${job}-0-1 SIGUSR1`])
+    at.pass(20_000)
+    assert.deepEqual(at.takeStopped(), [`${job}-0-1 SIGTERM`])
+    assert.deepEqual(at.takeStarted(), [])
+    at.end(`${job}-0-1`, 143)
+    assert.deepEqual(at.phases(job), ['timed-out'])
+    assert.deepEqual(at.takeStarted(), [`${next}-0-1`])
+  })
+
+  test('a bounded array goes on after tasks that reached their limit', () => {
+    const at = rig()
+    const job = at.submit({ timeLimitMs: 1000, array: { ranges: [{ from: 0, to: 2, step: 1 }], atMost: 1 } })
+    for (const position of [0, 1, 2]) {
+      assert.deepEqual(at.takeStarted(), [`${job}-${position}-1`])
+      at.pass(1000)
+      at.end(`${job}-${position}-1`, 143)
+    }
+    assert.deepEqual(at.phases(job), ['timed-out', 'timed-out', 'timed-out'])
+  })
+
+  test('cancelling: what waits at once, what runs when it has ended, one task of an array alone', () => {
+    const at = rig()
+    const job = at.submit({ ...cores(2), array: { ranges: [{ from: 0, to: 3, step: 1 }], atMost: null } })
+    assert.deepEqual(at.takeStarted(), [`${job}-0-1`, `${job}-1-1`])
+    at.apply({ kind: 'cancel', job, index: 2, by: 'ann' })
+    at.apply({ kind: 'cancel', job, index: 0, by: 'ann' })
+    assert.deepEqual(at.phases(job), ['stopping', 'running', 'cancelled', 'waiting'])
+    at.end(`${job}-0-1`, 143)
+    assert.deepEqual(at.takeStarted(), [`${job}-3-1`])
+    at.apply({ kind: 'cancel', job, index: null, by: 'bob' })
+    at.end(`${job}-1-1`, 143)
+    at.end(`${job}-3-1`, 0)
+    assert.deepEqual(at.phases(job), ['cancelled', 'cancelled', 'cancelled', 'cancelled'])
+    assert.notEqual(at.core.ledger.need(job).record.endedMs, null)
+  })
+
+  test('a queue that may, takes the place of a less important one, which waits again', () => {
+    const at = rig()
+    at.apply({ kind: 'set-queue', queue: { name: 'urgent', priority: 10, preempts: true, timeLimitMs: null } })
+    const low = at.submit(cores(4))
+    const high = at.submit({ ...cores(4), queue: 'urgent' })
+    assert.deepEqual(at.takeStopped(), [`${low}-0-1 SIGTERM`])
+    assert.deepEqual(at.takeStarted(), [`${low}-0-1`])
+    at.end(`${low}-0-1`, 143)
+    assert.deepEqual(at.takeStarted(), [`${high}-0-1`])
+    at.end(`${high}-0-1`)
+    assert.deepEqual(at.takeStarted(), [`${low}-0-2`])
+    assert.throws(() => at.submit({ queue: 'nosuch' }), { code: 'batch.unknown-queue' })
+  })
+
+  test('a gang starts together, and ends together when one of it fails', () => {
+    const at = rig()
+    const gang = at.submit({ ...cores(2), gang: 2 })
+    assert.deepEqual(at.takeStarted(), [`${gang}-0-1`, `${gang}-1-1`])
+    const [, second] = at.tells.flatMap(({ start }) => start)
+    assert.deepEqual(
+      ['RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR'].map((name) => second?.env[name]),
+      ['1', '2', '1', '127.0.0.1'],
+    )
+    assert.equal(second?.hosts, '127.0.0.1 slots=2\n')
+    at.end(`${gang}-1-1`, 1)
+    assert.deepEqual(at.takeStopped(), [`${gang}-0-1 SIGTERM`])
+    at.end(`${gang}-0-1`, 143)
+    assert.deepEqual(at.phases(gang), ['cancelled', 'failed'])
+  })
+
+  test('impossible requests are refused with the reason, and change nothing', () => {
+    const at = rig()
+    assert.throws(() => at.submit(cores(64)), { code: 'scheduler.impossible' })
+    assert.deepEqual([...at.core.ledger.jobs], [])
+    assert.deepEqual([...at.store.keys()], ['batch/node/n1'])
+  })
+
+  test('a new core takes up what runs, waits and has ended; nothing that runs is started again', () => {
+    const at = rig()
+    const done = at.submit()
+    at.end(`${done}-0-1`)
+    const array = at.submit({ ...cores(2), array: { ranges: [{ from: 0, to: 4, step: 1 }], atMost: null } })
+    at.end(`${array}-0-1`)
+    const after = at.submit({ after: [{ job: array, when: 'success' }] })
+    at.takeStarted()
+    at.restart()
+    assert.deepEqual(at.phases(array), ['succeeded', 'running', 'running', 'waiting', 'waiting'])
+    assert.deepEqual(at.takeStarted(), [], 'nothing before the node has come')
+    at.came('n1', [`${array}-1-1`])
+    assert.deepEqual(at.takeStarted(), [`${array}-2-1`], 'what never arrived is told again')
+    for (const position of [1, 2]) at.end(`${array}-${position}-1`)
+    assert.deepEqual(at.takeStarted(), [`${array}-3-1`, `${array}-4-1`])
+    for (const position of [3, 4]) at.end(`${array}-${position}-1`)
+    assert.deepEqual(at.takeStarted(), [`${after}-0-1`])
+    assert.equal(at.submit(), after + 1, 'numbers are not used again')
+  })
+
+  test('what a node has and nobody knows is ended; what ran on a lost node runs elsewhere', () => {
+    const at = rig()
+    const job = at.submit()
+    at.came('n2', ['77-0-1'])
+    assert.deepEqual(at.takeStopped(), ['77-0-1 SIGKILL'])
+    assert.deepEqual(at.takeStarted(), [`${job}-0-1`])
+    at.apply({ kind: 'node-away', node: 'n1' })
+    at.apply({ kind: 'node-lost', node: 'n1' })
+    assert.deepEqual(at.takeStarted(), [`${job}-0-2`])
+    at.end(`${job}-0-1`, 1)
+    assert.deepEqual(at.phases(job), ['running'], 'an end of an older attempt means nothing')
+    at.end(`${job}-0-2`)
+    assert.deepEqual(at.phases(job), ['succeeded'])
+  })
+
+  test('what was used is counted by account and app', () => {
+    const at = rig()
+    const job = at.submit({ ...cores(2), account: 'lab', app: 'shop' })
+    at.nowMs += 10_000
+    at.end(`${job}-0-1`)
+    const [usage] = at.core.ledger.usage.all()
+    assert.equal(usage?.account, 'lab')
+    assert.equal(usage.app, 'shop')
+    assert.equal(usage.cpuSeconds, 20)
+    at.restart()
+    assert.equal(at.core.ledger.usage.all()[0]?.cpuSeconds, 20)
+  })
+})

@@ -1,0 +1,497 @@
+/**
+ * The core of submitted jobs: events in, records and messages out. No clock, no I/O; placement is the scheduler's.
+ *
+ *     waiting -- placed --> running -- ended --> succeeded | failed | (retry, requeue) waiting
+ *        ^                    |  \-- limit, cancel --> stopping --> timed-out | cancelled
+ *        \---- preempted, node lost ----/
+ *
+ * Invariants: a task runs at most once at a time, as far as its node is heard of: a place that a stopped task had is used
+ * again only when the node says that it has ended. An event that is refused has changed nothing.
+ */
+import type { TaskEnd, TaskExit } from '../protocol/index.ts'
+import { type Decision, type Event, Scheduler } from '../scheduler/index.ts'
+import type { BatchEvent, NodeCame } from './events.ts'
+import { noNode, tooMany, unknownQueue, unknownTask } from './errors.ts'
+import { Deadlines, type Due } from './deadlines.ts'
+import { dependenciesOf } from './dependencies.ts'
+import { BatchJob, readTaskId, schedulerSpec, taskId, timeLimitOf } from './job.ts'
+import { Ledger, type Write } from './ledger.ts'
+import { attemptsMax, graceMs, limitGraceMs, queuesMax, unendedJobsMax } from './limits.ts'
+import { KnownNodes, nodeSpec } from './nodes.ts'
+import type { Tell } from './outbox.ts'
+import type { BatchRecords } from './records.ts'
+import { restoredJob } from './restore.ts'
+import { requeueCode, type Submission } from './submission.ts'
+import type { Task, TaskPhase } from './task-table.ts'
+import { Teller } from './teller.ts'
+
+/** Past use counts half after a week. */
+const fairShareHalfLifeMs = 7 * 86_400_000
+/** Host users of jobs: below those of parts. */
+const hostUidMin = 1_800_000_000
+const hostUids = 100_000_000
+
+/** A place of a task that is still being ended where it was. */
+interface NextPlace {
+  readonly node: string
+  readonly gpus: readonly number[]
+}
+
+type StopReason = Extract<Decision, { kind: 'stop' }>['reason']
+
+export class BatchCore {
+  readonly #scheduler = new Scheduler({ policy: 'best-fit', order: 'easy', fairShareHalfLifeMs, stopsAtLimit: false })
+  readonly ledger: Ledger = new Ledger()
+  readonly nodes: KnownNodes = new KnownNodes()
+  readonly #teller = new Teller(this.nodes)
+  readonly #deadlines = new Deadlines()
+  readonly #next = new Map<string, NextPlace>()
+  /** Decisions that are to be followed, in order: what follows from one may bring more. */
+  readonly #decisions: Decision[] = []
+  #following = false
+  #nowMs = 0
+
+  /** Takes up what the store holds. Nodes take in nothing before they have come. */
+  static restore(records: BatchRecords, nowMs: number): BatchCore {
+    const core = new BatchCore()
+    core.#restore(records, nowMs)
+    return core
+  }
+
+  /**
+   * `atMs`: milliseconds since 1970. Answers the number of the job for a submission, else null. Throws `batch.*` and
+   * `scheduler.*`; nothing has changed then.
+   */
+  apply(event: BatchEvent, atMs: number): number | null {
+    this.#nowMs = Math.max(this.#nowMs, atMs)
+    switch (event.kind) {
+      case 'submit':
+        return this.#submit(event.submission, event.by)
+      case 'cancel':
+        this.#cancel(this.ledger.need(event.job), event.index, event.by)
+        break
+      case 'set-queue':
+        if (!this.ledger.queues.has(event.queue.name) && this.ledger.queues.size >= queuesMax)
+          throw tooMany('queues', queuesMax)
+        this.ledger.setQueue(event.queue)
+        break
+      case 'node-came':
+        this.#nodeCame(event)
+        break
+      case 'node-away':
+        this.#nodeAway(event.node)
+        break
+      case 'node-lost':
+        this.#nodeLost(event.node)
+        break
+      case 'ended':
+        for (const end of event.ended) this.#ended(end)
+        break
+      case 'time':
+        this.#decide({ kind: 'time' })
+        for (const due of this.#deadlines.due(this.#nowMs)) this.#due(due)
+    }
+    return null
+  }
+
+  /** When something falls due by itself; Infinity: nothing does. */
+  get nextWakeMs(): number {
+    return Math.min(this.#scheduler.nextWakeMs, this.#deadlines.nextMs)
+  }
+
+  /** What is to be written now, and told once it is. */
+  take(): { readonly writes: readonly Write[]; readonly tells: ReadonlyMap<string, Tell> } {
+    return { writes: this.ledger.take(), tells: this.#teller.outbox.take() }
+  }
+
+  /** Why a task waits, and what would have to change. */
+  explain(job: BatchJob, position: number): { readonly sentence: string; readonly remedies: readonly string[] } {
+    if (position < job.told) return this.#scheduler.explain(job.taskName(position))
+    const atMost = job.record.submission.array?.atMost ?? 0
+    return { sentence: `at most ${atMost} tasks of job ${job.id} run at once`, remedies: [] }
+  }
+
+  /** The file that takes the output of a task; null: the platform keeps it. */
+  outputOf(job: BatchJob, position: number): string | null {
+    return this.#teller.outputOf(job, position)
+  }
+
+  #submit(submission: Submission, by: string): number {
+    const { unended, queues, jobs, nextId: id } = this.ledger
+    if (unended.size >= unendedJobsMax) throw tooMany('jobs that have not ended', unendedJobsMax)
+    const queue = queues.get(submission.queue)
+    if (queue === undefined) throw unknownQueue(submission.queue, [...queues.keys()])
+    if (this.nodes.size === 0) throw noNode()
+    const job = new BatchJob({
+      id,
+      submission,
+      by,
+      submittedMs: this.#nowMs,
+      endedMs: null,
+      cancelledBy: null,
+      hostUid: hostUidMin + (id % hostUids),
+    })
+    const { open, never } = dependenciesOf(submission, (other) => jobs.get(other))
+    // The scheduler must have taken it before anything counts: it may refuse.
+    const spec = schedulerSpec(job, queue, open)
+    const decisions = never === null ? this.#scheduler.apply({ atMs: this.#nowMs, kind: 'submit', jobs: [spec] }) : []
+    this.ledger.add(job)
+    if (never === null) job.scheduled = true
+    else this.#giveUp(job, never)
+    this.#follow(decisions)
+    return id
+  }
+
+  #cancel(job: BatchJob, index: number | null, by: string): void {
+    if (!this.ledger.unended.has(job.id)) return
+    if (index === null) return this.#cancelAll(job, by, `was cancelled by ${by}`)
+    const position = job.positionOf(index)
+    if (position < 0) throw unknownTask(job.id, index)
+    const task = job.tasks.at(position)
+    if (task.phase === 'waiting') {
+      job.struck.add(position)
+      this.#over(job, position, 'cancelled', notStarted(`was cancelled by ${by}`))
+      this.#scaleOut(job)
+      this.#finish(job)
+    } else if (task.phase === 'running') this.#stop(job, position, 'struck', graceMs)
+    else if (task.phase === 'stopping' && task.stopping === 'waiting') {
+      const placed = this.#next.delete(job.taskName(position))
+      if (!placed) job.struck.add(position)
+      this.ledger.change(job, position, { stopping: placed ? 'struck' : 'cancelled' })
+    }
+  }
+
+  #cancelAll(job: BatchJob, by: string, sentence: string): void {
+    this.ledger.save(job, { cancelledBy: by })
+    for (let position = 0; position < job.tasks.count; position++) {
+      const { phase } = job.tasks.at(position)
+      if (phase === 'waiting') this.#over(job, position, 'cancelled', notStarted(sentence))
+      else if (phase === 'stopping') this.ledger.change(job, position, { stopping: 'cancelled' })
+    }
+    // Those that run are stopped by what the scheduler decides.
+    this.#unschedule(job)
+    this.#finish(job)
+  }
+
+  /** The scheduler forgets a job; what runs of it is stopped. */
+  #unschedule(job: BatchJob): void {
+    if (!job.scheduled) return
+    job.scheduled = false
+    this.#decide({ kind: 'cancel', job: String(job.id) })
+  }
+
+  #nodeCame({ node, offer, running, ended, jobs }: NodeCame): void {
+    const { ledger, nodes } = this
+    const { outbox } = this.#teller
+    const known = nodes.get(node)
+    outbox.greet(node)
+    if (known === undefined) {
+      nodes.add(node, offer, true)
+      ledger.setNode(node, offer)
+      this.#decide({ kind: 'add-nodes', nodes: [nodeSpec(node, offer)] })
+    } else known.present = true
+    for (const id of jobs)
+      if (ledger.unended.has(id)) outbox.knows(node, id)
+      else if (ledger.jobs.has(id)) outbox.over(node, id)
+      else outbox.forget(node, id)
+    for (const end of ended) this.#ended(end)
+    const there = new Set(running)
+    for (const id of running)
+      if (!this.#isOurs(id, node)) outbox.stop(node, { task: id, signal: 'SIGKILL', graceMs: 0 })
+    for (const id of ledger.unended) this.#catchUp(ledger.need(id), node, there)
+    this.#decide({ kind: 'uncordon', node })
+  }
+
+  /** Tells a node what it does not know of a job, because it was decided and never arrived. */
+  #catchUp(job: BatchJob, node: string, there: ReadonlySet<string>): void {
+    for (const position of job.tasks.touched()) {
+      const task = job.tasks.at(position)
+      if (task.node !== node) continue
+      const id = taskId(job.id, position, task.attempt)
+      if (task.phase === 'running' && !there.has(id)) this.#teller.start(job, position)
+      if (task.phase !== 'stopping') continue
+      if (there.has(id)) this.#teller.stop(job, position, graceMs)
+      else this.#ended({ task: id, endedMs: this.#nowMs, exit: notStarted('was ended before it began') })
+    }
+  }
+
+  #isOurs(id: string, node: string): boolean {
+    const { job, position, attempt } = readTaskId(id)
+    const task = this.ledger.jobs.get(job)?.tasks.at(position)
+    return task?.attempt === attempt && task.node === node && (task.phase === 'running' || task.phase === 'stopping')
+  }
+
+  #nodeAway(node: string): void {
+    const known = this.nodes.get(node)
+    if (known === undefined) return
+    known.present = false
+    this.#decide({ kind: 'cordon', node })
+  }
+
+  #nodeLost(node: string): void {
+    if (this.nodes.get(node)?.present !== false) return
+    this.nodes.remove(node)
+    this.ledger.setNode(node, null)
+    for (const id of this.ledger.unended) {
+      const job = this.ledger.need(id)
+      for (const position of job.tasks.touched()) {
+        const task = job.tasks.at(position)
+        if (task.node === node && task.phase === 'stopping') this.#settle(job, position, lost(node))
+      }
+    }
+    this.#decide({ kind: 'remove-node', node })
+  }
+
+  /** A task has ended on its node. An end of another attempt than the last changes nothing. */
+  #ended({ task: id, endedMs, exit }: TaskEnd): void {
+    const { job: number, position, attempt } = readTaskId(id)
+    const job = this.ledger.jobs.get(number)
+    const task = job?.tasks.at(position)
+    if (job === undefined || task === undefined || task.attempt !== attempt) return
+    const { phase, node } = task
+    if (phase !== 'running' && phase !== 'stopping') return
+    this.ledger.usage.add(job.record, task, Math.max(0, endedMs - task.startedMs), !isWell(exit))
+    this.nodes.get(node)?.ending.delete(id)
+    this.ledger.change(job, position, { endedMs })
+    if (phase === 'stopping') this.#settle(job, position, exit)
+    else this.#endedByItself(job, position, attempt, exit)
+    this.#release(node)
+  }
+
+  #endedByItself(job: BatchJob, position: number, attempt: number, exit: TaskExit): void {
+    const { requeue, retries } = job.record.submission
+    const well = isWell(exit)
+    const asks = requeue && (exit.code === requeueCode || exit.cause === 'interrupted')
+    if ((asks || (!well && attempt <= retries)) && attempt < attemptsMax) {
+      this.ledger.change(job, position, { phase: 'waiting' })
+      return this.#decide({ kind: 'requeue', task: job.taskName(position) })
+    }
+    this.#over(job, position, well ? 'succeeded' : 'failed', exit)
+    this.#scaleOut(job)
+    this.#tellEnd(job, position, well)
+    if (!well) this.#endGang(job, position)
+    this.#finish(job)
+  }
+
+  /** The others of a gang would wait for it for ever. */
+  #endGang(job: BatchJob, position: number): void {
+    if (job.record.submission.gang !== null && job.record.cancelledBy === null)
+      this.#cancelAll(job, 'its gang', `was ended with task ${position} of its gang`)
+  }
+
+  #tellEnd(job: BatchJob, position: number, well: boolean): void {
+    if (!job.scheduled) return
+    this.#decide({ kind: 'end', task: job.taskName(position), outcome: well ? 'success' : 'failure' })
+  }
+
+  /** What was being stopped has ended. */
+  #settle(job: BatchJob, position: number, exit: TaskExit): void {
+    const { stopping } = job.tasks.at(position)
+    if (stopping === 'waiting' || stopping === null) {
+      this.ledger.change(job, position, { phase: 'waiting', stopping: null })
+      const name = job.taskName(position)
+      const next = this.#next.get(name)
+      if (next === undefined) return
+      this.#next.delete(name)
+      this.#run(job, position, next)
+      return this.#begin(job, position)
+    }
+    this.#over(job, position, stopping === 'struck' ? 'cancelled' : stopping, exit)
+    if (stopping !== 'cancelled') {
+      this.#scaleOut(job)
+      this.#tellEnd(job, position, false)
+      this.#endGang(job, position)
+    }
+    this.#finish(job)
+  }
+
+  /** An array with a bound may have one more at once. */
+  #scaleOut(job: BatchJob): void {
+    const { array } = job.record.submission
+    if (array === null || array.atMost === null || job.told >= job.tasks.count || !job.scheduled) return
+    job.told = Math.min(job.tasks.count, job.tasks.over + array.atMost)
+    this.#decide({ kind: 'scale', job: String(job.id), count: job.told })
+  }
+
+  #decide(event: Unstamped): void {
+    this.#follow(this.#scheduler.apply({ atMs: this.#nowMs, ...event }))
+  }
+
+  #follow(decisions: readonly Decision[]): void {
+    for (const decision of decisions) this.#decisions.push(decision)
+    if (this.#following) return
+    this.#following = true
+    const gangs = new Set<BatchJob>()
+    for (let next = this.#decisions.shift(); next !== undefined; next = this.#decisions.shift()) {
+      if (next.kind === 'give-up') {
+        const job = this.ledger.need(Number(next.job))
+        job.scheduled = false
+        this.#giveUp(job, next.because)
+        continue
+      }
+      const [id = 0, position = 0] = next.task.split('/').map(Number)
+      const job = this.ledger.need(id)
+      if (next.kind === 'stop') this.#stopped(job, position, next.reason)
+      else if (this.#placed(job, position, { node: next.node, gpus: next.gpus ?? [] })) gangs.add(job)
+    }
+    this.#following = false
+    for (const gang of gangs) this.#beginGang(gang)
+  }
+
+  /** Answers whether a gang may begin by this. */
+  #placed(job: BatchJob, position: number, place: NextPlace): boolean {
+    if (job.struck.delete(position)) {
+      this.#tellEnd(job, position, false)
+      return false
+    }
+    if (job.tasks.at(position).phase === 'stopping') {
+      this.#next.set(job.taskName(position), place)
+      return false
+    }
+    this.#run(job, position, place)
+    if (job.record.submission.gang !== null) return true
+    this.#begin(job, position)
+    return false
+  }
+
+  #run(job: BatchJob, position: number, { node, gpus }: NextPlace): void {
+    const attempt = job.tasks.at(position).attempt + 1
+    const begun = { attempt, node, gpus, startedMs: this.#nowMs, endedMs: 0, exit: null, stopping: null }
+    this.ledger.change(job, position, { phase: 'running', ...begun })
+    this.#watch(job, position)
+  }
+
+  /** Its time limit, and the warning before it. */
+  #watch(job: BatchJob, position: number): void {
+    const { warn } = job.record.submission
+    const { attempt, startedMs } = job.tasks.at(position)
+    const limitMs = timeLimitOf(job.record, this.ledger.queueOf(job))
+    if (limitMs === null) return
+    const task = taskId(job.id, position, attempt)
+    this.#deadlines.add({ atMs: startedMs + limitMs, task, what: 'limit' })
+    if (warn !== null) this.#deadlines.add({ atMs: startedMs + limitMs - warn.beforeMs, task, what: 'warning' })
+  }
+
+  #begin(job: BatchJob, position: number): void {
+    if (job.record.submission.gang !== null) return this.#beginGang(job)
+    const { phase, node: name } = job.tasks.at(position)
+    const node = this.nodes.get(name)
+    if (phase !== 'running' || node === undefined) return
+    if (node.ending.size > 0) node.held.push({ job, position })
+    else this.#teller.start(job, position)
+  }
+
+  /** A gang begins when each of its tasks has its place for itself. */
+  #beginGang(job: BatchJob): void {
+    if (job.tasks.in('running') < job.tasks.count) return
+    const places = Array.from({ length: job.tasks.count }, (_, rank) => this.nodes.get(job.tasks.at(rank).node))
+    const busy = places.find((node) => node === undefined || node.ending.size > 0)
+    if (busy !== undefined) busy.held.push({ job, position: 0 })
+    else if (places.every((node) => node !== undefined))
+      for (let rank = 0; rank < job.tasks.count; rank++) this.#teller.start(job, rank)
+  }
+
+  #release(name: string): void {
+    const node = this.nodes.get(name)
+    if (node === undefined || node.ending.size > 0) return
+    for (const { job, position } of node.held.splice(0)) this.#begin(job, position)
+  }
+
+  #stopped(job: BatchJob, position: number, reason: StopReason): void {
+    const { phase } = job.tasks.at(position)
+    const becomes = reason === 'cancelled' ? 'cancelled' : 'waiting'
+    if (phase === 'stopping') {
+      // It had a new place already.
+      this.#next.delete(job.taskName(position))
+      this.ledger.change(job, position, { stopping: becomes })
+    }
+    // What waits has ended, and asked for this.
+    if (phase !== 'running') return
+    if (reason === 'node-lost') this.ledger.change(job, position, { phase: 'waiting' })
+    else this.#stop(job, position, becomes, graceMs)
+  }
+
+  #stop(job: BatchJob, position: number, becomes: NonNullable<Task['stopping']>, afterMs: number): void {
+    const { node, attempt } = job.tasks.at(position)
+    this.ledger.change(job, position, { phase: 'stopping', stopping: becomes })
+    if (this.nodes.unhold(node, job, position))
+      return this.#settle(job, position, notStarted('was ended before it began'))
+    this.nodes.get(node)?.ending.add(taskId(job.id, position, attempt))
+    this.#teller.stop(job, position, afterMs)
+  }
+
+  #due({ task: id, what }: Due): void {
+    const { job: number, position, attempt } = readTaskId(id)
+    const job = this.ledger.jobs.get(number)
+    const task = job?.tasks.at(position)
+    if (job === undefined || task?.phase !== 'running' || task.attempt !== attempt) return
+    const { warn } = job.record.submission
+    if (what === 'limit') this.#stop(job, position, 'timed-out', limitGraceMs)
+    else if (warn !== null) this.#teller.outbox.stop(task.node, { task: id, signal: warn.signal, graceMs: null })
+  }
+
+  #giveUp(job: BatchJob, because: string): void {
+    for (let position = 0; position < job.tasks.count; position++)
+      if (job.tasks.at(position).phase === 'waiting')
+        this.#over(job, position, 'gave-up', notStarted(`can never start: ${because}`))
+    this.#finish(job)
+  }
+
+  #over(job: BatchJob, position: number, phase: TaskPhase, exit: TaskExit): void {
+    const { endedMs } = job.tasks.at(position)
+    const at = endedMs === 0 || phase === 'gave-up' || exit.cause === 'not-started' ? this.#nowMs : endedMs
+    this.ledger.change(job, position, { phase, stopping: null, exit, endedMs: at })
+  }
+
+  /** Ends a job of which every task is over. */
+  #finish(job: BatchJob): void {
+    if (job.tasks.over < job.tasks.count || !this.ledger.unended.has(job.id)) return
+    const oldest = this.ledger.end(job, this.#nowMs)
+    // Those that were cancelled one by one may still wait in the scheduler.
+    if (job.struck.size > 0) this.#unschedule(job)
+    job.struck.clear()
+    this.#teller.outbox.overEverywhere(job.id)
+    if (oldest === null) return
+    this.ledger.forget(oldest)
+    this.#teller.outbox.forgetEverywhere(oldest.id)
+  }
+
+  #restore(records: BatchRecords, nowMs: number): void {
+    this.#nowMs = nowMs
+    for (const [node, offer] of records.nodes) {
+      this.nodes.add(node, offer, false)
+      this.#decide({ kind: 'add-nodes', nodes: [nodeSpec(node, offer)] })
+    }
+    this.ledger.restore(records, (record) => new BatchJob(record))
+    for (const id of this.ledger.unended) this.#restoreJob(this.ledger.need(id))
+  }
+
+  #restoreJob(job: BatchJob): void {
+    if (job.tasks.over === job.tasks.count) return this.#finish(job)
+    const { open, never } = dependenciesOf(job.record.submission, (other) => this.ledger.jobs.get(other))
+    if (never !== null && job.tasks.in('running') === 0) return this.#giveUp(job, never)
+    const { restored, lost: gone } = restoredJob(job, (node) => this.nodes.get(node) !== undefined)
+    for (const position of gone) this.ledger.change(job, position, { phase: 'waiting' })
+    const spec = schedulerSpec(job, this.ledger.queueOf(job), open)
+    job.scheduled = true
+    for (const { position } of restored.running) this.#watch(job, position)
+    this.#decide({ kind: 'restore', jobs: [{ spec, ...restored }] })
+    const { cancelledBy } = job.record
+    if (cancelledBy !== null) this.#cancelAll(job, cancelledBy, `was cancelled by ${cancelledBy}`)
+  }
+}
+
+/** An event of the scheduler; it happens now. */
+type Unstamped = Event extends infer One ? (One extends Event ? Omit<One, 'atMs'> : never) : never
+
+function isWell(exit: TaskExit): boolean {
+  return exit.cause === 'code' && exit.code === 0
+}
+
+function notStarted(sentence: string): TaskExit {
+  return { cause: 'not-started', code: null, signal: null, sentence }
+}
+
+function lost(node: string): TaskExit {
+  return { cause: 'unknown', code: null, signal: null, sentence: `its node ${node} was lost` }
+}

@@ -1,0 +1,28 @@
+/** What happens to submitted jobs: the events of the core. Data. */
+import type { NodeOffer, TaskEnd } from '../protocol/index.ts'
+import type { QueueRecord } from './records.ts'
+import type { Submission } from './submission.ts'
+
+/** All that a node has, after it has connected. */
+export interface NodeCame {
+  readonly kind: 'node-came'
+  readonly node: string
+  readonly offer: NodeOffer
+  readonly running: readonly string[]
+  readonly ended: readonly TaskEnd[]
+  readonly jobs: readonly number[]
+}
+
+/** What happens. */
+export type BatchEvent =
+  | { readonly kind: 'submit'; readonly submission: Submission; readonly by: string }
+  /** `index`: one task of it; null: all. */
+  | { readonly kind: 'cancel'; readonly job: number; readonly index: number | null; readonly by: string }
+  | { readonly kind: 'set-queue'; readonly queue: QueueRecord }
+  | NodeCame
+  /** It is not heard of now; what runs there goes on. */
+  | { readonly kind: 'node-away'; readonly node: string }
+  /** It was not heard of for too long: what ran there runs elsewhere. */
+  | { readonly kind: 'node-lost'; readonly node: string }
+  | { readonly kind: 'ended'; readonly ended: readonly TaskEnd[] }
+  | { readonly kind: 'time' }

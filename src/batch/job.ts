@@ -1,0 +1,119 @@
+/** A job that is remembered: its record, its tasks, and what is worked out once for all of them. */
+import type { TaskJob } from '../protocol/index.ts'
+import type { JobSpec } from '../scheduler/index.ts'
+import { arrayFacts, type ArrayFacts } from './environment.ts'
+import type { JobRecord, QueueRecord } from './records.ts'
+import { indexesOf } from './submission.ts'
+import { chunkSize, TaskTable } from './task-table.ts'
+
+/** Priorities of jobs within one of queues. */
+const perQueue = 10_000
+
+export class BatchJob {
+  record: JobRecord
+  readonly tasks: TaskTable
+  readonly array: Omit<ArrayFacts, 'index'> | null
+  readonly #indexes: readonly number[] | null
+  /** Chunks of tasks that have changed since they were last written. */
+  readonly dirty: Set<number> = new Set()
+  /** Positions that were cancelled one by one while the scheduler still has them wait. */
+  readonly struck: Set<number> = new Set()
+  /** Whether the scheduler has it. */
+  scheduled = false
+  /** How many of an array with a bound the scheduler knows. */
+  told: number
+
+  constructor(record: JobRecord) {
+    const { array, gang } = record.submission
+    this.record = record
+    this.#indexes = array === null ? null : indexesOf(array.ranges)
+    this.array = arrayFacts(record)
+    this.tasks = new TaskTable(this.#indexes?.length ?? gang ?? 1)
+    this.told = Math.min(this.tasks.count, array?.atMost ?? this.tasks.count)
+  }
+
+  get id(): number {
+    return this.record.id
+  }
+
+  get single(): boolean {
+    return this.#indexes === null && this.record.submission.gang === null
+  }
+
+  /** What people call the task: its number in the array, or its rank. */
+  indexOf(position: number): number {
+    return this.#indexes?.[position] ?? position
+  }
+
+  /** The position of a number; -1: there is none. */
+  positionOf(index: number): number {
+    if (this.#indexes !== null) return this.#indexes.indexOf(index)
+    return index >= 0 && index < this.tasks.count ? index : -1
+  }
+
+  /** How the scheduler calls a task. */
+  taskName(position: number): string {
+    return this.single ? String(this.id) : `${this.id}/${position}`
+  }
+
+  touch(position: number): void {
+    this.dirty.add(Math.floor(position / chunkSize))
+  }
+}
+
+/** The longest that a task may run: its own limit or that of its queue. */
+export function timeLimitOf({ submission }: JobRecord, queue: QueueRecord): number | null {
+  return submission.timeLimitMs ?? queue.timeLimitMs
+}
+
+/** The job as the scheduler is given it. `after` are those of its dependencies that are open. */
+export function schedulerSpec(job: BatchJob, queue: QueueRecord, after: JobSpec['after']): JobSpec {
+  const { submission, by } = job.record
+  const { cpu, memoryBytes, gpus } = submission.needs
+  const limitMs = timeLimitOf(job.record, queue)
+  return {
+    name: String(job.id),
+    account: submission.account ?? by,
+    ...(submission.app === null ? {} : { app: submission.app }),
+    ...(job.single ? {} : { count: job.told }),
+    ...(submission.gang === null ? {} : { gang: true }),
+    needs: { cpu, memory: memoryBytes, ...(gpus === 0 ? {} : { gpu: { count: gpus } }) },
+    priority: queue.priority * perQueue + submission.priority,
+    preempts: queue.preempts,
+    ...(limitMs === null ? {} : { timeLimitMs: limitMs }),
+    ...(after === undefined || after.length === 0 ? {} : { after }),
+  }
+}
+
+/** The job as nodes are given it. */
+export function taskJobOf({ record }: BatchJob): TaskJob {
+  const { submission, hostUid } = record
+  const { argv, env, cwd, reads, writes, script, isolation, needs } = submission
+  return {
+    job: record.id,
+    argv,
+    env,
+    cwd,
+    reads,
+    writes,
+    script,
+    isolation,
+    places: isolation === 'shared' || (isolation === 'none' && submission.array !== null),
+    hostUid,
+    limits: {
+      cpuCores: needs.cpu === 0 ? null : needs.cpu,
+      memoryBytes: needs.memoryBytes,
+      pidsMax: needs.pidsMax,
+    },
+  }
+}
+
+/** The id of one attempt, and back. */
+export function taskId(job: number, position: number, attempt: number): string {
+  return `${job}-${position}-${attempt}`
+}
+
+export function readTaskId(task: string): { job: number; position: number; attempt: number } {
+  const [job = 0, position = 0, attempt = 0] = task.split('-').map(Number)
+  return { job, position, attempt }
+}

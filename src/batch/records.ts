@@ -1,0 +1,72 @@
+/** What the store holds of submitted jobs: states, not a log. Invariant: a key is written by nobody else. */
+import type { NodeOffer } from '../protocol/index.ts'
+import type { Submission } from './submission.ts'
+import type { TaskRow } from './task-table.ts'
+
+export interface JobRecord {
+  readonly id: number
+  readonly submission: Submission
+  readonly by: string
+  /** Milliseconds since 1970. */
+  readonly submittedMs: number
+  /** Null until every task is over. */
+  readonly endedMs: number | null
+  /** Who cancelled it, or what; null: nobody. */
+  readonly cancelledBy: string | null
+  /** Host user of its tasks. */
+  readonly hostUid: number
+}
+
+/** A queue. A larger priority goes first, whatever the priorities of the jobs. */
+export interface QueueRecord {
+  readonly name: string
+  /** -100 to 100. */
+  readonly priority: number
+  /** Its jobs may stop those of queues with a smaller priority, which then wait again. */
+  readonly preempts: boolean
+  /** Longest time limit, which is also that of jobs without one; null: none. */
+  readonly timeLimitMs: number | null
+}
+
+/** What an account has used for an app ('': none's), of tasks that have ended or were put back. */
+export interface UsageRecord {
+  readonly account: string
+  readonly app: string
+  readonly tasks: number
+  readonly failed: number
+  /** Cores times seconds that were given out, used or not. */
+  readonly cpuSeconds: number
+  readonly memoryByteSeconds: number
+  readonly gpuSeconds: number
+}
+
+/** Everything, as it is read at start. */
+export interface BatchRecords {
+  readonly nextId: number
+  readonly jobs: readonly JobRecord[]
+  readonly tasks: ReadonlyMap<number, readonly { readonly [position: string]: TaskRow }[]>
+  readonly nodes: ReadonlyMap<string, NodeOffer>
+  readonly queues: readonly QueueRecord[]
+  readonly usage: readonly UsageRecord[]
+}
+
+export const batchPrefix = 'batch/'
+
+export const keys: {
+  readonly next: string
+  readonly job: (id: number) => string
+  readonly tasks: (id: number, chunk: number) => string
+  readonly node: (name: string) => string
+  readonly queue: (name: string) => string
+  readonly usage: (account: string, app: string) => string
+} = {
+  next: `${batchPrefix}next`,
+  job: (id) => `${batchPrefix}job/${id}`,
+  tasks: (id, chunk) => `${batchPrefix}tasks/${id}/${chunk}`,
+  node: (name) => `${batchPrefix}node/${name}`,
+  queue: (name) => `${batchPrefix}queue/${name}`,
+  usage: (account, app) => `${batchPrefix}usage/${account}/${app}`,
+}
+
+/** The queue that is always there. */
+export const defaultQueue: QueueRecord = { name: 'default', priority: 0, preempts: false, timeLimitMs: null }

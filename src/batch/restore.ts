@@ -1,0 +1,33 @@
+/** A job as it is given back to a new scheduler. Pure. */
+import type { RestoredJob } from '../scheduler/index.ts'
+import type { BatchJob } from './job.ts'
+import { isOver } from './task-table.ts'
+
+/** `lost`: positions that ran on a node that is not known any more. Sets how much of an array with a bound is told. */
+export function restoredJob(
+  job: BatchJob,
+  isKnown: (node: string) => boolean,
+): { readonly restored: Omit<RestoredJob, 'spec'>; readonly lost: readonly number[] } {
+  const { tasks } = job
+  const touched = [...tasks.touched()]
+  const fresh = touched.reduce((most, position) => Math.max(most, position + 1), 0)
+  const atMost = job.record.submission.array?.atMost ?? null
+  job.told = Math.max(fresh, atMost === null ? tasks.count : Math.min(tasks.count, tasks.over + atMost))
+  const waiting: number[] = []
+  const running: RestoredJob['running'][number][] = []
+  const lost: number[] = []
+  let failed = 0
+  for (let position = 0; position < fresh; position++) {
+    const { phase, node, startedMs, gpus } = tasks.at(position)
+    if (phase === 'waiting') waiting.push(position)
+    else if (isOver(phase)) failed += phase === 'succeeded' ? 0 : 1
+    else if (isKnown(node)) running.push({ position, node, startedMs, ...(gpus.length === 0 ? {} : { gpus }) })
+    else {
+      waiting.push(position)
+      lost.push(position)
+    }
+  }
+  // The scheduler gives back the position that was added last first.
+  waiting.reverse()
+  return { restored: { fresh, waiting, running, failed }, lost }
+}

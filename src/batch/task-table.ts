@@ -1,0 +1,145 @@
+/**
+ * The tasks of one job, as columns of numbers, and the records that keep them. Invariant: a position that was never
+ * started has no record; `fresh` is the first position from which on none has ever started.
+ */
+import type { TaskExit } from '../protocol/index.ts'
+
+/** The order is that of the numbers in records; new ones come last. */
+export const phases = [
+  'waiting',
+  'running',
+  'stopping',
+  'succeeded',
+  'failed',
+  'cancelled',
+  'timed-out',
+  'gave-up',
+] as const
+export type TaskPhase = (typeof phases)[number]
+
+const phaseNumber = new Map<TaskPhase, number>(phases.map((phase, index) => [phase, index]))
+
+/** Characters of a sentence that are kept. */
+const sentenceMax = 500
+/** Positions in one record. */
+export const chunkSize = 128
+
+/** What is kept of a task: phase, attempt, node, started, ended, exit code (or null), signal or cause, sentence, GPUs. */
+export type TaskRow = readonly [
+  phase: number,
+  attempt: number,
+  node: string,
+  startedMs: number,
+  endedMs: number,
+  code: number | null,
+  how: string,
+  sentence: string,
+  gpus: readonly number[],
+]
+
+export interface Task {
+  phase: TaskPhase
+  /** 0: never started. */
+  attempt: number
+  node: string
+  startedMs: number
+  endedMs: number
+  exit: TaskExit | null
+  /** What becomes of it once it has been stopped; `struck`: it is cancelled, and the scheduler still has it run. */
+  stopping: 'waiting' | 'cancelled' | 'struck' | 'timed-out' | null
+  gpus: readonly number[]
+}
+
+/** Phases in which nothing happens any more. */
+export function isOver(phase: TaskPhase): boolean {
+  return phase !== 'waiting' && phase !== 'running' && phase !== 'stopping'
+}
+
+export class TaskTable {
+  readonly count: number
+  /** Only of positions that have started, or ended without. */
+  readonly #tasks = new Map<number, Task>()
+  readonly #counts = new Map<TaskPhase, number>()
+
+  constructor(count: number) {
+    this.count = count
+    this.#counts.set('waiting', count)
+  }
+
+  /** How many are in a phase. */
+  in(phase: TaskPhase): number {
+    return this.#counts.get(phase) ?? 0
+  }
+
+  get over(): number {
+    return this.count - this.in('waiting') - this.in('running') - this.in('stopping')
+  }
+
+  /** The task at a position; what was never touched waits. */
+  at(position: number): Readonly<Task> {
+    return this.#tasks.get(position) ?? fresh
+  }
+
+  change(position: number, change: Partial<Task>): Readonly<Task> {
+    const before = this.#tasks.get(position)
+    const task = before ?? { ...fresh }
+    if (before === undefined) this.#tasks.set(position, task)
+    if (change.phase !== undefined && change.phase !== task.phase) {
+      this.#counts.set(task.phase, this.in(task.phase) - 1)
+      this.#counts.set(change.phase, this.in(change.phase) + 1)
+    }
+    return Object.assign(task, change)
+  }
+
+  /** Positions that were ever touched, in the order in which they first were. */
+  touched(): IterableIterator<number> {
+    return this.#tasks.keys()
+  }
+
+  /** The record of a chunk: a row for each position that was touched. */
+  record(chunk: number): { readonly [position: string]: TaskRow } {
+    const rows: Record<string, TaskRow> = {}
+    for (let position = chunk * chunkSize; position < Math.min(this.count, (chunk + 1) * chunkSize); position++) {
+      const task = this.#tasks.get(position)
+      if (task !== undefined) rows[position] = rowOf(task)
+    }
+    return rows
+  }
+
+  /** Takes back what `record` gave. A task that was being stopped is taken as running: it is stopped anew if it has to be. */
+  restore(rows: { readonly [position: string]: TaskRow }): void {
+    for (const [position, row] of Object.entries(rows)) {
+      const [phase, attempt, node, startedMs, endedMs, code, how, sentence, gpus] = row
+      const kept = phases[phase] ?? 'waiting'
+      const found = kept === 'stopping' ? 'running' : kept
+      const over = isOver(found)
+      const exit = over && how !== '' ? exitOf(code, how, sentence) : null
+      this.change(Number(position), { phase: found, attempt, node, startedMs, endedMs, exit, stopping: null, gpus })
+    }
+  }
+}
+
+const fresh: Task = {
+  phase: 'waiting',
+  attempt: 0,
+  node: '',
+  startedMs: 0,
+  endedMs: 0,
+  exit: null,
+  stopping: null,
+  gpus: [],
+}
+
+function rowOf({ phase, attempt, node, startedMs, endedMs, exit, gpus }: Task): TaskRow {
+  const how = exit === null ? '' : exit.cause === 'signal' ? (exit.signal ?? 'signal') : exit.cause
+  const number = phaseNumber.get(phase) ?? 0
+  const sentence = exit?.sentence.slice(0, sentenceMax) ?? ''
+  return [number, attempt, node, startedMs, endedMs, exit?.code ?? null, how, sentence, gpus]
+}
+
+function exitOf(code: number | null, how: string, sentence: string): TaskExit {
+  if (how.startsWith('SIG')) return { cause: 'signal', code, signal: how, sentence }
+  const causes = ['code', 'memory', 'unknown', 'not-started', 'interrupted'] as const
+  const cause = causes.find((candidate) => candidate === how) ?? 'unknown'
+  return { cause, code, signal: cause === 'memory' ? 'SIGKILL' : null, sentence }
+}

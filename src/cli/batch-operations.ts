@@ -1,0 +1,120 @@
+/** Answers what is asked about submitted jobs. Invariant: a follower hears every attempt of its task, and ends with it. */
+import { setTimeout as pause } from 'node:timers/promises'
+import type { TaskView } from '../batch/index.ts'
+import type { BatchOperations, LogOptions } from '../operator/index.ts'
+import type { LogLine } from '../protocol/index.ts'
+import type { Platform } from './platform.ts'
+
+/** How soon a node is asked again that could not tell. */
+const retryMs = 150
+
+/** Who watches is told this often at most. */
+const watchPauseMs = 50
+
+const unended: readonly TaskView['phase'][] = ['waiting', 'running', 'stopping']
+
+export function batchOperations({ batch, taskLogs }: Pick<Platform, 'batch' | 'taskLogs'>): BatchOperations {
+  return {
+    submit: (submission, by) => batch.submit(submission, by),
+    cancel: (job, index, by) => batch.cancel(job, index, by),
+    list: async (options) => batch.jobs(options),
+    job: async (job) => batch.job(job),
+    tasks: async (job, from, max) => batch.tasks(job, from, max),
+    why: async (job, index) => batch.why(job, index),
+    async *watch(id, signal) {
+      for await (const _ of turns(batch, signal)) {
+        const job = batch.job(id)
+        yield job
+        if (job.endedMs !== null) return
+        await pause(watchPauseMs)
+      }
+    },
+    logs: (job, index, options) => followed({ batch, taskLogs }, job, index, options),
+    queues: async () => batch.queues(),
+    setQueue: (queue) => batch.setQueue(queue),
+    usage: async () => batch.usage(),
+    nodes: async () => batch.nodes(),
+  }
+}
+
+async function* followed(
+  { batch, taskLogs }: Pick<Platform, 'batch' | 'taskLogs'>,
+  job: number,
+  index: number | null,
+  { tail, follow, signal }: LogOptions,
+): AsyncIterable<LogLine> {
+  let attempt = 0
+  for await (const _ of turns(batch, signal)) {
+    const task = batch.task(job, index)
+    if (hasOutput(task) && task.attempt > attempt) {
+      attempt = task.attempt
+      if (follow && !isOver(task)) yield* attemptOf({ batch, taskLogs }, job, index, { tail, follow, signal })
+      else yield* taskLogs(task, { tail, follow: false, signal })
+    }
+    const now = batch.task(job, index)
+    if (!follow || (isOver(now) && (!hasOutput(now) || now.attempt === attempt))) return
+  }
+}
+
+type Told = TaskView & { readonly id: string }
+
+function isOver({ phase }: TaskView): boolean {
+  return !unended.includes(phase)
+}
+
+/** Whether a node keeps what the task printed. */
+function hasOutput(task: Told): task is Told & { readonly node: string } {
+  return task.ran && task.node !== null && task.output === null
+}
+
+/** What an attempt prints, to its end. Its node may not have begun it yet, or be away for a moment: no line comes twice. */
+async function* attemptOf(
+  { batch, taskLogs }: Pick<Platform, 'batch' | 'taskLogs'>,
+  job: number,
+  index: number | null,
+  { tail, signal }: LogOptions,
+): AsyncIterable<LogLine> {
+  const first = batch.task(job, index)
+  let seen = 0
+  for (;;) {
+    const task = batch.task(job, index)
+    const goesOn = task.attempt === first.attempt && !isOver(task)
+    if (!hasOutput(first)) return
+    let count = 0
+    try {
+      for await (const line of taskLogs(first, { tail: seen === 0 ? tail : null, follow: goesOn, signal })) {
+        count += 1
+        if (count <= seen) continue
+        seen = count
+        yield line
+      }
+      return
+    } catch (error) {
+      if (!batch.task(job, index).ran) return
+      if (!goesOn || signal.aborted) throw error
+      await pause(retryMs)
+    }
+  }
+}
+
+/** Yields now and after every turn, until the signal aborts. */
+async function* turns(batch: Platform['batch'], signal: AbortSignal): AsyncIterable<void> {
+  let changed = true
+  let wake = (): void => {}
+  using _listening = batch.onChange(() => {
+    changed = true
+    wake()
+  })
+  const onAbort = (): void => wake()
+  signal.addEventListener('abort', onAbort)
+  try {
+    while (!signal.aborted) {
+      if (!changed) await new Promise<void>((resolve) => (wake = resolve))
+      if (signal.aborted) return
+      changed = false
+      yield
+    }
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}

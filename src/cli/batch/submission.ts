@@ -1,0 +1,184 @@
+/** From the words of `stead job` to what is submitted. Invariant: what is not said is as `submissionDefaults` has it, and nothing else. */
+import { realpathSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { type ArrayRange, type Submission, submissionDefaults, warningSignals } from '../../batch/index.ts'
+import { type Input, type Option, usage } from '../command.ts'
+import { readBytes, readCores, readDuration } from './units.ts'
+
+export const submissionOptions: Readonly<Record<string, Option>> = {
+  name: { type: 'string' },
+  cpu: { type: 'string' },
+  memory: { type: 'string' },
+  gpu: { type: 'string' },
+  pids: { type: 'string' },
+  time: { type: 'string' },
+  warn: { type: 'string' },
+  priority: { type: 'string' },
+  queue: { type: 'string' },
+  account: { type: 'string' },
+  for: { type: 'string' },
+  after: { type: 'string', multiple: true },
+  retries: { type: 'string' },
+  requeue: { type: 'boolean' },
+  tasks: { type: 'string' },
+  read: { type: 'string', multiple: true },
+  write: { type: 'string', multiple: true },
+  chdir: { type: 'string' },
+  env: { type: 'string', multiple: true },
+  output: { type: 'string' },
+  isolation: { type: 'string' },
+  'share-sandbox': { type: 'boolean' },
+}
+
+export const submissionHelp = `  --name NAME         what to call it (default: the program)
+  --cpu N             cores, which are also its limit (default 1; 0: what is left over, without a limit)
+  --memory N          such as 512MiB, also its limit (default 256MiB)     --pids N    processes at once (default 256)
+  --time T            it is ended after 90s, 30m, 2h, 1d                  --warn SIGNAL@T  a signal so long before that
+  --tasks N           a gang: N tasks that start together or not at all and find one another (RANK, MASTER_ADDR...)
+  --after [WHEN:]JOB  once that has ended well; WHEN: success, failure, end, start. May be given again
+  --retries N         a task that fails is started again so often
+  --requeue           exit code 75 puts it back into the queue: it has written a checkpoint and wants to go on later
+  --priority N        -1000 to 1000, within its --queue NAME (default: default)
+  --account NAME      whose share it uses (default: yours)                --for APP   for accounting
+  --read PATH, --write PATH   files and directories of the node that it sees, and may change; else it sees none
+  --chdir DIR         where it starts (default: the first of these that is a directory, else /tmp)
+  --env NAME[=VALUE]  a variable; without a value, as it is here
+  --output FILE       its output goes there (%j: the job, %a: the task); else the platform keeps it: \`stead job logs\`
+  --share-sandbox     its tasks may run one after another in one sandbox: faster, and they see what the last one left
+  --isolation none    without a sandbox; only for who may do everything`
+
+/** What the options say of a job whose program is `argv`. Throws `cli.usage`. */
+export function submissionOf(input: Input, argv: readonly string[], base: Partial<Submission> = {}): Submission {
+  const pathOf = input.text('on') === null ? pathHere : pathThere
+  const reads = input.texts('read').map(pathOf)
+  const writes = input.texts('write').map(pathOf)
+  const before = { ...submissionDefaults, ...base }
+  const { needs } = before
+  const chdir = input.text('chdir')
+  const timeText = input.text('time')
+  const tasks = input.number('tasks', 1, 4096)
+  const output = input.text('output')
+  const cpu = input.text('cpu')
+  const memory = input.text('memory')
+  return {
+    ...before,
+    name: input.text('name') ?? base.name ?? argv[0]?.split('/').at(-1) ?? 'job',
+    argv,
+    env: { ...before.env, ...environmentOf(input.texts('env')) },
+    cwd: chdir === null ? (base.cwd ?? writes[0] ?? reads[0] ?? before.cwd) : pathOf(chdir),
+    reads: [...before.reads, ...reads],
+    writes: [...before.writes, ...writes],
+    isolation: isolationOf(input) ?? before.isolation,
+    needs: {
+      cpu: cpu === null ? needs.cpu : readCores(cpu),
+      memoryBytes: memory === null ? needs.memoryBytes : readBytes('memory', memory),
+      gpus: input.number('gpu', 0, 64) ?? needs.gpus,
+      pidsMax: input.number('pids', 1, 1_000_000) ?? needs.pidsMax,
+    },
+    timeLimitMs: timeText === null ? before.timeLimitMs : readDuration('time', timeText),
+    warn: warnOf(input.text('warn')) ?? before.warn,
+    priority: signed(input.text('priority')) ?? before.priority,
+    queue: input.text('queue') ?? before.queue,
+    account: input.text('account') ?? before.account,
+    app: input.text('for') ?? before.app,
+    gang: tasks ?? before.gang,
+    after: [...before.after, ...input.texts('after').map(afterOf)],
+    retries: input.number('retries', 0, 100) ?? before.retries,
+    requeue: input.flag('requeue') || before.requeue,
+    output: output === null ? before.output : { out: output, err: null },
+  }
+}
+
+/** `0-9`, `1,5,7`, `0-100:10`, with `%4` for so many at once. Throws `cli.usage`. */
+export function arrayOf(text: string): NonNullable<Submission['array']> {
+  const wrong = (): Error =>
+    usage(`'${text}' is no range of tasks`, 'As in 0-99, 1,5,7 or 0-100:10, and 0-99%4 for four at once.')
+  const [ranges = '', atMost, ...more] = text.split('%')
+  if (more.length > 0 || (atMost !== undefined && !/^[1-9]\d{0,6}$/.test(atMost))) throw wrong()
+  return {
+    ranges: ranges.split(',').map((range): ArrayRange => {
+      const match = /^(\d{1,7})(?:-(\d{1,7})(?::([1-9]\d{0,6}))?)?$/.exec(range)
+      if (match === null) throw wrong()
+      const from = Number(match[1])
+      const to = Number(match[2] ?? match[1])
+      if (to < from) throw wrong()
+      return { from, to, step: Number(match[3] ?? 1) }
+    }),
+    atMost: atMost === undefined ? null : Number(atMost),
+  }
+}
+
+/** A path of this machine as the node has it. */
+function pathHere(path: string): string {
+  const absolute = resolve(path)
+  try {
+    return realpathSync(absolute)
+  } catch {
+    // It may be there on the node.
+    return absolute
+  }
+}
+
+/** A path of a server, which nobody here can complete. */
+function pathThere(path: string): string {
+  if (path.startsWith('/')) return path
+  throw usage(`${path} is no whole path of the server`, 'With --on, paths begin with /.')
+}
+
+function isolationOf(input: Input): Submission['isolation'] | null {
+  const text = input.text('isolation')
+  const shares = input.flag('share-sandbox')
+  if (text === 'none' && shares)
+    throw usage(
+      'without isolation there is no sandbox to share',
+      'Leave out one of --isolation none and --share-sandbox.',
+    )
+  if (text === 'none') return 'none'
+  if (text !== null && text !== 'sandbox')
+    throw usage(`--isolation must be sandbox or none, not '${text}'`, 'A sandbox is what it has by default.')
+  return shares ? 'shared' : text === null ? null : 'own'
+}
+
+function warnOf(text: string | null): Submission['warn'] {
+  if (text === null) return null
+  const [name = '', before = ''] = text.split('@')
+  const signal = warningSignals.find((one) => one === name || one === `SIG${name}`)
+  if (signal === undefined)
+    throw usage(
+      `--warn must name a signal and a time, not '${text}'`,
+      `As in --warn USR1@60s. Signals: ${warningSignals.join(', ')}.`,
+    )
+  return { signal, beforeMs: readDuration('warn', before) }
+}
+
+function signed(text: string | null): number | null {
+  if (text === null) return null
+  if (/^-?\d{1,4}$/.test(text)) return Number(text)
+  throw usage(`--priority must be a number from -1000 to 1000, not '${text}'`, 'As in --priority=-10')
+}
+
+const whens = ['success', 'failure', 'end', 'start'] as const
+
+function afterOf(text: string): Submission['after'][number] {
+  const [first = '', second] = text.split(':')
+  const [word, id] = second === undefined ? ['success', first] : [first, second]
+  const when = whens.find((one) => one === word)
+  if (when === undefined || !/^[1-9]\d*$/.test(id))
+    throw usage(
+      `--after must name a job, not '${text}'`,
+      `As in --after 12 or --after end:12. Before it: ${whens.join(', ')}.`,
+    )
+  return { job: Number(id), when }
+}
+
+function environmentOf(texts: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    texts.map((text) => {
+      const at = text.indexOf('=')
+      const name = at < 0 ? text : text.slice(0, at)
+      const value = at < 0 ? process.env[name] : text.slice(at + 1)
+      if (value === undefined) throw usage(`there is no variable ${name} here`, 'Give its value: --env NAME=VALUE.')
+      return [name, value] as const
+    }),
+  )
+}

@@ -1,0 +1,134 @@
+/**
+ * A stack, and values as a line is passed, by a debug adapter: for languages whose adapter can do no more than stop.
+ *
+ * Invariants: the program is stopped for each look and runs again at once. A snapshot ends by its hits, its time or the time
+ * that the program has stood still for it, whichever is spent first; its breakpoint goes with it.
+ */
+import type { Clock } from '../../base/index.ts'
+import { Paths } from '../dap/paths.ts'
+import { type Arguments, numberIn, objectsIn, textIn } from '../dap/peer.ts'
+import type { DapSession } from '../dap/session.ts'
+import type { Frame, ProcessFacts, SnapshotReport, SnapshotRequest, SnapshotValue, ThreadStack } from '../recipe.ts'
+import { looksSecret, redactedText, redactText } from '../redact.ts'
+import { connectionLost, noStatement, unknownPlace } from '../refusals.ts'
+import { attachMs, begin, type OpenAdapter } from './open.ts'
+
+/** Threads of a stack; programs with more show those that come first. */
+const threadsMax = 200
+const framesMax = 64
+
+/** Where every thread stands. `isRunning` says it of a thread by its name, as the adapter calls it. */
+export async function stackOf(
+  adapter: OpenAdapter,
+  clock: Clock,
+  isRunning: (name: string, index: number) => boolean,
+): Promise<{ readonly threads: readonly ThreadStack[]; readonly stoppedMs: number }> {
+  await using begun = await begin(adapter, clock)
+  const { session } = begun
+  const stopped = session.event('stopped', attachMs)
+  stopped.catch(() => undefined)
+  const fromMs = clock.monotonicMs()
+  await begun.attach()
+  if (!adapter.stopsFirst) {
+    await begun.go()
+    const [first] = objectsIn(await session.request('threads'), 'threads')
+    await session.request('pause', { threadId: first?.['id'] ?? 1 })
+  }
+  await stopped
+  const threads: ThreadStack[] = []
+  const known = objectsIn(await session.request('threads'), 'threads').slice(0, threadsMax)
+  for (const [index, thread] of known.entries()) {
+    const name = textIn(thread, 'name')
+    const asked = session.request('stackTrace', { threadId: thread['id'], startFrame: 0, levels: framesMax })
+    // One that is ending has none.
+    const frames = objectsIn(await asked.catch(() => ({})), 'stackFrames').map(frameOf)
+    threads.push({ name, state: isRunning(name, index) ? 'running' : 'waiting', frames })
+  }
+  return { threads, stoppedMs: clock.monotonicMs() - fromMs }
+}
+
+function frameOf(frame: Arguments): Frame {
+  const [source = {}] = objectsIn({ list: [frame['source']] }, 'list')
+  return {
+    name: textIn(frame, 'name'),
+    file: textIn(source, 'path') || textIn(source, 'name'),
+    line: numberIn(frame, 'line'),
+  }
+}
+
+/** Time that a program may stand still for one snapshot, all hits together. */
+export const stoppedMsMax = 3000
+
+/** Throws `debug.unknown-place`, `debug.refused` for what is no expression, `debug.lost`. */
+export async function snapshotOf(
+  adapter: OpenAdapter,
+  clock: Clock,
+  facts: ProcessFacts,
+  request: SnapshotRequest,
+  hide: (text: string) => string,
+  signal?: AbortSignal,
+): Promise<SnapshotReport> {
+  const expressions = request.expressions.map((text) => ({ text, guarded: adapter.guard(text) }))
+  const condition = request.condition === undefined ? {} : { condition: adapter.guard(request.condition) }
+  await using begun = await begin(adapter, clock)
+  const { session } = begun
+  await begun.attach()
+  const files = await adapter.files(session, request.file)
+  const path = new Paths({ sameFiles: facts.shares.files }).inside(request.file, files)
+  if (!files.includes(path)) throw unknownPlace(request.file, files.slice(0, 5))
+  const source = { name: path.slice(path.lastIndexOf('/') + 1), path }
+  const breakpoints = [{ line: request.line, ...condition }]
+  const set = await session.request('setBreakpoints', { source, breakpoints, lines: [request.line] })
+  const [placed] = objectsIn(set, 'breakpoints')
+  if (placed?.['verified'] !== true) throw noStatement(request.file, request.line)
+
+  const hits: { readonly timeMs: number; readonly values: readonly SnapshotValue[] }[] = []
+  const ended = Promise.withResolvers<SnapshotReport['ended']>()
+  let stoppedMs = 0
+  const hit = async (threadId: number): Promise<void> => {
+    const fromMs = clock.monotonicMs()
+    const trace = await session.request('stackTrace', { threadId, startFrame: 0, levels: 1 })
+    const frameId = numberIn(objectsIn(trace, 'stackFrames')[0] ?? {}, 'id')
+    const values: SnapshotValue[] = []
+    for (const { text, guarded } of expressions) values.push(await valueOf(session, frameId, text, guarded, hide))
+    hits.push({ timeMs: clock.nowMs(), values })
+    stoppedMs += clock.monotonicMs() - fromMs
+    if (hits.length >= request.hits) return ended.resolve('hits')
+    if (stoppedMs > stoppedMsMax) return ended.resolve('cost')
+    await session.request('continue', { threadId })
+  }
+  using _listening = session.on((event, body) => {
+    if (event !== 'stopped' || adapterStop(body)) return
+    hit(numberIn(body, 'threadId')).catch(ended.reject)
+  })
+  using _timer = clock.after(request.timeMs, () => ended.resolve('time'))
+  const asked = (): void => ended.resolve('asked')
+  if (signal?.aborted === true) asked()
+  signal?.addEventListener('abort', asked, { once: true })
+  void session.lost.then((why) => ended.reject(connectionLost(why)))
+  await begun.go()
+  const why = await ended.promise
+  signal?.removeEventListener('abort', asked)
+  return { file: path, line: numberIn(placed, 'line') || request.line, hits, ended: why }
+}
+
+/** A stop that is none of the breakpoint's: that of attaching. */
+function adapterStop(body: Arguments): boolean {
+  return !/breakpoint/.test(textIn(body, 'reason'))
+}
+
+async function valueOf(
+  session: DapSession,
+  frameId: number,
+  expression: string,
+  guarded: string,
+  hide: (text: string) => string,
+): Promise<SnapshotValue> {
+  if (looksSecret(expression)) return { expression, value: redactedText }
+  try {
+    const { result } = await session.request('evaluate', { expression: guarded, frameId, context: 'watch' })
+    return { expression, value: hide(redactText(String(result))) }
+  } catch (error) {
+    return { expression, error: hide(error instanceof Error ? error.message : String(error)) }
+  }
+}

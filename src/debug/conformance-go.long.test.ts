@@ -1,0 +1,30 @@
+/** The recipe for Go against a program made here, as a plain process and in a sandbox that holds nothing but it. */
+import { systemClock } from '../base/index.ts'
+import { goProgram, probeLine, startPlain, startSandboxed } from '../../test/debug-programs.ts'
+import { needsAll, needsFile, needsRoot } from '../../test/needs.ts'
+import { recipeConformance } from './conformance.ts'
+import { goRecipe } from './drivers/go.ts'
+import { findOnPath } from './drivers/tools.ts'
+
+const delve = findOnPath('dlv')
+const compiler = findOnPath('go')
+const common = {
+  recipe: (): ReturnType<typeof goRecipe> => goRecipe({ clock: systemClock, delve }),
+  probeFile: 'ticking.go',
+  probeLine,
+  holder: [process.execPath, `${import.meta.dirname}/fixtures/holder.ts`],
+}
+const skip = needsAll(
+  delve === null ? 'needs delve: go install github.com/go-delve/delve/cmd/dlv@latest' : false,
+  compiler === null ? 'needs go' : false,
+  needsRoot(),
+)
+const program = goProgram(compiler ?? 'go')
+
+recipeConformance({ ...common, name: 'go', skip, start: startPlain(program) })
+recipeConformance({
+  ...common,
+  name: 'go in a sandbox',
+  skip: needsAll(skip, needsFile('/usr/bin/bwrap', 'apt-get install bubblewrap')),
+  start: startSandboxed(program),
+})

@@ -1,0 +1,135 @@
+/**
+ * Our side of a conversation with a debug adapter: requests, answers, events.
+ *
+ * Invariants: every request settles, at the latest with its time or with the connection; what an adapter asks of us (to run
+ * something in a terminal) is refused.
+ */
+import type { Readable, Writable } from 'node:stream'
+import { type Clock, messageOf } from '../../base/index.ts'
+import { connectionLost, didNotAnswer, targetSays } from '../refusals.ts'
+import { DapDecoder, encodeDap } from './codec.ts'
+import { type Arguments, textIn } from './peer.ts'
+
+/** Both directions of a conversation; one socket may be both. */
+export interface AdapterStreams {
+  readonly from: Readable
+  readonly to: Writable
+}
+
+interface Waiting {
+  readonly command: string
+  readonly resolve: (body: Arguments) => void
+  readonly reject: (error: Error) => void
+  readonly timer: Disposable
+}
+
+/** Longest wait for an answer, unless another is named. */
+const answerMs = 30_000
+
+export class DapSession {
+  /** Settles when the connection has ended, with the reason. */
+  readonly lost: Promise<string>
+  readonly #to: Writable
+  readonly #clock: Clock
+  readonly #waiting = new Map<number, Waiting>()
+  readonly #listeners = new Set<(event: string, body: Arguments) => void>()
+  readonly #lost = Promise.withResolvers<string>()
+  #sequence = 0
+  #ended: string | null = null
+
+  constructor({ from, to }: AdapterStreams, clock: Clock) {
+    this.#to = to
+    this.#clock = clock
+    this.lost = this.#lost.promise
+    const decoder = new DapDecoder()
+    from.on('data', (piece: Uint8Array) => {
+      try {
+        for (const message of decoder.push(piece)) this.#hear(message)
+      } catch (error) {
+        this.#end(messageOf(error))
+      }
+    })
+    for (const stream of new Set([from, to])) stream.on('error', (error) => this.#end(messageOf(error)))
+    from.on('close', () => this.#end('the adapter closed it'))
+    from.on('end', () => this.#end('the adapter closed it'))
+  }
+
+  /** The body of the answer. Throws `debug.target-refused`, `debug.no-answer`, `debug.lost`. */
+  request(command: string, args: Arguments = {}, timeoutMs: number = answerMs): Promise<Arguments> {
+    if (this.#ended !== null) return Promise.reject(connectionLost(this.#ended))
+    const seq = ++this.#sequence
+    const { promise, resolve, reject } = Promise.withResolvers<Arguments>()
+    const timer = this.#clock.after(timeoutMs, () => {
+      this.#waiting.delete(seq)
+      reject(didNotAnswer(`the debugger, asked for '${command}',`, timeoutMs))
+    })
+    this.#waiting.set(seq, { command, resolve, reject, timer })
+    this.#to.write(encodeDap({ seq, type: 'request', command, arguments: args }))
+    return promise
+  }
+
+  /** Hears every event from now on. */
+  on(listener: (event: string, body: Arguments) => void): Disposable {
+    this.#listeners.add(listener)
+    return { [Symbol.dispose]: () => void this.#listeners.delete(listener) }
+  }
+
+  /** The body of the next event of that name. Throws `debug.no-answer`, `debug.lost`. */
+  async event(name: string, timeoutMs: number = answerMs): Promise<Arguments> {
+    const { promise, resolve, reject } = Promise.withResolvers<Arguments>()
+    using _listening = this.on((event, body) => (event === name ? resolve(body) : undefined))
+    using _timer = this.#clock.after(timeoutMs, () => reject(didNotAnswer(`the debugger's '${name}'`, timeoutMs)))
+    void this.lost.then((why) => reject(connectionLost(why)))
+    return await promise
+  }
+
+  #hear(message: Arguments): void {
+    switch (message['type']) {
+      case 'response':
+        return this.#answered(message)
+      case 'event': {
+        const body = objectOf(message['body'])
+        for (const listener of this.#listeners) listener(String(message['event']), body)
+        return
+      }
+      case 'request': {
+        const head = { seq: ++this.#sequence, type: 'response', request_seq: message['seq'] }
+        this.#to.write(encodeDap({ ...head, command: message['command'], success: false, message: 'not here' }))
+      }
+    }
+  }
+
+  #answered(message: Arguments): void {
+    const seq = Number(message['request_seq'])
+    const waiting = this.#waiting.get(seq)
+    if (waiting === undefined) return
+    this.#waiting.delete(seq)
+    waiting.timer[Symbol.dispose]()
+    const body = objectOf(message['body'])
+    if (message['success'] === true) waiting.resolve(body)
+    else waiting.reject(targetSays(waiting.command, sentenceOf(body, textIn(message, 'message') || 'refused')))
+  }
+
+  #end(why: string): void {
+    if (this.#ended !== null) return
+    this.#ended = why
+    for (const { reject, timer } of this.#waiting.values()) {
+      timer[Symbol.dispose]()
+      reject(connectionLost(why))
+    }
+    this.#waiting.clear()
+    this.#lost.resolve(why)
+  }
+}
+
+/** What a refusal says: adapters put it into a template with variables, or into the message. */
+function sentenceOf(body: Arguments, message: string): string {
+  const { format, variables } = objectOf(body['error'])
+  if (typeof format !== 'string' || format === '') return message
+  const values = objectOf(variables)
+  return format.replaceAll(/\{(\w+)\}/g, (whole, name: string) => textIn(values, name) || whole)
+}
+
+function objectOf(value: unknown): Arguments {
+  return typeof value === 'object' && value !== null ? { ...value } : {}
+}

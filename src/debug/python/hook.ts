@@ -1,0 +1,149 @@
+/**
+ * What is run inside a Python that is debugged: the hook that it starts with, which waits for a signal and does nothing else,
+ * and what the signal makes it run. Pure: texts.
+ *
+ * Invariants: until asked, nothing listens and nothing is imported. The door opens only into a directory that belongs to the
+ * process's own user, or root, and that nobody else can write into. What listens then is a Unix socket in it, for one
+ * connection.
+ */
+
+/** The directory that PYTHONPATH names ends so: it says that a process was prepared. */
+export const hookDirectory: string = 'stead-debug'
+
+/** The signal that opens the door: SIGRTMIN+6, which nobody else is known to use. */
+export const doorSignal: number = 40
+
+/** Where a process looks for what it is to run, as it sees it. */
+export function roomOf(innerPid: number): string {
+  return `/tmp/.stead-debug-${innerPid}`
+}
+
+/** `sitecustomize.py`: Python imports it at every start, before the program. One that the program has of its own follows. */
+export const pythonHook: string = `import signal
+
+
+def _door(number, frame):
+    import os
+    import stat
+    room = '/tmp/.stead-debug-%d' % os.getpid()
+    try:
+        facts = os.lstat(room)
+        own = facts.st_uid in (0, os.geteuid()) and not facts.st_mode & 0o022
+        if not own or not stat.S_ISDIR(facts.st_mode):
+            return
+        with open(room + '/boot.py') as file:
+            source = file.read()
+    except OSError:
+        return
+    exec(compile(source, room + '/boot.py', 'exec'), {'__name__': 'stead_debug', 'room': room})
+
+
+try:
+    if signal.getsignal(${doorSignal}) == signal.SIG_DFL:
+        signal.signal(${doorSignal}, _door)
+        signal.siginterrupt(${doorSignal}, False)
+except (AttributeError, OSError, ValueError):
+    pass
+
+
+def _follow():
+    import os
+    import sys
+    here = os.path.dirname(os.path.abspath(__file__))
+    path = sys.path[:]
+    ours = sys.modules.pop('sitecustomize', None)
+    sys.path[:] = [entry for entry in path if os.path.abspath(entry) != here]
+    try:
+        import sitecustomize
+    except ImportError:
+        if ours is not None:
+            sys.modules['sitecustomize'] = ours
+    finally:
+        sys.path[:] = path
+
+
+_follow()
+`
+
+/**
+ * `boot.py`: runs in a thread of the process, because it takes a while. Listens in the room for the one connection that the
+ * debugger's protocol is then spoken on.
+ */
+export const pythonBoot: string = `import threading
+
+
+def _say(text):
+    import os
+    with open(room + '/said.part', 'w') as file:
+        file.write(text)
+    os.rename(room + '/said.part', room + '/said')
+
+
+def _clean(duplicate, identity):
+    import os
+    import select
+    import shutil
+    import time
+    if duplicate is not None:
+        gone = select.poll()
+        gone.register(duplicate, select.POLLRDHUP)
+        gone.poll()
+        os.close(duplicate)
+        time.sleep(1)
+    try:
+        if os.lstat(room).st_ino == identity:
+            shutil.rmtree(room, ignore_errors=True)
+    except OSError:
+        pass
+
+
+def _serve():
+    import os
+    import socket
+    import sys
+    import time
+    duplicate = None
+    identity = os.lstat(room).st_ino
+    try:
+        tools = room + '/tools'
+        sys.path.insert(0, tools)
+        os.environ['PYDEVD_DISABLE_FILE_VALIDATION'] = '1'
+        try:
+            from debugpy.server import api
+            import pydevd
+        finally:
+            del os.environ['PYDEVD_DISABLE_FILE_VALIDATION']
+            sys.path.remove(tools)
+        # An earlier session may not have ended quite.
+        end = time.monotonic() + 10
+        while pydevd.get_global_debugger() is not None:
+            if time.monotonic() > end:
+                raise RuntimeError('another debugger is in it')
+            time.sleep(0.02)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(room + '/s')
+        listener.listen(1)
+        listener.settimeout(60)
+        _say('ready %d.%d.%d' % sys.version_info[:3])
+        connection, _ = listener.accept()
+        listener.close()
+        os.unlink(room + '/s')
+        connection.settimeout(None)
+        duplicate = os.dup(connection.fileno())
+        pydevd.start_client = lambda host, port: connection
+        api._settrace(
+            host='stead', port=1, suspend=False, patch_multiprocessing=False, wait_for_ready_to_run=False,
+            dont_trace_start_patterns=(room,), dont_trace_end_patterns=('stead_debug',))
+    except BaseException as error:
+        try:
+            _say('failed %s: %s' % (type(error).__name__, error))
+        except OSError:
+            pass
+    _clean(duplicate, identity)
+
+
+_thread = threading.Thread(target=_serve, name='stead.debug', daemon=True)
+_thread.pydev_do_not_trace = True
+_thread.is_pydev_daemon_thread = True
+_thread.start()
+`

@@ -1,0 +1,128 @@
+/**
+ * Contents on the disk by their digest: manifests, configurations and layers as they came.
+ *
+ * Invariant: what stands under a digest has it, to its last byte: it was written apart, checked while it was written, and
+ * renamed.
+ */
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { link, mkdir, mkdtemp, open, readFile, readdir, rename, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { SteadError, isSteadError } from '../base/index.ts'
+import { digestOf, hexOf, verified, type Digest } from './digest.ts'
+import { holdLimit } from './limits.ts'
+import { withoutSpace } from './unpack.ts'
+
+const readBytes = 256 * 1024
+const litterPrefix = '.new-'
+
+export class Blobs {
+  readonly #directory: string
+
+  /** Made when it is first needed. */
+  constructor(directory: string) {
+    this.#directory = directory
+  }
+
+  pathOf(digest: Digest): string {
+    return join(this.#directory, hexOf(digest))
+  }
+
+  async has(digest: Digest): Promise<boolean> {
+    return (await stat(this.pathOf(digest)).catch(() => null)) !== null
+  }
+
+  /** Takes in what must have this digest and size. Throws what checking throws, `image.no-space`; nothing is left then. */
+  async put(bytes: AsyncIterable<Uint8Array>, wanted: { digest: Digest; size: number }, what: string): Promise<void> {
+    if (await this.has(wanted.digest)) return
+    await this.#write(verified(bytes, wanted, what), what, () => wanted.digest)
+  }
+
+  /** Takes in what has the digest that it has. */
+  async add(bytes: AsyncIterable<Uint8Array> | Uint8Array, what: string): Promise<{ digest: Digest; size: number }> {
+    const hash = createHash('sha256')
+    let size = 0
+    const counted = (async function* () {
+      for await (const chunk of bytes instanceof Uint8Array ? [bytes] : bytes) {
+        size += chunk.length
+        holdLimit('layerBytesMax', size, what)
+        hash.update(chunk)
+        yield chunk
+      }
+    })()
+    const digest = await this.#write(counted, what, () => `sha256:${hash.digest('hex')}`)
+    return { digest, size }
+  }
+
+  /** A document. Throws `image.not-here`, `image.too-large`. */
+  async read(digest: Digest): Promise<Uint8Array> {
+    const found = await stat(this.pathOf(digest)).catch(() => null)
+    if (found === null) throw notHere(digest)
+    holdLimit('documentBytesMax', found.size, `The document ${digest}`)
+    return await readFile(this.pathOf(digest))
+  }
+
+  stream(digest: Digest): AsyncIterable<Uint8Array> {
+    return createReadStream(this.pathOf(digest), { highWaterMark: readBytes })
+  }
+
+  /** Gives a content a second name, without a copy where that is possible. */
+  async linkTo(digest: Digest, path: string): Promise<void> {
+    await link(this.pathOf(digest), path)
+  }
+
+  /** Removes all but the named; answers the bytes that became free. */
+  async prune(used: ReadonlySet<Digest>, litterOlderThanMs: number): Promise<number> {
+    const kept = new Set([...used].map(hexOf))
+    let freed = 0
+    for (const name of await readdir(this.#directory).catch(() => [])) {
+      const path = join(this.#directory, name)
+      const found = await stat(path).catch(() => null)
+      if (found === null || kept.has(name) || (name.startsWith(litterPrefix) && found.mtimeMs > litterOlderThanMs))
+        continue
+      freed += found.size
+      await rm(path, { recursive: true, force: true })
+    }
+    return freed
+  }
+
+  async #write(bytes: AsyncIterable<Uint8Array>, what: string, name: () => Digest): Promise<Digest> {
+    await mkdir(this.#directory, { recursive: true, mode: 0o700 })
+    const made = await mkdtemp(join(this.#directory, litterPrefix))
+    try {
+      const file = await open(join(made, 'blob'), 'wx', 0o600)
+      try {
+        for await (const chunk of bytes) await file.writeFile(chunk)
+        await file.datasync()
+      } finally {
+        await file.close()
+      }
+      const digest = name()
+      await rename(join(made, 'blob'), this.pathOf(digest))
+      return digest
+    } catch (error) {
+      throw isSteadError(error) ? error : withoutSpace(error, what)
+    } finally {
+      await rm(made, { recursive: true, force: true })
+    }
+  }
+}
+
+function notHere(digest: Digest): SteadError {
+  return new SteadError({
+    code: 'image.not-here',
+    message: `The content ${digest} is not among the images of this machine.`,
+    hint: 'It was pruned, or its image was never fetched: fetch or build the image again.',
+  })
+}
+
+/** Checks a small content that was read at once. Throws `image.wrong-digest`. */
+export function needDigest(bytes: Uint8Array, digest: Digest, what: string): void {
+  const found = digestOf(bytes)
+  if (found === digest) return
+  throw new SteadError({
+    code: 'image.wrong-digest',
+    message: `${what} is not what its digest says: wanted ${digest}, found ${found}.`,
+    hint: 'Somebody on the way has changed it, or the registry is damaged. Nothing of it was kept.',
+  })
+}

@@ -1,0 +1,269 @@
+/**
+ * The images of one machine: fetched or built, by name, with all they need to be used again without where they came from.
+ *
+ * Invariants: a name stands for an image that is whole; what a name or a caller needs is never pruned.
+ */
+import { mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { SteadError, type Clock } from '../base/index.ts'
+import { Blobs } from './blobs.ts'
+import { billBeside, buildImage, type BuildOptions, type BuiltImage } from './build.ts'
+import { isDigest, verified, type Digest } from './digest.ts'
+import { mediaTypes, platformOf, type Platform } from './documents.ts'
+import type { LayerStore } from './layers.ts'
+import { parseReference, showReference, type ImageReference } from './reference.ts'
+import { archiveSource } from './sources/archive.ts'
+import { layoutSource } from './sources/layout.ts'
+import { registrySource, type RegistryOptions } from './sources/registry.ts'
+import { fetchImage, storedImage, type FetchedImage, type ImageSource } from './source.ts'
+
+export interface ImageStoreOptions {
+  /** Of the store's own; made when it is first needed. */
+  readonly directory: string
+  readonly clock: Clock
+  readonly registry: Omit<RegistryOptions, 'clock'>
+  /** Defaults to this machine's. */
+  readonly platform?: Platform
+}
+
+export interface KeptImage {
+  /** As it was asked for or built. */
+  readonly name: string
+  readonly digest: Digest
+  readonly takenMs: number
+}
+
+export interface NeedOptions {
+  /** What relative paths are relative to. */
+  readonly directory: string
+  readonly onProgress: (line: string) => void
+}
+
+const namesShape = z.record(z.string(), z.object({ digest: z.string().refine(isDigest), takenMs: z.number() }))
+/** What is being fetched or built for longer than this belongs to nobody any more. */
+const litterAgeMs = 24 * 3_600_000
+
+export class ImageStore {
+  readonly #options: ImageStoreOptions
+  readonly #platform: Platform
+  readonly #blobs: Blobs
+  #writing: Promise<void> = Promise.resolve()
+
+  constructor(options: ImageStoreOptions) {
+    this.#options = options
+    this.#platform = options.platform ?? platformOf(process.arch)
+    this.#blobs = new Blobs(join(options.directory, 'blobs'))
+  }
+
+  /**
+   * The image that a reference stands for now: a tag is asked for once and answered with a digest. An image that was asked
+   * for by its digest and is here is not asked for again. Throws `image.bad-reference`, `image.not-found`, and what fetching
+   * throws; nothing half fetched is left.
+   */
+  async need(text: string, { directory, onProgress }: NeedOptions): Promise<FetchedImage & { readonly name: string }> {
+    const reference = parseReference(text)
+    if (reference.kind === 'local') {
+      const kept = (await this.list()).find(({ name, digest }) => name === reference.name || digest === reference.name)
+      if (kept !== undefined) return { ...(await storedImage(this.#blobs, kept.digest)), name: kept.name }
+      throw new SteadError({
+        code: 'image.not-found',
+        message: `There is no image called ${reference.name} on this machine.`,
+        hint: 'Build it (`stead image build`), or name the host of its registry; `stead image ls` shows what is here.',
+      })
+    }
+    if (reference.kind === 'path') return await this.#fromPath(reference, directory, onProgress)
+    const pinned = reference.digest === null ? null : await this.#byDigest(reference.digest)
+    const source = registrySource(reference, { ...this.#options.registry, clock: this.#options.clock })
+    const image =
+      pinned ??
+      (await fetchImage(source, this.#blobs, { platform: this.#platform, digest: reference.digest, onProgress }))
+    const name = showReference({ ...reference, digest: reference.digest ?? image.digest })
+    await this.#name(showReference(reference), image.digest)
+    return { ...image, name }
+  }
+
+  /** Builds an image from a directory, under a name. Throws what `buildImage` throws, and what finding its base throws. */
+  async build(
+    directory: string,
+    name: string,
+    options: Omit<BuildOptions, 'platform' | 'base'> & { readonly base: string | null },
+    need: NeedOptions,
+  ): Promise<BuiltImage> {
+    const reference = parseReference(name)
+    if (reference.kind !== 'local') {
+      throw new SteadError({
+        code: 'image.bad-reference',
+        message: `${JSON.stringify(name)} is no name for an image of this machine.`,
+        hint: "As in 'web' or 'web:1.4'.",
+      })
+    }
+    const base = options.base === null ? null : (await this.need(options.base, need)).digest
+    const built = await buildImage(directory, this.#blobs, {
+      ...options,
+      base,
+      platform: this.#platform,
+    })
+    await this.#name(reference.name, built.digest)
+    return built
+  }
+
+  /** By name. */
+  async list(): Promise<readonly KeptImage[]> {
+    const names = await this.#names()
+    return Object.entries(names)
+      .map(([name, { digest, takenMs }]) => ({ name, digest, takenMs }))
+      .sort((a, b) => (a.name < b.name ? -1 : 1))
+  }
+
+  /** Writes an image as an OCI layout into an empty directory, without copies where that is possible. */
+  async layOut(image: FetchedImage, directory: string): Promise<void> {
+    const blobs = join(directory, 'blobs', 'sha256')
+    await mkdir(blobs, { recursive: true })
+    const { manifest, digest } = image
+    for (const content of new Set([digest, manifest.config.digest, ...manifest.layers.map((layer) => layer.digest)])) {
+      await this.#blobs.linkTo(content, join(blobs, content.slice('sha256:'.length)))
+    }
+    const { os, architecture, variant } = image.config.platform
+    const platform = variant === undefined ? { os, architecture } : { os, architecture, variant }
+    const entry = { mediaType: mediaTypes.manifest, digest, size: image.manifestBytes, platform }
+    await writeFile(
+      join(directory, 'index.json'),
+      JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.index, manifests: [entry] }),
+    )
+    await writeFile(join(directory, 'oci-layout'), JSON.stringify({ imageLayoutVersion: '1.0.0' }))
+  }
+
+  /** Its layers, unpacked, the lowest first. Throws what unpacking throws. */
+  async unpack({ manifest, config }: FetchedImage, layers: LayerStore): Promise<readonly string[]> {
+    const unpacked: string[] = []
+    for (const [index, layer] of manifest.layers.entries()) {
+      const what = `The layer ${layer.digest}`
+      const diffId = config.diffIds[index] ?? layer.digest
+      const bytes = (): AsyncIterable<Uint8Array> => verified(this.#blobs.stream(layer.digest), layer, what)
+      unpacked.push(await layers.need({ diffId, compression: layer.compression, bytes }, what))
+    }
+    return unpacked
+  }
+
+  /** A directory of its own for a while, on the file system of the store. */
+  async scratch(): Promise<AsyncDisposable & { readonly path: string }> {
+    await mkdir(this.#options.directory, { recursive: true, mode: 0o700 })
+    const path = await mkdtemp(join(this.#options.directory, 'scratch-'))
+    return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) }
+  }
+
+  /** The bill of materials that was kept beside an image that was built here; null for others. */
+  async bill(digest: Digest): Promise<string | null> {
+    const kept = await billBeside(this.#blobs, digest)
+    if (kept === null || !isDigest(kept) || !(await this.#blobs.has(kept))) return null
+    return Buffer.from(await this.#blobs.read(kept)).toString('utf8')
+  }
+
+  /** Forgets names that are not wanted, and removes what no name needs; answers the bytes that became free. */
+  async prune(
+    isWanted: (image: KeptImage) => boolean,
+  ): Promise<{ readonly names: readonly string[]; readonly bytes: number }> {
+    const kept = await this.list()
+    const gone = kept.filter((image) => !isWanted(image))
+    await this.#change((names) => {
+      for (const { name } of gone) delete names[name]
+    })
+    const used = new Set<Digest>()
+    for (const { digest } of await this.list()) {
+      const { manifest } = await storedImage(this.#blobs, digest)
+      const bill = await billBeside(this.#blobs, digest)
+      for (const content of [digest, manifest.config.digest, ...manifest.layers.map((layer) => layer.digest)])
+        used.add(content)
+      if (bill !== null && isDigest(bill)) used.add(bill)
+    }
+    const bytes = await this.#blobs.prune(used, this.#options.clock.nowMs() - litterAgeMs)
+    return { names: gone.map(({ name }) => name), bytes }
+  }
+
+  async #byDigest(digest: Digest): Promise<FetchedImage | null> {
+    if (!(await this.#blobs.has(digest))) return null
+    const image = await storedImage(this.#blobs, digest).catch(() => null)
+    if (image === null) return null
+    const there = await Promise.all(image.manifest.layers.map((layer) => this.#blobs.has(layer.digest)))
+    return there.every(Boolean) ? image : null
+  }
+
+  async #fromPath(
+    reference: Extract<ImageReference, { kind: 'path' }>,
+    from: string,
+    onProgress: (line: string) => void,
+  ): Promise<FetchedImage & { readonly name: string }> {
+    const path = join(reference.path.startsWith('/') ? '/' : from, reference.path)
+    const name = reference.path
+    const found = await stat(path).catch(() => null)
+    if (found === null) {
+      throw new SteadError({
+        code: 'image.not-found',
+        message: `There is no image at ${path}.`,
+        hint: 'A directory, an OCI layout, or an archive as `docker save` writes it.',
+      })
+    }
+    const fetch = { platform: this.#platform, digest: null, onProgress }
+    if (found.isDirectory()) {
+      const isLayout = (await stat(join(path, 'oci-layout')).catch(() => null)) !== null
+      const image = isLayout
+        ? await fetchImage(layoutSource(path, name), this.#blobs, fetch)
+        : await this.#fromTree(path)
+      await this.#name(path, image.digest)
+      return { ...image, name }
+    }
+    await using scratch = await this.scratch()
+    const source: ImageSource = await archiveSource(path, scratch.path, name)
+    const image = await fetchImage(source, this.#blobs, fetch)
+    await this.#name(path, image.digest)
+    return { ...image, name }
+  }
+
+  async #fromTree(path: string): Promise<FetchedImage> {
+    const plain = {
+      at: '/',
+      without: [],
+      entrypoint: null,
+      cmd: null,
+      env: {},
+      workdir: null,
+      user: null,
+      ports: [],
+      volumes: [],
+      labels: {},
+    }
+    return await buildImage(path, this.#blobs, { ...plain, base: null, platform: this.#platform })
+  }
+
+  async #name(name: string, digest: Digest): Promise<void> {
+    const takenMs = this.#options.clock.nowMs()
+    await this.#change((names) => void (names[name] = { digest, takenMs }))
+  }
+
+  async #names(): Promise<z.infer<typeof namesShape>> {
+    const text = await readFile(join(this.#options.directory, 'names.json'), 'utf8').catch(() => '{}')
+    const { success, data } = namesShape.safeParse(JSON.parse(text))
+    if (success) return data
+    throw new SteadError({
+      code: 'image.names-unreadable',
+      message: `The names of images in ${this.#options.directory}/names.json cannot be read.`,
+      hint: 'It was written by a newer version, or damaged: remove it, and fetch or build the images again.',
+    })
+  }
+
+  /** One after another in this process; of two processes the later one counts. */
+  async #change(change: (names: Record<string, { digest: Digest; takenMs: number }>) => void): Promise<void> {
+    const work = this.#writing.then(async () => {
+      const { directory } = this.#options
+      const names = await this.#names()
+      change(names)
+      await mkdir(directory, { recursive: true, mode: 0o700 })
+      await using scratch = await this.scratch()
+      await writeFile(join(scratch.path, 'names.json'), JSON.stringify(names))
+      await rename(join(scratch.path, 'names.json'), join(directory, 'names.json'))
+    })
+    this.#writing = work.catch(() => undefined)
+    await work
+  }
+}

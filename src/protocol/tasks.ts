@@ -1,0 +1,155 @@
+/**
+ * What control and an agent say about tasks of submitted jobs. A task of one attempt has one id; starting it twice is
+ * starting it once. Invariant: whatever was missed on a lost connection follows from `tasks-have` on the next one.
+ */
+import { z } from 'zod'
+
+/** How tasks are kept from the machine: each in a sandbox of its own, those of a job one after another in one, or not at all. */
+export type TaskIsolation = 'own' | 'shared' | 'none'
+
+/** What all tasks of a job have in common. */
+export interface TaskJob {
+  readonly job: number
+  readonly argv: readonly string[]
+  readonly env: Readonly<Record<string, string>>
+  /** Absolute, inside. */
+  readonly cwd: string
+  /** Paths of the node that it sees as they are; those of `writes` it may change. */
+  readonly reads: readonly string[]
+  readonly writes: readonly string[]
+  /** A text that lies at `scriptPath` of its environment; null: none. */
+  readonly script: string | null
+  readonly isolation: TaskIsolation
+  /** Its tasks run one after another in as many places as run at once. */
+  readonly places: boolean
+  /** Host user, unless what it writes belongs to another. */
+  readonly hostUid: number
+  readonly limits: { readonly cpuCores: number | null; readonly memoryBytes: number; readonly pidsMax: number }
+}
+
+/** A task that is to run. `env` is its own, beside that of its job. */
+export interface TaskStart {
+  readonly task: string
+  readonly job: number
+  readonly env: Readonly<Record<string, string>>
+  /** The hosts of a gang, a line each; null: it is none. */
+  readonly hosts: string | null
+  /** Files that take its output instead of the platform; null: it is kept here. */
+  readonly output: { readonly out: string; readonly err: string } | null
+}
+
+/** `graceMs` after the signal it is killed; null: it only gets the signal. */
+export interface TaskStop {
+  readonly task: string
+  readonly signal: string
+  readonly graceMs: number | null
+}
+
+/** How a task ended. */
+export interface TaskExit {
+  /** `not-started`: it never ran; `interrupted`: its node was shut down under it. */
+  readonly cause: 'code' | 'signal' | 'memory' | 'unknown' | 'not-started' | 'interrupted'
+  readonly code: number | null
+  readonly signal: string | null
+  readonly sentence: string
+}
+
+/** `endedMs`: milliseconds since 1970, by the clock of the node. */
+export interface TaskEnd {
+  readonly task: string
+  readonly endedMs: number
+  readonly exit: TaskExit
+}
+
+/** What a node has for tasks. */
+export interface NodeOffer {
+  readonly cpu: number
+  readonly memoryBytes: number
+  readonly gpus: { readonly model: string; readonly count: number } | null
+  readonly labels: Readonly<Record<string, string>>
+  /** Under which address tasks on other nodes reach those here. */
+  readonly address: string
+}
+
+/** Tasks in one message at most; more come in several. */
+export const tasksInMessageMax: number = 1000
+
+export type TasksUpward =
+  /** First on every connection, in as many messages as it takes; `last` closes it. */
+  | {
+      readonly type: 'tasks-have'
+      readonly offer: NodeOffer
+      readonly running: readonly string[]
+      readonly ended: readonly TaskEnd[]
+      readonly jobs: readonly number[]
+      readonly last: boolean
+    }
+  | { readonly type: 'tasks-ended'; readonly ended: readonly TaskEnd[] }
+
+/** From control; never to a node that has not said what it has. */
+export interface TasksDownward {
+  readonly type: 'tasks'
+  readonly epoch: number
+  /** Those of the starts that the node may not know. */
+  readonly jobs: readonly TaskJob[]
+  readonly start: readonly TaskStart[]
+  readonly stop: readonly TaskStop[]
+  /** Jobs that are over; their output is kept. */
+  readonly over: readonly number[]
+  /** Jobs whose output may go. */
+  readonly forget: readonly number[]
+}
+
+const texts = z.array(z.string())
+const named = z.record(z.string(), z.string())
+
+export const taskEndsSchema: z.ZodType<readonly TaskEnd[]> = z
+  .array(
+    z.object({
+      task: z.string(),
+      endedMs: z.number(),
+      exit: z.object({
+        cause: z.enum(['code', 'signal', 'memory', 'unknown', 'not-started', 'interrupted']),
+        code: z.int().nullable(),
+        signal: z.string().nullable(),
+        sentence: z.string(),
+      }),
+    }),
+  )
+  .max(tasksInMessageMax)
+
+export const nodeOfferSchema: z.ZodType<NodeOffer> = z.object({
+  cpu: z.number().min(0),
+  memoryBytes: z.number().min(0),
+  gpus: z.object({ model: z.string(), count: z.int().min(1) }).nullable(),
+  labels: named,
+  address: z.string(),
+})
+
+export const taskJobSchema: z.ZodType<TaskJob> = z.object({
+  job: z.int(),
+  argv: texts,
+  env: named,
+  cwd: z.string(),
+  reads: texts,
+  writes: texts,
+  script: z.string().nullable(),
+  isolation: z.enum(['own', 'shared', 'none']),
+  places: z.boolean(),
+  hostUid: z.int(),
+  limits: z.object({ cpuCores: z.number().nullable(), memoryBytes: z.number(), pidsMax: z.int() }),
+})
+
+export const taskStartSchema: z.ZodType<TaskStart> = z.object({
+  task: z.string(),
+  job: z.int(),
+  env: named,
+  hosts: z.string().nullable(),
+  output: z.object({ out: z.string(), err: z.string() }).nullable(),
+})
+
+export const taskStopSchema: z.ZodType<TaskStop> = z.object({
+  task: z.string(),
+  signal: z.string(),
+  graceMs: z.number().nullable(),
+})

@@ -1,0 +1,357 @@
+/**
+ * Guests in QEMU: KVM where the processor has it, emulation where not.
+ *
+ * Invariants: QEMU sees of the host what the guest is given and its own parts, nothing else, and may start no program; every
+ * control of a machine exists before its guest runs.
+ */
+import { accessSync, chownSync, constants, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { basename, dirname } from 'node:path'
+import type { Duplex } from 'node:stream'
+import { SteadError } from '../../../base/index.ts'
+import type { Disk, Mount, SandboxCapabilities, SandboxSpec, Support } from '../../driver.ts'
+import { filterOf, lookAtHost, madeRoot } from '../bubblewrap.ts'
+import { encodeFrame } from './channel.ts'
+import { consoleLog, guestMemoryBytes, handedOn, place, diskRunner, runnerScript, shareWith } from './config.ts'
+import type { GuestShare } from './config.ts'
+import { controls, reach } from './controls.ts'
+import type { Control } from './controls.ts'
+import { guestFiles } from './initramfs.ts'
+import type { GuestFiles } from './initramfs.ts'
+import { findGuestParts, unavailable } from './kernel.ts'
+import type { GuestParts } from './kernel.ts'
+import type { MachineOrder, MeetingPlace, Monitor, Waiting } from './monitor.ts'
+import { withQmp } from './qmp.ts'
+import type { Qmp } from './qmp.ts'
+
+const mebibyte = 2 ** 20
+/** What QEMU itself needs beside the guest's memory: translated code, firmware, its own heap. */
+const machineBytes = 256 * mebibyte
+const cpusMax = 8
+const firstRelayPort = 40_000
+/** QEMU leads this address to the name server of its own network. */
+const nameServer = '10.0.2.3'
+
+/** How QEMU runs guests here. */
+export interface Acceleration {
+  readonly kind: 'kvm' | 'emulation'
+  /** Why not in hardware. */
+  readonly reason: string | null
+}
+
+/** Looks for QEMU and a kernel. Throws `sandbox.unavailable`. */
+export function qemuMonitor(partsRoot: string | null, stateDir: string): Monitor {
+  return new QemuMonitor(findGuestParts(partsRoot), stateDir)
+}
+
+class QemuMonitor implements Monitor {
+  readonly name: string = 'vm'
+  readonly #parts: GuestParts
+  readonly #stateDir: string
+  readonly devices: readonly string[]
+  readonly #acceleration: Acceleration = lookForHardware()
+  #files: GuestFiles | null = null
+
+  constructor(parts: GuestParts, stateDir: string) {
+    this.#parts = parts
+    this.#stateDir = stateDir
+    this.devices = this.#acceleration.kind === 'kvm' ? ['/dev/kvm'] : []
+  }
+
+  capabilities(around: SandboxCapabilities): SandboxCapabilities {
+    const { kind, reason } = this.#acceleration
+    const held = (can: boolean): Support => (can ? 'native' : 'refused')
+    return {
+      ...around,
+      isolation: 'native',
+      memoryLimit: 'native',
+      pidsLimit: 'native',
+      tmpLimit: 'native',
+      freeze: 'native',
+      exec: 'native',
+      ownKernel: 'native',
+      console: 'native',
+      debugStub: 'native',
+      disk: held(this.#parts.image !== null),
+      snapshot: held(this.#parts.image !== null),
+      weaker: [
+        ...(kind === 'kvm'
+          ? []
+          : [`guests are emulated, ten to twenty times slower than the machine: ${reason ?? 'no hardware for them'}`]),
+        ...around.weaker,
+      ],
+    }
+  }
+
+  around(spec: SandboxSpec, at: MeetingPlace): SandboxSpec {
+    return spec.disk === undefined ? this.#aroundGuest(spec, at) : this.#aroundDisk(spec, spec.disk, at)
+  }
+
+  /** A system on a disk: QEMU as an ordinary computer, which finds the disk by itself. */
+  #aroundDisk(spec: SandboxSpec, disk: Disk, at: MeetingPlace): SandboxSpec {
+    const image = this.#parts.image
+    if (image === null)
+      throw unavailable('There is no qemu-img on this machine, which a disk needs.', 'Install qemu-utils (apt-get).')
+    const written = this.#writtenDir(at)
+    mkdirSync(dirname(written), { recursive: true, mode: 0o711 })
+    mkdirSync(written, { mode: 0o700 })
+    if (process.getuid?.() === 0) chownSync(written, at.hostUid, at.hostUid)
+    const { isolation: _guests, ports: _forwarded, disk: _disk, ...common } = spec
+    const seed = Object.entries(disk.seed)
+    const over = `${place}/written/disk.qcow2`
+    const make = [this.#inside(image), 'create', '-q', '-f', 'qcow2', '-F', disk.format, '-b', `${place}/disk`, over]
+    return {
+      ...common,
+      argv: [
+        '/bin/sh',
+        '-c',
+        diskRunner(make, controlPath('exit')),
+        'sh',
+        ...this.#diskArgs(spec, over, seed.length > 0),
+      ],
+      env: this.#env(),
+      cwd: '/',
+      mounts: [
+        ...this.#partsMounts(at),
+        { source: disk.path, target: `${place}/disk`, access: 'read-only' },
+        { source: written, target: `${place}/written`, access: 'read-write' },
+      ],
+      files: seed.map(([name, content]) => ({ path: `${place}/seed/${name}`, content, mode: 0o400 })),
+      limits: this.#limits(spec),
+    }
+  }
+
+  #aroundGuest(spec: SandboxSpec, at: MeetingPlace): SandboxSpec {
+    this.#files ??= guestFiles(this.#parts, this.#stateDir)
+    const filter = filterOf(spec)
+    const share = shareWith(spec, {
+      host: lookAtHost(),
+      madeRoot,
+      filter: filter === null ? null : Buffer.from(filter).toString('hex'),
+      load: ['network'],
+      nameServer,
+    })
+    const own: readonly Mount[] = [
+      { source: this.#files.kernel, target: `${place}/kernel`, access: 'read-only' },
+      { source: this.#files.initramfs, target: `${place}/initramfs`, access: 'read-only' },
+      ...this.#partsMounts(at),
+    ]
+    // What only the guest is asked for, the sandbox around it is not.
+    const { isolation: _guests, ports: _forwarded, ...common } = spec
+    return {
+      ...common,
+      ...handedOn(spec),
+      argv: ['/bin/sh', '-c', runnerScript(':', controlPath('exit')), 'sh', ...this.#args(spec, share)],
+      env: this.#env(),
+      cwd: '/',
+      mounts: [...own, ...share.mounts],
+      files: share.files,
+      limits: this.#limits(spec),
+    }
+  }
+
+  #partsMounts({ directory }: MeetingPlace): readonly Mount[] {
+    const { root } = this.#parts
+    return [
+      { source: directory, target: `${place}/control`, access: 'read-write' },
+      ...(root === null ? [] : [{ source: root, target: `${place}/parts`, access: 'read-only' as const }]),
+    ]
+  }
+
+  #env(): Readonly<Record<string, string>> {
+    const libraries = this.#parts.libraries.map((path) => this.#inside(path))
+    return { PATH: '/usr/bin:/bin', ...(libraries.length > 0 && { LD_LIBRARY_PATH: libraries.join(':') }) }
+  }
+
+  /** Those of the sandbox around: the guest holds the program's own. */
+  #limits({ limits }: SandboxSpec): SandboxSpec['limits'] {
+    const { memoryBytes, cpuCores } = limits
+    return {
+      memoryBytes: memoryBytes === null ? null : guestMemoryBytes(limits) + machineBytes,
+      cpuCores,
+      pidsMax: null,
+      tmpBytes: mebibyte,
+    }
+  }
+
+  async connect(at: MeetingPlace): Promise<Duplex | null> {
+    const socket = await reach(at.directory, 'control', at.hostUid)
+    // What an earlier supervisor had run inside is not for this one.
+    socket?.write(encodeFrame('N', 0))
+    return socket?.unref() ?? null
+  }
+
+  readonly order = (at: MeetingPlace, order: MachineOrder, { clock, isOver }: Waiting): Promise<string> =>
+    withQmp(
+      () => reach(at.directory, 'qmp', at.hostUid),
+      clock,
+      isOver,
+      (qmp) => obey(qmp, order),
+    )
+
+  forget(at: MeetingPlace): void {
+    rmSync(this.#writtenDir(at), { recursive: true, force: true })
+  }
+
+  /** Where a system booted from a disk keeps what it writes. */
+  #writtenDir({ directory }: MeetingPlace): string {
+    return `${this.#stateDir}/disks/${basename(directory)}`
+  }
+
+  ways(at: MeetingPlace, id: string): ReturnType<Monitor['ways']> {
+    const open = async (control: Control): Promise<Duplex> => {
+      const socket = await reach(at.directory, control, at.hostUid)
+      if (socket !== null) return socket
+      throw new SteadError({
+        code: 'sandbox.ended',
+        message: `The ${control === 'console' ? 'console' : 'debugger'} of ${id} cannot be reached: its machine has ended, or has not begun.`,
+        hint: 'Its exit and its output tell how.',
+        retry: 'later',
+      })
+    }
+    return {
+      console: () => open('console'),
+      debugStub: `${at.directory}/${controls.debugStub}`,
+      debugger: () => open('debugStub'),
+    }
+  }
+
+  /** A path of QEMU's parts as the sandbox around sees it. */
+  #inside(path: string): string {
+    const { root } = this.#parts
+    return root === null ? path : `${place}/parts${path.slice(root.length)}`
+  }
+
+  /** What every machine has: its hardware, and its ways in. */
+  #common(spec: SandboxSpec, machine: string, log: string): readonly string[] {
+    const { cpuCores } = spec.limits
+    const cpus = Math.max(1, Math.min(cpusMax, Math.ceil(cpuCores ?? availableParallelism())))
+    const hardware = this.#acceleration.kind === 'kvm'
+    const groups: readonly (readonly string[])[] = [
+      [this.#inside(this.#parts.qemu), ...this.#parts.firmware.flatMap((path) => ['-L', this.#inside(path)])],
+      ['-name', spec.id, '-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],
+      ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
+      ['-M', machine, '-m', `${guestMemoryBytes(spec.limits) / mebibyte}M`],
+      ['-smp', String(cpus), '-cpu', hardware ? 'host' : 'max', '-accel', hardware ? 'kvm' : 'tcg,thread=multi'],
+      ['-chardev', socket('qmp'), '-mon', 'chardev=qmp,mode=control'],
+      ['-chardev', socket('console', `,logfile=${log}`), '-serial', 'chardev:console'],
+      ['-chardev', socket('debugStub'), '-gdb', 'chardev:debugStub'],
+    ]
+    return groups.flat()
+  }
+
+  #args(spec: SandboxSpec, { hasMounts, hasRoot }: GuestShare): readonly string[] {
+    const hardware = this.#acceleration.kind === 'kvm'
+    const groups: readonly (readonly string[])[] = [
+      this.#common(spec, 'microvm,acpi=on,rtc=on,pic=on,pit=on', consoleLog),
+      ['-kernel', `${place}/kernel`, '-initrd', `${place}/initramfs`, '-append', commandLine(hardware)],
+      ['-device', 'virtio-serial-device'],
+      ['-chardev', `file,id=output,path=${ownOutput},append=on`],
+      ['-device', 'virtserialport,chardev=output,name=output'],
+      ['-chardev', socket('control'), '-device', 'virtserialport,chardev=control,name=control'],
+      ['-chardev', `file,id=exit,path=${controlPath('exit')}`, '-device', 'virtserialport,chardev=exit,name=exit'],
+      ['-netdev', network(spec, (index) => firstRelayPort + index), '-device', 'virtio-net-device,netdev=net'],
+      shared('boot', true),
+      hasRoot ? shared('root', false) : shared('trees', true),
+      hasMounts ? shared('share', false) : [],
+    ]
+    return groups.flat()
+  }
+
+  #diskArgs(spec: SandboxSpec, disk: string, seeded: boolean): readonly string[] {
+    const seed = `driver=vvfat,node-name=seed,dir=${place}/seed,label=CIDATA,read-only=on`
+    const groups: readonly (readonly string[])[] = [
+      this.#common(spec, 'q35', `${ownOutput},logappend=on`),
+      ['-drive', `file=${disk},format=qcow2,if=none,id=disk`, '-device', 'virtio-blk-pci,drive=disk,bootindex=0'],
+      seeded ? ['-blockdev', seed, '-device', 'virtio-blk-pci,drive=seed'] : [],
+      ['-netdev', network(spec, (_index, port) => port), '-device', 'virtio-net-pci,netdev=net,romfile='],
+    ]
+    return groups.flat()
+  }
+}
+
+/** The output of the sandbox around, opened again. */
+const ownOutput = '/proc/self/fd/1'
+
+function socket(name: Control, more = ''): string {
+  return `socket,id=${name},path=${controlPath(name)},server=on,wait=off${more}`
+}
+
+/** QEMU dials for the guest, and listens where the place is asked for its ports. */
+function network(spec: SandboxSpec, guestPort: (index: number, port: number) => number): string {
+  const forwards = (spec.ports ?? []).map(
+    (port, index) => `,hostfwd=tcp:127.0.0.1:${port}-10.0.2.15:${guestPort(index, port)}`,
+  )
+  return `user,id=net,ipv6=off${forwards.join('')}`
+}
+
+/** Names in the table of snapshots. */
+function keptNames(table: string): readonly string[] {
+  return [...table.matchAll(/^(?:--|\d+)\s+(\S+)/gm)].map(([, name = '']) => name)
+}
+
+const commands = { pause: 'stop', resume: 'cont', 'power-down': 'system_powerdown' } as const
+
+async function obey(qmp: Qmp, order: MachineOrder): Promise<string> {
+  const say = async (line: string): Promise<string> => {
+    const said = await qmp.execute('human-monitor-command', { 'command-line': line })
+    const text = typeof said === 'string' ? said.trim() : ''
+    if (!/^Error/m.test(text)) return text
+    throw new SteadError({ code: 'sandbox.machine-refused', message: `The machine refused ${line}: ${text}` })
+  }
+  switch (order.kind) {
+    case 'pause':
+    case 'resume':
+    case 'power-down':
+      await qmp.execute(commands[order.kind])
+      return ''
+    case 'kept':
+      return keptNames(await say('info snapshots')).join('\n')
+    case 'keep':
+      return await say(`savevm ${order.name}`)
+    case 'go-back':
+      // Asked first: QEMU stops the machine before it looks, and would leave it so.
+      if (!keptNames(await say('info snapshots')).includes(order.name)) {
+        throw new SteadError({
+          code: 'sandbox.machine-refused',
+          message: `The machine has no snapshot called ${order.name}.`,
+          hint: 'It lists those that it has.',
+        })
+      }
+      return await say(`loadvm ${order.name}`)
+  }
+}
+
+function controlPath(control: Control): string {
+  return `${place}/control/${controls[control]}`
+}
+
+/** A directory below the place, by the file system that QEMU serves itself. */
+function shared(tag: string, readOnly: boolean): readonly string[] {
+  const access = readOnly ? ',readonly=on' : ''
+  return [
+    '-fsdev',
+    `local,id=${tag},path=${place}/${tag},security_model=none,multidevs=remap${access}`,
+    '-device',
+    `virtio-9p-device,fsdev=${tag},mount_tag=${tag}`,
+  ]
+}
+
+/** Quiet, down at once when it fails, and without the measurements of clocks that emulation makes slow or wrong. */
+function commandLine(hardware: boolean): string {
+  const clocks = hardware ? '' : ' tsc_early_khz=2000000 lpj=4000000 tsc=reliable no_timer_check'
+  return `console=ttyS0 quiet panic=-1 reboot=t pci=off nokaslr${clocks}`
+}
+
+/** Whether the processor runs guests itself. A machine in a machine that runs no ordinary kernel does not count. */
+function lookForHardware(): Acceleration {
+  const emulation = (reason: string): Acceleration => ({ kind: 'emulation', reason })
+  if (!/^flags\s*:.*\b(?:vmx|svm)\b/m.test(readFileSync('/proc/cpuinfo', 'latin1')))
+    return emulation('the processor, or the machine around this one, offers no virtualisation')
+  try {
+    accessSync('/dev/kvm', constants.R_OK | constants.W_OK)
+  } catch {
+    return emulation('/dev/kvm is missing or may not be used')
+  }
+  return { kind: 'kvm', reason: null }
+}

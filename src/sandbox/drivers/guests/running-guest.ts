@@ -1,0 +1,191 @@
+/**
+ * A started guest: the sandbox around what runs it, with what its first program and its monitor answer for.
+ *
+ * Invariant: how the program ended is what the guest told, with what the guest's own limits saw; when it told nothing, that is
+ * said.
+ */
+import { constants } from 'node:os'
+import { SteadError } from '../../../base/index.ts'
+import type { Clock } from '../../../base/index.ts'
+import type { ExecOptions, Executed, Exit, Machine, Sandbox, SandboxLimits, SandboxUsage } from '../../driver.ts'
+import { explainExit } from '../../exit.ts'
+import { Channel } from './channel.ts'
+import { readExit } from './controls.ts'
+import { execInGuest } from './executed.ts'
+import { gdbCommands } from './gdb-commands.ts'
+import type { MachineOrder, MeetingPlace, Monitor } from './monitor.ts'
+import { parseSymbols, symbolFile } from './symbol-file.ts'
+
+const namePattern = /^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$/
+
+export interface GuestParts {
+  readonly around: Sandbox
+  readonly monitor: Monitor
+  readonly clock: Clock
+  readonly place: MeetingPlace
+  /** Of the program. */
+  readonly limits: SandboxLimits
+  /** It is a system on a disk: nothing of ours runs inside. */
+  readonly isDisk: boolean
+}
+
+export class RunningGuest implements Sandbox {
+  readonly id: string
+  readonly pid: number
+  readonly exited: Promise<Exit>
+  readonly #own: GuestParts
+  readonly #channel: Channel
+  #over = false
+
+  constructor(own: GuestParts) {
+    const { around, monitor, place, clock } = own
+    this.#own = own
+    this.id = around.id
+    this.pid = around.pid
+    this.#channel = new Channel(
+      () => monitor.connect(place),
+      clock,
+      () => this.#over,
+    )
+    this.exited = around.exited.then((exit) => this.#ended(exit))
+  }
+
+  /** Makes itself known to the guest, which ends what an earlier supervisor had run inside. */
+  greet(): void {
+    if (!this.#over) this.#channel.send('U', 0).catch(() => undefined)
+  }
+
+  /** Leaves the guest to another. */
+  letGo(): void {
+    this.#channel.close()
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    if (this.#over) return
+    if (signal === 'SIGKILL') return void this.kill()
+    // Its end is told by its exit.
+    if (this.#own.isDisk) return void this.#order({ kind: 'power-down' }, 'switched off').catch(() => undefined)
+    this.#channel.send('S', 0, String(constants.signals[signal])).catch(() => undefined)
+  }
+
+  async kill(): Promise<void> {
+    await this.#own.around.kill()
+    await this.exited
+  }
+
+  async freeze(): Promise<void> {
+    await this.#pause(true)
+  }
+
+  async thaw(): Promise<void> {
+    await this.#pause(false)
+  }
+
+  async usage(): Promise<SandboxUsage> {
+    const [machine, said] = await Promise.all([
+      this.#own.around.usage(),
+      this.#over || this.#own.isDisk ? null : this.#channel.ask('U').catch(() => null),
+    ])
+    // Memory and time are those of the whole machine, because these are what the host spends.
+    return { ...machine, pids: said === null ? null : Number(said.split(' ')[0]) }
+  }
+
+  async exec(options: ExecOptions): Promise<Executed> {
+    if (this.#own.isDisk) throw this.#refused('has nothing inside that would run another program')
+    if (this.#over) throw this.#gone('entered')
+    return execInGuest(this.#channel, options)
+  }
+
+  members(): readonly number[] {
+    return this.#own.around.members()
+  }
+
+  machine(): Machine {
+    return {
+      ...this.#own.monitor.ways(this.#own.place, this.id),
+      symbols: (names) => this.#symbols(names),
+      debugFiles: () => this.#debugFiles(),
+      snapshot: (name) => this.#state('keep', name),
+      restore: (name) => this.#state('go-back', name),
+      snapshots: async () => {
+        const names = this.#own.isDisk ? await this.#order({ kind: 'kept' }, 'asked') : ''
+        return names.split('\n').filter(Boolean)
+      },
+    }
+  }
+
+  async #symbols(names: readonly string[]): Promise<ReadonlyMap<string, bigint>> {
+    this.#needFirstProgram()
+    const said = await this.#channel.ask('Q', names.join(' '))
+    const lines = (said ?? '').split('\n').map((line) => line.split(' '))
+    return new Map(lines.flatMap(([address, , name]) => (name === undefined ? [] : [[name, BigInt(`0x${address}`)]])))
+  }
+
+  async #debugFiles(): ReturnType<Machine['debugFiles']> {
+    this.#needFirstProgram()
+    if (this.#over) throw this.#gone('debugged')
+    const symbols = parseSymbols((await this.#channel.read('/proc/kallsyms')).toString('latin1'))
+    const types = await this.#channel.read('/sys/kernel/btf/vmlinux')
+    return { symbols: symbolFile(symbols), commands: gdbCommands(symbols, types) }
+  }
+
+  async #pause(paused: boolean): Promise<void> {
+    const { around, monitor } = this.#own
+    if (monitor.order === null && !this.#over) return paused ? around.freeze() : around.thaw()
+    await this.#order({ kind: paused ? 'pause' : 'resume' }, paused ? 'frozen' : 'thawed')
+  }
+
+  async #state(kind: 'keep' | 'go-back', name: string): Promise<void> {
+    if (!this.#own.isDisk)
+      throw this.#refused('has directories of the host, which no snapshot holds: boot a system from a disk')
+    if (!namePattern.test(name)) {
+      throw new SteadError({
+        code: 'sandbox.bad-spec',
+        message: `${JSON.stringify(name)} is no name of a snapshot.`,
+        hint: 'Letters, digits, dots and dashes, at most 63.',
+      })
+    }
+    await this.#order({ kind, name }, 'kept')
+  }
+
+  async #order(order: MachineOrder, wanted: string): Promise<string> {
+    const { monitor, place, clock } = this.#own
+    if (this.#over) throw this.#gone(wanted)
+    if (monitor.order === null) throw this.#refused('takes no orders')
+    return await monitor.order(place, order, { clock, isOver: () => this.#over })
+  }
+
+  #needFirstProgram(): void {
+    if (this.#own.isDisk) throw this.#refused('does not tell its symbols, as nothing of ours runs inside')
+  }
+
+  #refused(why: string): SteadError {
+    return new SteadError({
+      code: 'sandbox.refused',
+      message: `The guest ${this.id} ${why}.`,
+      hint: 'The capabilities of its driver tell more.',
+    })
+  }
+
+  #ended(around: Exit): Exit {
+    this.#over = true
+    this.#channel.close()
+    const told = /^(\d+) (\d+) (\d+)$/m.exec(readExit(this.#own.place.directory))
+    if (told !== null) {
+      const [status = 0, oomKills = 0, forksRefused = 0] = told.slice(1).map(Number)
+      return explainExit(status, { oomKills, forksRefused }, this.#own.limits)
+    }
+    if (around.cause !== 'code') return around
+    const sentence =
+      'ended with its machine, which did not tell how: its kernel failed or it could not be started; its output says more'
+    return { cause: 'unknown', code: null, signal: null, sentence }
+  }
+
+  #gone(wanted: string): SteadError {
+    return new SteadError({
+      code: 'sandbox.ended',
+      message: `The sandbox ${this.id} cannot be ${wanted}: its machine has ended.`,
+      hint: 'Its exit tells how.',
+    })
+  }
+}

@@ -1,0 +1,184 @@
+/** Jobs that are submitted, through the real command line: what they print, how they end, that they outlive the platform. */
+import assert from 'node:assert/strict'
+import { chownSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { suite, test } from 'node:test'
+import type { JobView, TaskView } from '../src/batch/index.ts'
+import { eventually } from './command-line.ts'
+import { DaemonBench } from './daemon-bench.ts'
+import { needsAll, needsFile, needsRoot } from './needs.ts'
+
+type Shown = JobView & { readonly each: readonly TaskView[] }
+
+/** Finds the others by what it was told: the first listens, the rest say who they are. */
+const meeting = `
+import os, socket
+rank, size = int(os.environ['RANK']), int(os.environ['WORLD_SIZE'])
+address = (os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT']))
+if rank == 0:
+    server = socket.create_server(address)
+    came = sorted(int(server.accept()[0].recv(10)) for _ in range(size - 1))
+    print('met', came, open(os.environ['STEAD_HOSTS']).read().strip())
+else:
+    import time
+    for _ in range(200):
+        try:
+            socket.create_connection(address).sendall(str(rank).encode())
+            break
+        except OSError:
+            time.sleep(0.05)
+`
+
+suite('submitted jobs', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap', 'install bubblewrap')) }, () => {
+  test('run to their end in sandboxes, and outlive the platform', async (t) => {
+    await using daemon = await DaemonBench.start()
+    const { bench } = daemon
+    const job = (...args: string[]): ReturnType<typeof bench.stead> => bench.stead('job', ...args)
+    const shown = async (id: string): Promise<Shown> => JSON.parse((await job('ls', id, '--json')).stdout) as Shown
+    const submitted = async (...args: string[]): Promise<string> => {
+      const { code, stdout, stderr } = await job(...args)
+      assert.equal(code, 0, stderr)
+      return stdout.trim()
+    }
+
+    await t.test('run shows what it prints and ends with its exit code', async () => {
+      const found = await job(
+        'run',
+        '--cpu',
+        '0',
+        '--',
+        'sh',
+        '-c',
+        'id -un; ls /root /home; cat /proc/net/dev | wc -l; exit 7',
+      )
+      assert.equal(found.code, 7, found.stderr)
+      assert.match(found.stdout, /^app\n/)
+      assert.match(found.stdout, /cannot access '\/root'/)
+      assert.match(found.stderr, /ended with code 7/)
+    })
+
+    await t.test('a limit is held, and what was beyond it is said', async () => {
+      const hog = `a=$(head -c 200000000 /dev/zero | tr '\\0' x); echo never`
+      const found = await job('run', '--memory', '32MiB', '--', 'sh', '-c', hog)
+      assert.notEqual(found.code, 0)
+      assert.match(found.stderr, /memory/)
+    })
+
+    await t.test('what is impossible is refused with the reason; what is wrong in the words too', async () => {
+      const large = await job('submit', '--cpu', '4000', '--', 'true')
+      assert.equal(large.code, 1)
+      assert.match(large.stderr, /needs 4000 cores/)
+      assert.equal((await job('submit', '--time', 'soon', '--', 'true')).code, 2)
+      assert.equal((await job('submit')).code, 2)
+      assert.match((await job('why', '999')).stderr, /there is no job 999/)
+    })
+
+    await t.test('an array, what waits for it, and why', async () => {
+      const array = await submitted(
+        'array',
+        '1-4%2',
+        '--cpu',
+        '0',
+        '--',
+        'sh',
+        '-c',
+        'echo task $STEAD_TASK; sleep 0.$STEAD_TASK',
+      )
+      const after = await submitted('submit', '--after', array, '--cpu', '0', '--', 'true')
+      assert.match((await job('why', after)).stdout, new RegExp(`waits for ${array}\\.`))
+      const waited = await job('wait', array, after)
+      assert.equal(waited.code, 0, waited.stderr)
+      assert.deepEqual(
+        (await shown(array)).each.map(({ index, phase }) => [index, phase]),
+        [1, 2, 3, 4].map((index) => [index, 'succeeded']),
+      )
+      assert.equal((await job('logs', `${array}/3`)).stdout, 'task 3\n')
+    })
+
+    await t.test(
+      'the tasks of a gang find one another',
+      { skip: needsFile('/usr/bin/python3', 'install python3') },
+      async () => {
+        const found = await job('run', '--tasks', '3', '--cpu', '0', '--', 'python3', '-c', meeting)
+        assert.equal(found.code, 0, found.stderr)
+        assert.match(found.stdout, /^0\| met \[1, 2\] 127\.0\.0\.1 slots=3$/m)
+      },
+    )
+
+    await t.test('scripts as people have them for Slurm, and the example', async () => {
+      bench.useExample('batch')
+      const owner = 1_850_000_002
+      for (const path of ['', ...readdirSync(bench.appDir)]) chownSync(join(bench.appDir, path), owner, owner)
+      const array = await submitted('submit', 'count.sh')
+      const sum = await submitted('submit', 'sum.sh', '--after', array)
+      const waited = await job('wait', array, sum)
+      assert.equal(waited.code, 0, waited.stderr)
+      assert.equal((await job('logs', sum)).stdout, '8 words\n')
+      assert.equal(readFileSync(join(bench.appDir, 'count-1.txt'), 'utf8').trim(), '3')
+      bench.write({ 'bad.sh': '#!/bin/sh\n#SBATCH --mail-type=END\ntrue\n' })
+      const refused = await job('submit', 'bad.sh')
+      assert.equal(refused.code, 1)
+      assert.match(refused.stderr, /line 2: --mail-type=END is not supported/)
+    })
+
+    await t.test('tasks that share sandboxes, and tasks without', async () => {
+      for (const how of [['--share-sandbox'], ['--isolation', 'none']]) {
+        const array = await submitted(
+          'array',
+          '1-6%2',
+          '--cpu',
+          '0',
+          ...how,
+          '--',
+          'sh',
+          '-c',
+          'echo $STEAD_TASK; exit $((STEAD_TASK / 6))',
+        )
+        assert.equal((await job('wait', array)).code, 1)
+        assert.deepEqual(
+          (await shown(array)).each.map(({ phase }) => phase),
+          [...Array.from({ length: 5 }, () => 'succeeded'), 'failed'],
+        )
+        assert.equal((await job('logs', `${array}/4`)).stdout, '4\n')
+      }
+    })
+
+    await t.test('cancel, time limit, retries', async () => {
+      const long = await submitted('submit', '--cpu', '0', '--', 'sleep', '600')
+      const short = await submitted('submit', '--cpu', '0', '--time', '1s', '--', 'sleep', '600')
+      const failing = await submitted('submit', '--cpu', '0', '--retries', '1', '--', 'sh', '-c', 'exit $STEAD_ATTEMPT')
+      await eventually(
+        'it runs',
+        () => shown(long),
+        ({ phase }) => phase === 'running',
+      )
+      assert.equal((await job('cancel', long)).code, 0)
+      assert.equal((await job('wait', long)).code, 143)
+      assert.equal((await shown(long)).phase, 'cancelled')
+      assert.equal((await job('wait', short)).code, 143)
+      assert.equal((await shown(short)).phase, 'timed-out')
+      assert.equal((await job('wait', failing)).code, 2)
+    })
+
+    await t.test('a job that runs outlives control and agent, killed; its exit is kept', async () => {
+      const one = await submitted('submit', '--cpu', '0', '--', 'sh', '-c', 'sleep 2; echo still; exit 5')
+      await eventually(
+        'it runs',
+        () => shown(one),
+        ({ phase }) => phase === 'running',
+      )
+      await daemon.kill('agent')
+      await daemon.kill('control')
+      const waited = await eventually(
+        'the platform answers',
+        () => job('wait', one),
+        ({ code }) => code === 5,
+      )
+      assert.equal(waited.code, 5, waited.stderr)
+      assert.equal((await shown(one)).each[0]?.attempt, 1, 'it was not started again')
+      assert.equal((await job('logs', one)).stdout, 'still\n')
+      const { usage } = JSON.parse((await job('usage', '--json')).stdout) as { usage: { tasks: number }[] }
+      assert.ok((usage[0]?.tasks ?? 0) > 8)
+    })
+  })
+})

@@ -1,0 +1,101 @@
+/**
+ * Parts that run on a kernel of their own, through the real command line: `isolation: 'kernel'` and nothing else is changed.
+ * Emulated, Node starts in some ten seconds; the database beside it is a common sandbox.
+ */
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { release } from 'node:os'
+import { suite, test } from 'node:test'
+import { ask, eventually, freePort, Workbench } from './command-line.ts'
+import { machineParts, needsGuests } from './machine-parts.ts'
+import { needsAll, needsFile } from './needs.ts'
+import { appFile, web } from './small-app.ts'
+
+const server = `
+  const { release } = require('node:os')
+  const net = require('node:net')
+  const dial = (host, port) => new Promise((resolve) => {
+    const socket = net.connect(port, host)
+    socket.setTimeout(10_000, () => { socket.destroy(); resolve('timeout') })
+    socket.on('connect', () => { socket.destroy(); resolve('connected') })
+    socket.on('error', (error) => resolve(error.code))
+  })
+  require('node:http').createServer(async (question, answer) => {
+    const url = new URL(process.env.DB_DATABASE_URL)
+    const tried = { db: await dial(url.hostname, url.port), other: await dial(url.hostname, 81), world: await dial('192.0.2.1', 80) }
+    answer.end(JSON.stringify({ kernel: release(), ...tried }))
+  }).listen(process.env.PORT, '127.0.0.1')
+  console.log('serves')
+  process.on('SIGTERM', () => process.exit(0))`
+
+const files = {
+  'app.ts': appFile(
+    `const db = postgres('db', { migrations: './migrations' })
+     ${web("use: { db }, isolation: 'kernel', ready: { http: '/', timeout: '3m' }, limits: { processes: 64 }")}`,
+  ),
+  'migrations/0001_visits.sql': 'create table visits (who text)',
+  'web/server.js': server,
+}
+
+const skip = needsAll(needsGuests(), needsFile('/usr/bin/bwrap', 'apt-get install bubblewrap'))
+const bootMs = 200_000
+
+suite('a part on a kernel of its own', { skip, timeout: 400_000 }, () => {
+  test('edges, egress, logs, exec, console and status are those of any part', async (t) => {
+    const env = machineParts.root === null ? {} : { STEAD_GUEST_PARTS: machineParts.root }
+    await using bench = new Workbench({ env })
+    bench.write(files)
+    const port = await freePort()
+    const up = bench.up('--port', String(port))
+    await up.until(/small runs, after/, bootMs)
+
+    await t.test('it serves from another kernel, reaches what it was given, and nothing else', async () => {
+      const answer = await ask(port, '/', { host: 'small.localhost' })
+      const told = JSON.parse(answer.body) as Record<string, string>
+      assert.notEqual(told['kernel'], release())
+      assert.equal(told['db'], 'connected')
+      assert.match(told['other'] ?? '', /ECONNREFUSED|timeout/)
+      assert.notEqual(told['world'], 'connected')
+    })
+
+    await t.test('a program is run inside, its output is in the logs, status says what isolates it', async () => {
+      const inside = await bench.stead('exec', 'web', '--', 'sh', '-c', 'echo $STEAD_PART $(id -u); exit 7')
+      assert.deepEqual([inside.code, inside.stdout], [7, 'web 1000\n'], inside.stderr)
+      assert.match((await bench.stead('logs', 'web')).stdout, /serves/)
+      assert.match((await bench.stead('status')).stdout, /web: each instance on a kernel of its own/)
+    })
+
+    await t.test('its console opens a shell of its root', async () => {
+      const [command = '', ...args] = bench.command(['vm', 'console', 'web'])
+      const child = spawn(command, args, { cwd: bench.appDir, env: bench.env })
+      let said = ''
+      child.stdout.on('data', (chunk) => (said += String(chunk)))
+      child.stderr.on('data', (chunk) => (said += String(chunk)))
+      const says = (what: string, pattern: RegExp, ask: string): Promise<unknown> =>
+        eventually(
+          what,
+          async () => {
+            child.stdin.write(ask)
+            await new Promise((resolve) => setTimeout(resolve, 500))
+            return said
+          },
+          (text) => pattern.test(text),
+          90_000,
+        )
+      try {
+        await says('the console', /The console of web/, '')
+        await says('a shell', /guest#/, '\n')
+        await says('an answer', /I am 0/, 'echo "I am $(id -u)"\n')
+      } finally {
+        child.kill('SIGKILL')
+      }
+    })
+
+    await t.test('another command that needs a kernel says so of a part that has none', async () => {
+      const refused = await bench.stead('vm', 'console', 'db')
+      assert.notEqual(refused.code, 0)
+      assert.match(refused.stderr, /no kernel of its own/)
+    })
+    assert.equal((await up.stop()).code, 0)
+  })
+})
