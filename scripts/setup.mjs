@@ -24,8 +24,17 @@ import { fileURLToPath } from 'node:url'
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const forStart = process.argv.includes('--start')
 
+/** The library of Node that a smallest Debian lacks: where Debian has it, and where the others have. */
+const nodeLibrary =
+  [
+    `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu/libatomic.so.1`,
+    '/usr/lib64/libatomic.so.1',
+    '/usr/lib/libatomic.so.1',
+  ].find((path) => existsSync(path)) ?? '/usr/lib/x86_64-linux-gnu/libatomic.so.1'
+
 /** Debian packages: what they give us, and the file that shows they are there. */
 const systemPackages = [
+  { name: 'libatomic1', file: nodeLibrary, why: 'Node does not start without it' },
   { name: 'bubblewrap', file: '/usr/bin/bwrap', why: 'sandboxes' },
   {
     name: 's6',
@@ -218,5 +227,6 @@ function dashboardPages() {
 }
 
 await nodeModules()
-dashboardPages()
+// Before the first program that runs on our Node.
 debianPackages()
+dashboardPages()

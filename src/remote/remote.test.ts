@@ -127,6 +127,12 @@ suite('a server', () => {
       ['bubblewrap'],
     )
     assert.throws(() => plan({ programs: without('flock') }), { code: 'remote.strange-server' })
+    const smallest = { programs: without('libatomic.so.1') }
+    assert.deepEqual(
+      plan(smallest).packages.map(({ name }) => name),
+      ['libatomic1'],
+    )
+    assert.throws(() => plan(smallest, { packages: false }), { code: 'remote.strange-server' })
   })
 
   test('is left alone by a version that does not fit, and upgraded when asked', () => {
