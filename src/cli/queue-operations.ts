@@ -45,7 +45,7 @@ export function queueOperations(
       return (await answers()).count(await ask(app, of.part, { do: 'redrive', queue: nameOf(of), ids, max }))
     },
     async pause(app, of, paused) {
-      return queueAnswers.paused(await ask(app, of.part, { do: paused ? 'pause' : 'resume', queue: nameOf(of) }))
+      return (await answers()).paused(await ask(app, of.part, { do: paused ? 'pause' : 'resume', queue: nameOf(of) }))
     },
     async purge(app, of, shelf) {
       return (await answers()).count(await ask(app, of.part, { do: 'purge', queue: nameOf(of), shelf }))
