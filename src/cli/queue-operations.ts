@@ -45,7 +45,8 @@ export function queueOperations(
       return (await answers()).count(await ask(app, of.part, { do: 'redrive', queue: nameOf(of), ids, max }))
     },
     async pause(app, of, paused) {
-      return (await answers()).paused(await ask(app, of.part, { do: paused ? 'pause' : 'resume', queue: nameOf(of) }))
+      const order: QueueOrder = { do: paused ? 'pause' : 'resume', queue: nameOf(of) }
+      return (await answers()).paused(await ask(app, of.part, order))
     },
     async purge(app, of, shelf) {
       return (await answers()).count(await ask(app, of.part, { do: 'purge', queue: nameOf(of), shelf }))
