@@ -101,6 +101,7 @@ function configOf(spec: SandboxSpec, ground: GuestGround, trees: readonly Mount[
     ...flag('trees', spec.root === undefined),
     ...flag('root', spec.root !== undefined),
     ...flag('writable', spec.root?.writable === true),
+    ...(spec.root?.scratch ?? []).flatMap((path) => one('scratch', path)),
     ...flag('share', spec.mounts.length > 0),
     ...one('memory', memoryBytes),
     ...one('pids', pidsMax),
@@ -109,7 +110,6 @@ function configOf(spec: SandboxSpec, ground: GuestGround, trees: readonly Mount[
     ...spec.argv.flatMap((argument) => one('arg', argument)),
     ...Object.entries(spec.env).flatMap(([name, value]) => one('env', `${name}=${value}`)),
     ...links.flatMap(({ path, linkTo }) => (linkTo === null ? [] : one('link', `${linkTo}\0${path}`))),
-    ...(spec.root?.scratch ?? []).flatMap((path) => one('scratch', path)),
     ...parentsFirst.flatMap(({ from, to, access }) => one('mount', [from, to, access].join('\0'))),
     ...[...standardFiles(spec), ...nameServerFile(spec, ground.nameServer), ...spec.files].flatMap(
       ({ path, mode, writable = false, content }) =>
