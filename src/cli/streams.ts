@@ -86,7 +86,7 @@ export async function bindOperator(
   const view = platform.view(app)
   const declared = view === null ? null : partOf(view, app, part)
   if (declared?.kind !== 'resource') return null
-  const provider = resourceTypes().find(({ type }) => type === declared.type)
+  const provider = (await resourceTypes()).find(({ type }) => type === declared.type)
   if (provider === undefined || provider.port === null) {
     throw new SteadError({
       code: 'cli.nothing-to-reach',
