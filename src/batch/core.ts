@@ -312,7 +312,10 @@ export class BatchCore {
     if (this.#following) return
     this.#following = true
     const gangs = new Set<BatchJob>()
-    for (let next = this.#decisions.shift(); next !== undefined; next = this.#decisions.shift()) {
+    // What follows from one may add more behind it.
+    for (let at = 0; at < this.#decisions.length; at++) {
+      const next = this.#decisions[at]
+      if (next === undefined) continue
       if (next.kind === 'give-up') {
         const job = this.ledger.need(Number(next.job))
         job.scheduled = false
@@ -324,6 +327,7 @@ export class BatchCore {
       if (next.kind === 'stop') this.#stopped(job, position, next.reason)
       else if (this.#placed(job, position, { node: next.node, gpus: next.gpus ?? [] })) gangs.add(job)
     }
+    this.#decisions.length = 0
     this.#following = false
     for (const gang of gangs) this.#beginGang(gang)
   }
