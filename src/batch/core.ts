@@ -262,8 +262,9 @@ export class BatchCore {
     const { requeue, retries } = job.record.submission
     const well = isWell(exit)
     const asks = requeue && (exit.code === requeueCode || exit.cause === 'interrupted')
-    if ((asks || (!well && attempt <= retries)) && attempt < attemptsMax) {
-      this.ledger.change(job, position, { phase: 'waiting' })
+    const { failures } = job.tasks.at(position)
+    if ((asks || (!well && failures < retries)) && attempt < attemptsMax) {
+      this.ledger.change(job, position, { phase: 'waiting', failures: asks ? failures : failures + 1 })
       return this.#decide({ kind: 'requeue', task: job.taskName(position) })
     }
     this.#over(job, position, well ? 'succeeded' : 'failed', exit)
