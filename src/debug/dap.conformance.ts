@@ -141,9 +141,13 @@ export const dapCases: readonly Case[] = [
       for (let tries = 0; tries < 10 && !names.some((name) => name.includes('spin')); tries++) {
         if (tries > 0) await client.ask('continue', { threadId: first?.['id'] ?? 1 })
         await client.ask('pause', { threadId: first?.['id'] ?? 1 })
-        const threadId = Number((await client.event('stopped'))['threadId'])
-        const frames = listIn(await client.ask('stackTrace', { threadId }), 'stackFrames')
-        names = frames.map(({ name }) => String(name))
+        await client.event('stopped')
+        names = []
+        for (const { id } of listIn(await client.ask('threads'), 'threads')) {
+          const { body = {} } = await client.answer('stackTrace', { threadId: id })
+          const { stackFrames } = { stackFrames: [], ...(body as object) }
+          names = [...names, ...stackFrames.map(({ name }) => String(name))]
+        }
       }
       assert.ok(
         names.some((name) => name.includes('spin')),
