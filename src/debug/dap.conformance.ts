@@ -69,8 +69,12 @@ export const dapCases: readonly Case[] = [
 
       const frameId = Number(top?.['id'])
       const scopes = listIn(await client.ask('scopes', { frameId }), 'scopes')
-      const inside = await client.ask('variables', { variablesReference: scopes[0]?.['variablesReference'] })
-      const variables = listIn(inside, 'variables')
+      // Arguments may have a scope of their own.
+      const variables: Readonly<Record<string, unknown>>[] = []
+      for (const { expensive, presentationHint, variablesReference } of scopes.slice(0, 2)) {
+        if (expensive === true || presentationHint === 'registers') continue
+        variables.push(...listIn(await client.ask('variables', { variablesReference }), 'variables'))
+      }
       const valueOf = (name: string): unknown => variables.find((variable) => variable['name'] === name)?.['value']
       assert.match(String(valueOf('count')), /^\d+$/)
       assert.equal(valueOf('password'), '[redacted]')
