@@ -69,8 +69,12 @@ export const dapCases: readonly Case[] = [
 
       const frameId = Number(top?.['id'])
       const scopes = listIn(await client.ask('scopes', { frameId }), 'scopes')
-      const inside = await client.ask('variables', { variablesReference: scopes[0]?.['variablesReference'] })
-      const variables = listIn(inside, 'variables')
+      // Arguments may have a scope of their own.
+      const variables: Readonly<Record<string, unknown>>[] = []
+      for (const { expensive, presentationHint, variablesReference } of scopes.slice(0, 2)) {
+        if (expensive === true || presentationHint === 'registers') continue
+        variables.push(...listIn(await client.ask('variables', { variablesReference }), 'variables'))
+      }
       const valueOf = (name: string): unknown => variables.find((variable) => variable['name'] === name)?.['value']
       assert.match(String(valueOf('count')), /^\d+$/)
       assert.equal(valueOf('password'), '[redacted]')
@@ -141,9 +145,13 @@ export const dapCases: readonly Case[] = [
       for (let tries = 0; tries < 10 && !names.some((name) => name.includes('spin')); tries++) {
         if (tries > 0) await client.ask('continue', { threadId: first?.['id'] ?? 1 })
         await client.ask('pause', { threadId: first?.['id'] ?? 1 })
-        const threadId = Number((await client.event('stopped'))['threadId'])
-        const frames = listIn(await client.ask('stackTrace', { threadId }), 'stackFrames')
-        names = frames.map(({ name }) => String(name))
+        await client.event('stopped')
+        names = []
+        for (const { id } of listIn(await client.ask('threads'), 'threads')) {
+          const { body = {} } = await client.answer('stackTrace', { threadId: id })
+          const { stackFrames } = { stackFrames: [], ...(body as object) }
+          names = [...names, ...stackFrames.map(({ name }) => String(name))]
+        }
       }
       assert.ok(
         names.some((name) => name.includes('spin')),

@@ -41,7 +41,7 @@ export class DapPeer {
     // end before the program is told to go on.
     let last: Promise<void> = Promise.resolve()
     try {
-      for await (const piece of this.#client as AsyncIterable<Uint8Array>) {
+      for await (const piece of this.#client.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>) {
         for (const message of decoder.push(piece)) {
           if (message['type'] !== 'request' || typeof message['command'] !== 'string') continue
           if (pending >= pendingMax) return false

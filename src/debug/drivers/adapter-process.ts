@@ -58,13 +58,9 @@ export async function startListeningAdapter(
   const remove = (): void => rmSync(dir, { recursive: true, force: true })
   try {
     const stream = await connected(child, socketPath, said, clock)
-    return {
-      streams: { from: stream, to: stream },
-      async end() {
-        await ended(child, () => stream.destroy(), facts, clock)
-        remove()
-      },
-    }
+    // Who is connected needs it no more, and nobody else is to come; a killed command leaves nothing then.
+    remove()
+    return { streams: { from: stream, to: stream }, end: () => ended(child, () => stream.destroy(), facts, clock) }
   } catch (error) {
     child.kill('SIGTERM')
     remove()

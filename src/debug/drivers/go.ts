@@ -59,7 +59,11 @@ export function goRecipe({ clock, delve, hide = (text) => text }: GoRecipeOption
         effects: ['is stopped by delve while it attaches, and for each look; nothing is put into it but breakpoints'],
         open: () => openDelve(facts, delve, clock),
         isAlive: () => isAlive(facts),
-        running: () => runningThreads(facts),
+        running: () => {
+          const runs = runningThreads(facts)
+          // One that was taken off its thread for a moment goes on when it is its turn.
+          return (name, index) => runs(name, index) || !name.includes('runtime.gopark')
+        },
         noProfile,
       })
     },

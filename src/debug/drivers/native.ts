@@ -77,7 +77,10 @@ export function nativeRecipe(options: NativeRecipeOptions): Recipe {
       if (!isAlive(facts)) throw processGone(facts)
       const elf = elfOf(facts)
       const refusal = elf === null ? noDebugger : refusalOf(facts, elf, options.debugger)
-      if (refusal !== null || options.debugger === null) throw refused((refusal ?? noDebugger).reason, noDebugger.hint)
+      if (refusal !== null || options.debugger === null) {
+        const { reason, hint } = refusal ?? noDebugger
+        throw refused(reason, hint)
+      }
       const { kind } = options.debugger
       const tool = options.debugger
       return adapterAttachment({
