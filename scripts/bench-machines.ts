@@ -4,8 +4,10 @@
  * as root.
  */
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../src/base/index.ts'
 import {
@@ -16,6 +18,8 @@ import {
   umlDriver,
   vmDriver,
 } from '../src/sandbox/index.ts'
+import { Channel } from '../src/sandbox/drivers/guests/channel.ts'
+import { reach } from '../src/sandbox/drivers/guests/controls.ts'
 import { machineParts } from '../test/machine-parts.ts'
 
 const rounds = Number(process.argv[2] ?? 5)
@@ -25,6 +29,8 @@ const parts = machineParts.root === null ? {} : { partsRoot: machineParts.root }
 const options = { clock: systemClock, groups, stateDir: state, ...parts }
 const alive = setInterval(() => undefined, 1000)
 const directory = mkdtempSync(join(tmpdir(), 'stead-machines-'))
+chmodSync(directory, 0o711)
+const hostUid = 231_080
 let count = 0
 
 const drivers: Readonly<Record<string, SandboxDriver>> = {
@@ -50,7 +56,7 @@ async function begin(driver: SandboxDriver, argv: readonly string[], memoryBytes
     cwd: '/tmp',
     mounts: [{ source: process.execPath, target: '/opt/node', access: 'read-only' }],
     files: [],
-    hostUid: 231_080,
+    hostUid,
     limits: { memoryBytes, cpuCores: null, pidsMax: 64, tmpBytes: 2 ** 20 },
     syscalls: driver.capabilities.syscallFilter === 'refused' ? 'none' : 'strict',
     network: null,
@@ -67,38 +73,46 @@ async function end(driver: SandboxDriver, { sandbox, recordDir }: Begun): Promis
   await driver.remove(recordDir)
 }
 
-/** The command line of a machine that runs, as QEMU was given it. */
-async function commandOf({ sandbox }: Begun): Promise<readonly string[]> {
-  const { readFileSync } = await import('node:fs')
-  for (const pid of sandbox.members()) {
-    const argv = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').filter(Boolean)
-    if (argv[0]?.endsWith('qemu-system-x86_64') === true) return argv
-  }
-  throw new Error('no QEMU among the members')
-}
-
-/** QEMU alone, as short as it can be said: the time until its first program has begun and is over. */
-async function bare(files: { readonly kernel: string; readonly initramfs: string }, memory: string): Promise<number> {
+/** QEMU alone, as short as it can be said: the time until its first program says something. */
+async function bare(files: { readonly kernel: string; readonly initramfs: string }): Promise<number> {
   const root = machineParts.root ?? ''
   const env = { LD_LIBRARY_PATH: `${root}/usr/lib/x86_64-linux-gnu:${root}/lib/x86_64-linux-gnu` }
   const firmware = ['-L', `${root}/usr/share/qemu`, '-L', `${root}/usr/share/seabios`]
-  const hardware = `-M microvm,acpi=on,rtc=on -accel tcg,thread=multi -cpu max -smp 2 -m ${memory} -nodefaults -no-user-config -no-reboot`
+  const hardware = `-M microvm,acpi=on,rtc=on,pic=on,pit=on -accel tcg,thread=multi -cpu max -smp ${Math.min(8, availableParallelism())} -m 224M`
+  const rest = '-nodefaults -no-user-config -no-reboot -display none -serial stdio'
   const append =
-    'console=ttyS0 quiet panic=-1 reboot=t pci=off nokaslr tsc_early_khz=2000000 lpj=4000000 tsc=reliable no_timer_check rdinit=/bin/perl -- -e exit'
-  const argv = [
-    ...firmware,
-    ...hardware.split(' '),
-    '-display',
-    'none',
-    '-kernel',
-    files.kernel,
-    '-initrd',
-    files.initramfs,
-  ]
+    'console=ttyS0 quiet panic=-1 reboot=t pci=off nokaslr tsc_early_khz=2000000 lpj=4000000 tsc=reliable no_timer_check rdinit=/bin/perl -- -esyswrite(STDOUT,qq(began))'
+  const argv = [...firmware, ...`${hardware} ${rest}`.split(' '), '-kernel', files.kernel, '-initrd', files.initramfs]
   const startMs = performance.now()
-  const machine = spawn(`${root}/usr/bin/qemu-system-x86_64`, [...argv, '-append', append], { stdio: 'ignore', env })
-  await new Promise((resolve) => machine.once('close', resolve))
-  return performance.now() - startMs
+  const machine = spawn(`${root}/usr/bin/qemu-system-x86_64`, [...argv, '-append', append], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+    env,
+  })
+  let said = ''
+  let beganMs = Number.NaN
+  machine.stdout.on('data', (chunk: Buffer) => {
+    said += chunk.toString('latin1')
+    if (Number.isNaN(beganMs) && said.includes('began')) beganMs = performance.now() - startMs
+  })
+  await once(machine, 'close')
+  return beganMs
+}
+
+/** From the call to the guest's first program: the way to the program, without what lies between the two inside. */
+async function toFirstProgram(driver: SandboxDriver): Promise<number> {
+  const begun = await begin(driver, ['sh', '-c', 'cat /proc/uptime; exec sleep 600'])
+  const [line] = await Array.fromAsync(driver.output(begun.recordDir))
+  const uptime = Number(line?.text.split(' ')[0])
+  const name = createHash('sha256').update(begun.recordDir).digest('hex').slice(0, 16)
+  const channel = new Channel(
+    () => reach(`/run/stead-guests/${name}`, 'control', hostUid),
+    systemClock,
+    () => false,
+  )
+  const began = Number((await channel.ask('U'))?.split(' ')[3])
+  channel.close()
+  await end(driver, begun)
+  return begun.firstLineMs - (uptime - began) * 1000
 }
 
 function median(values: readonly number[]): number {
@@ -137,31 +151,20 @@ try {
   }
   const guest = drivers['vm']
   if (guest !== undefined) {
-    const begun = await begin(guest, shell)
-    const argv = await commandOf(begun)
-    const booted = Number((await bootedOf(begun.sandbox)).toFixed(2))
-    await end(guest, begun)
-    const { readdirSync } = await import('node:fs')
     const kept = (kind: string): string =>
       `${state}/${readdirSync(state).findLast((name) => name.startsWith(kind)) ?? ''}`
     const files = { kernel: kept('kernel'), initramfs: kept('initramfs') }
-    const alone: number[] = []
-    for (let round = 0; round < rounds; round++) alone.push(await bare(files, argv[argv.indexOf('-m') + 1] ?? '256M'))
+    const [ours, alone]: [number[], number[]] = [[], []]
+    for (let round = 0; round < rounds; round++) {
+      ours.push(await toFirstProgram(guest))
+      alone.push(await bare(files))
+    }
+    const [a, b] = [median(ours), median(alone)]
     process.stdout.write(
-      `\nQEMU alone, same kernel and first root, until Perl has begun and ended: ${Math.round(median(alone))} ms\n`,
+      `\nto the first program: vm ${Math.round(a)} ms, QEMU alone ${Math.round(b)} ms, ${(a / b).toFixed(2)} times\n`,
     )
-    process.stdout.write(`vm: the kernel had run for ${booted} s when its first program began\n`)
   }
 } finally {
   rmSync(directory, { recursive: true, force: true })
   clearInterval(alive)
-}
-
-/** Seconds that the guest's kernel had run when its first program began. */
-async function bootedOf(sandbox: Sandbox): Promise<number> {
-  const { text } = await import('node:stream/consumers')
-  const script = 'cat /proc/uptime; cat /proc/self/stat'
-  const executed = await sandbox.exec({ argv: ['sh', '-c', script], env: {}, terminal: null })
-  executed.input.end()
-  return Number((await text(executed.output)).split(' ')[0])
 }

@@ -311,15 +311,8 @@ export class InstanceRunner {
       const brought = await broughtBy(this.#options, assignment, bundle, layout)
       const { providers } = this.#options
       const secretsDir = this.#delivery.dirFor(assignment, layout)
-      const dataApp = (edge: Edge): string => this.#surroundings.dataApp(edge, assignment)
-      const told = instanceEnvironment(
-        assignment,
-        edges,
-        { providers, dataApp },
-        brought.env,
-        this.#servePort,
-        secretsDir,
-      )
+      const by = { providers, dataApp: (edge: Edge): string => this.#surroundings.dataApp(edge, assignment) }
+      const told = instanceEnvironment(assignment, edges, by, brought.env, this.#servePort, secretsDir)
       const { files, mounts, ...filter } = this.#delivery.prepare(assignment, told.files, secretsDir)
       const names = nameFiles(layout, edges, id, hasOutside)
       const door = debuggerDoor(brought.argv, told.env, isolated ? '/run' : join(recordDir, 'files'))

@@ -26,6 +26,8 @@ export interface Machine {
   readonly sandbox: SandboxDriver
   /** Without isolation, for submitted jobs that are declared so. */
   readonly unsandboxed: SandboxDriver
+  /** What gives parts a kernel of their own; made when it is asked for. Throws `sandbox.unavailable`, with what is missing. */
+  readonly guests: () => SandboxDriver
   readonly network: NetworkDriver
   readonly domain: DomainDriver
   readonly bundles: BundleStore
@@ -47,7 +49,7 @@ export function describe({ sandbox, network, domain, weaker }: Machine): Machine
 /** Looks at the machine once. */
 export async function lookAtMachine(home: Home): Promise<Machine> {
   const network = chooseNetworkDriver()
-  const { sandbox, unsandboxed, weaker: whyNoSandbox } = chooseSandboxDriver(home)
+  const { sandbox, unsandboxed, guests, weaker: whyNoSandbox } = chooseSandboxDriver(home)
   const [domain, bundles] = await Promise.all([
     chooseDomainDriver({ root: domainRoot(join(home.agentDir, 'domains')), clock: systemClock }),
     createBundleStore({ root: home.bundlesDir, clock: systemClock }),
@@ -80,6 +82,7 @@ export async function lookAtMachine(home: Home): Promise<Machine> {
   return {
     sandbox,
     unsandboxed,
+    guests,
     network,
     domain,
     bundles,
@@ -112,18 +115,27 @@ function domainRoot(domains: string): string {
 function chooseSandboxDriver({
   key,
   stateRoot,
-}: Home): Pick<Machine, 'sandbox' | 'unsandboxed'> & { weaker: string[] } {
+}: Home): Pick<Machine, 'sandbox' | 'unsandboxed' | 'guests'> & { weaker: string[] } {
   const options = { clock: systemClock, groups: detectLimitGroups(systemClock, `stead-${key}`) }
   const unsandboxed = processDriver(options)
   // Packages with QEMU and a kernel that were unpacked instead of installed.
   const partsRoot = process.env['STEAD_GUEST_PARTS']
-  const guests = { ...options, stateDir: join(stateRoot, 'guests'), ...(partsRoot !== undefined && { partsRoot }) }
+  const guestOptions = {
+    ...options,
+    stateDir: join(stateRoot, 'guests'),
+    ...(partsRoot !== undefined && { partsRoot }),
+  }
+  const guests = (): SandboxDriver => vmDriver(guestOptions)
   try {
-    const sandbox = byIsolation(bubblewrapDriver(options), () => vmDriver(guests))
-    return { sandbox, unsandboxed, weaker: [] }
+    return { sandbox: byIsolation(bubblewrapDriver(options), guests), unsandboxed, guests, weaker: [] }
   } catch (error) {
     if (!isSteadError(error)) throw error
-    return { sandbox: unsandboxed, unsandboxed, weaker: [`sandbox: ${error.message} ${error.hint ?? ''}`.trim()] }
+    return {
+      sandbox: unsandboxed,
+      unsandboxed,
+      guests,
+      weaker: [`sandbox: ${error.message} ${error.hint ?? ''}`.trim()],
+    }
   }
 }
 

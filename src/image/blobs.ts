@@ -6,11 +6,12 @@
  */
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { link, mkdir, mkdtemp, open, readFile, readdir, rename, rm, stat } from 'node:fs/promises'
+import { link, mkdtemp, open, readFile, readdir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SteadError, isSteadError } from '../base/index.ts'
 import { digestOf, hexOf, verified, type Digest } from './digest.ts'
 import { holdLimit } from './limits.ts'
+import { makePrivate } from './private.ts'
 import { withoutSpace } from './unpack.ts'
 
 const readBytes = 256 * 1024
@@ -18,6 +19,8 @@ const litterPrefix = '.new-'
 
 export class Blobs {
   readonly #directory: string
+  /** What is being taken in: two who want the same share it. */
+  readonly #underWay = new Map<Digest, Promise<void>>()
 
   /** Made when it is first needed. */
   constructor(directory: string) {
@@ -35,7 +38,12 @@ export class Blobs {
   /** Takes in what must have this digest and size. Throws what checking throws, `image.no-space`; nothing is left then. */
   async put(bytes: AsyncIterable<Uint8Array>, wanted: { digest: Digest; size: number }, what: string): Promise<void> {
     if (await this.has(wanted.digest)) return
-    await this.#write(verified(bytes, wanted, what), what, () => wanted.digest)
+    const running = this.#underWay.get(wanted.digest)
+    if (running !== undefined) return await running
+    const work = this.#write(verified(bytes, wanted, what), what, () => wanted.digest)
+    const told = work.then(() => undefined).finally(() => this.#underWay.delete(wanted.digest))
+    this.#underWay.set(wanted.digest, told)
+    await told
   }
 
   /** Takes in what has the digest that it has. */
@@ -87,7 +95,7 @@ export class Blobs {
   }
 
   async #write(bytes: AsyncIterable<Uint8Array>, what: string, name: () => Digest): Promise<Digest> {
-    await mkdir(this.#directory, { recursive: true, mode: 0o700 })
+    await makePrivate(this.#directory)
     const made = await mkdtemp(join(this.#directory, litterPrefix))
     try {
       const file = await open(join(made, 'blob'), 'wx', 0o600)

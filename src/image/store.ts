@@ -12,6 +12,7 @@ import { billBeside, buildImage, type BuildOptions, type BuiltImage } from './bu
 import { isDigest, verified, type Digest } from './digest.ts'
 import { mediaTypes, platformOf, type Platform } from './documents.ts'
 import type { LayerStore } from './layers.ts'
+import { makePrivate } from './private.ts'
 import { parseReference, showReference, type ImageReference } from './reference.ts'
 import { archiveSource } from './sources/archive.ts'
 import { layoutSource } from './sources/layout.ts'
@@ -148,7 +149,7 @@ export class ImageStore {
 
   /** A directory of its own for a while, on the file system of the store. */
   async scratch(): Promise<AsyncDisposable & { readonly path: string }> {
-    await mkdir(this.#options.directory, { recursive: true, mode: 0o700 })
+    await makePrivate(this.#options.directory)
     const path = await mkdtemp(join(this.#options.directory, 'scratch-'))
     return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) }
   }
@@ -243,7 +244,7 @@ export class ImageStore {
 
   async #names(): Promise<z.infer<typeof namesShape>> {
     const text = await readFile(join(this.#options.directory, 'names.json'), 'utf8').catch(() => '{}')
-    const { success, data } = namesShape.safeParse(JSON.parse(text))
+    const { success, data } = namesShape.safeParse(jsonOf(text))
     if (success) return data
     throw new SteadError({
       code: 'image.names-unreadable',
@@ -258,12 +259,20 @@ export class ImageStore {
       const { directory } = this.#options
       const names = await this.#names()
       change(names)
-      await mkdir(directory, { recursive: true, mode: 0o700 })
+      await makePrivate(directory)
       await using scratch = await this.scratch()
       await writeFile(join(scratch.path, 'names.json'), JSON.stringify(names))
       await rename(join(scratch.path, 'names.json'), join(directory, 'names.json'))
     })
     this.#writing = work.catch(() => undefined)
     await work
+  }
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return null
   }
 }

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { badRequest } from './bad-request.ts'
 import type { Right } from './caller.ts'
-import { objectDeeds, type Operations, type PartOrderKind, type StreamWay, wayOf } from './operations.ts'
+import { objectDeeds, type Operations, type PartOrderKind, snapshotWords, type StreamWay, wayOf } from './operations.ts'
 import { type Answer, type Question, type Route, value } from './route.ts'
 
 const bindTo = z.object({ host: z.string().max(253), port: z.int().min(1).max(65_535) })
@@ -38,6 +38,7 @@ export const partRoutes: readonly Route[] = [
   })),
   streamRoute('stream', 'exec'),
   streamRoute('debug', 'debug'),
+  streamRoute('values', 'values'),
   streamRoute('evaluate', 'evaluate'),
   {
     method: 'GET',
@@ -60,11 +61,16 @@ function streamRoute(way: StreamWay, right: Right): Route {
     method: 'POST',
     path: `/v1/apps/:app/parts/:part/${way}`,
     right,
-    answer: (operations, { path }) => ({
+    answer: (operations, { path, gate, caller }) => ({
       kind: 'stream',
-      open(order) {
+      async open(order) {
         if (wayOf(order) !== way) throw badRequest(`this is not asked for at /${way}`)
-        return operations.open(path['app'] ?? '', path['part'] ?? '', order)
+        const [app = '', part = ''] = [path['app'], path['part']]
+        const note = async (operation: string): Promise<void> => await gate?.looked({ caller, operation, app, part })
+        // What cannot be recorded is not done.
+        if (order.kind === 'debug' && order.look.what === 'snapshot') await note(snapshotWords(order.look))
+        const stream = operations.open(app, part, order, (what) => void note(what).catch(() => stream.close()))
+        return stream
       },
     }),
   }

@@ -70,6 +70,12 @@ export interface DiskState {
   readonly level: 'ok' | 'low' | 'critical'
 }
 
+/** A twentieth of a disk is low, or 2 GB of a large one; a fiftieth, or 500 MB, is critical. */
+export function levelOf(freeBytes: number, totalBytes: number): DiskState['level'] {
+  if (freeBytes < Math.min(totalBytes / 50, 500e6)) return 'critical'
+  return freeBytes < Math.min(totalBytes / 20, 2e9) ? 'low' : 'ok'
+}
+
 export const diskSchema: z.ZodType<DiskState> = z.object({
   freeBytes: z.number().min(0),
   totalBytes: z.number().min(0),

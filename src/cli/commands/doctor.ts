@@ -7,7 +7,7 @@ import { isSteadError } from '../../base/index.ts'
 import type { Command } from '../command.ts'
 import { type ExitCode, exitCodes } from '../exit-codes.ts'
 import { homeOf, prepareHome } from '../home.ts'
-import { lookAtMachine } from '../machine.ts'
+import { lookAtMachine, type Machine } from '../machine.ts'
 import { paint, print, table } from '../terminal.ts'
 
 export const doctorCommand: Command = {
@@ -22,6 +22,18 @@ export const doctorCommand: Command = {
   run: ({ json }) => doctor(json),
 }
 
+/** What gives parts a kernel of their own here, and what is to be known of it: nothing that others need is weaker for it. */
+function guestsOf({ guests, sandbox }: Machine): { readonly driver: string | null; readonly notes: readonly string[] } {
+  try {
+    const { name, capabilities } = guests()
+    const own = capabilities.weaker.filter((line) => !sandbox.capabilities.weaker.includes(line))
+    return { driver: name, notes: own }
+  } catch (error) {
+    if (!isSteadError(error)) throw error
+    return { driver: null, notes: [`${error.message} ${error.hint ?? ''}`.trim()] }
+  }
+}
+
 async function doctor(json: boolean): Promise<ExitCode> {
   // Looks with an app directory of its own, so that it says what a new app would get, and leaves nothing.
   const scratch = mkdtempSync(join(tmpdir(), 'stead-doctor-'))
@@ -34,6 +46,7 @@ async function doctor(json: boolean): Promise<ExitCode> {
       if (isSteadError(error)) return error
       throw error
     })
+    const guests = guestsOf(machine)
     const noBackups = typeof backups === 'string' ? [] : [`${backups.message} ${backups.hint ?? ''}`.trim()]
     const weaker = [...machine.weaker, ...noBackups]
     const report = {
@@ -43,6 +56,7 @@ async function doctor(json: boolean): Promise<ExitCode> {
       network: { driver: network.name, ...network.capabilities },
       domain: { driver: domain.name, ...domain.capabilities },
       resources: [...machine.providers.keys()],
+      guests,
       backups: typeof backups === 'string' ? backups : null,
       weaker,
     }
@@ -59,6 +73,7 @@ async function doctor(json: boolean): Promise<ExitCode> {
           line('sandbox', sandbox.name, { ...sandbox.capabilities }),
           line('network', network.name, { ...network.capabilities }),
           line('data', domain.name, { ...domain.capabilities }),
+          ['own kernel', paint('bold', guests.driver ?? 'none'), guests.notes.join('; ')],
           ['backups', report.backups ?? 'none', ''],
           ['resources', report.resources.join(', '), ''],
         ]),

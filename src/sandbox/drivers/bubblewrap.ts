@@ -195,7 +195,8 @@ class BubblewrapDriver implements SandboxDriver {
 
   /** Makes the root, becomes the host user of the workload, then bubblewrap, which stays as the keeper of the exit. */
   #lastOf({ hostUid, root, limits }: SandboxSpec, shell: RootShell | null): string {
-    const groups = (this.#around?.devices ?? []).map((device) => statSync(device).gid)
+    const closed = (this.#around?.devices ?? []).filter((device) => (statSync(device).mode & 0o006) !== 0o006)
+    const groups = closed.map((device) => statSync(device).gid)
     const held = groups.length === 0 ? '--clear-groups' : `--groups=${groups.join(',')}`
     const identity = `--reuid=${hostUid} --regid=${hostUid} ${held}`
     const privileges = '--inh-caps=-all --bounding-set=-all --no-new-privs'

@@ -12,7 +12,7 @@ import { createHash } from 'node:crypto'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import type { Clock } from '../../base/index.ts'
-import { refuseBeyond } from '../capabilities.ts'
+import { limitsWithin, refuseBeyond } from '../capabilities.ts'
 import type { LimitGroups } from '../cgroup.ts'
 import type { OutputLine, OutputOptions, Sandbox, SandboxCapabilities, SandboxDriver, SandboxSpec } from '../driver.ts'
 import { checkSpec } from '../spec.ts'
@@ -77,7 +77,9 @@ export class GuestDriver implements SandboxDriver {
     const { recordDir, limits, hostUid } = spec
     const place = { directory: this.#meetingOf(recordDir), hostUid }
     // Records that are there already are those of a machine that may run still: its start is refused below.
-    if (readRecord(recordDir) !== null) return await this.#around.start(spec)
+    const { isolation: _guest, disk: _system, root: _own, ...plain } = spec
+    if (readRecord(recordDir) !== null) return await this.#around.start(plain)
+    await this.#monitor.prepare()
     try {
       this.#monitor.forget(place)
       rmSync(place.directory, { recursive: true, force: true })
@@ -85,7 +87,10 @@ export class GuestDriver implements SandboxDriver {
       mkdirSync(recordDir, { recursive: true, mode: 0o700 })
       const record: GuestRecord = { limits, hostUid, isDisk: spec.disk !== undefined }
       writeFileSync(recordFileOf(recordDir), JSON.stringify(record), { mode: 0o600 })
-      const around = { ...this.#monitor.around(inRoot(spec), place), syscalls: this.#filter }
+      const wanted = this.#monitor.around(inRoot(spec), place)
+      // The guest holds the program's limits itself; those around it are a second wall, where there can be one.
+      const held = limitsWithin(this.#around.capabilities, wanted.limits).limits
+      const around = { ...wanted, limits: held, syscalls: this.#filter }
       return this.#running(await this.#around.start(around), recordDir, record)
     } catch (error) {
       this.#monitor.forget(place)

@@ -3,7 +3,8 @@
  * A frame is a letter, an id, a length and so many bytes.
  *
  *   to the guest: X start a program (its order), I what it reads (empty: its end), W so many bytes were read here,
- *   R its terminal's size, K end it, S a signal for the guest's own program, N another supervisor (said back), U usage,
+ *   R its terminal's size, K end it, S a signal for the guest's own program, N another supervisor (said back), U usage
+ *   (processes, bytes, microseconds, and how long the kernel had run when all this began),
  *   Q addresses of symbols, G a file
  *   from the guest: O and F what a program prints, W so many bytes were taken there, C how it ended, U, Q and G answers
  *   (G in pieces, the last one empty)

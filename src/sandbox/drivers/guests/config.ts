@@ -101,6 +101,7 @@ function configOf(spec: SandboxSpec, ground: GuestGround, trees: readonly Mount[
     ...flag('trees', spec.root === undefined),
     ...flag('root', spec.root !== undefined),
     ...flag('writable', spec.root?.writable === true),
+    ...(spec.root?.scratch ?? []).flatMap((path) => one('scratch', path)),
     ...flag('share', spec.mounts.length > 0),
     ...one('memory', memoryBytes),
     ...one('pids', pidsMax),

@@ -54,13 +54,13 @@ export interface GuestFiles {
  * The kernel and the first root for guests of these parts, made in a directory when they are not there yet. Whoever runs
  * a guest can read them. Throws `sandbox.unavailable` and `sandbox.no-space`.
  */
-export function guestFiles({ kernel }: GuestParts, keptIn: string): GuestFiles {
+export async function guestFiles({ kernel }: GuestParts, keptIn: string): Promise<GuestFiles> {
   const { size, mtimeMs } = statSync(kernel.image)
   const initramfs = firstRoot(kernel.modules, keptIn)
   const unpacked = `${keptIn}/kernel-${digestOf([kernel.image, size, mtimeMs])}`
   if (!existsSync(unpacked)) {
     const content = readFileSync(kernel.image)
-    keep(unpacked, unpackKernel(content) ?? content)
+    keep(unpacked, (await unpackKernel(content)) ?? content)
   }
   return { kernel: unpacked, initramfs }
 }

@@ -4,7 +4,7 @@
  *
  * Invariant: a kernel is taken only with all modules that a guest of ours needs.
  */
-import { spawnSync } from 'node:child_process'
+import { execFile, spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { gunzipSync, zstdDecompressSync } from 'node:zlib'
 import { SteadError } from '../../../base/index.ts'
@@ -165,11 +165,11 @@ function unpackBy(program: string, content: Uint8Array): Buffer {
   }).stdout
 }
 
-const packings: readonly { readonly mark: string; readonly unpack: (content: Buffer) => Buffer }[] = [
-  { mark: '02214c18', unpack: (content) => unpackBy('lz4', content) },
-  { mark: 'fd377a585a00', unpack: (content) => unpackBy('xz', content) },
-  { mark: '28b52ffd', unpack: (content) => unpackBy('zstd', content) },
-  { mark: '1f8b08', unpack: (content) => unpackBy('gzip', content) },
+const packings: readonly { readonly mark: string; readonly program: string }[] = [
+  { mark: '02214c18', program: 'lz4' },
+  { mark: 'fd377a585a00', program: 'xz' },
+  { mark: '28b52ffd', program: 'zstd' },
+  { mark: '1f8b08', program: 'gzip' },
 ]
 const placesMax = 20
 
@@ -177,17 +177,27 @@ const placesMax = 20
  * The kernel itself, out of the file that boot loaders read: started directly it is there a second earlier under emulation,
  * because nothing unpacks it, and its addresses are those of its symbols. Null where it is packed in a way not known here.
  */
-export function unpackKernel(image: Buffer): Buffer | null {
-  for (const { mark, unpack } of packings) {
+export async function unpackKernel(image: Buffer): Promise<Buffer | null> {
+  for (const { mark, program } of packings) {
     const bytes = Buffer.from(mark, 'hex')
+    const path = findProgram(program)
     for (
       let at = image.indexOf(bytes), seen = 0;
-      at >= 0 && seen < placesMax;
+      path !== null && at >= 0 && seen < placesMax;
       at = image.indexOf(bytes, at + 1), seen++
     ) {
-      const kernel = unpack(image.subarray(at))
+      const kernel = await unpacked(path, image.subarray(at))
       if (kernel.subarray(0, 4).equals(Buffer.from('\x7fELF'))) return kernel
     }
   }
   return null
+}
+
+/** What a program makes of it, up to where it stops: what follows a packed kernel is none. */
+function unpacked(program: string, content: Uint8Array): Promise<Buffer> {
+  return new Promise((resolve) => {
+    const options = { encoding: 'buffer', maxBuffer: unpackedBytesMax, timeout: unpackTimeoutMs, env: {} } as const
+    const child = execFile(program, ['-dc'], options, (_error, stdout) => resolve(stdout))
+    child.stdin?.on('error', () => undefined).end(content)
+  })
 }

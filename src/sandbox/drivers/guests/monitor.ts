@@ -16,7 +16,9 @@ export interface Monitor {
   readonly devices: readonly string[]
   /** What guests can be given, out of what the sandbox around gives. */
   capabilities(around: SandboxCapabilities): SandboxCapabilities
-  /** What the sandbox around is started with, for a spec whose paths are free of symbolic links. Throws `sandbox.unavailable`, `sandbox.no-space`. */
+  /** Makes what guests start with, once. Throws `sandbox.unavailable`, `sandbox.no-space`. */
+  prepare(): Promise<void>
+  /** What the sandbox around is started with, for a spec whose paths are free of symbolic links. Throws `sandbox.unavailable`. */
   around(spec: SandboxSpec, place: MeetingPlace): SandboxSpec
   /** Connects to the first program of the guest; null while it cannot be reached. */
   connect(place: MeetingPlace): Promise<Duplex | null>

@@ -4,7 +4,7 @@
  * Invariants: QEMU sees of the host what the guest is given and its own parts, nothing else, and may start no program; every
  * control of a machine exists before its guest runs.
  */
-import { accessSync, chownSync, constants, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { chownSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { basename, dirname } from 'node:path'
 import type { Duplex } from 'node:stream'
@@ -50,7 +50,8 @@ class QemuMonitor implements Monitor {
   readonly #stateDir: string
   readonly devices: readonly string[]
   readonly #acceleration: Acceleration = lookForHardware()
-  #files: GuestFiles | null = null
+  #files: Promise<GuestFiles> | null = null
+  #made: GuestFiles | null = null
 
   constructor(parts: GuestParts, stateDir: string) {
     this.#parts = parts
@@ -80,6 +81,16 @@ class QemuMonitor implements Monitor {
           : [`guests are emulated, ten to twenty times slower than the machine: ${reason ?? 'no hardware for them'}`]),
         ...around.weaker,
       ],
+    }
+  }
+
+  async prepare(): Promise<void> {
+    try {
+      this.#made = await (this.#files ??= guestFiles(this.#parts, this.#stateDir))
+    } catch (error) {
+      // What was missing may be there the next time.
+      this.#files = null
+      throw error
     }
   }
 
@@ -122,7 +133,8 @@ class QemuMonitor implements Monitor {
   }
 
   #aroundGuest(spec: SandboxSpec, at: MeetingPlace): SandboxSpec {
-    this.#files ??= guestFiles(this.#parts, this.#stateDir)
+    const made = this.#made
+    if (made === null) throw new Error('a guest is started before it was prepared')
     const filter = filterOf(spec)
     const share = shareWith(spec, {
       host: lookAtHost(),
@@ -132,8 +144,8 @@ class QemuMonitor implements Monitor {
       nameServer,
     })
     const own: readonly Mount[] = [
-      { source: this.#files.kernel, target: `${place}/kernel`, access: 'read-only' },
-      { source: this.#files.initramfs, target: `${place}/initramfs`, access: 'read-only' },
+      { source: made.kernel, target: `${place}/kernel`, access: 'read-only' },
+      { source: made.initramfs, target: `${place}/initramfs`, access: 'read-only' },
       ...this.#partsMounts(at),
     ]
     // What only the guest is asked for, the sandbox around it is not.
@@ -348,10 +360,9 @@ function lookForHardware(): Acceleration {
   const emulation = (reason: string): Acceleration => ({ kind: 'emulation', reason })
   if (!/^flags\s*:.*\b(?:vmx|svm)\b/m.test(readFileSync('/proc/cpuinfo', 'latin1')))
     return emulation('the processor, or the machine around this one, offers no virtualisation')
-  try {
-    accessSync('/dev/kvm', constants.R_OK | constants.W_OK)
-  } catch {
-    return emulation('/dev/kvm is missing or may not be used')
-  }
-  return { kind: 'kvm', reason: null }
+  const device = statSync('/dev/kvm', { throwIfNoEntry: false })
+  if (device === undefined) return emulation('there is no /dev/kvm')
+  // A workload's user is nobody's: it comes in by the device's group, which must not be that of root.
+  const open = (device.mode & 0o006) === 0o006 || ((device.mode & 0o060) === 0o060 && device.gid !== 0)
+  return open ? { kind: 'kvm', reason: null } : emulation('/dev/kvm is root’s alone: give it to a group (chgrp kvm)')
 }

@@ -71,8 +71,14 @@ class UmlMonitor implements Monitor {
     }
   }
 
-  around(spec: SandboxSpec, { directory }: MeetingPlace): SandboxSpec {
+  prepare(): Promise<void> {
     this.#initramfs ??= firstRoot(noModules, this.#stateDir)
+    return Promise.resolve()
+  }
+
+  around(spec: SandboxSpec, { directory }: MeetingPlace): SandboxSpec {
+    const initramfs = this.#initramfs
+    if (initramfs === null) throw new Error('a guest is started before it was prepared')
     const filter = spec.syscalls === 'none' ? null : filterOf(spec)
     const share = shareWith(spec, {
       host: lookAtHost(),
@@ -91,7 +97,7 @@ class UmlMonitor implements Monitor {
       cwd: '/tmp',
       mounts: [
         { source: this.#kernel, target: `${place}/kernel`, access: 'read-only' },
-        { source: this.#initramfs, target: `${place}/initramfs`, access: 'read-only' },
+        { source: initramfs, target: `${place}/initramfs`, access: 'read-only' },
         { source: directory, target: `${place}/control`, access: 'read-write' },
         ...share.mounts,
       ],

@@ -116,7 +116,7 @@ sub forget {
 }
 sub usage {
   my ($used) = slurp("$groups/box/cpu.stat") =~ /^usage_usec (\d+)/m;
-  return join ' ', map { $_ + 0 } slurp("$groups/box/pids.current"), slurp("$groups/box/memory.current"), $used;
+  return join ' ', map { $_ + 0 } slurp("$groups/box/pids.current"), slurp("$groups/box/memory.current"), $used, $began;
 }
 sub answer {
   my ($type, $id, $text) = @_;

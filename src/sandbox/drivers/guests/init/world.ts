@@ -77,6 +77,8 @@ sub parse {
 mkdir $_ for qw(/proc /sys /dev /boot-config /share /trees /new);
 mnt('proc', '/proc', 'proc', 0);
 open STDERR, '>', '/dev/console';
+# For whoever measures: seconds that the kernel had run by then.
+($began) = split / /, slurp('/proc/uptime');
 mnt('sys', '/sys', 'sysfs', 0);
 mnt('dev', '/dev', 'devtmpfs', 0);
 sub load {
@@ -107,7 +109,9 @@ my ($uid, $gid) = (field('uid') + 0, field('gid') + 0);
 # Its root.
 shared('share', '/share', 0, 'msize=512000,cache=none') if field('share');
 shared('trees', '/trees', $RDONLY, 'msize=512000,cache=loose') if field('trees');
-if (field('root')) { shared('root', '/new', 0, 'msize=512000,cache=loose') }
+# What is written has a bound on the host, and whoever writes is to hear of it at once.
+my $kept = field('writable') || $config{scratch} ? 'mmap' : 'loose';
+if (field('root')) { shared('root', '/new', 0, "msize=512000,cache=$kept") }
 else { mnt('root', '/new', 'tmpfs', $NOSUID | $NODEV, 'mode=755') }
 for (@{ $config{link} }) {
   my ($target, $path) = split /\0/, $_, 2;
@@ -133,6 +137,8 @@ for ([null => 1, 3], [zero => 1, 5], [full => 1, 7], [random => 1, 8], [urandom 
 symlink '/proc/self/fd', '/new/dev/fd';
 symlink "/proc/self/fd/$$_[0]", "/new/dev/$$_[1]" for [0, 'stdin'], [1, 'stdout'], [2, 'stderr'];
 symlink 'pts/ptmx', '/new/dev/ptmx';
+# Bound by itself, it stays as it is when the root is closed.
+mnt("/new$_", "/new$_", '', $BIND) for @{ $config{scratch} };
 for (@{ $config{mount} }) {
   my ($source, $target, $access) = split /\0/;
   my $inside = "/new$target";
