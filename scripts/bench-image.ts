@@ -25,7 +25,7 @@ const images = new ImageStore({
 })
 const plain = {
   at: '/',
-  without: ['proc', 'sys', 'dev'],
+  without: [],
   base: null,
   entrypoint: ['/bin/true'],
   cmd: null,

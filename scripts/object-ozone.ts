@@ -9,8 +9,8 @@ import { mkdirSync, openSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { freePorts } from './object-servers.ts'
 
-const initMs = 60_000
-const waitMsMax = 90_000
+const initMs = 180_000
+const waitMsMax = 180_000
 
 /** What is not as Ozone has it by itself: one datanode, one copy, ports of the loopback that are free. */
 function configuration(dir: string, s3Port: number, scmHttpPort: number, ports: readonly number[]): string {
@@ -64,7 +64,7 @@ function configuration(dir: string, s3Port: number, scmHttpPort: number, ports: 
 
 async function isOutOfSafeMode(scmHttpPort: number): Promise<boolean> {
   try {
-    const bean = 'Hadoop:service=StorageContainerManager,name=StorageContainerManagerInfo'
+    const bean = 'Hadoop:service=StorageContainerManager,name=StorageContainerManagerInfo,*'
     const answer = await fetch(`http://127.0.0.1:${scmHttpPort}/jmx?qry=${bean}`)
     return /"InSafeMode"\s*:\s*false/.test(await answer.text())
   } catch {

@@ -13,7 +13,7 @@ import { request } from 'undici'
 import { cached, fetchWheel } from '../test/fetch.ts'
 import { fetchCrate, fetchDebian, fetchGo, fetchMaven } from './object-fetch.ts'
 
-const waitMsMax = 120_000
+const waitMsMax = 300_000
 
 /** A server that runs. */
 export interface RunningObjectServer extends AsyncDisposable {
@@ -278,8 +278,9 @@ export function syncedSeaweed(): ObjectServer {
 /** Servers that no registry has in a form that can be started here, and why. */
 export const missingObjectServers: Readonly<Record<string, string>> = {
   RustFS:
-    'the crates registry has it (1.0.1), for Rust 1.98 and later only, and its build is several times that of Garage',
-  'Zenko CloudServer': 'npm has 8.0.0-beta alone, whose dependencies are private Git repositories',
+    'the crates registry has it (1.0.1), for Rust 1.98 and later only, and its build is several times that of Garage; what PyPI has under its name is something else',
+  'Zenko CloudServer':
+    'npm has @zenko/cloudserver 8.0.0-beta alone, and six of its dependencies are branches of Git repositories that no registry has',
 }
 
 /** Ports of the loopback that nobody has now. */

@@ -104,7 +104,7 @@ test(
     }
     const waiting = async (daemon: DaemonBench): Promise<readonly string[]> => {
       const text = await ran(daemon, 'queue', 'peek', 'mail', '--app', 'store', '--json')
-      return ['before', 'after', 'again'].filter((word) => text.includes(`"${word}"`))
+      return ['letter-one', 'letter-two', 'letter-three'].filter((word) => text.includes(word))
     }
     let key = ''
     {
@@ -112,11 +112,11 @@ test(
       key = await ran(first, 'backup', 'key', '--make')
       replaceApp(first.bench, store)
       await first.deploy('store')
-      await send(first, 'before')
+      await send(first, 'letter-one')
       await ran(first, 'objects', 'cp', join(first.bench.appDir, 'note.txt'), 'files:note.txt', '--app', 'store')
       await ran(first, 'backup', 'store', '--to', place)
-      await send(first, 'after')
-      assert.deepEqual(await waiting(first), ['before', 'after'])
+      await send(first, 'letter-two')
+      assert.deepEqual(await waiting(first), ['letter-one', 'letter-two'])
     }
 
     await using second = await DaemonBench.start()
@@ -124,10 +124,10 @@ test(
     assert.equal(set.code, 0, set.stderr)
     second.adopt('store')
     await ran(second, 'restore', 'store', '--from', place)
-    assert.deepEqual(await waiting(second), ['before'])
+    assert.deepEqual(await waiting(second), ['letter-one'])
     assert.equal(await ran(second, 'objects', 'cp', 'files:note.txt', '-', '--app', 'store'), 'written before')
-    await send(second, 'again')
-    assert.deepEqual(await waiting(second), ['before', 'again'], 'it goes on from there')
+    await send(second, 'letter-three')
+    assert.deepEqual(await waiting(second), ['letter-one', 'letter-three'], 'it goes on from there')
     assert.match(await ran(second, 'backup', 'drill', 'store', '--from', place), /is proved/)
   },
 )

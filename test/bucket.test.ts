@@ -185,7 +185,7 @@ suite('a bucket', () => {
     const asks = async (
       url: string,
       origin: string,
-      init: RequestInit = {},
+      init: { method?: string; body?: string; headers?: Record<string, string> } = {},
     ): Promise<readonly (string | number | null)[]> => {
       const answer = await fetch(url, { ...init, headers: { origin, ...init.headers } })
       await answer.arrayBuffer()

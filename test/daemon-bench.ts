@@ -34,7 +34,13 @@ export class DaemonBench implements AsyncDisposable {
   /** `more`: further words for `stead serve`. */
   static async start(options: WorkbenchOptions = {}, more: readonly string[] = []): Promise<DaemonBench> {
     const daemon = new DaemonBench(await freePort(), options, more)
-    await daemon.serve()
+    try {
+      await daemon.serve()
+    } catch (error) {
+      // Nobody else knows of it.
+      await daemon.bench[Symbol.asyncDispose]().catch(() => null)
+      throw error
+    }
     return daemon
   }
 

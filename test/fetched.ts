@@ -124,7 +124,7 @@ export const kafkaPackage: Fetched = mavenProgram(
   'd5a246bf18c0501907b16d0c3e8e2730bd783ca21f6a32640b185995ae1703dc',
 )
 
-/** Its 200 MB have a broker, a bookie and a store of metadata in one process. Of 4.0 the registry has not all that it needs. */
+/** Its 200 MB have a broker, a bookie and a store of metadata in one process. Of 4.0 not all that it needs could be had. */
 export const pulsarPackage: Fetched = mavenProgram(
   'org.apache.pulsar',
   'pulsar-broker',

@@ -1,4 +1,4 @@
-/** What a platform under test holds of the machine: processes, limit groups, mounts, namespaces. For tests that nothing grows. */
+/** What a platform under test holds of the machine: processes, limit groups, mounts, namespaces, users. For tests that nothing grows. */
 import { globSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import type { Workbench } from './command-line.ts'
 
@@ -20,7 +20,16 @@ export function inventory(bench: Workbench): Readonly<Record<string, number>> {
     mounts: mounts.length,
     'network namespaces': namespaces.size,
     'limit groups': groups,
+    // Users are given to parts in a row: were each release given others, the last one's number would grow.
+    'last user': Math.max(...own.map((pid) => Number(/^Uid:\s+(\d+)/m.exec(read(`/proc/${pid}/status`))?.[1] ?? 0))),
   }
+}
+
+/** What there is more of than before. */
+export function grown(before: Readonly<Record<string, number>>, after: Readonly<Record<string, number>>): string[] {
+  return Object.entries(after).flatMap(([what, count]) =>
+    count > (before[what] ?? 0) ? [`${what}: ${before[what] ?? 0} -> ${count}`] : [],
+  )
 }
 
 /** Memory and descriptors of a process. */

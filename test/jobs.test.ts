@@ -1,6 +1,6 @@
 /** Jobs that are submitted, through the real command line: what they print, how they end, that they outlive the platform. */
 import assert from 'node:assert/strict'
-import { chownSync, readdirSync, readFileSync } from 'node:fs'
+import { chownSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import type { JobView, TaskView } from '../src/batch/index.ts'
@@ -9,6 +9,9 @@ import { DaemonBench } from './daemon-bench.ts'
 import { needsAll, needsFile, needsRoot } from './needs.ts'
 
 type Shown = JobView & { readonly each: readonly TaskView[] }
+
+/** Who owns what jobs write here. */
+const owner = 1_850_000_002
 
 /** Finds the others by what it was told: the first listens, the rest say who they are. */
 const meeting = `
@@ -39,6 +42,14 @@ suite('submitted jobs', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap'
       const { code, stdout, stderr } = await job(...args)
       assert.equal(code, 0, stderr)
       return stdout.trim()
+    }
+
+    /** A directory in which a job waits until it may go on. */
+    const gate = (): { dir: string; wait: string; go: () => void } => {
+      const dir = mkdtempSync(join(bench.dir, 'gate-'))
+      chownSync(dir, owner, owner)
+      const wait = 'while [ ! -e go ]; do sleep 0.1; done'
+      return { dir, wait, go: () => writeFileSync(join(dir, 'go'), '') }
     }
 
     await t.test('run shows what it prints and ends with its exit code', async () => {
@@ -73,20 +84,14 @@ suite('submitted jobs', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap'
       assert.match((await job('why', '999')).stderr, /there is no job 999/)
     })
 
-    await t.test('an array, what waits for it, and why', async () => {
-      const array = await submitted(
-        'array',
-        '1-4%2',
-        '--cpu',
-        '0',
-        '--',
-        'sh',
-        '-c',
-        'echo task $STEAD_TASK; sleep 0.$STEAD_TASK',
-      )
-      const after = await submitted('submit', '--after', array, '--cpu', '0', '--', 'true')
-      assert.match((await job('why', after)).stdout, new RegExp(`waits for ${array}\\.`))
-      const waited = await job('wait', array, after)
+    await t.test('what waits for another says so; an array runs as its bound says', async () => {
+      const open = gate()
+      const first = await submitted('submit', '--write', open.dir, '--', 'sh', '-c', open.wait)
+      const after = await submitted('submit', '--after', first, '--', 'true')
+      assert.match((await job('why', after)).stdout, new RegExp(`waits for ${first}\\.`))
+      open.go()
+      const array = await submitted('array', '1-4%2', '--cpu', '0', '--', 'sh', '-c', 'echo task $STEAD_TASK')
+      const waited = await job('wait', first, after, array)
       assert.equal(waited.code, 0, waited.stderr)
       assert.deepEqual(
         (await shown(array)).each.map(({ index, phase }) => [index, phase]),
@@ -107,7 +112,6 @@ suite('submitted jobs', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap'
 
     await t.test('scripts as people have them for Slurm, and the example', async () => {
       bench.useExample('batch')
-      const owner = 1_850_000_002
       for (const path of ['', ...readdirSync(bench.appDir)]) chownSync(join(bench.appDir, path), owner, owner)
       const array = await submitted('submit', 'count.sh')
       const sum = await submitted('submit', 'sum.sh', '--after', array)
@@ -161,7 +165,8 @@ suite('submitted jobs', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap'
     })
 
     await t.test('a job that runs outlives control and agent, killed; its exit is kept', async () => {
-      const one = await submitted('submit', '--cpu', '0', '--', 'sh', '-c', 'sleep 2; echo still; exit 5')
+      const open = gate()
+      const one = await submitted('submit', '--write', open.dir, '--', 'sh', '-c', `${open.wait}; echo still; exit 5`)
       await eventually(
         'it runs',
         () => shown(one),
@@ -169,6 +174,7 @@ suite('submitted jobs', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap'
       )
       await daemon.kill('agent')
       await daemon.kill('control')
+      open.go()
       const waited = await eventually(
         'the platform answers',
         () => job('wait', one),

@@ -47,6 +47,10 @@ const known: Readonly<Record<string, { found: Partial<ObjectCapabilities>; skip:
         'keys that look like paths are kept as they are': 'takes the first slash off a key that begins with one',
       },
     },
+    'Apache Ozone': {
+      found: { putIfAbsent: true, putIfMatch: true, checksums: false, presign: true, paging: true },
+      skip: {},
+    },
     'Ceph RGW': {
       found: { putIfAbsent: false, putIfMatch: false, checksums: false, presign: true, paging: true },
       skip: {},

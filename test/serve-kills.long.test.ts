@@ -10,7 +10,7 @@ import { eventually } from './command-line.ts'
 import { DaemonBench } from './daemon-bench.ts'
 import { readNumbers, useLedger, writeNumbers } from './ledger-app.ts'
 import { needsRoot } from './needs.ts'
-import { inventory } from './inventory.ts'
+import { grown, inventory } from './inventory.ts'
 
 const kills = Number(process.env['STEAD_KILLS'] ?? 100)
 const seed = Number(process.env['STEAD_SEED'] ?? Date.now() % 1_000_000)
@@ -68,10 +68,3 @@ test(`kill -9 at ${kills} random moments`, { skip: needsRoot(), timeout: 1_800_0
   const settled = async (): Promise<string[]> => grown(before, inventory(daemon.bench))
   await eventually('nothing is left over', settled, (more) => more.length === 0, 120_000)
 })
-
-/** What there is more of than before, with a little room for what comes and goes. */
-function grown(before: Readonly<Record<string, number>>, after: Readonly<Record<string, number>>): string[] {
-  return Object.entries(after).flatMap(([what, count]) =>
-    count > (before[what] ?? 0) ? [`${what}: ${before[what] ?? 0} -> ${count}`] : [],
-  )
-}

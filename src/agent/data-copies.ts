@@ -6,10 +6,9 @@
  */
 import { isSteadError, messageOf, sleep, SteadError } from '../base/index.ts'
 import type { Domain, DomainCopy, DomainUsage } from '../domain/index.ts'
-import type { DataAnswers, DataCopy } from '../protocol/index.ts'
+import { type DataAnswers, type DataCopy, levelOf } from '../protocol/index.ts'
 import type { Position } from '../provider/index.ts'
 import { type DataNeed, ensureFreeName, liveKeepers, liveResources } from './data-need.ts'
-import { levelOf } from './disk.ts'
 import { placeOf } from './domains.ts'
 import type { ResourceRunner } from './resource.ts'
 import { bringToRest } from './state.ts'

@@ -7,19 +7,10 @@
 import { readdirSync, statfsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../base/index.ts'
-import type { DiskState } from '../protocol/index.ts'
+import { type DiskState, levelOf } from '../protocol/index.ts'
 import type { SandboxDriver } from '../sandbox/index.ts'
 
 const lookMs = 2000
-
-/**
- * low: said to people. critical: nothing new is taken on. A twentieth of a disk, or 2 GB of a large one; a fiftieth, or 500
- * MB.
- */
-export function levelOf(freeBytes: number, totalBytes: number): DiskState['level'] {
-  if (freeBytes < Math.min(totalBytes / 50, 500e6)) return 'critical'
-  return freeBytes < Math.min(totalBytes / 20, 2e9) ? 'low' : 'ok'
-}
 
 export interface DiskWatchOptions {
   readonly clock: Clock

@@ -40,10 +40,11 @@ export async function broughtBy(
       mounts: [code, ...mounts],
     }
   }
-  if (options.layers === undefined) {
+  if (options.layers === undefined || options.sandbox.capabilities.root === 'refused') {
     throw new SteadError({
       code: 'agent.no-images',
-      message: `this node runs no images, and ${assignment.part} is one`,
+      message: `this node cannot run images, and ${assignment.part} is one`,
+      hint: 'Images need the bubblewrap driver, root, perl and Linux 5.19: see `stead doctor`.',
     })
   }
   const wish = { run, user: image.user ?? null, platform: platformOf(process.arch), name: image.from }
@@ -52,15 +53,15 @@ export async function broughtBy(
   return { argv, env, cwd, mounts: [], root }
 }
 
-/** How an instance is asked and ended. An image that cannot be read is no reason not to know. */
+/** How an instance is asked and ended. One that runs is not ended because its image cannot be read any more. */
 export async function treatmentOf(
   assignment: InstanceAssignment,
   bundle: Pick<Bundle, 'path'> | null,
 ): Promise<Treatment> {
   const { image, ready } = assignment
   if (image === undefined || bundle === null) return { ready, stopSignal: 'SIGTERM' }
-  const { config } = await readLayout(bundle.path, platformOf(process.arch), image.from)
-  const { healthcheck, stopSignal } = config
+  const read = await readLayout(bundle.path, platformOf(process.arch), image.from).catch(() => null)
+  const { healthcheck, stopSignal } = read?.config ?? { healthcheck: null, stopSignal: null }
   return {
     ready:
       image.health === true && healthcheck !== null

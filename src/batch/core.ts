@@ -14,6 +14,7 @@ import type { BatchEvent, NodeCame } from './events.ts'
 import { noNode, tooMany, unknownQueue, unknownTask } from './errors.ts'
 import { Deadlines, type Due } from './deadlines.ts'
 import { dependenciesOf } from './dependencies.ts'
+import { isWell, lost, notStarted } from './exits.ts'
 import { BatchJob, readTaskId, schedulerSpec, taskId, timeLimitOf } from './job.ts'
 import { Ledger, type Write } from './ledger.ts'
 import { attemptsMax, graceMs, limitGraceMs, queuesMax, unendedJobsMax } from './limits.ts'
@@ -106,9 +107,7 @@ export class BatchCore {
 
   /** Why a task waits, and what would have to change. */
   explain(job: BatchJob, position: number): { readonly sentence: string; readonly remedies: readonly string[] } {
-    if (position < job.told) return this.#scheduler.explain(job.taskName(position))
-    const atMost = job.record.submission.array?.atMost ?? 0
-    return { sentence: `at most ${atMost} tasks of job ${job.id} run at once`, remedies: [] }
+    return this.#scheduler.explain(job.taskName(position))
   }
 
   /** The file that takes the output of a task; null: the platform keeps it. */
@@ -144,14 +143,14 @@ export class BatchCore {
 
   #cancel(job: BatchJob, index: number | null, by: string): void {
     if (!this.ledger.unended.has(job.id)) return
-    if (index === null) return this.#cancelAll(job, by, `was cancelled by ${by}`)
-    const position = job.positionOf(index)
-    if (position < 0) throw unknownTask(job.id, index)
+    const position = index === null ? 0 : job.positionOf(index)
+    if (position < 0) throw unknownTask(job.id, index ?? 0)
+    // A gang lives and dies as one.
+    if (index === null || job.record.submission.gang !== null) return this.#cancelAll(job, by, `was cancelled by ${by}`)
     const task = job.tasks.at(position)
     if (task.phase === 'waiting') {
       job.struck.add(position)
       this.#over(job, position, 'cancelled', notStarted(`was cancelled by ${by}`))
-      this.#scaleOut(job)
       this.#finish(job)
     } else if (task.phase === 'running') this.#stop(job, position, 'struck', graceMs)
     else if (task.phase === 'stopping' && task.stopping === 'waiting') {
@@ -198,19 +197,20 @@ export class BatchCore {
     const there = new Set(running)
     for (const id of running)
       if (!this.#isOurs(id, node)) outbox.stop(node, { task: id, signal: 'SIGKILL', graceMs: 0 })
-    for (const id of ledger.unended) this.#catchUp(ledger.need(id), node, there)
+    for (const id of ledger.unended) this.#catchUp(ledger.need(id), node, 'stopping', there)
+    for (const id of ledger.unended) this.#catchUp(ledger.need(id), node, 'running', there)
     this.#decide({ kind: 'uncordon', node })
   }
 
   /** Tells a node what it does not know of a job, because it was decided and never arrived. */
-  #catchUp(job: BatchJob, node: string, there: ReadonlySet<string>): void {
+  #catchUp(job: BatchJob, node: string, phase: 'stopping' | 'running', there: ReadonlySet<string>): void {
     for (const position of job.tasks.touched()) {
       const task = job.tasks.at(position)
-      if (task.node !== node) continue
+      if (task.node !== node || task.phase !== phase) continue
       const id = taskId(job.id, position, task.attempt)
-      if (task.phase === 'running' && !there.has(id)) this.#teller.start(job, position)
-      if (task.phase !== 'stopping') continue
-      if (there.has(id)) this.#teller.stop(job, position, graceMs)
+      if (phase === 'running') {
+        if (!there.has(id) && !this.nodes.isHeld(job, position)) this.#begin(job, position)
+      } else if (there.has(id)) this.#teller.stop(job, position, graceMs)
       else this.#ended({ task: id, endedMs: this.#nowMs, exit: notStarted('was ended before it began') })
     }
   }
@@ -262,14 +262,14 @@ export class BatchCore {
     const { requeue, retries } = job.record.submission
     const well = isWell(exit)
     const asks = requeue && (exit.code === requeueCode || exit.cause === 'interrupted')
-    if ((asks || (!well && attempt <= retries)) && attempt < attemptsMax) {
-      this.ledger.change(job, position, { phase: 'waiting' })
+    const { failures } = job.tasks.at(position)
+    if ((asks || (!well && failures < retries)) && attempt < attemptsMax) {
+      this.ledger.change(job, position, { phase: 'waiting', failures: asks ? failures : failures + 1 })
       return this.#decide({ kind: 'requeue', task: job.taskName(position) })
     }
     this.#over(job, position, well ? 'succeeded' : 'failed', exit)
-    this.#scaleOut(job)
-    this.#tellEnd(job, position, well)
     if (!well) this.#endGang(job, position)
+    this.#tellEnd(job, position, well)
     this.#finish(job)
   }
 
@@ -298,19 +298,10 @@ export class BatchCore {
     }
     this.#over(job, position, stopping === 'struck' ? 'cancelled' : stopping, exit)
     if (stopping !== 'cancelled') {
-      this.#scaleOut(job)
-      this.#tellEnd(job, position, false)
       this.#endGang(job, position)
+      this.#tellEnd(job, position, false)
     }
     this.#finish(job)
-  }
-
-  /** An array with a bound may have one more at once. */
-  #scaleOut(job: BatchJob): void {
-    const { array } = job.record.submission
-    if (array === null || array.atMost === null || job.told >= job.tasks.count || !job.scheduled) return
-    job.told = Math.min(job.tasks.count, job.tasks.over + array.atMost)
-    this.#decide({ kind: 'scale', job: String(job.id), count: job.told })
   }
 
   #decide(event: Unstamped): void {
@@ -322,7 +313,10 @@ export class BatchCore {
     if (this.#following) return
     this.#following = true
     const gangs = new Set<BatchJob>()
-    for (let next = this.#decisions.shift(); next !== undefined; next = this.#decisions.shift()) {
+    // What follows from one may add more behind it.
+    for (let at = 0; at < this.#decisions.length; at++) {
+      const next = this.#decisions[at]
+      if (next === undefined) continue
       if (next.kind === 'give-up') {
         const job = this.ledger.need(Number(next.job))
         job.scheduled = false
@@ -334,6 +328,7 @@ export class BatchCore {
       if (next.kind === 'stop') this.#stopped(job, position, next.reason)
       else if (this.#placed(job, position, { node: next.node, gpus: next.gpus ?? [] })) gangs.add(job)
     }
+    this.#decisions.length = 0
     this.#following = false
     for (const gang of gangs) this.#beginGang(gang)
   }
@@ -381,14 +376,14 @@ export class BatchCore {
     else this.#teller.start(job, position)
   }
 
-  /** A gang begins when each of its tasks has its place for itself. */
+  /** A gang begins when each of its tasks, but those that are over, has its place for itself. */
   #beginGang(job: BatchJob): void {
-    if (job.tasks.in('running') < job.tasks.count) return
-    const places = Array.from({ length: job.tasks.count }, (_, rank) => this.nodes.get(job.tasks.at(rank).node))
-    const busy = places.find((node) => node === undefined || node.ending.size > 0)
+    const { tasks } = job
+    if (tasks.in('waiting') + tasks.in('stopping') > 0) return
+    const ranks = [...tasks.touched()].filter((rank) => tasks.at(rank).phase === 'running')
+    const busy = ranks.map((rank) => this.nodes.get(tasks.at(rank).node)).find((node) => (node?.ending.size ?? 0) > 0)
     if (busy !== undefined) busy.held.push({ job, position: 0 })
-    else if (places.every((node) => node !== undefined))
-      for (let rank = 0; rank < job.tasks.count; rank++) this.#teller.start(job, rank)
+    else for (const rank of ranks) this.#teller.start(job, rank)
   }
 
   #release(name: string): void {
@@ -407,7 +402,9 @@ export class BatchCore {
     }
     // What waits has ended, and asked for this.
     if (phase !== 'running') return
-    if (reason === 'node-lost') this.ledger.change(job, position, { phase: 'waiting' })
+    // The others of a gang run on nodes that are there.
+    const isLost = reason === 'node-lost' && this.nodes.get(job.tasks.at(position).node) === undefined
+    if (isLost) this.ledger.change(job, position, { phase: 'waiting' })
     else this.#stop(job, position, becomes, graceMs)
   }
 
@@ -471,10 +468,22 @@ export class BatchCore {
     const { open, never } = dependenciesOf(job.record.submission, (other) => this.ledger.jobs.get(other))
     if (never !== null && job.tasks.in('running') === 0) return this.#giveUp(job, never)
     const { restored, lost: gone } = restoredJob(job, (node) => this.nodes.get(node) !== undefined)
-    for (const position of gone) this.ledger.change(job, position, { phase: 'waiting' })
+    for (const position of gone) {
+      const isStruck = job.tasks.at(position).stopping === 'cancelled'
+      this.ledger.change(job, position, { phase: 'waiting', stopping: null })
+      if (!isStruck) continue
+      job.struck.add(position)
+      this.#over(job, position, 'cancelled', lost('that it ran on'))
+    }
     const spec = schedulerSpec(job, this.ledger.queueOf(job), open)
     job.scheduled = true
-    for (const { position } of restored.running) this.#watch(job, position)
+    for (const position of job.tasks.touched()) {
+      const { phase, stopping, node, attempt } = job.tasks.at(position)
+      if (phase === 'running') this.#watch(job, position)
+      if (phase !== 'stopping') continue
+      if (stopping === 'cancelled') job.struck.add(position)
+      this.nodes.get(node)?.ending.add(taskId(job.id, position, attempt))
+    }
     this.#decide({ kind: 'restore', jobs: [{ spec, ...restored }] })
     const { cancelledBy } = job.record
     if (cancelledBy !== null) this.#cancelAll(job, cancelledBy, `was cancelled by ${cancelledBy}`)
@@ -483,15 +492,3 @@ export class BatchCore {
 
 /** An event of the scheduler; it happens now. */
 type Unstamped = Event extends infer One ? (One extends Event ? Omit<One, 'atMs'> : never) : never
-
-function isWell(exit: TaskExit): boolean {
-  return exit.cause === 'code' && exit.code === 0
-}
-
-function notStarted(sentence: string): TaskExit {
-  return { cause: 'not-started', code: null, signal: null, sentence }
-}
-
-function lost(node: string): TaskExit {
-  return { cause: 'unknown', code: null, signal: null, sentence: `its node ${node} was lost` }
-}

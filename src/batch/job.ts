@@ -20,16 +20,12 @@ export class BatchJob {
   readonly struck: Set<number> = new Set()
   /** Whether the scheduler has it. */
   scheduled = false
-  /** How many of an array with a bound the scheduler knows. */
-  told: number
-
   constructor(record: JobRecord) {
     const { array, gang } = record.submission
     this.record = record
     this.#indexes = array === null ? null : indexesOf(array.ranges)
     this.array = arrayFacts(record)
     this.tasks = new TaskTable(this.#indexes?.length ?? gang ?? 1)
-    this.told = Math.min(this.tasks.count, array?.atMost ?? this.tasks.count)
   }
 
   get id(): number {
@@ -75,7 +71,8 @@ export function schedulerSpec(job: BatchJob, queue: QueueRecord, after: JobSpec[
     name: String(job.id),
     account: submission.account ?? by,
     ...(submission.app === null ? {} : { app: submission.app }),
-    ...(job.single ? {} : { count: job.told }),
+    ...(job.single ? {} : { count: job.tasks.count }),
+    ...(submission.array === null || submission.array.atMost === null ? {} : { atOnceMax: submission.array.atMost }),
     ...(submission.gang === null ? {} : { gang: true }),
     needs: { cpu, memory: memoryBytes, ...(gpus === 0 ? {} : { gpu: { count: gpus } }) },
     priority: queue.priority * perQueue + submission.priority,

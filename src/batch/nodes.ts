@@ -36,6 +36,14 @@ export class KnownNodes {
     return this.#nodes.get(name)?.offer.address ?? '127.0.0.1'
   }
 
+  /** Whether a task has not begun because something else has not ended; a gang begins as one. */
+  isHeld(job: BatchJob, position: number): boolean {
+    const isGang = job.record.submission.gang !== null
+    for (const { held } of this.#nodes.values())
+      if (held.some((one) => one.job === job && (isGang || one.position === position))) return true
+    return false
+  }
+
   /** A task that is held is not started after all; answers whether it was held. */
   unhold(name: string, job: BatchJob, position: number): boolean {
     const held = this.#nodes.get(name)?.held ?? []

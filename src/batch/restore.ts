@@ -3,7 +3,7 @@ import type { RestoredJob } from '../scheduler/index.ts'
 import type { BatchJob } from './job.ts'
 import { isOver } from './task-table.ts'
 
-/** `lost`: positions that ran on a node that is not known any more. Sets how much of an array with a bound is told. */
+/** `lost`: positions that ran on a node that is not known any more. */
 export function restoredJob(
   job: BatchJob,
   isKnown: (node: string) => boolean,
@@ -11,15 +11,16 @@ export function restoredJob(
   const { tasks } = job
   const touched = [...tasks.touched()]
   const fresh = touched.reduce((most, position) => Math.max(most, position + 1), 0)
-  const atMost = job.record.submission.array?.atMost ?? null
-  job.told = Math.max(fresh, atMost === null ? tasks.count : Math.min(tasks.count, tasks.over + atMost))
   const waiting: number[] = []
   const running: RestoredJob['running'][number][] = []
   const lost: number[] = []
   let failed = 0
   for (let position = 0; position < fresh; position++) {
-    const { phase, node, startedMs, gpus } = tasks.at(position)
-    if (phase === 'waiting') waiting.push(position)
+    const { phase, node, startedMs, gpus, stopping } = tasks.at(position)
+    // Of what is being stopped the scheduler has given the place away, unless it was not the scheduler that stopped it.
+    const isGiven = phase === 'stopping' && (stopping === 'waiting' || stopping === 'cancelled')
+    if (isGiven && !isKnown(node)) lost.push(position)
+    if (phase === 'waiting' || isGiven) waiting.push(position)
     else if (isOver(phase)) failed += phase === 'succeeded' ? 0 : 1
     else if (isKnown(node)) running.push({ position, node, startedMs, ...(gpus.length === 0 ? {} : { gpus }) })
     else {

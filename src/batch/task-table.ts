@@ -24,7 +24,7 @@ const sentenceMax = 500
 /** Positions in one record. */
 export const chunkSize = 128
 
-/** What is kept of a task: phase, attempt, node, started, ended, exit code (or null), signal or cause, sentence, GPUs. */
+/** What is kept of a task: phase, attempt, node, started, ended, exit code (or null), signal or cause, sentence, GPUs, what becomes of it, failures. */
 export type TaskRow = readonly [
   phase: number,
   attempt: number,
@@ -35,12 +35,16 @@ export type TaskRow = readonly [
   how: string,
   sentence: string,
   gpus: readonly number[],
+  stopping: Task['stopping'],
+  failures: number,
 ]
 
 export interface Task {
   phase: TaskPhase
   /** 0: never started. */
   attempt: number
+  /** Attempts that failed, of which it may have so many more as retries; one that was displaced did not fail. */
+  failures: number
   node: string
   startedMs: number
   endedMs: number
@@ -106,15 +110,13 @@ export class TaskTable {
     return rows
   }
 
-  /** Takes back what `record` gave. A task that was being stopped is taken as running: it is stopped anew if it has to be. */
+  /** Takes back what `record` gave. */
   restore(rows: { readonly [position: string]: TaskRow }): void {
     for (const [position, row] of Object.entries(rows)) {
-      const [phase, attempt, node, startedMs, endedMs, code, how, sentence, gpus] = row
-      const kept = phases[phase] ?? 'waiting'
-      const found = kept === 'stopping' ? 'running' : kept
-      const over = isOver(found)
-      const exit = over && how !== '' ? exitOf(code, how, sentence) : null
-      this.change(Number(position), { phase: found, attempt, node, startedMs, endedMs, exit, stopping: null, gpus })
+      const [phase, attempt, node, startedMs, endedMs, code, how, sentence, gpus, stopping, failures] = row
+      const found = phases[phase] ?? 'waiting'
+      const exit = isOver(found) && how !== '' ? exitOf(code, how, sentence) : null
+      this.change(Number(position), { phase: found, attempt, node, startedMs, endedMs, exit, stopping, gpus, failures })
     }
   }
 }
@@ -122,6 +124,7 @@ export class TaskTable {
 const fresh: Task = {
   phase: 'waiting',
   attempt: 0,
+  failures: 0,
   node: '',
   startedMs: 0,
   endedMs: 0,
@@ -130,11 +133,11 @@ const fresh: Task = {
   gpus: [],
 }
 
-function rowOf({ phase, attempt, node, startedMs, endedMs, exit, gpus }: Task): TaskRow {
+function rowOf({ phase, attempt, node, startedMs, endedMs, exit, gpus, stopping, failures }: Task): TaskRow {
   const how = exit === null ? '' : exit.cause === 'signal' ? (exit.signal ?? 'signal') : exit.cause
   const number = phaseNumber.get(phase) ?? 0
   const sentence = exit?.sentence.slice(0, sentenceMax) ?? ''
-  return [number, attempt, node, startedMs, endedMs, exit?.code ?? null, how, sentence, gpus]
+  return [number, attempt, node, startedMs, endedMs, exit?.code ?? null, how, sentence, gpus, stopping, failures]
 }
 
 function exitOf(code: number | null, how: string, sentence: string): TaskExit {

@@ -16,6 +16,8 @@ import type { Target } from './target.ts'
 
 /** Backups that are tried for a moment that has no time. */
 const basesMax = 5
+/** How often a log is brought that is replaced meanwhile. */
+const logTriesMax = 5
 
 /**
  * Carries the logs as they are now. `carried`: by part, up to which position they were carried the last time; what has not moved
@@ -79,7 +81,7 @@ export async function bringBackAt(
     const [from, log] = [`${name}-base`, `${name}-log`]
     try {
       await bringBack(target, backups, base, from)
-      await bringLogs(target, backups, own, log)
+      await bringNewestLogs(target, backups, base, log)
       return { ...(await operator.releases.restoreAt(app, { ...wish, from, log })), backup: base.id }
     } catch (error) {
       // What the place refuses, it refuses for all of them.
@@ -90,6 +92,20 @@ export async function bringBackAt(
     }
   }
   throw last
+}
+
+/** The logs that were carried after a backup, as they are by then: while one is brought a newer one may take its place. */
+async function bringNewestLogs(target: Target, backups: Backups, base: Backup, name: string): Promise<void> {
+  for (let tries = 1; ; tries += 1) {
+    const logs = (await backups.logs()).filter((log) => log.app === target.app && log.after === base.id)
+    try {
+      return await bringLogs(target, backups, logs, name)
+    } catch (error) {
+      const replaced = isSteadError(error) && error.code === 'backup.unknown-backup'
+      if (!replaced || tries === logTriesMax) throw error
+      await target.operator.releases.deleteCopies(target.app, [name])
+    }
+  }
 }
 
 async function bringLogs(

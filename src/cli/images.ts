@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import type { Bundle, BundleStore } from '../artifact/index.ts'
 import { systemClock } from '../base/index.ts'
-import { checkProgram, fileCredentials, ImageStore, LayerStore, type Platform } from '../image/index.ts'
+import { checkProgram, fileCredentials, ImageStore, LayerStore, parseReference, type Platform } from '../image/index.ts'
 import type { Part } from '../model/index.ts'
 import { imagesDir } from './home.ts'
 
@@ -29,6 +29,12 @@ export function layerStore(): LayerStore {
   return new LayerStore(join(imagesDir(), 'layers'))
 }
 
+/**
+ * What tags stood for when this process first asked: `up`, which looks at the app file again and again, runs what it began
+ * with until it is started anew.
+ */
+const settled = new Map<string, string>()
+
 /** Settles what the image of a part is now, and makes a bundle of it. Throws what finding and reading an image throws. */
 export async function bundleImage(
   bundles: BundleStore,
@@ -37,7 +43,9 @@ export async function bundleImage(
   options: { readonly directory: string; readonly onProgress: (line: string) => void; readonly signal: AbortSignal },
 ): Promise<Bundle> {
   const { directory, onProgress, signal } = options
-  const image = await images.need(part.image?.from ?? '', { directory, onProgress })
+  const from = part.image?.from ?? ''
+  const image = await images.need(settled.get(from) ?? from, { directory, onProgress })
+  if (parseReference(from).kind === 'registry') settled.set(from, image.name)
   checkProgram(image.config, { run: part.run, user: part.image?.user ?? null }, image.name)
   onProgress(`${image.name} is ${image.digest.slice(0, 19)}`)
   await using scratch = await images.scratch()

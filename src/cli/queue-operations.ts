@@ -3,8 +3,13 @@ import { SteadError } from '../base/index.ts'
 import type { Json } from '../base/index.ts'
 import type { Graph } from '../model/index.ts'
 import type { QueueLetter, QueueName, QueueOperations, QueueStanding } from '../operator/index.ts'
-import { queueAnswers, type QueueOrder } from '../queue/index.ts'
+import type { QueueOrder } from '../queue/index.ts'
 import type { Platform } from './platform.ts'
+
+/** Loaded when somebody asks: the process that answers stays for months. */
+async function answers(): Promise<typeof import('../queue/index.ts').queueAnswers> {
+  return (await import('../queue/index.ts')).queueAnswers
+}
 
 /** `viewOf`: what is known of an app; throws when there is none. */
 export function queueOperations(
@@ -27,21 +32,24 @@ export function queueOperations(
     async list(app, part) {
       const parts = part === null ? queuesOf(app) : [part]
       const found = parts.map(async (one): Promise<QueueStanding[]> => {
-        return queueAnswers.list(await ask(app, one, { do: 'list' })).map((standing) => ({ part: one, ...standing }))
+        return (await answers())
+          .list(await ask(app, one, { do: 'list' }))
+          .map((standing) => ({ part: one, ...standing }))
       })
       return (await Promise.all(found)).flat()
     },
     async peek(app, of, shelf, max): Promise<readonly QueueLetter[]> {
-      return queueAnswers.peek(await ask(app, of.part, { do: 'peek', queue: nameOf(of), shelf, max }))
+      return (await answers()).peek(await ask(app, of.part, { do: 'peek', queue: nameOf(of), shelf, max }))
     },
     async redrive(app, of, ids, max) {
-      return queueAnswers.count(await ask(app, of.part, { do: 'redrive', queue: nameOf(of), ids, max }))
+      return (await answers()).count(await ask(app, of.part, { do: 'redrive', queue: nameOf(of), ids, max }))
     },
     async pause(app, of, paused) {
-      return queueAnswers.paused(await ask(app, of.part, { do: paused ? 'pause' : 'resume', queue: nameOf(of) }))
+      const order: QueueOrder = { do: paused ? 'pause' : 'resume', queue: nameOf(of) }
+      return (await answers()).paused(await ask(app, of.part, order))
     },
     async purge(app, of, shelf) {
-      return queueAnswers.count(await ask(app, of.part, { do: 'purge', queue: nameOf(of), shelf }))
+      return (await answers()).count(await ask(app, of.part, { do: 'purge', queue: nameOf(of), shelf }))
     },
   }
 }

@@ -29,6 +29,6 @@ export function reportLines(app: string, { rollout, report, graph }: ReleaseStat
 }
 
 /** Whether somebody else runs a resource: its data is not the platform's to take back. */
-function isHosted(config: unknown): boolean {
+export function isHosted(config: unknown): boolean {
   return typeof config === 'object' && config !== null && 'hosted' in config
 }

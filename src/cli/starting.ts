@@ -1,11 +1,11 @@
 /** The start of an app as a person follows it: what will start, each part as it gets ready, and why one does not. */
 import type { AppView } from '../control/index.ts'
-import { isHosted } from '../database/index.ts'
 import type { Graph, Part } from '../model/index.ts'
 import type { Built } from './bundling.ts'
 import { logsOf } from './log-streams.ts'
 import type { Machine } from './machine.ts'
 import type { Platform } from './platform.ts'
+import { isHosted } from './release-text.ts'
 import { paint, type Steps } from './terminal.ts'
 
 /** How many last lines of output are shown of a part that does not get ready. */

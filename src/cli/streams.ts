@@ -3,6 +3,7 @@ import { SteadError, systemClock } from '../base/index.ts'
 import { type AppView, operatorConsumer } from '../control/index.ts'
 import type { OperatorBinding, StreamOrder } from '../operator/index.ts'
 import type { RemoteStream, StreamTarget } from '../protocol/index.ts'
+import { observed } from './asked.ts'
 import type { Platform } from './platform.ts'
 import { resourceTypes } from './resource-types.ts'
 
@@ -15,10 +16,15 @@ export function openStream(
   app: string,
   part: string,
   order: StreamOrder,
+  onAsked?: (what: string) => void,
 ): RemoteStream {
   const view = platform.view(app)
   const assignment = view === null ? null : assignmentOf(view, app, part, order)
-  if (assignment !== null) return platform.open(targetOf(order, assignment))
+  if (assignment !== null) {
+    const stream = platform.open(targetOf(order, assignment))
+    const isDebugger = order.kind === 'debug' && order.look.what === 'dap'
+    return isDebugger && onAsked !== undefined ? observed(stream, onAsked) : stream
+  }
   throw new SteadError({
     code: 'cli.not-ready',
     message: `${nameOf(part, order)} does not run at this moment`,
@@ -80,7 +86,7 @@ export async function bindOperator(
   const view = platform.view(app)
   const declared = view === null ? null : partOf(view, app, part)
   if (declared?.kind !== 'resource') return null
-  const provider = resourceTypes().find(({ type }) => type === declared.type)
+  const provider = (await resourceTypes()).find(({ type }) => type === declared.type)
   if (provider === undefined || provider.port === null) {
     throw new SteadError({
       code: 'cli.nothing-to-reach',

@@ -23,7 +23,7 @@ import {
 } from './bench.conformance.ts'
 import { dapCases } from './dap.conformance.ts'
 import { isAlive, listeningSockets, readProcess } from './drivers/proc.ts'
-import type { Ability } from './recipe.ts'
+import type { Ability, Frame } from './recipe.ts'
 
 const cases: readonly Case[] = [
   [
@@ -87,9 +87,13 @@ const cases: readonly Case[] = [
     async (bench) => {
       const program = await bench.start('hanging')
       await using attached = await bench.attach(program.pid)
-      const { threads } = await attached.stack()
-      const frames = threads.flatMap((thread) => thread.frames)
-      const spinning = frames.find((frame) => frame.name.includes('spin'))
+      let threads = (await attached.stack()).threads
+      const spinningIn = (all: typeof threads): Frame | undefined =>
+        all.flatMap((thread) => thread.frames).find((frame) => frame.name.includes('spin'))
+      // It may be caught in the handler of a signal, as Go's scheduler sends them.
+      for (let tries = 0; tries < 10 && spinningIn(threads) === undefined; tries++)
+        ({ threads } = await attached.stack())
+      const spinning = spinningIn(threads)
       assert.ok(spinning !== undefined, JSON.stringify(threads))
       assert.ok(spinning.line > 0 && spinning.file !== '')
       assert.ok(threads.some((thread) => thread.state === 'running'))

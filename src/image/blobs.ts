@@ -5,12 +5,13 @@
  * renamed.
  */
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { link, mkdir, mkdtemp, open, readFile, readdir, rename, rm, stat } from 'node:fs/promises'
+import { constants, createReadStream } from 'node:fs'
+import { chmod, copyFile, link, mkdtemp, open, readFile, readdir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SteadError, isSteadError } from '../base/index.ts'
 import { digestOf, hexOf, verified, type Digest } from './digest.ts'
 import { holdLimit } from './limits.ts'
+import { makePrivate } from './private.ts'
 import { withoutSpace } from './unpack.ts'
 
 const readBytes = 256 * 1024
@@ -18,6 +19,8 @@ const litterPrefix = '.new-'
 
 export class Blobs {
   readonly #directory: string
+  /** What is being taken in: two who want the same share it. */
+  readonly #underWay = new Map<Digest, Promise<void>>()
 
   /** Made when it is first needed. */
   constructor(directory: string) {
@@ -35,7 +38,12 @@ export class Blobs {
   /** Takes in what must have this digest and size. Throws what checking throws, `image.no-space`; nothing is left then. */
   async put(bytes: AsyncIterable<Uint8Array>, wanted: { digest: Digest; size: number }, what: string): Promise<void> {
     if (await this.has(wanted.digest)) return
-    await this.#write(verified(bytes, wanted, what), what, () => wanted.digest)
+    const running = this.#underWay.get(wanted.digest)
+    if (running !== undefined) return await running
+    const work = this.#write(verified(bytes, wanted, what), what, () => wanted.digest)
+    const told = work.then(() => undefined).finally(() => this.#underWay.delete(wanted.digest))
+    this.#underWay.set(wanted.digest, told)
+    await told
   }
 
   /** Takes in what has the digest that it has. */
@@ -66,9 +74,11 @@ export class Blobs {
     return createReadStream(this.pathOf(digest), { highWaterMark: readBytes })
   }
 
-  /** Gives a content a second name, without a copy where that is possible. */
-  async linkTo(digest: Digest, path: string): Promise<void> {
-    await link(this.pathOf(digest), path)
+  /** A second name for a content, for who only reads; else a copy. */
+  async giveTo(digest: Digest, path: string, onlyRead: boolean): Promise<void> {
+    if (onlyRead) return await link(this.pathOf(digest), path)
+    await copyFile(this.pathOf(digest), path, constants.COPYFILE_FICLONE)
+    await chmod(path, 0o644)
   }
 
   /** Removes all but the named; answers the bytes that became free. */
@@ -87,7 +97,7 @@ export class Blobs {
   }
 
   async #write(bytes: AsyncIterable<Uint8Array>, what: string, name: () => Digest): Promise<Digest> {
-    await mkdir(this.#directory, { recursive: true, mode: 0o700 })
+    await makePrivate(this.#directory)
     const made = await mkdtemp(join(this.#directory, litterPrefix))
     try {
       const file = await open(join(made, 'blob'), 'wx', 0o600)

@@ -18,7 +18,7 @@ import { writeTree } from './write-tar.ts'
 
 export interface BuildOptions {
   readonly platform: Platform
-  /** Where the directory goes in the image; `/`: it is the root. */
+  /** Where the directory goes in the image; `/`: it is the root, of which /proc, /sys and /dev are left out. */
   readonly at: string
   readonly without: readonly string[]
   /** An image that it is laid over, among the blobs; its configuration goes on where nothing is said here. */
@@ -42,11 +42,22 @@ export interface BuiltImage extends FetchedImage {
 
 const annotationOfBill = 'dev.stead.bill.cyclonedx'
 
+/** Of a root tree, as debootstrap makes it with devices in it. */
+const madeByTheSandbox = ['proc', 'sys', 'dev']
+
+function isRoot(at: string): boolean {
+  return at.split('/').every((name) => name === '')
+}
+
 /** Throws `image.not-buildable`, `image.too-large`, `image.no-space`, `image.not-here`. */
 export async function buildImage(directory: string, blobs: Blobs, options: BuildOptions): Promise<BuiltImage> {
   const { platform, at, without, base } = options
   const under = base === null ? null : await storedImage(blobs, base)
-  const { layer, diffId } = await addLayer(blobs, writeTree(directory, { without, at }), directory)
+  const { layer, diffId } = await addLayer(
+    blobs,
+    writeTree(directory, { without: isRoot(at) ? [...madeByTheSandbox, ...without] : without, at }),
+    directory,
+  )
   const inherited = under === null ? {} : await configOf(blobs, under)
   const config = await addJson(blobs, {
     architecture: platform.architecture,

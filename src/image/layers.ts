@@ -12,6 +12,7 @@ import { join } from 'node:path'
 import { isSteadError, systemCodeOf } from '../base/index.ts'
 import { digestOf, hexOf, verified, type Digest } from './digest.ts'
 import type { Compression } from './documents.ts'
+import { makePrivate } from './private.ts'
 import { decompressed, unpackLayer, withoutSpace, type Unpacked } from './unpack.ts'
 
 export interface LayerSource {
@@ -69,7 +70,7 @@ export class LayerStore {
   async #need(source: LayerSource, what: string): Promise<string> {
     const place = join(this.#directory, hexOf(source.diffId))
     if (await this.#isWhole(place)) return join(place, 'root')
-    await mkdir(this.#directory, { recursive: true, mode: 0o700 })
+    await makePrivate(this.#directory)
     const made = await mkdtemp(join(this.#directory, litterPrefix))
     try {
       const root = join(made, 'root')

@@ -33,10 +33,23 @@ const opaqueName = '.wh..wh..opq'
 /** No file is more than itself: set-user-id and set-group-id are dropped. */
 const modeKept = 0o1777
 
+/** What the layer has at a place; a directory knows what is in it, so that all of it can go at once. */
+interface Node {
+  readonly kind: 'directory' | 'file' | 'symlink'
+  readonly children: Map<string, Node>
+}
+
+/** Of what is no directory; nothing is ever put into it. */
+const childless: Node['children'] = new Map()
+
+function nodeOf(kind: Node['kind']): Node {
+  return { kind, children: kind === 'directory' ? new Map() : childless }
+}
+
 /** One layer, as it grows. */
 export class LayerPlan {
   readonly #what: string
-  readonly #entries = new Map<string, 'directory' | 'file' | 'symlink'>()
+  readonly #root = nodeOf('directory')
   readonly #removed = new Set<string>()
   readonly #opaque = new Set<string>()
   #count = 0
@@ -58,29 +71,22 @@ export class LayerPlan {
       return { step: { kind: 'directory', path: '', mode: mode & modeKept }, parents: [], replaces: null }
     }
     if (kind === 'device' || kind === 'pipe') return { step: { kind: 'left-out' }, parents: [], replaces: null }
-    const parents = this.#parents(names, path)
+    const { directory, made: parents } = this.#parents(names, path)
     const clean = names.join('/')
     if (name.startsWith(removedPrefix)) return { step: this.#mark(names, path), parents, replaces: null }
-    const before = this.#entries.get(clean) ?? null
-    const replaces =
-      before === null || (before === 'directory' && kind === 'directory')
-        ? null
-        : before === 'directory'
-          ? 'directory'
-          : 'file'
+    const before = directory.children.get(name)?.kind ?? null
     const step = this.#step(clean, { kind, path, target, mode })
-    if (replaces === 'directory')
-      for (const below of this.#entries.keys()) if (below.startsWith(`${clean}/`)) this.#entries.delete(below)
-    this.#entries.set(clean, kind === 'directory' || kind === 'symlink' ? kind : 'file')
-    return { step, parents, replaces }
+    if (before === 'directory' && kind === 'directory') return { step, parents, replaces: null }
+    directory.children.set(name, nodeOf(kind === 'directory' || kind === 'symlink' ? kind : 'file'))
+    return { step, parents, replaces: before === null ? null : before === 'directory' ? 'directory' : 'file' }
   }
 
   /** What is gone from lower layers; where this layer has something itself, that stands. */
   removals(): { readonly removed: readonly string[]; readonly opaque: readonly string[] } {
     return {
-      removed: [...this.#removed].filter((path) => !this.#entries.has(path)),
+      removed: [...this.#removed].filter((path) => this.#at(path) === null && this.#at(parentOf(path)) === 'directory'),
       // A directory that another entry has replaced since hides the lower ones by itself.
-      opaque: [...this.#opaque].filter((path) => path === '' || this.#entries.get(path) === 'directory'),
+      opaque: [...this.#opaque].filter((path) => this.#at(path) === 'directory'),
     }
   }
 
@@ -98,7 +104,7 @@ export class LayerPlan {
     if (kind !== 'hardlink') return { kind: 'file', path: clean, mode: mode & modeKept }
     const to = this.#names(target).join('/')
     if (to === clean) throw this.#unsafe(path, 'it is a hard link to itself')
-    if (this.#entries.get(to) !== 'file' && this.#entries.get(to) !== 'symlink')
+    if (this.#at(to) !== 'file' && this.#at(to) !== 'symlink')
       throw this.#unsafe(path, `it is a hard link to ${show(target)}, which is no file of this layer`)
     return { kind, path: clean, target: to }
   }
@@ -131,24 +137,33 @@ export class LayerPlan {
     return names
   }
 
-  #parents(names: readonly string[], path: string): readonly string[] {
+  /** What the layer has at a path; null for nothing. */
+  #at(path: string): Node['kind'] | null {
+    let node: Node | undefined = this.#root
+    for (const name of path.split('/').filter(Boolean)) node = node?.children.get(name)
+    return node?.kind ?? null
+  }
+
+  /** The directory that a path lies in, and what of the way to it must be made. */
+  #parents(names: readonly string[], path: string): { directory: Node; made: readonly string[] } {
     const made: string[] = []
-    let directory = ''
-    for (const name of names.slice(0, -1)) {
-      directory = directory === '' ? name : `${directory}/${name}`
-      const there = this.#entries.get(directory)
-      if (there === 'directory') continue
-      if (there !== undefined)
-        throw this.#unsafe(
-          path,
-          `it leads through ${show(directory)}, which is a ${there === 'symlink' ? 'symbolic link' : 'file'} of the same layer`,
-        )
-      if (name.startsWith(removedPrefix))
-        throw this.#unsafe(path, `it lies below ${show(directory)}, which is a mark of removal`)
-      this.#entries.set(directory, 'directory')
-      made.push(directory)
+    let node = this.#root
+    for (const [depth, name] of names.slice(0, -1).entries()) {
+      const way = names.slice(0, depth + 1).join('/')
+      const there = node.children.get(name)
+      if (there !== undefined && there.kind !== 'directory') {
+        const what = there.kind === 'symlink' ? 'symbolic link' : 'file'
+        throw this.#unsafe(path, `it leads through ${show(way)}, which is a ${what} of the same layer`)
+      }
+      if (there === undefined) {
+        if (name.startsWith(removedPrefix))
+          throw this.#unsafe(path, `it lies below ${show(way)}, which is a mark of removal`)
+        node.children.set(name, nodeOf('directory'))
+        made.push(way)
+      }
+      node = node.children.get(name) ?? node
     }
-    return made
+    return { directory: node, made }
   }
 
   #unsafe(path: string, why: string): SteadError {
@@ -158,6 +173,10 @@ export class LayerPlan {
       hint: 'No honest builder writes that. Nothing of the layer was kept.',
     })
   }
+}
+
+function parentOf(path: string): string {
+  return path.slice(0, Math.max(0, path.lastIndexOf('/')))
 }
 
 function show(path: string): string {

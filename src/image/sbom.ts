@@ -2,7 +2,7 @@
  * What is inside an image, as a bill of materials in CycloneDX: packages of Debian and Alpine, of npm and of Python, and the
  * system itself. Pure: files come in as texts.
  *
- * Invariant: equal files give an equal bill; what cannot be read is left out and counted.
+ * Invariant: equal files give an equal bill; what cannot be read as a package is none.
  */
 import { z } from 'zod'
 import { digestOf, type Digest } from './digest.ts'

@@ -76,10 +76,16 @@ export async function fetchImage(source: ImageSource, blobs: Blobs, options: Fet
   needPlatform(config.platform, options.platform, name)
   const open = [...manifest.layers]
   const work = async (): Promise<void> => {
-    for (let layer = open.shift(); layer !== undefined; layer = open.shift()) {
-      if (await blobs.has(layer.digest)) continue
-      options.onProgress(`layer ${layer.digest.slice(0, 19)}, ${Math.ceil(layer.size / 1e6)} MB`)
-      await blobs.put(source.blob(layer), layer, `The layer ${layer.digest} of ${name}`)
+    try {
+      for (let layer = open.shift(); layer !== undefined; layer = open.shift()) {
+        if (await blobs.has(layer.digest)) continue
+        options.onProgress(`layer ${layer.digest.slice(0, 19)}, ${Math.ceil(layer.size / 1e6)} MB`)
+        await blobs.put(source.blob(layer), layer, `The layer ${layer.digest} of ${name}`)
+      }
+    } catch (error) {
+      // The others need not begin another.
+      open.length = 0
+      throw error
     }
   }
   await Promise.all(Array.from({ length: atOnce }, work))

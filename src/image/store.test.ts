@@ -1,5 +1,6 @@
 /** The store of images and that of layers: building, every source on disk, sharing, pruning, and what is refused with nothing left. */
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import {
   cpSync,
   existsSync,
@@ -16,6 +17,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { zstdCompressSync } from 'node:zlib'
+import { needsRoot } from '../../test/needs.ts'
 import { systemClock } from '../base/index.ts'
 import { pieces, tarOf, zipped } from './archives.test-helper.ts'
 import { digestOf, hexOf, type Digest } from './digest.ts'
@@ -321,6 +323,38 @@ test('a layer that did not reach the disk before the machine stopped is unpacked
   const again = new LayerStore(join(root, 'layers'))
   assert.equal(readFileSync(join(await again.need(source, 'the layer'), 'x'), 'utf8'), 'x')
 })
+
+test(
+  'a full disk is said to be one, for what is fetched and for what is unpacked; nothing of either stays',
+  { skip: needsRoot() },
+  async (context) => {
+    const { root, store, need } = place(context)
+    const large = tarOf({ path: 'x', body: Buffer.alloc(3 * 2 ** 20, 'x') })
+    writeFileSync(join(root, 'large.tar'), saved(config, [large]))
+    const image = await store.need('./large.tar', need)
+    const small = join(root, 'small-disk')
+    mkdirSync(small)
+    assert.equal(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'none', small]).status, 0)
+    try {
+      const there = new ImageStore({
+        directory: join(small, 'store'),
+        clock: systemClock,
+        registry: { credentialFor: () => null },
+      })
+      const layout = join(root, 'layout')
+      await store.layOut(image, layout)
+      await assert.rejects(there.need('./layout', need), { code: 'image.no-space' })
+      assert.deepEqual(
+        filesIn(small).filter((name) => name === 'blob' || name === 'names.json'),
+        [],
+      )
+      await assert.rejects(store.unpack(image, new LayerStore(join(small, 'layers'))), { code: 'image.no-space' })
+      assert.deepEqual(readdirSync(join(small, 'layers')), [])
+    } finally {
+      spawnSync('umount', [small])
+    }
+  },
+)
 
 test('pruning images keeps what a name needs', async (context) => {
   const { root, store, need } = place(context)

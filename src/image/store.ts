@@ -9,9 +9,10 @@ import { z } from 'zod'
 import { SteadError, type Clock } from '../base/index.ts'
 import { Blobs } from './blobs.ts'
 import { billBeside, buildImage, type BuildOptions, type BuiltImage } from './build.ts'
-import { isDigest, verified, type Digest } from './digest.ts'
-import { mediaTypes, platformOf, type Platform } from './documents.ts'
+import { hexOf, isDigest, verified, type Digest } from './digest.ts'
+import { mediaTypes, needPlatform, platformOf, type Platform } from './documents.ts'
 import type { LayerStore } from './layers.ts'
+import { makePrivate } from './private.ts'
 import { parseReference, showReference, type ImageReference } from './reference.ts'
 import { archiveSource } from './sources/archive.ts'
 import { layoutSource } from './sources/layout.ts'
@@ -65,7 +66,11 @@ export class ImageStore {
     const reference = parseReference(text)
     if (reference.kind === 'local') {
       const kept = (await this.list()).find(({ name, digest }) => name === reference.name || digest === reference.name)
-      if (kept !== undefined) return { ...(await storedImage(this.#blobs, kept.digest)), name: kept.name }
+      if (kept !== undefined) {
+        const image = await storedImage(this.#blobs, kept.digest)
+        needPlatform(image.config.platform, this.#platform, kept.name)
+        return { ...image, name: kept.name }
+      }
       throw new SteadError({
         code: 'image.not-found',
         message: `There is no image called ${reference.name} on this machine.`,
@@ -116,13 +121,14 @@ export class ImageStore {
       .sort((a, b) => (a.name < b.name ? -1 : 1))
   }
 
-  /** Writes an image as an OCI layout into an empty directory, without copies where that is possible. */
+  /** Writes an image as an OCI layout into an empty directory: copies, but in a directory of the store's own. */
   async layOut(image: FetchedImage, directory: string): Promise<void> {
     const blobs = join(directory, 'blobs', 'sha256')
     await mkdir(blobs, { recursive: true })
     const { manifest, digest } = image
+    const isOwn = directory.startsWith(`${this.#options.directory}/`)
     for (const content of new Set([digest, manifest.config.digest, ...manifest.layers.map((layer) => layer.digest)])) {
-      await this.#blobs.linkTo(content, join(blobs, content.slice('sha256:'.length)))
+      await this.#blobs.giveTo(content, join(blobs, hexOf(content)), isOwn)
     }
     const { os, architecture, variant } = image.config.platform
     const platform = variant === undefined ? { os, architecture } : { os, architecture, variant }
@@ -148,7 +154,7 @@ export class ImageStore {
 
   /** A directory of its own for a while, on the file system of the store. */
   async scratch(): Promise<AsyncDisposable & { readonly path: string }> {
-    await mkdir(this.#options.directory, { recursive: true, mode: 0o700 })
+    await makePrivate(this.#options.directory)
     const path = await mkdtemp(join(this.#options.directory, 'scratch-'))
     return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) }
   }
@@ -243,7 +249,7 @@ export class ImageStore {
 
   async #names(): Promise<z.infer<typeof namesShape>> {
     const text = await readFile(join(this.#options.directory, 'names.json'), 'utf8').catch(() => '{}')
-    const { success, data } = namesShape.safeParse(JSON.parse(text))
+    const { success, data } = namesShape.safeParse(jsonOf(text))
     if (success) return data
     throw new SteadError({
       code: 'image.names-unreadable',
@@ -258,12 +264,20 @@ export class ImageStore {
       const { directory } = this.#options
       const names = await this.#names()
       change(names)
-      await mkdir(directory, { recursive: true, mode: 0o700 })
+      await makePrivate(directory)
       await using scratch = await this.scratch()
       await writeFile(join(scratch.path, 'names.json'), JSON.stringify(names))
       await rename(join(scratch.path, 'names.json'), join(directory, 'names.json'))
     })
     this.#writing = work.catch(() => undefined)
     await work
+  }
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return null
   }
 }

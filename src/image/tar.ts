@@ -95,6 +95,7 @@ class Bytes {
   readonly #what: string
   #chunk: Uint8Array = new Uint8Array(0)
   #at = 0
+  #total = 0
 
   constructor(source: AsyncIterable<Uint8Array>, what: string) {
     this.#source = source[Symbol.asyncIterator]()
@@ -157,6 +158,9 @@ class Bytes {
     for (;;) {
       const { done, value } = await this.#source.next()
       if (done === true) return false
+      // Of everything, headers and what follows the end too: little that is compressed can be much.
+      this.#total += value.length
+      holdLimit('unpackedBytesMax', this.#total, `The size of ${this.#what}`)
       this.#chunk = value
       this.#at = 0
       if (value.length > 0) return true

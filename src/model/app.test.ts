@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { canonicalJson } from '../base/index.ts'
 import type { SteadError } from '../base/index.ts'
 import { app, bucket, envPrefix, job, postgres, resource, secret, service, toGraph } from './index.ts'
-import type { Declaration, Graph, JobOptions, ServiceOptions } from './index.ts'
+import type { Declaration, Graph, JobOptions, ServiceOptions, WithProgram } from './index.ts'
 
 const run = ['node', 'x.ts'] as const
 const local = { name: 'local', production: false }
@@ -361,7 +361,7 @@ test('what types cannot see is refused with part and option', () => {
 
 test('schedules that are none, or never come, are refused', () => {
   const bad = (schedule: unknown, message: RegExp): void =>
-    refuses(() => job('tidy', { run, schedule } as JobOptions), 'model.bad-schedule', message)
+    refuses(() => job('tidy', { run, schedule } as JobOptions & WithProgram), 'model.bad-schedule', message)
   bad('every day', /job 'tidy': schedule 'every day' does not have the five fields/)
   bad('@daily', /does not have the five fields/)
   bad('0 0 3 * * *', /does not have the five fields/)

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { app, job, parseGraph, service, toGraph } from './index.ts'
+import type { ServiceOptions, WithProgram } from './index.ts'
 
 test('an image stands in the graph as it was said, and is read back', async () => {
   const cache = service('cache', { image: 'oci:reg.example.org/team/redis:7', user: 'redis', tcp: 6379 })
@@ -36,6 +37,9 @@ test('what makes no sense is refused by its option', () => {
   ]
   for (const [options, words] of refused) {
     // Some of it does not compile; a file in JavaScript can say it all the same.
-    assert.throws(() => service('web', options as { run: [string] }), { code: 'model.bad-option', message: words })
+    assert.throws(() => service('web', options as ServiceOptions & WithProgram), {
+      code: 'model.bad-option',
+      message: words,
+    })
   }
 })

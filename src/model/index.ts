@@ -10,7 +10,7 @@ export type { BucketNeed, BucketOptions, HostedBucketOptions, OwnBucketOptions }
 export { job, service } from './service.ts'
 export type { JobOptions, ServiceOptions } from './service.ts'
 export type { RetryOptions, ScheduleOptions } from './schedule.ts'
-export type { LimitOptions, ProgramOptions } from './program.ts'
+export type { LimitOptions, ProgramOptions, WithProgram } from './program.ts'
 export { postgres, resource, secret } from './resource.ts'
 export type { HostedPostgresOptions, OwnPostgresOptions, PostgresOptions, SecretOptions } from './resource.ts'
 export type { Narrowable, NarrowableType, RightOf } from './rights.ts'

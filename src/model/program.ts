@@ -49,6 +49,11 @@ export interface ProgramOptions {
   readonly isolation?: 'sandbox' | 'kernel'
 }
 
+/** Every part that runs says what it runs: its program, an image, or a program in an image. */
+export type WithProgram =
+  | { readonly run: NonNullable<ProgramOptions['run']> }
+  | { readonly image: NonNullable<ProgramOptions['image']> }
+
 /** What one instance may take. */
 export interface LimitOptions {
   /** Default 512MB. */

@@ -2,7 +2,7 @@
 import { badOption, checkName, checkNumber, checkOptions, readDuration } from './check.ts'
 import { type SecretChange, secretChanges } from './graph.ts'
 import { programOptions, readProgram } from './program.ts'
-import type { ProgramOptions } from './program.ts'
+import type { ProgramOptions, WithProgram } from './program.ts'
 import { readReady } from './ready.ts'
 import type { ReadyOption } from './ready.ts'
 import { readRetry, readSchedule } from './schedule.ts'
@@ -60,7 +60,7 @@ export interface JobOptions extends ProgramOptions {
  */
 export function service<Http extends number | undefined = undefined, Tcp extends number | undefined = undefined>(
   name: string,
-  options: ServiceOptions<Http, Tcp>,
+  options: ServiceOptions<Http, Tcp> & WithProgram,
 ): Service<Http, Tcp> {
   checkName('service', name)
   const owner = `service '${name}'`
@@ -124,7 +124,7 @@ function withState(owner: string, name: string, options: ServiceOptions, replica
  *
  * Throws `model.bad-name`, `model.unknown-option`, `model.bad-option`, `model.bad-use`.
  */
-export function job(name: string, options: JobOptions): Job {
+export function job(name: string, options: JobOptions & WithProgram): Job {
   checkName('job', name)
   const owner = `job '${name}'`
   checkOptions(owner, options, [...programOptions, 'schedule', 'retry', 'timeout'])

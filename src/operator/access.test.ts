@@ -13,7 +13,7 @@ import { isSteadError, ManualClock, systemRandom } from '../base/index.ts'
 import { submissionDefaults } from '../batch/index.ts'
 import type { BatchOperations } from './batch.ts'
 import { type AuditLine, type Gate, openGate, type OperatorClient, operatorClient, serveOperator } from './index.ts'
-import { type Operations, unknownApp } from './operations.ts'
+import { type Operations, type StreamOrder, unknownApp } from './operations.ts'
 import type { ReleaseOperations } from './releases.ts'
 import { openStream } from './streams.ts'
 
@@ -405,6 +405,32 @@ suite('people', () => {
     const words = JSON.stringify(await bench.record())
     assert.match(words, /eve.*POST \/v1\/apps\/:app\/parts\/:part\/debug/)
     assert.match(words, /dev.*parts\/:part\/evaluate/)
+  })
+
+  test('whoever may see values may name what is there, and compute nothing; the record has the words', async () => {
+    await using bench = await Bench.open()
+    const snapshot = (expressions: readonly string[], condition: string | null = null): StreamOrder => ({
+      kind: 'debug',
+      instance: null,
+      look: { what: 'snapshot', file: 'web.ts', line: 42, expressions, condition, hits: 1, timeMs: 1000 },
+    })
+    const grant = { name: 'val', role: 'viewer', apps: ['shop'], expiresAtMs: null, sshKeys: [] } as const
+    for (const right of ['values', 'evaluate'] as const) {
+      await bench.owner.grant({ ...grant, rights: [right] })
+      const val = await bench.with((await bench.owner.issueToken('val', startMs + dayMs)).token)
+      const seen = await val.open('shop', 'web', snapshot(['order.items[0].id', 'user']))
+      seen.end()
+      await Array.fromAsync(seen.pieces)
+      assert.equal((await seen.ended).code, 3)
+      if (right === 'evaluate') continue
+      for (const order of [snapshot(['order.pay()']), snapshot(['x = 1']), snapshot(['user'], 'pay()')])
+        await assert.rejects(val.open('shop', 'web', order), {
+          code: 'operator.forbidden',
+          message: /right evaluate on shop$/,
+        })
+    }
+    const words = JSON.stringify(await bench.record())
+    assert.match(words, /val.*snapshot web\.ts:42 order\.items\[0\]\.id, user/)
   })
 
   test('a single right is given beside a role', async () => {

@@ -3,10 +3,21 @@
 /**
  * What a caller may do. read: see what runs. logs: what the parts print. deploy: change what an app is. operate: start,
  * stop, restart. exec: run a program inside, open a way to a port. debug: see where a program stands and what takes its
- * time. evaluate: see its values and change them, stop it. secrets: set and rotate values. admin: the rest, and who may do
+ * time. values: see the values of names in it as a line is passed. evaluate: any expression, and a debugger: do what the program can. secrets: set and rotate values. admin: the rest, and who may do
  * what.
  */
-export const rights = ['read', 'logs', 'deploy', 'operate', 'exec', 'debug', 'evaluate', 'secrets', 'admin'] as const
+export const rights = [
+  'read',
+  'logs',
+  'deploy',
+  'operate',
+  'exec',
+  'debug',
+  'values',
+  'evaluate',
+  'secrets',
+  'admin',
+] as const
 export type Right = (typeof rights)[number]
 
 export type Role = 'viewer' | 'developer' | 'operator' | 'admin'
@@ -15,9 +26,12 @@ export type Role = 'viewer' | 'developer' | 'operator' | 'admin'
 export const roles: Readonly<Record<Role, readonly Right[]>> = {
   viewer: ['read'],
   developer: ['read', 'logs', 'deploy'],
-  operator: ['read', 'logs', 'deploy', 'operate', 'exec', 'debug', 'evaluate'],
+  operator: ['read', 'logs', 'deploy', 'operate', 'exec', 'debug', 'values', 'evaluate'],
   admin: rights,
 }
+
+/** What is part of another right: whoever may do that may do this. */
+export const includedIn: Readonly<Partial<Record<Right, Right>>> = { values: 'evaluate' }
 
 export function isRole(word: string): word is Role {
   return Object.hasOwn(roles, word)

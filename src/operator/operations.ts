@@ -138,6 +138,8 @@ export interface PartStatus {
   readonly memoryBytes: number | null
   /** Processor time used since it was started, seconds; null where nobody can tell. */
   readonly cpuSeconds: number | null
+  /** Since when somebody's debugger is in it; absent when nobody's is. */
+  readonly heldSinceMs?: number
   /** What it was refused outside, the newest first. */
   readonly refused: NonNullable<AssignmentStatus['refused']>
   /** `kernel`: its instances run on kernels of their own. Absent: in sandboxes on that of their node. */
@@ -208,13 +210,34 @@ export type StreamOrder =
   | { readonly kind: 'machine'; readonly what: MachineWay }
 
 /** The way that a stream is asked for, which names the right it needs. */
-export type StreamWay = 'stream' | 'debug' | 'evaluate'
+export type StreamWay = 'stream' | 'debug' | 'values' | 'evaluate'
 
 export function wayOf(order: StreamOrder): StreamWay {
   // A kernel that is debugged does what it is told; its console is a shell, as a program run inside may be.
   if (order.kind === 'machine' && order.what !== 'console') return 'evaluate'
   if (order.kind !== 'debug') return 'stream'
-  return order.look.what === 'snapshot' || order.look.what === 'dap' ? 'evaluate' : 'debug'
+  if (order.look.what === 'dap') return 'evaluate'
+  if (order.look.what !== 'snapshot') return 'debug'
+  return order.look.condition === null && order.look.expressions.every(isPlainName) ? 'values' : 'evaluate'
+}
+
+/** Longest text of one entry of the record. */
+const wordsMax = 500
+
+/** What a snapshot asks for, as a person would say it. */
+export function snapshotWords({
+  file,
+  line,
+  expressions,
+  condition,
+}: Extract<DebugLook, { what: 'snapshot' }>): string {
+  const where = condition === null ? '' : ` if ${condition}`
+  return `snapshot ${file}:${line} ${expressions.join(', ')}${where}`.slice(0, wordsMax)
+}
+
+/** Names, members and places in lists: nothing in it calls, assigns or computes. */
+function isPlainName(expression: string): boolean {
+  return /^[A-Za-z_$][\w$]*(?:\??\.[A-Za-z_$][\w$]*|\[\d+\])*$/.test(expression)
 }
 
 /** What an operator does with the objects of a bucket, as the record has it. */
@@ -311,7 +334,7 @@ export interface Operations {
    * Opens a stream to an instance of a part: a program that is run inside, or a connection. Throws `cli.unknown-part`,
    * `cli.not-ready`, `control.*`.
    */
-  open(app: string, part: string, order: StreamOrder): RemoteStream
+  open(app: string, part: string, order: StreamOrder, onAsked?: (what: string) => void): RemoteStream
   /** Lets the operator into a resource, by name and password; null for a service. Throws `cli.unknown-part`, `control.*`. */
   bind(app: string, part: string, host: string, port: number): Promise<OperatorBinding | null>
   /** Yields whenever something may have changed, at most every `intervalMs`; ends with the signal. */

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { badRequest } from './bad-request.ts'
 import type { Right } from './caller.ts'
-import { objectDeeds, type Operations, type PartOrderKind, type StreamWay, wayOf } from './operations.ts'
+import { objectDeeds, type Operations, type PartOrderKind, snapshotWords, type StreamWay, wayOf } from './operations.ts'
 import { type Answer, type Question, type Route, value } from './route.ts'
 
 const bindTo = z.object({ host: z.string().max(253), port: z.int().min(1).max(65_535) })
@@ -37,7 +37,14 @@ export const partRoutes: readonly Route[] = [
     answer: bind,
   })),
   streamRoute('stream', 'exec'),
+  {
+    method: 'POST',
+    path: '/v1/apps/:app/parts/:part/stack',
+    right: 'debug',
+    answer: async (operations, { path, signal }) => value(await stackOf(operations, path, signal)),
+  },
   streamRoute('debug', 'debug'),
+  streamRoute('values', 'values'),
   streamRoute('evaluate', 'evaluate'),
   {
     method: 'GET',
@@ -46,6 +53,23 @@ export const partRoutes: readonly Route[] = [
     answer: (operations) => value(operations.bundles()),
   },
 ]
+
+/** Where a part stands, as one value, for those who cannot follow a stream. */
+async function stackOf(operations: Operations, path: Question['path'], signal: AbortSignal): Promise<unknown> {
+  const look = { kind: 'debug', instance: null, look: { what: 'stack' } } as const
+  const stream = operations.open(path['app'] ?? '', path['part'] ?? '', look)
+  const close = (): void => stream.close()
+  signal.addEventListener('abort', close, { once: true })
+  try {
+    const said: Uint8Array[] = []
+    for await (const { to, bytes } of stream.pieces) if (to === 'out') said.push(bytes)
+    await stream.ended
+    return JSON.parse(Buffer.concat(said).toString())
+  } finally {
+    signal.removeEventListener('abort', close)
+    stream.close()
+  }
+}
 
 async function bind(operations: Operations, { path, body }: Question): Promise<Answer> {
   const parsed = bindTo.safeParse(await body())
@@ -60,11 +84,16 @@ function streamRoute(way: StreamWay, right: Right): Route {
     method: 'POST',
     path: `/v1/apps/:app/parts/:part/${way}`,
     right,
-    answer: (operations, { path }) => ({
+    answer: (operations, { path, gate, caller }) => ({
       kind: 'stream',
-      open(order) {
+      async open(order) {
         if (wayOf(order) !== way) throw badRequest(`this is not asked for at /${way}`)
-        return operations.open(path['app'] ?? '', path['part'] ?? '', order)
+        const [app = '', part = ''] = [path['app'], path['part']]
+        const note = async (operation: string): Promise<void> => await gate?.looked({ caller, operation, app, part })
+        // What cannot be recorded is not done.
+        if (order.kind === 'debug' && order.look.what === 'snapshot') await note(snapshotWords(order.look))
+        const stream = operations.open(app, part, order, (what) => void note(what).catch(() => stream.close()))
+        return stream
       },
     }),
   }

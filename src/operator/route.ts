@@ -26,7 +26,7 @@ export type Answer =
   | { readonly kind: 'value'; readonly value: unknown }
   | { readonly kind: 'lines'; readonly lines: AsyncIterable<unknown> }
   /** Only for a request that asks for an upgrade. */
-  | { readonly kind: 'stream'; readonly open: (order: StreamOrder) => RemoteStream }
+  | { readonly kind: 'stream'; readonly open: (order: StreamOrder) => RemoteStream | Promise<RemoteStream> }
 
 export interface Route {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE'

@@ -11,7 +11,7 @@ import { isSteadError, messageOf, SteadError } from '../base/index.ts'
 import { listenAsOwnerOnly } from '../transport/index.ts'
 import { badRequest } from './bad-request.ts'
 import { drained } from './drained.ts'
-import { type Caller, owner } from './caller.ts'
+import { type Caller, includedIn, owner } from './caller.ts'
 import type { Deed, Gate } from './gate.ts'
 import type { Operations } from './operations.ts'
 import type { Answer, Route } from './route.ts'
@@ -176,7 +176,7 @@ async function admitted(
   const app = path['app'] ?? null
   const part = path['part'] ?? path['name'] ?? path['person'] ?? url.searchParams.get('part')
   const deed: Deed = { caller, operation: `${route.method} ${route.path}`, app, part }
-  if (route.filtered !== true && !caller.may(route.right, app)) {
+  if (route.filtered !== true && !may(caller, route, app)) {
     const refusal = forbidden(caller, route, app)
     await gate?.refused(deed, refusal)
     throw refusal
@@ -251,6 +251,11 @@ async function handle(
   }
 }
 
+function may(caller: Caller, { right }: Route, app: string | null): boolean {
+  const wider = includedIn[right]
+  return caller.may(right, app) || (wider !== undefined && caller.may(wider, app))
+}
+
 /** Ends what is under way when the caller loses the right, by removal or by time. */
 function whileAllowed(
   gate: Gate,
@@ -260,7 +265,7 @@ function whileAllowed(
   carried: { destroy(): unknown },
 ): Disposable {
   const look = (): void => {
-    if (!caller.may(route.right, app)) carried.destroy()
+    if (!may(caller, route, app)) carried.destroy()
   }
   const listening = gate.onChange(look)
   const timer = setInterval(look, recheckMs)

@@ -1,7 +1,7 @@
 /** The face of `protocol`: what control, agents and gateways say to each other. Data and validators, no I/O. */
 export { assignmentSchema, endpointSchema, planSchema } from './plan.ts'
 export type { Assignment, Edge, InstanceAssignment, Plan, ResourceAssignment, VersionedGrant } from './plan.ts'
-export { incidentSchema, phases, statusMetricsMax, statusRefusalsMax, statusSchema } from './status.ts'
+export { incidentSchema, levelOf, phases, statusMetricsMax, statusRefusalsMax, statusSchema } from './status.ts'
 export type { AssignmentStatus, DiskState, Incident, IncidentSummary, Phase, Wire } from './status.ts'
 export { hopsMax, routeTableSchema } from './routes.ts'
 export type {

@@ -25,7 +25,7 @@ export interface ServerState {
   readonly programs: ReadonlySet<string>
 }
 
-/** Programs that a server needs, or is better for. */
+/** Programs, and a library by its name, that a server needs, or is better for. */
 export const wantedPrograms = [
   'tar',
   'gzip',
@@ -38,6 +38,7 @@ export const wantedPrograms = [
   'mkfs.btrfs',
   'python3',
   'restic',
+  'libatomic.so.1',
 ] as const
 
 const script = `PATH=$PATH:/usr/local/bin:/usr/sbin:/sbin
@@ -59,7 +60,12 @@ say free "$(free "$state")"
 [ -f "$p/current/package.json" ] && say version "$(sed -n 's/^ *"version": *"\\([^"]*\\)".*/\\1/p' "$p/current/package.json")"
 [ -f "$p/current/.build" ] && say build "$(cat "$p/current/.build")"
 [ -S "$run/serve/operator.sock" ] && say socket yes
-for t in "$@"; do command -v "$t" >/dev/null && say program "$t"; done
+for t in "$@"; do
+  case $t in
+    *.so.*) ldconfig -p 2>/dev/null | grep -q "$t" && say program "$t" ;;
+    *) command -v "$t" >/dev/null && say program "$t" ;;
+  esac
+done
 true`
 
 /**

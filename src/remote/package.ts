@@ -137,7 +137,8 @@ async function readManifest(directory: string): Promise<Manifest> {
   return {
     version: typeof version === 'string' ? version : '0.0.0',
     needs: names('dependencies'),
-    mayHave: names('optionalDependencies'),
+    // Clients of certificate authorities and of other people's queues: a server has no npm to fetch them with.
+    mayHave: [...names('optionalDependencies'), ...names('peerDependencies')],
   }
 }
 

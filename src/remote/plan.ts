@@ -32,8 +32,12 @@ export interface ServerPlan {
   readonly bytesNeeded: number
 }
 
+/** A smallest Debian has no need of it but Node's. */
+const nodeLibrary = 'libatomic.so.1'
+
 /** `when`: only for apps of which that is so. */
 const debian = [
+  { name: 'libatomic1', program: nodeLibrary, why: 'Node does not start without it', when: null },
   { name: 'bubblewrap', program: 'bwrap', why: 'sandboxes', when: null },
   { name: 's6', program: 's6-log', why: 'keeps the output of programs, bounded', when: null },
   { name: 'btrfs-progs', program: 'mkfs.btrfs', why: "instant checkpoints of an app's data", when: null },
@@ -86,6 +90,14 @@ export function planServer(server: ServerState, own: OwnBuild, options: PlanOpti
       hint: 'They are in coreutils, tar, gzip and util-linux, which every Debian has.',
     })
   }
+  const can = options.packages && server.programs.has('apt-get')
+  if (install && !can && !server.programs.has(nodeLibrary)) {
+    throw new SteadError({
+      code: 'remote.strange-server',
+      message: `${place} (${server.os}) lacks ${nodeLibrary}, without which Node does not start`,
+      hint: 'Debian has it in the package libatomic1: install it there, or deploy without --no-packages.',
+    })
+  }
   const bytesNeeded = install ? installBytes : startBytes
   if (server.freeBytes < bytesNeeded) {
     const megabytes = (bytes: number): string => `${Math.floor(bytes / 1024 ** 2)} MiB`
@@ -99,7 +111,6 @@ export function planServer(server: ServerState, own: OwnBuild, options: PlanOpti
   const missing = debian
     .filter(({ program, when }) => !server.programs.has(program) && (when === null || options[when]))
     .map(({ name, why }) => ({ name, why }))
-  const can = options.packages && server.programs.has('apt-get')
   return { packages: can ? missing : [], without: can ? [] : missing, install, bytesNeeded }
 }
 

@@ -127,6 +127,12 @@ suite('a server', () => {
       ['bubblewrap'],
     )
     assert.throws(() => plan({ programs: without('flock') }), { code: 'remote.strange-server' })
+    const smallest = { programs: without('libatomic.so.1') }
+    assert.deepEqual(
+      plan(smallest).packages.map(({ name }) => name),
+      ['libatomic1'],
+    )
+    assert.throws(() => plan(smallest, { packages: false }), { code: 'remote.strange-server' })
   })
 
   test('is left alone by a version that does not fit, and upgraded when asked', () => {
@@ -191,10 +197,12 @@ suite('an archive', () => {
       '.build',
       'src/cli/main.ts',
       'node_modules/zod/package.json',
+      // A server has no npm to fetch it with.
+      'node_modules/acme-client/package.json',
     ])
       assert.ok(paths.has(path), path)
     assert.deepEqual(
-      [...paths].filter((path) => /\.test\.ts$|node_modules\/(?:typescript|oxlint|node-)|^test\//.test(path)),
+      [...paths].filter((path) => /\.test\.ts$|node_modules\/(?:typescript|oxlint|node-linux-)|^test\//.test(path)),
       [],
     )
     assert.equal((await listPackage()).build, build)

@@ -205,6 +205,8 @@ export function explainJob(cluster: Cluster, accounts: Accounts, job: Job, promi
     return say(`job '${name}' waits for ${names.join(', ')}.`)
   }
   if (waitingOf(job) === 0) return say(`nothing of job '${name}' waits.`)
+  if (job.running >= job.facts.atOnceMax)
+    return say(`job '${name}' runs ${job.running} tasks, and may run no more at once.`, ['raise its own bound'])
   const gang = job.facts.spec.gang === true
   const over = accounts.exceeds(job, gang ? waitingOf(job) : 1)
   if (over !== null)

@@ -119,6 +119,8 @@ export interface JobSpec {
   readonly count?: number
   /** All tasks start together or none does. */
   readonly gang?: boolean
+  /** So many of its tasks run at once at most; not of a gang. */
+  readonly atOnceMax?: number
   readonly needs: Needs
   /** Larger is more important; 0 by default. */
   readonly priority?: number

@@ -148,8 +148,8 @@ export class Pass {
     }
     if (started === most || waitingOf(job) === 0) return 'started'
     const needed = gang ? waitingOf(job) : 1
-    // Over its quota nobody is in anybody's way.
-    if (accounts.exceeds(job, needed) !== null) {
+    // Over its quota, or its own bound, nobody is in anybody's way.
+    if (job.running >= job.facts.atOnceMax || accounts.exceeds(job, needed) !== null) {
       job.blocked = false
       return 'blocked'
     }

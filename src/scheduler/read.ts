@@ -49,6 +49,8 @@ export interface JobFacts {
   readonly spec: JobSpec
   readonly name: string
   readonly account: string
+  /** How many may run at once; Infinity: all. */
+  readonly atOnceMax: number
   readonly count: number
   readonly priority: number
   readonly timeLimitMs: number
@@ -94,6 +96,7 @@ const jobKeys: ReadonlySet<string> = new Set([
   'part',
   'count',
   'gang',
+  'atOnceMax',
   'needs',
   'priority',
   'preempts',
@@ -302,11 +305,14 @@ export function readJob(spec: JobSpec): JobFacts {
   if (spec.part !== undefined) readName(`the part of ${what}`, spec.part)
   if (spec.part !== undefined && spec.app === undefined)
     throw badInput(`the app of ${what}`, 'named beside its part', '')
+  if (spec.gang === true && spec.atOnceMax !== undefined)
+    throw badInput(`atOnceMax of ${what}`, 'left out, since a gang runs at once', spec.atOnceMax)
   readRules(what, spec)
   return {
     spec,
     name,
     account: spec.account === undefined ? 'default' : readName(`the account of ${what}`, spec.account),
+    atOnceMax: spec.atOnceMax === undefined ? Infinity : readWhole(`atOnceMax of ${what}`, spec.atOnceMax, 1, countMax),
     count: spec.count === undefined ? 1 : readWhole(`count of ${what}`, spec.count, 1, countMax),
     priority: spec.priority === undefined ? 0 : readWhole(`priority of ${what}`, spec.priority, -1e9, 1e9),
     timeLimitMs:

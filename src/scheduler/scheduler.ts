@@ -417,7 +417,8 @@ export class Scheduler {
 
   #release(job: Job, task: number): void {
     const dueMs = (this.#cluster.tasks.startedMs[task] ?? 0) + job.facts.timeLimitMs
-    this.#changes.freed(this.#cluster.tasks.node[task] ?? -1, this.#cluster.nowMs < dueMs)
+    // Where nothing is stopped at its limit, promises were made on ends that are only guessed.
+    this.#changes.freed(this.#cluster.tasks.node[task] ?? -1, !this.#stopsAtLimit || this.#cluster.nowMs < dueMs)
     this.#cluster.take(job, task)
     this.#accounts.move(job, -1, this.#cluster.nowMs)
   }

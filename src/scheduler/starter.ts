@@ -63,7 +63,7 @@ export class Starter {
   ): number {
     if (job.facts.spec.gang === true) return this.#startGang(job, promised, decisions) ? 1 : 0
     let started = 0
-    while (started < most && waitingOf(job) > 0) {
+    while (started < most && waitingOf(job) > 0 && job.running < job.facts.atOnceMax) {
       if (this.#accounts.exceeds(job, 1) !== null) break
       const node = only === null ? this.#placer.find(job, promised) : this.#placer.findAmong(job, only, promised)
       if (node >= 0) this.#listener.started(job, this.#place(job, node, decisions))

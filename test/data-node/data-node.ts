@@ -32,7 +32,7 @@ import { type Channel, listenForPeers } from '../../src/transport/index.ts'
 import { processesNaming, removeGroups } from '../cluster/programs.ts'
 import type { AgentConfig } from './agent.ts'
 
-const waitMs = 30_000
+const waitMs = 60_000
 const adminPassword = 'the-admin-of-all'
 const grant = { consumer: 'web', user: 'web', password: 'let-me-in', version: 1 }
 const uids = { db: 41_001, web: 41_002 }

@@ -63,6 +63,7 @@ const run: Record<Action, (target: Target, of: QueueName, input: Input) => Promi
     if (input.json) print(JSON.stringify({ app, queues }))
     else if (queues.length === 0) print('The app has no queues.')
     else {
+      const somePaused = queues.some(({ paused }) => paused)
       const rows = queues.map(({ part: own, name, ready, delayed, held, dead, oldestAgeMs, paused }) => [
         name === own ? name : `${own}/${name}`,
         String(ready),
@@ -70,10 +71,10 @@ const run: Record<Action, (target: Target, of: QueueName, input: Input) => Promi
         String(delayed),
         String(held),
         dead === 0 ? '0' : paint('red', String(dead)),
-        paused ? paint('yellow', 'paused') : '',
+        ...(somePaused ? [paused ? paint('yellow', 'paused') : ''] : []),
       ])
-      const heads = ['QUEUE', 'WAITING', 'OLDEST', 'DELAYED', 'HELD', 'DEAD', ''].map((head) => paint('dim', head))
-      print(table([heads, ...rows]))
+      const heads = ['QUEUE', 'WAITING', 'OLDEST', 'DELAYED', 'HELD', 'DEAD', ...(somePaused ? ['STATE'] : [])]
+      print(table([heads.map((head) => paint('dim', head)), ...rows]))
     }
     return exitCodes.ok
   },

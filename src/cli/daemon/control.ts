@@ -5,7 +5,7 @@ import { type Dashboard, serveDashboard } from '../../dashboard/index.ts'
 import { serveOperator } from '../../operator/index.ts'
 import { openEntrance } from '../remote/entrance.ts'
 import { BackupKeeper } from '../backup-keeper.ts'
-import { resourceTypes } from '../resource-types.ts'
+import { resourcePorts } from '../resource-types.ts'
 import { startControlRole } from '../roles/control.ts'
 import { version } from '../version.ts'
 import { claim, claimPath, release, takeOver } from './claim.ts'
@@ -20,7 +20,7 @@ export async function runControl({ home, port, tls, dashboardPort, stopped, say 
   const failed = Promise.withResolvers<unknown>()
   const bundles = await createBundleStore({ root: home.bundlesDir, clock: systemClock })
   {
-    await using running = await startControlRole(home, resourceTypes(), bundles, failed.resolve)
+    await using running = await startControlRole(home, resourcePorts, bundles, failed.resolve)
     let dashboard: Dashboard | null = null
     await using dashboards = new AsyncDisposableStack()
     await using backups = new BackupKeeper({ home, clock: systemClock, random: systemRandom, onNotice: say })

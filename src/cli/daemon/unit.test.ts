@@ -1,5 +1,9 @@
 /** The unit of systemd: what stands in it, and that words come through as they are. */
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { unitOf } from './unit.ts'
 
@@ -16,4 +20,21 @@ test('words with blanks, quotes, percents and dollars are taken literally', () =
   const unit = unitOf(['/srv/my stead', 'a"b', '100%', '$HOME'], { STEAD_STATE: '/data/x y' })
   assert.match(unit, /^ExecStart="\/srv\/my stead" "a\\"b" 100%% "\$\$HOME"$/m)
   assert.match(unit, /^Environment="STEAD_STATE=\/data\/x y"$/m)
+})
+
+const analyze = '/usr/bin/systemd-analyze'
+
+test('systemd understands every line of it', { skip: !existsSync(analyze) && `needs ${analyze}` }, async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'stead-unit-'))
+  try {
+    const path = join(dir, 'stead.service')
+    writeFileSync(path, unitOf([process.execPath, 'serve', '--tls', 'files:/a b'], { STEAD_STATE: '/data/100% "x"' }))
+    // It finds fault by words, not by its exit code.
+    const said = await new Promise<string>((resolve) => {
+      execFile(analyze, ['verify', '--man=no', path], { env: {} }, (_error, stdout, stderr) => resolve(stdout + stderr))
+    })
+    assert.equal(said, '')
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
 })

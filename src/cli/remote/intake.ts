@@ -3,10 +3,10 @@
  * nothing is taken in while its room is low, and what comes is counted as it is read, against a maximum and what is free.
  */
 import { statfs } from 'node:fs/promises'
-import { levelOf } from '../../agent/index.ts'
 import { bundleLimits, type BundleStore } from '../../artifact/index.ts'
 import { isSteadError, SteadError } from '../../base/index.ts'
 import type { Intake } from '../../operator/index.ts'
+import { levelOf } from '../../protocol/index.ts'
 import { ownPlatform } from './foreign.ts'
 
 const manifestBytesMax = 64 * 1024 ** 2

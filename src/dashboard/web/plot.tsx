@@ -57,7 +57,7 @@ export function Plot({ title, samples, lines, format, topMin }: PlotProps): JSX.
   useEffect(() => plot.current?.setData(dataOf(samples, lines)), [samples, title])
   const newest = samples.at(-1)
   // With one line there is no question which it is.
-  const several = lines.filter(({ tone }) => tone !== 'bad').length > 1
+  const several = lines.length > 1
   return (
     <figure class="plot">
       <figcaption>

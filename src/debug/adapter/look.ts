@@ -28,12 +28,9 @@ export async function stackOf(
   const stopped = session.event('stopped', attachMs)
   stopped.catch(() => undefined)
   const fromMs = clock.monotonicMs()
-  await begun.attach()
-  if (!adapter.stopsFirst) {
-    await begun.go()
-    const [first] = objectsIn(await session.request('threads'), 'threads')
-    await session.request('pause', { threadId: first?.['id'] ?? 1 })
-  }
+  await begun.attach('standing')
+  if (!adapter.stopsFirst) await begun.go()
+  if (!adapter.stopsFirst && adapter.attachStanding === undefined) await begun.pause()
   await stopped
   const threads: ThreadStack[] = []
   const known = objectsIn(await session.request('threads'), 'threads').slice(0, threadsMax)
@@ -76,6 +73,8 @@ export async function snapshotOf(
   const files = await adapter.files(session, request.file)
   const path = new Paths({ sameFiles: facts.shares.files }).inside(request.file, files)
   if (!files.includes(path)) throw unknownPlace(request.file, files.slice(0, 5))
+  const lines = adapter.lines?.(path) ?? null
+  if (lines !== null && request.line > lines) throw noStatement(request.file, request.line)
   const source = { name: path.slice(path.lastIndexOf('/') + 1), path }
   const breakpoints = [{ line: request.line, ...condition }]
   const set = await session.request('setBreakpoints', { source, breakpoints, lines: [request.line] })

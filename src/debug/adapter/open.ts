@@ -4,8 +4,8 @@
  *
  * Invariant: however a use ends, the adapter is told to let go of the process without ending it, and is ended after that.
  */
-import type { Clock } from '../../base/index.ts'
-import type { Arguments } from '../dap/peer.ts'
+import { type Clock, sleep } from '../../base/index.ts'
+import { type Arguments, objectsIn } from '../dap/peer.ts'
 import { type AdapterStreams, DapSession } from '../dap/session.ts'
 import { connectionLost } from '../refusals.ts'
 
@@ -14,10 +14,18 @@ export interface OpenAdapter {
   readonly streams: AdapterStreams
   /** What its `attach` is told. What the client says there is not handed on: it could name programs to run. */
   readonly attach: Arguments
+  /** What it is told beside that to leave the program standing; none where it can only be asked to pause. */
+  readonly attachStanding?: Arguments
   /** It stops the program when it has attached, and says so; the others let it run when breakpoints are set. */
   readonly stopsFirst: boolean
+  /** It puts breakpoints into the code: the program is stopped before they are taken out. */
+  readonly pausesLast: boolean
+  /** A signal of the adapter's waits in the program, which would be ended by it. */
+  readonly isUnsettled?: () => boolean
   /** Files of the program that may be meant by a path of a client, as the adapter names them. */
   files(session: DapSession, path: string): Promise<readonly string[]>
+  /** How many lines a file has, where the adapter takes any line; null where it cannot be told. */
+  readonly lines?: (path: string) => number | null
   /** An expression as it may be handed on. Throws `debug.refused` for what is none. */
   readonly guard: (expression: string) => string
   /** Ends it. The process has been let go of. */
@@ -26,14 +34,22 @@ export interface OpenAdapter {
 
 /** Longest wait for a process to be attached: symbols of a big program are read. */
 export const attachMs = 60_000
+/** Longest wait for a program to stand still, and how often it is asked to. */
+const pauseMs = 2500
+const pauseTriesMax = 2
+const settleTriesMax = 5
+/** In that time a program that runs gets a signal that waits for it. */
+const settleMs = 50
 /** Longest wait for a goodbye. */
-const goodbyeMs = 10_000
+const goodbyeMs = 5000
 
 export interface Begun extends AsyncDisposable {
   readonly session: DapSession
   readonly capabilities: Arguments
-  /** Begins to attach. Resolves when breakpoints may be set. */
-  attach(): Promise<void>
+  /** Begins to attach. Resolves when breakpoints may be set. `standing`: the program is not to run on, where the adapter can do that. */
+  attach(standing?: 'standing'): Promise<void>
+  /** Stops a program that runs. */
+  pause(): Promise<void>
   /** Ends the setting of breakpoints: the program runs. */
   go(): Promise<void>
 }
@@ -56,6 +72,32 @@ export async function begin(adapter: OpenAdapter, clock: Clock): Promise<Begun> 
     if (event === 'initialized') initialized.resolve()
     if (event === 'stopped') first.resolve(body)
   })
+  /** A thread that runs into a breakpoint while it is taken out ends the program: it stands still then. */
+  const pause = async (): Promise<void> => {
+    for (let tries = 0; tries < pauseTriesMax; tries++) {
+      const stopped = session.event('stopped', pauseMs)
+      stopped.catch(() => undefined)
+      try {
+        const [thread] = objectsIn(await session.request('threads', {}, pauseMs), 'threads')
+        await session.request('pause', { threadId: thread?.['id'] ?? 1 }, pauseMs)
+        await stopped
+        return
+      } catch {
+        // It was just attaching, ends, or waits for what cannot be interrupted.
+        if (!session.runs) return
+      }
+    }
+  }
+  /** A signal that the adapter stopped the program with, and that it has not taken back, would end the program later. */
+  const passOn = async (): Promise<void> => {
+    try {
+      await session.request('continue', { threadId: 1 }, pauseMs)
+      await sleep(clock, settleMs)
+    } catch {
+      // It has ended.
+    }
+    if (session.runs) await pause()
+  }
   let attached: Promise<Arguments> | null = null
   const lost = session.lost.then((why) => {
     throw connectionLost(why)
@@ -63,6 +105,11 @@ export async function begin(adapter: OpenAdapter, clock: Clock): Promise<Begun> 
   lost.catch(() => undefined)
   const close = async (): Promise<void> => {
     listening[Symbol.dispose]()
+    if (adapter.pausesLast && attached !== null) {
+      if (session.runs) await pause()
+      await session.clearBreakpoints(pauseMs)
+      for (let tries = 0; tries < settleTriesMax && adapter.isUnsettled?.() === true; tries++) await passOn()
+    }
     const goodbye = session.request('disconnect', { restart: false, terminateDebuggee: false }, goodbyeMs)
     await goodbye.catch(() => undefined)
     await adapter.end()
@@ -72,8 +119,10 @@ export async function begin(adapter: OpenAdapter, clock: Clock): Promise<Begun> 
     return {
       session,
       capabilities,
-      async attach() {
-        attached = session.request('attach', adapter.attach, attachMs)
+      pause,
+      async attach(standing) {
+        const more = standing === undefined ? {} : adapter.attachStanding
+        attached = session.request('attach', { ...adapter.attach, ...more }, attachMs)
         attached.catch(() => undefined)
         if (adapter.stopsFirst) {
           // It attaches only when breakpoints could have been set; they are set while it stands, instead.

@@ -42,6 +42,7 @@ async function proxied(): Promise<{
       streams: { from: near, to: near },
       attach: { pid: 1 },
       stopsFirst: false,
+      pausesLast: false,
       files: async () => [],
       guard(expression) {
         if (expression.includes('$_shell')) throw new Error('is no expression')

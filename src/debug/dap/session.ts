@@ -23,6 +23,8 @@ interface Waiting {
   readonly timer: Disposable
 }
 
+/** After these the program runs until it is said to have stopped. */
+const moving = new Set(['continue', 'next', 'stepIn', 'stepOut'])
 /** Longest wait for an answer, unless another is named. */
 const answerMs = 30_000
 
@@ -34,6 +36,9 @@ export class DapSession {
   readonly #waiting = new Map<number, Waiting>()
   readonly #listeners = new Set<(event: string, body: Arguments) => void>()
   readonly #lost = Promise.withResolvers<string>()
+  /** Files that have breakpoints. */
+  readonly #sources = new Set<string>()
+  #runs = true
   #sequence = 0
   #ended: string | null = null
 
@@ -54,9 +59,26 @@ export class DapSession {
     from.on('end', () => this.#end('the adapter closed it'))
   }
 
+  /** Whether the program runs, as far as the adapter has said. */
+  get runs(): boolean {
+    return this.#runs
+  }
+
+  /** Takes out every breakpoint that was put in by this session. What cannot be taken out is left to the adapter. */
+  async clearBreakpoints(timeoutMs: number): Promise<void> {
+    for (const path of this.#sources) {
+      const source = { path, name: path.slice(path.lastIndexOf('/') + 1) }
+      await this.request('setBreakpoints', { source, breakpoints: [], lines: [] }, timeoutMs).catch(() => undefined)
+    }
+    this.#sources.clear()
+  }
+
   /** The body of the answer. Throws `debug.target-refused`, `debug.no-answer`, `debug.lost`. */
   request(command: string, args: Arguments = {}, timeoutMs: number = answerMs): Promise<Arguments> {
     if (this.#ended !== null) return Promise.reject(connectionLost(this.#ended))
+    const { path } = objectOf(args['source'])
+    if (command === 'setBreakpoints' && typeof path === 'string') this.#sources.add(path)
+    if (moving.has(command)) this.#runs = true
     const seq = ++this.#sequence
     const { promise, resolve, reject } = Promise.withResolvers<Arguments>()
     const timer = this.#clock.after(timeoutMs, () => {
@@ -89,6 +111,8 @@ export class DapSession {
         return this.#answered(message)
       case 'event': {
         const body = objectOf(message['body'])
+        const { event } = message
+        if (event === 'stopped' || event === 'continued') this.#runs = event === 'continued'
         for (const listener of this.#listeners) listener(String(message['event']), body)
         return
       }

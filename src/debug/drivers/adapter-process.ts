@@ -15,6 +15,7 @@ import { type Clock, sleep } from '../../base/index.ts'
 import type { AdapterStreams } from '../dap/session.ts'
 import type { ProcessFacts } from '../recipe.ts'
 import { didNotAnswer, refused } from '../refusals.ts'
+import { sweepBreakpoints } from './sweep.ts'
 
 export interface AdapterProcess {
   readonly streams: AdapterStreams
@@ -39,7 +40,7 @@ export function startAdapter(facts: ProcessFacts, argv: readonly string[], clock
   child.once('exit', (code) => {
     if (code !== 0) stdout.destroy(new Error(lastLine(said()) ?? 'it ended'))
   })
-  return { streams: { from: stdout, to: stdin }, end: () => ended(child, () => stdin.end(), clock) }
+  return { streams: { from: stdout, to: stdin }, end: () => ended(child, () => stdin.end(), facts, clock) }
 }
 
 /** Starts an adapter that is told a Unix socket to listen on, and connects. Throws `debug.refused`, `debug.no-answer`. */
@@ -60,7 +61,7 @@ export async function startListeningAdapter(
     return {
       streams: { from: stream, to: stream },
       async end() {
-        await ended(child, () => stream.destroy(), clock)
+        await ended(child, () => stream.destroy(), facts, clock)
         remove()
       },
     }
@@ -150,12 +151,16 @@ function tried(path: string): Promise<Duplex | null> {
   })
 }
 
-async function ended(child: ChildProcess, ask: () => void, clock: Clock): Promise<void> {
+async function ended(child: ChildProcess, ask: () => void, facts: ProcessFacts, clock: Clock): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
   const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()))
   ask()
-  using _gently = clock.after(endMs, () => child.kill('SIGTERM'))
-  using _firmly = clock.after(2 * endMs, () => child.kill('SIGKILL'))
+  // One that hangs is ended by force, and what it would leave in the code is taken out before and after.
+  using _firmly = clock.after(endMs, () => {
+    sweepBreakpoints(facts)
+    child.kill('SIGKILL')
+    sweepBreakpoints(facts)
+  })
   await gone
 }
 

@@ -10,7 +10,7 @@ import { type Elf, goVersionOf, symbolsOf } from '../native/elf.ts'
 import type { Ability, Finding, ProcessFacts, Recipe } from '../recipe.ts'
 import { processGone, refused } from '../refusals.ts'
 import { startListeningAdapter } from './adapter-process.ts'
-import { isAlive } from './proc.ts'
+import { isAlive, isPending } from './proc.ts'
 import { elfOf } from './program-file.ts'
 import { runningThreads } from './threads.ts'
 
@@ -32,6 +32,7 @@ const noProfile: Refusal = {
   reason: 'Go profiles itself, when it was built to',
   hint: 'Let it serve net/http/pprof and reach that by `stead forward`; `stead stack` shows where it stands.',
 }
+const trapSignal = 5
 const all: readonly Ability[] = ['dap', 'stack', 'snapshot']
 
 export function goRecipe({ clock, delve, hide = (text) => text }: GoRecipeOptions): Recipe {
@@ -106,7 +107,11 @@ async function openDelve(facts: ProcessFacts, delve: string, clock: Clock): Prom
     streams,
     end,
     attach: { mode: 'local', processId: facts.pid, stopOnEntry: false, stackTraceDepth: 64 },
+    attachStanding: { stopOnEntry: true },
     stopsFirst: false,
+    pausesLast: true,
+    // delve stops a program by this signal; when a breakpoint was faster it is still to come.
+    isUnsettled: () => isPending(facts, trapSignal),
     async files(session, path) {
       const name = path.slice(path.lastIndexOf('/') + 1).replaceAll(/[^\w.-]/g, '.')
       // Its own list, as only its console tells it.

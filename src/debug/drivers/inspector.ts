@@ -5,7 +5,7 @@
  * last hold on it has been let go or has run out: a debugger that dies leaves no open port. An inspector that was open
  * before is left open.
  */
-import { Agent, request, WebSocket } from 'undici'
+import type { Agent } from 'undici'
 import { type Clock, messageOf, type Random, randomId, sleep } from '../../base/index.ts'
 import { Cdp } from '../cdp/client.ts'
 import { isLoopback } from '../facts.ts'
@@ -232,7 +232,8 @@ function didNotOpen(facts: ProcessFacts, taken: boolean): Error {
 
 /** Asks a port whether it is an inspector; null when it is something else. */
 async function ask(facts: ProcessFacts, port: number, options: InspectorOptions): Promise<OpenInspector | null> {
-  const dispatcher = dispatcherTo(facts, port, options)
+  const { request } = await import('undici')
+  const dispatcher = await dispatcherTo(facts, port, options)
   const get = async (path: string): Promise<unknown> => {
     const { body } = await request(`http://127.0.0.1:${port}${path}`, {
       dispatcher,
@@ -262,7 +263,9 @@ function textOf(value: unknown, name: string): string | null {
   return typeof found === 'string' ? found : null
 }
 
-function dispatcherTo(facts: ProcessFacts, port: number, { reach }: InspectorOptions): Agent {
+/** The HTTP client is loaded when it is used: agents stay for months, and most never look into a program. */
+async function dispatcherTo(facts: ProcessFacts, port: number, { reach }: InspectorOptions): Promise<Agent> {
+  const { Agent } = await import('undici')
   return new Agent({
     // What listens there may be anything.
     maxResponseSize: answerBytesMax,
@@ -284,7 +287,8 @@ function dispatcherTo(facts: ProcessFacts, port: number, { reach }: InspectorOpt
 
 async function connectTo(facts: ProcessFacts, { port, url }: OpenInspector, options: InspectorOptions): Promise<Cdp> {
   const { clock } = options
-  const dispatcher = dispatcherTo(facts, port, options)
+  const { WebSocket } = await import('undici')
+  const dispatcher = await dispatcherTo(facts, port, options)
   const socket = new WebSocket(url, { dispatcher })
   const cdp = new Cdp(
     {

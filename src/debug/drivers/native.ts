@@ -163,6 +163,7 @@ function openGdb(facts: ProcessFacts, path: string, clock: Clock): OpenAdapter {
     end,
     attach: { pid: facts.pid, program: `/proc/${facts.pid}/exe` },
     stopsFirst: true,
+    pausesLast: true,
     async files(session) {
       const { sources } = await session
         .request('loadedSources')
@@ -190,7 +191,9 @@ function openLldb(facts: ProcessFacts, path: string, { clock, random }: NativeRe
       initCommands: quietLldb.map((setting) => `settings set ${setting}`),
       commandEscapePrefix: command,
     },
+    attachStanding: { stopOnEntry: true },
     stopsFirst: false,
+    pausesLast: true,
     async files(session, file) {
       const name = file.slice(file.lastIndexOf('/') + 1).replaceAll(/[^\w.+-]/g, '')
       const expression = `${command}image dump line-table ${name}`

@@ -108,6 +108,18 @@ export function signalProcess(facts: ProcessFacts, signal: NodeJS.Signals | numb
   }
 }
 
+/** Whether a signal has been sent to the process that it has not got yet. */
+export function isPending({ pid }: Pick<ProcessFacts, 'pid'>, signal: number): boolean {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+    const pending =
+      BigInt(`0x${statusField(status, 'ShdPnd') || '0'}`) | BigInt(`0x${statusField(status, 'SigPnd') || '0'}`)
+    return (pending & (1n << BigInt(signal - 1))) !== 0n
+  } catch {
+    return false
+  }
+}
+
 /** TCP sockets of the network a process lives in. Empty when it is gone. */
 export function socketsAround(pid: number): readonly TcpRow[] {
   return ['tcp', 'tcp6'].flatMap((name) => {

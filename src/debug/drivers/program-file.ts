@@ -1,5 +1,5 @@
 /** The file of a process's program, and files that it sees: read as bytes, never run. Invariant: every read is bounded. */
-import { closeSync, existsSync, openSync, readFileSync, readlinkSync, readSync } from 'node:fs'
+import { closeSync, constants, existsSync, fstatSync, openSync, readFileSync, readlinkSync, readSync } from 'node:fs'
 import { dirname, isAbsolute, join } from 'node:path'
 import { buildIdOf, type Elf, readElf, symbolsOf } from '../native/elf.ts'
 import type { ProcessFacts } from '../recipe.ts'
@@ -46,6 +46,24 @@ export function hasMapped({ pid }: Pick<ProcessFacts, 'pid'>, name: RegExp): boo
   }
 }
 
+/** How many lines a file has that the process sees; null where it cannot be read, or is no plain file of a usual size. */
+export function linesOf({ pid }: Pick<ProcessFacts, 'pid'>, path: string): number | null {
+  try {
+    const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
+    const fd = openSync(`/proc/${pid}/root${path}`, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+    try {
+      const info = fstatSync(fd)
+      if (!info.isFile() || info.size > sourceBytesMax) return null
+      return readFileSync(fd, 'latin1').split('\n').length
+    } finally {
+      closeSync(fd)
+    }
+  } catch {
+    return null
+  }
+}
+
+const sourceBytesMax = 20_000_000
 const ancestorsMax = 6
 const suffixNamesMax = 12
 

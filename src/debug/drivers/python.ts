@@ -15,7 +15,7 @@ import { foldedStacks, pyThreads } from '../python/reports.ts'
 import type { Ability, Attachment, Finding, ProcessFacts, Profile, ProfileRequest, Recipe } from '../recipe.ts'
 import { processGone, refused } from '../refusals.ts'
 import { isAlive, startedWith } from './proc.ts'
-import { filesLike } from './program-file.ts'
+import { filesLike, linesOf } from './program-file.ts'
 import { openRoom } from './room.ts'
 import { runningThreads } from './threads.ts'
 
@@ -175,7 +175,9 @@ async function openDebugpy(facts: ProcessFacts, debugpy: string, clock: Clock): 
     // Code of libraries is stepped into as any other: whoever debugs a library wants it.
     attach: { justMyCode: false, subProcess: false, redirectOutput: false },
     stopsFirst: false,
+    pausesLast: false,
     files: async (_session, path) => filesLike(facts, path),
+    lines: (path) => linesOf(facts, path),
     guard: (expression) => expression,
   }
 }

@@ -12,7 +12,7 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
-import { type Clock, sleep } from '../../base/index.ts'
+import { type Clock, messageOf, sleep } from '../../base/index.ts'
 import { roomOf } from '../python/hook.ts'
 import type { AdapterStreams } from '../dap/session.ts'
 import type { ProcessFacts } from '../recipe.ts'
@@ -39,6 +39,8 @@ const openMs = 30_000
 const pollMs = 20
 const saidBytesMax = 300
 const toolMs = 60_000
+/** Longest wait for a room to go. */
+const leftMs = 3000
 
 /** Makes the room, has the process open it by `signal`, and connects. Throws `debug.refused`, `debug.no-answer`, `debug.process-gone`. */
 export async function openRoom(
@@ -50,7 +52,7 @@ export async function openRoom(
   const room = roomOf(facts.innerPid)
   const path = `/proc/${facts.pid}/root${room}`
   const remove = (): Promise<unknown> => runAs(facts, 'rm', ['-rf', path], null).catch(() => undefined)
-  await fill(facts, path, contents)
+  await fill(facts, path, contents, clock)
   let directory: number | null = null
   try {
     directory = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
@@ -73,17 +75,28 @@ export async function openRoom(
   }
 }
 
-async function fill(facts: ProcessFacts, path: string, { files, tools }: RoomContents): Promise<void> {
+async function fill(facts: ProcessFacts, path: string, { files, tools }: RoomContents, clock: Clock): Promise<void> {
   const staging = mkdtempSync(join(tmpdir(), 'stead-room-'))
   try {
     for (const [name, text] of Object.entries(files)) writeFileSync(join(staging, name), text)
-    await runAs(facts, 'mkdir', ['-m', '700', path], null)
+    await make(facts, path, clock)
     const copied =
       tools === null ? [] : ['--transform', `s,^${tools.name},tools/${tools.name},`, '-C', tools.parent, tools.name]
     const packed = ['-c', '--exclude=__pycache__', '-C', staging, ...Object.keys(files), ...copied]
     await runAs(facts, 'tar', ['-x', '--no-same-owner', '-C', path], packed)
   } finally {
     rmSync(staging, { recursive: true, force: true })
+  }
+}
+
+/** The process removes the room of a debugger that has just been killed: that is waited for. */
+async function make(facts: ProcessFacts, path: string, clock: Clock): Promise<void> {
+  for (const endAt = clock.monotonicMs() + leftMs; ; await sleep(clock, pollMs)) {
+    try {
+      return await runAs(facts, 'mkdir', ['-m', '700', path], null)
+    } catch (error) {
+      if (clock.monotonicMs() > endAt || !messageOf(error).endsWith('already')) throw error
+    }
   }
 }
 

@@ -89,7 +89,7 @@ def _clean(duplicate, identity):
         gone.register(duplicate, select.POLLRDHUP)
         gone.poll()
         os.close(duplicate)
-        time.sleep(1)
+        time.sleep(0.3)
     try:
         if os.lstat(room).st_ino == identity:
             shutil.rmtree(room, ignore_errors=True)

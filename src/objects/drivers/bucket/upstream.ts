@@ -73,7 +73,8 @@ export class Way implements Disposable {
 /** Sends the body and waits for the answer, which may come before the body has ended. */
 async function exchanged(asking: ClientRequest, body: RequestBody | undefined): Promise<IncomingMessage> {
   const answered = new Promise<IncomingMessage>((resolve, reject) => {
-    asking.once('error', reject)
+    // Heard to the end: it may break once more after it was answered.
+    asking.on('error', reject)
     asking.once('response', resolve)
   })
   let failed: unknown
@@ -137,6 +138,8 @@ function answerOf(method: string, message: IncomingMessage): Answer {
   for (const [name, values] of Object.entries(message.headersDistinct)) {
     if (values !== undefined && !ownHeaders.includes(name)) headers[name] = values.join(',')
   }
+  // Whoever reads the body sees it; nobody may be left to.
+  message.on('error', () => {})
   const status = message.statusCode ?? 502
   if (method !== 'HEAD' && status !== 204 && status !== 304) return { status, headers, body: message }
   message.resume()

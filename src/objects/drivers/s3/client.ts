@@ -3,8 +3,7 @@
  * busy or the connection broke; every answer that is an error becomes one of the room's.
  */
 import { createHash } from 'node:crypto'
-import { Pool } from 'undici'
-import type { Dispatcher } from 'undici'
+import type { Dispatcher, Pool } from 'undici'
 import { messageOf, sleep } from '../../../base/index.ts'
 import type { Clock } from '../../../base/index.ts'
 import { failure } from '../../errors.ts'
@@ -52,18 +51,21 @@ export interface S3Refusal {
 export class S3Client implements AsyncDisposable {
   readonly signer: Signer
   readonly clock: Clock
-  readonly #pool: Pool
+  #pool: Promise<Pool> | null = null
 
   constructor(signer: Signer, clock: Clock) {
     this.signer = signer
     this.clock = clock
-    const base = new URL(signer.endpoint)
-    const host = signer.virtualHost === true ? `${signer.bucket}.${base.host}` : base.host
-    this.#pool = new Pool(`${base.protocol}//${host}`, {
-      connections: connectionsMax,
-      headersTimeout: waitMs,
-      bodyTimeout: waitMs,
-    })
+  }
+
+  /** The HTTP client is loaded when it is used: most processes that know of buckets never ask another server. */
+  async #open(): Promise<Pool> {
+    const { Pool } = await import('undici')
+    const { endpoint, virtualHost, bucket } = this.signer
+    const base = new URL(endpoint)
+    const host = virtualHost === true ? `${bucket}.${base.host}` : base.host
+    const settings = { connections: connectionsMax, headersTimeout: waitMs, bodyTimeout: waitMs }
+    return new Pool(`${base.protocol}//${host}`, settings)
   }
 
   /** Asks; resolves with an answer that is no error, or a refusal that the caller has to understand. */
@@ -129,7 +131,10 @@ export class S3Client implements AsyncDisposable {
       { method, key, query, headers, payloadHash },
       this.clock.nowMs(),
     )
-    const response = await this.#pool.request({
+    this.#pool ??= this.#open()
+    const response = await (
+      await this.#pool
+    ).request({
       method,
       path: target,
       headers: all,
@@ -147,10 +152,12 @@ export class S3Client implements AsyncDisposable {
 
   /** Waits for what is on its way, and a little for bodies that somebody still reads; one that nobody reads ends with it. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const closed = this.#pool.close()
+    const pool = await this.#pool
+    if (pool === null) return
+    const closed = pool.close()
     const patience = new AbortController()
     const forgotten = sleep(this.clock, closeMs, patience.signal).then(
-      () => this.#pool.destroy(),
+      () => pool.destroy(),
       () => undefined,
     )
     await Promise.race([closed, forgotten])

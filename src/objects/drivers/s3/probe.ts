@@ -2,7 +2,6 @@
  * What an S3 server really does, found out by doing it, once, when it is attached: racing creators, stale ETags, wrong
  * checksums, a URL that has ended, paging. Works on objects of its own under one prefix and removes them again.
  */
-import { request } from 'undici'
 import { randomId, systemClock, systemRandom } from '../../../base/index.ts'
 import type { Random } from '../../../base/index.ts'
 import { failure } from '../../errors.ts'
@@ -261,6 +260,7 @@ class Probing {
 }
 
 async function status(url: string): Promise<number> {
+  const { request } = await import('undici')
   const answer = await request(url)
   await answer.body.dump()
   return answer.statusCode

@@ -52,7 +52,6 @@ export class KafkaLink {
   readonly #settings: KafkaSettings
   readonly #producer: Producer
   #members = 0
-  #batches = 0
 
   /** Loads the client. Throws `queue.missing-client`. */
   static async open(settings: KafkaSettings): Promise<KafkaLink> {
@@ -107,17 +106,11 @@ export class KafkaLink {
   }
 
   /**
-   * Resolves when all replicas that have to have the records have them. Those without a key go to one partition, another one each
-   * time: a batch that is spread over all would have each of them sync.
+   * Resolves when all replicas that have to have the records have them. Those without a key go to all partitions in turn: one partition
+   * for each batch would be fewer syncs, and would give a burst to a single consumer.
    */
   async send(topic: string, records: readonly KafkaRecord[]): Promise<void> {
-    // The client takes it modulo the partitions that there are.
-    const partition = (this.#batches += 1)
-    await this.#producer.send({
-      messages: records.map(({ key, value, headers }) =>
-        key === undefined ? { topic, partition, value, headers } : { topic, key, value, headers },
-      ),
-    })
+    await this.#producer.send({ messages: records.map((record) => ({ topic, ...record })) })
   }
 
   /** One answer of the server to a fetch from these offsets: what is there now, or what comes within `waitMs`. */

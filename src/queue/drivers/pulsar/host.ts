@@ -79,7 +79,9 @@ function capabilitiesOf({ syncsEach, messagesMax, makesTopics }: Facts): Capabil
     'uncounted-retry': emulated(copied),
     'dead-letter': emulated(copied),
     redrive: emulated(`${copied}; of the first 1000 dead ones`),
-    counts: emulated('what the broker has counted a moment ago'),
+    counts: emulated(
+      'what the broker has counted a moment ago; before anybody consumes, what is delayed counts as ready',
+    ),
     peek: refused('what waits is not told from what is held', 'Read the topic with a reader of its own.'),
     purge: emulated('of everything that is not settled: what is held stays with its holders, and does not come again'),
     backpressure:

@@ -2,7 +2,7 @@
  * One Pulsar: its administration over HTTP, and WebSockets to its topics. Nothing is tried again here, and nothing waits without an
  * end. What goes wrong becomes an error of queues.
  */
-import { messageOf } from '../../../base/index.ts'
+import { isSteadError, messageOf } from '../../../base/index.ts'
 import type { Clock, SteadError } from '../../../base/index.ts'
 import { failure } from '../../errors.ts'
 import { PulsarSocket } from './socket.ts'
@@ -71,6 +71,7 @@ export class PulsarLink {
       { ledgerId: -1, entryId: -1, partitionIndex: -1 },
       [409],
     )
+    await this.known(queue)
   }
 
   /** What is in a queue; null when it is not there. */
@@ -147,7 +148,7 @@ export class PulsarLink {
       }
       throw this.#refusal(response.status, text)
     } catch (error) {
-      throw this.away(error)
+      throw this.#away(error)
     }
   }
 
@@ -159,8 +160,8 @@ export class PulsarLink {
   }
 
   /** What could not be asked, as an error of queues. */
-  away(error: unknown): unknown {
-    if (error instanceof Error && 'code' in error && String(error.code).startsWith('queue.')) return error
+  #away(error: unknown): unknown {
+    if (isSteadError(error)) return error
     const cause = error instanceof Error && error.cause !== undefined ? error.cause : error
     const said = `${this.place} does not answer: ${messageOf(cause)}`
     return failure('unavailable', said, 'See whether it runs, with its WebSocket service.', error)

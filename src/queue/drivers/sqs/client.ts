@@ -2,7 +2,7 @@
  * Asks a server that speaks the JSON protocol of SQS: one signed request for each call, over connections that are kept. It never
  * tries again. Whether nothing was done, or the answer was lost, is told from each other.
  */
-import { Pool } from 'undici'
+import type { Pool } from 'undici'
 import { isSteadError, messageOf } from '../../../base/index.ts'
 import type { Clock, SteadError } from '../../../base/index.ts'
 import { failure } from '../../errors.ts'
@@ -38,8 +38,8 @@ export class SqsClient {
   readonly place: string
   readonly #options: SqsClientOptions
   readonly #signer: Signer
-  readonly #calls: Pool
-  readonly #polls: Pool
+  /** Those of polls apart, so that no call waits behind one. */
+  #pools: Promise<{ readonly calls: Pool; readonly polls: Pool }> | null = null
   #product = ''
 
   constructor(options: SqsClientOptions) {
@@ -47,9 +47,17 @@ export class SqsClient {
     this.#options = options
     this.place = `the SQS server at ${new URL(endpoint).host}`
     this.#signer = new Signer(credentials, region, 'sqs')
+  }
+
+  /** The HTTP client is loaded when it is used: most processes that know of queues never ask SQS. */
+  async #open(): Promise<{ readonly calls: Pool; readonly polls: Pool }> {
+    const { Pool } = await import('undici')
+    const { endpoint } = this.#options
     const settings = { connect: { timeout: connectMs }, maxResponseSize: answerBytesMax }
-    this.#calls = new Pool(endpoint, { ...settings, connections: callsMax })
-    this.#polls = new Pool(endpoint, { ...settings, connections: pollsMax })
+    return {
+      calls: new Pool(endpoint, { ...settings, connections: callsMax }),
+      polls: new Pool(endpoint, { ...settings, connections: pollsMax }),
+    }
   }
 
   /** What the server calls itself in its answers; empty where it does not. */
@@ -70,7 +78,9 @@ export class SqsClient {
     }
     const timeoutMs = answerMs + waitMs
     try {
-      const answer = await (waitMs > 0 ? this.#polls : this.#calls).request({
+      this.#pools ??= this.#open()
+      const { calls, polls } = await this.#pools
+      const answer = await (waitMs > 0 ? polls : calls).request({
         method: 'POST',
         path: '/',
         headers: this.#signer.signed(headers, body, this.#options.clock.nowMs()),
@@ -132,7 +142,8 @@ export class SqsClient {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#calls.destroy(), this.#polls.destroy()])
+    const pools = await this.#pools
+    await Promise.all([pools?.calls.destroy(), pools?.polls.destroy()])
   }
 }
 
