@@ -15,11 +15,11 @@ const headerBytes = 64
 const sectionBytes = 64
 const symbolBytes = 24
 
-/** Reads the kernel's table; symbols of modules, and those whose addresses are hidden, are left out. */
+/** Reads the kernel's table; symbols of modules, of single processors, and those whose addresses are hidden, are left out. */
 export function parseSymbols(table: string): readonly KernelSymbol[] {
   return table.split('\n').flatMap((line) => {
     const [address = '', type = '', name = ''] = line.split(' ')
-    if (!/^[0-9a-f]{16}$/.test(address) || name === '' || name.includes('\t') || /^0+$/.test(address)) return []
+    if (!/^ffff[0-9a-f]{12}$/.test(address) || name === '' || name.includes('\t')) return []
     return [{ address: BigInt(`0x${address}`), isCode: /[tTwW]/.test(type), name }]
   })
 }
@@ -32,13 +32,13 @@ export function symbolFile(symbols: readonly KernelSymbol[]): Buffer {
   for (const [index, { address, isCode, name }] of symbols.entries()) {
     const at = (index + 1) * symbolBytes
     table.writeUInt32LE(nameAt, at)
-    // Global, and a function or an object, in the section of its kind.
+    // Global, and a function or an object. All in one section: code and data of a kernel lie between one another.
     table.writeUInt8(isCode ? 0x12 : 0x11, at + 4)
-    table.writeUInt16LE(isCode ? 1 : 2, at + 6)
+    table.writeUInt16LE(1, at + 6)
     table.writeBigUInt64LE(address, at + 8)
     nameAt += name.length + 1
   }
-  const titles = ['', '.text', '.data', '.symtab', '.strtab', '.shstrtab']
+  const titles = ['', '.text', '.symtab', '.strtab', '.shstrtab']
   const titleTable = Buffer.from(`${titles.join('\0')}\0`)
   const contents = [table, names, titleTable]
   const offsets = contents.map((_, index) =>
@@ -46,17 +46,13 @@ export function symbolFile(symbols: readonly KernelSymbol[]): Buffer {
   )
   const [tableAt = 0, namesAt = 0, titlesAt = 0] = offsets
   const nothing = { type: 0, flags: 0, address: 0n, at: 0, bytes: 0, link: 0, info: 0, entry: 0 }
-  const memory = (isCode: boolean): typeof nothing => {
-    const addresses = symbols.filter((symbol) => symbol.isCode === isCode).map(({ address }) => address)
-    const [low, high] = [least(addresses), most(addresses)]
-    // In memory only, and writable or executable.
-    return { ...nothing, type: 8, flags: isCode ? 6 : 3, address: low, bytes: Number(high - low) + 4096 }
-  }
+  const addresses = symbols.map(({ address }) => address)
+  const [low, high] = [least(addresses), most(addresses)]
   const sections = [
     nothing,
-    memory(true),
-    memory(false),
-    { ...nothing, type: 2, at: tableAt, bytes: table.length, link: 4, info: 1, entry: symbolBytes },
+    // In memory only, and executable.
+    { ...nothing, type: 8, flags: 6, address: low, bytes: Number(high - low) + 4096 },
+    { ...nothing, type: 2, at: tableAt, bytes: table.length, link: 3, info: 1, entry: symbolBytes },
     { ...nothing, type: 3, at: namesAt, bytes: names.length },
     { ...nothing, type: 3, at: titlesAt, bytes: titleTable.length },
   ]
@@ -86,7 +82,7 @@ export function symbolFile(symbols: readonly KernelSymbol[]): Buffer {
   header.writeUInt16LE(headerBytes, 52)
   header.writeUInt16LE(sectionBytes, 58)
   header.writeUInt16LE(sections.length, 60)
-  header.writeUInt16LE(5, 62)
+  header.writeUInt16LE(4, 62)
   return Buffer.concat([header, ...contents, headers])
 }
 
