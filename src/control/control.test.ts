@@ -368,7 +368,9 @@ suite('peers of another version', () => {
       old.assignments().map(({ part }) => part),
       ['key', 'web'],
     )
-    await assert.rejects(control.releases.data('shop'), { code: 'control.older-node' })
+    const assignment = old.assignments()[1]?.id ?? ''
+    assert.throws(() => control.open({ kind: 'machine', assignment, what: 'console' }), { code: 'control.older-node' })
+    assert.ok(!old.told.some(({ type }) => type === 'tasks'))
     assert.deepEqual([old.refusal(), old.closed], [undefined, false])
   })
 })

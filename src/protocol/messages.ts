@@ -85,7 +85,7 @@ export const askSince: Readonly<Record<Ask['kind'], number>> = {
   exec: 3,
   connect: 3,
   debug: 4,
-  machine: 4,
+  machine: 5,
   input: 3,
   resize: 3,
   taken: 3,
