@@ -1,4 +1,4 @@
-/** The Pulsar driver passes the whole suite on a real broker, also when that is killed. */
+/** The suite for the Pulsar driver on a real broker, also when that is killed. README.md says what of it has been seen to pass. */
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
 import { Broker, needsBroker, pulsar } from '../../../test/brokers.ts'

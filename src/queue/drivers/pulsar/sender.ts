@@ -35,7 +35,8 @@ export class PulsarSender {
   async send(messages: readonly PulsarSend[]): Promise<readonly (SteadError | null)[]> {
     if (this.#socket.ended !== null) throw this.#socket.ended
     using _late = this.#clock.after(answerMs, () => this.#socket.end(`no answer within ${answerMs} ms`))
-    return Promise.all(messages.map((message) => this.#one(message)))
+    // Awaited here: the timer is there until then.
+    return await Promise.all(messages.map((message) => this.#one(message)))
   }
 
   #one(message: PulsarSend): Promise<SteadError | null> {
