@@ -262,8 +262,9 @@ export class BatchCore {
     const { requeue, retries } = job.record.submission
     const well = isWell(exit)
     const asks = requeue && (exit.code === requeueCode || exit.cause === 'interrupted')
-    if ((asks || (!well && attempt <= retries)) && attempt < attemptsMax) {
-      this.ledger.change(job, position, { phase: 'waiting' })
+    const { failures } = job.tasks.at(position)
+    if ((asks || (!well && failures < retries)) && attempt < attemptsMax) {
+      this.ledger.change(job, position, { phase: 'waiting', failures: asks ? failures : failures + 1 })
       return this.#decide({ kind: 'requeue', task: job.taskName(position) })
     }
     this.#over(job, position, well ? 'succeeded' : 'failed', exit)
@@ -312,7 +313,10 @@ export class BatchCore {
     if (this.#following) return
     this.#following = true
     const gangs = new Set<BatchJob>()
-    for (let next = this.#decisions.shift(); next !== undefined; next = this.#decisions.shift()) {
+    // What follows from one may add more behind it.
+    for (let at = 0; at < this.#decisions.length; at++) {
+      const next = this.#decisions[at]
+      if (next === undefined) continue
       if (next.kind === 'give-up') {
         const job = this.ledger.need(Number(next.job))
         job.scheduled = false
@@ -324,6 +328,7 @@ export class BatchCore {
       if (next.kind === 'stop') this.#stopped(job, position, next.reason)
       else if (this.#placed(job, position, { node: next.node, gpus: next.gpus ?? [] })) gangs.add(job)
     }
+    this.#decisions.length = 0
     this.#following = false
     for (const gang of gangs) this.#beginGang(gang)
   }

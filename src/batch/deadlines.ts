@@ -7,32 +7,52 @@ export interface Due {
 }
 
 export class Deadlines {
-  /** The one that is due last first. */
-  readonly #waiting: Due[] = []
+  /** A binary heap: nothing is due before the one in front of it. */
+  readonly #heap: Due[] = []
 
   get nextMs(): number {
-    return this.#waiting.at(-1)?.atMs ?? Infinity
+    return this.#heap[0]?.atMs ?? Infinity
   }
 
   add(due: Due): void {
-    let low = 0
-    let high = this.#waiting.length
-    while (low < high) {
-      const middle = (low + high) >> 1
-      if ((this.#waiting[middle]?.atMs ?? 0) > due.atMs) low = middle + 1
-      else high = middle
+    const heap = this.#heap
+    let at = heap.push(due) - 1
+    while (at > 0) {
+      const parent = (at - 1) >> 1
+      const above = heap[parent]
+      if (above === undefined || above.atMs <= due.atMs) break
+      heap[at] = above
+      at = parent
     }
-    this.#waiting.splice(low, 0, due)
+    heap[at] = due
   }
 
-  /** Takes out those that are due. */
+  /** Takes out those that are due, the earliest first. */
   due(nowMs: number): readonly Due[] {
     const due: Due[] = []
     for (;;) {
-      const next = this.#waiting.at(-1)
-      if (next === undefined || next.atMs > nowMs) return due
-      due.push(next)
-      this.#waiting.pop()
+      const first = this.#heap[0]
+      if (first === undefined || first.atMs > nowMs) return due
+      due.push(first)
+      this.#removeFirst()
     }
+  }
+
+  #removeFirst(): void {
+    const heap = this.#heap
+    const last = heap.pop()
+    if (last === undefined || heap.length === 0) return
+    let at = 0
+    for (;;) {
+      const left = 2 * at + 1
+      const [a, b] = [heap[left], heap[left + 1]]
+      if (a === undefined) break
+      const isRight = b !== undefined && b.atMs < a.atMs
+      const child = isRight ? b : a
+      if (child.atMs >= last.atMs) break
+      heap[at] = child
+      at = isRight ? left + 1 : left
+    }
+    heap[at] = last
   }
 }

@@ -24,7 +24,7 @@ const sentenceMax = 500
 /** Positions in one record. */
 export const chunkSize = 128
 
-/** What is kept of a task: phase, attempt, node, started, ended, exit code (or null), signal or cause, sentence, GPUs, what becomes of it. */
+/** What is kept of a task: phase, attempt, node, started, ended, exit code (or null), signal or cause, sentence, GPUs, what becomes of it, failures. */
 export type TaskRow = readonly [
   phase: number,
   attempt: number,
@@ -36,12 +36,15 @@ export type TaskRow = readonly [
   sentence: string,
   gpus: readonly number[],
   stopping: Task['stopping'],
+  failures: number,
 ]
 
 export interface Task {
   phase: TaskPhase
   /** 0: never started. */
   attempt: number
+  /** Attempts that failed, of which it may have so many more as retries; one that was displaced did not fail. */
+  failures: number
   node: string
   startedMs: number
   endedMs: number
@@ -110,10 +113,10 @@ export class TaskTable {
   /** Takes back what `record` gave. */
   restore(rows: { readonly [position: string]: TaskRow }): void {
     for (const [position, row] of Object.entries(rows)) {
-      const [phase, attempt, node, startedMs, endedMs, code, how, sentence, gpus, stopping] = row
+      const [phase, attempt, node, startedMs, endedMs, code, how, sentence, gpus, stopping, failures] = row
       const found = phases[phase] ?? 'waiting'
       const exit = isOver(found) && how !== '' ? exitOf(code, how, sentence) : null
-      this.change(Number(position), { phase: found, attempt, node, startedMs, endedMs, exit, stopping, gpus })
+      this.change(Number(position), { phase: found, attempt, node, startedMs, endedMs, exit, stopping, gpus, failures })
     }
   }
 }
@@ -121,6 +124,7 @@ export class TaskTable {
 const fresh: Task = {
   phase: 'waiting',
   attempt: 0,
+  failures: 0,
   node: '',
   startedMs: 0,
   endedMs: 0,
@@ -129,11 +133,11 @@ const fresh: Task = {
   gpus: [],
 }
 
-function rowOf({ phase, attempt, node, startedMs, endedMs, exit, gpus, stopping }: Task): TaskRow {
+function rowOf({ phase, attempt, node, startedMs, endedMs, exit, gpus, stopping, failures }: Task): TaskRow {
   const how = exit === null ? '' : exit.cause === 'signal' ? (exit.signal ?? 'signal') : exit.cause
   const number = phaseNumber.get(phase) ?? 0
   const sentence = exit?.sentence.slice(0, sentenceMax) ?? ''
-  return [number, attempt, node, startedMs, endedMs, exit?.code ?? null, how, sentence, gpus, stopping]
+  return [number, attempt, node, startedMs, endedMs, exit?.code ?? null, how, sentence, gpus, stopping, failures]
 }
 
 function exitOf(code: number | null, how: string, sentence: string): TaskExit {
