@@ -50,7 +50,7 @@ export class DaemonBench implements AsyncDisposable {
     this.#serve = running
     const up = async (): Promise<boolean> =>
       (await this.bench.stead('status', '--all')).code === 0 && (await this.answer('nobody.localhost')) !== null
-    await eventually('stead serve answers', up, (answers) => answers)
+    await eventually('stead serve answers', up, (answers) => answers, 90_000)
     return running
   }
 
