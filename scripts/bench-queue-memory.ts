@@ -1,7 +1,8 @@
 /**
  * What a consumer holds of memory while it works through a large backlog: a million messages of 256 bytes in the embedded queues, a
  * hundred thousand on servers; by itself in a process, one after another and in batches. Prints the most that was resident; decides
- * nothing. Names of drivers as arguments choose, embedded by default.
+ * nothing. Names of drivers as arguments choose, embedded by default. Run from source as it is here, Node's stripping of types is
+ * resident, too: 60 to 130 MB more than the compiled package takes.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

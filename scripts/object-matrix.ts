@@ -1,6 +1,7 @@
 /**
  * Makes docs/object-stores.md: what the probe finds in the embedded server and in each real one that lies in the cache of
- * `scripts/object-servers.ts`. A server that is not there keeps its row of the last run, with the version it was found with.
+ * `scripts/object-servers.ts`. A server that is not there keeps its row of the last run, with the version it was found with; so do
+ * all that are not named, where some are named as arguments.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -113,11 +114,12 @@ function pageOf(rows: readonly Row[]): string {
   ].join('\n')
 }
 
+const wanted = process.argv.slice(2)
 const before = rowsBefore()
 const rows: Row[] = []
 for (const server of [embeddedServer, ...objectServers]) {
   const known = before.find(({ name }) => name === server.name)
-  if (server.isHere()) {
+  if (server.isHere() && (wanted.length === 0 || wanted.includes(server.name))) {
     const row = await rowOf(server)
     rows.push(row)
     process.stdout.write(`${row.name} ${row.version}: ${findingsOf(row).join('; ')}\n`)

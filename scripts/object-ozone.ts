@@ -9,8 +9,8 @@ import { mkdirSync, openSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { freePorts } from './object-servers.ts'
 
-const initMs = 90_000
-const waitMsMax = 90_000
+const initMs = 180_000
+const waitMsMax = 180_000
 
 /** What is not as Ozone has it by itself: one datanode, one copy, ports of the loopback that are free. */
 function configuration(dir: string, s3Port: number, scmHttpPort: number, ports: readonly number[]): string {

@@ -13,7 +13,7 @@ import { request } from 'undici'
 import { cached, fetchWheel } from '../test/fetch.ts'
 import { fetchCrate, fetchDebian, fetchGo, fetchMaven } from './object-fetch.ts'
 
-const waitMsMax = 120_000
+const waitMsMax = 300_000
 
 /** A server that runs. */
 export interface RunningObjectServer extends AsyncDisposable {

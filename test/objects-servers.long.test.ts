@@ -48,7 +48,7 @@ const known: Readonly<Record<string, { found: Partial<ObjectCapabilities>; skip:
       },
     },
     'Apache Ozone': {
-      found: {},
+      found: { putIfAbsent: true, putIfMatch: true, checksums: false, presign: true, paging: true },
       skip: {},
     },
     'Ceph RGW': {

@@ -6,7 +6,12 @@ import { Holds } from './holds.ts'
 
 test('a time begins anew for as long as somebody holds', () => {
   const clock = new ManualClock()
-  const holds = new Holds((delayMs, run) => void clock.after(delayMs, run))
+  const since: (number | null)[] = []
+  const holds: Holds = new Holds(
+    () => clock.nowMs(),
+    (delayMs, run) => void clock.after(delayMs, run),
+    () => since.push(holds.sinceMs),
+  )
   let ran = 0
   const first = holds.take()
   const second = holds.take()
@@ -21,4 +26,6 @@ test('a time begins anew for as long as somebody holds', () => {
   assert.equal(ran, 1)
   clock.advance(1000)
   assert.equal(ran, 1)
+  assert.equal(since.length, 2, 'told when the first comes and the last goes')
+  assert.deepEqual([typeof since[0], since[1]], ['number', null])
 })

@@ -4,11 +4,21 @@
  */
 
 export class Holds {
+  readonly #nowMs: () => number
   readonly #later: (delayMs: number, run: () => void) => void
+  readonly #onChange: () => void
   #count = 0
+  #sinceMs: number | null = null
 
-  constructor(later: (delayMs: number, run: () => void) => void) {
+  constructor(nowMs: () => number, later: (delayMs: number, run: () => void) => void, onChange: () => void) {
+    this.#nowMs = nowMs
     this.#later = later
+    this.#onChange = onChange
+  }
+
+  /** Since when there is one, by the clock that was given; null when there is none. */
+  get sinceMs(): number | null {
+    return this.#sinceMs
   }
 
   /** Whether there is one. */
@@ -17,12 +27,16 @@ export class Holds {
   }
 
   take(): Disposable {
-    this.#count++
+    this.#sinceMs ??= this.#nowMs()
+    if (this.#count++ === 0) this.#onChange()
     let taken = true
     return {
       [Symbol.dispose]: () => {
-        if (taken) this.#count--
+        if (!taken) return
         taken = false
+        if (--this.#count > 0) return
+        this.#sinceMs = null
+        this.#onChange()
       },
     }
   }

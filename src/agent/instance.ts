@@ -50,7 +50,11 @@ export class InstanceRunner {
   readonly attempts: Attempts
   readonly containment: Containment
   /** Of debuggers in it. */
-  readonly holds: Holds = new Holds((delayMs, run) => this.#later(delayMs, run))
+  readonly holds: Holds = new Holds(
+    () => this.#options.clock.nowMs(),
+    (delayMs, run) => this.#later(delayMs, run),
+    () => this.#surroundings.changed(),
+  )
   #assignment: InstanceAssignment
   #life = newLife
   #sinceMs: number
@@ -148,6 +152,7 @@ export class InstanceRunner {
       pid,
       ...this.#usage,
       credentials,
+      ...(this.holds.sinceMs === null ? {} : { heldSinceMs: this.holds.sinceMs }),
       ...(exitCode === null ? {} : { exitCode }),
       ...(refused && { refused }),
       ...(incident && { incident }),
@@ -294,7 +299,7 @@ export class InstanceRunner {
 
   async #start(): Promise<void> {
     try {
-      const { network, sandbox } = this.#options
+      const { network, sandbox, providers } = this.#options
       const bundle = await bundleOf(this.#options, this.#assignment.part, this.#assignment.bundle)
       this.#treatment = await treatmentOf(this.#assignment, bundle)
       const place = await network.place(this.#assignment.id)
@@ -309,7 +314,6 @@ export class InstanceRunner {
       const isolated = layout.hostsPath !== null
       const assignment = this.#assignment
       const brought = await broughtBy(this.#options, assignment, bundle, layout)
-      const { providers } = this.#options
       const secretsDir = this.#delivery.dirFor(assignment, layout)
       const by = { providers, dataApp: (edge: Edge): string => this.#surroundings.dataApp(edge, assignment) }
       const told = instanceEnvironment(assignment, edges, by, brought.env, this.#servePort, secretsDir)

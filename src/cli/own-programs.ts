@@ -90,10 +90,15 @@ async function modulesOf(entries: readonly string[]): Promise<Map<string, string
       left.push(posix.join(posix.dirname(from), bare))
       return `${before}'${bare}.js'`
     })
+    for (const [, target = ''] of text.matchAll(lazyPattern))
+      assert(target.startsWith('node:'), `${from} imports ${target}, which is not of Stead`)
     modules.set(path, text)
   }
   return modules
 }
+
+/** An import where it is used: what it names is not looked for, so it can only be of Node. */
+const lazyPattern = /\bimport\(\s*['"]([^'"]+)['"]/g
 
 /** What an import or export of another module ends with; the quotes are the formatter's, and the compiler's own. */
 const importPattern = /^((?:import|export)\b[^'";]*?\bfrom\s+|\}\s*from\s+|import\s+)['"]([^'"]+)['"]/gm

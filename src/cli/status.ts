@@ -95,6 +95,7 @@ function shown(
     memoryBytes: status?.memoryBytes ?? null,
     cpuSeconds: status?.cpuSeconds ?? null,
     refused: status?.refused ?? [],
+    ...(status?.heldSinceMs === undefined ? {} : { heldSinceMs: status.heldSinceMs }),
     ...(status?.durability === undefined ? {} : { durability: status.durability }),
     ...(status?.metrics === undefined ? {} : { metrics: status.metrics }),
     ...(status?.log === undefined ? {} : { log: status.log }),

@@ -59,7 +59,7 @@ suite('access', () => {
     const of = ({ cookie, key }: Opened): string[] =>
       rights.filter((right) => access.session(cookie, key)?.caller.may(right, 'shop') === true)
     assert.deepEqual(of(opened(access, access.issue(reader))), ['read'])
-    assert.deepEqual(of(opened(access, access.issue(owner()))), ['read', 'logs', 'deploy', 'operate'])
+    assert.deepEqual(of(opened(access, access.issue(owner()))), ['read', 'logs', 'deploy', 'operate', 'debug'])
   })
 
   test('logging out ends a session and its streams', () => {

@@ -13,7 +13,7 @@ import { type Clock, type Random, randomPassword } from '../base/index.ts'
 import type { Caller, Right } from '../operator/index.ts'
 
 /** The rights that pages use, that to deploy only in part (`mayDeploy`). Others stay with the command line, whoever asks. */
-const rightsUsed: readonly Right[] = ['read', 'logs', 'operate', 'deploy']
+const rightsUsed: readonly Right[] = ['read', 'logs', 'operate', 'deploy', 'debug']
 
 /** How long a login token works. */
 export const loginMs: number = 15 * 60_000

@@ -5,8 +5,8 @@
  * renamed.
  */
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { link, mkdtemp, open, readFile, readdir, rename, rm, stat } from 'node:fs/promises'
+import { constants, createReadStream } from 'node:fs'
+import { chmod, copyFile, link, mkdtemp, open, readFile, readdir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SteadError, isSteadError } from '../base/index.ts'
 import { digestOf, hexOf, verified, type Digest } from './digest.ts'
@@ -74,9 +74,11 @@ export class Blobs {
     return createReadStream(this.pathOf(digest), { highWaterMark: readBytes })
   }
 
-  /** Gives a content a second name, without a copy where that is possible. */
-  async linkTo(digest: Digest, path: string): Promise<void> {
-    await link(this.pathOf(digest), path)
+  /** A second name for a content, for who only reads; else a copy. */
+  async giveTo(digest: Digest, path: string, onlyRead: boolean): Promise<void> {
+    if (onlyRead) return await link(this.pathOf(digest), path)
+    await copyFile(this.pathOf(digest), path, constants.COPYFILE_FICLONE)
+    await chmod(path, 0o644)
   }
 
   /** Removes all but the named; answers the bytes that became free. */

@@ -9,8 +9,8 @@ import { z } from 'zod'
 import { SteadError, type Clock } from '../base/index.ts'
 import { Blobs } from './blobs.ts'
 import { billBeside, buildImage, type BuildOptions, type BuiltImage } from './build.ts'
-import { isDigest, verified, type Digest } from './digest.ts'
-import { mediaTypes, platformOf, type Platform } from './documents.ts'
+import { hexOf, isDigest, verified, type Digest } from './digest.ts'
+import { mediaTypes, needPlatform, platformOf, type Platform } from './documents.ts'
 import type { LayerStore } from './layers.ts'
 import { makePrivate } from './private.ts'
 import { parseReference, showReference, type ImageReference } from './reference.ts'
@@ -66,7 +66,11 @@ export class ImageStore {
     const reference = parseReference(text)
     if (reference.kind === 'local') {
       const kept = (await this.list()).find(({ name, digest }) => name === reference.name || digest === reference.name)
-      if (kept !== undefined) return { ...(await storedImage(this.#blobs, kept.digest)), name: kept.name }
+      if (kept !== undefined) {
+        const image = await storedImage(this.#blobs, kept.digest)
+        needPlatform(image.config.platform, this.#platform, kept.name)
+        return { ...image, name: kept.name }
+      }
       throw new SteadError({
         code: 'image.not-found',
         message: `There is no image called ${reference.name} on this machine.`,
@@ -117,13 +121,14 @@ export class ImageStore {
       .sort((a, b) => (a.name < b.name ? -1 : 1))
   }
 
-  /** Writes an image as an OCI layout into an empty directory, without copies where that is possible. */
+  /** Writes an image as an OCI layout into an empty directory: copies, but in a directory of the store's own. */
   async layOut(image: FetchedImage, directory: string): Promise<void> {
     const blobs = join(directory, 'blobs', 'sha256')
     await mkdir(blobs, { recursive: true })
     const { manifest, digest } = image
+    const isOwn = directory.startsWith(`${this.#options.directory}/`)
     for (const content of new Set([digest, manifest.config.digest, ...manifest.layers.map((layer) => layer.digest)])) {
-      await this.#blobs.linkTo(content, join(blobs, content.slice('sha256:'.length)))
+      await this.#blobs.giveTo(content, join(blobs, hexOf(content)), isOwn)
     }
     const { os, architecture, variant } = image.config.platform
     const platform = variant === undefined ? { os, architecture } : { os, architecture, variant }

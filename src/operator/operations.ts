@@ -138,6 +138,8 @@ export interface PartStatus {
   readonly memoryBytes: number | null
   /** Processor time used since it was started, seconds; null where nobody can tell. */
   readonly cpuSeconds: number | null
+  /** Since when somebody's debugger is in it; absent when nobody's is. */
+  readonly heldSinceMs?: number
   /** What it was refused outside, the newest first. */
   readonly refused: NonNullable<AssignmentStatus['refused']>
   /** `kernel`: its instances run on kernels of their own. Absent: in sandboxes on that of their node. */

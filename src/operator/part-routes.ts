@@ -37,6 +37,12 @@ export const partRoutes: readonly Route[] = [
     answer: bind,
   })),
   streamRoute('stream', 'exec'),
+  {
+    method: 'POST',
+    path: '/v1/apps/:app/parts/:part/stack',
+    right: 'debug',
+    answer: async (operations, { path, signal }) => value(await stackOf(operations, path, signal)),
+  },
   streamRoute('debug', 'debug'),
   streamRoute('values', 'values'),
   streamRoute('evaluate', 'evaluate'),
@@ -47,6 +53,23 @@ export const partRoutes: readonly Route[] = [
     answer: (operations) => value(operations.bundles()),
   },
 ]
+
+/** Where a part stands, as one value, for those who cannot follow a stream. */
+async function stackOf(operations: Operations, path: Question['path'], signal: AbortSignal): Promise<unknown> {
+  const look = { kind: 'debug', instance: null, look: { what: 'stack' } } as const
+  const stream = operations.open(path['app'] ?? '', path['part'] ?? '', look)
+  const close = (): void => stream.close()
+  signal.addEventListener('abort', close, { once: true })
+  try {
+    const said: Uint8Array[] = []
+    for await (const { to, bytes } of stream.pieces) if (to === 'out') said.push(bytes)
+    await stream.ended
+    return JSON.parse(Buffer.concat(said).toString())
+  } finally {
+    signal.removeEventListener('abort', close)
+    stream.close()
+  }
+}
 
 async function bind(operations: Operations, { path, body }: Question): Promise<Answer> {
   const parsed = bindTo.safeParse(await body())

@@ -38,6 +38,8 @@ export interface AssignmentStatus {
   readonly memoryBytes: number | null
   /** Processor time used since it was started, seconds; null, or left out by an older node, where it is not known. */
   readonly cpuSeconds?: number | null
+  /** Since when somebody's debugger is in it, milliseconds since 1970 by the node's clock; absent when nobody's is. */
+  readonly heldSinceMs?: number
   /** Of a job that has ended, when its last attempt ended by itself. */
   readonly exitCode?: number
   /** Of a resource: whether what it was assigned last is in force, or was given up. Absent from an older node. */
@@ -153,6 +155,7 @@ export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
   pid: z.int().nullable(),
   memoryBytes: z.number().nullable(),
   cpuSeconds: z.number().nullable().exactOptional(),
+  heldSinceMs: z.number().exactOptional(),
   exitCode: z.int().exactOptional(),
   settled: z.boolean().exactOptional(),
   refused: z.array(refusal).max(statusRefusalsMax).exactOptional(),

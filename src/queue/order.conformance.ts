@@ -104,9 +104,14 @@ export const orderCases: readonly QueueCase[] = [
         await queue.send('late', { delayMs: 2500 })
         await queue.send('now')
         const message = await takeOne(queue)
-        assert.equal(message.value, 'now')
+        // On a machine that is slow enough its time is over by now, and this shows nothing.
+        const late = systemClock.monotonicMs() - fromMs >= 2499
+        assert.ok(message.value === 'now' || late, 'it came too soon, or keeps others back')
+        if (message.value === 'late') return
         await message.ack()
-        await assertNothing(queue, 0)
+        const nothing = await queue.receive({ waitMs: 0 })
+        assert.ok(nothing.length === 0 || systemClock.monotonicMs() - fromMs >= 2499, 'it came too soon')
+        if (nothing.length > 0) return
         if (place.elsewhere === null) {
           assert.equal((await takeOne(queue)).value, 'late')
           assert.ok(systemClock.monotonicMs() - fromMs >= 2499, 'it came too soon')

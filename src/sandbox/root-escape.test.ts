@@ -177,6 +177,30 @@ suite('escape from a root', { skip }, () => {
     assert.deepEqual(readdirSync(shared), [])
   })
 
+  test('a file system that the host unmounts meanwhile is not kept busy, one that is handed in is there', async () => {
+    const [other, given] = ['other', 'given'].map((name) => {
+      const directory = join(root, name)
+      mkdirSync(directory)
+      assert.equal(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', `stead-${name}`, directory]).status, 0)
+      return directory
+    })
+    try {
+      writeFileSync(join(given ?? '', 'file'), 'given')
+      const asked = spec('cat /data/file; echo; exec sleep 60', {})
+      const mounts = [{ source: given ?? '', target: '/data', access: 'read-only' as const }]
+      const sandbox = await driver.start({ ...asked, mounts })
+      let lines: readonly string[] = []
+      while (lines.length === 0) lines = (await Array.fromAsync(driver.output(asked.recordDir))).map(({ text }) => text)
+      assert.equal(lines[0], 'given')
+      const { keeper } = JSON.parse(readFileSync(join(asked.recordDir, 'record.json'), 'utf8'))
+      const seen = readFileSync(`/proc/${keeper.pid}/mountinfo`, 'utf8')
+      assert.ok(!seen.includes('stead-other') && seen.includes('stead-given'), seen)
+      await sandbox.kill()
+    } finally {
+      for (const directory of [other, given]) spawnSync('umount', [directory ?? ''])
+    }
+  })
+
   test('nothing is mounted on the host while one runs, and no path of the host stands in its mounts', async () => {
     const before = readFileSync('/proc/self/mountinfo', 'utf8')
     const asked = spec('cat /proc/self/mountinfo; exec sleep 60', {})

@@ -6,14 +6,17 @@
  * the disk, and each is mounted with its ids mapped to the workload's user, by the kernel and without a copy. What is written
  * goes to a file system in memory above them, which counts against the workload's memory as soon as it runs.
  *
+ * What lives in that namespace lives as long as the workload. So that it keeps no file system of the host busy which the host
+ * unmounts meanwhile, whatever is not needed is unmounted there at once.
+ *
  * Invariants: nothing is mounted in the host's own namespace, so nothing is left behind however anything ends; no layer is
  * ever written; no path of the host stands in what the program can read of its mounts.
  */
 
 /** Call numbers that differ between architectures; those of newer calls are the same everywhere. */
-const calls: Readonly<Record<string, readonly [unshare: number, mount: number]>> = {
-  x64: [272, 165],
-  arm64: [97, 40],
+const calls: Readonly<Record<string, readonly [unshare: number, mount: number, umount: number]>> = {
+  x64: [272, 165, 166],
+  arm64: [97, 40, 39],
 }
 
 /** Whether roots can be made on this architecture. */
@@ -23,6 +26,9 @@ export function canCall(architecture: string): boolean {
 
 /** Below the place: the root itself, for bubblewrap to bind. */
 export const rootWithin = 'root'
+
+/** What bubblewrap and the programs in front of it need of the host, beside the sources of its mounts. */
+const systemPaths = 'qw(/proc /dev /sys /usr /bin /sbin /lib /lib32 /lib64 /etc)'
 
 /** What the Perl program is told. */
 export interface RootOrder {
@@ -36,13 +42,16 @@ export interface RootOrder {
   readonly layers: readonly string[]
   /** Directories of the root that must be there, free of symbolic links. */
   readonly scratch: readonly string[]
+  /** Paths of the host that are bound into the root later on. */
+  readonly sources: readonly string[]
 }
 
 /** Arguments of the Perl program; what is to be run then follows them. */
 export function rootArguments(order: RootOrder): readonly string[] {
-  const { architecture, place, hostUid, writtenBytesMax, layers, scratch } = order
-  const counts = [layers.length, scratch.length]
-  return [...(calls[architecture] ?? []), place, hostUid, writtenBytesMax, ...counts, ...layers, ...scratch].map(String)
+  const { architecture, place, hostUid, writtenBytesMax, layers, scratch, sources } = order
+  const lists = [layers, scratch, sources]
+  const head = [...(calls[architecture] ?? []), place, hostUid, writtenBytesMax, ...lists.map((list) => list.length)]
+  return [...head, ...lists.flat()].map(String)
 }
 
 /**
@@ -50,8 +59,9 @@ export function rootArguments(order: RootOrder): readonly string[] {
  * as short as can be: the kernel takes one page of them.
  */
 export const rootProgram: string = `
-my ($unshare, $mount, $place, $uid, $size, $count, $scratch, @command) = @ARGV;
-my @layers = splice @command, 0, $count; my @scratch = splice @command, 0, $scratch; my $nothing = '';
+my ($unshare, $mount, $umount, $place, $uid, $size, $layers, $scratch, $sources, @command) = @ARGV;
+my @layers = splice @command, 0, $layers; my @scratch = splice @command, 0, $scratch;
+my @sources = splice @command, 0, $sources; my $nothing = '';
 sub need { my ($what, $result) = @_; $result >= 0 or die "the root could not be made: $what: $!\\n"; $result }
 sub put { my ($type, $target, $flags, $data) = @_; my $source = 'stead';
   need("mounting $type", syscall($mount + 0, $source, $target, $type, $flags, $data)) }
@@ -84,6 +94,13 @@ for my $index (0 .. $#layers) {
   need("mounting $layer", syscall(429, $tree, $nothing, -100, $name, 4));
 }
 put('overlay', '${rootWithin}', 6, 'lowerdir=' . join(':', reverse 0 .. $#layers) . ',upperdir=upper,workdir=work');
+sub within { my ($path, $top) = @_; $path eq $top || index($path, "$top/") == 0 }
+open(my $mounts, '<', '/proc/self/mountinfo') or need('mountinfo', -1);
+my @points = map { my $point = (split / /)[4]; $point =~ s/\\\\([0-7]{3})/chr oct $1/ge; $point } <$mounts>;
+for my $point (reverse @points) {
+  next if $point eq '/' or grep { within($point, $_) || within($_, $point) } @sources, $place, ${systemPaths};
+  syscall($umount + 0, $point, 2);
+}
 for my $path (@scratch) {
   my $here = '${rootWithin}';
   for my $name (grep { length } split(m{/}, $path)) {

@@ -6,7 +6,7 @@ import { createBundleStore } from '../../artifact/index.ts'
 import { SteadError, systemClock } from '../../base/index.ts'
 import { billOf, filesThatTell, readLayout, platformOf, type Digest, type FetchedImage } from '../../image/index.ts'
 import { type Command, helpOf, type Input, usage } from '../command.ts'
-import { exitCodes, type ExitCode } from '../exit-codes.ts'
+import { exitCodes } from '../exit-codes.ts'
 import { bundlesDir } from '../home.ts'
 import { neededBundles } from '../homes.ts'
 import { imageStore, layerStore } from '../images.ts'
@@ -63,7 +63,7 @@ export const imageCommand: Command = {
     if (found === undefined || words.length !== found[0])
       throw usage('stead image: build DIR NAME, ls, inspect IMAGE or prune', helpOf(imageCommand))
     await found[1](input, words)
-    return exitCodes.ok satisfies ExitCode
+    return exitCodes.ok
   },
 }
 

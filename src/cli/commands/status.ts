@@ -100,6 +100,7 @@ function printStatus(found: Status): void {
     const what = level === 'low' ? paint('yellow', 'disk low') : paint('red', 'disk critical')
     print(`\n${what} ${share}${level === 'low' ? '' : ': nothing new is deployed'}; see \`stead disk\``)
   }
+  printHeld(found.parts)
   printRefused(found.parts)
   for (const line of found.weaker) print(`\n${paint('yellow', 'weaker')} ${line}`)
 }
@@ -139,6 +140,14 @@ function printRollout({ app, rollout }: Status): void {
   print(
     `${paint(stuck === null ? 'cyan' : 'red', `release ${release} ${where}`)}; see \`stead releases ${release} --app ${app}\``,
   )
+}
+
+/** Where somebody's debugger is: what stands still then is no fault of the program. */
+function printHeld(parts: readonly PartStatus[]): void {
+  for (const { part, instance, heldSinceMs } of parts) {
+    if (heldSinceMs === undefined) continue
+    print(`${paint('yellow', 'debugger')} in ${instance ?? part} for ${duration(systemClock.nowMs() - heldSinceMs)}`)
+  }
 }
 
 /** What the parts tried outside and were refused, and what would allow it. */

@@ -5,7 +5,6 @@ export function unitOf(command: readonly string[], environment: Readonly<Record<
   const lines = Object.entries(environment).map(([name, value]) => `Environment=${quoted(`${name}=${value}`)}`)
   return `[Unit]
 Description=Stead: applications that have state
-Documentation=man:systemd.service(5)
 After=network-online.target local-fs.target
 Wants=network-online.target
 

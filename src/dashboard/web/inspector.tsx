@@ -6,6 +6,7 @@ import { BreakButtons, PartButtons } from './actions.tsx'
 import { CountedFacts, CountedPlots } from './counted.tsx'
 import { useMedia } from './hooks.ts'
 import { Icon, iconOf } from './icons.tsx'
+import { Looks } from './looks.tsx'
 import { kindWord, type PartView } from './parts.ts'
 import { Plot } from './plot.tsx'
 import { QueueFacts } from './queue.tsx'
@@ -72,6 +73,13 @@ export function Inspector({ app, part, samples, nowMs, offers, onSelect, onLogs 
             {` ${instance.reason}`}
           </p>
         ))}
+      {instances
+        .filter(({ heldSinceMs }) => heldSinceMs !== undefined)
+        .map(({ instance, heldSinceMs }) => (
+          <p key={`held-${instance}`} class="reason tone-busy">
+            {`A debugger is in ${instance ?? shape.name} for ${age(nowMs - (heldSinceMs ?? nowMs))}: it is not judged by whether it answers.`}
+          </p>
+        ))}
       <CountedPlots part={part} samples={samples} />
       {memory && (
         <Plot
@@ -98,6 +106,7 @@ export function Inspector({ app, part, samples, nowMs, offers, onSelect, onLogs 
           </button>
         )}
       </div>
+      <Looks key={`look-${shape.name}`} app={app} part={shape} offers={offers} />
       <PartButtons key={`do-${shape.name}`} app={app} part={shape} offers={offers} />
       <BreakButtons key={`break-${shape.name}`} app={app} part={shape} offers={offers} />
       {instances.length > 0 && instances[0]?.sinceMs !== null && (

@@ -79,7 +79,11 @@ export function Instances({ app, parts, newest, nowMs, selected, onSelect }: Ins
                     icon={iconOf(shape)}
                     tone={toneOf(instance)}
                     state={phaseWord(instance)}
-                    reason={instance.reason?.split('\n')[0] ?? null}
+                    reason={
+                      instance.heldSinceMs === undefined
+                        ? (instance.reason?.split('\n')[0] ?? null)
+                        : `a debugger is in it for ${age(nowMs - instance.heldSinceMs)}`
+                    }
                     since={instance.sinceMs === null ? '' : age(nowMs - instance.sinceMs)}
                     restarts={instance.restarts}
                     memory={instance.memoryBytes === null ? '' : bytes(instance.memoryBytes)}

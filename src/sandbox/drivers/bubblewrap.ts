@@ -194,7 +194,7 @@ class BubblewrapDriver implements SandboxDriver {
   }
 
   /** Makes the root, becomes the host user of the workload, then bubblewrap, which stays as the keeper of the exit. */
-  #lastOf({ hostUid, root, limits }: SandboxSpec, shell: RootShell | null): string {
+  #lastOf({ hostUid, root, limits, mounts }: SandboxSpec, shell: RootShell | null): string {
     const closed = (this.#around?.devices ?? []).filter((device) => (statSync(device).mode & 0o006) !== 0o006)
     const groups = closed.map((device) => statSync(device).gid)
     const held = groups.length === 0 ? '--clear-groups' : `--groups=${groups.join(',')}`
@@ -210,7 +210,8 @@ class BubblewrapDriver implements SandboxDriver {
     const writtenBytesMax = isWritten
       ? (root.writtenBytesMax ?? limits.tmpBytes ?? writtenBytesDefault)
       : mountPointBytesMax
-    const order = { architecture: process.arch, place: rootPlace, hostUid, writtenBytesMax, layers, scratch }
+    const sources = [...mounts.map(({ source }) => source), ...(shell === null ? [] : [shell.directory])]
+    const order = { architecture: process.arch, place: rootPlace, hostUid, writtenBytesMax, layers, scratch, sources }
     return `exec ${[this.#perl, '-e', rootProgram, ...rootArguments(order)].map(quote).join(' ')} ${bwrap}`
   }
 

@@ -58,6 +58,7 @@ export function probeRoot(perl: string | null): string | null {
     writtenBytesMax: 2 ** 16,
     layers: [existsSync('/var/lib') ? '/var/lib' : '/usr'],
     scratch: [],
+    sources: [],
   }
   const { status, stderr } = spawnSync(perl, ['-e', rootProgram, ...rootArguments(order), '/bin/true'], {
     encoding: 'utf8',

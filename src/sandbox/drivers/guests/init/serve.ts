@@ -48,7 +48,8 @@ sub enter {
   my $between = fork;
   if ($between == 0) {
     $SIG{$_} = 'DEFAULT' for qw(CHLD IO PIPE);
-    open my $line, '+<', '/dev/ttyS0' if $order{console};
+    my $line;
+    open $line, '+<', '/dev/ttyS0' or end(125) if $order{console};
     open my $group, '>', groupOf($id) . '/cgroup.procs';
     my @spaces;
     for (qw(pid ipc uts mnt)) {
