@@ -2,18 +2,8 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import type { NodeOffer, TaskExit } from '../protocol/index.ts'
-import {
-  BatchCore,
-  type BatchEvent,
-  type BatchRecords,
-  type JobRecord,
-  type QueueRecord,
-  type Submission,
-  submissionDefaults,
-  type TaskRow,
-  type Tell,
-  type UsageRecord,
-} from './index.ts'
+import { BatchCore, type BatchEvent, type Submission, submissionDefaults, type Tell } from './index.ts'
+import { recordsOf } from './fixtures/records.ts'
 
 const offer: NodeOffer = { cpu: 4, memoryBytes: 8 * 2 ** 30, gpus: null, labels: {}, address: '127.0.0.1' }
 
@@ -32,7 +22,7 @@ class Rig {
   readonly tells: Tell[] = []
 
   constructor() {
-    this.core = BatchCore.restore(this.#records(), this.nowMs)
+    this.core = BatchCore.restore(recordsOf(this.store), this.nowMs)
   }
 
   apply(event: BatchEvent): number {
@@ -74,7 +64,7 @@ class Rig {
   }
 
   restart(): void {
-    this.core = BatchCore.restore(this.#records(), this.nowMs)
+    this.core = BatchCore.restore(recordsOf(this.store), this.nowMs)
     this.#turn()
   }
 
@@ -90,26 +80,6 @@ class Rig {
       this.started.push(...tell.start.map(({ task }) => task))
       this.stopped.push(...tell.stop.map(({ task, signal }) => `${task} ${signal}`))
       this.over.push(...tell.over)
-    }
-  }
-
-  #records(): BatchRecords {
-    const all = <T>(prefix: string): [string, T][] =>
-      [...this.store]
-        .filter(([key]) => key.startsWith(prefix))
-        .map(([key, value]) => [key.slice(prefix.length), value as T])
-    const tasks = new Map<number, Record<string, TaskRow>[]>()
-    for (const [key, rows] of all<Record<string, TaskRow>>('batch/tasks/')) {
-      const id = Number(key.split('/')[0])
-      tasks.set(id, [...(tasks.get(id) ?? []), rows])
-    }
-    return {
-      nextId: (this.store.get('batch/next') as number | undefined) ?? 1,
-      jobs: all<JobRecord>('batch/job/').map(([, record]) => record),
-      tasks,
-      nodes: new Map(all<NodeOffer>('batch/node/')),
-      queues: all<QueueRecord>('batch/queue/').map(([, record]) => record),
-      usage: all<UsageRecord>('batch/usage/').map(([, record]) => record),
     }
   }
 }

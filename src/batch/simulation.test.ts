@@ -6,17 +6,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { isSteadError, seededRandom } from '../base/index.ts'
 import type { NodeOffer, TaskEnd, TaskExit, TasksDownward } from '../protocol/index.ts'
-import {
-  BatchCore,
-  type BatchEvent,
-  type BatchRecords,
-  type JobRecord,
-  type QueueRecord,
-  type Submission,
-  submissionDefaults,
-  type TaskRow,
-  type UsageRecord,
-} from './index.ts'
+import { BatchCore, type BatchEvent, type Submission, submissionDefaults } from './index.ts'
+import { recordsOf } from './fixtures/records.ts'
 
 const offer: NodeOffer = { cpu: 4, memoryBytes: 8 * 2 ** 30, gpus: null, labels: {}, address: '127.0.0.1' }
 const seeds = 60
@@ -71,7 +62,7 @@ class Simulation {
   constructor(seed: number) {
     const random = seededRandom(seed)
     this.dice = (sides) => Math.floor((((random.bytes(1)[0] ?? 0) * 256 + (random.bytes(1)[0] ?? 0)) / 65_536) * sides)
-    this.core = BatchCore.restore(this.records(), this.nowMs)
+    this.core = BatchCore.restore(recordsOf(this.store), this.nowMs)
     for (const node of this.nodes) this.hello(node)
   }
 
@@ -108,7 +99,7 @@ class Simulation {
   /** A control dies with what it had heard and not written, and another comes. */
   restart(): void {
     this.heard = []
-    this.core = BatchCore.restore(this.records(), this.nowMs)
+    this.core = BatchCore.restore(recordsOf(this.store), this.nowMs)
     this.core.take()
     for (const node of this.nodes) if (node.connected) this.hello(node)
   }
@@ -195,26 +186,6 @@ class Simulation {
       const atOnce = this.nodes.flatMap(({ running }) => [...running.values()].filter((job) => job === id)).length
       if (array?.atMost !== null && array !== null)
         assert.ok(atOnce <= array.atMost, `seed ${seed}: ${atOnce} of job ${id} at once`)
-    }
-  }
-
-  records(): BatchRecords {
-    const all = <T>(prefix: string): [string, T][] =>
-      [...this.store]
-        .filter(([key]) => key.startsWith(prefix))
-        .map(([key, value]) => [key.slice(prefix.length), value as T])
-    const tasks = new Map<number, Record<string, TaskRow>[]>()
-    for (const [key, rows] of all<Record<string, TaskRow>>('batch/tasks/')) {
-      const id = Number(key.split('/')[0])
-      tasks.set(id, [...(tasks.get(id) ?? []), rows])
-    }
-    return {
-      nextId: (this.store.get('batch/next') as number | undefined) ?? 1,
-      jobs: all<JobRecord>('batch/job/').map(([, record]) => record),
-      tasks,
-      nodes: new Map(all<NodeOffer>('batch/node/')),
-      queues: all<QueueRecord>('batch/queue/').map(([, record]) => record),
-      usage: all<UsageRecord>('batch/usage/').map(([, record]) => record),
     }
   }
 }

@@ -3,6 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { TaskView } from '../batch/index.ts'
 import type { BatchOperations, LogOptions } from '../operator/index.ts'
 import type { LogLine } from '../protocol/index.ts'
+import { changeTurns } from './change-turns.ts'
 import type { Platform } from './platform.ts'
 
 /** How soon a node is asked again that could not tell. */
@@ -22,11 +23,10 @@ export function batchOperations({ batch, taskLogs }: Pick<Platform, 'batch' | 't
     tasks: async (job, from, max) => batch.tasks(job, from, max),
     why: async (job, index) => batch.why(job, index),
     async *watch(id, signal) {
-      for await (const _ of turns(batch, signal)) {
+      for await (const _ of changeTurns(batch, { first: true, pauseMs: watchPauseMs }, signal)) {
         const job = batch.job(id)
         yield job
         if (job.endedMs !== null) return
-        await pause(watchPauseMs)
       }
     },
     logs: (job, index, options) => followed({ batch, taskLogs }, job, index, options),
@@ -44,7 +44,7 @@ async function* followed(
   { tail, follow, signal }: LogOptions,
 ): AsyncIterable<LogLine> {
   let attempt = 0
-  for await (const _ of turns(batch, signal)) {
+  for await (const _ of changeTurns(batch, { first: true, pauseMs: 0 }, signal)) {
     const task = batch.task(job, index)
     if (hasOutput(task) && task.attempt > attempt) {
       attempt = task.attempt
@@ -94,27 +94,5 @@ async function* attemptOf(
       if (!goesOn || signal.aborted) throw error
       await pause(retryMs)
     }
-  }
-}
-
-/** Yields now and after every turn, until the signal aborts. */
-async function* turns(batch: Platform['batch'], signal: AbortSignal): AsyncIterable<void> {
-  let changed = true
-  let wake = (): void => {}
-  using _listening = batch.onChange(() => {
-    changed = true
-    wake()
-  })
-  const onAbort = (): void => wake()
-  signal.addEventListener('abort', onAbort)
-  try {
-    while (!signal.aborted) {
-      if (!changed) await new Promise<void>((resolve) => (wake = resolve))
-      if (signal.aborted) return
-      changed = false
-      yield
-    }
-  } finally {
-    signal.removeEventListener('abort', onAbort)
   }
 }

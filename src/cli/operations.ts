@@ -1,10 +1,10 @@
 /** Answers what is asked of the platform in this process, for `up` and for the daemon alike. */
-import { setTimeout as pause } from 'node:timers/promises'
 import { assert, SteadError } from '../base/index.ts'
 import type { Dashboard } from '../dashboard/index.ts'
 import { type Deployment, type Intake, type Operations, unknownApp } from '../operator/index.ts'
 import type { BackupKeeper } from './backup-keeper.ts'
 import { batchOperations } from './batch-operations.ts'
+import { changeTurns } from './change-turns.ts'
 import { Checkups } from './checking/checkup.ts'
 import { jobsOf, runJob } from './jobs.ts'
 import { logsOf } from './log-streams.ts'
@@ -99,7 +99,7 @@ export function operationsOf(answering: Answering): Operations {
     run: (app, part, by, signal) => runJob(platform, { app: known(app), part, by }, signal),
     open: (app, part, order, onAsked) => openStream(platform, known(app), part, order, onAsked),
     bind: (app, part, host, port) => bindOperator(platform, { app: known(app), part, host, port }),
-    changes: (intervalMs, signal) => changes(platform, intervalMs, signal),
+    changes: (pauseMs, signal) => changeTurns(platform, { first: false, pauseMs }, signal),
     incidents: async (app) => platform.incidents(known(app)),
     async settle(app, incident, how) {
       const [settled] = await platform.incidents(known(app), { kind: how, incident })
@@ -125,32 +125,5 @@ export function operationsOf(answering: Answering): Operations {
     queues: queueOperations(platform, viewOf),
     batch: batchOperations(platform),
     releases: releaseOperations(platform.releases, answering.node, (app) => urlsOf(platform, app)),
-  }
-}
-
-/** Yields after a change, and not again before the interval is over: what changes meanwhile is one more. */
-async function* changes(
-  platform: Pick<Platform, 'onChange'>,
-  intervalMs: number,
-  signal: AbortSignal,
-): AsyncIterable<void> {
-  let changed = false
-  let wake = (): void => {}
-  using _listening = platform.onChange(() => {
-    changed = true
-    wake()
-  })
-  const onAbort = (): void => wake()
-  signal.addEventListener('abort', onAbort)
-  try {
-    while (!signal.aborted) {
-      if (!changed) await new Promise<void>((resolve) => (wake = resolve))
-      if (signal.aborted) return
-      changed = false
-      yield
-      await pause(intervalMs, undefined, { signal }).catch(() => {})
-    }
-  } finally {
-    signal.removeEventListener('abort', onAbort)
   }
 }
