@@ -24,6 +24,8 @@ import type { Submission } from './submission.ts'
 import type { TaskRow } from './task-table.ts'
 import { jobView, type JobView, type NodeView, taskViews, type TaskView } from './view.ts'
 
+/** How long a submission waits for the first node to speak. */
+const firstNodeMs = 10_000
 /** How often it is tried again whether the store has room. */
 const fullPauseMs = 1000
 /** Records in one transaction, which has a limit in bytes too. */
@@ -83,6 +85,7 @@ export class Batch {
 
   /** The number of the job, once it is durable. Throws `batch.*`, `scheduler.*`, and as the store does. */
   async submit(submission: Submission, by: string): Promise<number> {
+    if (this.#core.nodes.size === 0) await this.#firstNode()
     return (await this.#ask({ kind: 'submit', submission, by })) ?? 0
   }
 
@@ -191,6 +194,16 @@ export class Batch {
     this.#timer?.[Symbol.dispose]()
     for (const timer of this.#away.values()) timer[Symbol.dispose]()
     await this.#turns
+  }
+
+  /** Right after the first start no node has spoken yet: whoever submits in that moment waits a little. */
+  async #firstNode(): Promise<void> {
+    const come = Promise.withResolvers<void>()
+    using _listening = this.onChange(() => {
+      if (this.#core.nodes.size > 0) come.resolve()
+    })
+    using _timer = this.#options.clock.after(firstNodeMs, () => come.resolve())
+    await come.promise
   }
 
   #awaitNode(node: string): void {

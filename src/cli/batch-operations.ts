@@ -67,7 +67,10 @@ function hasOutput(task: Told): task is Told & { readonly node: string } {
   return task.ran && task.node !== null && task.output === null
 }
 
-/** What an attempt prints, to its end. Its node may not have begun it yet, or be away for a moment: no line comes twice. */
+/**
+ * What an attempt prints, to its end. Its node may not have begun it yet, be away for a moment, or have nothing to follow before
+ * the program is on record: until the end is known it is read again, from where it was, so that no line is missed or comes twice.
+ */
 async function* attemptOf(
   { batch, taskLogs }: Pick<Platform, 'batch' | 'taskLogs'>,
   job: number,
@@ -75,24 +78,27 @@ async function* attemptOf(
   { tail, signal }: LogOptions,
 ): AsyncIterable<LogLine> {
   const first = batch.task(job, index)
-  let seen = 0
+  if (!hasOutput(first)) return
+  /** The time of the last line, and how many of that time there were. */
+  let last = { timeMs: -Infinity, count: 0 }
   for (;;) {
     const task = batch.task(job, index)
     const goesOn = task.attempt === first.attempt && !isOver(task)
-    if (!hasOutput(first)) return
-    let count = 0
+    const from = last
+    let again = 0
     try {
-      for await (const line of taskLogs(first, { tail: seen === 0 ? tail : null, follow: goesOn, signal })) {
-        count += 1
-        if (count <= seen) continue
-        seen = count
+      const options = { tail: from.count === 0 ? tail : null, follow: goesOn, signal }
+      for await (const line of taskLogs(first, options)) {
+        if (line.timeMs < from.timeMs) continue
+        if (line.timeMs === from.timeMs && again++ < from.count) continue
+        last = { timeMs: line.timeMs, count: line.timeMs === last.timeMs ? last.count + 1 : 1 }
         yield line
       }
-      return
+      if (!goesOn || signal.aborted) return
     } catch (error) {
       if (!batch.task(job, index).ran) return
       if (!goesOn || signal.aborted) throw error
-      await pause(retryMs)
     }
+    if (!isOver(batch.task(job, index))) await pause(retryMs)
   }
 }
