@@ -50,7 +50,13 @@ export class DaemonBench implements AsyncDisposable {
     this.#serve = running
     const up = async (): Promise<boolean> =>
       (await this.bench.stead('status', '--all')).code === 0 && (await this.answer('nobody.localhost')) !== null
-    await eventually('stead serve answers', up, (answers) => answers, 90_000)
+    try {
+      await eventually('stead serve answers', up, (answers) => answers, 90_000)
+    } catch (error) {
+      const status = await this.bench.stead('status', '--all')
+      const said = `${running.output().slice(-4000)}${status.stdout}${status.stderr}`
+      throw new Error(`it does not answer; it says: ${said}`, { cause: error })
+    }
     return running
   }
 
