@@ -67,8 +67,10 @@ function printPlatform(platform: PlatformInfo, statuses: readonly Status[]): voi
   print(table([['APP', '', 'STATE', 'URL'].map((head) => paint('dim', head)), ...rows]))
 }
 
-function isWell(part: PartStatus): boolean {
-  return ['ready', 'scheduled', 'succeeded'].includes(part.phase) || part.stoppedBy !== null
+/** A job that is about to start is as it should be: what it waits for is a part of its own. */
+function isWell({ kind, phase, stoppedBy }: PartStatus): boolean {
+  if (kind === 'job' && (phase === 'waiting' || phase === 'starting')) return true
+  return ['ready', 'scheduled', 'succeeded'].includes(phase) || stoppedBy !== null
 }
 
 function printStatus(found: Status): void {
