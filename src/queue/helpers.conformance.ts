@@ -2,8 +2,11 @@
 import assert from 'node:assert/strict'
 import { isSteadError, sleep, systemClock } from '../base/index.ts'
 import type { Json } from '../base/index.ts'
+import { jsonCodec } from './codec.ts'
 import type { Message } from './message.ts'
+import type { QueueEvent } from './metrics.ts'
 import type { Queue } from './queue.ts'
+import type { Queues } from './queues.ts'
 
 /** Long enough for a loaded machine; everything ends at once when it holds. */
 export const patienceMs = 30_000
@@ -54,6 +57,31 @@ export async function refuses(code: string, call: () => Promise<unknown>): Promi
     assert.equal(error.code, code, error.message)
     return true
   })
+}
+
+/**
+ * A server that answers nothing any more is told of, and work goes on when it answers again. `events` is what the queues
+ * tell of; their patience is short.
+ */
+export async function outlivesSilence(
+  queues: Queues,
+  events: readonly QueueEvent[],
+  server: { freeze(): void; thaw(): void },
+): Promise<void> {
+  const queue = await queues.declare('mail', jsonCodec)
+  const consumer = queue.consume(() => {})
+  await queue.send(1)
+  await until('the first is done', () => queue.metrics().acked === 1)
+  server.freeze()
+  try {
+    await refuses('queue.outcome-unknown', () => queue.send(2))
+    await until('the consumer tells that nothing answers', () => events.some(({ kind }) => kind === 'not-received'))
+  } finally {
+    server.thaw()
+  }
+  await queue.send(3)
+  await until('it goes on', () => queue.metrics().acked >= 2)
+  await consumer.drain()
 }
 
 /** `count` different values. */

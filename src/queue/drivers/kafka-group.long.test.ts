@@ -3,7 +3,16 @@ import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
 import { Broker, kafka, kafkaWithNames, needsBroker } from '../../../test/brokers.ts'
 import { jsonCodec } from '../codec.ts'
-import { assertNothing, refuses, sorted, take, takeOne, until, values } from '../helpers.conformance.ts'
+import {
+  assertNothing,
+  outlivesSilence,
+  refuses,
+  sorted,
+  take,
+  takeOne,
+  until,
+  values,
+} from '../helpers.conformance.ts'
 import type { QueueEvent } from '../metrics.ts'
 import type { Queues } from '../queues.ts'
 import { openKafkaQueues } from './kafka.ts'
@@ -83,20 +92,7 @@ suite('kafka queues and their groups', { skip: needsBroker(kafka) }, () => {
   test('a server that answers nothing any more is told of in time, and work goes on when it does', async () => {
     const events: QueueEvent[] = []
     await using queues = await open({ prefix: 'half.', onEvent: (event) => void events.push(event), patienceMs: 1000 })
-    const queue = await queues.declare('mail', jsonCodec)
-    const consumer = queue.consume(() => {})
-    await queue.send(1)
-    await until('the first is done', () => queue.metrics().acked === 1)
-    running().freeze()
-    try {
-      await refuses('queue.outcome-unknown', () => queue.send(2))
-      await until('the consumer tells that nothing answers', () => events.some(({ kind }) => kind === 'not-received'))
-    } finally {
-      running().thaw()
-    }
-    await queue.send(3)
-    await until('it goes on', () => queue.metrics().acked >= 2)
-    await consumer.drain()
+    await outlivesSilence(queues, events, running())
   })
 })
 

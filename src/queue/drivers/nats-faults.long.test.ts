@@ -4,7 +4,7 @@ import { after, before, suite, test } from 'node:test'
 import { Broker, nats, natsBuffered, natsOld, needsBroker } from '../../../test/brokers.ts'
 import { needsAll } from '../../../test/needs.ts'
 import { jsonCodec } from '../codec.ts'
-import { refuses, takeOne, until } from '../helpers.conformance.ts'
+import { outlivesSilence, refuses, takeOne } from '../helpers.conformance.ts'
 import type { QueueEvent } from '../metrics.ts'
 import { openNatsQueues } from './nats.ts'
 
@@ -110,19 +110,6 @@ suite('nats servers that refuse, are full or say nothing', { skip: needsBroker(n
       patienceMs: 100,
       onEvent: (event) => void events.push(event),
     })
-    const queue = await queues.declare('mail', jsonCodec)
-    const consumer = queue.consume(() => {})
-    await queue.send(1)
-    await until('the first is done', () => queue.metrics().acked === 1)
-    running().freeze()
-    try {
-      await refuses('queue.outcome-unknown', () => queue.send(2))
-      await until('the consumer tells that nothing answers', () => events.some(({ kind }) => kind === 'not-received'))
-    } finally {
-      running().thaw()
-    }
-    await queue.send(3)
-    await until('it goes on', () => queue.metrics().acked >= 2)
-    await consumer.drain()
+    await outlivesSilence(queues, events, running())
   })
 })

@@ -4,7 +4,7 @@ import { after, before, suite, test } from 'node:test'
 import { Broker, needsBroker, pulsar } from '../../../test/brokers.ts'
 import { jsonCodec } from '../codec.ts'
 import { queueConformance } from '../conformance.ts'
-import { refuses, until } from '../helpers.conformance.ts'
+import { outlivesSilence, until } from '../helpers.conformance.ts'
 import type { QueueEvent } from '../metrics.ts'
 import { pulsarPlaces } from './pulsar/place.test-helper.ts'
 import { openPulsarQueues } from './pulsar.ts'
@@ -44,19 +44,6 @@ suite('pulsar queues', { skip: needsBroker(pulsar) }, () => {
       onEvent: (event) => void events.push(event),
       patienceMs: 1000,
     })
-    const queue = await queues.declare('mail', jsonCodec)
-    const consumer = queue.consume(() => {})
-    await queue.send(1)
-    await until('the first is done', () => queue.metrics().acked === 1)
-    running().freeze()
-    try {
-      await refuses('queue.outcome-unknown', () => queue.send(2))
-      await until('the consumer tells that nothing answers', () => events.some(({ kind }) => kind === 'not-received'))
-    } finally {
-      running().thaw()
-    }
-    await queue.send(3)
-    await until('it goes on', () => queue.metrics().acked >= 2)
-    await consumer.drain()
+    await outlivesSilence(queues, events, running())
   })
 })
