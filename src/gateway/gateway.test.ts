@@ -263,8 +263,10 @@ test('an instance that cannot be reached is given up in time, and another one as
 })
 
 test('a client that leaves cancels its request at the instance', async (t) => {
+  let arrived = 0
   let left = 0
   const web = await backend(t, (_request, response) => {
+    arrived += 1
     response.on('close', () => (left += 1))
   })
   const { port, gateway } = await rig(t, [route([web.target('web-1')])])
@@ -272,7 +274,7 @@ test('a client that leaves cancels its request at the instance', async (t) => {
   const asked = httpRequest({ port, host: '127.0.0.1', headers: { host: 'shop.test' }, signal: controller.signal })
   asked.on('error', () => undefined)
   asked.end()
-  await until('the request is in flight', () => gateway.inUse('web-1') === 1)
+  await until('the instance has it', () => arrived === 1)
   controller.abort()
   await until('the instance has seen it leave', () => left === 1)
   await until('the place is free', () => gateway.inUse('web-1') === 0)

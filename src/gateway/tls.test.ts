@@ -1,6 +1,7 @@
 /** TLS at the way in: by server name, beside plain HTTP on one port, with certificates that change while it serves. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
 import { connect, createServer } from 'node:net'
 import type { Socket } from 'node:net'
 import { test } from 'node:test'
@@ -285,18 +286,16 @@ test('a client that speaks no protocol of ours is told so', async (t) => {
 })
 
 test('close lets requests end and tells HTTP/2 clients to go', async (t) => {
-  let finish = (): void => undefined
-  const part = await backend(t, (_request, response) => {
-    finish = () => response.end('late')
-  })
+  const arrived = Promise.withResolvers<ServerResponse>()
+  const part = await backend(t, (_request, response) => arrived.resolve(response))
   const rig = await tlsRig(t, [route([part.target('web-1')])], { limits: { closeMs: 10_000 } })
   const session = await openHttp2(t, rig)
   const gone = once(session, 'goaway')
   const answer = askHttp2(session)
-  await until('the request to arrive', () => rig.gateway.inUse('web-1') === 1)
+  const response = await arrived.promise
   const closed = rig.gateway.close()
   await gone
-  finish()
+  response.end('late')
   assert.equal((await answer).body, 'late')
   await closed
 })
