@@ -195,6 +195,7 @@ class RunningAgent implements Agent {
       this.#report(false)
       this.#sendApplied()
       this.#tasks.bound()
+      this.#tasks.offerAgain()
       this.#timer = clock.after(reportMs, tick)
     }
     this.#timer = clock.after(reportMs, tick)

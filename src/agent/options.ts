@@ -69,6 +69,8 @@ export interface AgentOptions {
    * the local way.
    */
   readonly advertise: string | null
+  /** The file in which the node's owner says what jobs may have of it (node-offer.ts). Absent: they may have all that there is. */
+  readonly nodeFile?: string
   /** Where the node's own key is, which its plan is sealed with. */
   readonly keys: KeySource
   /**

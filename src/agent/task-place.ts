@@ -30,7 +30,7 @@ import { SteadError } from '../base/index.ts'
 import type { TaskExit, TaskJob, TaskStart } from '../protocol/index.ts'
 import { limitsWithin, type NetworkPlace, type Sandbox, type SandboxDriver } from '../sandbox/index.ts'
 import { mayChangeOwner } from './options.ts'
-import { baseEnvironment, hostUidOf, mountsOf, scriptFile } from './task-spec.ts'
+import { baseEnvironment, cpuClassOf, hostUidOf, mountsOf, scriptFile } from './task-spec.ts'
 
 /** What a place prints itself is of no interest. */
 const outputBytesMax = 2 ** 20
@@ -140,6 +140,7 @@ export class TaskPlace {
         pidsMax: job.limits.pidsMax + 2,
         tmpBytes: job.limits.memoryBytes,
       }).limits,
+      ...cpuClassOf(job),
       syscalls: driver.capabilities.syscallFilter === 'native' ? 'strict' : 'none',
       network,
       recordDir: join(dir, 'box'),

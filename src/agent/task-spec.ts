@@ -24,10 +24,13 @@ export interface TaskPlace {
   readonly recordDir: string
   /** Null: the host's. */
   readonly network: NetworkPlace | null
+  /** Those of the GPUs that it has. */
+  readonly devices: readonly string[]
 }
 
 /** The spec of a task that has a sandbox of its own. Throws `agent.belongs-to-root`. */
-export function taskSpec(job: TaskJob, start: TaskStart, { driver, recordDir, network }: TaskPlace): SandboxSpec {
+export function taskSpec(job: TaskJob, start: TaskStart, place: TaskPlace): SandboxSpec {
+  const { driver, recordDir, network, devices } = place
   const isolated = driver.capabilities.isolation !== 'refused'
   const moved = (text: string): string => {
     const inside = placesInside.find((path) => path === text)
@@ -48,11 +51,19 @@ export function taskSpec(job: TaskJob, start: TaskStart, { driver, recordDir, ne
     files,
     hostUid: hostUidOf(job),
     limits: limitsWithin(driver.capabilities, { ...job.limits, tmpBytes: job.limits.memoryBytes }).limits,
+    ...cpuClassOf(job, start.core),
+    ...(devices.length === 0 ? {} : { devices }),
     syscalls: driver.capabilities.syscallFilter === 'native' ? 'strict' : 'none',
     network,
     recordDir,
     outputBytesMax,
   }
+}
+
+/** What is reserved is refused where it cannot be had, by the driver and with the reason. */
+export function cpuClassOf({ cpuClass }: TaskJob, core = 0): Pick<SandboxSpec, 'cpu'> {
+  if (cpuClass === undefined) return {}
+  return { cpu: cpuClass === 'best-effort' ? { kind: cpuClass } : { kind: 'reserved', ...cpuClass, core } }
 }
 
 /** The script of a job as a file inside, or, without isolation, in the directory of records; null: it has none. */

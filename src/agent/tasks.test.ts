@@ -81,7 +81,7 @@ class Node implements AsyncDisposable {
   }
 
   ends(): TaskEnd[] {
-    return this.said.flatMap((message) => [...message.ended])
+    return this.said.flatMap((message) => (message.type === 'tasks-offer' ? [] : [...message.ended]))
   }
 
   async end(task: string): Promise<TaskEnd> {

@@ -5,12 +5,11 @@
  * is over, anew on every connection; its output is kept until control says that it may go.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { availableParallelism, constants, totalmem } from 'node:os'
+import { constants } from 'node:os'
 import { join } from 'node:path'
 import { messageOf } from '../base/index.ts'
 import type { NetworkDriver, Place } from '../network/index.ts'
 import {
-  type NodeOffer,
   type TaskEnd,
   type TaskExit,
   type TaskJob,
@@ -21,6 +20,7 @@ import {
   type TasksUpward,
 } from '../protocol/index.ts'
 import type { Exit, OutputLine, OutputOptions, Sandbox, SandboxDriver } from '../sandbox/index.ts'
+import { NodeOffers } from './node-offer.ts'
 import type { AgentOptions } from './options.ts'
 import { linesOf } from './task-output.ts'
 import { type PlaceNeeds, TaskPlace } from './task-place.ts'
@@ -28,8 +28,6 @@ import { taskSpec } from './task-spec.ts'
 
 /** Programs that are being started at one time. */
 const startsMax = 8
-/** Of the memory of the machine, what jobs may have. */
-const memoryShare = 0.8
 /** Kept output of a task that shares its place; looked at once a second, so it is beyond this for a moment. */
 const sharedOutputBytesMax = 8 * 2 ** 20
 /** In the directory of a task: this agent was shut down under it. */
@@ -50,13 +48,16 @@ interface LiveJob {
 
 export type TasksOptions = Pick<
   AgentOptions,
-  'stateDir' | 'clock' | 'sandbox' | 'unsandboxed' | 'network' | 'advertise' | 'onNotice'
+  'stateDir' | 'clock' | 'sandbox' | 'unsandboxed' | 'network' | 'advertise' | 'nodeFile' | 'onNotice'
 >
 
 export class Tasks {
   readonly #options: TasksOptions
   readonly #liveDir: string
   readonly #keptDir: string
+  readonly #offers: NodeOffers
+  /** What was told last of what the node has, as text. */
+  #offered = ''
   readonly #jobs = new Map<number, LiveJob>()
   /** Those that are being started, and what they were told meanwhile. */
   readonly #starting = new Map<string, TaskStop[]>()
@@ -73,6 +74,9 @@ export class Tasks {
 
   constructor(options: TasksOptions) {
     this.#options = options
+    const { nodeFile, advertise, sandbox, onNotice } = options
+    const { capabilities } = sandbox
+    this.#offers = new NodeOffers({ file: nodeFile, address: advertise, capabilities, onNotice })
     this.#liveDir = join(options.stateDir, 'jobs', 'live')
     this.#keptDir = join(options.stateDir, 'jobs', 'kept')
     for (const dir of [this.#liveDir, this.#keptDir]) mkdirSync(dir, { recursive: true, mode: 0o711 })
@@ -156,7 +160,8 @@ export class Tasks {
       Math.ceil(running.length / tasksInMessageMax),
       Math.ceil(ended.length / tasksInMessageMax),
     )
-    const offer = this.#offer()
+    const offer = this.#offers.now()
+    this.#offered = JSON.stringify(offer)
     for (let index = 0; index < messages; index++) {
       const [from, to] = [index * tasksInMessageMax, (index + 1) * tasksInMessageMax]
       send({
@@ -205,6 +210,16 @@ export class Tasks {
     for (const live of this.#jobs.values()) for (const place of live.places) place.bound(sharedOutputBytesMax)
   }
 
+  /** Says so when the node has something else than it had. */
+  offerAgain(): void {
+    if (this.#send === null) return
+    const offer = this.#offers.now()
+    const text = JSON.stringify(offer)
+    if (text === this.#offered) return
+    this.#offered = text
+    this.#send({ type: 'tasks-offer', offer })
+  }
+
   /** Lets go of everything; it goes on, and the next agent finds it. */
   async leave(): Promise<void> {
     this.#leaving = true
@@ -228,12 +243,6 @@ export class Tasks {
     const places = [...this.#jobs.values()].flatMap((live) => live.places.map(({ sandbox }) => sandbox))
     await Promise.allSettled([...sandboxes, ...places].map((sandbox) => sandbox.kill()))
     for (const live of this.#jobs.values()) await closeNetwork(live)
-  }
-
-  #offer(): NodeOffer {
-    const memoryBytes = Math.floor(Math.min(totalmem(), process.constrainedMemory() || Infinity) * memoryShare)
-    const address = this.#options.advertise ?? '127.0.0.1'
-    return { cpu: availableParallelism(), memoryBytes, gpus: null, labels: {}, address }
   }
 
   #driverOf({ isolation }: TaskJob): SandboxDriver {
@@ -289,7 +298,8 @@ export class Tasks {
       const network = await this.#networkOf(live)
       if (live.job.places) await this.#startInPlace(live, start, network)
       else {
-        const sandbox = await driver.start(taskSpec(live.job, start, { driver, recordDir, network }))
+        const devices = this.#offers.devicesOf(start.gpus ?? [])
+        const sandbox = await driver.start(taskSpec(live.job, start, { driver, recordDir, network, devices }))
         this.#follow(live, start.task, recordDir, sandbox)
       }
     } catch (error) {

@@ -13,11 +13,13 @@ import {
   tasksInMessageMax,
   type TasksUpward,
 } from '../protocol/index.ts'
+import type { AccountUse } from '../scheduler/index.ts'
 import { type Operation, operationsMax, type Store } from '../store/index.ts'
 import { BatchCore } from './core.ts'
 import { unknownTask } from './errors.ts'
 import type { BatchEvent } from './events.ts'
 import { nodeLostMs, waitingMax } from './limits.ts'
+import { LoadBook, type LoadRecord, type Used } from './load.ts'
 import type { Tell } from './outbox.ts'
 import { batchPrefix, type BatchRecords, type JobRecord, keys, type QueueRecord, type UsageRecord } from './records.ts'
 import type { Submission } from './submission.ts'
@@ -71,12 +73,14 @@ export class Batch {
   #turns: Promise<void> = Promise.resolve()
   #timer: Disposable | null = null
   readonly #listeners = new Set<() => void>()
+  readonly #loads = new LoadBook()
   readonly #coming = new Map<string, Coming>()
   readonly #away = new Map<string, Disposable>()
 
   constructor(options: BatchOptions, records: BatchRecords) {
     this.#options = options
     this.#core = BatchCore.restore(records, options.clock.nowMs())
+    this.#loads.restore(records.load)
     // A node that does not come back after a restart is lost like any other.
     for (const { node } of this.#core.nodes.all()) this.#awaitNode(node)
     // What restoring has decided is written with the first turn.
@@ -155,8 +159,10 @@ export class Batch {
   }
 
   nodes(): readonly NodeView[] {
-    return this.#core.nodes.all().map(({ node, offer: { cpu, memoryBytes }, present }) => {
-      return { node, cpu, memoryBytes, present }
+    return this.#core.nodes.all().map(({ node, offer, present }) => {
+      const { cpu, memoryBytes, gpus, realtimeCores = 0, counted = {}, usesForecast = false } = offer
+      const { reason } = this.#loads.expected(node, this.#options.clock.nowMs())
+      return { node, cpu, memoryBytes, gpus, realtimeCores, counted, forecast: usesForecast ? reason : null, present }
     })
   }
 
@@ -169,6 +175,7 @@ export class Batch {
   /** What a node says. */
   hear(node: string, message: TasksUpward): void {
     if (message.type === 'tasks-ended') return this.#note({ kind: 'ended', ended: message.ended })
+    if (message.type === 'tasks-offer') return this.#note({ kind: 'node-changed', node, offer: message.offer })
     const coming = this.#coming.get(node) ?? { offer: message.offer, running: [], ended: [], jobs: [] }
     coming.running.push(...message.running)
     coming.ended.push(...message.ended)
@@ -179,11 +186,21 @@ export class Batch {
     this.#away.get(node)?.[Symbol.dispose]()
     this.#away.delete(node)
     this.#note({ kind: 'node-came', node, ...coming })
+    const { load } = this.#loads.expected(node, this.#options.clock.nowMs())
+    if (load.length > 0) this.#note({ kind: 'node-load', node, record: null, load })
+  }
+
+  /** What runs on a node for apps uses so much; `full`: there is nothing else. */
+  hearLoad(node: string, said: { readonly full: boolean; readonly statuses: readonly Used[] }): void {
+    const nowMs = this.#options.clock.nowMs()
+    const record = this.#loads.take(node, { full: said.full, used: said.statuses }, nowMs)
+    if (record !== null) this.#note({ kind: 'node-load', node, record, load: this.#loads.expected(node, nowMs).load })
   }
 
   /** The connection to a node has ended. */
   nodeGone(node: string): void {
     this.#coming.delete(node)
+    this.#loads.away(node)
     if (this.#core.nodes.get(node) === undefined) return
     this.#note({ kind: 'node-away', node })
     this.#awaitNode(node)
@@ -210,7 +227,10 @@ export class Batch {
     this.#away.get(node)?.[Symbol.dispose]()
     this.#away.set(
       node,
-      this.#options.clock.after(nodeLostMs, () => this.#note({ kind: 'node-lost', node })),
+      this.#options.clock.after(nodeLostMs, () => {
+        this.#loads.forget(node)
+        this.#note({ kind: 'node-lost', node })
+      }),
     )
   }
 
@@ -329,6 +349,7 @@ async function readRecords(store: Store): Promise<BatchRecords> {
     return entries.map((entry) => [entry.key.slice(prefix.length), entry.value as T])
   }
   const next = await store.get(keys.next)
+  const used = await store.get(keys.used)
   const tasks = new Map<number, Record<string, TaskRow>[]>()
   for (const [key, rows] of await read<Record<string, TaskRow>>(`${batchPrefix}tasks/`)) {
     const id = Number(key.split('/')[0])
@@ -343,5 +364,7 @@ async function readRecords(store: Store): Promise<BatchRecords> {
     nodes: new Map(await read<NodeOffer>(`${batchPrefix}node/`)),
     queues: (await read<QueueRecord>(`${batchPrefix}queue/`)).map(([, queue]) => queue),
     usage: (await read<UsageRecord>(`${batchPrefix}usage/`)).map(([, usage]) => usage),
+    load: new Map(await read<LoadRecord>(`${batchPrefix}load/`)),
+    used: (used?.value ?? []) as unknown as readonly AccountUse[],
   }
 }

@@ -8,14 +8,14 @@
  * Invariants: a task runs at most once at a time, as far as its node is heard of: a place that a stopped task had is used
  * again only when the node says that it has ended. An event that is refused has changed nothing.
  */
-import type { TaskEnd, TaskExit } from '../protocol/index.ts'
-import { type Decision, type Event, Scheduler } from '../scheduler/index.ts'
-import type { BatchEvent, NodeCame } from './events.ts'
+import type { NodeOffer, TaskEnd, TaskExit } from '../protocol/index.ts'
+import { type Decision, Scheduler } from '../scheduler/index.ts'
+import type { BatchEvent, NodeCame, Unstamped } from './events.ts'
 import { noNode, tooMany, unknownQueue, unknownTask } from './errors.ts'
 import { Deadlines, type Due } from './deadlines.ts'
 import { dependenciesOf } from './dependencies.ts'
 import { isWell, lost, notStarted } from './exits.ts'
-import { BatchJob, readTaskId, schedulerSpec, taskId, timeLimitOf } from './job.ts'
+import { BatchJob, newRecord, readTaskId, schedulerSpec, taskId } from './job.ts'
 import { Ledger, type Write } from './ledger.ts'
 import { attemptsMax, graceMs, limitGraceMs, queuesMax, unendedJobsMax } from './limits.ts'
 import { KnownNodes, nodeSpec } from './nodes.ts'
@@ -23,19 +23,18 @@ import type { Tell } from './outbox.ts'
 import type { BatchRecords } from './records.ts'
 import { restoredJob } from './restore.ts'
 import { requeueCode, type Submission } from './submission.ts'
+import { Shares } from './shares.ts'
 import type { Task, TaskPhase } from './task-table.ts'
 import { Teller } from './teller.ts'
 
 /** Past use counts half after a week. */
 const fairShareHalfLifeMs = 7 * 86_400_000
-/** Host users of jobs: below those of parts. */
-const hostUidMin = 1_800_000_000
-const hostUids = 100_000_000
 
 /** A place of a task that is still being ended where it was. */
 interface NextPlace {
   readonly node: string
   readonly gpus: readonly number[]
+  readonly core: number | null
 }
 
 type StopReason = Extract<Decision, { kind: 'stop' }>['reason']
@@ -46,6 +45,7 @@ export class BatchCore {
   readonly nodes: KnownNodes = new KnownNodes()
   readonly #teller = new Teller(this.nodes)
   readonly #deadlines = new Deadlines()
+  readonly #shares = new Shares()
   readonly #next = new Map<string, NextPlace>()
   /** Decisions that are to be followed, in order: what follows from one may bring more. */
   readonly #decisions: Decision[] = []
@@ -79,6 +79,13 @@ export class BatchCore {
       case 'node-came':
         this.#nodeCame(event)
         break
+      case 'node-changed':
+        this.#nodeChanged(event.node, event.offer)
+        break
+      case 'node-load':
+        if (event.record !== null) this.ledger.setLoad(event.node, event.record)
+        for (const heard of this.nodes.expect(event.node, event.load)) this.#decide(heard)
+        break
       case 'node-away':
         this.#nodeAway(event.node)
         break
@@ -102,6 +109,7 @@ export class BatchCore {
 
   /** What is to be written now, and told once it is. */
   take(): { readonly writes: readonly Write[]; readonly tells: ReadonlyMap<string, Tell> } {
+    this.#shares.keep(this.#nowMs, this.#scheduler, this.ledger)
     return { writes: this.ledger.take(), tells: this.#teller.outbox.take() }
   }
 
@@ -121,15 +129,7 @@ export class BatchCore {
     const queue = queues.get(submission.queue)
     if (queue === undefined) throw unknownQueue(submission.queue, [...queues.keys()])
     if (this.nodes.size === 0) throw noNode()
-    const job = new BatchJob({
-      id,
-      submission,
-      by,
-      submittedMs: this.#nowMs,
-      endedMs: null,
-      cancelledBy: null,
-      hostUid: hostUidMin + (id % hostUids),
-    })
+    const job = new BatchJob(newRecord(id, submission, by, this.#nowMs))
     const { open, never } = dependenciesOf(submission, (other) => jobs.get(other))
     // The scheduler must have taken it before anything counts: it may refuse.
     const spec = schedulerSpec(job, queue, open)
@@ -188,7 +188,10 @@ export class BatchCore {
       nodes.add(node, offer, true)
       ledger.setNode(node, offer)
       this.#decide({ kind: 'add-nodes', nodes: [nodeSpec(node, offer)] })
-    } else known.present = true
+    } else {
+      known.present = true
+      this.#nodeChanged(node, offer)
+    }
     for (const id of jobs)
       if (ledger.unended.has(id)) outbox.knows(node, id)
       else if (ledger.jobs.has(id)) outbox.over(node, id)
@@ -200,6 +203,12 @@ export class BatchCore {
     for (const id of ledger.unended) this.#catchUp(ledger.need(id), node, 'stopping', there)
     for (const id of ledger.unended) this.#catchUp(ledger.need(id), node, 'running', there)
     this.#decide({ kind: 'uncordon', node })
+  }
+
+  #nodeChanged(node: string, offer: NodeOffer): void {
+    const events = this.nodes.change(node, offer)
+    if (events.length > 0) this.ledger.setNode(node, offer)
+    for (const event of events) this.#decide(event)
   }
 
   /** Tells a node what it does not know of a job, because it was decided and never arrived. */
@@ -232,6 +241,7 @@ export class BatchCore {
     if (this.nodes.get(node)?.present !== false) return
     this.nodes.remove(node)
     this.ledger.setNode(node, null)
+    this.ledger.setLoad(node, null)
     for (const id of this.ledger.unended) {
       const job = this.ledger.need(id)
       for (const position of job.tasks.touched()) {
@@ -251,6 +261,7 @@ export class BatchCore {
     const { phase, node } = task
     if (phase !== 'running' && phase !== 'stopping') return
     this.ledger.usage.add(job.record, task, Math.max(0, endedMs - task.startedMs), !isWell(exit))
+    this.#shares.moved()
     this.nodes.get(node)?.ending.delete(id)
     this.ledger.change(job, position, { endedMs })
     if (phase === 'stopping') this.#settle(job, position, exit)
@@ -326,7 +337,8 @@ export class BatchCore {
       const [id = 0, position = 0] = next.task.split('/').map(Number)
       const job = this.ledger.need(id)
       if (next.kind === 'stop') this.#stopped(job, position, next.reason)
-      else if (this.#placed(job, position, { node: next.node, gpus: next.gpus ?? [] })) gangs.add(job)
+      else if (this.#placed(job, position, { node: next.node, gpus: next.gpus ?? [], core: next.core ?? null }))
+        gangs.add(job)
     }
     this.#decisions.length = 0
     this.#following = false
@@ -349,22 +361,12 @@ export class BatchCore {
     return false
   }
 
-  #run(job: BatchJob, position: number, { node, gpus }: NextPlace): void {
+  #run(job: BatchJob, position: number, place: NextPlace): void {
     const attempt = job.tasks.at(position).attempt + 1
-    const begun = { attempt, node, gpus, startedMs: this.#nowMs, endedMs: 0, exit: null, stopping: null }
+    const begun = { attempt, ...place, startedMs: this.#nowMs, endedMs: 0, exit: null, stopping: null }
     this.ledger.change(job, position, { phase: 'running', ...begun })
-    this.#watch(job, position)
-  }
-
-  /** Its time limit, and the warning before it. */
-  #watch(job: BatchJob, position: number): void {
-    const { warn } = job.record.submission
-    const { attempt, startedMs } = job.tasks.at(position)
-    const limitMs = timeLimitOf(job.record, this.ledger.queueOf(job))
-    if (limitMs === null) return
-    const task = taskId(job.id, position, attempt)
-    this.#deadlines.add({ atMs: startedMs + limitMs, task, what: 'limit' })
-    if (warn !== null) this.#deadlines.add({ atMs: startedMs + limitMs - warn.beforeMs, task, what: 'warning' })
+    this.#shares.moved()
+    this.#deadlines.watch(job, position, this.ledger.queueOf(job))
   }
 
   #begin(job: BatchJob, position: number): void {
@@ -461,6 +463,8 @@ export class BatchCore {
     }
     this.ledger.restore(records, (record) => new BatchJob(record))
     for (const id of this.ledger.unended) this.#restoreJob(this.ledger.need(id))
+    // What runs counts from then on too, so it comes after that.
+    this.#decide({ kind: 'restore', jobs: [], used: records.used })
   }
 
   #restoreJob(job: BatchJob): void {
@@ -479,7 +483,7 @@ export class BatchCore {
     job.scheduled = true
     for (const position of job.tasks.touched()) {
       const { phase, stopping, node, attempt } = job.tasks.at(position)
-      if (phase === 'running') this.#watch(job, position)
+      if (phase === 'running') this.#deadlines.watch(job, position, this.ledger.queueOf(job))
       if (phase !== 'stopping') continue
       if (stopping === 'cancelled') job.struck.add(position)
       this.nodes.get(node)?.ending.add(taskId(job.id, position, attempt))
@@ -489,6 +493,3 @@ export class BatchCore {
     if (cancelledBy !== null) this.#cancelAll(job, cancelledBy, `was cancelled by ${cancelledBy}`)
   }
 }
-
-/** An event of the scheduler; it happens now. */
-type Unstamped = Event extends infer One ? (One extends Event ? Omit<One, 'atMs'> : never) : never

@@ -1,5 +1,8 @@
 /** Time limits of tasks, and the warnings before them, by when they are due. Those of tasks that have ended meanwhile come up too, and mean nothing then. */
 
+import { type BatchJob, taskId, timeLimitOf } from './job.ts'
+import type { QueueRecord } from './records.ts'
+
 export interface Due {
   readonly atMs: number
   readonly task: string
@@ -12,6 +15,17 @@ export class Deadlines {
 
   get nextMs(): number {
     return this.#heap[0]?.atMs ?? Infinity
+  }
+
+  /** A task runs: its time limit, and the warning before it. */
+  watch(job: BatchJob, position: number, queue: QueueRecord): void {
+    const { warn } = job.record.submission
+    const { attempt, startedMs } = job.tasks.at(position)
+    const limitMs = timeLimitOf(job.record, queue)
+    if (limitMs === null) return
+    const task = taskId(job.id, position, attempt)
+    this.add({ atMs: startedMs + limitMs, task, what: 'limit' })
+    if (warn !== null) this.add({ atMs: startedMs + limitMs - warn.beforeMs, task, what: 'warning' })
   }
 
   add(due: Due): void {

@@ -66,10 +66,25 @@ export function environmentOf(facts: TaskFacts): Record<string, string> {
   }
   if (array !== null) own['STEAD_TASK'] = String(array.index)
   if (gpus.length > 0) own['CUDA_VISIBLE_DEVICES'] = gpus.join(',')
+  Object.assign(own, sharesOf(record.submission.needs))
   const { slurm, env } = record.submission
   // What was said of the job itself stands.
   const slurmOwn = slurm ? Object.entries(slurmOf(facts)).filter(([name]) => !(name in env)) : []
   return { ...own, ...(gang === null ? {} : gangOf(facts, gang)), ...Object.fromEntries(slurmOwn) }
+}
+
+/** What a program has of a GPU (NVIDIA's server for several processes on one keeps it to that) and of a core. */
+function sharesOf({ gpuMilli, cpuClass }: JobRecord['submission']['needs']): Record<string, string> {
+  const gpu =
+    gpuMilli === undefined
+      ? {}
+      : {
+          STEAD_GPU_SHARE: String(gpuMilli / 1000),
+          CUDA_MPS_ACTIVE_THREAD_PERCENTAGE: String(Math.max(1, Math.floor(gpuMilli / 10))),
+        }
+  if (typeof cpuClass !== 'object') return gpu
+  const { runtimeUs, periodUs } = cpuClass
+  return { ...gpu, STEAD_RUNTIME_US: String(runtimeUs), STEAD_PERIOD_US: String(periodUs) }
 }
 
 /** Rank and meeting place, as torchrun's programs (`env://`) expect them. */

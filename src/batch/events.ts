@@ -1,5 +1,7 @@
 /** What happens to submitted jobs: the events of the core. Data. */
 import type { NodeOffer, TaskEnd } from '../protocol/index.ts'
+import type { Event, ExpectedLoad } from '../scheduler/index.ts'
+import type { LoadRecord } from './load.ts'
 import type { QueueRecord } from './records.ts'
 import type { Submission } from './submission.ts'
 
@@ -20,9 +22,21 @@ export type BatchEvent =
   | { readonly kind: 'cancel'; readonly job: number; readonly index: number | null; readonly by: string }
   | { readonly kind: 'set-queue'; readonly queue: QueueRecord }
   | NodeCame
+  /** It has something else than it had. */
+  | { readonly kind: 'node-changed'; readonly node: string; readonly offer: NodeOffer }
+  /** What parts of apps there have used by the hour, and are expected to use. */
+  | {
+      readonly kind: 'node-load'
+      readonly node: string
+      readonly record: LoadRecord | null
+      readonly load: readonly ExpectedLoad[]
+    }
   /** It is not heard of now; what runs there goes on. */
   | { readonly kind: 'node-away'; readonly node: string }
   /** It was not heard of for too long: what ran there runs elsewhere. */
   | { readonly kind: 'node-lost'; readonly node: string }
   | { readonly kind: 'ended'; readonly ended: readonly TaskEnd[] }
   | { readonly kind: 'time' }
+
+/** An event of the scheduler; it happens now. */
+export type Unstamped = Event extends infer One ? (One extends Event ? Omit<One, 'atMs'> : never) : never

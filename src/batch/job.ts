@@ -1,13 +1,25 @@
 /** A job that is remembered: its record, its tasks, and what is worked out once for all of them. */
-import type { TaskJob } from '../protocol/index.ts'
+import type { TaskCpuTime, TaskJob } from '../protocol/index.ts'
 import type { JobSpec } from '../scheduler/index.ts'
 import { arrayFacts, type ArrayFacts } from './environment.ts'
 import type { JobRecord, QueueRecord } from './records.ts'
-import { indexesOf } from './submission.ts'
+import { indexesOf, type Submission } from './submission.ts'
 import { chunkSize, TaskTable } from './task-table.ts'
+
+type Needs = Submission['needs']
 
 /** Priorities of jobs within one of queues. */
 const perQueue = 10_000
+
+/** Host users of jobs: below those of parts. */
+const hostUidMin = 1_800_000_000
+const hostUids = 100_000_000
+
+/** The record of a job that was submitted now. */
+export function newRecord(id: number, submission: Submission, by: string, nowMs: number): JobRecord {
+  const hostUid = hostUidMin + (id % hostUids)
+  return { id, submission, by, submittedMs: nowMs, endedMs: null, cancelledBy: null, hostUid }
+}
 
 export class BatchJob {
   record: JobRecord
@@ -65,7 +77,6 @@ export function timeLimitOf({ submission }: JobRecord, queue: QueueRecord): numb
 /** The job as the scheduler is given it. `after` are those of its dependencies that are open. */
 export function schedulerSpec(job: BatchJob, queue: QueueRecord, after: JobSpec['after']): JobSpec {
   const { submission, by } = job.record
-  const { cpu, memoryBytes, gpus } = submission.needs
   const limitMs = timeLimitOf(job.record, queue)
   return {
     name: String(job.id),
@@ -74,12 +85,29 @@ export function schedulerSpec(job: BatchJob, queue: QueueRecord, after: JobSpec[
     ...(job.single ? {} : { count: job.tasks.count }),
     ...(submission.array === null || submission.array.atMost === null ? {} : { atOnceMax: submission.array.atMost }),
     ...(submission.gang === null ? {} : { gang: true }),
-    needs: { cpu, memory: memoryBytes, ...(gpus === 0 ? {} : { gpu: { count: gpus } }) },
+    needs: schedulerNeeds(submission.needs),
     priority: queue.priority * perQueue + submission.priority,
     preempts: queue.preempts,
     ...(limitMs === null ? {} : { timeLimitMs: limitMs }),
     ...(after === undefined || after.length === 0 ? {} : { after }),
   }
+}
+
+function schedulerNeeds({ cpu, memoryBytes, gpus, gpuMilli, gpuModels, cpuClass, counted }: Needs): JobSpec['needs'] {
+  const amount = gpuMilli === undefined ? { count: gpus } : { milli: gpuMilli }
+  const models = gpuModels === undefined ? {} : { models: gpuModels }
+  return {
+    cpu,
+    memory: memoryBytes,
+    ...(gpus === 0 && gpuMilli === undefined ? {} : { gpu: { ...amount, ...models } }),
+    ...(counted === undefined ? {} : { counted }),
+    ...(cpuClass === 'best-effort' ? { bestEffort: ['cpu'] } : {}),
+    ...(typeof cpuClass === 'object' ? cpuTimeOf(cpuClass) : {}),
+  }
+}
+
+function cpuTimeOf({ runtimeUs, periodUs, deadlineUs }: TaskCpuTime): Pick<JobSpec['needs'], 'cpuTime'> {
+  return { cpuTime: { runtimeUs, periodUs, deadlineUs } }
 }
 
 /** The job as nodes are given it. */
@@ -98,10 +126,11 @@ export function taskJobOf({ record }: BatchJob): TaskJob {
     places: isolation === 'shared' || (isolation === 'none' && submission.array !== null),
     hostUid,
     limits: {
-      cpuCores: needs.cpu === 0 ? null : needs.cpu,
+      cpuCores: needs.cpu === 0 || needs.cpuClass === 'best-effort' ? null : needs.cpu,
       memoryBytes: needs.memoryBytes,
       pidsMax: needs.pidsMax,
     },
+    ...(needs.cpuClass === undefined ? {} : { cpuClass: needs.cpuClass }),
   }
 }
 

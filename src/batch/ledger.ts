@@ -3,7 +3,9 @@
  * among the writes that are taken next.
  */
 import type { NodeOffer } from '../protocol/index.ts'
+import type { AccountUse } from '../scheduler/index.ts'
 import { unknownJob } from './errors.ts'
+import type { LoadRecord } from './load.ts'
 import type { BatchJob } from './job.ts'
 import { endedJobsMax } from './limits.ts'
 import { type BatchRecords, defaultQueue, type JobRecord, keys, type QueueRecord } from './records.ts'
@@ -63,6 +65,14 @@ export class Ledger {
 
   setNode(name: string, offer: NodeOffer | null): void {
     this.#writes.set(keys.node(name), offer)
+  }
+
+  setUsed(used: readonly AccountUse[]): void {
+    this.#writes.set(keys.used, used)
+  }
+
+  setLoad(node: string, record: LoadRecord | null): void {
+    this.#writes.set(keys.load(node), record)
   }
 
   /** Ends a job; answers the oldest of those that ended when there are more than may be remembered. */

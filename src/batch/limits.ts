@@ -16,6 +16,8 @@ export const retriesMax = 100
 /** Attempts of a task, requeues included. */
 export const attemptsMax = 250
 export const queuesMax = 100
+/** Accounts whose use of the past is kept: those with the largest. */
+export const accountsKeptMax = 1000
 /** What waits to be applied; more is refused. */
 export const waitingMax = 100_000
 /** A node that is silent for so long is lost, and what ran there runs elsewhere. */

@@ -1,10 +1,14 @@
 /** The nodes as jobs see them. Invariant: a node that ends what had a place before starts nothing until that is over. */
+import { isDeepStrictEqual } from 'node:util'
 import type { NodeOffer } from '../protocol/index.ts'
-import type { NodeSpec } from '../scheduler/index.ts'
+import type { ExpectedLoad, NodeSpec } from '../scheduler/index.ts'
+import type { Unstamped } from './events.ts'
 import type { BatchJob } from './job.ts'
 
 export interface KnownNode {
-  readonly offer: NodeOffer
+  offer: NodeOffer
+  /** What it is expected to need for the parts of apps. */
+  load: readonly ExpectedLoad[]
   /** Connected, and has said what it has. */
   present: boolean
   /** Tasks that it was told to end and that have not. */
@@ -25,7 +29,25 @@ export class KnownNodes {
   }
 
   add(name: string, offer: NodeOffer, present: boolean): void {
-    this.#nodes.set(name, { offer, present, ending: new Set(), held: [] })
+    this.#nodes.set(name, { offer, load: [], present, ending: new Set(), held: [] })
+  }
+
+  /** It has something else than it had: what the scheduler is to hear; nothing where it has not. What runs there stays. */
+  change(name: string, offer: NodeOffer): readonly Unstamped[] {
+    const known = this.#nodes.get(name)
+    if (known === undefined || isDeepStrictEqual(known.offer, offer)) return []
+    known.offer = offer
+    const { labels = {}, capacity, bestEffortFactor = 1 } = nodeSpec(name, offer)
+    const changed = { kind: 'change-node', node: name, labels, capacity, bestEffortFactor } as const
+    return [changed, ...this.expect(name, known.load)]
+  }
+
+  /** What the parts of apps there will use, which is left to them where its owner wants that. */
+  expect(name: string, load: readonly ExpectedLoad[]): readonly Unstamped[] {
+    const known = this.#nodes.get(name)
+    if (known === undefined) return []
+    known.load = load
+    return [{ kind: 'expect', node: name, load: known.offer.usesForecast === true ? load : [] }]
   }
 
   remove(name: string): void {
@@ -58,6 +80,23 @@ export class KnownNodes {
 }
 
 /** A node for the scheduler; it takes in nothing before it has said what it has. */
-export function nodeSpec(name: string, { cpu, memoryBytes, gpus, labels }: NodeOffer): NodeSpec {
-  return { name, labels, cordoned: true, capacity: { cpu, memory: memoryBytes, ...(gpus === null ? {} : { gpus }) } }
+export function nodeSpec(name: string, offer: NodeOffer): NodeSpec {
+  const { labels, bestEffortFactor } = offer
+  return {
+    name,
+    labels,
+    cordoned: true,
+    capacity: capacityOf(offer),
+    ...(bestEffortFactor === undefined ? {} : { bestEffortFactor }),
+  }
+}
+
+function capacityOf({ cpu, memoryBytes, gpus, counted, realtimeCores }: NodeOffer): NodeSpec['capacity'] {
+  return {
+    cpu,
+    memory: memoryBytes,
+    ...(gpus === null ? {} : { gpus }),
+    ...(counted === undefined ? {} : { counted }),
+    ...(realtimeCores === undefined ? {} : { realtimeCores }),
+  }
 }

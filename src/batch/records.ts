@@ -1,5 +1,7 @@
 /** What the store holds of submitted jobs: states, not a log. Invariant: a key is written by nobody else. */
 import type { NodeOffer } from '../protocol/index.ts'
+import type { AccountUse } from '../scheduler/index.ts'
+import type { LoadRecord } from './load.ts'
 import type { Submission } from './submission.ts'
 import type { TaskRow } from './task-table.ts'
 
@@ -48,6 +50,9 @@ export interface BatchRecords {
   readonly nodes: ReadonlyMap<string, NodeOffer>
   readonly queues: readonly QueueRecord[]
   readonly usage: readonly UsageRecord[]
+  /** What accounts have used of the past, as fair share counts it. */
+  readonly used: readonly AccountUse[]
+  readonly load: ReadonlyMap<string, LoadRecord>
 }
 
 export const batchPrefix = 'batch/'
@@ -59,6 +64,8 @@ export const keys: {
   readonly node: (name: string) => string
   readonly queue: (name: string) => string
   readonly usage: (account: string, app: string) => string
+  readonly used: string
+  readonly load: (node: string) => string
 } = {
   next: `${batchPrefix}next`,
   job: (id) => `${batchPrefix}job/${id}`,
@@ -66,6 +73,8 @@ export const keys: {
   node: (name) => `${batchPrefix}node/${name}`,
   queue: (name) => `${batchPrefix}queue/${name}`,
   usage: (account, app) => `${batchPrefix}usage/${account}/${app}`,
+  used: `${batchPrefix}used`,
+  load: (node) => `${batchPrefix}load/${node}`,
 }
 
 /** The queue that is always there. */

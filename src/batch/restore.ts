@@ -16,14 +16,16 @@ export function restoredJob(
   const lost: number[] = []
   let failed = 0
   for (let position = 0; position < fresh; position++) {
-    const { phase, node, startedMs, gpus, stopping } = tasks.at(position)
+    const { phase, node, startedMs, gpus, core, stopping } = tasks.at(position)
     // Of what is being stopped the scheduler has given the place away, unless it was not the scheduler that stopped it.
     const isGiven = phase === 'stopping' && (stopping === 'waiting' || stopping === 'cancelled')
     if (isGiven && !isKnown(node)) lost.push(position)
     if (phase === 'waiting' || isGiven) waiting.push(position)
     else if (isOver(phase)) failed += phase === 'succeeded' ? 0 : 1
-    else if (isKnown(node)) running.push({ position, node, startedMs, ...(gpus.length === 0 ? {} : { gpus }) })
-    else {
+    else if (isKnown(node)) {
+      const devices = { ...(gpus.length === 0 ? {} : { gpus }), ...(core === null ? {} : { core }) }
+      running.push({ position, node, startedMs, ...devices })
+    } else {
       waiting.push(position)
       lost.push(position)
     }

@@ -3,6 +3,7 @@
  * the nodes can ever hold it is the scheduler's to say.
  */
 import { z } from 'zod'
+import { type TaskCpuClass, taskCpuTimeSchema } from '../protocol/index.ts'
 import {
   arrayTasksMax,
   dependenciesMax,
@@ -15,6 +16,9 @@ import {
 
 /** Exit code of a program that wants to go on later, where its job was submitted with `requeue`. */
 export const requeueCode = 75
+
+/** Of a core, so that the kernel keeps something for everything else. */
+const reservedShareMax = 0.95
 
 /** Signals that a job may ask for as a warning. */
 export const warningSignals = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGTERM', 'SIGCONT'] as const
@@ -43,7 +47,15 @@ export interface Submission {
     readonly cpu: number
     readonly memoryBytes: number
     readonly gpus: number
+    /** Thousandths of one GPU, instead of whole ones. */
+    readonly gpuMilli?: number | undefined
+    /** Models that will do; absent: all. */
+    readonly gpuModels?: readonly string[] | undefined
     readonly pidsMax: number
+    /** Absent: its cores are its limit, and as good as anybody's. */
+    readonly cpuClass?: TaskCpuClass | undefined
+    /** Licences, slots and the like, by name. */
+    readonly counted?: Readonly<Record<string, number>> | undefined
   }
   readonly timeLimitMs: number | null
   /** A signal so long before the time limit. */
@@ -126,7 +138,11 @@ export const submissionSchema: z.ZodType<Submission> = z
         .min(2 ** 20)
         .max(2 ** 50),
       gpus: z.int().min(0).max(64),
+      gpuMilli: z.int().min(1).max(999).optional(),
+      gpuModels: z.array(word).min(1).max(100).optional(),
       pidsMax: z.int().min(1).max(1_000_000),
+      cpuClass: z.union([z.literal('best-effort'), taskCpuTimeSchema]).optional(),
+      counted: z.record(word, z.int().min(1).max(1_000_000)).optional(),
     }),
     timeLimitMs: z
       .int()
@@ -159,6 +175,15 @@ export const submissionSchema: z.ZodType<Submission> = z
   .superRefine((job, context) => {
     const wrong = (at: string, message: string): void => context.addIssue({ code: 'custom', path: [at], message })
     if (bytesOf(job) > wordsBytesMax) wrong('argv', `is, with env, longer than ${wordsBytesMax} bytes`)
+    const { gpus, gpuMilli, cpuClass } = job.needs
+    if (gpus > 0 && gpuMilli !== undefined) wrong('needs', 'name whole GPUs or a share of one, not both')
+    if (cpuClass === 'best-effort' && job.needs.cpu === 0) wrong('needs', 'of best effort still say how many cores')
+    if (cpuClass !== undefined && cpuClass !== 'best-effort') {
+      const { runtimeUs, deadlineUs, periodUs } = cpuClass
+      if (!(runtimeUs > 0 && runtimeUs <= deadlineUs * reservedShareMax && deadlineUs <= periodUs))
+        wrong('needs', `reserve at most ${reservedShareMax * 100} % of a core, with a deadline within the period`)
+      if (job.isolation !== 'own') wrong('isolation', 'of reserved CPU time is a sandbox of its own')
+    }
     if (job.array !== null && job.gang !== null) wrong('gang', 'cannot be an array too')
     if (job.gang !== null && job.isolation === 'shared')
       wrong('isolation', 'of a gang is not shared: its tasks run at once')

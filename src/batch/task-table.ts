@@ -24,7 +24,7 @@ const sentenceMax = 500
 /** Positions in one record. */
 export const chunkSize = 128
 
-/** What is kept of a task: phase, attempt, node, started, ended, exit code (or null), signal or cause, sentence, GPUs, what becomes of it, failures. */
+/** What is kept of a task: phase, attempt, node, started, ended, exit code (or null), signal or cause, sentence, GPUs, what becomes of it, failures, core. */
 export type TaskRow = readonly [
   phase: number,
   attempt: number,
@@ -37,6 +37,7 @@ export type TaskRow = readonly [
   gpus: readonly number[],
   stopping: Task['stopping'],
   failures: number,
+  core?: number | null,
 ]
 
 export interface Task {
@@ -52,6 +53,8 @@ export interface Task {
   /** What becomes of it once it has been stopped; `struck`: it is cancelled, and the scheduler still has it run. */
   stopping: 'waiting' | 'cancelled' | 'struck' | 'timed-out' | null
   gpus: readonly number[]
+  /** On which of its node's cores for it its CPU time is reserved; null: none is. */
+  core: number | null
 }
 
 /** Phases in which nothing happens any more. */
@@ -113,10 +116,11 @@ export class TaskTable {
   /** Takes back what `record` gave. */
   restore(rows: { readonly [position: string]: TaskRow }): void {
     for (const [position, row] of Object.entries(rows)) {
-      const [phase, attempt, node, startedMs, endedMs, code, how, sentence, gpus, stopping, failures] = row
+      const [phase, attempt, node, startedMs, endedMs, code, how, sentence, gpus, stopping, failures, core = null] = row
       const found = phases[phase] ?? 'waiting'
       const exit = isOver(found) && how !== '' ? exitOf(code, how, sentence) : null
-      this.change(Number(position), { phase: found, attempt, node, startedMs, endedMs, exit, stopping, gpus, failures })
+      const place = { node, gpus, core }
+      this.change(Number(position), { phase: found, attempt, startedMs, endedMs, exit, stopping, failures, ...place })
     }
   }
 }
@@ -131,13 +135,17 @@ const fresh: Task = {
   exit: null,
   stopping: null,
   gpus: [],
+  core: null,
 }
 
-function rowOf({ phase, attempt, node, startedMs, endedMs, exit, gpus, stopping, failures }: Task): TaskRow {
+function rowOf(task: Task): TaskRow {
+  const { phase, attempt, node, startedMs, endedMs, exit, gpus, stopping, failures, core } = task
   const how = exit === null ? '' : exit.cause === 'signal' ? (exit.signal ?? 'signal') : exit.cause
   const number = phaseNumber.get(phase) ?? 0
   const sentence = exit?.sentence.slice(0, sentenceMax) ?? ''
-  return [number, attempt, node, startedMs, endedMs, exit?.code ?? null, how, sentence, gpus, stopping, failures]
+  const code = exit?.code ?? null
+  const row = [number, attempt, node, startedMs, endedMs, code, how, sentence, gpus, stopping, failures] as const
+  return core === null ? row : [...row, core]
 }
 
 function exitOf(code: number | null, how: string, sentence: string): TaskExit {

@@ -15,6 +15,7 @@ export class Teller {
   start(job: BatchJob, position: number): void {
     const facts = this.#facts(job, position)
     const { output } = job.record.submission
+    const { core } = job.tasks.at(position)
     const out = output === null ? null : outputPath(output.out, facts)
     const err = output?.err ?? null
     this.outbox.start(facts.node, () => taskJobOf(job), {
@@ -22,6 +23,8 @@ export class Teller {
       job: job.id,
       env: environmentOf(facts),
       hosts: facts.gang === null ? null : hostsOf(facts.gang),
+      ...(facts.gpus.length === 0 ? {} : { gpus: facts.gpus }),
+      ...(core === null ? {} : { core }),
       output: out === null ? null : { out, err: err === null ? out : outputPath(err, facts) },
     })
   }

@@ -35,7 +35,7 @@ export class Usage {
       failed: before.failed + (failed ? 1 : 0),
       cpuSeconds: before.cpuSeconds + submission.needs.cpu * seconds,
       memoryByteSeconds: before.memoryByteSeconds + submission.needs.memoryBytes * seconds,
-      gpuSeconds: before.gpuSeconds + gpus.length * seconds,
+      gpuSeconds: before.gpuSeconds + (gpus.length * (submission.needs.gpuMilli ?? 1000) * seconds) / 1000,
     })
     this.#changed.add(key)
   }

@@ -1,4 +1,5 @@
 /** Jobs and tasks as they are shown. Data. */
+import type { NodeOffer } from '../protocol/index.ts'
 import type { BatchJob } from './job.ts'
 import type { Submission } from './submission.ts'
 import { phases, type TaskPhase } from './task-table.ts'
@@ -50,6 +51,12 @@ export interface NodeView {
   readonly node: string
   readonly cpu: number
   readonly memoryBytes: number
+  readonly gpus: NodeOffer['gpus']
+  /** Cores on which time may be reserved. */
+  readonly realtimeCores: number
+  readonly counted: Readonly<Record<string, number>>
+  /** How sure is what parts of apps will use there, which jobs leave to them; null: they do not. */
+  readonly forecast: string | null
   readonly present: boolean
 }
 

@@ -1,7 +1,7 @@
 /**
  * Where the platform keeps things on this machine, for `up` of the app in a directory and for the daemon:
  *
- *   state  /var/lib/stead (root) or ~/.local/state/stead   bundles/  images/  certificates/  apps/<name>-<digest of the directory>/
+ *   state  /var/lib/stead (root) or ~/.local/state/stead   bundles/  images/  certificates/  node.json  apps/<name>-<digest of the directory>/
  *                                                          serve/  keys/<the same>/, apart from what they open
  *   run    /run/stead (root) or the user's runtime directory         sockets; paths stay short enough for them
  *
@@ -42,6 +42,8 @@ export interface Home {
   readonly bundlesDir: string
   /** Authorities, accounts and certificates of the way in, shared by all apps. */
   readonly certificatesDir: string
+  /** What the machine's owner says that jobs may have of it. */
+  readonly nodeFile: string
   /** State of this platform: of the one app, or of the daemon. */
   readonly appDir: string
   readonly storePath: string
@@ -84,6 +86,7 @@ function homeNamed({ key, place, run }: { key: string; place: string; run: strin
     stateRoot,
     bundlesDir: join(stateRoot, 'bundles'),
     certificatesDir: join(stateRoot, 'certificates'),
+    nodeFile: join(stateRoot, 'node.json'),
     appDir,
     storePath: join(appDir, 'store.sqlite'),
     sessionsPath: join(appDir, 'sessions.json'),

@@ -286,7 +286,7 @@ export class RunningControl implements Control {
         name = message.name
         if (role === 'agent') this.#agentCame(message, channel)
         else this.#gatewayCame(name, channel)
-      } else if (message.type === 'tasks-have' || message.type === 'tasks-ended') {
+      } else if (message.type === 'tasks-have' || message.type === 'tasks-ended' || message.type === 'tasks-offer') {
         // These turn by themselves: thousands a second must not make control look at everything.
         if (this.#agents.get(name)?.channel === channel) this.batch.hear(name, message)
         return
@@ -332,12 +332,13 @@ export class RunningControl implements Control {
   #fromAgent(
     name: string,
     channel: Channel<Downward>,
-    message: Exclude<Upward, { type: 'hello' | 'tasks-have' | 'tasks-ended' }>,
+    message: Exclude<Upward, { type: 'hello' | 'tasks-have' | 'tasks-ended' | 'tasks-offer' }>,
   ): void {
     const peer = this.#agents.get(name)
     if (peer?.channel !== channel) return
     switch (message.type) {
       case 'status':
+        this.batch.hearLoad(name, message)
         return this.#observed.takeStatus(name, message)
       case 'applied':
         return this.#observed.takeApplied(name, message)

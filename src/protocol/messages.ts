@@ -214,6 +214,7 @@ export const upwardSchema: z.ZodType<Upward> = z.discriminatedUnion('type', [
     last: z.boolean(),
   }),
   z.object({ type: z.literal('tasks-ended'), ended: taskEndsSchema }),
+  z.object({ type: z.literal('tasks-offer'), offer: nodeOfferSchema }),
 ])
 
 const ask: z.ZodType<Ask> = z.union([

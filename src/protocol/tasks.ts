@@ -25,6 +25,18 @@ export interface TaskJob {
   /** Host user, unless what it writes belongs to another. */
   readonly hostUid: number
   readonly limits: { readonly cpuCores: number | null; readonly memoryBytes: number; readonly pidsMax: number }
+  /** Absent: it has its limit, and no more is said. */
+  readonly cpuClass?: TaskCpuClass | undefined
+}
+
+/** `best-effort`: what nobody else wants. Else so many microseconds of one core in every period, by one of the policies of the kernel. */
+export type TaskCpuClass = 'best-effort' | TaskCpuTime
+
+export interface TaskCpuTime {
+  readonly runtimeUs: number
+  readonly periodUs: number
+  readonly deadlineUs: number
+  readonly policy: 'deadline' | 'fifo'
 }
 
 /** A task that is to run. `env` is its own, beside that of its job. */
@@ -36,6 +48,10 @@ export interface TaskStart {
   readonly hosts: string | null
   /** Files that take its output instead of the platform; null: it is kept here. */
   readonly output: { readonly out: string; readonly err: string } | null
+  /** Which of the node's GPUs it has; absent: none. */
+  readonly gpus?: readonly number[] | undefined
+  /** On which of the node's cores for it its CPU time is reserved; absent: it has none. */
+  readonly core?: number | undefined
 }
 
 /** `graceMs` after the signal it is killed; null: it only gets the signal. */
@@ -61,7 +77,7 @@ export interface TaskEnd {
   readonly exit: TaskExit
 }
 
-/** What a node has for tasks. */
+/** What a node has for tasks. What is absent it has not, or as usual. */
 export interface NodeOffer {
   readonly cpu: number
   readonly memoryBytes: number
@@ -69,6 +85,14 @@ export interface NodeOffer {
   readonly labels: Readonly<Record<string, string>>
   /** Under which address tasks on other nodes reach those here. */
   readonly address: string
+  /** Licences, slots and the like, by name. */
+  readonly counted?: Readonly<Record<string, number>> | undefined
+  /** Cores, of all, on which time may be reserved. */
+  readonly realtimeCores?: number | undefined
+  /** How much of its cores all tasks together may ask for, with those of best effort. */
+  readonly bestEffortFactor?: number | undefined
+  /** Whether jobs leave to the parts of apps there what these are expected to use. */
+  readonly usesForecast?: boolean | undefined
 }
 
 /** Tasks in one message at most; more come in several. */
@@ -85,6 +109,8 @@ export type TasksUpward =
       readonly last: boolean
     }
   | { readonly type: 'tasks-ended'; readonly ended: readonly TaskEnd[] }
+  /** What the node has is not what it was. */
+  | { readonly type: 'tasks-offer'; readonly offer: NodeOffer }
 
 /** From control; never to a node that has not said what it has. */
 export interface TasksDownward {
@@ -124,6 +150,17 @@ export const nodeOfferSchema: z.ZodType<NodeOffer> = z.object({
   gpus: z.object({ model: z.string(), count: z.int().min(1) }).nullable(),
   labels: named,
   address: z.string(),
+  counted: z.record(z.string(), z.number().min(0)).optional(),
+  realtimeCores: z.int().min(0).optional(),
+  bestEffortFactor: z.number().min(1).max(100).optional(),
+  usesForecast: z.boolean().optional(),
+})
+
+export const taskCpuTimeSchema: z.ZodType<TaskCpuTime> = z.object({
+  runtimeUs: z.int(),
+  periodUs: z.int(),
+  deadlineUs: z.int(),
+  policy: z.enum(['deadline', 'fifo']),
 })
 
 export const taskJobSchema: z.ZodType<TaskJob> = z.object({
@@ -138,6 +175,7 @@ export const taskJobSchema: z.ZodType<TaskJob> = z.object({
   places: z.boolean(),
   hostUid: z.int(),
   limits: z.object({ cpuCores: z.number().nullable(), memoryBytes: z.number(), pidsMax: z.int() }),
+  cpuClass: z.union([z.literal('best-effort'), taskCpuTimeSchema]).optional(),
 })
 
 export const taskStartSchema: z.ZodType<TaskStart> = z.object({
@@ -146,6 +184,8 @@ export const taskStartSchema: z.ZodType<TaskStart> = z.object({
   env: named,
   hosts: z.string().nullable(),
   output: z.object({ out: z.string(), err: z.string() }).nullable(),
+  gpus: z.array(z.int()).optional(),
+  core: z.int().optional(),
 })
 
 export const taskStopSchema: z.ZodType<TaskStop> = z.object({

@@ -4,6 +4,7 @@
  * Invariant: a wish that the driver cannot fulfil is an error that names it; nothing is left out in silence.
  */
 import { SteadError } from '../base/index.ts'
+import type { LimitGroups } from './cgroup.ts'
 import type { SandboxCapabilities, SandboxDriver, SandboxLimits, SandboxSpec, Support } from './driver.ts'
 
 const rows: readonly (readonly [keyof Omit<SandboxCapabilities, 'weaker'>, string])[] = [
@@ -11,10 +12,14 @@ const rows: readonly (readonly [keyof Omit<SandboxCapabilities, 'weaker'>, strin
   ['ownNetwork', 'own network, given by the network driver'],
   ['memoryLimit', 'memory limit'],
   ['cpuLimit', 'CPU limit'],
+  ['bestEffortCpu', 'CPU that nobody else wants'],
+  ['deadlineCpu', 'reserved CPU time, by deadline'],
+  ['fifoCpu', 'reserved CPU time, first in first out'],
   ['pidsLimit', 'limit of processes'],
   ['tmpLimit', 'size of /tmp'],
   ['freeze', 'freeze and thaw'],
   ['syscallFilter', 'system call filter'],
+  ['devices', 'devices of the host'],
   ['root', 'a root file system of its own'],
   ['exec', 'another program inside'],
   ['outputFilter', 'texts kept out of the output'],
@@ -56,6 +61,38 @@ export const sharedKernel: Pick<SandboxCapabilities, 'ownKernel' | 'console' | '
   snapshot: 'refused',
 }
 
+const classes = {
+  'best-effort': ['bestEffortCpu', 'only the CPU that nobody else wants'],
+  deadline: ['deadlineCpu', 'reserved CPU time by deadline'],
+  fifo: ['fifoCpu', 'reserved CPU time, first in first out'],
+} as const
+
+/** Which classes of CPU a machine has, and a line for each that it has not. */
+export function cpuClasses(
+  groups: LimitGroups | null,
+): Pick<SandboxCapabilities, 'bestEffortCpu' | 'deadlineCpu' | 'fifoCpu' | 'weaker'> {
+  if (groups === null) return { ...noCpuClasses, weaker: [] }
+  const { bestEffort, deadline, fifo } = groups.cpu
+  const held = (why: string | null): Support => (why === null ? 'native' : 'refused')
+  return {
+    bestEffortCpu: held(bestEffort),
+    deadlineCpu: held(deadline),
+    fifoCpu: held(fifo),
+    weaker: [
+      ...(bestEffort === null ? [] : [`best-effort CPU is refused: ${bestEffort}`]),
+      ...(deadline === null ? [] : [`CPU time by deadline is refused: ${deadline}`]),
+      ...(fifo === null ? [] : [`CPU time first in first out is refused: ${fifo}`]),
+    ],
+  }
+}
+
+/** Of drivers that share processors out as the machine does. */
+export const noCpuClasses: Pick<SandboxCapabilities, 'bestEffortCpu' | 'deadlineCpu' | 'fifoCpu'> = {
+  bestEffortCpu: 'refused',
+  deadlineCpu: 'refused',
+  fifoCpu: 'refused',
+}
+
 /** The limits that a driver can hold, and one line for each that it cannot: for callers who go on without, and say so. */
 export function limitsWithin(
   capabilities: SandboxCapabilities,
@@ -86,6 +123,13 @@ export function refuseBeyond(name: string, capabilities: SandboxCapabilities, sp
       )
     }
   }
+  if (spec.cpu !== undefined) {
+    const [support, what] = classes[spec.cpu.kind === 'best-effort' ? 'best-effort' : spec.cpu.policy]
+    if (missing(capabilities[support], true))
+      refuse(what, 'Leave its class of CPU out, or run where `stead doctor` says that there is such time.')
+  }
+  if (missing(capabilities.devices, spec.devices !== undefined && spec.devices.length > 0))
+    refuse('devices of the host', 'Leave them out, or use the bubblewrap driver.')
   if (missing(capabilities.syscallFilter, spec.syscalls !== 'none')) {
     refuse(`the system call filter '${spec.syscalls}'`, "Ask for 'none', or use the bubblewrap driver.")
   }

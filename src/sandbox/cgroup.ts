@@ -4,6 +4,7 @@
  *
  * Invariant: a limit that a plan writes is one the kernel will hold; writes that only some kernels know are marked.
  */
+import type { CpuClass, ReservedCpu } from './cpu-class.ts'
 import type { Evidence } from './exit.ts'
 import type { SandboxUsage } from './driver.ts'
 
@@ -12,12 +13,15 @@ export interface GroupLimits {
   readonly memoryBytes: number | null
   readonly cpuCores: number | null
   readonly pidsMax: number | null
+  readonly cpuClass?: CpuClass['kind'] | undefined
 }
 
 /** The group of one sandbox. */
 export interface LimitGroup {
   /** Puts processes into the group, with all they start from then on. Throws `sandbox.limits-failed` when one is gone. */
   join(pids: readonly number[]): Promise<void>
+  /** Reserves CPU time for one that waits in the group, before it begins. Throws `sandbox.limits-failed`. */
+  reserve(cpu: ReservedCpu, pid: number): Promise<void>
   usage(): SandboxUsage
   /** What the limits did so far; nothing when the group is gone. */
   evidence(): Evidence
@@ -30,10 +34,19 @@ export interface LimitGroup {
   remove(): Promise<void>
 }
 
+/** Why a class of CPU cannot be had; null: it can. */
+export interface CpuSupport {
+  readonly deadline: string | null
+  readonly fifo: string | null
+  readonly bestEffort: string | null
+}
+
 /** A way to make groups on this machine. */
 export interface LimitGroups {
   readonly version: 1 | 2
   readonly holds: { readonly memory: boolean; readonly cpu: boolean; readonly pids: boolean; readonly freeze: boolean }
+  /** Which classes of CPU there are; tried when it is first asked. */
+  readonly cpu: CpuSupport
   /**
    * Tells the kernel that a process is about to join a group. It makes the first join after a while wait some
    * milliseconds for all processors; asked for early, the wait is over when the join comes.
@@ -66,17 +79,19 @@ export interface GroupPlace {
 
 const cpuPeriodUs = 100_000
 const cpuQuotaUsMin = 1000
+/** What a group of version 1 weighs at the least; 1024 is usual. */
+const sharesMin = 2
 
 function cpuQuotaUs(cores: number): number {
   return Math.max(cpuQuotaUsMin, Math.round(cores * cpuPeriodUs))
 }
 
-/** Controllers of version 1 that we use, each a hierarchy of its own. */
+/** Controllers of version 1 that every group uses, each a hierarchy of its own; `cpuset` only what has time reserved. */
 export const controllersV1 = ['memory', 'pids', 'cpu', 'cpuacct', 'freezer'] as const
 export type ControllerV1 = (typeof controllersV1)[number]
 
 /** The directory of a group in one hierarchy of version 1. */
-export function directoryV1({ root, parent }: GroupPlace, controller: ControllerV1, name: string): string {
+export function directoryV1({ root, parent }: GroupPlace, controller: ControllerV1 | 'cpuset', name: string): string {
   return `${root}/${controller}/${parent}/${name}`
 }
 
@@ -100,6 +115,9 @@ export function planV1(place: GroupPlace, name: string, limits: GroupLimits, has
       ...(cpuCores === null
         ? []
         : [write('cpu', 'cpu.cfs_period_us', cpuPeriodUs), write('cpu', 'cpu.cfs_quota_us', cpuQuotaUs(cpuCores))]),
+      ...(limits.cpuClass === 'best-effort'
+        ? [write('cpu', 'cpu.shares', sharesMin), write('cpu', 'cpu.idle', 1, false)]
+        : []),
       ...(pidsMax === null ? [] : [write('pids', 'pids.max', pidsMax)]),
     ],
   }
@@ -131,6 +149,7 @@ export function planV2(place: GroupPlace, name: string, limits: GroupLimits): Gr
       ...handDown,
       ...(memoryBytes === null ? [] : [write('memory.max', String(memoryBytes)), write('memory.swap.max', '0', false)]),
       ...(cpuCores === null ? [] : [write('cpu.max', `${cpuQuotaUs(cpuCores)} ${cpuPeriodUs}`)]),
+      ...(limits.cpuClass === 'best-effort' ? [write('cpu.weight', '1'), write('cpu.idle', '1', false)] : []),
       ...(pidsMax === null ? [] : [write('pids.max', String(pidsMax))]),
     ],
   }

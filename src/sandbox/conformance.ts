@@ -9,13 +9,21 @@ import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
 import { Bench, waitMs } from './bench.conformance.ts'
 import type { ConformanceCase, ConformanceSetup } from './bench.conformance.ts'
+import { classCases } from './classes.conformance.ts'
 import { execCases } from './exec.conformance.ts'
 import { limitCases } from './limits.conformance.ts'
 import { programCases } from './program.conformance.ts'
 import { recordCases } from './records.conformance.ts'
 import { rootCases } from './root.conformance.ts'
 
-const cases: readonly ConformanceCase[] = [...programCases, ...limitCases, ...recordCases, ...execCases, ...rootCases]
+const cases: readonly ConformanceCase[] = [
+  ...programCases,
+  ...limitCases,
+  ...classCases,
+  ...recordCases,
+  ...execCases,
+  ...rootCases,
+]
 
 /** Registers the cases for a driver. */
 export function sandboxConformance(setup: ConformanceSetup): void {

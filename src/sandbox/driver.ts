@@ -8,6 +8,7 @@
  * - An exit is explained: what ended the program, in a sentence.
  */
 import type { Duplex, Readable, Writable } from 'node:stream'
+import type { CpuClass } from './cpu-class.ts'
 
 /**
  * A directory or file of the host that the program may see. With a driver that does not isolate, paths inside are those
@@ -104,6 +105,10 @@ export interface SandboxSpec {
   /** Host user id the program runs as when the driver separates users; unique to the workload. */
   readonly hostUid: number
   readonly limits: SandboxLimits
+  /** Absent: processors are shared as with everything else on the machine. */
+  readonly cpu?: CpuClass
+  /** Files of devices below /dev that the program may use. */
+  readonly devices?: readonly string[]
   readonly syscalls: SyscallProfile
   /** null: the host's own network, abstract sockets included; only for machines where no place of its own can be had. */
   readonly network: NetworkPlace | null
@@ -246,10 +251,15 @@ export interface SandboxCapabilities {
   readonly ownNetwork: Support
   readonly memoryLimit: Support
   readonly cpuLimit: Support
+  /** Whether a program may take no more than what others leave; and whether time can be reserved, by either policy. */
+  readonly bestEffortCpu: Support
+  readonly deadlineCpu: Support
+  readonly fifoCpu: Support
   readonly pidsLimit: Support
   readonly tmpLimit: Support
   readonly freeze: Support
   readonly syscallFilter: Support
+  readonly devices: Support
   /** Whether a program may bring its own root file system. */
   readonly root: Support
   /** Whether another program can be run inside one that runs. */

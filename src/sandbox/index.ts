@@ -1,6 +1,7 @@
 /** The face of `sandbox`: start programs in isolation, follow them, find them again after the supervisor died. */
 export { describeCapabilities, limitsWithin } from './capabilities.ts'
 export type { LimitGroup, LimitGroups } from './cgroup.ts'
+export type { CpuClass, ReservedCpu } from './cpu-class.ts'
 export type {
   ExecOptions,
   Executed,

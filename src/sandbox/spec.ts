@@ -4,6 +4,7 @@
  * Invariant: what passes can be put into argument lists, file names and limit groups as it is; every size has a bound.
  */
 import { SteadError } from '../base/index.ts'
+import { problemOfCpu } from './cpu-class.ts'
 import type { SandboxSpec } from './driver.ts'
 
 /** Bounds of a spec. Inline files must fit into a socket's buffer, because they are handed over before the program runs. */
@@ -80,7 +81,8 @@ function problemOf(spec: SandboxSpec): string | null {
   if (spec.outputBytesMax < specLimits.outputBytesMin || spec.outputBytesMax > specLimits.outputBytesMax) {
     return `outputBytesMax must be from ${specLimits.outputBytesMin} to ${specLimits.outputBytesMax}`
   }
-  return pathProblemOf(spec)
+  const cpuProblem = spec.cpu === undefined ? null : problemOfCpu(spec.cpu)
+  return cpuProblem ?? pathProblemOf(spec)
 }
 
 function pathProblemOf(spec: SandboxSpec): string | null {
@@ -88,6 +90,7 @@ function pathProblemOf(spec: SandboxSpec): string | null {
     spec.cwd,
     spec.recordDir,
     ...(spec.filterFile === undefined ? [] : [spec.filterFile]),
+    ...(spec.devices ?? []),
     ...spec.mounts.flatMap((mount) => [mount.source, mount.target]),
     ...spec.files.map((file) => file.path),
     ...(spec.root?.layers ?? []),
@@ -110,6 +113,8 @@ function pathProblemOf(spec: SandboxSpec): string | null {
   }
   if (spec.mounts.length > specLimits.mountsMax) return `more than ${specLimits.mountsMax} mounts`
   if (spec.files.length > specLimits.filesMax) return `more than ${specLimits.filesMax} inline files`
+  const strange = spec.devices?.find((device) => !isWithin(device, '/dev') || device === '/dev')
+  if (strange !== undefined) return `${strange} is no device below /dev`
   for (const { source, target } of spec.mounts) {
     if (reservedTargets.includes(target)) return `nothing can be mounted at ${target}`
     if (neverGiven(source)) return `${source} is never handed into a sandbox`

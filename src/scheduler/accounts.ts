@@ -9,8 +9,13 @@ import { tooLarge } from './errors.ts'
 import type { Job } from './job.ts'
 import { accountsMax } from './limits.ts'
 import type { Nodes } from './nodes.ts'
+import type { AccountUse } from './model.ts'
 import type { Amounts } from './read.ts'
 import { cpuColumn, networkColumn, sharedColumnOf } from './resources.ts'
+import { readName, readNumber } from './units.ts'
+
+/** What came to less of the cluster than this for a half-life is forgotten. */
+const forgottenShare = 1e-6
 
 export interface Account {
   readonly name: string
@@ -43,6 +48,24 @@ export class Accounts {
       this.#accounts.set(name, account)
     }
     return account
+  }
+
+  /** What is known of the past, the largest first. */
+  used(nowMs: number): AccountUse[] {
+    if (!Number.isFinite(this.#halfLifeMs)) return []
+    for (const account of this.#accounts.values()) this.#settle(account, nowMs)
+    return [...this.#accounts.values()]
+      .map(({ name, used }) => ({ account: name, used, atMs: nowMs }))
+      .filter(({ used }) => used > forgottenShare * this.#halfLifeMs)
+      .sort((a, b) => b.used - a.used || (a.account < b.account ? -1 : 1))
+  }
+
+  /** Takes over what an earlier scheduler knew; what runs counts as if it had run since then. */
+  restore({ account: name, used, atMs }: AccountUse, nowMs: number): void {
+    const account = this.get(name)
+    account.used += used
+    account.usedAtMs = Math.min(atMs, nowMs)
+    this.#settle(account, nowMs)
   }
 
   /** A task of the job starts (1) or stops (-1). */
@@ -104,6 +127,14 @@ export class Accounts {
     const kept = 2 ** (-elapsedMs / this.#halfLifeMs)
     account.used = account.used * kept + this.#rate(account) * (this.#halfLifeMs / Math.LN2) * (1 - kept)
   }
+}
+
+/** Checks what an account has used. Throws `scheduler.bad-input`. */
+export function readUse({ account, used, atMs }: AccountUse): AccountUse {
+  readName('the account of a use', account)
+  readNumber(`used of '${account}'`, used, 0, 1e18)
+  readNumber(`atMs of '${account}'`, atMs, -1e15, 1e15)
+  return { account, used, atMs }
 }
 
 function neededOf(job: Job, resource: string): number {

@@ -3,15 +3,15 @@
  * node that got room, a rule that may be met now, a job that is new, or everything.
  */
 import { badInput, duplicateName, tooLarge, unknownName } from './errors.ts'
-import type { Cluster, Uplink } from './cluster.ts'
+import type { Cluster, Expected, Uplink } from './cluster.ts'
 import { dependsOnOthers, waitingOf, type Job } from './job.ts'
 import { nodesMax, rulesMax } from './limits.ts'
-import type { Event, NodeSpec, Reservation } from './model.ts'
+import type { Event, ExpectedLoad, NodeSpec, Reservation } from './model.ts'
 import { tolerates } from './kinds.ts'
 import { cordoned, open } from './nodes.ts'
 import type { Queue } from './queue.ts'
 import { readLabels, readNode, readTaints, type NodeFacts } from './read.ts'
-import { readBitsPerSecond, readName, readNumber } from './units.ts'
+import { readBitsPerSecond, readBytes, readCpuMilli, readName, readNumber } from './units.ts'
 
 /** What those who wait are tried against. */
 export interface Round {
@@ -22,6 +22,8 @@ export interface Round {
   readonly sooner: boolean
 }
 
+/** Times of a node for which something is expected. */
+const expectedMax = 1000
 /** Nodes of a reservation. */
 const reservedMax = 100_000
 
@@ -90,6 +92,7 @@ export class Changes {
 
   removeNode(cluster: Cluster, node: number): void {
     cluster.nodes.remove(node)
+    cluster.expected.delete(node)
     this.#all = true
   }
 
@@ -98,12 +101,13 @@ export class Changes {
     this.#all = true
   }
 
-  /** Replaces labels, taints or clock. Returns the tasks that the node no longer tolerates. */
+  /** Replaces labels, taints, clock or capacity. Returns the tasks that the node no longer tolerates. */
   changeNode(cluster: Cluster, node: number, change: Extract<Event, { kind: 'change-node' }>): number[] {
     const what = `node '${change.node}'`
     const old = kindFacts(cluster, node)
+    const resized = resizedFacts(cluster, node, change)
     const facts: NodeFacts = {
-      ...old,
+      ...(resized ?? old),
       labels: change.labels === undefined ? old.labels : readLabels(what, change.labels),
       taints: change.taints === undefined ? old.taints : readTaints(what, change.taints),
       clockErrorNs:
@@ -111,13 +115,36 @@ export class Changes {
           ? old.clockErrorNs
           : readNumber(`clockErrorNs of ${what}`, change.clockErrorNs, 0, 1e18),
     }
-    cluster.nodes.reclassify(node, facts)
+    cluster.nodes.reclassify(node, facts, resized !== null)
+    if (resized !== null) cluster.takeGpus(node)
     this.#all = true
     const executing = facts.taints.filter(({ effect }) => effect === 'no-execute')
     return cluster.tasks.on(cluster.nodes, node).filter((task) => {
       const tolerations = cluster.jobOf(task)?.facts.spec.tolerations ?? []
       return executing.some((taint) => !tolerates(tolerations, taint))
     })
+  }
+
+  /** Returns the times at which what is expected of a node comes to an end. */
+  expect(cluster: Cluster, node: number, load: readonly ExpectedLoad[]): number[] {
+    const what = `what is expected of node '${cluster.nodes.names[node] ?? ''}'`
+    if (load.length > expectedMax) throw tooLarge(what, expectedMax)
+    const read = load.map(({ fromMs, untilMs, cpu, memory, network }): Expected => {
+      readNumber(`fromMs of ${what}`, fromMs, -1e15, 1e15)
+      readNumber(`untilMs of ${what}`, untilMs, -1e15, 1e15)
+      if (untilMs <= fromMs) throw badInput(`untilMs of ${what}`, 'after fromMs', untilMs)
+      return {
+        fromMs,
+        untilMs,
+        cpu: cpu === undefined ? 0 : readCpuMilli(`cpu of ${what}`, cpu),
+        memory: memory === undefined ? 0 : readBytes(`memory of ${what}`, memory),
+        network: network === undefined ? 0 : readBitsPerSecond(`network of ${what}`, network),
+      }
+    })
+    if (read.length === 0) cluster.expected.delete(node)
+    else cluster.expected.set(node, read)
+    this.#all = true
+    return read.map(({ untilMs }) => untilMs).filter((atMs) => atMs > cluster.nowMs)
   }
 
   /** Returns the times at which the reservation changes what is possible. */
@@ -175,6 +202,23 @@ export class Changes {
       cluster.setLatency(cluster.nodes.zones.number(from), cluster.nodes.zones.number(to), us)
     this.#all = true
   }
+}
+
+/** All facts of a node that has another capacity now; null: it has not. Throws `scheduler.bad-input`, `scheduler.too-large`. */
+function resizedFacts(
+  cluster: Cluster,
+  node: number,
+  { node: name, capacity, bestEffortFactor }: Extract<Event, { kind: 'change-node' }>,
+): NodeFacts | null {
+  if (capacity === undefined) {
+    if (bestEffortFactor === undefined) return null
+    throw badInput(`bestEffortFactor of node '${name}'`, 'changed together with its capacity', bestEffortFactor)
+  }
+  const factor = bestEffortFactor ?? cluster.nodes.factorOf(node)
+  const facts = readNode({ name, capacity, bestEffortFactor: factor })
+  for (const [resource] of facts.amounts) cluster.nodes.resources.column(resource)
+  const { labels, taints, pricePerHour, clockErrorNs } = kindFacts(cluster, node)
+  return { ...facts, labels, taints, pricePerHour, clockErrorNs }
 }
 
 /** What a kind of nodes knows of each of its nodes. */

@@ -18,6 +18,15 @@ export interface Uplink {
   free: number
 }
 
+/** Taken off a node's capacity during a time: thousandths of cores, bytes, bits per second. */
+export interface Expected {
+  readonly fromMs: number
+  readonly untilMs: number
+  readonly cpu: number
+  readonly memory: number
+  readonly network: number
+}
+
 /** GPUs as bits, and the core, of a task that has them. */
 export interface Devices {
   readonly gpus: number | undefined
@@ -35,6 +44,8 @@ export class Cluster {
   readonly reservations: Map<string, Reservation> = new Map()
   /** Reservations by the name of the node. */
   readonly reserved: Map<string, Reservation[]> = new Map()
+  /** What nodes will need for other things. */
+  readonly expected: Map<number, readonly Expected[]> = new Map()
   nowMs: number = -Infinity
   /** How GPUs of a node are chosen; a policy may have its own way. */
   pickGpus: (job: Job, node: number, free: Int16Array) => number = ({ facts: { needs } }, _node, free) =>
@@ -101,6 +112,16 @@ export class Cluster {
     this.tasks.stop(this.nodes, task)
     job.tasks[this.tasks.position[task] ?? 0] = -1
     this.tasks.remove(task)
+  }
+
+  /** Counts anew what running tasks have of a node's GPUs, which are others now. */
+  takeGpus(node: number): void {
+    const gpus = this.nodes.gpus.get(node)
+    if (gpus === undefined) return
+    for (const task of this.tasks.on(this.nodes, node)) {
+      const milli = this.jobOf(task)?.facts.needs.gpuMilli ?? 0
+      moveGpus(gpus.free, this.tasks.gpus.get(task) ?? 0, milli, 1)
+    }
   }
 
   /** The first core of the node on which the reservation meets its deadlines beside the others; -1: none. */

@@ -5,7 +5,7 @@
  */
 import type { Accounts } from './accounts.ts'
 import type { Cluster } from './cluster.ts'
-import { domainOf, hasUplinks, insideReservation, reservedAgainst, zoneAllowed } from './fit.ts'
+import { domainOf, expectedAgainst, hasUplinks, insideReservation, reservedAgainst, zoneAllowed } from './fit.ts'
 import { selects, tolerates } from './kinds.ts'
 import { waitingOf, type Job } from './job.ts'
 import { cordoned, gone } from './nodes.ts'
@@ -76,6 +76,7 @@ function obstaclesOn(cluster: Cluster, job: Job, node: number): Obstacle[] {
   neighbourObstacles(cluster, job, node, add)
   if (reservedAgainst(cluster, job, node))
     add('reserved', 'is reserved for others', 'wait until the reservation ends, or set a shorter time limit')
+  forecastObstacle(cluster, job, node, add)
   if (!insideReservation(cluster, job, node))
     add(
       'not in its reservation',
@@ -83,6 +84,21 @@ function obstaclesOn(cluster: Cluster, job: Job, node: number): Obstacle[] {
       'wait until the reservation begins',
     )
   return obstacles
+}
+
+function forecastObstacle(cluster: Cluster, job: Job, node: number, add: Add): void {
+  const load = expectedAgainst(cluster, job, node)
+  if (load === null) return
+  const wanted = (['cpu', 'memory', 'network'] as const).filter((resource) => load[resource] > 0 && job[resource] > 0)
+  const amounts = wanted.map((resource) => formatAmount(resource, load[resource])).join(' and ')
+  const begun = load.fromMs <= cluster.nowMs
+  add(
+    'its forecast',
+    begun
+      ? `is expected to need ${amounts} for other things until ${load.untilMs} ms`
+      : `is expected to need ${amounts} for other things from ${load.fromMs} ms on`,
+    begun ? 'wait until then, or ask for less' : `set a time limit that ends before ${load.fromMs} ms, or ask for less`,
+  )
 }
 
 type Add = (reason: string, because: string, remedy: string, distance?: number) => void

@@ -3,10 +3,11 @@
  * (`zonesOf`), all others node by node. `explain.ts` says the same with reasons; a test holds the two together.
  */
 import type { Judge } from './buckets.ts'
-import type { Cluster } from './cluster.ts'
+import type { Cluster, Expected } from './cluster.ts'
 import { chooseGpus } from './gpus.ts'
 import type { GroupRule, Job } from './job.ts'
 import { cordoned, gone } from './nodes.ts'
+import { cpuColumn, memoryColumn, networkColumn } from './resources.ts'
 
 /** What others were promised: says whether a job may take room on a node without breaking it. */
 export interface Promised {
@@ -68,6 +69,22 @@ export function insideReservation(cluster: Cluster, job: Job, node: number): boo
   )
 }
 
+/** The first of what is expected of a node while the task may run that leaves too little for what it is guaranteed; null: none. */
+export function expectedAgainst({ expected, nodes, nowMs }: Cluster, job: Job, node: number): Expected | null {
+  const endMs = nowMs + job.facts.timeLimitMs
+  const found = expected.get(node)?.find((load) => {
+    if (nowMs >= load.untilMs || endMs <= load.fromMs) return false
+    const lacks = (column: number, needed: number, taken: number): boolean =>
+      needed > 0 && nodes.amount(nodes.free, column, node) - taken < needed
+    return (
+      lacks(cpuColumn, job.cpu, load.cpu) ||
+      lacks(memoryColumn, job.memory, load.memory) ||
+      lacks(networkColumn, job.network, load.network)
+    )
+  })
+  return found ?? null
+}
+
 export class Fit implements Judge {
   readonly #cluster: Cluster
   #job: Job | null = null
@@ -92,6 +109,7 @@ export class Fit implements Judge {
       job.facts.needs.cpuTime === null &&
       job.facts.spec.reservation === undefined &&
       this.#cluster.reserved.size === 0 &&
+      this.#cluster.expected.size === 0 &&
       this.promised === null &&
       job.network === 0
   }
@@ -110,6 +128,7 @@ export class Fit implements Judge {
       meetsRules(cluster, job, node) &&
       (cluster.reserved.size === 0 || !reservedAgainst(cluster, job, node)) &&
       insideReservation(cluster, job, node) &&
+      (cluster.expected.size === 0 || expectedAgainst(cluster, job, node) === null) &&
       hasDevices(cluster, job, node) &&
       (this.promised === null || this.promised.allows(job, node))
     )

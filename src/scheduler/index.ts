@@ -5,11 +5,13 @@ export type { Explanation, NearMiss } from './explain.ts'
 export type { Move } from './proposals.ts'
 export type { PolicyName } from './policies.ts'
 export type {
+  AccountUse,
   Affinity,
   Capacity,
   Decision,
   Dependency,
   Event,
+  ExpectedLoad,
   JobSpec,
   Level,
   Needs,

@@ -166,6 +166,22 @@ export interface Reservation {
   readonly untilMs: number
 }
 
+/** Taken off a node's capacity during a time. Cores, bytes, bits per second. */
+export interface ExpectedLoad {
+  readonly fromMs: number
+  readonly untilMs: number
+  readonly cpu?: Quantity
+  readonly memory?: Quantity
+  readonly network?: Quantity
+}
+
+/** What an account has used of the past, in fair share; `atMs` is when it was that. */
+export interface AccountUse {
+  readonly account: string
+  readonly used: number
+  readonly atMs: number
+}
+
 /** A job as an earlier scheduler left it: every task has ended, runs or waits. */
 export interface RestoredJob {
   readonly spec: JobSpec
@@ -178,6 +194,8 @@ export interface RestoredJob {
     readonly node: string
     readonly startedMs: number
     readonly gpus?: readonly number[]
+    /** Where its CPU time is reserved. */
+    readonly core?: number
   }[]
   /** How many have failed; the rest of those before `fresh` ended well. */
   readonly failed: number
@@ -188,14 +206,24 @@ export type Event = { readonly atMs: number } & (
   | { readonly kind: 'add-nodes'; readonly nodes: readonly NodeSpec[] }
   /** The node is gone; what ran there waits again. */
   | { readonly kind: 'remove-node'; readonly node: string }
-  /** Replaces what is named. Tasks stay where they are; those that a `no-execute` taint does not tolerate are stopped. */
+  /**
+   * Replaces what is named. Tasks stay where they are, also those that a smaller capacity would not hold; those that a
+   * `no-execute` taint does not tolerate are stopped.
+   */
   | {
       readonly kind: 'change-node'
       readonly node: string
       readonly labels?: Readonly<Record<string, string>>
       readonly taints?: readonly Taint[]
       readonly clockErrorNs?: number
+      readonly capacity?: Capacity
+      readonly bestEffortFactor?: number
     }
+  /**
+   * What a node will need for other things, by a forecast; replaces what was said of it before. A task is placed there only
+   * if what it is guaranteed is left over all the time until its limit.
+   */
+  | { readonly kind: 'expect'; readonly node: string; readonly load: readonly ExpectedLoad[] }
   /** `drain` also stops what runs there; it waits again. */
   | { readonly kind: 'cordon' | 'uncordon' | 'drain'; readonly node: string }
   | { readonly kind: 'submit'; readonly jobs: readonly JobSpec[] }
@@ -208,9 +236,8 @@ export type Event = { readonly atMs: number } & (
   /**
    * Takes over jobs from an earlier scheduler. Restore everything before a node takes in anything: add nodes cordoned, and
    * uncordon them then. Jobs that these wait for come with them or before; those that have ended are left out of `after`.
-   * No task may have reserved CPU time.
    */
-  | { readonly kind: 'restore'; readonly jobs: readonly RestoredJob[] }
+  | { readonly kind: 'restore'; readonly jobs: readonly RestoredJob[]; readonly used?: readonly AccountUse[] }
   /** Only time has passed. Due at `nextWakeMs` at the latest. */
   | { readonly kind: 'time' }
   /** Replaces quota (none: no limit) and weight (1 by default) of an account. */

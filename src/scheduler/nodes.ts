@@ -11,7 +11,7 @@ import { NodeKinds, type NodeKind } from './kinds.ts'
 import { nodesMax } from './limits.ts'
 import { NameTable } from './name-table.ts'
 import type { NodeFacts } from './read.ts'
-import { cpuColumn, memoryColumn, Resources, sharedColumnOf } from './resources.ts'
+import { cpuColumn, isShared, memoryColumn, Resources, sharedColumnOf } from './resources.ts'
 
 /** Of a node: removed, takes tasks, takes none (cordoned). */
 export const gone = 0
@@ -109,9 +109,7 @@ export class Nodes {
       this.gpuMilli += facts.gpuCount * 1000
     }
     if (facts.realtimeCores > 0) this.realtimeCores.set(node, facts.realtimeCores)
-    this.largest.cpu = Math.max(this.largest.cpu, this.amount(this.total, cpuColumn, node))
-    this.largest.gpuMilli = Math.max(this.largest.gpuMilli, facts.gpuCount * 1000)
-    this.index.rescale(this.amount(this.total, cpuColumn, node), this.amount(this.total, memoryColumn, node))
+    this.#measure(node, facts.gpuCount)
     this.count++
     this.setState(node, facts.cordoned ? cordoned : open)
     return node
@@ -154,12 +152,21 @@ export class Nodes {
     }
   }
 
-  /** Gives a node other labels, taints or clock; `facts` are all of its facts, changed. */
-  reclassify(node: number, facts: NodeFacts): void {
+  /**
+   * Gives a node other labels, taints, GPU model or clock; `facts` are all of its facts, changed. With `resize` also other
+   * amounts: what runs keeps what it has, so less than nothing may be free then.
+   */
+  reclassify(node: number, facts: NodeFacts, resize: boolean): void {
     const state = this.state[node] ?? gone
     this.setState(node, cordoned)
+    if (resize) this.#resize(node, facts)
     this.kind[node] = this.kinds.of(facts, this.zone[node] ?? 0).number
     this.setState(node, state)
+  }
+
+  /** How much of what can be squeezed all tasks together may ask for. */
+  factorOf(node: number): number {
+    return this.#factor.get(node) ?? 1
   }
 
   amount(columns: readonly (Float64Array | undefined)[], column: number, node: number): number {
@@ -201,8 +208,50 @@ export class Nodes {
     const free = shared === undefined ? undefined : this.free[shared]
     if (total === undefined || free === undefined) return
     const capacity = this.amount(this.total, column, node)
-    total[node] = Math.floor(capacity * (this.#factor.get(node) ?? 1))
+    total[node] = Math.floor(capacity * this.factorOf(node))
     free[node] = (total[node] ?? 0) - (capacity - this.amount(this.free, column, node))
+  }
+
+  #resize(node: number, facts: NodeFacts): void {
+    const wanted = new Map(facts.amounts.map(([resource, amount]) => [this.resources.column(resource), amount]))
+    for (const column of wanted.keys()) if (this.total[column] === undefined) this.#give(node, column, 0)
+    if (facts.bestEffortFactor === 1) this.#factor.delete(node)
+    else this.#factor.set(node, facts.bestEffortFactor)
+    for (let column = 0; column < this.total.length; column++)
+      if (this.total[column] !== undefined && !isShared(column)) this.#setTotal(node, column, wanted.get(column) ?? 0)
+    this.gpuMilli += (facts.gpuCount - (this.gpus.get(node)?.free.length ?? 0)) * 1000
+    if (facts.gpuCount === 0) this.gpus.delete(node)
+    else this.gpus.set(node, { model: facts.gpuModel, free: new Int16Array(facts.gpuCount).fill(1000) })
+    if (facts.realtimeCores === 0) this.realtimeCores.delete(node)
+    else this.realtimeCores.set(node, facts.realtimeCores)
+    this.#measure(node, facts.gpuCount)
+    this.stamp[node] = (this.stamp[node] ?? 0) + 1
+  }
+
+  /** What is taken stays taken. */
+  #setTotal(node: number, column: number, amount: number): void {
+    const change = amount - this.amount(this.total, column, node)
+    this.#shift(node, column, change)
+    this.capacity[column] = (this.capacity[column] ?? 0) + change
+    const shared = sharedColumnOf(column)
+    if (shared === undefined || this.total[shared] === undefined) return
+    const all = Math.floor(amount * this.factorOf(node))
+    this.#shift(node, shared, all - this.amount(this.total, shared, node))
+  }
+
+  #shift(node: number, column: number, change: number): void {
+    for (const columns of [this.total, this.free]) {
+      const values = columns[column]
+      if (values !== undefined) values[node] = (values[node] ?? 0) + change
+    }
+  }
+
+  /** The scales against which nodes are compared. */
+  #measure(node: number, gpuCount: number): void {
+    const cpu = this.amount(this.total, cpuColumn, node)
+    this.largest.cpu = Math.max(this.largest.cpu, cpu)
+    this.largest.gpuMilli = Math.max(this.largest.gpuMilli, gpuCount * 1000)
+    this.index.rescale(cpu, this.amount(this.total, memoryColumn, node))
   }
 
   #cell(kind: NodeKind, node: number): number {

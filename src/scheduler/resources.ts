@@ -33,6 +33,11 @@ export class Resources {
   }
 }
 
+/** Whether a column counts what others count too. */
+export function isShared(column: number): boolean {
+  return column === sharedCpuColumn || column === sharedNetworkColumn
+}
+
 /** The column in which all requests of a squeezable resource count; undefined where nothing can be squeezed. */
 export function sharedColumnOf(column: number): number | undefined {
   return column === cpuColumn ? sharedCpuColumn : column === networkColumn ? sharedNetworkColumn : undefined

@@ -8,7 +8,7 @@
  * important ones. No timer is involved: what becomes possible by an event is decided in that event. An event that is
  * refused (see errors.ts) has changed nothing.
  */
-import { Accounts } from './accounts.ts'
+import { Accounts, readUse } from './accounts.ts'
 import { JobBook } from './book.ts'
 import { Changes } from './changes.ts'
 import { Cluster } from './cluster.ts'
@@ -17,7 +17,7 @@ import { explainJob, type Explanation } from './explain.ts'
 import { DueHeap } from './heap.ts'
 import { makeJob, releaseJob, waitingOf, type Job } from './job.ts'
 import { countMax, submittedMax, tasksMax } from './limits.ts'
-import type { Decision, Event, JobSpec, Needs, Order, RestoredJob, StopReason } from './model.ts'
+import type { AccountUse, Decision, Event, JobSpec, Needs, Order, StopReason } from './model.ts'
 import { Pass } from './pass.ts'
 import { Placer } from './place.ts'
 import { strategyOf, type PolicyName } from './policies.ts'
@@ -53,6 +53,9 @@ export interface RunningTask {
 
 /** Time limits beyond twice the running tasks that are kept. */
 const limitsSlack = 10_000
+
+/** Cores of a node. */
+const coresMax = 1_000_000
 
 /** A task whose time limit ends, unless it has ended or stopped before. */
 interface Due {
@@ -177,6 +180,11 @@ export class Scheduler {
     return explainJob(this.#cluster, this.#accounts, job, this.#pass.promisedMs(job))
   }
 
+  /** What accounts have used of the past, the largest first; for `restore`. */
+  used(): readonly AccountUse[] {
+    return this.#accounts.used(this.#cluster.nowMs)
+  }
+
   /** At most so many moves that would make things better; nothing is moved. See proposals.ts. Throws `scheduler.bad-input`. */
   proposals(movesMax: number): Move[] {
     return proposeMoves(this.#cluster, this.#placer, readWhole('movesMax', movesMax, 0, 100_000))
@@ -199,6 +207,11 @@ export class Scheduler {
           this.#stop(task, 'not-tolerated', decisions)
         return
       }
+      case 'expect': {
+        const node = this.#node(event.node)
+        for (const atMs of this.#changes.expect(this.#cluster, node, event.load)) this.#boundaries.push(atMs, null)
+        return
+      }
       case 'submit':
         return this.#submit(event.jobs, decisions)
       case 'scale':
@@ -214,7 +227,7 @@ export class Scheduler {
         return this.#stop(task, 'requeued', decisions)
       }
       case 'restore':
-        return this.#restore(event.jobs, decisions)
+        return this.#restore(event, decisions)
       case 'time':
         return
       case 'set-account': {
@@ -284,14 +297,15 @@ export class Scheduler {
     }
   }
 
-  #restore(restored: readonly RestoredJob[], decisions: Decision[]): void {
-    const all = restored.map((one) => ({ one, facts: readJob(one.spec) }))
+  #restore({ jobs, used = [], atMs }: Extract<Event, { kind: 'restore' }>, decisions: Decision[]): void {
+    const uses = used.map(readUse)
+    const all = jobs.map((one) => ({ one, facts: readJob(one.spec) }))
     this.#book.check(all.map(({ facts }) => facts))
     this.#checkTaskCount(all.reduce((sum, { facts }) => sum + facts.count, 0))
     for (const { one, facts } of all) {
-      if (facts.needs.cpuTime !== null) throw badInput(`job '${facts.name}'`, 'without CPU time to be restored', 'some')
-      for (const { position, node } of one.running) {
+      for (const { position, node, core } of one.running) {
         this.#node(node)
+        if (facts.needs.cpuTime !== null) readWhole(`the core of a task of '${facts.name}'`, core ?? -1, 0, coresMax)
         readWhole(`a position of '${facts.name}'`, position, 0, facts.count - 1)
       }
       for (const [resource] of facts.needs.amounts) this.#cluster.nodes.resources.column(resource)
@@ -302,9 +316,9 @@ export class Scheduler {
       job.fresh = one.fresh
       job.returned.push(...one.waiting)
       while (job.tasks.length < one.fresh) job.tasks.push(-1)
-      for (const { position, node, startedMs, gpus } of one.running) {
+      for (const { position, node, startedMs, gpus, core } of one.running) {
         const bits = gpus?.reduce((sum, gpu) => sum | (1 << gpu), 0)
-        this.#starter.resume(job, position, this.#node(node), startedMs, { gpus: bits, core: undefined })
+        this.#starter.resume(job, position, this.#node(node), startedMs, { gpus: bits, core })
         this.#started(job, position, startedMs)
       }
       job.failed = one.failed
@@ -317,6 +331,7 @@ export class Scheduler {
       else if (job.state === 'active' && waitingOf(job) > 0) this.#enqueue(job)
       this.#finish(job)
     }
+    for (const use of uses) this.#accounts.restore(use, atMs)
   }
 
   #checkTaskCount(more: number): void {

@@ -1,5 +1,5 @@
 /** Generated clusters, jobs and events: small, crowded, and with every rule now and then. */
-import type { Event, JobSpec, Level, NodeSpec, Subject } from '../../src/scheduler/index.ts'
+import type { Event, ExpectedLoad, JobSpec, Level, NodeSpec, Subject } from '../../src/scheduler/index.ts'
 import type { Dice } from './dice.ts'
 
 const levels: readonly Level[] = ['node', 'rack', 'zone']
@@ -116,6 +116,7 @@ export function someEvent(dice: Dice, known: Known, options: CaseOptions = {}): 
       node,
       labels: { disk: dice.pick(['ssd', 'hdd']) },
       taints: dice.percent(30) ? [{ key: 'broken', effect: 'no-execute' }] : [],
+      ...(dice.percent(50) ? { capacity: someNode(dice, node).capacity, bestEffortFactor: dice.pick([1, 2, 3]) } : {}),
     }
   if (roll < 95)
     return {
@@ -133,5 +134,19 @@ export function someEvent(dice: Dice, known: Known, options: CaseOptions = {}): 
     return { atMs, kind: 'set-uplink', by: 'zone', name: `z${dice.number(3)}`, network: 5 + dice.number(15) }
   if (roll < 98)
     return { atMs, kind: 'set-latency', pairs: [{ from: 'z0', to: dice.pick(['z1', 'z2']), us: dice.pick([50, 500]) }] }
+  if (dice.percent(75)) return { atMs, kind: 'expect', node, load: someLoad(dice, atMs) }
   return { atMs, kind: 'time' }
+}
+
+function someLoad(dice: Dice, atMs: number): readonly ExpectedLoad[] {
+  return Array.from({ length: dice.number(3) }, () => {
+    const fromMs = atMs + dice.number(30) - 10
+    return {
+      fromMs,
+      untilMs: fromMs + 1 + dice.number(30),
+      ...(dice.percent(70) ? { cpu: dice.number(6) } : {}),
+      ...(dice.percent(40) ? { memory: dice.number(10) } : {}),
+      ...(dice.percent(30) ? { network: dice.number(10) } : {}),
+    }
+  })
 }

@@ -66,20 +66,26 @@ export class Follower {
       case 'remove-node': {
         const node = nodes.get(event.node)
         if (node !== undefined) node.open = event.kind === 'uncordon'
+        if (event.kind === 'remove-node') this.reference.expected.delete(event.node)
         return
       }
       case 'change-node': {
         const node = nodes.get(event.node)
-        const { labels, taints, clockErrorNs } = event
+        const { labels, taints, clockErrorNs, capacity, bestEffortFactor } = event
         if (node !== undefined)
           node.spec = {
             ...node.spec,
             ...(labels === undefined ? {} : { labels }),
             ...(taints === undefined ? {} : { taints }),
             ...(clockErrorNs === undefined ? {} : { clockErrorNs }),
+            ...(capacity === undefined ? {} : { capacity }),
+            ...(bestEffortFactor === undefined ? {} : { bestEffortFactor }),
           }
         return
       }
+      case 'expect':
+        this.reference.expected.set(event.node, event.load)
+        return
       case 'submit':
         for (const spec of event.jobs) {
           this.#specs.set(spec.name, spec)
@@ -171,6 +177,7 @@ export class Follower {
     for (const [name, uplink] of this.reference.uplinks) copy.uplinks.set(name, uplink)
     for (const [pair, us] of this.reference.latencies) copy.latencies.set(pair, us)
     copy.reservations.push(...this.reference.reservations)
+    for (const [node, load] of this.reference.expected) copy.expected.set(node, load)
     copy.nowMs = this.reference.nowMs
     return copy
   }

@@ -2,7 +2,7 @@
  * The rules of placement once more, as plainly as they can be written: no index, no counts, everything is looked at every
  * time. The scheduler is held against this. It knows the state only from events and decisions.
  */
-import type { Affinity, JobSpec, Level, NodeSpec, Quota, Subject } from '../../src/scheduler/index.ts'
+import type { Affinity, ExpectedLoad, JobSpec, Level, NodeSpec, Quota, Subject } from '../../src/scheduler/index.ts'
 
 export interface Running {
   readonly task: string
@@ -40,6 +40,7 @@ export class Reference {
   readonly uplinks: Map<string, number> = new Map()
   readonly latencies: Map<string, number> = new Map()
   readonly reservations: { name: string; nodes: readonly string[]; fromMs: number; untilMs: number }[] = []
+  readonly expected: Map<string, readonly ExpectedLoad[]> = new Map()
   nowMs = 0
 
   domain(node: string, level: Level): string {
@@ -59,6 +60,7 @@ export class Reference {
       this.#neighbours(job, name, running) ??
       this.#spread(job, name, running) ??
       this.#reserved(job, name) ??
+      this.#expected(job, node.spec, running) ??
       this.#quota(job)
     )
   }
@@ -193,6 +195,30 @@ export class Reference {
     )
       ? 'reserved'
       : null
+  }
+
+  /** Whether what the node is expected to need for other things leaves room for what is guaranteed. */
+  #expected(job: JobSpec, node: NodeSpec, running: readonly Running[]): string | null {
+    const endMs = this.nowMs + (job.timeLimitMs ?? Infinity)
+    const capacity = amountsOf(node.capacity)
+    const here = running.filter((other) => other.node === node.name).map((other) => other.job)
+    for (const load of this.expected.get(node.name) ?? []) {
+      if (load.untilMs <= this.nowMs || load.fromMs >= endMs) continue
+      const taken: Amounts = {
+        cpu: Number(load.cpu ?? 0) * 1000,
+        memory: Number(load.memory ?? 0),
+        network: Number(load.network ?? 0),
+      }
+      for (const [resource, amount] of Object.entries(amountsOf(job.needs))) {
+        const squeezed = (other: JobSpec): boolean => other.needs.bestEffort?.some((name) => name === resource) ?? false
+        if (amount === 0 || squeezed(job)) continue
+        const used = here
+          .filter((other) => !squeezed(other))
+          .reduce((sum, other) => sum + (amountsOf(other.needs)[resource] ?? 0), 0)
+        if (used + (taken[resource] ?? 0) + amount > (capacity[resource] ?? 0)) return 'forecast'
+      }
+    }
+    return null
   }
 
   /** Nobody is stopped to make room in a quota, so those thought away count. */

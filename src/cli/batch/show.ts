@@ -76,11 +76,17 @@ export function queueTable(queues: readonly QueueRecord[]): string {
 }
 
 export function nodeTable(nodes: readonly NodeView[]): string {
-  const rows = nodes.map(({ node, cpu, memoryBytes, present }) => [
+  const rows = nodes.map(({ node, cpu, memoryBytes, gpus, realtimeCores, counted, forecast, present }) => [
     node,
     `${cpu} cores`,
     size(memoryBytes),
+    [
+      ...(gpus === null ? [] : [`${gpus.count} x ${gpus.model}`]),
+      ...(realtimeCores === 0 ? [] : [`time reserved on ${realtimeCores}`]),
+      ...(forecast === null ? [] : [`leaves room by forecast (${forecast})`]),
+      ...Object.entries(counted).map(([name, count]) => `${count} ${name}`),
+    ].join(', '),
     present ? paint('green', 'here') : paint('yellow', 'away'),
   ])
-  return table([head('NODE', 'CORES', 'MEMORY', ''), ...rows])
+  return table([head('NODE', 'CORES', 'MEMORY', '', ''), ...rows])
 }

@@ -10,6 +10,11 @@ export const submissionOptions: Readonly<Record<string, Option>> = {
   cpu: { type: 'string' },
   memory: { type: 'string' },
   gpu: { type: 'string' },
+  'gpu-model': { type: 'string' },
+  'cpu-time': { type: 'string' },
+  policy: { type: 'string' },
+  'best-effort': { type: 'boolean' },
+  need: { type: 'string', multiple: true },
   pids: { type: 'string' },
   time: { type: 'string' },
   warn: { type: 'string' },
@@ -33,6 +38,11 @@ export const submissionOptions: Readonly<Record<string, Option>> = {
 export const submissionHelp = `  --name NAME         what to call it (default: the program)
   --cpu N             cores, which are also its limit (default 1; 0: what is left over, without a limit)
   --memory N          such as 512MiB, also its limit (default 256MiB)     --pids N    processes at once (default 256)
+  --best-effort       its cores are what nobody else wants, and more of them where there are
+  --cpu-time R/P[/D]  reserves R of one core in every P, done within D, such as 1ms/5ms: for its first thread, by deadline;
+                      --policy fifo: for all its threads, first in first out. Only where \`stead doctor\` has it
+  --gpu N             whole GPUs; 0.25: a share of one (counted, not held)  --gpu-model A,B  models that will do
+  --need NAME[=N]     a licence, a slot: whatever the nodes' owners have declared
   --time T            it is ended after 90s, 30m, 2h, 1d                  --warn SIGNAL@T  a signal so long before that
   --tasks N           a gang: N tasks that start together or not at all and find one another (RANK, MASTER_ADDR...)
   --after [WHEN:]JOB  once that has ended well; WHEN: success, failure, end, start. May be given again
@@ -72,8 +82,10 @@ export function submissionOf(input: Input, argv: readonly string[], base: Partia
     needs: {
       cpu: cpu === null ? needs.cpu : readCores(cpu),
       memoryBytes: memory === null ? needs.memoryBytes : readBytes('memory', memory),
-      gpus: input.number('gpu', 0, 64) ?? needs.gpus,
+      ...gpusOf(input.text('gpu'), input.text('gpu-model'), needs),
       pidsMax: input.number('pids', 1, 1_000_000) ?? needs.pidsMax,
+      ...cpuClassOf(input),
+      ...countedOf(input.texts('need')),
     },
     timeLimitMs: timeText === null ? before.timeLimitMs : readDuration('time', timeText),
     warn: warnOf(input.text('warn')) ?? before.warn,
@@ -106,6 +118,63 @@ export function arrayOf(text: string): NonNullable<Submission['array']> {
     }),
     atMost: atMost === undefined ? null : Number(atMost),
   }
+}
+
+type Needs = Submission['needs']
+
+function gpusOf(
+  text: string | null,
+  models: string | null,
+  { gpus, gpuMilli, gpuModels }: Needs,
+): Pick<Needs, 'gpus' | 'gpuMilli' | 'gpuModels'> {
+  const wanted = models === null ? gpuModels : models.split(',')
+  const kept = wanted === undefined ? {} : { gpuModels: wanted }
+  if (text === null) return { gpus, ...(gpuMilli === undefined ? {} : { gpuMilli }), ...kept }
+  if (/^\d{1,2}$/.test(text) && Number(text) <= 64) return { gpus: Number(text), ...kept }
+  if (/^0\.\d{1,3}$/.test(text) && Number(text) > 0)
+    return { gpus: 0, gpuMilli: Math.round(Number(text) * 1000), ...kept }
+  throw usage(
+    `--gpu must be a whole number up to 64, or a share of one, not '${text}'`,
+    'As in --gpu 2, or --gpu 0.25 for a quarter of one.',
+  )
+}
+
+function cpuClassOf(input: Input): Pick<Needs, 'cpuClass'> {
+  const text = input.text('cpu-time')
+  const policy = input.text('policy') ?? 'deadline'
+  const isBestEffort = input.flag('best-effort')
+  if (policy !== 'deadline' && policy !== 'fifo')
+    throw usage(`--policy must be deadline or fifo, not '${policy}'`, 'By deadline it is by default.')
+  if (text === null) {
+    if (input.text('policy') !== null)
+      throw usage('--policy says how CPU time is reserved, and none is', 'As in --cpu-time 1ms/5ms --policy fifo.')
+    return isBestEffort ? { cpuClass: 'best-effort' } : {}
+  }
+  if (isBestEffort)
+    throw usage('what is reserved is not of best effort', 'Leave out one of --cpu-time and --best-effort.')
+  const [runtimeUs = 0, periodUs = 0, deadlineUs = periodUs, ...more] = text.split('/').map(readMicroseconds)
+  if (periodUs === 0 || more.length > 0)
+    throw usage(`--cpu-time must be a runtime and a period, not '${text}'`, 'As in --cpu-time 1ms/5ms.')
+  return { cpuClass: { runtimeUs, periodUs, deadlineUs, policy } }
+}
+
+/** `500us`, `1ms`, `1s`, in microseconds. */
+function readMicroseconds(text: string): number {
+  const match = /^(\d{1,9}(?:\.\d{1,3})?)(us|ms|s)$/.exec(text)
+  const factor = { us: 1, ms: 1000, s: 1_000_000 }[match?.[2] ?? ''] ?? Number.NaN
+  const us = Math.round(Number(match?.[1]) * factor)
+  if (us > 0) return us
+  throw usage(`'${text}' in --cpu-time is no time`, 'As in 500us, 1ms or 1s.')
+}
+
+function countedOf(texts: readonly string[]): Pick<Needs, 'counted'> {
+  if (texts.length === 0) return {}
+  const counted = texts.map((text) => {
+    const match = /^([A-Za-z0-9][A-Za-z0-9._@:+-]{0,99})(?:=([1-9]\d{0,6}))?$/.exec(text)
+    if (match === null) throw usage(`--need must name something countable, not '${text}'`, 'As in --need matlab=2.')
+    return [match[1] ?? '', Number(match[2] ?? 1)] as const
+  })
+  return { counted: Object.fromEntries(counted) }
 }
 
 /** A path of this machine as the node has it. */

@@ -24,6 +24,7 @@ export function startAgentRole(home: Home, machine: Machine, onNotice: (text: st
       layers: layerStore(),
       program: (bundle, run) => programOf(machine, bundle, run),
       advertise: null,
+      nodeFile: home.nodeFile,
       keys: keyFile(home.nodeKeyPath),
       onNotice,
     },

@@ -19,7 +19,7 @@ import {
   standardFiles,
 } from '../bubblewrap-args.ts'
 import type { HostFacts, RootFacts } from '../bubblewrap-args.ts'
-import { refuseBeyond, sharedKernel } from '../capabilities.ts'
+import { cpuClasses, refuseBeyond, sharedKernel } from '../capabilities.ts'
 import type { LimitGroup, LimitGroups } from '../cgroup.ts'
 import type { OutputLine, OutputOptions, Sandbox, SandboxCapabilities, SandboxDriver, SandboxSpec } from '../driver.ts'
 import { descriptors, initScript, quote } from '../launcher.ts'
@@ -145,7 +145,7 @@ class BubblewrapDriver implements SandboxDriver {
         descriptor: firstFile + index,
       })),
     }
-    const options = bubblewrapOptions(spec, this.#host, handover, rootFacts(standing, shell), this.#around?.devices)
+    const options = bubblewrapOptions(spec, this.#host, handover, rootFacts(standing, shell), this.#devicesOf(spec))
     const { recordDir } = spec
     const { pidsMax } = spec.limits
     const launched = await launch({
@@ -194,8 +194,9 @@ class BubblewrapDriver implements SandboxDriver {
   }
 
   /** Makes the root, becomes the host user of the workload, then bubblewrap, which stays as the keeper of the exit. */
-  #lastOf({ hostUid, root, limits, mounts }: SandboxSpec, shell: RootShell | null): string {
-    const closed = (this.#around?.devices ?? []).filter((device) => (statSync(device).mode & 0o006) !== 0o006)
+  #lastOf(spec: SandboxSpec, shell: RootShell | null): string {
+    const { hostUid, root, limits, mounts } = spec
+    const closed = this.#devicesOf(spec).filter((device) => (statSync(device).mode & 0o006) !== 0o006)
     const groups = closed.map((device) => statSync(device).gid)
     const held = groups.length === 0 ? '--clear-groups' : `--groups=${groups.join(',')}`
     const identity = `--reuid=${hostUid} --regid=${hostUid} ${held}`
@@ -213,6 +214,10 @@ class BubblewrapDriver implements SandboxDriver {
     const sources = [...mounts.map(({ source }) => source), ...(shell === null ? [] : [shell.directory])]
     const order = { architecture: process.arch, place: rootPlace, hostUid, writtenBytesMax, layers, scratch, sources }
     return `exec ${[this.#perl, '-e', rootProgram, ...rootArguments(order)].map(quote).join(' ')} ${bwrap}`
+  }
+
+  #devicesOf({ devices = [] }: SandboxSpec): readonly string[] {
+    return [...(this.#around?.devices ?? []), ...devices]
   }
 
   #shellOfRoots(): RootShell {
@@ -336,14 +341,17 @@ function capabilitiesWith(
   },
 ): SandboxCapabilities {
   const { ownUser, perl, exec, noRoot } = found
+  const { weaker: classesWeaker, ...classes } = cpuClasses(groups)
   const held = (can: boolean | undefined): 'native' | 'refused' => (can === true ? 'native' : 'refused')
   return {
     isolation: 'native',
     ownNetwork: 'native',
     memoryLimit: held(groups?.holds.memory),
     cpuLimit: held(groups?.holds.cpu),
+    ...classes,
     pidsLimit: held(groups?.holds.pids),
     tmpLimit: 'native',
+    devices: 'native',
     freeze: groups?.holds.freeze === true ? 'native' : 'emulated',
     syscallFilter: thisArchitecture() === null ? 'refused' : 'native',
     root: held(noRoot === null),
@@ -358,6 +366,7 @@ function capabilitiesWith(
       ...(groups === null
         ? ['no limit groups: memory, CPU and processes are not limited, and freezing is SIGSTOP: run as root']
         : []),
+      ...classesWeaker,
       ...(noRoot === null ? [] : [noRoot]),
       ...(perl === null ? [withoutPerl] : []),
       ...logger.weaker,

@@ -1,9 +1,10 @@
 /** Limit groups by cgroup version 1: one directory in each controller's own hierarchy. */
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { SteadError } from '../../base/index.ts'
 import type { Clock } from '../../base/index.ts'
 import { controllersV1, directoryV1, numberIn, planV1 } from '../cgroup.ts'
-import type { ControllerV1, GroupPlace, LimitGroup, LimitGroups } from '../cgroup.ts'
+import type { ControllerV1, CpuSupport, GroupPlace, LimitGroup, LimitGroups } from '../cgroup.ts'
+import type { ReservedCpu } from '../cpu-class.ts'
 import {
   carryOut,
   joinGroups,
@@ -14,6 +15,7 @@ import {
   removeGroups,
   textOf,
 } from './cgroup-files.ts'
+import { giveClass, giveGroupTime, needProcessor, processorsOf, trySupport, writeClass } from './cpu-classes.ts'
 import { waitUntil } from './wait.ts'
 
 const freezeTimeoutMs = 5_000
@@ -22,6 +24,7 @@ const freezeTimeoutMs = 5_000
 export function groupsV1(clock: Clock, place: GroupPlace): LimitGroups {
   const has = controllersV1.filter((controller) => existsSync(`${place.root}/${controller}/cgroup.procs`))
   const open = (name: string): LimitGroup => new GroupV1(clock, place, name, has)
+  let cpu: CpuSupport | null = null
   return {
     version: 1,
     holds: {
@@ -29,6 +32,14 @@ export function groupsV1(clock: Clock, place: GroupPlace): LimitGroups {
       cpu: has.includes('cpu'),
       pids: has.includes('pids'),
       freeze: has.includes('freezer'),
+    },
+    get cpu() {
+      const byGroup = existsSync(`${place.root}/cpu/cpu.rt_runtime_us`)
+      cpu ??= trySupport(
+        byGroup ? `${place.root}/cpu/${place.parent}-probe-${process.pid}` : null,
+        has.includes('cpu') ? null : 'there are no limit groups for cpu',
+      )
+      return cpu
     },
     warm: () => joinOwnGroup(/:pids:(.*)$/m, `${place.root}/pids`),
     make(name, limits) {
@@ -41,19 +52,43 @@ export function groupsV1(clock: Clock, place: GroupPlace): LimitGroups {
 
 class GroupV1 implements LimitGroup {
   readonly #clock: Clock
-  readonly #directory: (controller: ControllerV1) => string
+  readonly #place: GroupPlace
+  readonly #directory: (controller: ControllerV1 | 'cpuset') => string
   readonly #directories: readonly string[]
   readonly #parents: readonly string[]
 
   constructor(clock: Clock, place: GroupPlace, name: string, has: readonly ControllerV1[]) {
     this.#clock = clock
+    this.#place = place
     this.#directory = (controller) => directoryV1(place, controller, name)
-    this.#directories = has.map(this.#directory)
+    this.#directories = has.map((controller) => this.#directory(controller))
     this.#parents = has.map((controller) => `${place.root}/${controller}/${place.parent}`)
   }
 
   join(pids: readonly number[]): Promise<void> {
     return joinGroups(this.#directories, pids)
+  }
+
+  async reserve(cpu: ReservedCpu, pid: number): Promise<void> {
+    const { root, parent } = this.#place
+    const groups = `${root}/cpu/${parent}`
+    if (cpu.policy === 'fifo') {
+      const siblings = readdirSync(groups, { withFileTypes: true })
+      const directories = siblings.filter((entry) => entry.isDirectory()).map(({ name }) => `${groups}/${name}`)
+      giveGroupTime(groups, this.#directory('cpu'), directories, cpu)
+    }
+    await giveClass(cpu, pid)
+    // A processor of its own comes last: the kernel takes no deadline from what may not run everywhere, and then keeps it.
+    if (!existsSync(`${root}/cpuset/cgroup.procs`)) return
+    const memory = textOf(`${root}/cpuset/cpuset.mems`)
+    const own = this.#directory('cpuset')
+    mkdirSync(own, { recursive: true })
+    const processor = needProcessor(cpu.core, processorsOf(`${root}/cpuset/cpuset.effective_cpus`))
+    writeClass(`${root}/cpuset/${parent}/cpuset.cpus`, textOf(`${root}/cpuset/cpuset.cpus`))
+    writeClass(`${root}/cpuset/${parent}/cpuset.mems`, memory)
+    writeClass(`${own}/cpuset.cpus`, String(processor))
+    writeClass(`${own}/cpuset.mems`, memory)
+    await joinGroups([own], [pid])
   }
 
   usage(): ReturnType<LimitGroup['usage']> {
@@ -104,6 +139,8 @@ class GroupV1 implements LimitGroup {
   }
 
   async remove(): Promise<void> {
-    await removeGroups(this.#clock, this.#directories, this.#parents)
+    const { root, parent } = this.#place
+    const directories = [...this.#directories, this.#directory('cpuset')]
+    await removeGroups(this.#clock, directories, [...this.#parents, `${root}/cpuset/${parent}`])
   }
 }

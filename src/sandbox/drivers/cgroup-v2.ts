@@ -3,7 +3,8 @@ import { existsSync, writeFileSync } from 'node:fs'
 import { SteadError } from '../../base/index.ts'
 import type { Clock } from '../../base/index.ts'
 import { directoryV2, numberIn, planV2 } from '../cgroup.ts'
-import type { GroupPlace, LimitGroup, LimitGroups } from '../cgroup.ts'
+import type { CpuSupport, GroupPlace, LimitGroup, LimitGroups } from '../cgroup.ts'
+import type { ReservedCpu } from '../cpu-class.ts'
 import {
   carryOut,
   joinGroups,
@@ -14,6 +15,7 @@ import {
   removeGroups,
   textOf,
 } from './cgroup-files.ts'
+import { giveClass, needProcessor, processorsOf, trySupport, writeClass } from './cpu-classes.ts'
 import { waitUntil } from './wait.ts'
 
 const freezeTimeoutMs = 5_000
@@ -21,9 +23,14 @@ const freezeTimeoutMs = 5_000
 /** Groups of version 2 at a place. */
 export function groupsV2(clock: Clock, place: GroupPlace): LimitGroups {
   const open = (name: string): LimitGroup => new GroupV2(clock, place, name)
+  let cpu: CpuSupport | null = null
   return {
     version: 2,
     holds: { memory: true, cpu: true, pids: true, freeze: true },
+    get cpu() {
+      cpu ??= trySupport(null, null)
+      return cpu
+    },
     warm: () => joinOwnGroup(/^0::(.*)$/m, place.root),
     make(name, limits) {
       carryOut(planV2(place, name, limits))
@@ -35,17 +42,28 @@ export function groupsV2(clock: Clock, place: GroupPlace): LimitGroups {
 
 class GroupV2 implements LimitGroup {
   readonly #clock: Clock
+  readonly #root: string
   readonly #directory: string
   readonly #parent: string
 
   constructor(clock: Clock, place: GroupPlace, name: string) {
     this.#clock = clock
+    this.#root = place.root
     this.#directory = directoryV2(place, name)
     this.#parent = `${place.root}/${place.parent}`
   }
 
   join(pids: readonly number[]): Promise<void> {
     return joinGroups([this.#directory], pids)
+  }
+
+  async reserve(cpu: ReservedCpu, pid: number): Promise<void> {
+    await giveClass(cpu, pid)
+    // A processor of its own comes last: the kernel takes no deadline from what may not run everywhere, and then keeps it.
+    const handDown = [this.#root, this.#parent].map((directory) => `${directory}/cgroup.subtree_control`)
+    for (const file of handDown) writeClass(file, '+cpuset')
+    const processor = needProcessor(cpu.core, processorsOf(`${this.#root}/cpuset.cpus.effective`))
+    writeClass(`${this.#directory}/cpuset.cpus`, String(processor))
   }
 
   usage(): ReturnType<LimitGroup['usage']> {

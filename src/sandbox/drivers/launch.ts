@@ -79,7 +79,7 @@ export async function launch(plan: LaunchPlan): Promise<Launched> {
   }
   plan.prepare()
   writeRecord(spec.recordDir, begun)
-  const group = plan.groups?.make(spec.id, plan.groupLimits) ?? null
+  const group = plan.groups?.make(spec.id, { ...plan.groupLimits, cpuClass: spec.cpu?.kind }) ?? null
   undo.push('make the limit group', () => group?.remove())
 
   const { child, gate, ready } = spawnLauncher(plan)
@@ -107,6 +107,7 @@ export async function launch(plan: LaunchPlan): Promise<Launched> {
   if (waiting === null) throw startFailed(spec, 'it was ended before the program could run', await lastWords(plan))
   // Before the program runs, and while it waits: the kernel may take its time.
   await group?.join([...new Set([keeper.pid, waiting.init.pid, waiting.program.pid])])
+  if (spec.cpu?.kind === 'reserved') await group?.reserve(spec.cpu, waiting.program.pid)
   const loggerPid = Number(readIfThere(`${spec.recordDir}/logger.pid`) ?? 0)
   const record: SandboxRecord = {
     ...begun,

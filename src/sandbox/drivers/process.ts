@@ -9,7 +9,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { SteadError } from '../../base/index.ts'
 import type { Clock } from '../../base/index.ts'
-import { refuseBeyond, sharedKernel } from '../capabilities.ts'
+import { cpuClasses, refuseBeyond, sharedKernel } from '../capabilities.ts'
 import type { LimitGroups } from '../cgroup.ts'
 import type { OutputLine, OutputOptions, Sandbox, SandboxCapabilities, SandboxDriver, SandboxSpec } from '../driver.ts'
 import { keepExitScript } from '../launcher.ts'
@@ -183,13 +183,16 @@ function layFiles(spec: SandboxSpec): void {
 
 function capabilitiesWith(groups: LimitGroups | null, logger: Logger, perl: string | null): SandboxCapabilities {
   const held = (can: boolean | undefined): 'native' | 'refused' => (can === true ? 'native' : 'refused')
+  const { weaker: classesWeaker, ...classes } = cpuClasses(groups)
   return {
     isolation: 'refused',
     ownNetwork: 'native',
     memoryLimit: held(groups?.holds.memory),
     cpuLimit: held(groups?.holds.cpu),
+    ...classes,
     pidsLimit: held(groups?.holds.pids),
     tmpLimit: 'refused',
+    devices: 'native',
     freeze: groups?.holds.freeze === true ? 'native' : 'emulated',
     syscallFilter: 'refused',
     root: 'refused',
@@ -206,6 +209,7 @@ function capabilitiesWith(groups: LimitGroups | null, logger: Logger, perl: stri
             'no limit groups: memory, CPU and processes are not limited, freezing is SIGSTOP, and a program that leaves its session and clears its environment outlives its sandbox: run as root on Linux',
           ]
         : []),
+      ...classesWeaker,
       ...(perl === null ? [withoutPerl] : []),
       ...logger.weaker,
     ],

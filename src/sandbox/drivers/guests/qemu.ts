@@ -64,6 +64,10 @@ class QemuMonitor implements Monitor {
     const held = (can: boolean): Support => (can ? 'native' : 'refused')
     return {
       ...around,
+      // Threads of the program are not those that run it.
+      deadlineCpu: 'refused',
+      fifoCpu: 'refused',
+      devices: 'refused',
       isolation: 'native',
       memoryLimit: 'native',
       pidsLimit: 'native',

@@ -52,6 +52,10 @@ class UmlMonitor implements Monitor {
   capabilities(around: SandboxCapabilities): SandboxCapabilities {
     return {
       ...around,
+      // Threads of the program are not those that run it.
+      deadlineCpu: 'refused',
+      fifoCpu: 'refused',
+      devices: 'refused',
       isolation: 'native',
       ownNetwork: 'refused',
       memoryLimit: 'native',

@@ -1,0 +1,119 @@
+/**
+ * Classes of CPU, GPUs and what a node's owner declares, through the real command line. What is asserted is what the kernel
+ * and the platform say, never how fast anything was: how late the example woke is printed, and decides nothing.
+ */
+import assert from 'node:assert/strict'
+import { execFile, spawnSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { suite, test } from 'node:test'
+import { promisify } from 'node:util'
+import { eventually } from './command-line.ts'
+import { DaemonBench } from './daemon-bench.ts'
+import { needsAll, needsFile, needsRoot } from './needs.ts'
+
+interface Late {
+  readonly policy: string
+  readonly periods: number
+  readonly p50_us: number
+  readonly p99_us: number
+  readonly 'p99.9_us': number
+}
+
+/** Why no time can be reserved here; false: it can. */
+function needsDeadlines(): string | false {
+  const words = ['--deadline', '--sched-runtime', '1000000', '--sched-deadline', '100000000']
+  const tried = spawnSync('chrt', [...words, '--sched-period', '100000000', '0', 'true'], { encoding: 'utf8' })
+  return tried.status === 0 ? false : `needs SCHED_DEADLINE: ${tried.stderr?.trim() ?? 'install util-linux'}`
+}
+
+const skip = needsAll(
+  needsRoot(),
+  needsFile('/usr/bin/bwrap', 'install bubblewrap'),
+  needsFile('/usr/bin/python3', 'install python3'),
+  needsDeadlines(),
+)
+
+suite('classes of submitted jobs', { skip }, () => {
+  test('reserved time, GPUs, and a node that offers something else', async (t) => {
+    await using daemon = await DaemonBench.start()
+    const { bench } = daemon
+    const job = (...args: string[]): ReturnType<typeof bench.stead> => bench.stead('job', ...args)
+    const node = async (): Promise<Record<string, unknown>> =>
+      (JSON.parse((await job('usage', '--json')).stdout) as { nodes: Record<string, unknown>[] }).nodes[0] ?? {}
+    const declare = (text: string): void => writeFileSync(join(bench.dir, 's', 'node.json'), text)
+
+    await t.test('the example beside a hungry job, without and with a reservation', async () => {
+      bench.useExample('soft-real-time')
+      const env = { ...bench.env, STEAD: bench.command([]).join(' ') }
+      const { stdout, stderr } = await promisify(execFile)('sh', ['compare.sh', '1'], { cwd: bench.appDir, env })
+      const found = stdout.split('\n').filter((line) => line.startsWith('{'))
+      const [without, reserved, squeezed] = found.map((line) => JSON.parse(line) as Late)
+      const tick = ['--cpu', '0.25', '--read', bench.appDir, '--', 'python3', 'tick.py', '1']
+      const fifo = JSON.parse((await job('run', '--cpu-time', '1ms/5ms', '--policy', 'fifo', ...tick)).stdout) as Late
+      const all = { without, reserved, squeezed, fifo }
+      assert.deepEqual(
+        Object.values(all).map((one) => [one?.policy, one?.periods]),
+        ['other', 'deadline', 'other', 'fifo'].map((policy) => [policy, 200]),
+        stderr,
+      )
+      for (const [name, one] of Object.entries(all)) {
+        assert.ok(one !== undefined && one.p50_us <= one.p99_us && one.p99_us <= one['p99.9_us'])
+        t.diagnostic(`${name}: woke late by ${one.p50_us} / ${one.p99_us} / ${one['p99.9_us']} us (p50 / p99 / p99.9)`)
+      }
+    })
+
+    await t.test('time is given once: what does not fit waits, also after a restart of control', async () => {
+      const reserved = ['--cpu', '0.1', '--cpu-time', '60ms/100ms', '--']
+      const first = (await job('submit', ...reserved, 'sleep', '600')).stdout.trim()
+      await eventually(
+        'it runs',
+        async () => JSON.parse((await job('ls', first, '--json')).stdout) as { phase: string },
+        ({ phase }) => phase === 'running',
+      )
+      await daemon.kill('control')
+      const second = await eventually(
+        'the platform answers',
+        () => job('submit', ...reserved, 'true'),
+        ({ code }) => code === 0,
+      )
+      const why = await job('why', second.stdout.trim())
+      assert.match(why.stdout, /no core on which the reserved time meets its deadline/)
+      assert.equal((await job('cancel', first)).code, 0)
+      assert.equal((await job('wait', second.stdout.trim())).code, 0)
+    })
+
+    await t.test('GPUs: refused where there are none, then declared in the node file while it runs', async () => {
+      const none = await job('run', '--gpu', '1', '--', 'true')
+      assert.equal(none.code, 1)
+      assert.match(none.stderr, /no node has what it asks for: GPUs/)
+      const devices = ['/dev/full', '/dev/zero']
+      declare(
+        JSON.stringify({ gpus: { model: 'T4', count: 2, devices }, counted: { licence: 1 }, labels: { rack: 'r1' } }),
+      )
+      const offered = await eventually('it is taken up', node, ({ gpus }) => gpus !== null)
+      assert.deepEqual(offered['gpus'], { model: 'T4', count: 2 })
+      const show = ['--', 'sh', '-c', 'echo $CUDA_VISIBLE_DEVICES $STEAD_GPU_SHARE']
+      assert.equal((await job('run', '--gpu', '2', ...show)).stdout, '0,1\n')
+      assert.equal((await job('run', '--gpu', '0.25', '--gpu-model', 'T4,A100', ...show)).stdout, '0 0.25\n')
+      assert.match((await job('run', '--gpu', '1', '--gpu-model', 'A100', ...show)).stderr, /GPU model \(A100\)/)
+      assert.match((await job('run', '--gpu', '3', ...show)).stderr, /3 GPUs on one node/)
+      assert.equal((await job('run', '--gpu', '1.5', ...show)).code, 2)
+      assert.equal((await job('run', '--need', 'licence', '--', 'true')).code, 0)
+      assert.match((await job('run', '--need', 'licence=2', '--', 'true')).stderr, /2 licence/)
+    })
+
+    await t.test('a file that makes no sense changes nothing, and says why', async () => {
+      declare('{ "gpus": { "model": "T4", "count": 0 } }')
+      await eventually(
+        'it is said',
+        async () => daemon.output(),
+        (text) => /node\.json is not taken.*gpus\.count/.test(text),
+      )
+      assert.deepEqual((await node())['gpus'], { model: 'T4', count: 2 })
+      declare('{ "gpus": null, "cpu": 1 }')
+      await eventually('it is taken up', node, ({ gpus, cpu }) => gpus === null && cpu === 1)
+      assert.match((await job('run', '--gpu', '1', '--', 'true')).stderr, /GPUs/)
+    })
+  })
+})
