@@ -273,6 +273,106 @@ suite('submitted jobs', () => {
     assert.deepEqual(at.phases(job), ['succeeded'])
   })
 
+  test('a node that offers something else is taken up: more begins at once, with less what runs stays', () => {
+    const at = rig()
+    const gpu = { needs: { ...submissionDefaults.needs, gpus: 1 } }
+    assert.throws(() => at.submit(gpu), { code: 'scheduler.impossible', message: /GPUs/ })
+    const change = (more: Partial<NodeOffer>): number =>
+      at.apply({ kind: 'node-changed', node: 'n1', offer: { ...offer, ...more } })
+    change({ gpus: { model: 'T4', count: 2 }, counted: { licence: 1 } })
+    const whole = at.submit(gpu)
+    const share = at.submit({ needs: { ...submissionDefaults.needs, gpuMilli: 250, gpuModels: ['A100', 'T4'] } })
+    assert.deepEqual(at.takeStarted(), [`${whole}-0-1`, `${share}-0-1`])
+    const starts = at.tells.flatMap(({ start }) => start)
+    assert.deepEqual(
+      starts.map(({ gpus }) => gpus),
+      [[0], [1]],
+    )
+    assert.equal(starts[1]?.env['STEAD_GPU_SHARE'], '0.25')
+    const licensed = at.submit({ needs: { ...submissionDefaults.needs, counted: { licence: 1 } } })
+    assert.deepEqual(at.takeStarted(), [`${licensed}-0-1`])
+    const large = at.submit(cores(2))
+    assert.deepEqual(at.takeStarted(), [])
+    change({ gpus: null, cpu: 1 })
+    assert.deepEqual([at.phases(whole), at.takeStopped()], [['running'], []])
+    at.restart()
+    at.apply({
+      kind: 'node-came',
+      node: 'n1',
+      offer: { ...offer, cpu: 5 },
+      running: [whole, share, licensed].map((job) => `${job}-0-1`),
+      ended: [],
+      jobs: [],
+    })
+    assert.deepEqual(at.takeStarted(), [`${large}-0-1`], 'what it has when it comes again counts')
+  })
+
+  test('reserved time is given once, also after a restart, and told with its core', () => {
+    const at = rig()
+    const reserved = (ms: number): Partial<Submission> => ({
+      needs: {
+        ...submissionDefaults.needs,
+        cpu: 0.1,
+        cpuClass: { runtimeUs: ms * 1000, periodUs: 100_000, deadlineUs: 100_000, policy: 'deadline' },
+      },
+    })
+    assert.throws(() => at.submit(reserved(60)), { code: 'scheduler.impossible', message: /reserves CPU time/ })
+    at.apply({ kind: 'node-changed', node: 'n1', offer: { ...offer, realtimeCores: 2 } })
+    const jobs = [60, 60, 60].map((ms) => at.submit(reserved(ms)))
+    assert.deepEqual(at.takeStarted(), [`${jobs[0]}-0-1`, `${jobs[1]}-0-1`])
+    assert.deepEqual(
+      at.tells.flatMap(({ start }) => start).map(({ core }) => core),
+      [0, 1],
+    )
+    at.restart()
+    const running = jobs.slice(0, 2).map((job) => `${job}-0-1`)
+    const came = { kind: 'node-came', node: 'n1', offer: { ...offer, realtimeCores: 2 }, ended: [], jobs: [] } as const
+    at.apply({ ...came, running })
+    assert.deepEqual(at.takeStarted(), [])
+    const small = at.submit(reserved(40))
+    assert.deepEqual(at.takeStarted(), [`${small}-0-1`])
+    assert.equal(at.tells.at(-1)?.start[0]?.core, 0)
+    at.end(`${jobs[1]}-0-1`)
+    assert.deepEqual(at.takeStarted(), [`${jobs[2]}-0-1`])
+    assert.equal(at.tells.at(-1)?.start[0]?.core, 1)
+  })
+
+  test('whose turn it is is known after a restart: who used most comes last', () => {
+    const at = rig()
+    const lab = at.submit({ ...cores(4), account: 'lab' })
+    at.nowMs += 3_600_000
+    at.end(`${lab}-0-1`)
+    at.nowMs += 60_000
+    const other = at.submit({ ...cores(4), account: 'other' })
+    at.takeStarted()
+    at.restart()
+    at.came('n1', [`${other}-0-1`])
+    const late = at.submit({ ...cores(4), account: 'lab' })
+    const fresh = at.submit({ ...cores(4), account: 'new' })
+    at.end(`${other}-0-1`)
+    assert.deepEqual(at.takeStarted(), [`${fresh}-0-1`])
+    at.end(`${fresh}-0-1`)
+    assert.deepEqual(at.takeStarted(), [`${late}-0-1`])
+  })
+
+  test('what is expected of a node is left to the parts of apps there, where its owner wants that', () => {
+    const at = rig()
+    const hour = { fromMs: at.nowMs + 1000, untilMs: at.nowMs + 3_600_000, cpu: 3 }
+    at.apply({ kind: 'node-load', node: 'n1', record: null, load: [hour] })
+    const before = at.submit(cores(4))
+    assert.deepEqual(at.takeStarted(), [`${before}-0-1`], 'nobody has asked for it')
+    at.end(`${before}-0-1`)
+    at.apply({ kind: 'node-changed', node: 'n1', offer: { ...offer, usesForecast: true } })
+    const long = at.submit(cores(2))
+    const short = at.submit({ ...cores(4), timeLimitMs: 500 })
+    assert.deepEqual(at.takeStarted(), [`${short}-0-1`])
+    at.end(`${short}-0-1`)
+    const { sentence } = at.core.explain(at.core.ledger.need(long), 0)
+    assert.match(sentence, /is expected to need 3 cores for other things from 1970-01-01T00:00:02Z on/)
+    at.pass(3_600_000)
+    assert.deepEqual(at.takeStarted(), [`${long}-0-1`])
+  })
+
   test('what was used is counted by account and app', () => {
     const at = rig()
     const job = at.submit({ ...cores(2), account: 'lab', app: 'shop' })

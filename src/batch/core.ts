@@ -25,6 +25,7 @@ import { restoredJob } from './restore.ts'
 import { requeueCode, type Submission } from './submission.ts'
 import { Shares } from './shares.ts'
 import type { Task, TaskPhase } from './task-table.ts'
+import { withMoments } from './view.ts'
 import { Teller } from './teller.ts'
 
 /** Past use counts half after a week. */
@@ -115,7 +116,7 @@ export class BatchCore {
 
   /** Why a task waits, and what would have to change. */
   explain(job: BatchJob, position: number): { readonly sentence: string; readonly remedies: readonly string[] } {
-    return this.#scheduler.explain(job.taskName(position))
+    return withMoments(this.#scheduler.explain(job.taskName(position)))
   }
 
   /** The file that takes the output of a task; null: the platform keeps it. */

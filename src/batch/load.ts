@@ -52,20 +52,21 @@ export class LoadBook {
   /** A node has said what runs there uses; `full`: there is nothing else. Answers the record, if an hour has gone by. */
   take(node: string, { full, used }: { full: boolean; used: readonly Used[] }, nowMs: number): LoadRecord | null {
     const load = this.#of(node)
-    const ended = this.#turn(load, Math.floor(nowMs / hourMs))
+    const sinceMs = load.heardMs === null ? Infinity : nowMs - load.heardMs
+    load.heardMs = nowMs
     const before = full ? new Map(load.last) : load.last
     if (full) load.last.clear()
+    // Counted in the hour in which it began; what came with a silence was not seen.
+    const isSeen = sinceMs >= 0 && sinceMs < hourMs
+    if (isSeen) load.seenMs += sinceMs
     for (const one of used) {
-      const last = before.get(one.id)
-      const since = (one.cpuSeconds ?? 0) - (last?.cpuSeconds ?? Infinity)
-      if (since > 0) load.cpuSeconds += since
+      const more = (one.cpuSeconds ?? 0) - (before.get(one.id)?.cpuSeconds ?? Infinity)
+      if (isSeen && more > 0) load.cpuSeconds += more
       if (load.last.size < followedMax || load.last.has(one.id)) load.last.set(one.id, one)
     }
+    const ended = this.#turn(load, Math.floor(nowMs / hourMs))
     const memory = [...load.last.values()].reduce((sum, { memoryBytes }) => sum + (memoryBytes ?? 0), 0)
     load.memoryBytes = Math.max(load.memoryBytes, memory)
-    // What came before a silence was not seen.
-    if (load.heardMs !== null && nowMs - load.heardMs < hourMs * seenShareMin) load.seenMs += nowMs - load.heardMs
-    load.heardMs = nowMs
     return ended ? load.record : null
   }
 

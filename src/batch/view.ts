@@ -111,6 +111,18 @@ function exitCodeOf(code: number | null): number {
   return code === null || code === 0 ? 1 : code
 }
 
+/** The scheduler's times count from 1970; people read moments. */
+export function withMoments({ sentence, remedies }: Explained): Explained {
+  const moments = (text: string): string =>
+    text.replace(/(\d+(?:\.\d+)?) ms\b/g, (_, ms) => `${new Date(Number(ms)).toISOString().slice(0, 19)}Z`)
+  return { sentence: moments(sentence), remedies: remedies.map(moments) }
+}
+
+interface Explained {
+  readonly sentence: string
+  readonly remedies: readonly string[]
+}
+
 /** Tasks from a position on. */
 export function taskViews(
   job: BatchJob,
