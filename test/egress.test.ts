@@ -1,6 +1,9 @@
 /** What real programs reach outside the app: only what was declared, by name, and the rest is refused at once and told. */
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { getServers } from 'node:dns'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import type { Status } from '../src/operator/index.ts'
 import { eventually, Workbench } from './command-line.ts'
@@ -21,7 +24,7 @@ import { app, service } from 'stead'
 export default app('caller', () => {
   const egress = ['api.allowed.test:${worldPort}', '*.wide.test:${worldPort}', 'rebind.allowed.test:${worldPort}', 'lan.allowed.test:${worldPort}', '10.20.0.0/28:${worldPort}']
   const node = service('node', { from: './node', run: ['node', 'probe.js'], egress })
-  const python = service('python', { from: './python', run: ['python3', 'probe.py'], egress })
+  const python = service('python', { from: './python', run: ['python3', 'probe.py'], egress, limits: { network: '2Mbit/s' } })
   const closed = service('closed', { from: './node', run: ['node', 'probe.js'] })
   return { parts: { node, python, closed } }
 })
@@ -110,6 +113,9 @@ suite('egress of parts', { skip }, () => {
     await using world = await createOutsideWorld(addresses, zone)
     await using bench = new Workbench()
     bench.write({ 'app.ts': appFile, 'node/probe.js': nodeProbe, 'python/probe.py': pythonProbe })
+    const nodeFile = join(bench.dir, 's', 'node.json')
+    mkdirSync(join(nodeFile, '..'))
+    writeFileSync(nodeFile, JSON.stringify({ network: '100Mbit/s' }))
     const running = world.enter(() => bench.up('--port', '0'))
     await running.until(/caller runs, after/)
 
@@ -171,6 +177,20 @@ suite('egress of parts', { skip }, () => {
       /refused node looked up evil\.test: not in its egress \((?:at|\d+ times, last) \d\d:\d\d:\d\d\)/,
     )
     assert.match(shown, /add to node in the app file: egress: \['evil\.test:443'\]/)
+    // A guaranteed rate, and the share of what is left; what may dial nothing has none. Both follow what the owner says.
+    const { parts } = await status()
+    const rateOf = (name: string): string => {
+      const pid = parts.find(({ part }) => part === name)?.pid ?? 0
+      const words = [`--net=/proc/${pid}/ns/net`, 'tc', 'qdisc', 'show', 'dev', 'outside']
+      return /tbf .*rate (\S+)/.exec(spawnSync('nsenter', words, { encoding: 'utf8' }).stdout)?.[1] ?? 'none'
+    }
+    const ratesOf = async (): Promise<string[]> => ['python', 'node', 'closed'].map(rateOf)
+    assert.deepEqual(await ratesOf(), ['2Mbit', '98Mbit', 'none'])
+    writeFileSync(nodeFile, JSON.stringify({ network: '50Mbit/s' }))
+    await eventually('another share', ratesOf, ([own, share]) => own === '2Mbit' && share === '48Mbit')
+    writeFileSync(nodeFile, '{}')
+    await eventually('no bound', ratesOf, ([own, share]) => own === '2Mbit' && share === 'none')
+
     const { stdout: logs } = await bench.stead('logs', 'closed', '.')
     assert.match(logs, /stead: closed looked up api\.allowed\.test: not in its egress \(if closed is to reach it, add/)
   })

@@ -8,6 +8,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { assert, jsonEqual, sleep } from '../base/index.ts'
 import type { Domain } from '../domain/index.ts'
+import { Rates } from '../network/index.ts'
 import {
   type AssignmentStatus,
   type Downward,
@@ -34,6 +35,7 @@ import type { AgentOptions } from './options.ts'
 import { readPlan, writePlan } from './plan-file.ts'
 import { Runners } from './runners.ts'
 import { Streams } from './streams.ts'
+import { NodeOffers } from './node-offer.ts'
 import { Tasks } from './tasks.ts'
 
 /** A server of the platform's own is not judged by this agent. */
@@ -75,6 +77,8 @@ class RunningAgent implements Agent {
   readonly #domains: Domains
   readonly #answers: Answers
   readonly #fetcher: BundleFetcher
+  readonly #offers: NodeOffers
+  readonly #rates: Rates
   readonly #tasks: Tasks
   readonly #incidents: Incidents
   readonly #breaking: Breaking
@@ -108,10 +112,15 @@ class RunningAgent implements Agent {
     )
     const domain = (app: string): Promise<Domain> => this.#domains.of(app)
     this.#incidents = new Incidents(join(options.stateDir, 'incidents'), options.clock, options.random)
+    const { nodeFile: file, advertise: address, onNotice } = options
+    this.#offers = new NodeOffers({ file, address, capabilities: options.sandbox.capabilities, onNotice })
+    this.#rates = new Rates({ holds: options.network.capabilities.rates === 'native', onNotice })
+    this.#rates.carries(this.#offers.networkBits())
     this.#runners = new Runners(this.#options, {
       domains: this.#domains,
       breaking: () => this.#breaking,
       incidents: this.#incidents,
+      rates: this.#rates,
       known: this.#known,
       memory: this.#memory,
       plan: () => this.#plan,
@@ -136,7 +145,7 @@ class RunningAgent implements Agent {
       },
       onNotice: options.onNotice,
     })
-    this.#tasks = new Tasks(options)
+    this.#tasks = new Tasks(options, this.#offers)
     const sources = {
       breaking: this.#breaking,
       attempts: (id: string) => this.#runners.of(id)?.attempts ?? this.#tasks.outputOf(id),
@@ -196,6 +205,7 @@ class RunningAgent implements Agent {
       this.#sendApplied()
       this.#tasks.bound()
       this.#tasks.offerAgain()
+      this.#rates.carries(this.#offers.networkBits())
       this.#timer = clock.after(reportMs, tick)
     }
     this.#timer = clock.after(reportMs, tick)

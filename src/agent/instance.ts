@@ -91,7 +91,7 @@ export class InstanceRunner {
     this.attempts = new Attempts(join(options.stateDir, 'instances', assignment.id), options.sandbox, options.clock)
     this.#outside = new InstanceOutside(
       options,
-      surroundings.names,
+      surroundings,
       (text) => this.attempts.notes.add(text),
       (text) => surroundings.redact(text),
     )

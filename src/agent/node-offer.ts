@@ -34,6 +34,11 @@ const memory = z.union([
     .regex(/^\d+(\.\d+)?([MGT]i?B)$/, 'must be such as 24GiB')
     .transform((text) => Math.floor(Number.parseFloat(text) * (amounts[text.replace(/^[\d.]+/, '')] ?? 1))),
 ])
+const rates: Readonly<Record<string, number>> = { Mbit: 1e6, Gbit: 1e9 }
+const rate = z
+  .string()
+  .regex(/^\d{1,6}(\.\d{1,3})?(Mbit|Gbit)\/s$/, 'must be such as 1Gbit/s')
+  .transform((text) => Number.parseFloat(text) * (rates[text.replace(/^[\d.]+|\/s$/g, '')] ?? 1))
 const device = z.string().regex(/^\/dev\/[A-Za-z0-9/_-]+$/, 'must be a path below /dev')
 
 const declaration = z.strictObject({
@@ -51,6 +56,8 @@ const declaration = z.strictObject({
     .nullable()
     .optional(),
   counted: z.record(word, z.int().min(0).max(1e9)).optional(),
+  /** What the network carries to the world, each way; shared among what dials outside. */
+  network: rate.optional(),
   realtimeCores: z.int().min(0).max(1024).optional(),
   bestEffortFactor: z.number().min(1).max(100).optional(),
   labels: z.record(word, z.string().max(253)).optional(),
@@ -113,6 +120,12 @@ export class NodeOffers {
       ...(counted === undefined ? {} : { counted }),
       ...(this.#declared.forecast === true ? { usesForecast: true } : {}),
     }
+  }
+
+  /** What the network carries to the world, in bits per second; null: nobody has said. */
+  networkBits(): number | null {
+    this.#look()
+    return this.#declared.network ?? null
   }
 
   /** The files of devices of these GPUs. */

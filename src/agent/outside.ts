@@ -7,7 +7,6 @@ import {
   describeRefusal,
   type Egress,
   hintForRefusal,
-  type NameLookup,
   openEgress,
   parseEgress,
   type Place,
@@ -17,41 +16,50 @@ import {
 } from '../network/index.ts'
 import { type InstanceAssignment, statusRefusalsMax } from '../protocol/index.ts'
 import type { AgentOptions } from './options.ts'
+import type { Surroundings } from './surroundings.ts'
 
 /** What names are looked up with, for programs inside. `search .`: no other name is tried when one is not there. */
 export const resolverFile: string = `nameserver ${resolverAddress}\nsearch .\noptions timeout:5 attempts:1\n`
 
 export class InstanceOutside {
   readonly #options: Pick<AgentOptions, 'clock' | 'network' | 'onNotice'>
-  readonly #names: NameLookup
+  readonly #shared: Pick<Surroundings, 'names' | 'rates'>
   readonly #say: (text: string) => void
   readonly #redact: (text: string) => string
   readonly #refusals = new Refusals()
   #egress: Egress | null = null
+  #rate: Disposable | null = null
 
   constructor(
     options: Pick<AgentOptions, 'clock' | 'network' | 'onNotice'>,
-    names: NameLookup,
+    shared: Pick<Surroundings, 'names' | 'rates'>,
     say: (text: string) => void,
     redact: (text: string) => string,
   ) {
     this.#options = options
-    this.#names = names
+    this.#shared = shared
     this.#say = say
     this.#redact = redact
   }
 
-  /** Opens it in the place of a new or found program; false when this machine has none. Throws `agent.no-egress` when the part is to have some all the same. */
-  async open({ part, egress = [] }: InstanceAssignment, place: Place, program: 'new' | 'found'): Promise<boolean> {
+  /** Opens it in the place of a new or found program; false when this machine has none. Throws `agent.no-egress` when the part is to have some all the same, and `network.no-rate`. */
+  async open(
+    { id, part, egress = [], limits }: InstanceAssignment,
+    place: Place,
+    program: 'new' | 'found',
+  ): Promise<boolean> {
     const { clock, network, onNotice } = this.#options
     if (place.outside === null) {
       if (network.capabilities.isolation === 'native' && egress.length > 0) throw noEgress(part, network.name)
       return false
     }
+    // What may dial nothing needs no rate.
+    const guaranteed = limits.networkBits ?? null
+    if (egress.length > 0) this.#rate = await this.#shared.rates.join({ id, guaranteed }, place.outside)
     this.#egress = await openEgress({
       outside: place.outside,
       rules: parseEgress(egress),
-      names: this.#names,
+      names: this.#shared.names,
       clock,
       refusals: this.#refusals,
       ahead: program === 'found',
@@ -86,6 +94,8 @@ export class InstanceOutside {
   close(): void {
     void this.#egress?.[Symbol.asyncDispose]()
     this.#egress = null
+    this.#rate?.[Symbol.dispose]()
+    this.#rate = null
   }
 }
 

@@ -8,7 +8,7 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { messageOf, SteadError } from '../base/index.ts'
 import { stateType } from '../model/index.ts'
-import { type Endpoint, NameLookup, type Target } from '../network/index.ts'
+import { type Endpoint, NameLookup, type Rates, type Target } from '../network/index.ts'
 import type {
   Assignment,
   AssignmentStatus,
@@ -45,6 +45,7 @@ export interface RunnersNeed {
   readonly domains: Domains
   readonly breaking: () => Breaking
   readonly incidents: Incidents
+  readonly rates: Rates
   readonly known: KnownValues
   readonly memory: MemoryFiles
   readonly plan: () => Plan
@@ -95,6 +96,7 @@ export class Runners {
         this.exchanges.wake()
       },
       names: new NameLookup({ clock: options.clock }),
+      rates: need.rates,
       incidents: need.incidents,
       redact: (text) => need.known.redact(text),
     }

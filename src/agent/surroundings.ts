@@ -1,5 +1,5 @@
 /** What an instance asks its agent. Invariant: every question is answered from what stands now, and nothing is waited for. */
-import type { NameLookup, Target } from '../network/index.ts'
+import type { NameLookup, Rates, Target } from '../network/index.ts'
 import type { Edge, InstanceAssignment } from '../protocol/index.ts'
 import type { Incidents } from './incidents.ts'
 import type { StatePlace } from './state.ts'
@@ -20,6 +20,8 @@ export interface Surroundings {
   changed(): void
   /** Looks up names outside, for all instances of the node. */
   readonly names: NameLookup
+  /** Shares what the node's network carries. */
+  readonly rates: Rates
   readonly incidents: Incidents
   /** A text without the values of secrets that this node knows. */
   redact(text: string): string

@@ -10,6 +10,7 @@ import { chooseNetworkDriver } from '../network/index.ts'
 import type { TaskEnd, TaskJob, TasksDownward, TaskStart, TasksUpward } from '../protocol/index.ts'
 import { bubblewrapDriver, detectLimitGroups, processDriver } from '../sandbox/index.ts'
 import { needsAll, needsFile, needsRoot } from '../../test/needs.ts'
+import { NodeOffers } from './node-offer.ts'
 import { Tasks } from './tasks.ts'
 
 const groups = detectLimitGroups(clock, `stead-tasks-${process.pid}`)
@@ -52,15 +53,9 @@ class Node implements AsyncDisposable {
 
   #make(): Tasks {
     const onNotice = (text: string): void => void this.notices.push(text)
-    return new Tasks({
-      stateDir: this.dir,
-      clock,
-      sandbox: this.#sandbox,
-      unsandboxed,
-      network: this.#network,
-      advertise: null,
-      onNotice,
-    })
+    const own = { stateDir: this.dir, clock, sandbox: this.#sandbox, unsandboxed, network: this.#network, onNotice }
+    const { capabilities } = this.#sandbox
+    return new Tasks(own, new NodeOffers({ address: null, capabilities, onNotice }))
   }
 
   tell(change: Partial<TasksDownward>): void {

@@ -20,7 +20,7 @@ import {
   type TasksUpward,
 } from '../protocol/index.ts'
 import type { Exit, OutputLine, OutputOptions, Sandbox, SandboxDriver } from '../sandbox/index.ts'
-import { NodeOffers } from './node-offer.ts'
+import type { NodeOffers } from './node-offer.ts'
 import type { AgentOptions } from './options.ts'
 import { linesOf } from './task-output.ts'
 import { type PlaceNeeds, TaskPlace } from './task-place.ts'
@@ -46,10 +46,7 @@ interface LiveJob {
   network: Promise<Place> | null
 }
 
-export type TasksOptions = Pick<
-  AgentOptions,
-  'stateDir' | 'clock' | 'sandbox' | 'unsandboxed' | 'network' | 'advertise' | 'nodeFile' | 'onNotice'
->
+export type TasksOptions = Pick<AgentOptions, 'stateDir' | 'clock' | 'sandbox' | 'unsandboxed' | 'network' | 'onNotice'>
 
 export class Tasks {
   readonly #options: TasksOptions
@@ -72,11 +69,9 @@ export class Tasks {
   /** Programs that are being started. */
   readonly #active = new Set<Promise<void>>()
 
-  constructor(options: TasksOptions) {
+  constructor(options: TasksOptions, offers: NodeOffers) {
     this.#options = options
-    const { nodeFile, advertise, sandbox, onNotice } = options
-    const { capabilities } = sandbox
-    this.#offers = new NodeOffers({ file: nodeFile, address: advertise, capabilities, onNotice })
+    this.#offers = offers
     this.#liveDir = join(options.stateDir, 'jobs', 'live')
     this.#keptDir = join(options.stateDir, 'jobs', 'kept')
     for (const dir of [this.#liveDir, this.#keptDir]) mkdirSync(dir, { recursive: true, mode: 0o711 })

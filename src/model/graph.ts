@@ -184,6 +184,8 @@ export interface Limits {
   readonly memoryBytes: number
   readonly cpuCores: number
   readonly pidsMax: number
+  /** Bits per second that each instance is guaranteed with the outside, and held to. Absent: its share of what is left. */
+  readonly networkBits?: number
 }
 
 /** A way in. The longest path that fits on a segment boundary wins. */

@@ -62,6 +62,12 @@ export interface LimitOptions {
   readonly cpus?: number
   /** Processes and threads together, 1 to 32768. Default 128. */
   readonly processes?: number
+  /**
+   * The rate at which each instance speaks with what it may dial outside: guaranteed, and no more than that. As in '20Mbit/s'.
+   * Default: best effort, an equal share of what is left; without a bound where the node's owner has not said what its
+   * network carries.
+   */
+  readonly network?: `${number}${'kbit/s' | 'Mbit/s' | 'Gbit/s'}`
 }
 
 const tripwires: readonly Tripwire[] = ['off', 'record', 'freeze']
@@ -135,14 +141,24 @@ function readEnv(owner: string, env: unknown): Readonly<Record<string, string>> 
 }
 
 function readLimits(owner: string, limits: unknown = {}): Limits {
-  checkOptions(owner, limits, ['memory', 'cpus', 'processes'], 'limits')
-  const { memory = '512MB', cpus = 1, processes = 128 } = limits as LimitOptions
+  checkOptions(owner, limits, ['memory', 'cpus', 'processes', 'network'], 'limits')
+  const { memory = '512MB', cpus = 1, processes = 128, network } = limits as LimitOptions
   const cpuHint = 'Cores, as in cpus: 0.5.'
   checkNumber(owner, 'limits.cpus', cpus, { min: 0.05, max: 1024, whole: false, hint: cpuHint })
   const processHint = 'Processes and threads together; a Node program needs about twelve.'
   checkNumber(owner, 'limits.processes', processes, { min: 1, max: 32_768, whole: true, hint: processHint })
   const memoryBytes = readBytes(owner, 'limits.memory', memory, 8_000_000, 4_000_000_000_000)
-  return { memoryBytes, cpuCores: cpus, pidsMax: processes }
+  const bits = network === undefined ? {} : { networkBits: readBits(owner, network) }
+  return { memoryBytes, cpuCores: cpus, pidsMax: processes, ...bits }
+}
+
+const bitsOf: Readonly<Record<string, number>> = { 'kbit/s': 1e3, 'Mbit/s': 1e6, 'Gbit/s': 1e9 }
+
+function readBits(owner: string, network: unknown): number {
+  const match = typeof network === 'string' ? /^(\d{1,9}(?:\.\d{1,3})?)(kbit\/s|Mbit\/s|Gbit\/s)$/.exec(network) : null
+  const bits = Math.round(Number(match?.[1]) * (bitsOf[match?.[2] ?? ''] ?? Number.NaN))
+  if (bits >= 64_000 && bits <= 1e12) return bits
+  throw badOption(owner, 'limits.network', 'a rate from 64kbit/s to 1000Gbit/s', network, "As in network: '20Mbit/s'.")
 }
 
 function readEgress(owner: string, egress: unknown): readonly string[] {

@@ -67,6 +67,7 @@ const runnable = {
     memoryBytes: z.int().min(1),
     cpuCores: z.number().positive(),
     pidsMax: z.int().min(1),
+    networkBits: z.int().min(1).exactOptional(),
   }),
   egress: z.array(z.string().max(259).regex(egressPattern)).max(entriesMax),
   // Graphs of before there were any have none.

@@ -3,7 +3,7 @@
  * was not given is refused at once; a place outlives its maker and is found again.
  */
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:net'
 import { text } from 'node:stream/consumers'
@@ -105,6 +105,31 @@ export function networkConformance(name: string, skip: string | false, make: () 
         place.outside.attempts().map(({ protocol, address, port }) => `${protocol} ${address}:${port}`),
         ['tcp 203.0.113.7:443', 'tcp 203.0.113.8:443'],
       )
+      server.close()
+    })
+
+    test('a rate with the outside is held both ways, where the driver declares it', async () => {
+      await using network = make()
+      using place = await network.place('caller')
+      const { outside } = place
+      if (outside === null || network.capabilities.rates === 'refused') return
+      const shown = (): string =>
+        place.enter(() => spawnSync('tc', ['qdisc', 'show', 'dev', 'outside'], { encoding: 'utf8' })).stdout
+      await outside.shape(8_000_000)
+      assert.match(shown(), /tbf .*rate 8Mbit/)
+      const bytes = 1_000_000
+      const server = createServer({ allowHalfOpen: true }, (socket) => {
+        socket.resume()
+        socket.on('end', () => socket.end('x'.repeat(bytes)))
+      })
+      await outside.listen('203.0.113.7', 443, server)
+      const script = `const s=require('net').connect(443,'203.0.113.7');let n=0;const t=Date.now();s.on('data',d=>n+=d.length);s.on('end',()=>console.log(n,Date.now()-t));s.end('x'.repeat(${bytes}))`
+      const [got = 0, tookMs = 0] = (await inside(place, script)).split(' ').map(Number)
+      assert.equal(got, bytes)
+      // Eight megabits each way, one after the other, at eight megabits a second; slower is the machine, faster is no bound.
+      assert.ok(tookMs > 1500, `both ways took ${tookMs} ms`)
+      await outside.shape(null)
+      assert.doesNotMatch(shown(), /tbf/)
       server.close()
     })
 

@@ -20,6 +20,8 @@ export interface NetworkCapabilities {
   readonly isolation: 'native' | 'refused'
   /** native: what leaves an instance is told apart by name, and the rest is refused and seen; refused: it is not. */
   readonly egress: 'native' | 'refused'
+  /** native: the rate at which an instance speaks with the outside can be held; refused: it cannot. */
+  readonly rates: 'native' | 'refused'
   readonly weaker: readonly string[]
 }
 
@@ -41,6 +43,8 @@ export interface Outside {
   datagrams(address: string, port: number): Promise<DatagramSocket>
   /** What was tried since the last call, also where somebody listens; of a flood only a part. */
   attempts(): readonly Attempt[]
+  /** Holds what goes there, and what comes, to so many bits per second each; null: to none. Throws `network.no-rate`. */
+  shape(bitsPerSecond: number | null): Promise<void>
 }
 
 /** The place of one instance. */

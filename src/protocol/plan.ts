@@ -165,7 +165,12 @@ const instance = z.object({
     })
     .exactOptional(),
   env: z.record(z.string(), z.string()),
-  limits: z.object({ memoryBytes: z.int(), cpuCores: z.number(), pidsMax: z.int() }),
+  limits: z.object({
+    memoryBytes: z.int(),
+    cpuCores: z.number(),
+    pidsMax: z.int(),
+    networkBits: z.int().exactOptional(),
+  }),
   http: z.int().nullable(),
   ready,
   hostUid: z.int(),

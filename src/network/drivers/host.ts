@@ -14,6 +14,7 @@ export function createHostDriver(reason: string): NetworkDriver {
     capabilities: {
       isolation: 'refused',
       egress: 'refused',
+      rates: 'refused',
       weaker: [
         `network: parts can reach the host's network and each other, and egress is not held (${reason}); run as root on Linux with Node 26 to isolate them`,
       ],

@@ -10,7 +10,8 @@ import { edgeNetwork, type Endpoint, type NetworkDriver, type Place } from '../n
 import { type Libc, openNamespaceOf } from './libc.ts'
 import { listenOn } from './listen.ts'
 import { linkUp, loopbackIndex, newAddress } from './netlink.ts'
-import { createOutsideNamespace, OutsideNamespace, removeOutside, writeSetting } from './outside.ts'
+import { createOutsideNamespace, linkOutside, OutsideNamespace, removeOutside, writeSetting } from './outside.ts'
+import { whyNoRates } from './shape.ts'
 import { connectUnix } from './unix-socket.ts'
 
 export interface NetnsOptions {
@@ -52,6 +53,11 @@ export function createNetnsDriver({ libc, poolSize = 4 }: NetnsOptions): Network
   }
   const lacking = first()
   const hasOutside = lacking === null
+  const [warm] = pool
+  const noRates =
+    warm === undefined || !hasOutside
+      ? 'nothing outside can be reached'
+      : whyNoRates(linkOutside, (run) => libc.inside(warm.inside, run))
 
   const refill = (): void => {
     // One at a time, between other work: each takes about two milliseconds of the event loop.
@@ -73,8 +79,11 @@ export function createNetnsDriver({ libc, poolSize = 4 }: NetnsOptions): Network
     capabilities: {
       isolation: 'native',
       egress: hasOutside ? 'native' : 'refused',
+      rates: noRates === null ? 'native' : 'refused',
       weaker: hasOutside
-        ? []
+        ? noRates === null
+          ? []
+          : [`network: rates are not held (${noRates})`]
         : [`network: nothing outside can be reached, egress is refused (${lacking}); load the kernel module veth`],
     },
     async place(name) {
@@ -106,7 +115,7 @@ export function createNetnsDriver({ libc, poolSize = 4 }: NetnsOptions): Network
 }
 
 function netnsPlace(libc: Libc, name: string, { inside: fd, outside: outsideFd }: Ready): Place {
-  const outside = outsideFd === null ? null : new OutsideNamespace(libc, outsideFd)
+  const outside = outsideFd === null ? null : new OutsideNamespace(libc, outsideFd, fd)
   let open = true
   return {
     name,

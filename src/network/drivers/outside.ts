@@ -17,6 +17,7 @@ import { type Attempt, edgeNetwork, type Outside } from '../network.ts'
 import type { Libc } from './libc.ts'
 import { listenOn } from './listen.ts'
 import { linkGone, linkUp, loopbackIndex, newPair, newRoute, pairIndex } from './netlink.ts'
+import { shapeLink } from './shape.ts'
 import { firstPackets, readAttempt, tcp, udp } from './packets.ts'
 
 /** Packets that may wait to be looked at; what comes faster is not seen. */
@@ -40,7 +41,7 @@ export function createOutsideNamespace(libc: Libc, insideFd: number): number {
   try {
     libc.inside(insideFd, () => {
       withoutIpv6()
-      libc.route('making a pair of links', [newPair('outside', 'inside', fd)])
+      libc.route('making a pair of links', [newPair(ends.inside, ends.outside, fd)])
       const route = newRoute({ destination: null, index: pairIndex.here, kind: 'unicast', source: edgeNetwork.address })
       libc.route('opening the way to the outside', [linkUp(pairIndex.here), route])
     })
@@ -69,17 +70,26 @@ export function removeOutside(libc: Libc, insideFd: number): void {
   }
 }
 
-/** The outside in the namespace behind a descriptor, which it closes. */
+/** The names of the two ends: inside, of the link that leads outside, and the other way round. */
+const ends = { inside: 'outside', outside: 'inside' } as const
+
+/** The link to the outside, as it is called inside. */
+export const linkOutside: string = ends.inside
+
+/** The outside in the namespace behind a descriptor, which it closes; `insideFd` is another's. */
 export class OutsideNamespace implements Outside, Disposable {
   readonly #libc: Libc
   readonly #fd: number
+  readonly #insideFd: number
+  #shaped = false
   readonly #packet = new ArrayBuffer(packetBytes)
   #watchers: readonly number[] | null = null
   #open = true
 
-  constructor(libc: Libc, fd: number) {
+  constructor(libc: Libc, fd: number, insideFd: number) {
     this.#libc = libc
     this.#fd = fd
+    this.#insideFd = insideFd
   }
 
   async listen(address: string, port: number, server: Server): Promise<void> {
@@ -111,6 +121,13 @@ export class OutsideNamespace implements Outside, Disposable {
       }
     }
     return found
+  }
+
+  async shape(bitsPerSecond: number | null): Promise<void> {
+    if (!this.#open || (bitsPerSecond === null && !this.#shaped)) return
+    this.#shaped = bitsPerSecond !== null
+    await shapeLink(ends.inside, bitsPerSecond, (run) => this.#libc.inside(this.#insideFd, run))
+    if (this.#open) await shapeLink(ends.outside, bitsPerSecond, (run) => this.#libc.inside(this.#fd, run))
   }
 
   [Symbol.dispose](): void {
