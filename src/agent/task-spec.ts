@@ -41,7 +41,10 @@ export function taskSpec(job: TaskJob, start: TaskStart, place: TaskPlace): Sand
     const content = texts[index] ?? null
     return content === null ? [] : [{ path: moved(path), content, mode: 0o555 }]
   })
-  const env = { ...baseEnvironment(isolated), ...job.env, ...start.env }
+  // Where there are no others, programs count theirs from 0.
+  const own =
+    isolated && devices.length > 0 ? { CUDA_VISIBLE_DEVICES: (start.gpus ?? []).keys().toArray().join(',') } : {}
+  const env = { ...baseEnvironment(isolated), ...job.env, ...start.env, ...own }
   return {
     id: `job-${start.task}`,
     argv: redirected(job.argv.map(moved), start),

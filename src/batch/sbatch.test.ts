@@ -22,6 +22,16 @@ function refused(lines: string, line: number, says: RegExp): void {
 }
 
 suite('a script for Slurm', () => {
+  test('kinds of GPUs and licences', () => {
+    const needs = (line: string): unknown => {
+      const { gpus, gpuModels, counted } = read(line).submission.needs ?? submissionDefaults.needs
+      return [gpus, gpuModels, counted]
+    }
+    assert.deepEqual(needs('#SBATCH --gres=gpu:a100:2 -L matlab:3,ansys'), [2, ['a100'], { matlab: 3, ansys: 1 }])
+    assert.deepEqual(needs('#SBATCH --gres=gpu:t4'), [1, ['t4'], undefined])
+    assert.deepEqual(needs('#SBATCH --gres=gpu:3'), [3, undefined, undefined])
+  })
+
   test('is taken as its lines say', () => {
     const { submission, passes } = read(
       [
@@ -78,6 +88,7 @@ suite('a script for Slurm', () => {
     refused('\n#SBATCH -N 4', 3, /--nodes=4 is not supported: a script runs on one node/)
     refused('#SBATCH --exclusive', 2, /--exclusive is not supported/)
     refused('#SBATCH --gres=fpga:1', 2, /--gres=fpga:1/)
+    refused('#SBATCH --licenses=a|b', 2, /only names with a count/)
     refused('#SBATCH --nosuch=1', 2, /--nosuch=1/)
     refused('#SBATCH --array=9-1', 2, /--array must be ranges/)
     refused('#SBATCH --time=soon', 2, /--time must be a time/)

@@ -28,6 +28,8 @@ interface Draft {
   tasks: number
   tasksPerNode: number | null
   gpus: number
+  gpuModel: string | null
+  licenses: Record<string, number>
   gpusPerTask: number | null
   queue: string
   account: string | null
@@ -82,11 +84,17 @@ const setters: Readonly<Record<string, Setter>> = {
       )
   },
   gres(draft, value, option) {
-    const match = /^gpu(?::[A-Za-z0-9_.-]+)?(?::(\d{1,2}))?$/.exec(value)
-    if (match === null) throw refused(option, 'only GPUs are known, as gpu:N')
-    if (/^gpu:[^:]*[A-Za-z][^:]*(:|$)/.test(value))
-      throw refused(option, 'the kind of a GPU cannot be chosen', 'Ask for gpu:N.')
-    draft.gpus = Number(match[1] ?? 1)
+    const match = /^gpu(?::([A-Za-z0-9_.-]*[A-Za-z][A-Za-z0-9_.-]*))?(?::(\d{1,2}))?$/.exec(value)
+    if (match === null) throw refused(option, 'only GPUs are known, as gpu:N or gpu:MODEL:N')
+    draft.gpuModel = match[1] ?? null
+    draft.gpus = Number(match[2] ?? 1)
+  },
+  licenses(draft, value, option) {
+    for (const part of value.split(',')) {
+      const match = /^([A-Za-z0-9][A-Za-z0-9_.-]{0,99})(?::([1-9]\d{0,5}))?$/.exec(part)
+      if (match === null) throw refused(option, 'only names with a count are known, as matlab:2,ansys')
+      draft.licenses[match[1] ?? ''] = Number(match[2] ?? 1)
+    }
   },
   gpus: (draft, value, option) => (draft.gpus = whole(option, value, 64)),
   'gpus-per-node': (draft, value, option) => (draft.gpus = whole(option, value, 64)),
@@ -180,6 +188,8 @@ function fresh(): Draft {
     tasks: 1,
     tasksPerNode: null,
     gpus: 0,
+    gpuModel: null,
+    licenses: {},
     gpusPerTask: null,
     queue: submissionDefaults.queue,
     account: null,
@@ -229,6 +239,8 @@ function finished(draft: Draft, text: string, args: readonly string[], cwd: stri
         cpu,
         memoryBytes,
         gpus: draft.gpusPerTask === null ? draft.gpus : draft.gpusPerTask * tasks,
+        ...(draft.gpuModel === null ? {} : { gpuModels: [draft.gpuModel] }),
+        ...(Object.keys(draft.licenses).length === 0 ? {} : { counted: draft.licenses }),
       },
       timeLimitMs,
       warn,

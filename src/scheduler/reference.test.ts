@@ -20,6 +20,7 @@ function run(seed: number, steps: number, options: SchedulerOptions, cases: Case
             running: follower.running,
             count: step * 10,
             nowMs: follower.reference.nowMs,
+            arrays: follower.arrays,
           },
           cases,
         ),

@@ -18,7 +18,8 @@ test('two thousand generated runs against the reference', () => {
       follower.give({ atMs: 0, kind: 'add-nodes', nodes })
       for (let step = 0; step < 60; step++) {
         const names = [...follower.reference.nodes.keys()]
-        const known = { nodes: names, running: follower.running, count: step * 10, nowMs: follower.reference.nowMs }
+        const { running, arrays } = follower
+        const known = { nodes: names, running, arrays, count: step * 10, nowMs: follower.reference.nowMs }
         follower.give(someEvent(dice, known))
       }
     } catch (error) {

@@ -89,11 +89,15 @@ export interface Known {
   readonly running: readonly string[]
   readonly count: number
   readonly nowMs: number
+  /** Jobs of several tasks that are no gangs; absent: none is scaled. */
+  readonly arrays?: readonly string[]
 }
 
 /** The next event of a run. */
 export function someEvent(dice: Dice, known: Known, options: CaseOptions = {}): Event {
   const atMs = known.nowMs + dice.number(5)
+  if (dice.percent(4)) return nonsense(dice, known, atMs)
+  if (dice.percent(6)) return changeOfMind(dice, known, atMs)
   const roll = dice.number(100)
   const node = dice.pick(known.nodes)
   if (roll < 45 || known.running.length === 0) {
@@ -136,6 +140,40 @@ export function someEvent(dice: Dice, known: Known, options: CaseOptions = {}): 
     return { atMs, kind: 'set-latency', pairs: [{ from: 'z0', to: dice.pick(['z1', 'z2']), us: dice.pick([50, 500]) }] }
   if (dice.percent(75)) return { atMs, kind: 'expect', node, load: someLoad(dice, atMs) }
   return { atMs, kind: 'time' }
+}
+
+/** A job that may be known, or was, or never will be. */
+function someName(dice: Dice, { count, running }: Known, letter: string): string {
+  const [job = 'j0'] = running.length > 0 && dice.percent(70) ? dice.pick(running).split('/') : []
+  return letter === 'j' && dice.percent(70) ? job : `${letter}${10 * dice.number(count / 10 + 1)}`
+}
+
+/** What people do after all: they cancel, scale, release, and give places back. */
+function changeOfMind(dice: Dice, known: Known, atMs: number): Event {
+  const roll = dice.number(4)
+  if (roll === 0 && known.running.length > 0) return { atMs, kind: 'requeue', task: dice.pick(known.running) }
+  if (roll === 1) return { atMs, kind: 'release', reservation: someName(dice, known, 'v') }
+  if (roll === 2 && known.arrays !== undefined && known.arrays.length > 0)
+    return { atMs, kind: 'scale', job: dice.pick(known.arrays), count: 1 + dice.number(6) }
+  return { atMs, kind: 'cancel', job: someName(dice, known, 'j') }
+}
+
+/** What comes late, twice, or about something that is not there: it is refused, or means what it says, and breaks nothing. */
+function nonsense(dice: Dice, known: Known, atMs: number): Event {
+  const job = someName(dice, known, 'j')
+  const node = dice.pick(known.nodes)
+  return dice.pick<Event>([
+    { atMs, kind: 'end', task: `${job}/${dice.number(5)}`, outcome: 'success' },
+    { atMs, kind: 'end', task: job, outcome: 'failure' },
+    { atMs, kind: 'requeue', task: job },
+    { atMs, kind: 'add-nodes', nodes: [{ name: node, capacity: { cpu: 1, memory: 1 } }] },
+    { atMs, kind: 'submit', jobs: [{ name: job, needs: { cpu: 1 } }] },
+    { atMs, kind: 'submit', jobs: [{ name: `x${known.count}`, needs: { cpu: 1000 } }] },
+    { atMs, kind: 'change-node', node: 'nowhere', labels: {} },
+    { atMs, kind: 'change-node', node, capacity: { cpu: Number.NaN, memory: 1 } },
+    { atMs: atMs - 1000, kind: 'time' },
+    { atMs: Number.NaN, kind: 'time' },
+  ])
 }
 
 function someLoad(dice: Dice, atMs: number): readonly ExpectedLoad[] {

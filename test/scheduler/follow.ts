@@ -43,7 +43,7 @@ export class Follower {
     } catch (error) {
       if (!isSteadError(error)) throw error
       this.log.push(`  refused: ${error.code}`)
-      this.reference.nowMs = event.atMs
+      if (event.atMs > this.reference.nowMs) this.reference.nowMs = event.atMs
       return false
     }
     for (const decision of decisions) this.log.push(`  ${JSON.stringify(decision)}`)
@@ -117,15 +117,44 @@ export class Follower {
       case 'reserve':
         this.reference.reservations.push(event.reservation)
         return
-      case 'release':
+      case 'release': {
+        const { reservations } = this.reference
+        reservations.splice(
+          reservations.findIndex(({ name }) => name === event.reservation),
+          1,
+        )
+        return
+      }
       case 'scale':
+        return this.#scale(event.job, event.count)
+      case 'requeue':
       case 'time':
         return
-      // These have a test of their own.
-      case 'requeue':
+      // It has a test of its own.
       case 'restore':
         return assert.fail('no trace has this')
     }
+  }
+
+  /** More tasks wait, or the last ones go; those of them that run are stopped by what follows. */
+  #scale(name: string, count: number): void {
+    const spec = this.#jobOf(name)
+    const waiting = this.#waiting.get(name)
+    const before = spec.count ?? 1
+    for (let position = before; position < count; position++) waiting?.add(`${name}/${position}`)
+    for (let position = count; position < before; position++) waiting?.delete(`${name}/${position}`)
+    const scaled = { ...spec, count }
+    this.#specs.set(name, scaled)
+    // It is the same job for those that run.
+    for (const [task, running] of this.reference.running)
+      if (running.job === spec) this.reference.running.set(task, { ...running, job: scaled })
+  }
+
+  /** Jobs of several tasks that can be scaled. */
+  get arrays(): string[] {
+    return [...this.#specs.values()]
+      .filter(({ name, count, gang }) => count !== undefined && gang !== true && this.#waiting.has(name))
+      .map(({ name }) => name)
   }
 
   #jobOf(task: string): JobSpec {

@@ -27,7 +27,7 @@ function record(seed: number, options: SchedulerOptions, steps: number): { event
   for (let step = 0; step < steps; step++) {
     const running = [...scheduler.running()].map(({ task }) => task)
     const event = someEvent(dice, { nodes: names, running, count: step * 10, nowMs })
-    nowMs = event.atMs
+    if (event.atMs > nowMs) nowMs = event.atMs
     events.push(event)
     decided.push(answer(scheduler, event))
   }

@@ -85,7 +85,7 @@ export function submissionOf(input: Input, argv: readonly string[], base: Partia
       ...gpusOf(input.text('gpu'), input.text('gpu-model'), needs),
       pidsMax: input.number('pids', 1, 1_000_000) ?? needs.pidsMax,
       ...cpuClassOf(input),
-      ...countedOf(input.texts('need')),
+      ...countedOf(input.texts('need'), needs.counted),
     },
     timeLimitMs: timeText === null ? before.timeLimitMs : readDuration('time', timeText),
     warn: warnOf(input.text('warn')) ?? before.warn,
@@ -167,14 +167,14 @@ function readMicroseconds(text: string): number {
   throw usage(`'${text}' in --cpu-time is no time`, 'As in 500us, 1ms or 1s.')
 }
 
-function countedOf(texts: readonly string[]): Pick<Needs, 'counted'> {
-  if (texts.length === 0) return {}
+function countedOf(texts: readonly string[], base: Needs['counted'] = {}): Pick<Needs, 'counted'> {
+  if (texts.length === 0) return Object.keys(base).length === 0 ? {} : { counted: base }
   const counted = texts.map((text) => {
     const match = /^([A-Za-z0-9][A-Za-z0-9._@:+-]{0,99})(?:=([1-9]\d{0,6}))?$/.exec(text)
     if (match === null) throw usage(`--need must name something countable, not '${text}'`, 'As in --need matlab=2.')
     return [match[1] ?? '', Number(match[2] ?? 1)] as const
   })
-  return { counted: Object.fromEntries(counted) }
+  return { counted: { ...base, ...Object.fromEntries(counted) } }
 }
 
 /** A path of this machine as the node has it. */
