@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { execFile, spawnSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { promisify } from 'node:util'
@@ -63,6 +63,15 @@ suite('classes of submitted jobs', { skip }, () => {
       }
     })
 
+    await t.test('tasks of an array have their class like any other', async () => {
+      const policy = "import os; print(os.sched_getscheduler(0) & 255, os.environ['STEAD_PERIOD_US'])"
+      const words = ['--cpu', '0.1', '--cpu-time', '1ms/100ms', '--', 'python3', '-c', policy]
+      const array = (await job('array', '1-3', ...words)).stdout.trim()
+      assert.equal((await job('wait', array)).code, 0)
+      const said = [1, 2, 3].map(async (index) => (await job('logs', `${array}/${index}`)).stdout)
+      assert.deepEqual(await Promise.all(said), ['6 100000\n', '6 100000\n', '6 100000\n'])
+    })
+
     await t.test('time is given once: what does not fit waits, also after a restart of control', async () => {
       const reserved = ['--cpu', '0.1', '--cpu-time', '60ms/100ms', '--']
       const first = (await job('submit', ...reserved, 'sleep', '600')).stdout.trim()
@@ -87,7 +96,10 @@ suite('classes of submitted jobs', { skip }, () => {
       const none = await job('run', '--gpu', '1', '--', 'true')
       assert.equal(none.code, 1)
       assert.match(none.stderr, /no node has what it asks for: GPUs/)
-      const devices = ['/dev/full', '/dev/zero']
+      // Any two that a sandbox has not by itself.
+      const devices = ['/dev/fuse', '/dev/kvm', '/dev/net/tun', '/dev/loop-control'].filter((path) => existsSync(path))
+      devices.splice(2)
+      while (devices.length < 2) devices.push('/dev/full')
       declare(
         JSON.stringify({ gpus: { model: 'T4', count: 2, devices }, counted: { licence: 1 }, labels: { rack: 'r1' } }),
       )
@@ -96,6 +108,13 @@ suite('classes of submitted jobs', { skip }, () => {
       const show = ['--', 'sh', '-c', 'echo $CUDA_VISIBLE_DEVICES $STEAD_GPU_SHARE']
       assert.equal((await job('run', '--gpu', '2', ...show)).stdout, '0,1\n')
       assert.equal((await job('run', '--gpu', '0.25', '--gpu-model', 'T4,A100', ...show)).stdout, '0 0.25\n')
+      const array = (
+        await job('array', '1-2', '--gpu', '1', '--', 'sh', '-c', `ls ${devices.join(' ')}; true`)
+      ).stdout.trim()
+      assert.equal((await job('wait', array)).code, 0)
+      const seen = await Promise.all([1, 2].map(async (index) => (await job('logs', `${array}/${index}`)).stdout))
+      for (const device of new Set(devices))
+        assert.equal(seen.filter((text) => text.split('\n').includes(device)).length, device === '/dev/full' ? 2 : 1)
       assert.match((await job('run', '--gpu', '1', '--gpu-model', 'A100', ...show)).stderr, /GPU model \(A100\)/)
       assert.match((await job('run', '--gpu', '3', ...show)).stderr, /3 GPUs on one node/)
       assert.equal((await job('run', '--gpu', '1.5', ...show)).code, 2)
