@@ -123,7 +123,7 @@ export function networkConformance(name: string, skip: string | false, make: () 
         socket.on('end', () => socket.end('x'.repeat(bytes)))
       })
       await outside.listen('203.0.113.7', 443, server)
-      const script = `const s=require('net').connect(443,'203.0.113.7');let n=0;const t=Date.now();s.on('data',d=>n+=d.length);s.on('end',()=>console.log(n,Date.now()-t));s.end('x'.repeat(${bytes}))`
+      const script = `const s=require('net').connect(443,'203.0.113.7');let n=0;const t=process.hrtime.bigint();s.on('data',d=>n+=d.length);s.on('end',()=>console.log(n,Number(process.hrtime.bigint()-t)/1e6));s.end('x'.repeat(${bytes}))`
       const [got = 0, tookMs = 0] = (await inside(place, script)).split(' ').map(Number)
       assert.equal(got, bytes)
       // Eight megabits each way, one after the other, at eight megabits a second; slower is the machine, faster is no bound.

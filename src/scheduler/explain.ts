@@ -9,6 +9,7 @@ import { domainOf, expectedAgainst, hasUplinks, insideReservation, reservedAgain
 import { selects, tolerates } from './kinds.ts'
 import { waitingOf, type Job } from './job.ts'
 import { cordoned, gone } from './nodes.ts'
+import { freeFor } from './resources.ts'
 import { formatAmount } from './units.ts'
 
 /** A node that would do but for one thing. */
@@ -59,7 +60,7 @@ function obstaclesOn(cluster: Cluster, job: Job, node: number): Obstacle[] {
   ]
   for (const [column, needed] of amounts) {
     const free = nodes.amount(nodes.free, column, node)
-    if (free >= needed) continue
+    if (free >= freeFor(needed)) continue
     const resource = nodes.resources.names[column] ?? ''
     const plain = resource.replace('best-effort ', '')
     add(

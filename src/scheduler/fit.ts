@@ -7,7 +7,7 @@ import type { Cluster, Expected } from './cluster.ts'
 import { chooseGpus } from './gpus.ts'
 import type { GroupRule, Job } from './job.ts'
 import { cordoned, gone } from './nodes.ts'
-import { cpuColumn, memoryColumn, networkColumn } from './resources.ts'
+import { cpuColumn, freeFor, memoryColumn, networkColumn } from './resources.ts'
 
 /** What others were promised: says whether a job may take room on a node without breaking it. */
 export interface Promised {
@@ -141,8 +141,8 @@ export class Fit implements Judge {
     const state = nodes.state[node] ?? gone
     if (job === null || state === gone || state === cordoned) return false
     return (
-      (nodes.free[0]?.[node] ?? 0) >= job.cpu &&
-      (nodes.free[1]?.[node] ?? 0) >= job.memory &&
+      (nodes.free[0]?.[node] ?? 0) >= freeFor(job.cpu) &&
+      (nodes.free[1]?.[node] ?? 0) >= freeFor(job.memory) &&
       this.fits(node) &&
       (!hasZoneRules(job) || zoneAllowed(this.#cluster, job, nodes.zone[node] ?? 0))
     )

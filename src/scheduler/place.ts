@@ -5,6 +5,7 @@
 import type { Cluster } from './cluster.ts'
 import { Fit, hasZoneRules, zoneAllowed, type Promised } from './fit.ts'
 import type { Job } from './job.ts'
+import { freeFor } from './resources.ts'
 
 /** Beyond so many tasks in a group its nodes are found through the index, not by walking through its tasks. */
 const walkedMax = 256
@@ -111,12 +112,12 @@ export class Placer {
     const count = this.#allowedCells(job)
     switch (this.#strategy.kind) {
       case 'loose':
-        return nodes.index.findLoose(this.#cells, count, job.cpu, job.memory, this.fit)
+        return nodes.index.findLoose(this.#cells, count, freeFor(job.cpu), freeFor(job.memory), this.fit)
       case 'cheap':
         return this.#askCheap(job, count)
       case 'tight':
       case 'scored':
-        return nodes.index.findTight(this.#cells, count, job.cpu, job.memory, this.fit)
+        return nodes.index.findTight(this.#cells, count, freeFor(job.cpu), freeFor(job.memory), this.fit)
     }
   }
 
@@ -151,7 +152,7 @@ export class Placer {
     const { nodes } = this.#cluster
     const { index, kinds } = nodes
     for (let cell = 0; cell < count; cell++) this.#split[cell] = (this.#cells[cell] ?? 0) * 2
-    const used = index.findTight(this.#split, count, job.cpu, job.memory, this.fit)
+    const used = index.findTight(this.#split, count, freeFor(job.cpu), freeFor(job.memory), this.fit)
     if (used >= 0) return used
     const prices = new Map<number, number[]>()
     const allowed = new Set(this.#cells.subarray(0, count))
@@ -163,7 +164,7 @@ export class Placer {
       }
     for (const [, cells] of [...prices].sort(([a], [b]) => a - b)) {
       const empty = Int32Array.from(cells, (cell) => cell * 2 + 1)
-      const node = index.findTight(empty, empty.length, job.cpu, job.memory, this.fit)
+      const node = index.findTight(empty, empty.length, freeFor(job.cpu), freeFor(job.memory), this.fit)
       if (node >= 0) return node
     }
     return -1

@@ -10,6 +10,7 @@
 import type { Cluster, Devices } from './cluster.ts'
 import type { Fit, Promised } from './fit.ts'
 import type { Job } from './job.ts'
+import { freeFor } from './resources.ts'
 import { victimSetsMax } from './limits.ts'
 
 export interface Preemption {
@@ -228,7 +229,7 @@ export class Preemptor {
       }
       return sum
     }
-    if (freed(0) < job.cpu || freed(1) < job.memory) return false
+    if (freed(0) < freeFor(job.cpu) || freed(1) < freeFor(job.memory)) return false
     for (let index = 0; index < job.checkedColumns.length; index++)
       if (freed(job.checkedColumns[index] ?? 0) < (job.checkedAmounts[index] ?? 0)) return false
     return true

@@ -33,6 +33,11 @@ export class Resources {
   }
 }
 
+/** How much must be free for who needs so much: nothing at all for who needs nothing, also where more is taken than there is. */
+export function freeFor(needed: number): number {
+  return needed === 0 ? -Infinity : needed
+}
+
 /** Whether a column counts what others count too. */
 export function isShared(column: number): boolean {
   return column === sharedCpuColumn || column === sharedNetworkColumn

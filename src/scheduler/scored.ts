@@ -11,6 +11,7 @@ import type { Fit } from './fit.ts'
 import { Fragmentation, Usual } from './fragmentation.ts'
 import { chooseGpus } from './gpus.ts'
 import type { Job } from './job.ts'
+import { freeFor } from './resources.ts'
 import { open } from './nodes.ts'
 import type { Scorer } from './place.ts'
 import type { NeedFacts } from './read.ts'
@@ -102,11 +103,12 @@ export class FragmentationScorer implements Scorer {
   best(job: Job, fit: Fit): number {
     const { nodes } = this.#cluster
     const remembered = this.#rememberedFor(job)
+    const [cpu, memory] = [freeFor(job.cpu), freeFor(job.memory)]
     let best = -1
     let bestScore = -Infinity
     for (let node = 0; node < nodes.size; node++) {
       if (nodes.state[node] !== open) continue
-      if ((nodes.free[0]?.[node] ?? 0) < job.cpu || (nodes.free[1]?.[node] ?? 0) < job.memory) continue
+      if ((nodes.free[0]?.[node] ?? 0) < cpu || (nodes.free[1]?.[node] ?? 0) < memory) continue
       const score = this.#scoreOf(job, node, remembered)
       if (score > bestScore && fit.fitsWhole(node)) {
         best = node
