@@ -136,15 +136,23 @@ export class Consumer<T> implements AsyncDisposable {
   }
 
   async #run(): Promise<void> {
+    let taken: readonly Held[] = []
     for (let failures = 0; !this.#stop.signal.aborted;) {
       if (this.#paused || this.#slots === 0) {
+        this.#begin(taken)
+        taken = []
+        if (!this.#paused && this.#slots > 0) continue
         await this.#change()
         // What is settled together ends together: the messages after it are taken together, too.
         await new Promise(setImmediate)
         continue
       }
       try {
-        await this.#take(Math.min(this.#slots, this.#takeMax))
+        const taking = this.#take(Math.min(this.#slots, this.#takeMax))
+        // The next are on their way while handlers work on these, also when those let nobody else do anything.
+        this.#begin(taken)
+        taken = []
+        taken = await taking
         failures = 0
       } catch (error) {
         if (!mayPass(error) || !isSteadError(error)) throw error
@@ -154,15 +162,21 @@ export class Consumer<T> implements AsyncDisposable {
         await sleep(this.#core.clock, againMs, this.#stop.signal).catch(() => {})
       }
     }
+    this.#begin(taken)
   }
 
-  /** Receives up to `max` messages and sets handlers to work. */
-  async #take(max: number): Promise<void> {
+  /** Receives up to `max` messages. They have their places from now on. */
+  async #take(max: number): Promise<readonly Held[]> {
     this.#interrupt = new AbortController()
     const want = { max, waitMs: waitMsMax, leaseMs: this.#leaseMs, keepMs: this.#timeoutMs }
     const held = await this.#core.receive(want, this.#interrupt.signal)
     this.#slots -= held.length
     this.#core.tally.inFlight += held.length
+    return held
+  }
+
+  /** Sets handlers to work. */
+  #begin(held: readonly Held[]): void {
     for (let from = 0; from < held.length; from += this.#groupMax) {
       const messages: Message<T>[] = []
       let late: Promise<Message<T> | null>[] | undefined

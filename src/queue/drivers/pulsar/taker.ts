@@ -149,7 +149,11 @@ export class PulsarTaker {
 
   async #leave(): Promise<void> {
     try {
-      if (this.#socket.ended === null) await this.#confirm()
+      // Others may have asked meanwhile, and what they asked about is not to be taken for lost.
+      while (this.#socket.ended === null) {
+        await this.#confirm()
+        if (this.#asked.length === 0) break
+      }
     } catch {
       // It has ended by itself: what was said is heard or not, and what is not heard comes again.
     }
