@@ -18,7 +18,7 @@ import {
   openValkeyQueues,
 } from '../src/queue/index.ts'
 import type { Queues } from '../src/queue/index.ts'
-import { BeanstalkdConnection } from '../src/queue/drivers/beanstalkd/client.ts'
+import { BeanstalkdConnection, jobOf } from '../src/queue/drivers/beanstalkd/client.ts'
 import {
   beanstalkd,
   Broker,
@@ -85,8 +85,8 @@ async function rawBeanstalkd(port: number): Promise<Raw> {
   await Promise.all(['use raw', 'watch raw', 'ignore default'].map((line) => connection.command(line)))
   const put = `put 9 0 120 ${bytes.length}`
   const take = async (): Promise<void> => {
-    const { words } = await connection.command('reserve-with-timeout 5')
-    await connection.command(`delete ${words[1] ?? ''}`)
+    const reserved = await connection.command('reserve-with-timeout 5')
+    await connection.command(`delete ${jobOf(reserved)}`)
   }
   return {
     send: (count) => measure(count, () => inFlight(count, callers, () => connection.command(put, bytes))),

@@ -4,11 +4,12 @@
  */
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { systemClock } from '../src/base/index.ts'
 import { cached, fetchDebianRoot, fetchWheel } from './fetch.ts'
 import { fauxqsPackage, kafkaPackage, motoPackage, pulsarPackage } from './fetched.ts'
 
@@ -427,9 +428,13 @@ export class Broker implements AsyncDisposable {
     while (await accepts(this.port)) await new Promise((resolve) => void setTimeout(resolve, 50))
   }
 
-  /** Stops it in its tracks, connections and all, until `thaw`: what is half open looks like this. */
+  /** Stops it in its tracks, connections and all, until `thaw`: what is half open looks like this. Returns when every thread stands. */
   freeze(): void {
-    if (this.#process?.pid !== undefined) process.kill(-this.#process.pid, 'SIGSTOP')
+    const group = this.#process?.pid
+    if (group === undefined) return
+    process.kill(-group, 'SIGSTOP')
+    const untilMs = systemClock.monotonicMs() + 5000
+    while (runs(group) && systemClock.monotonicMs() < untilMs);
   }
 
   thaw(): void {
@@ -479,5 +484,19 @@ function freePort(): Promise<number> {
       const address = server.address()
       server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0))
     })
+  })
+}
+
+/** Whether a thread of this process group has not heard yet that it is to stop: the signal reaches each by itself. */
+function runs(group: number): boolean {
+  return globSync('/proc/[0-9]*/task/[0-9]*/stat').some((file) => {
+    try {
+      // Behind the name, which may have anything in it: state, parent, group.
+      const [state = '', , owner] = readFileSync(file, 'utf8').split(') ').at(-1)?.split(' ') ?? []
+      return Number(owner) === group && !'TtZX'.includes(state)
+    } catch {
+      // It has ended meanwhile.
+      return false
+    }
   })
 }

@@ -66,10 +66,11 @@ async function rest(place: QueuePlace, history: readonly HistoryEvent[]): Promis
     missing.delete(`${key}/${n}`)
   }
   const consumer = queue.consume(({ value }) => handle(value), { concurrency: 200 })
-  // What waits may be much: as long as something comes, it is not lost.
-  for (let before = -1; missing.size > 0 && all.length > before;) {
-    before = all.length
+  // What waits may be much: as long as something comes, it is not lost. Members that were killed can keep all from others for a while.
+  for (let silent = 0; missing.size > 0 && silent < 3;) {
+    const before = all.length
     await until('more came', () => missing.size === 0 || all.length > before).catch(() => {})
+    silent = all.length > before ? 0 : silent + 1
   }
   await sleep(systemClock, 1500)
   await consumer.drain()

@@ -27,6 +27,11 @@ export interface Codec<In, Out> {
   decode(body: Body): Out | Promise<Out>
 }
 
+/** Whether it has to be waited for. What need not be is not: a turn of the queue of promises for each message adds up. */
+export function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
+}
+
 /** Any JSON. */
 export const jsonCodec: Codec<Json, Json> = {
   encode: (value) => textOf(value),

@@ -5,13 +5,18 @@
  */
 import { assert, isSteadError, messageOf, sleep } from '../base/index.ts'
 import type { SteadError } from '../base/index.ts'
-import type { Held } from './driver.ts'
+import { isPromise } from './codec.ts'
+import type { Decision, Held } from './driver.ts'
 import { failure, mayPass } from './errors.ts'
 import { checkNumber, concurrencyMax, leaseMsMax, waitMsMax } from './limits.ts'
+import { causeOf } from './message.ts'
 import type { Message } from './message.ts'
 import { pauseMs } from './patience.ts'
 import type { QueueCore } from './queue-core.ts'
 import { retryDelayMs } from './retry.ts'
+
+/** With fewer at once, what overlaps saves less than the further calls cost. */
+const overlapMin = 64
 
 export interface ConsumeOptions {
   /** Messages that are handled at once, at most; 10 by default. Nothing beyond that is taken from the queue. */
@@ -21,6 +26,8 @@ export interface ConsumeOptions {
   /** How long a handler may take before its message counts as failed; 5 minutes by default. 0: the lease alone, not extended. */
   readonly timeoutMs?: number
 }
+
+const ack: Decision = { kind: 'ack' }
 
 export type Handler<T> = (messages: readonly Message<T>[]) => unknown
 
@@ -38,6 +45,8 @@ export class Consumer<T> implements AsyncDisposable {
   readonly #handler: Handler<T>
   readonly #groupMax: number
   readonly #concurrency: number
+  /** Half of them at a time, so that some are handled while others are settled and taken; a group is taken whole. */
+  readonly #takeMax: number
   readonly #leaseMs: number
   readonly #timeoutMs: number
   readonly #stop = new AbortController()
@@ -50,7 +59,8 @@ export class Consumer<T> implements AsyncDisposable {
   #slots: number
   #paused = false
   #finished = 0
-  #changed = Promise.withResolvers<void>()
+  /** Who waits for a place that is free, for `resume` or for the end. */
+  #waiting: PromiseWithResolvers<void> | undefined
 
   /** `groupMax`: messages that one call of the handler gets, at most. `onEnd` is called when it has ended, however. */
   constructor(
@@ -69,12 +79,13 @@ export class Consumer<T> implements AsyncDisposable {
     this.#groupMax = groupMax
     this.#concurrency = concurrency
     this.#slots = concurrency
+    this.#takeMax = concurrency < overlapMin ? concurrency : Math.max(groupMax, Math.ceil(concurrency / 2))
     this.#leaseMs = leaseMs
     this.#timeoutMs = timeoutMs
     this.ended = this.#run().finally(() => onEnd(this))
   }
 
-  /** Messages that are being handled now. */
+  /** Messages that are being handled or settled now. */
   get inFlight(): number {
     return this.#concurrency - this.#slots
   }
@@ -103,11 +114,11 @@ export class Consumer<T> implements AsyncDisposable {
     const untilMs = clock.monotonicMs() + timeoutMs
     while (this.inFlight > 0 && clock.monotonicMs() < untilMs) {
       using _late = clock.after(Math.max(1, untilMs - clock.monotonicMs()), () => this.#wake())
-      await this.#changed.promise
+      await this.#change()
     }
     const rest = [...this.#working.keys()].flat().filter((message) => !message.settled)
     const ending = failure('closed', 'the consumer ends', 'Stop what the handler does.')
-    await Promise.all(rest.map((message) => this.#giveBack(message, ending)))
+    await Promise.all(rest.map((message) => this.#givenBack(message, ending)))
     await this.ended
     this.#late?.[Symbol.dispose]()
     return { finished: this.#finished - before, released: rest.length }
@@ -117,22 +128,31 @@ export class Consumer<T> implements AsyncDisposable {
     await this.drain()
   }
 
-  async #giveBack(message: Message<T>, why: SteadError): Promise<void> {
+  /** Resolves when it was given back, or could not be. */
+  #givenBack(message: Message<T>, why: SteadError): Promise<void> {
     message.end(why)
     const countAsFailure = this.#core.driver.capabilities['uncounted-retry'].kind === 'refused'
-    await this.#quietly(message, () => message.retry({ countAsFailure }))
+    return new Promise((resolve) => this.#finish(message, { kind: 'retry', delayMs: 0, countAsFailure }, resolve))
   }
 
   async #run(): Promise<void> {
+    let taken: readonly Held[] = []
     for (let failures = 0; !this.#stop.signal.aborted;) {
       if (this.#paused || this.#slots === 0) {
-        await this.#changed.promise
+        this.#begin(taken)
+        taken = []
+        if (!this.#paused && this.#slots > 0) continue
+        await this.#change()
         // What is settled together ends together: the messages after it are taken together, too.
         await new Promise(setImmediate)
         continue
       }
       try {
-        await this.#take(this.#slots)
+        const taking = this.#take(Math.min(this.#slots, this.#takeMax))
+        // The next are on their way while handlers work on these, also when those let nobody else do anything.
+        this.#begin(taken)
+        taken = []
+        taken = await taking
         failures = 0
       } catch (error) {
         if (!mayPass(error) || !isSteadError(error)) throw error
@@ -142,44 +162,80 @@ export class Consumer<T> implements AsyncDisposable {
         await sleep(this.#core.clock, againMs, this.#stop.signal).catch(() => {})
       }
     }
+    this.#begin(taken)
   }
 
-  /** Receives up to `max` messages and sets handlers to work. */
-  async #take(max: number): Promise<void> {
+  /** Receives up to `max` messages. They have their places from now on. */
+  async #take(max: number): Promise<readonly Held[]> {
     this.#interrupt = new AbortController()
     const want = { max, waitMs: waitMsMax, leaseMs: this.#leaseMs, keepMs: this.#timeoutMs }
     const held = await this.#core.receive(want, this.#interrupt.signal)
-    for (let index = 0; index < held.length; index += this.#groupMax) {
-      const group = held.slice(index, index + this.#groupMax)
-      this.#slots -= group.length
-      this.#core.tally.inFlight += group.length
-      void this.#handle(group).finally(() => {
-        this.#slots += group.length
-        this.#finished += group.length
-        this.#core.tally.inFlight -= group.length
-        this.#wake()
-      })
+    this.#slots -= held.length
+    this.#core.tally.inFlight += held.length
+    return held
+  }
+
+  /** Sets handlers to work. */
+  #begin(held: readonly Held[]): void {
+    for (let from = 0; from < held.length; from += this.#groupMax) {
+      const messages: Message<T>[] = []
+      let late: Promise<Message<T> | null>[] | undefined
+      for (const one of held.slice(from, from + this.#groupMax)) {
+        const opened = this.#opened(one)
+        if (opened === null) continue
+        if (isPromise(opened)) (late ??= messages.map((message) => Promise.resolve(message))).push(opened)
+        else if (late !== undefined) late.push(Promise.resolve(opened))
+        else messages.push(opened)
+      }
+      if (late === undefined) this.#handle(messages)
+      else void Promise.all(late).then((all) => this.#handle(all.filter((message) => message !== null)))
     }
   }
 
-  async #handle(group: readonly Held[]): Promise<void> {
-    const messages = (await Promise.all(group.map((held) => this.#opened(held)))).filter((message) => message !== null)
+  /** The places of this many messages are free again. */
+  #leave(count: number): void {
+    this.#slots += count
+    this.#finished += count
+    this.#core.tally.inFlight -= count
+    this.#wake()
+  }
+
+  #handle(messages: readonly Message<T>[]): void {
     if (messages.length === 0) return
-    this.#working.set(
-      messages,
-      this.#core.clock.monotonicMs() + (this.#timeoutMs === 0 ? Number.POSITIVE_INFINITY : this.#timeoutMs),
-    )
+    const untilMs = this.#timeoutMs === 0 ? Number.POSITIVE_INFINITY : this.#core.clock.monotonicMs() + this.#timeoutMs
+    this.#working.set(messages, untilMs)
     if (this.#late === undefined && this.#timeoutMs > 0) this.#lookLateAfter(this.#timeoutMs)
+    let result: unknown
     try {
-      await this.#handler(messages)
-      const rest = messages.filter((message) => !message.settled)
-      await Promise.all(rest.map((message) => this.#quietly(message, () => message.ack())))
+      result = this.#handler(messages)
     } catch (error) {
-      const rest = messages.filter((message) => !message.settled)
-      this.#core.tally.handlerFailed += rest.length
-      await Promise.all(rest.map((message) => this.#failed(message, error)))
-    } finally {
-      this.#working.delete(messages)
+      return this.#threw(messages, error)
+    }
+    if (!isPromise(result)) return this.#returned(messages)
+    result.then(
+      () => this.#returned(messages),
+      (error: unknown) => this.#threw(messages, error),
+    )
+  }
+
+  /** The handler is through: what it has not settled itself is done. */
+  #returned(messages: readonly Message<T>[]): void {
+    this.#working.delete(messages)
+    for (const message of messages) {
+      if (message.settled) this.#leave(1)
+      else this.#finish(message, ack, () => this.#leave(1))
+    }
+  }
+
+  #threw(messages: readonly Message<T>[], error: unknown): void {
+    this.#working.delete(messages)
+    for (const message of messages) {
+      if (message.settled) {
+        this.#leave(1)
+        continue
+      }
+      this.#core.tally.handlerFailed += 1
+      this.#failed(message, error, () => this.#leave(1))
     }
   }
 
@@ -201,34 +257,37 @@ export class Consumer<T> implements AsyncDisposable {
     })
   }
 
-  /** The message, if its handler may be started; otherwise it goes to the dead letters with the reason. */
-  async #opened(held: Held): Promise<Message<T> | null> {
+  /** The message, if its handler may be started; otherwise null, and it goes to the dead letters with the reason. */
+  #opened(held: Held): Message<T> | null | Promise<Message<T> | null> {
     const { attemptsMax } = this.#core.retry
     if (held.attempt > attemptsMax) {
       const cause = `${attemptsMax} attempts were made; the last consumer vanished or ran out of time`
-      await this.#bury(this.#core.messageOf(held, null), cause)
+      this.#bury(this.#core.messageOf(held, null), cause, () => this.#leave(1))
       return null
     }
     try {
-      return this.#core.messageOf(held, await this.#core.codec.decode(held.body))
+      const value = this.#core.codec.decode(held.body)
+      if (!isPromise(value)) return this.#core.messageOf(held, value)
+      return value.then(
+        (decoded) => this.#core.messageOf(held, decoded),
+        (error: unknown) => this.#invalid(held, error),
+      )
     } catch (error) {
-      if (!isSteadError(error)) throw error
-      this.#core.tally.invalid += 1
-      this.#core.tell({
-        kind: 'failed',
-        queue: this.#core.name,
-        id: held.id,
-        attempt: held.attempt,
-        next: 'dead',
-        error,
-      })
-      await this.#bury(this.#core.messageOf(held, null), error.message)
-      return null
+      return this.#invalid(held, error)
     }
   }
 
-  #bury(message: Message<unknown>, cause: string): Promise<void> {
-    return this.#quietly(message, () => message.reject(cause))
+  #invalid(held: Held, error: unknown): null {
+    if (!isSteadError(error)) throw error
+    const { id, attempt } = held
+    this.#core.tally.invalid += 1
+    this.#core.tell({ kind: 'failed', queue: this.#core.name, id, attempt, next: 'dead', error })
+    this.#bury(this.#core.messageOf(held, null), error.message, () => this.#leave(1))
+    return null
+  }
+
+  #bury(message: Message<unknown>, cause: string, over: () => void): void {
+    this.#finish(message, { kind: 'reject', cause: causeOf(cause) }, over)
   }
 
   /** The handler of these messages has had its time: they count as failed, whatever it still does. */
@@ -241,32 +300,38 @@ export class Consumer<T> implements AsyncDisposable {
     for (const message of messages.filter((item) => !item.settled)) {
       this.#core.tally.handlerTimedOut += 1
       message.end(error)
-      void this.#failed(message, error)
+      // Its place is free when the handler ends.
+      this.#failed(message, error, () => {})
     }
   }
 
-  async #failed(message: Message<T>, error: unknown): Promise<void> {
+  #failed(message: Message<T>, error: unknown, over: () => void): void {
     const { attempt, id } = message
     const delayMs = retryDelayMs(this.#core.retry, attempt, this.#core.chance())
     const next = delayMs === null ? 'dead' : 'retry'
     this.#core.tell({ kind: 'failed', queue: this.#core.name, id, attempt, next, error })
-    if (delayMs === null) return this.#bury(message, messageOf(error))
+    if (delayMs === null) return this.#bury(message, messageOf(error), over)
     const canDelay = this.#core.driver.capabilities['delayed-retry'].kind !== 'refused'
-    return this.#quietly(message, () => message.retry({ delayMs: canDelay ? delayMs : 0 }))
+    this.#finish(message, { kind: 'retry', delayMs: canDelay ? delayMs : 0, countAsFailure: true }, over)
   }
 
   /** Settles where nobody waits: a failure is told, and the lease brings the message back. */
-  async #quietly(message: Message<unknown>, settle: () => Promise<void>): Promise<void> {
-    try {
-      await settle()
-    } catch (error) {
+  #finish(message: Message<unknown>, decision: Decision, over: () => void): void {
+    message.finish(decision, (error) => {
+      over()
+      if (error === null) return
       assert(isSteadError(error), `a settlement threw ${messageOf(error)}`)
       this.#core.tell({ kind: 'not-settled', queue: this.#core.name, id: message.id, error })
-    }
+    })
+  }
+
+  #change(): Promise<void> {
+    this.#waiting ??= Promise.withResolvers<void>()
+    return this.#waiting.promise
   }
 
   #wake(): void {
-    this.#changed.resolve()
-    this.#changed = Promise.withResolvers<void>()
+    this.#waiting?.resolve()
+    this.#waiting = undefined
   }
 }

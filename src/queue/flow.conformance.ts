@@ -15,11 +15,15 @@ export const flowCases: readonly QueueCase[] = [
       await Promise.all(values(200).map((value) => queue.send(value)))
       let now = 0
       let most = 0
+      // The first ones wait until there are as many as there may be, however slowly they come.
+      const full = Promise.withResolvers<void>()
       const consumer = queue.consume(
         async () => {
           now += 1
           most = Math.max(most, now)
+          if (now >= 7) full.resolve()
           assert.ok(queue.metrics().inFlight <= 7)
+          await full.promise
           await sleep(systemClock, 2)
           now -= 1
         },

@@ -2,10 +2,10 @@
  * A message that is held. It is settled once: by `ack`, `retry` or `reject`, or by the consumer when the handler returns or
  * throws. A settlement that comes after the lease throws `queue.lease-lost`, never succeeds.
  */
-import { assert, isSteadError } from '../base/index.ts'
 import type { SteadError } from '../base/index.ts'
 import type { Decision, Held, SettleOutcome, Settlement } from './driver.ts'
 import { failure, leaseLost } from './errors.ts'
+import type { Told } from './gather.ts'
 import { causeMax, checkNumber, leaseMsMax } from './limits.ts'
 import type { Tally } from './metrics.ts'
 import { answered, stepOf, told } from './settle.ts'
@@ -18,8 +18,16 @@ export interface MessageContext {
   readonly queue: string
   readonly delayMsMax: number
   readonly tally: Tally
-  settle(settlement: Settlement): Promise<SettleOutcome>
+  settle(settlement: Settlement, told: Told<SettleOutcome>): void
 }
+
+/** A cause as a dead message keeps it. */
+export function causeOf(text: string): string {
+  return text.toWellFormed().slice(0, causeMax)
+}
+
+/** Hears how a settlement has ended: null when it is done. */
+type Over = (error: unknown) => void
 
 export class Message<T> {
   /** The sender's id of the message; the same in every delivery, and in the dead letters. */
@@ -35,7 +43,8 @@ export class Message<T> {
   readonly receipt: string
   readonly #context: MessageContext
   #standing: Standing = { kind: 'held' }
-  #underWay: Promise<void> = Promise.resolve()
+  /** Those who decided the same while it was under way. */
+  #joined: Over[] | undefined
   #ending: AbortController | undefined
   #endedWith: SteadError | undefined
 
@@ -82,7 +91,7 @@ export class Message<T> {
 
   /** Never again: it goes to the dead letters, with the cause. */
   reject(cause: string): Promise<void> {
-    return this.#settle({ kind: 'reject', cause: cause.toWellFormed().slice(0, causeMax) })
+    return this.#settle({ kind: 'reject', cause: causeOf(cause) })
   }
 
   /** Makes the lease last `leaseMs` from now. */
@@ -97,37 +106,54 @@ export class Message<T> {
     this.#ending?.abort(this.#endedWith)
   }
 
+  /** Settles a message that is held, as its consumer does for many at once: `over` hears how it ended, and no promise is made. */
+  finish(decision: Decision, over: Over): void {
+    this.#standing = told(this.#standing, decision.kind)
+    this.#context.settle(
+      { receipt: this.receipt, decision },
+      {
+        resolve: (outcome) => this.#answered(decision, outcome, over),
+        reject: (error) => {
+          this.#standing = answered(this.#standing, decision.kind, 'error')
+          this.#over(decision, error, over)
+        },
+      },
+    )
+  }
+
   #settle(decision: Decision): Promise<void> {
     const step = stepOf(this.#standing, decision.kind)
     if (step === 'nothing') return Promise.resolve()
-    if (step === 'join') return this.#underWay
     if (step === 'lease-lost') return Promise.reject(leaseLost(this.#context.queue))
     if (step === 'already-settled') {
       const message = `a message of the queue ${this.#context.queue} is settled already and cannot be settled by ${decision.kind}`
       return Promise.reject(failure('already-settled', message, 'Settle each message once.'))
     }
-    const telling = this.#tell(decision)
-    if (decision.kind !== 'extend') this.#underWay = telling
-    return telling
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    const over: Over = (error) => (error === null ? resolve() : reject(error))
+    if (step === 'join') (this.#joined ??= []).push(over)
+    else this.finish(decision, over)
+    return promise
   }
 
-  async #tell(decision: Decision): Promise<void> {
-    this.#standing = told(this.#standing, decision.kind)
-    let outcome: SettleOutcome
-    try {
-      outcome = await this.#context.settle({ receipt: this.receipt, decision })
-    } catch (error) {
-      assert(isSteadError(error), `a driver threw ${String(error)}`)
-      outcome = { error }
-    }
+  #answered(decision: Decision, outcome: SettleOutcome, over: Over): void {
     const answer = typeof outcome === 'string' ? outcome : 'error'
     this.#standing = answered(this.#standing, decision.kind, answer)
-    if (outcome === 'done') return this.#count(decision.kind)
-    if (outcome !== 'lost') throw outcome.error
+    if (outcome === 'done') {
+      this.#count(decision.kind)
+      return this.#over(decision, null, over)
+    }
+    if (outcome !== 'lost') return this.#over(decision, outcome.error, over)
     this.#context.tally.leaseLost += 1
     const error = leaseLost(this.#context.queue)
     this.end(error)
-    throw error
+    this.#over(decision, error, over)
+  }
+
+  #over(decision: Decision, error: unknown, over: Over): void {
+    over(error)
+    if (decision.kind === 'extend' || this.#joined === undefined) return
+    for (const joined of this.#joined.splice(0)) joined(error)
   }
 
   #count(kind: Decision['kind']): void {

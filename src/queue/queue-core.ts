@@ -6,11 +6,14 @@ import { isSteadError } from '../base/index.ts'
 import type { Clock, Random, SteadError } from '../base/index.ts'
 import { unsupported } from './capability.ts'
 import type { Capability } from './capability.ts'
+import { isPromise } from './codec.ts'
 import type { Codec } from './codec.ts'
 import type { Body, Held, Outgoing, QueueDriver, SendOutcome, SettleOutcome, Settlement, Want } from './driver.ts'
 import { Gather } from './gather.ts'
+import type { Told } from './gather.ts'
 import * as limits from './limits.ts'
 import { Message } from './message.ts'
+import type { MessageContext } from './message.ts'
 import { emptyTally } from './metrics.ts'
 import type { QueueEvent, Tally } from './metrics.ts'
 import { maySendAgain, maySettleAgain, patiently } from './patience.ts'
@@ -49,13 +52,13 @@ export interface CoreOptions<In, Out> {
   readonly onEvent: ((event: QueueEvent) => void) | undefined
 }
 
-const sendLimits = {
-  itemsMax: limits.batchMax,
-  bytesMax: limits.batchBytesMax,
-  flightsMax: 2,
-  waitingMax: 100_000,
-  waitingBytesMax: 2 * limits.batchBytesMax,
-}
+const waiting = { bytesMax: limits.batchBytesMax, waitingMax: 100_000, waitingBytesMax: 2 * limits.batchBytesMax }
+/** A quarter of a batch each: while one is on its way, the program makes the next. */
+const sendLimits = { ...waiting, itemsMax: limits.batchMax / 4, flightsMax: 4 }
+const settleLimits = { ...waiting, itemsMax: limits.batchMax, flightsMax: 2 }
+
+/** Of a message that has none. */
+export const noHeaders: Readonly<Record<string, string>> = Object.freeze({})
 
 export class QueueCore<In, Out> {
   readonly name: string
@@ -67,6 +70,8 @@ export class QueueCore<In, Out> {
   readonly #options: CoreOptions<In, Out>
   readonly #sends: Gather<Outgoing, SendOutcome>
   readonly #settlements: Gather<Settlement, SettleOutcome>
+  readonly #context: MessageContext
+  readonly #bodyBytesMax: number
 
   constructor(options: CoreOptions<In, Out>) {
     const { name, driver, clock, patienceMs } = options
@@ -79,9 +84,16 @@ export class QueueCore<In, Out> {
     this.#sends = new Gather(`messages to the queue ${name}`, sendLimits, (messages) =>
       patiently(clock, clock.monotonicMs() + patienceMs, maySendAgain, () => driver.send(name, messages)),
     )
-    this.#settlements = new Gather(`settlements of the queue ${name}`, sendLimits, (settlements) =>
+    this.#settlements = new Gather(`settlements of the queue ${name}`, settleLimits, (settlements) =>
       patiently(clock, clock.monotonicMs() + patienceMs, maySettleAgain, () => driver.settle(name, settlements)),
     )
+    this.#bodyBytesMax = Math.min(driver.limits.bodyBytesMax, limits.bodyBytesMax)
+    this.#context = {
+      queue: name,
+      delayMsMax: Math.min(driver.limits.delayMsMax, limits.delayMsMax),
+      tally: this.tally,
+      settle: (settlement, told) => this.#settle(settlement, told),
+    }
   }
 
   /** A number in [0, 1) from the dice. */
@@ -93,50 +105,69 @@ export class QueueCore<In, Out> {
     this.#options.onEvent?.(event)
   }
 
-  /** The message as the driver takes it. Throws when an option is beyond a limit or refused by the driver. */
-  async outgoing(value: In, options: SendOptions, own: Readonly<Record<string, string>>): Promise<Outgoing> {
+  /**
+   * The message as the driver takes it; a promise where the codec needs one. Throws when an option is beyond a limit or refused by the
+   * driver, and what the codec throws.
+   */
+  outgoing(
+    value: In,
+    options: SendOptions,
+    own: Readonly<Record<string, string>> = noHeaders,
+  ): Outgoing | Promise<Outgoing> {
     this.#options.checkOpen()
     const { id, key, delayMs = 0, priority = 0, dedup, headers, trace } = options
     if (id !== undefined) limits.checkKey('id', id)
     if (key !== undefined) this.#need('ordering-key', () => limits.checkKey('ordering key', key))
     if (delayMs !== 0) {
-      const delayMsMax = Math.min(this.driver.limits.delayMsMax, limits.delayMsMax)
-      this.#need('delayed-send', () => limits.checkNumber('delayMs', delayMs, 0, delayMsMax))
+      this.#need('delayed-send', () => limits.checkNumber('delayMs', delayMs, 0, this.#context.delayMsMax))
     }
     if (priority !== 0) this.#need('priority', () => limits.checkNumber('priority', priority, 0, limits.priorityMax))
     if (dedup !== undefined) {
       this.#need('dedup-key', () => limits.checkKey('dedup key', dedup.key))
       limits.checkNumber('dedup.ms', dedup.ms ?? 300_000, 1, limits.dedupMsMax)
     }
-    const sent = headers === undefined && trace === undefined ? {} : { ...headers, ...traceHeaders(trace) }
-    limits.checkHeaders(sent)
-    const body = await this.codec.encode(value)
-    const bodyBytesMax = Math.min(this.driver.limits.bodyBytesMax, limits.bodyBytesMax)
-    limits.checkSize(`a message to the queue ${this.name}`, 'bytes', bytesOf(body), bodyBytesMax)
-    return {
-      id: id ?? this.#options.nextId(),
-      body,
-      headers: { ...sent, ...own },
-      key: key ?? null,
-      priority,
-      delayMs,
-      dedup: dedup === undefined ? null : { key: dedup.key, ms: dedup.ms ?? 300_000 },
+    let sent = own
+    if (headers !== undefined || trace !== undefined) {
+      const given = { ...headers, ...traceHeaders(trace) }
+      limits.checkHeaders(given)
+      sent = { ...given, ...own }
     }
+    const made = (body: Body): Outgoing => {
+      limits.checkSize(`a message to the queue ${this.name}`, 'bytes', bytesOf(body), this.#bodyBytesMax)
+      return {
+        id: id ?? this.#options.nextId(),
+        body,
+        headers: sent,
+        key: key ?? null,
+        priority,
+        delayMs,
+        dedup: dedup === undefined ? null : { key: dedup.key, ms: dedup.ms ?? 300_000 },
+      }
+    }
+    const body = this.codec.encode(value)
+    return isPromise(body) ? body.then(made) : made(body)
   }
 
-  /** Sends, together with what others send in the same turn. */
-  async send(message: Outgoing): Promise<SendOutcome> {
-    let outcome: SendOutcome
-    try {
-      outcome = await this.#sends.submit(message, bytesOf(message.body))
-    } catch (error) {
-      if (!isSteadError(error)) throw error
-      outcome = { ok: false, error }
-    }
-    if (!outcome.ok) this.tally.sendFailed += 1
-    else if (outcome.duplicate) this.tally.duplicates += 1
-    else this.tally.sent += 1
-    return outcome
+  /** Sends, together with what others send in the same turn. `told` hears the outcome, and rejects for what is a bug. */
+  submit(message: Outgoing, told: Told<SendOutcome>): void {
+    this.#sends.submit(message, bytesOf(message.body), {
+      resolve: (outcome) => {
+        this.#countSent(outcome)
+        told.resolve(outcome)
+      },
+      reject: (error) => {
+        if (!isSteadError(error)) return told.reject(error)
+        this.tally.sendFailed += 1
+        told.resolve({ ok: false, error })
+      },
+    })
+  }
+
+  /** The same as a promise. */
+  send(message: Outgoing): Promise<SendOutcome> {
+    const { promise, resolve, reject } = Promise.withResolvers<SendOutcome>()
+    this.submit(message, { resolve, reject })
+    return promise
   }
 
   async receive(want: Want, signal: AbortSignal): Promise<readonly Held[]> {
@@ -147,12 +178,7 @@ export class QueueCore<In, Out> {
   }
 
   messageOf<T>(held: Held, value: T): Message<T> {
-    return new Message(held, value, {
-      queue: this.name,
-      delayMsMax: Math.min(this.driver.limits.delayMsMax, limits.delayMsMax),
-      tally: this.tally,
-      settle: (settlement) => this.#settle(settlement),
-    })
+    return new Message(held, value, this.#context)
   }
 
   /** Resolves when nothing that was submitted is still under way. */
@@ -160,9 +186,16 @@ export class QueueCore<In, Out> {
     await Promise.all([this.#sends.idle(), this.#settlements.idle()])
   }
 
-  #settle(settlement: Settlement): Promise<SettleOutcome> {
+  #countSent(outcome: SendOutcome): void {
+    if (!outcome.ok) this.tally.sendFailed += 1
+    else if (outcome.duplicate) this.tally.duplicates += 1
+    else this.tally.sent += 1
+  }
+
+  #settle(settlement: Settlement, told: Told<SettleOutcome>): void {
     const refusal = this.#refusalOf(settlement)
-    return refusal === null ? this.#settlements.submit(settlement, 0) : Promise.resolve({ error: refusal })
+    if (refusal === null) this.#settlements.submit(settlement, 0, told)
+    else told.resolve({ error: refusal })
   }
 
   #refusalOf({ decision }: Settlement): SteadError | null {

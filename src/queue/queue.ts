@@ -8,7 +8,8 @@ import { unsupported } from './capability.ts'
 import type { Capability } from './capability.ts'
 import { Consumer } from './consumer.ts'
 import type { ConsumeOptions, Handler } from './consumer.ts'
-import type { Counts, Durability, Seen } from './driver.ts'
+import { isPromise } from './codec.ts'
+import type { Counts, Durability, Outgoing, Seen, SendOutcome } from './driver.ts'
 import { batchBytesMax, batchMax, checkNumber, checkSize, leaseMsMax, waitMsMax } from './limits.ts'
 import type { Message } from './message.ts'
 import type { QueueMetrics } from './metrics.ts'
@@ -48,6 +49,8 @@ export interface DeadLetters {
   purge(): Promise<number>
 }
 
+const noOptions: SendOptions = Object.freeze({})
+
 export class Queue<In, Out> {
   readonly name: string
   readonly deadLetters: DeadLetters
@@ -82,16 +85,29 @@ export class Queue<In, Out> {
    * `queue.unsupported` before any I/O; `queue.full`, `queue.overloaded`, `queue.unavailable` or `queue.outcome-unknown` when
    * the server could not take it within the patience of the handle.
    */
-  async send(value: In, options: SendOptions = {}): Promise<Sent> {
-    const outcome = await this.#core.send(await this.#core.outgoing(value, options, {}))
-    if (!outcome.ok) throw outcome.error
-    const { id, duplicate, durability } = outcome
-    return { id, duplicate, durability }
+  send(value: In, options: SendOptions = noOptions): Promise<Sent> {
+    const { promise, resolve, reject } = Promise.withResolvers<Sent>()
+    const told = {
+      resolve(outcome: SendOutcome) {
+        if (!outcome.ok) return reject(outcome.error)
+        const { id, duplicate, durability } = outcome
+        resolve({ id, duplicate, durability })
+      },
+      reject,
+    }
+    try {
+      const message = this.#core.outgoing(value, options)
+      if (isPromise(message)) message.then((made) => this.#core.submit(made, told), reject)
+      else this.#core.submit(message, told)
+    } catch (error) {
+      reject(error)
+    }
+    return promise
   }
 
   /** Checks and encodes a message for an outbox; `outbox.add` writes it in a transaction. */
   async prepare(value: In, options: SendOptions = {}): Promise<Prepared> {
-    return { queue: this.name, message: await this.#core.outgoing(value, options, {}) }
+    return { queue: this.name, message: await this.#core.outgoing(value, options) }
   }
 
   /** Sends many: one result for each, and one bad item keeps none of the others back. */
@@ -180,11 +196,10 @@ export class Queue<In, Out> {
     value,
     ...options
   }: Item<In>): Promise<
-    | { readonly ok: true; readonly message: Awaited<ReturnType<QueueCore<In, Out>['outgoing']>> }
-    | { readonly ok: false; readonly error: SteadError }
+    { readonly ok: true; readonly message: Outgoing } | { readonly ok: false; readonly error: SteadError }
   > {
     try {
-      return { ok: true, message: await this.#core.outgoing(value, options, {}) }
+      return { ok: true, message: await this.#core.outgoing(value, options) }
     } catch (error) {
       if (!isSteadError(error)) throw error
       this.#core.tally.sendFailed += 1

@@ -5,7 +5,7 @@ import { beanstalkd, Broker, needsBroker } from '../../../test/brokers.ts'
 import { jsonCodec } from '../codec.ts'
 import { queueConformance } from '../conformance.ts'
 import { refuses, takeOne } from '../helpers.conformance.ts'
-import { BeanstalkdConnection } from './beanstalkd/client.ts'
+import { BeanstalkdConnection, saidBy } from './beanstalkd/client.ts'
 import { makeBeanstalkdPlace } from './beanstalkd/place.test-helper.ts'
 import { openBeanstalkdQueues } from './beanstalkd.ts'
 
@@ -25,7 +25,7 @@ suite('beanstalkd queues', { skip: needsBroker(beanstalkd) }, () => {
     assert.equal(message.value, 'theirs')
     await message.ack()
     await mail.send('ours')
-    assert.deepEqual((await connection.command('peek-ready')).words[0], 'FOUND')
+    assert.equal(saidBy(await connection.command('peek-ready')), 'FOUND')
     connection.close()
   })
 

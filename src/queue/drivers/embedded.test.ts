@@ -2,4 +2,4 @@
 import { queueConformance } from '../conformance.ts'
 import { makeEmbeddedPlace } from './embedded/place.test-helper.ts'
 
-queueConformance({ name: 'embedded', shared: false, makePlace: makeEmbeddedPlace, brief: true, chaosMs: 0 })
+queueConformance({ name: 'embedded', shared: false, makePlace: makeEmbeddedPlace, brief: true, chaosMs: 1 })

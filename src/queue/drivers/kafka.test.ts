@@ -83,7 +83,7 @@ test('messages come back from records as they were, also those of another progra
     dedup: null,
   }
   const message = { ...newKafkaMessage(sent, 7), cause: 'because', attempts: 3 }
-  const { key = null, value, headers } = recordOf(message)
+  const { key = null, value, headers } = recordOf('mail', message)
   assert.deepEqual(
     messageOfRecord({ key, value, headers: [...headers] }, () => 'place'),
     {

@@ -14,5 +14,5 @@ suite('valkey queues', { skip: needsBroker(valkey) }, () => {
   before(async () => void (broker = await Broker.start(valkey)))
   after(() => broker?.[Symbol.asyncDispose]())
 
-  queueConformance({ name: 'valkey', shared: true, makePlace: valkeyPlaces(running), chaosMs: 30_000 })
+  queueConformance({ name: 'valkey', shared: true, makePlace: valkeyPlaces(running), chaosMs: 60_000 })
 })

@@ -86,21 +86,30 @@ export class AmqpDriver implements QueueDriver {
 
   async send(queue: string, messages: readonly Outgoing[]): Promise<readonly SendOutcome[]> {
     const nowMs = this.#options.clock.nowMs()
-    return Promise.all(
-      messages.map(async (message): Promise<SendOutcome> => {
-        try {
-          await this.#put(queue, newMessage(message, nowMs))
-          return { ok: true, id: message.id, duplicate: false, durability: 'fsync' }
-        } catch (error) {
-          if (!isSteadError(error)) throw error
-          return { ok: false, error }
-        }
-      }),
-    )
+    const publishing = await this.#link.publishing()
+    const outcomes: SendOutcome[] = []
+    const { promise, resolve } = Promise.withResolvers<readonly SendOutcome[]>()
+    let left = messages.length
+    for (const [index, message] of messages.entries()) {
+      const { id, body } = message
+      const properties = propertiesOf(newMessage(message, nowMs))
+      this.#link.publish(publishing, queue, bytesOf(body), properties, (error) => {
+        outcomes[index] =
+          error === null ? { ok: true, id, duplicate: false, durability: 'fsync' } : { ok: false, error }
+        if ((left -= 1) === 0) resolve(outcomes)
+      })
+    }
+    return promise
   }
 
-  #put(queue: string, message: AmqpMessage): Promise<void> {
-    return this.#link.publish(queue, bytesOf(message.body), propertiesOf(message))
+  /** Puts a copy of a message. Throws when it is not there for sure. */
+  async #put(queue: string, message: AmqpMessage): Promise<void> {
+    const publishing = await this.#link.publishing()
+    return new Promise((resolve, reject) => {
+      this.#link.publish(publishing, queue, bytesOf(message.body), propertiesOf(message), (error) =>
+        error === null ? resolve() : reject(error),
+      )
+    })
   }
 
   async receive(queue: string, want: Want, signal: AbortSignal): Promise<readonly Held[]> {
@@ -132,7 +141,10 @@ export class AmqpDriver implements QueueDriver {
       await channel.prefetch(want.max)
       return channel.consume(queue, (delivery) => {
         // The server ends a listening by saying nothing, as when the queue is removed.
-        if (delivery !== null) got.push({ from, delivery })
+        if (delivery !== null) {
+          from.unsettled.add(delivery)
+          got.push({ from, delivery })
+        }
         enough.resolve()
       })
     })
@@ -158,25 +170,48 @@ export class AmqpDriver implements QueueDriver {
     return from.open ? got : []
   }
 
-  settle(queue: string, settlements: readonly Settlement[]): Promise<readonly SettleOutcome[]> {
-    return Promise.all(settlements.map(({ receipt, decision }) => this.#settleOne(queue, receipt, decision)))
+  async settle(queue: string, settlements: readonly Settlement[]): Promise<readonly SettleOutcome[]> {
+    const nowMs = this.#options.clock.monotonicMs()
+    const outcomes: SettleOutcome[] = settlements.map(() => 'lost')
+    const acknowledged = new Map<NumberedChannel, ConsumeMessage[]>()
+    const copying: Promise<void>[] = []
+    for (const [index, { receipt, decision }] of settlements.entries()) {
+      const inHand = this.#hands.get(queue, receipt, nowMs)
+      if (inHand === null) continue
+      const { from, delivery } = inHand
+      if (decision.kind === 'ack') {
+        const own = acknowledged.get(from) ?? []
+        if (own.length === 0) acknowledged.set(from, own)
+        own.push(delivery)
+        this.#hands.forget(receipt)
+      } else if (decision.kind === 'extend') {
+        this.#hands.extend(receipt, nowMs + decision.leaseMs)
+      } else if (decision.kind === 'retry' && decision.countAsFailure) {
+        this.#hands.forget(receipt)
+        giveBack(inHand)
+      } else {
+        const settling = this.#settleByCopy(queue, receipt, decision, inHand)
+        copying.push(settling.then((outcome) => void (outcomes[index] = outcome)))
+        continue
+      }
+      outcomes[index] = 'done'
+    }
+    for (const [{ channel, unsettled }, deliveries] of acknowledged) {
+      const { upTo, single } = unsettled.acknowledge(deliveries)
+      if (upTo !== null) channel.ack(upTo, true)
+      for (const delivery of single) channel.ack(delivery)
+    }
+    this.#plan()
+    await Promise.all(copying)
+    return outcomes
   }
 
-  async #settleOne(queue: string, receipt: string, decision: Decision): Promise<SettleOutcome> {
-    const nowMs = this.#options.clock.monotonicMs()
-    const inHand = this.#hands.get(queue, receipt, nowMs)
-    if (inHand === null) return 'lost'
-    if (decision.kind === 'extend') {
-      this.#hands.extend(receipt, nowMs + decision.leaseMs)
-      this.#plan()
-      return 'done'
-    }
+  async #settleByCopy(queue: string, receipt: string, decision: Decision, inHand: InHand): Promise<SettleOutcome> {
     const { message, attempt, from, delivery } = inHand
     try {
       if (decision.kind === 'reject') {
         await this.#put(`${queue}.dead`, { ...message, cause: decision.cause, attempts: attempt })
-      }
-      if (decision.kind === 'retry' && !decision.countAsFailure) {
+      } else {
         // The copy begins anew with the server, so it carries what was counted before.
         await this.#put(queue, { ...message, counted: attempt - 1 })
       }
@@ -187,9 +222,8 @@ export class AmqpDriver implements QueueDriver {
     // The lease or the channel may have ended while the copy was made: then both are there, under one id.
     if (this.#hands.get(queue, receipt, this.#options.clock.monotonicMs()) === null) return 'lost'
     this.#hands.forget(receipt)
-    const back = decision.kind === 'retry' && decision.countAsFailure
-    if (back) from.channel.reject(delivery, true)
-    else from.channel.ack(delivery)
+    from.unsettled.delete(delivery)
+    from.channel.ack(delivery)
     return 'done'
   }
 
@@ -235,6 +269,7 @@ export class AmqpDriver implements QueueDriver {
   }
 
   async remove(queue: string): Promise<void> {
+    for (const { from } of this.#hands.all().filter((inHand) => inHand.queue === queue)) from.unsettled.clear()
     this.#hands.drop((inHand) => inHand.queue === queue)
     await this.#link.apart(async (channel) => {
       await channel.deleteQueue(queue)
@@ -254,10 +289,14 @@ export class AmqpDriver implements QueueDriver {
     if (nextMs === null) return
     const { clock } = this.#options
     this.#timer = clock.after(Math.max(1, nextMs - clock.monotonicMs()), () => {
-      for (const { from, delivery } of this.#hands.overdue(clock.monotonicMs())) {
-        if (from.open) from.channel.reject(delivery, true)
-      }
+      for (const inHand of this.#hands.overdue(clock.monotonicMs())) if (inHand.from.open) giveBack(inHand)
       this.#plan()
     })
   }
+}
+
+/** To the server, which counts it. */
+function giveBack({ from, delivery }: InHand): void {
+  from.unsettled.delete(delivery)
+  from.channel.reject(delivery, true)
 }

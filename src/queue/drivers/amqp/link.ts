@@ -3,18 +3,22 @@
  * confirms and one for each queue that is consumed. A message that no queue takes, and one that the server refuses, are told from
  * each other and from one whose answer was lost.
  */
-import type { Channel, ChannelModel, ConfirmChannel, Options } from 'amqplib'
+import type { Channel, ChannelModel, ConfirmChannel, ConsumeMessage, Options } from 'amqplib'
 import { isSteadError, messageOf } from '../../../base/index.ts'
+import type { SteadError } from '../../../base/index.ts'
 import { failure, missingClient } from '../../errors.ts'
+import { Unsettled } from './unsettled.ts'
 
 /** Counts the channels of this link, so that a holding is known by the one it came from. */
 export interface NumberedChannel {
   readonly number: number
   readonly channel: Channel
+  readonly unsettled: Unsettled<ConsumeMessage>
   open: boolean
 }
 
-interface Publishing {
+/** A channel for publishing, as `publish` takes it. */
+export interface Publishing {
   readonly channel: ConfirmChannel
   /** Those that came back because no queue takes them, by their number. */
   readonly returned: Set<string>
@@ -102,7 +106,9 @@ export class AmqpLink {
   async #openChannel(queue: string): Promise<NumberedChannel> {
     const connection = await this.connection()
     try {
-      const numbered = { number: (this.#channelCount += 1), channel: await connection.createChannel(), open: true }
+      const channel = await connection.createChannel()
+      const unsettled = new Unsettled<ConsumeMessage>()
+      const numbered: NumberedChannel = { number: (this.#channelCount += 1), channel, unsettled, open: true }
       numbered.channel.on('error', () => {})
       numbered.channel.on('close', () => {
         numbered.open = false
@@ -129,39 +135,42 @@ export class AmqpLink {
     }
   }
 
-  /**
-   * Resolves when the server has the message. Throws `queue.no-such-queue`, `queue.full`, `queue.unavailable` when it was not sent,
-   * and `queue.outcome-unknown` when the connection broke before the answer.
-   */
-  async publish(queue: string, content: Buffer, options: Options.Publish): Promise<void> {
+  /** Where to publish. Throws `queue.unavailable`, and `queue.full` while the server takes nothing at all. */
+  async publishing(): Promise<Publishing> {
     this.#publishing ??= this.#openPublishing()
-    const { channel, returned } = await this.#publishing
-    if (this.#blocked !== null) {
-      throw failure('full', `${this.place} takes nothing now: ${this.#blocked}`, 'Send again later.')
-    }
-    // A returned message is known by it. A property costs a fraction of what a header does.
-    const correlationId = String((this.#published += 1))
-    return new Promise((resolve, reject) => {
-      try {
-        channel.publish(
-          '',
-          queue,
-          content,
-          { ...options, correlationId, mandatory: true, persistent: true },
-          (error) => {
-            if (returned.delete(correlationId))
-              reject(failure('no-such-queue', `there is no queue ${queue}`, 'Declare it before it is used.'))
-            else if (error === null || error === undefined) resolve()
-            else reject(this.#publishFailure(queue, error))
-          },
-        )
-      } catch (error) {
-        reject(this.failure(error))
-      }
-    })
+    const publishing = await this.#publishing
+    if (this.#blocked === null) return publishing
+    throw failure('full', `${this.place} takes nothing now: ${this.#blocked}`, 'Send again later.')
   }
 
-  #publishFailure(queue: string, error: unknown): unknown {
+  /**
+   * `told` hears null when the server has the message; `queue.no-such-queue`, `queue.full`, `queue.unavailable` when it was not sent,
+   * and `queue.outcome-unknown` when the connection broke before the answer. Takes `options` over.
+   */
+  publish(
+    { channel, returned }: Publishing,
+    queue: string,
+    content: Buffer,
+    options: Options.Publish,
+    told: (error: SteadError | null) => void,
+  ): void {
+    // A returned message is known by it. A property costs a fraction of what a header does.
+    const correlationId = String((this.#published += 1))
+    options.correlationId = correlationId
+    options.mandatory = true
+    options.persistent = true
+    try {
+      channel.publish('', queue, content, options, (error) => {
+        if (returned.delete(correlationId)) {
+          told(failure('no-such-queue', `there is no queue ${queue}`, 'Declare it before it is used.'))
+        } else told(error === null || error === undefined ? null : this.#publishFailure(queue, error))
+      })
+    } catch (error) {
+      told(this.failure(error))
+    }
+  }
+
+  #publishFailure(queue: string, error: unknown): SteadError {
     // The client gives a refusal this text, and every other end that of the channel or the connection.
     if (messageOf(error) === 'message nacked') {
       return failure('full', `${this.place} takes no more messages into ${queue} now`, 'Send again later.')
@@ -191,7 +200,7 @@ export class AmqpLink {
   }
 
   /** What the client threw, as an error of queues. */
-  failure(error: unknown): unknown {
+  failure(error: unknown): SteadError {
     if (isSteadError(error)) return error
     const message = messageOf(error)
     const code = error instanceof Error && 'code' in error ? error.code : undefined

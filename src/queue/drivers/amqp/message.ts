@@ -1,8 +1,14 @@
-/** Messages as AMQP carries them: the body as it is, headers as headers, and what is ours in headers that begin with `stead-x-`. */
+/**
+ * Messages as AMQP carries them: the body as it is, headers as headers. What is ours of every message is in properties (a table of
+ * headers costs more than all of them): its id, and when it was sent in that of the application. The rest, which few messages have, is
+ * in headers that begin with `stead-x-`.
+ */
 import type { ConsumeMessage, GetMessage, Options } from 'amqplib'
 import type { Body, Outgoing } from '../../driver.ts'
 
 const own = 'stead-x-'
+/** The application's id: this, and when it was sent. */
+const application = 'stead '
 /** Of a body that was text: then it is text again, which is cheaper to hand to another thread. */
 const text = 'utf-8'
 /** What servers add to messages that were delivered before. */
@@ -26,21 +32,32 @@ export function readMessage({
   properties,
   fields,
 }: ConsumeMessage | GetMessage): AmqpMessage & { readonly attempt: number } {
-  const table: Record<string, unknown> = { ...properties.headers }
+  const { messageId, appId, contentEncoding, headers: table = {} }: Properties = properties
   const number = (name: string): number => Number(table[name] ?? 0)
   const counted = number(`${own}counted`)
-  const headers = Object.entries(table).filter(([name]) => !name.startsWith(own) && !serversOwn.test(name))
-  const id: unknown = properties.messageId
+  const headers: Record<string, string> = {}
+  for (const name in table) {
+    if (!name.startsWith(own) && !serversOwn.test(name)) headers[name] = String(table[name])
+  }
+  const cause = table[`${own}cause`]
   return {
-    id: typeof id === 'string' && id !== '' ? id : `delivery-${fields.deliveryTag}`,
-    body: properties.contentEncoding === text ? content.toString() : content,
-    headers: Object.fromEntries(headers.map(([name, value]) => [name, String(value)])),
-    sentAtMs: number(`${own}sent`),
+    id: typeof messageId === 'string' && messageId !== '' ? messageId : `delivery-${fields.deliveryTag}`,
+    body: contentEncoding === text ? content.toString() : content,
+    headers,
+    sentAtMs: typeof appId === 'string' && appId.startsWith(application) ? Number(appId.slice(application.length)) : 0,
     counted,
-    cause: typeof table[`${own}cause`] === 'string' ? String(table[`${own}cause`]) : null,
+    cause: typeof cause === 'string' ? cause : null,
     attempts: number(`${own}attempts`),
     attempt: counted + number('x-delivery-count') + 1,
   }
+}
+
+/** What is looked at of a delivery's properties; any of it can be missing. */
+interface Properties {
+  readonly messageId?: unknown
+  readonly appId?: unknown
+  readonly contentEncoding?: unknown
+  readonly headers?: Readonly<Record<string, unknown>> | undefined
 }
 
 export function newMessage({ id, body, headers }: Outgoing, sentAtMs: number): AmqpMessage {
@@ -53,10 +70,12 @@ export function bytesOf(body: Body): Buffer {
 }
 
 /** The properties that carry it. */
-export function propertiesOf(message: AmqpMessage): Options.Publish {
-  const { id, headers, sentAtMs, counted, cause, attempts } = message
-  const ours = { [`${own}sent`]: sentAtMs, ...(counted === 0 ? {} : { [`${own}counted`]: counted }) }
-  const dead = cause === null ? {} : { [`${own}cause`]: cause, [`${own}attempts`]: attempts }
-  const encoding = typeof message.body === 'string' ? { contentEncoding: text } : {}
-  return { messageId: id, headers: { ...headers, ...ours, ...dead }, ...encoding }
+export function propertiesOf({ id, body, headers, sentAtMs, counted, cause, attempts }: AmqpMessage): Options.Publish {
+  const options: Options.Publish = { messageId: id, appId: `${application}${sentAtMs}` }
+  if (typeof body === 'string') options.contentEncoding = text
+  const table: Record<string, unknown> = { ...headers }
+  if (counted !== 0) table[`${own}counted`] = counted
+  if (cause !== null) Object.assign(table, { [`${own}cause`]: cause, [`${own}attempts`]: attempts })
+  for (const _name in table) options.headers = table
+  return options
 }

@@ -5,20 +5,51 @@
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 
-/** The words of an answer, and its body where it has one. */
+export interface Command {
+  readonly line: string
+  readonly body?: string | Buffer
+}
+
+/** The line of an answer, and its body where it has one. */
 export interface Reply {
-  readonly words: readonly string[]
+  readonly line: string
   readonly body: Buffer | null
 }
 
-/** Answers that are followed by as many bytes as their last word says. */
-const withBody = new Set(['RESERVED', 'FOUND', 'OK'])
+/** What an answer says, in one word. */
+export function saidBy({ line }: Reply): string {
+  return wordOf(line, 0)
+}
+
+/** The job that an answer names. */
+export function jobOf({ line }: Reply): string {
+  const before = line.indexOf(' ')
+  return before === -1 ? '' : wordOf(line, before + 1)
+}
+
+function wordOf(line: string, from: number): string {
+  const end = line.indexOf(' ', from)
+  return end === -1 ? line.slice(from) : line.slice(from, end)
+}
+
 /** An answer's line cannot be longer. */
 const lineBytesMax = 1024
+/** What is read at once. */
+const readBytes: number = 64 * 1024
+/**
+ * The server writes each answer by itself, and a read costs more than most answers: those to so many commands are read after a moment,
+ * in which it has answered many.
+ */
+const manyCommands = 16
+const momentMs = 1
+
+const nothing: Buffer = Buffer.alloc(0)
 
 interface Waiting {
-  resolve(reply: Reply): void
-  reject(error: Error): void
+  /** Answers that have come; all of them when there are `count`. */
+  readonly replies: (Reply | Error)[]
+  readonly count: number
+  resolve(replies: readonly (Reply | Error)[]): void
 }
 
 export class BeanstalkdConnection {
@@ -26,13 +57,23 @@ export class BeanstalkdConnection {
   readonly #waiting: Waiting[] = []
   /** What goes out at the end of this turn, in one piece. */
   #outgoing: (string | Buffer)[] = []
-  #received: Buffer = Buffer.alloc(0)
+  /** The beginning of an answer whose rest has not come. */
+  #rest: Buffer = nothing
+  #moment: NodeJS.Timeout | undefined
   #broken: Error | undefined
 
   /** Connects within `timeoutMs`, or throws what the system says. */
   static open(host: string, port: number, timeoutMs: number): Promise<BeanstalkdConnection> {
     return new Promise((resolve, reject) => {
-      const socket = connect({ host, port, noDelay: true, keepAlive: true })
+      let hear: (bytes: Buffer) => void = () => {}
+      const onread = {
+        buffer: Buffer.alloc(readBytes),
+        callback(count: number, buffer: Uint8Array) {
+          hear(Buffer.from(buffer.buffer, buffer.byteOffset, count))
+          return true
+        },
+      }
+      const socket = connect({ host, port, noDelay: true, keepAlive: true, onread })
       socket.setTimeout(timeoutMs, () =>
         socket.destroy(new Error(`no answer from ${host}:${port} within ${timeoutMs} ms`)),
       )
@@ -40,14 +81,15 @@ export class BeanstalkdConnection {
       socket.once('connect', () => {
         socket.off('error', reject)
         socket.setTimeout(0)
-        resolve(new BeanstalkdConnection(socket))
+        const connection = new BeanstalkdConnection(socket)
+        hear = (bytes) => connection.#hear(bytes)
+        resolve(connection)
       })
     })
   }
 
   private constructor(socket: Socket) {
     this.#socket = socket
-    socket.on('data', (bytes: Buffer) => this.#hear(bytes))
     socket.on('error', (error) => this.#break(error))
     socket.on('close', () => this.#break(new Error('the connection was closed')))
   }
@@ -58,13 +100,29 @@ export class BeanstalkdConnection {
 
   /** Sends a command, with a body where it takes one. Rejects when the connection breaks before the answer. */
   command(line: string, body?: string | Buffer): Promise<Reply> {
-    if (this.#broken !== undefined) return Promise.reject(this.#broken)
     const { promise, resolve, reject } = Promise.withResolvers<Reply>()
-    this.#waiting.push({ resolve, reject })
-    if (this.#outgoing.length === 0) process.nextTick(() => this.#flush())
-    this.#outgoing.push(`${line}\r\n`)
-    if (body !== undefined) this.#outgoing.push(body, '\r\n')
+    this.#enter([body === undefined ? { line } : { line, body }], ([reply]) => {
+      if (reply instanceof Error) reject(reply)
+      else if (reply !== undefined) resolve(reply)
+    })
     return promise
+  }
+
+  /** Sends commands together. Resolves with one answer for each, or the error of those before whose answer the connection broke. */
+  all(commands: readonly Command[]): Promise<readonly (Reply | Error)[]> {
+    if (commands.length === 0) return Promise.resolve([])
+    return new Promise((resolve) => this.#enter(commands, resolve))
+  }
+
+  #enter(commands: readonly Command[], resolve: Waiting['resolve']): void {
+    if (this.#broken !== undefined) return resolve(commands.map(() => this.#broken ?? new Error('broken')))
+    this.#waiting.push({ replies: [], count: commands.length, resolve })
+    if (this.#outgoing.length === 0) process.nextTick(() => this.#flush())
+    for (const { line, body } of commands) {
+      this.#outgoing.push(`${line}\r\n`)
+      if (body !== undefined) this.#outgoing.push(body, '\r\n')
+    }
+    if (commands.length >= manyCommands) this.#wait()
   }
 
   #flush(): void {
@@ -75,38 +133,67 @@ export class BeanstalkdConnection {
       this.#socket.write(Buffer.concat(pieces.map((piece) => (typeof piece === 'string' ? Buffer.from(piece) : piece))))
   }
 
+  /** Reads nothing for a moment. */
+  #wait(): void {
+    if (this.#moment !== undefined) return
+    this.#socket.pause()
+    this.#moment = setTimeout(() => {
+      this.#moment = undefined
+      this.#socket.resume()
+    }, momentMs)
+  }
+
   close(): void {
     this.#socket.destroy()
   }
 
-  #hear(bytes: Buffer): void {
-    this.#received = this.#received.length === 0 ? bytes : Buffer.concat([this.#received, bytes])
+  /** `chunk` is read into again afterwards: what is kept of it is copied. */
+  #hear(chunk: Buffer): void {
+    const bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk])
     let from = 0
     for (;;) {
-      const end = this.#received.indexOf('\r\n', from)
+      const end = bytes.indexOf(0x0a, from)
       if (end === -1) {
-        if (this.#received.length - from > lineBytesMax) this.#socket.destroy(new Error('this is not Beanstalkd'))
+        if (bytes.length - from > lineBytesMax) this.#socket.destroy(new Error('this is not Beanstalkd'))
         break
       }
-      const words = this.#received.toString('latin1', from, end).split(' ')
-      let next = end + 2
+      const line = bytes.toString('latin1', from, end - 1)
+      let next = end + 1
       let body: Buffer | null = null
-      if (withBody.has(words[0] ?? '')) {
-        const size = Number(words.at(-1))
-        if (this.#received.length < next + size + 2) break
-        body = Buffer.from(this.#received.subarray(next, next + size))
+      if (hasBody(line)) {
+        const size = Number(line.slice(line.lastIndexOf(' ') + 1))
+        if (bytes.length < next + size + 2) break
+        body = Buffer.from(bytes.subarray(next, next + size))
         next += size + 2
       }
       from = next
-      this.#waiting.shift()?.resolve({ words, body })
+      this.#answer({ line, body })
     }
-    this.#received = this.#received.subarray(from)
+    this.#rest = from === bytes.length ? nothing : Buffer.from(bytes.subarray(from))
+  }
+
+  #answer(reply: Reply): void {
+    const [first] = this.#waiting
+    if (first === undefined) return
+    first.replies.push(reply)
+    if (first.replies.length < first.count) return
+    this.#waiting.shift()
+    first.resolve(first.replies)
   }
 
   #break(error: Error): void {
     if (this.#broken !== undefined) return
     this.#broken = error
+    clearTimeout(this.#moment)
     this.#socket.destroy()
-    for (const waiting of this.#waiting.splice(0)) waiting.reject(error)
+    for (const waiting of this.#waiting.splice(0)) {
+      while (waiting.replies.length < waiting.count) waiting.replies.push(error)
+      waiting.resolve(waiting.replies)
+    }
   }
+}
+
+/** Whether a line is followed by as many bytes as its last word says. */
+function hasBody(line: string): boolean {
+  return line.startsWith('RESERVED ') || line.startsWith('OK ') || line.startsWith('FOUND ')
 }

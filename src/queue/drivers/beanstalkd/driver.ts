@@ -23,8 +23,8 @@ import type {
 import { failure } from '../../errors.ts'
 import { batchMax, delayMsMax, priorityMax } from '../../limits.ts'
 import type { DriverLimits } from '../../limits.ts'
-import { BeanstalkdConnection } from './client.ts'
-import type { Reply } from './client.ts'
+import { BeanstalkdConnection, jobOf, saidBy } from './client.ts'
+import type { Command, Reply } from './client.ts'
 import { companyOf, envelopeBytesMax, opened, sealedText } from '../envelope.ts'
 import type { Opened } from '../envelope.ts'
 import { Hands } from '../hands.ts'
@@ -36,7 +36,7 @@ const touchMs = 30_000
 /** How often a waiting consumer looks. What this process sends is heard of at once. */
 const lookMs = 50
 /** Reservations under way at once. */
-const reserveMax = 100
+const reserveMax = 500
 
 interface Job {
   readonly jobId: string
@@ -44,6 +44,11 @@ interface Job {
   readonly tube: string
   readonly attempt: number
   readonly opened: Opened
+}
+
+/** A settlement that is one command: the one at `index` of those that came together. */
+interface Order extends Settlement, Command {
+  readonly index: number
 }
 
 export interface BeanstalkdOptions {
@@ -66,6 +71,8 @@ export class BeanstalkdDriver implements QueueDriver {
   readonly #place: string
   readonly #hands = new Hands<Job>()
   readonly #connections = new Map<string, Promise<BeanstalkdConnection>>()
+  /** Tubes that last had as many jobs as were asked for: of others one is asked for first, for each is an answer. */
+  readonly #plenty = new Set<string>()
   readonly #hints = new Map<string, { promise: Promise<void>; resolve: () => void }>()
   readonly #touching: NodeJS.Timeout
   #timer: Disposable | undefined
@@ -89,26 +96,24 @@ export class BeanstalkdDriver implements QueueDriver {
     const room = await this.#room(queue)
     const nowMs = this.#options.clock.nowMs()
     const connection = await this.#connection('send', null)
-    const used = this.#ask(connection, `use ${queue}`)
     const puts = messages.slice(0, room).map((message) => {
-      const job = sealedText(companyOf(message, nowMs), message.body)
-      return this.#ask(connection, putLine(message.priority, message.delayMs, job), job)
+      const body = sealedText(companyOf(message, nowMs), message.body)
+      return { line: putLine(message.priority, message.delayMs, body), body }
     })
-    const replies = await Promise.allSettled([used, ...puts])
+    const [, ...replies] = await connection.all([{ line: `use ${queue}` }, ...puts])
     this.#hint(queue)
     return messages.map((message, index) => {
-      const reply = replies[index + 1]
-      if (reply === undefined) return { ok: false, error: this.#full(queue) }
-      return this.#sent(queue, message, reply)
+      const reply = replies[index]
+      return reply === undefined ? { ok: false, error: this.#full(queue) } : this.#sent(queue, message, reply)
     })
   }
 
-  #sent(queue: string, { id }: Outgoing, result: PromiseSettledResult<Reply>): SendOutcome {
-    if (result.status === 'rejected') {
-      const message = `${this.#place} did not answer: ${messageOf(result.reason)}`
-      return { ok: false, error: failure('outcome-unknown', message, 'The message may be there.', result.reason) }
+  #sent(queue: string, { id }: Outgoing, reply: Reply | Error): SendOutcome {
+    if (reply instanceof Error) {
+      const message = `${this.#place} did not answer: ${messageOf(reply)}`
+      return { ok: false, error: failure('outcome-unknown', message, 'The message may be there.', reply) }
     }
-    const [said = ''] = result.value.words
+    const said = saidBy(reply)
     if (said === 'INSERTED') return { ok: true, id, duplicate: false, durability: this.#options.durability }
     if (said === 'OUT_OF_MEMORY' || said === 'DRAINING' || said === 'BURIED')
       return { ok: false, error: this.#full(queue) }
@@ -146,48 +151,84 @@ export class BeanstalkdDriver implements QueueDriver {
   async #reserve(tube: string, max: number): Promise<readonly Job[]> {
     const connection = await this.#connection(tube, tube)
     const count = Math.min(max, reserveMax)
-    const asked = Array.from({ length: count }, () => this.#ask(connection, 'reserve-with-timeout 0'))
-    const replies = (await this.#all(asked)).filter(({ words }) => words[0] === 'RESERVED')
-    const stats = await this.#all(replies.map(({ words }) => this.#ask(connection, `stats-job ${words[1] ?? ''}`)))
-    return replies.flatMap(({ words, body }, index) => {
-      const jobId = words[1] ?? ''
+    const reserved = await this.#reserved(connection, this.#plenty.has(tube) ? count : 1)
+    if (reserved.length === 1 && count > 1) reserved.push(...(await this.#reserved(connection, count - 1)))
+    if (reserved.length === count && count > 1) this.#plenty.add(tube)
+    else this.#plenty.delete(tube)
+    const stats = await this.#all(
+      connection,
+      reserved.map((reply) => ({ line: `stats-job ${jobOf(reply)}` })),
+    )
+    return reserved.flatMap((reply, index) => {
+      const jobId = jobOf(reply)
       const reserves = numberOf(stats[index], 'reserves')
       // A job whose figures are gone was taken from us in between.
-      if (body === null || reserves === null) return []
-      const company = opened(body, `job-${jobId}`)
+      if (reply.body === null || reserves === null) return []
+      const company = opened(reply.body, `job-${jobId}`)
       return [{ jobId, connection, tube, attempt: reserves + company.counted, opened: company }]
     })
   }
 
-  async settle(queue: string, settlements: readonly Settlement[]): Promise<readonly SettleOutcome[]> {
-    return Promise.all(settlements.map(({ receipt, decision }) => this.#settleOne(queue, receipt, decision)))
+  async #reserved(connection: BeanstalkdConnection, count: number): Promise<Reply[]> {
+    const asked = Array.from({ length: count }, () => ({ line: 'reserve-with-timeout 0' }))
+    return (await this.#all(connection, asked)).filter((reply) => saidBy(reply) === 'RESERVED')
   }
 
-  async #settleOne(queue: string, receipt: string, decision: Decision): Promise<SettleOutcome> {
+  /** What is one command each is told together; a copy has to be there before its original is deleted. */
+  async settle(queue: string, settlements: readonly Settlement[]): Promise<readonly SettleOutcome[]> {
+    const outcomes: SettleOutcome[] = settlements.map(() => 'lost')
     const nowMs = this.#options.clock.monotonicMs()
-    const job = this.#hands.get(queue, receipt, nowMs)
-    if (job === null) return 'lost'
+    const together = new Map<BeanstalkdConnection, Order[]>()
+    const copying: Promise<void>[] = []
+    for (const [index, { receipt, decision }] of settlements.entries()) {
+      const job = this.#hands.get(queue, receipt, nowMs)
+      if (job === null) continue
+      const line = lineOf(job, decision)
+      if (line === null) {
+        const settling = this.#settleByCopy(queue, receipt, job, decision)
+        copying.push(settling.then((outcome) => void (outcomes[index] = outcome)))
+        continue
+      }
+      const orders = together.get(job.connection) ?? []
+      if (orders.length === 0) together.set(job.connection, orders)
+      orders.push({ index, receipt, decision, line })
+    }
+    await Promise.all([
+      ...copying,
+      ...[...together].map(async ([connection, orders]) => {
+        for (const [at, reply] of (await connection.all(orders)).entries()) {
+          const order = orders[at]
+          if (order !== undefined) outcomes[order.index] = this.#settled(order, reply, nowMs)
+        }
+      }),
+    ])
+    this.#plan()
+    this.#hint(queue)
+    return outcomes
+  }
+
+  /** What a connection had that broke, the server gives to others. */
+  #settled({ receipt, decision }: Order, reply: Reply | Error, nowMs: number): SettleOutcome {
+    const said = reply instanceof Error ? '' : saidBy(reply)
     if (decision.kind === 'extend') {
-      const [said] = (await this.#ask(job.connection, `touch ${job.jobId}`)).words
       if (said !== 'TOUCHED') return 'lost'
       this.#hands.extend(receipt, nowMs + decision.leaseMs)
-      this.#plan()
       return 'done'
     }
+    this.#hands.forget(receipt)
+    return said === 'RELEASED' || said === 'DELETED' ? 'done' : 'lost'
+  }
+
+  async #settleByCopy(queue: string, receipt: string, job: Job, decision: Decision): Promise<SettleOutcome> {
     if (decision.kind === 'reject')
       await this.#copy(job, `${queue}.dead`, 0, { cause: decision.cause, attempts: job.attempt })
-    if (decision.kind === 'retry' && !decision.countAsFailure) {
+    if (decision.kind === 'retry') {
       // What the server counts cannot be turned back: a copy begins anew, and says what was counted before.
       await this.#copy(job, queue, decision.delayMs, { counted: job.attempt - 1 })
     }
-    const release = decision.kind === 'retry' && decision.countAsFailure
-    const line = release
-      ? `release ${job.jobId} ${urgency(job.opened.priority)} ${seconds(decision.delayMs)}`
-      : `delete ${job.jobId}`
-    const [said] = (await this.#ask(job.connection, line)).words
+    const said = saidBy(await this.#ask(job.connection, `delete ${job.jobId}`))
     this.#hands.forget(receipt)
-    this.#hint(queue)
-    return said === 'RELEASED' || said === 'DELETED' ? 'done' : 'lost'
+    return said === 'DELETED' ? 'done' : 'lost'
   }
 
   /** Puts a copy with some of its company changed. Throws when it is not there for sure. */
@@ -195,12 +236,10 @@ export class BeanstalkdDriver implements QueueDriver {
     const { body, ...company } = { ...job.opened, ...changed }
     const connection = await this.#connection('send', null)
     const copy = sealedText(company, body)
-    const [, put] = await this.#all([
-      this.#ask(connection, `use ${tube}`),
-      this.#ask(connection, putLine(company.priority, delayMs, copy), copy),
-    ])
-    if (put?.words[0] !== 'INSERTED')
-      throw failure('unavailable', `${this.#place} took no copy: ${put?.words[0] ?? ''}`, 'Try again.')
+    const put = { line: putLine(company.priority, delayMs, copy), body: copy }
+    const [, answer] = await this.#all(connection, [{ line: `use ${tube}` }, put])
+    const said = answer === undefined ? '' : saidBy(answer)
+    if (said !== 'INSERTED') throw failure('unavailable', `${this.#place} took no copy: ${said}`, 'Try again.')
   }
 
   async counts(queue: string): Promise<Counts> {
@@ -211,7 +250,7 @@ export class BeanstalkdDriver implements QueueDriver {
   async peek(queue: string, shelf: Shelf, max: number): Promise<readonly Seen[]> {
     if (shelf === 'ready') throw failure('unsupported', 'Beanstalkd shows the first message only', 'Use counts.')
     const jobs = await this.#take(`${queue}.dead`, max)
-    await this.#all(jobs.map((job) => this.#release(job)))
+    await this.#releaseAll(jobs)
     return jobs.map(({ opened: { id, body, headers, priority, sentAtMs, cause, attempts } }) => {
       return { id, body, headers, key: null, priority, sentAtMs, attempt: attempts, cause }
     })
@@ -224,7 +263,7 @@ export class BeanstalkdDriver implements QueueDriver {
       await this.#copy(job, queue, 0, { cause: null, attempts: 0, counted: 0 })
       await this.#ask(job.connection, `delete ${job.jobId}`)
     }
-    await this.#all(jobs.filter((job) => !chosen.includes(job)).map((job) => this.#release(job)))
+    await this.#releaseAll(jobs.filter((job) => !chosen.includes(job)))
     this.#hint(queue)
     return chosen.length
   }
@@ -235,10 +274,9 @@ export class BeanstalkdDriver implements QueueDriver {
     let count = 0
     for (const kind of ['ready', 'delayed']) {
       for (;;) {
-        const [, first] = await this.#all([this.#ask(connection, `use ${tube}`), this.#ask(connection, `peek-${kind}`)])
-        if (first?.words[0] !== 'FOUND') break
-        const [said] = (await this.#ask(connection, `delete ${first.words[1] ?? ''}`)).words
-        if (said === 'DELETED') count += 1
+        const [, first] = await this.#all(connection, [{ line: `use ${tube}` }, { line: `peek-${kind}` }])
+        if (first === undefined || saidBy(first) !== 'FOUND') break
+        if (saidBy(await this.#ask(connection, `delete ${jobOf(first)}`)) === 'DELETED') count += 1
       }
     }
     return count
@@ -272,8 +310,19 @@ export class BeanstalkdDriver implements QueueDriver {
     }
   }
 
-  #release({ connection, jobId, opened: { priority } }: Job): Promise<Reply> {
-    return this.#ask(connection, `release ${jobId} ${urgency(priority)} 0`)
+  #release(job: Job): Promise<Reply> {
+    return this.#ask(job.connection, releaseLine(job, 0))
+  }
+
+  async #releaseAll(jobs: readonly Job[]): Promise<void> {
+    await Promise.all(
+      [...Map.groupBy(jobs, ({ connection }) => connection)].map(([connection, own]) =>
+        this.#all(
+          connection,
+          own.map((job) => ({ line: releaseLine(job, 0) })),
+        ),
+      ),
+    )
   }
 
   async #tube(tube: string): Promise<{ readonly ready: number; readonly delayed: number; readonly held: number }> {
@@ -322,7 +371,9 @@ export class BeanstalkdDriver implements QueueDriver {
   }
 
   #touch(): void {
-    for (const { connection, jobId } of this.#hands.all()) connection.command(`touch ${jobId}`).catch(() => {})
+    for (const [connection, jobs] of Map.groupBy(this.#hands.all(), (job) => job.connection)) {
+      void connection.all(jobs.map(({ jobId }) => ({ line: `touch ${jobId}` })))
+    }
   }
 
   /** The connection for a use: opened when needed, and again after it broke. What it held is lost with it. */
@@ -347,25 +398,36 @@ export class BeanstalkdDriver implements QueueDriver {
     }
   }
 
-  async #ask(connection: BeanstalkdConnection, line: string, body?: string | Buffer): Promise<Reply> {
+  async #ask(connection: BeanstalkdConnection, line: string): Promise<Reply> {
     try {
-      return await connection.command(line, body)
+      return await connection.command(line)
     } catch (error) {
       throw this.#away(error)
     }
   }
 
   /** All answers, or the first failure once all have ended. */
-  async #all(asked: readonly Promise<Reply>[]): Promise<readonly Reply[]> {
-    const results = await Promise.allSettled(asked)
-    const failed = results.find((result) => result.status === 'rejected')
-    if (failed !== undefined) throw failed.reason
-    return results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+  async #all(connection: BeanstalkdConnection, commands: readonly Command[]): Promise<readonly Reply[]> {
+    return (await connection.all(commands)).map((reply) => {
+      if (reply instanceof Error) throw this.#away(reply)
+      return reply
+    })
   }
 
   #away(error: unknown): Error {
     return failure('unavailable', `${this.#place} does not answer: ${messageOf(error)}`, 'See whether it runs.', error)
   }
+}
+
+/** The one command of a decision; null for one that needs a copy first. */
+function lineOf(job: Job, decision: Decision): string | null {
+  if (decision.kind === 'extend') return `touch ${job.jobId}`
+  if (decision.kind === 'ack') return `delete ${job.jobId}`
+  return decision.kind === 'retry' && decision.countAsFailure ? releaseLine(job, decision.delayMs) : null
+}
+
+function releaseLine({ jobId, opened: { priority } }: Job, delayMs: number): string {
+  return `release ${jobId} ${urgency(priority)} ${seconds(delayMs)}`
 }
 
 /** The server's priorities begin with the most urgent. */

@@ -24,6 +24,7 @@ import type {
 import { batchMax, delayMsMax } from '../../limits.ts'
 import type { DriverLimits } from '../../limits.ts'
 import { Hands } from '../hands.ts'
+import { Together } from '../together.ts'
 import type { KafkaEntry } from './book.ts'
 import type { KafkaLink, KafkaRead } from './link.ts'
 import { newKafkaMessage, recordBytes, recordOf } from './message.ts'
@@ -66,8 +67,8 @@ export class KafkaDriver implements QueueDriver {
   readonly #sessions = new Map<string, KafkaSession>()
   /** Receives under way, by queue. */
   readonly #receiving = new Map<string, number>()
-  /** For each queue: one batch leaves after the other, so that keys keep their order. */
-  readonly #sending = new Map<string, Promise<unknown>>()
+  /** One batch leaves after the other, so that keys keep their order. */
+  readonly #sending = new Together<KafkaMessage, SteadError | null>(batchMax, (queue, all) => this.#put(queue, all))
   readonly #idling: NodeJS.Timeout
   readonly #idleSince = new Map<string, number>()
   #timer: Disposable | undefined
@@ -88,17 +89,8 @@ export class KafkaDriver implements QueueDriver {
 
   async send(queue: string, messages: readonly Outgoing[]): Promise<readonly SendOutcome[]> {
     const nowMs = this.#options.clock.nowMs()
-    const sending = (this.#sending.get(queue) ?? Promise.resolve()).then(() =>
-      this.#put(
-        queue,
-        messages.map((message) => newKafkaMessage(message, nowMs)),
-      ),
-    )
-    this.#sending.set(
-      queue,
-      sending.catch(() => {}),
-    )
-    const errors = await sending
+    const made = messages.map((message) => newKafkaMessage(message, nowMs))
+    const errors = await this.#sending.submit(queue, made)
     const { durability } = this.#options
     return messages.map(({ id }, index): SendOutcome => {
       const error = errors[index] ?? null
@@ -117,14 +109,14 @@ export class KafkaDriver implements QueueDriver {
       for (let at = start; at < messages.length; at += 1) {
         const message = messages[at]
         if (message === undefined) break
-        const record = recordOf(message)
+        const record = recordOf(topic, message)
         bytes += recordBytes(record)
         if (records.length > 0 && bytes > messageBytesMax) break
         records.push(record)
       }
       start += records.length
       try {
-        if (failed === null) await this.#link.send(topic, records)
+        if (failed === null) await this.#link.send(records)
       } catch (error) {
         failed = this.#link.failure(error, true)
         if (errors.length === 0) throw failed
@@ -355,7 +347,7 @@ export class KafkaDriver implements QueueDriver {
   async close(): Promise<void> {
     clearInterval(this.#idling)
     this.#timer?.[Symbol.dispose]()
-    await Promise.all(this.#sending.values())
+    await this.#sending.idle()
     await Promise.all([...this.#sessions.values()].map((session) => session.close()))
     await this.#link.close()
   }

@@ -109,8 +109,8 @@ export class KafkaLink {
    * Resolves when all replicas that have to have the records have them. Those without a key go to all partitions in turn: one partition
    * for each batch would be fewer syncs, and would give a burst to a single consumer.
    */
-  async send(topic: string, records: readonly KafkaRecord[]): Promise<void> {
-    await this.#producer.send({ messages: records.map((record) => ({ topic, ...record })) })
+  async send(records: readonly KafkaRecord[]): Promise<void> {
+    await this.#producer.send({ messages: [...records] })
   }
 
   /** One answer of the server to a fetch from these offsets: what is there now, or what comes within `waitMs`. */

@@ -24,6 +24,7 @@ export interface KafkaMessage {
 
 /** A record as the client takes it. */
 export interface KafkaRecord {
+  readonly topic: string
   readonly key?: Buffer
   readonly value: Buffer
   readonly headers: Map<Buffer, Buffer>
@@ -33,14 +34,15 @@ export function newKafkaMessage({ id, body, headers, key }: Outgoing, sentAtMs: 
   return { id, body, headers, key, sentAtMs, cause: null, attempts: 0 }
 }
 
-export function recordOf({ id, body, headers, key, sentAtMs, cause, attempts }: KafkaMessage): KafkaRecord {
+export function recordOf(topic: string, message: KafkaMessage): KafkaRecord {
+  const { id, body, headers, key, sentAtMs, cause, attempts } = message
   const all = new Map<Buffer, Buffer>()
   const text = typeof body === 'string'
   all.set(ownName, Buffer.from(`${text ? 't' : 'b'} ${sentAtMs} ${id}`))
   for (const name in headers) all.set(Buffer.from(name), Buffer.from(headers[name] ?? ''))
   if (cause !== null) all.set(Buffer.from(ownDead), Buffer.from(JSON.stringify({ cause, attempts })))
   const value = text ? Buffer.from(body) : Buffer.from(body.buffer, body.byteOffset, body.byteLength)
-  return key === null ? { value, headers: all } : { key: Buffer.from(key), value, headers: all }
+  return key === null ? { topic, value, headers: all } : { topic, key: Buffer.from(key), value, headers: all }
 }
 
 /** The message of a record; `place` names one that another program has sent, and is asked for then alone. */

@@ -38,11 +38,22 @@ export class LedgerTables {
       const [id, name] = [integer(row.id), text(row.name)]
       this.#queues.set(name, { id, name, counts: [0, 0, 0, 0, 0], paused: integer(row.paused) === 1 })
     }
-    const rows = this.all(
-      'SELECT name, state, count(*) AS n FROM standing JOIN queues ON queues.id = queue GROUP BY 1, 2',
-    )
-    for (const row of rows) this.count(this.queue(text(row.name)), integer(row.state), integer(row.n))
-    this.#undo.length = 0
+    this.#countAll()
+  }
+
+  /** Counts what is there, by its indexes: a grouping would sort all of it in memory. Nothing is held when a file is opened. */
+  #countAll(): void {
+    for (const queue of this.#queues.values()) {
+      for (const at of [state.ready, state.dead, state.behind]) {
+        const found = this.get(`SELECT count(*) AS n FROM standing WHERE queue = ? AND state = ${at}`, queue.id)
+        queue.counts[at] = integer(found?.['n'])
+      }
+    }
+    const byId = new Map([...this.#queues.values()].map((queue) => [queue.id, queue]))
+    for (const row of this.statement('SELECT queue FROM standing WHERE state = 1').iterate()) {
+      const queue = byId.get(integer(row.queue))
+      if (queue !== undefined) queue.counts[state.delayed] = (queue.counts[state.delayed] ?? 0) + 1
+    }
   }
 
   /** How to take back a change in memory. */

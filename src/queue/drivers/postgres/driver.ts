@@ -9,7 +9,6 @@ import type { Clock } from '../../../base/index.ts'
 import type { Capabilities } from '../../capability.ts'
 import type {
   Counts,
-  Decision,
   Durability,
   Held,
   Outgoing,
@@ -22,18 +21,29 @@ import type {
   Want,
 } from '../../driver.ts'
 import { failure } from '../../errors.ts'
-import { bodyBytesMax, delayMsMax } from '../../limits.ts'
+import { batchMax, bodyBytesMax, delayMsMax } from '../../limits.ts'
 import type { DriverLimits } from '../../limits.ts'
+import { Together } from '../together.ts'
 import { heldOf, holdingOf, messageColumns, seenOf } from './rows.ts'
 import type { Holding } from './rows.ts'
+import {
+  ackSql,
+  arrayOf,
+  claimSql,
+  dueSql,
+  enterSql,
+  enterValues,
+  forgetDuplicates,
+  sendSql,
+  settleSql,
+  valuesOf,
+} from './statements.ts'
 import { postgresFailure } from './tables.ts'
 
 /** How often a waiting consumer looks, besides when it is told: what is delayed falls due without a sound. */
 const lookMs = 500
 /** How often those who keep taking look what has fallen due. */
 const dueLookMs = 100
-/** Delayed messages and leases that one look brings forward. */
-const dueMax = 1000
 
 export interface PostgresDriverOptions {
   readonly pool: Pool
@@ -59,7 +69,8 @@ export class PostgresDriver implements QueueDriver {
   readonly capabilities: Capabilities
   readonly limits: DriverLimits = { bodyBytesMax, delayMsMax }
   readonly #options: PostgresDriverOptions
-  #sending: Promise<unknown> = Promise.resolve()
+  /** One batch after the other: what was sent first is in the queue first. */
+  readonly #sending = new Together<Outgoing, SendOutcome>(batchMax, (queue, all) => this.#sendAll(queue, all))
   /** When each queue was last looked at for what has fallen due. */
   readonly #lookedMs = new Map<string, number>()
 
@@ -73,11 +84,23 @@ export class PostgresDriver implements QueueDriver {
     await this.#transaction((run) => run('INSERT INTO $s.queues VALUES ($1) ON CONFLICT DO NOTHING', [queue]))
   }
 
-  /** One after the other: what was sent first is in the queue first. */
   send(queue: string, messages: readonly Outgoing[]): Promise<readonly SendOutcome[]> {
-    const sent = this.#sending.then(() => this.#transaction((run) => this.#send(run, queue, messages)))
-    this.#sending = sent.catch(() => {})
-    return sent
+    return this.#sending.submit(queue, messages)
+  }
+
+  #sendAll(queue: string, messages: readonly Outgoing[]): Promise<readonly SendOutcome[]> {
+    // What neither waits for a key nor can be refused is one statement.
+    const isPlain = messages.every(({ key, dedup }) => key === null && dedup === null)
+    if (isPlain && this.#options.messagesMax === null) return this.#sendPlain(queue, messages)
+    return this.#transaction((run) => this.#send(run, queue, messages))
+  }
+
+  async #sendPlain(queue: string, messages: readonly Outgoing[]): Promise<readonly SendOutcome[]> {
+    const states = messages.map(({ delayMs }) => (delayMs > 0 ? 1 : 0))
+    const values = enterValues(queue, this.#options.generation, messages, states)
+    if ((await this.#alone({ name: 'stead-send', sql: sendSql, values })).length === 0) throw noSuchQueue(queue)
+    const { durability } = this.#options
+    return messages.map(({ id }) => ({ ok: true, id, duplicate: false, durability }))
   }
 
   async #send(run: Run, queue: string, messages: readonly Outgoing[]): Promise<readonly SendOutcome[]> {
@@ -123,25 +146,7 @@ export class PostgresDriver implements QueueDriver {
       if (key !== null) first.add(key)
       return behind ? 4 : delayMs > 0 ? 1 : 0
     })
-    const texts = messages.map(({ body }) => (typeof body === 'string' && !body.includes('\0') ? body : null))
-    await run(
-      `INSERT INTO $s.messages (queue, id, state, priority, at, key, headers, text_body, body, generation)
-       SELECT $1, id, state, priority, clock_timestamp() + delay * interval '1 millisecond', key, headers, text_body, body, $2
-       FROM unnest($3::text[], $4::smallint[], $5::smallint[], $6::bigint[], $7::text[], $8::text[], $9::text[], $10::bytea[])
-         WITH ORDINALITY AS m (id, state, priority, delay, key, headers, text_body, body, n) ORDER BY n`,
-      [
-        queue,
-        this.#options.generation,
-        messages.map(({ id }) => id),
-        states,
-        messages.map(({ priority }) => priority),
-        messages.map(({ delayMs }) => delayMs),
-        messages.map(({ key }) => key),
-        messages.map(({ headers }) => (Object.keys(headers).length === 0 ? null : JSON.stringify(headers))),
-        texts,
-        messages.map(({ body }, index) => (texts[index] === null ? Buffer.from(body) : null)),
-      ],
-    )
+    await run(`${enterSql} ORDER BY n`, enterValues(queue, this.#options.generation, messages, states))
   }
 
   async #duplicateOf(run: Run, queue: string, { dedup, id }: Outgoing): Promise<string | null> {
@@ -206,16 +211,16 @@ export class PostgresDriver implements QueueDriver {
     const holdings = settlements.map(({ receipt }) => holdingOf(receipt))
     // What frees nothing needs no lock, and is one statement.
     const simple = settlements.every(
-      ({ decision }, index) => decision.kind === 'ack' && holdings[index]?.keyed === false,
+      ({ decision }, index) => decision.kind === 'ack' && holdings[index]?.isKeyed === false,
     )
     return simple ? this.#acknowledge(queue, holdings) : this.#settle(queue, settlements, holdings)
   }
 
   async #acknowledge(queue: string, holdings: readonly Holding[]): Promise<readonly SettleOutcome[]> {
     const mine = holdings.filter(({ generation }) => generation === this.#options.generation)
-    const values = [mine.map(({ seq }) => seq), mine.map(({ token }) => token), queue]
-    const rows = await this.#alone({ name: 'stead-ack', sql: settleSql.ack, values })
-    const done = new Set(rows.map((row) => Number(row['seq'])))
+    const values = [arrayOf(mine.map(({ seq }) => seq)), arrayOf(mine.map(({ token }) => token)), queue]
+    const [row] = await this.#alone({ name: 'stead-ack', sql: ackSql, values })
+    const done = new Set(String(row?.['done']).split(' '))
     // Of two settlements of one holding the second has come too late.
     return holdings.map(({ generation, seq }) =>
       generation === this.#options.generation && done.delete(seq) ? 'done' : 'lost',
@@ -255,9 +260,9 @@ export class PostgresDriver implements QueueDriver {
             kind,
           ),
         ])
-        const done = new Map(rows.map((row) => [Number(row['seq']), row]))
+        const done = new Map(rows.map((row) => [String(row['seq']), row]))
         for (const { index } of chosen) {
-          const row = done.get(holdings[index]?.seq ?? -1)
+          const row = done.get(holdings[index]?.seq ?? '')
           if (row === undefined) continue
           outcomes[index] = 'done'
           if (typeof row['key'] === 'string' && (kind === 'ack' || kind === 'reject')) freed.push(row['key'])
@@ -350,13 +355,13 @@ export class PostgresDriver implements QueueDriver {
 
   async #knownQueue(run: Run, queue: string): Promise<void> {
     const rows = await run('SELECT 1 AS x FROM $s.queues WHERE name = $1', [queue])
-    if (rows.length === 0) throw failure('no-such-queue', `there is no queue ${queue}`, 'Declare it before it is used.')
+    if (rows.length === 0) throw noSuchQueue(queue)
   }
 
   /** The queue is there, and stays until the end of the transaction. */
   async #lockQueue(run: Run, queue: string): Promise<void> {
     const rows = await run('SELECT 1 AS x FROM $s.queues WHERE name = $1 FOR KEY SHARE', [queue])
-    if (rows.length === 0) throw failure('no-such-queue', `there is no queue ${queue}`, 'Declare it before it is used.')
+    if (rows.length === 0) throw noSuchQueue(queue)
   }
 
   /** In one order, so that nobody waits in a circle. */
@@ -413,53 +418,6 @@ export class PostgresDriver implements QueueDriver {
   }
 }
 
-/** Brings forward what has fallen due: delays and leases that are over. */
-const dueSql = `UPDATE $s.messages SET state = 0, token = NULL WHERE seq IN (
-  SELECT seq FROM $s.messages WHERE queue = $1 AND state IN (1, 2) AND at <= clock_timestamp()
-  ORDER BY at LIMIT ${dueMax} FOR UPDATE SKIP LOCKED)`
-
-const claimSql = `WITH picked AS (
-    SELECT seq FROM $s.messages WHERE queue = $1 AND state = 0 ORDER BY priority DESC, seq LIMIT $2 FOR UPDATE SKIP LOCKED
-  ), claimed AS (
-    UPDATE $s.messages m SET state = 2, attempts = attempts + 1, token = (SELECT nextval('$s.tokens')),
-      at = clock_timestamp() + $3 * interval '1 millisecond'
-    FROM picked WHERE m.seq = picked.seq RETURNING m.*
-  ) SELECT ${messageColumns}, token FROM claimed ORDER BY priority DESC, seq`
-
-/** A few of the keys whose window is over; more are forgotten than are written. */
-const forgetDuplicates = `DELETE FROM $s.dedup WHERE ctid = ANY (ARRAY(
-  SELECT ctid FROM $s.dedup WHERE until <= clock_timestamp() LIMIT 10 FOR UPDATE SKIP LOCKED))`
-
-const holding = 'm.seq = h.seq AND m.token = h.token AND m.queue = $3 AND m.state = 2 AND m.at > clock_timestamp()'
-
-/** Each names the holdings in $1 and $2, so that exactly one holder can settle, and answers those that it could. */
-const settleSql = {
-  ack: `DELETE FROM $s.messages m USING unnest($1::bigint[], $2::bigint[]) AS h (seq, token) WHERE ${holding} RETURNING m.seq, m.key`,
-  extend: `UPDATE $s.messages m SET at = clock_timestamp() + h.ms * interval '1 millisecond'
-    FROM unnest($1::bigint[], $2::bigint[], $4::bigint[]) AS h (seq, token, ms) WHERE ${holding} RETURNING m.seq, m.key`,
-  retry: `UPDATE $s.messages m SET state = CASE WHEN h.ms > 0 THEN 1 ELSE 0 END, token = NULL,
-      attempts = m.attempts - h.uncounted, at = clock_timestamp() + h.ms * interval '1 millisecond'
-    FROM unnest($1::bigint[], $2::bigint[], $4::bigint[], $5::integer[]) AS h (seq, token, ms, uncounted)
-    WHERE ${holding} RETURNING m.seq, m.key`,
-  reject: `UPDATE $s.messages m SET state = 3, token = NULL, cause = h.cause
-    FROM unnest($1::bigint[], $2::bigint[], $4::text[]) AS h (seq, token, cause) WHERE ${holding} RETURNING m.seq, m.key`,
-} as const
-
-/** The further columns of a kind's statement. */
-function valuesOf(decisions: readonly Decision[], kind: Decision['kind']): readonly unknown[] {
-  switch (kind) {
-    case 'ack':
-      return []
-    case 'extend':
-      return [decisions.map((decision) => (decision.kind === 'extend' ? decision.leaseMs : 0))]
-    case 'reject':
-      return [
-        decisions.map((decision) => (decision.kind === 'reject' ? decision.cause.replaceAll('\0', '\uFFFD') : '')),
-      ]
-    case 'retry':
-      return [
-        decisions.map((decision) => (decision.kind === 'retry' ? decision.delayMs : 0)),
-        decisions.map((decision) => (decision.kind === 'retry' && !decision.countAsFailure ? 1 : 0)),
-      ]
-  }
+function noSuchQueue(queue: string): Error {
+  return failure('no-such-queue', `there is no queue ${queue}`, 'Declare it before it is used.')
 }

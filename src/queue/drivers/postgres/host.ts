@@ -22,6 +22,13 @@ const connectTimeoutMs = 5000
 /** A statement that takes longer is given up. */
 const answerTimeoutMs = 30_000
 
+/**
+ * Each statement has an index that it is meant for. Without these the server plans by what it last counted, and that may be an empty
+ * table: then it reads all of a long queue for each claim, until it counts again.
+ */
+const plans =
+  'SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off'
+
 export async function openPostgresHost(options: PostgresHostOptions): Promise<QueueDriver> {
   const { url, schema, generation, messagesMax } = options
   if (!URL.canParse(url)) {
@@ -44,7 +51,11 @@ export async function openPostgresHost(options: PostgresHostOptions): Promise<Qu
   const pool = new pg.default.Pool({ ...settings, max: connectionsMax, query_timeout: answerTimeoutMs })
   // A connection that breaks says so to whoever uses it, and leaves the pool; the events add nothing, but must be heard.
   pool.on('error', () => {})
-  pool.on('connect', (client) => void client.on('error', () => {}))
+  pool.on('connect', (client) => {
+    client.on('error', () => {})
+    // If it fails, what follows on this connection does, too.
+    client.query(plans).catch(() => {})
+  })
   try {
     const client = await pool.connect()
     let facts: ServerFacts

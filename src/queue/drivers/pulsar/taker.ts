@@ -30,6 +30,7 @@ export class PulsarTaker {
   #takers = 0
   #idleSinceMs: number
   #retired = false
+  #leaving: Promise<void> | undefined
 
   /** `onAgain`: a message that is held here was given again: its first holding is void. `onEnd`: so is all that is held here. */
   constructor(socket: PulsarSocket, clock: Clock, onAgain: (messageId: string) => void, onEnd: () => void) {
@@ -147,9 +148,18 @@ export class PulsarTaker {
     await this.#leave()
   }
 
-  async #leave(): Promise<void> {
+  #leave(): Promise<void> {
+    this.#leaving ??= this.#leaveNow()
+    return this.#leaving
+  }
+
+  async #leaveNow(): Promise<void> {
     try {
-      if (this.#socket.ended === null) await this.#confirm()
+      // Others may have asked meanwhile, and what they asked about is not to be taken for lost.
+      while (this.#socket.ended === null) {
+        await this.#confirm()
+        if (this.#asked.length === 0) break
+      }
     } catch {
       // It has ended by itself: what was said is heard or not, and what is not heard comes again.
     }

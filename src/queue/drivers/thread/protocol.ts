@@ -189,8 +189,16 @@ export function packHeld(held: readonly Held[]): PackedHeld {
 export function unpackHeld({ receipts, ids, bodies, attempts, sentAtMs, rare }: PackedHeld): readonly Held[] {
   return receipts.map((receipt, index) => {
     const { headers, key, priority } = rare[index] ?? plainHeld
-    const [id = '', body = '', attempt = 1, sent = 0] = [ids[index], bodies[index], attempts[index], sentAtMs[index]]
-    return { receipt, id, body, headers, key, priority, attempt, sentAtMs: sent }
+    return {
+      receipt,
+      id: ids[index] ?? '',
+      body: bodies[index] ?? '',
+      headers,
+      key,
+      priority,
+      attempt: attempts[index] ?? 1,
+      sentAtMs: sentAtMs[index] ?? 0,
+    }
   })
 }
 

@@ -7,14 +7,15 @@
  *   seq      the last number given                token    the last claim
  *   ready    by priority, then number             prio     hash: number -> priority, where it is not 0
  *   delayed  by when it is due                    due      hash: number -> when, of those sent with a delay
- *   held     by when the lease is over            hold     hash: number -> the claim that holds it
- *   behind   waiting for an earlier one of a key  tries    hash: number -> deliveries
+ *   held     by when the lease is over            tries    hash: number -> deliveries, and the last claim
+ *   behind   waiting for an earlier one of a key
  *   dead     by when it died                      cause    hash: number -> why
  *   order    "key NUL number", all in one score   key      hash: number -> key
  *   dedup    key by when it is forgotten          dedupid  hash: key -> id
  * ```
  *
- * A message is in exactly one of ready, delayed, held, behind and dead. Of a key only the first in `order` is not behind.
+ * A message is in exactly one of ready, delayed, held, behind and dead. Of a key only the first in `order` is not behind. Of most
+ * messages there is nothing in prio, due, key and cause, and then those are not there at all.
  */
 
 /** What all scripts begin with. Numbers become text by `s`: Lua's own way loses digits. */
@@ -75,14 +76,23 @@ local function join(key, seq)
   return false
 end
 local function forget(seqs)
-  for _, name in ipairs({'m', 'prio', 'due', 'key', 'tries', 'cause'}) do many('HDEL', name, seqs) end
+  many('HDEL', 'm', seqs)
+  many('HDEL', 'tries', seqs)
+  if call('EXISTS', k('prio'), k('due'), k('key'), k('cause')) == 0 then return end
+  for _, name in ipairs({'prio', 'due', 'key', 'cause'}) do many('HDEL', name, seqs) end
+end
+-- Deliveries and the last claim, of what is in tries.
+local function turn(known)
+  if not known then return 0, '' end
+  local times, token = string.match(known, '^(%d+) (%d+)$')
+  return tonumber(times), token
 end
 -- What is due, or has no holder any more.
 local function wake()
   for _, set in ipairs({'delayed', 'held'}) do
     for _, seq in ipairs(call('ZRANGEBYSCORE', k(set), '-inf', s(now), 'LIMIT', 0, 1000)) do
       call('ZREM', k(set), seq)
-      if set == 'held' then call('HDEL', k('hold'), seq) else call('HDEL', k('due'), seq) end
+      if set == 'delayed' then call('HDEL', k('due'), seq) end
       ready(seq)
     end
   end
@@ -177,18 +187,22 @@ local counted = {}
 if #taken > 0 then
   token = s(call('INCR', k('token')))
   local till = s(now + lease)
-  local tills, holds, tries = {}, {}, {}
+  local tills, tries = {}, {}
+  local first = '1 ' .. token
   for i, known in ipairs(fields('HMGET', 'tries', taken)) do
     local seq = taken[i]
-    local times = s(tonumber(known or '0') + 1)
+    local times, now_tried = '1', first
+    if known then
+      times = s(turn(known) + 1)
+      now_tried = times .. ' ' .. token
+    end
     counted[i] = seq .. ' ' .. times
     tills[2 * i - 1], tills[2 * i] = till, seq
-    holds[2 * i - 1], holds[2 * i] = seq, token
-    tries[2 * i - 1], tries[2 * i] = seq, times
+    tries[2 * i - 1], tries[2 * i] = seq, now_tried
   end
-  many('ZREM', 'ready', taken)
+  -- They are the first.
+  call('ZREMRANGEBYRANK', k('ready'), 0, #taken - 1)
   many('ZADD', 'held', tills)
-  many('HSET', 'hold', holds)
   many('HSET', 'tries', tries)
 end
 local soonest = -1
@@ -214,12 +228,15 @@ local function ask(seq, token, kind, ms, text)
 end
 for seq, token in string.gmatch(ARGV[1], '(%d+)%.(%d+)') do ask(seq, token, 'ack') end
 for i = 2, #ARGV, 5 do ask(ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]), ARGV[i + 4]) end
-local tills, tokens, keys = fields('ZMSCORE', 'held', seqs), fields('HMGET', 'hold', seqs), fields('HMGET', 'key', seqs)
-local answers, settled, acked, ended = {}, {}, {}, {}
+local tills, turns = fields('ZMSCORE', 'held', seqs), fields('HMGET', 'tries', seqs)
+local keys = {}
+if call('EXISTS', k('key')) == 1 then keys = fields('HMGET', 'key', seqs) end
+local answers, acked, ended = {}, {}, {}
 for i, seq in ipairs(seqs) do
   local token, kind, ms, text = unpack(asked[i], 1, 4)
   local till = tills[i]
-  if ended[seq] or not till or tonumber(till) <= now or tokens[i] ~= token then
+  local times, holder = turn(turns[i])
+  if ended[seq] or not till or tonumber(till) <= now or holder ~= token then
     answers[i] = '0'
   else
     answers[i] = '1'
@@ -227,7 +244,6 @@ for i, seq in ipairs(seqs) do
       call('ZADD', k('held'), s(now + ms), seq)
     else
       ended[seq] = true
-      settled[#settled + 1] = seq
       if kind == 'ack' then
         if keys[i] then leave(seq) end
         acked[#acked + 1] = seq
@@ -239,7 +255,7 @@ for i, seq in ipairs(seqs) do
           call('HSET', k('cause'), seq, text)
           call('ZADD', k('dead'), s(call('INCR', k('seq'))), seq)
         else
-          if text == 'uncounted' then call('HINCRBY', k('tries'), seq, -1) end
+          if text == 'uncounted' then call('HSET', k('tries'), seq, s(times - 1) .. ' ' .. token) end
           if ms > 0 then call('HSET', k('due'), seq, s(now + ms)) end
           place(seq)
         end
@@ -248,7 +264,6 @@ for i, seq in ipairs(seqs) do
   end
 end
 many('ZREM', 'held', acked)
-many('HDEL', 'hold', settled)
 forget(acked)
 ring()
 return table.concat(answers)
@@ -269,7 +284,7 @@ ring()
 local seen = {}
 for _, seq in ipairs(call('ZRANGE', k(ARGV[1]), 0, tonumber(ARGV[2]) - 1)) do
   seen[#seen + 1] = seq
-  seen[#seen + 1] = call('HGET', k('tries'), seq) or '0'
+  seen[#seen + 1] = s(turn(call('HGET', k('tries'), seq)))
   seen[#seen + 1] = call('HGET', k('cause'), seq) or ''
   seen[#seen + 1] = call('HGET', k('m'), seq)
 end
@@ -312,7 +327,7 @@ return count
 `
 
 const remove = `
-for _, name in ipairs({'made', 'seq', 'token', 'm', 'ready', 'delayed', 'held', 'behind', 'dead', 'prio', 'due', 'hold', 'tries',
+for _, name in ipairs({'made', 'seq', 'token', 'm', 'ready', 'delayed', 'held', 'behind', 'dead', 'prio', 'due', 'tries',
   'cause', 'order', 'key', 'dedup', 'dedupid'}) do call('UNLINK', k(name)) end
 return 1
 `
