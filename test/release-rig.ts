@@ -59,12 +59,13 @@ export function newestOf({ releases }: ReleasesStatus): number {
 
 /** Waits until no rollout is under way and everything serves, of one release. `known`: the release that there must be at least. */
 export async function settled(daemon: DaemonBench, what: string, known: number): Promise<ReleasesStatus> {
-  const after = await eventually(
-    `an end of ${what}`,
-    () => releasesOf(daemon),
-    (status) => newestOf(status) >= known && status.releases.every(({ state }) => state !== 'rolling-out'),
-    settleMs,
-  )
+  const isOver = (status: ReleasesStatus): boolean =>
+    newestOf(status) >= known && status.releases.every(({ state }) => state !== 'rolling-out')
+  let after = await releasesOf(daemon)
+  for (const untilMs = Date.now() + settleMs; !isOver(after); after = await releasesOf(daemon)) {
+    if (Date.now() > untilMs) assert.fail(`no end of ${what} within ${settleMs} ms: ${await story(daemon, after)}`)
+    await pause(50)
+  }
   await eventually(
     `everything serves, of one release, after ${what}`,
     () => daemon.parts('ledger'),
@@ -72,6 +73,20 @@ export async function settled(daemon: DaemonBench, what: string, known: number):
     settleMs,
   )
   return after
+}
+
+/** How things stand with a rollout that comes to no end. */
+async function story(daemon: DaemonBench, { releases, live }: ReleasesStatus): Promise<string> {
+  const newest = releases.at(-1)
+  const { step, steps } = newest?.rollout ?? {}
+  const { stdout, stderr } = await daemon.bench.stead('status', 'ledger', '--json')
+  const output = daemon.output().slice(-6000)
+  return [
+    `live ${live}, ${newest === undefined ? 'no release' : said(newest)} in ${step ?? 'no step'}: ${JSON.stringify(steps)}`,
+    stdout,
+    stderr,
+    output,
+  ].join('\n')
 }
 
 /** All numbers that the app has. */
