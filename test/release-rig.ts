@@ -5,7 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { isSteadError } from '../src/base/index.ts'
 import { type OperatorClient, operatorClient, type ReleasesStatus, type ReleaseStatus } from '../src/operator/index.ts'
 import { eventually } from './command-line.ts'
-import type { DaemonBench, Role } from './daemon-bench.ts'
+import { type DaemonBench, isAlive, type Role } from './daemon-bench.ts'
 import { readNumbers } from './ledger-app.ts'
 
 /** Longest time in which a rollout comes to its end and everything serves again, after a process was killed. */
@@ -43,7 +43,8 @@ export async function kill(daemon: DaemonBench, victim: Victim): Promise<void> {
   if (victim === 'postgres') {
     const { parts } = await (await client(daemon)).status('ledger')
     const pid = parts.find(({ part }) => part === 'db')?.pid ?? null
-    if (pid !== null) process.kill(pid, 'SIGKILL')
+    // One that a rollout has just stopped is still told of: then nobody dies of this.
+    if (pid !== null && isAlive(pid)) process.kill(pid, 'SIGKILL')
     return
   }
   for (const role of ['supervisor', 'control', 'agent', 'gateway'] as readonly Role[])
