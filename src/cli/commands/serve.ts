@@ -27,8 +27,8 @@ export const serveCommand: Command = {
   --host ADDR          address it listens on (default 0.0.0.0; :: for IPv6 and IPv4)
   --dashboard-port N   port of the dashboard, on 127.0.0.1 (default 8090, or the next that is free)
   --engine haproxy     let HAProxy carry the bytes, where the machine has it: plain http, no pages, see below
-  --domain xfs         keep data on XFS instead of btrfs: nearly as many small commits as on the bare disk, and the app
-                       stands still for each checkpoint. For a machine that keeps no data yet
+  --domain xfs         keep data on XFS instead of btrfs: nearly as many small commits as on the bare disk, and databases are
+                       away for a second or two at each checkpoint. For a machine that keeps no data yet
   --install            write the systemd unit instead, and say how to start it
   --print-unit         print the unit
 
