@@ -245,7 +245,7 @@ suite('data on a node', { skip }, () => {
 
 suite('data on a node that copies it while it is in use', { skip: needsAll(skip, skipBtrfs) }, () => {
   test(
-    'a rehearsal that is asked for again by who has just come, of who has just come, is done',
+    'a rehearsal that is asked for again right after a crash waits until the server has been looked at',
     { timeout },
     async () => {
       await using node = await DataNode.start({ domain: 'btrfs' })
