@@ -5,6 +5,7 @@
  *     scripts/node scripts/bench-domain.ts commit  what one durable write of 8 kB costs in writes: exact, whatever the load
  *     scripts/node scripts/bench-domain.ts speed   PostgreSQL: about 8 minutes, and noisy on a machine that does more
  *     scripts/node scripts/bench-domain.ts tries   what else might make it faster: about 4 minutes
+ *     scripts/node scripts/bench-domain.ts waits   commits that wait for one another, and ext4 in btrfs's place: about 4 minutes
  *     scripts/node scripts/bench-domain.ts full    full images and full hosts: about 2 minutes
  */
 import { randomBytes } from 'node:crypto'
@@ -197,6 +198,42 @@ async function tries(work: string, bin: string, sockets: string, cleanup: Cleanu
   )
   for (const clients of [4, 16])
     await compared(servers, 'What else was tried', { clients, times: 3 }, () => Promise.resolve())
+}
+
+/** What it brings that commits wait for one another, and what btrfs costs where both it and ext4 are on such a disk. */
+async function waits(work: string, bin: string, sockets: string, cleanup: Cleanup): Promise<void> {
+  const sizeBytes = 2 * 2 ** 30
+  const { raw, place } = placesIn(work, cleanup)
+  const domain = await driver.open({ id: 'bench', root: join(work, 'domain'), home: 'here', sizeBytes: 3 * sizeBytes })
+  cleanup.push(() => domain.close())
+  const once = { sizeBytes, sparse: false, directIo: true, mount: 'noatime,nodiscard' }
+  // What btrfs itself costs: both on a disk that is such an image.
+  const disk = join(work, 'disk')
+  sh('fallocate', '-l', String(sizeBytes), `${disk}.img`)
+  sh('mkfs.ext4', '-q', '-E', 'nodiscard', `${disk}.img`)
+  mountFile(`${disk}.img`, disk, { directIo: true, mount: 'noatime,nodiscard' }, cleanup)
+  // Half of what a flush takes here, as PostgreSQL's manual advises.
+  const waiting = { settings: { commit_delay: '500', commit_siblings: '2' } }
+  const servers = await started(
+    bin,
+    sockets,
+    [
+      place('bare disk', null),
+      place('bare disk, commits wait', null, waiting),
+      place('domain', domain.path),
+      place('domain, commits wait', domain.path, waiting),
+      place('domain, WAL nocow', domain.path, { noCow: 'wal' }),
+      place('domain, WAL nocow, commits wait', domain.path, { noCow: 'wal', ...waiting }),
+      place('ext4 on an image', disk),
+      place(
+        'metadata once, commits wait',
+        raw('once', { ...once, format: ['--nodesize', '4096', '--metadata', 'single'] }),
+        waiting,
+      ),
+    ],
+    cleanup,
+  )
+  await compared(servers, 'Commits that wait', { clients: 4, times: 3 }, () => Promise.resolve())
 }
 
 /** Overwrites 8 kB again and again, durable each time, and counts what reaches the device. */
@@ -392,6 +429,7 @@ const sockets = socketDirectory(work)
 if (what === 'commit') await commitCost(work, cleanup)
 else if (what === 'speed') await speed(work, bin, sockets, cleanup)
 else if (what === 'tries') await tries(work, bin, sockets, cleanup)
+else if (what === 'waits') await waits(work, bin, sockets, cleanup)
 else {
   await keepsBlocks(work, cleanup)
   await fullImage(work, bin, sockets, cleanup)

@@ -11,9 +11,10 @@ import { after, before, suite, test } from 'node:test'
 import type { DataResource } from '../src/protocol/index.ts'
 import { databaseConfig, DataNode } from './data-node/data-node.ts'
 import { exchangeSteps, filled, first, goBack, hasGoneBack, later } from './data-node/exchanges.ts'
-import { needsAll, needsFile, needsRoot } from './needs.ts'
+import { needsAll, needsFile, needsFileSystem, needsRoot } from './needs.ts'
 
 const skip = needsAll(needsRoot(), needsFile('/usr/bin/python3', 'apt-get install python3'))
+const skipBtrfs = needsAll(needsFile('/usr/sbin/mkfs.btrfs', 'apt-get install btrfs-progs'), needsFileSystem('btrfs'))
 const timeout = 300_000
 
 /** The tests are one story, told to one node. */
@@ -240,4 +241,41 @@ suite('data on a node', { skip }, () => {
     assert.equal(state.driver, 'copy')
     return state.copies.map(({ name }) => name)
   }
+})
+
+suite('data on a node that copies it while it is in use', { skip: needsAll(skip, skipBtrfs) }, () => {
+  test(
+    'a rehearsal that is asked for again right after a crash waits until the server has been looked at',
+    { timeout },
+    async () => {
+      await using node = await DataNode.start({ domain: 'btrfs' })
+      await filled(node)
+      const resources = [
+        {
+          part: 'db',
+          type: 'postgres',
+          config: databaseConfig,
+          bundle: await node.files({ '0001_more.sql': 'create table more (id integer);\nselect pg_sleep(3);\n' }),
+        },
+      ]
+      const rehearse = { do: 'rehearse', copy: 'try', resources, lockMsMax: 10_000 } as const
+      const ended = assert.rejects(node.data(rehearse), /the agent has died/)
+      await new Promise((resolve) => setTimeout(resolve, 1000))
+      node.slow(true)
+      await node.kill()
+      node.forget()
+      await ended
+      await node.begin()
+      await node.until('shop.db', 'is found', ({ endpoint, settled }) => endpoint !== null && settled === false)
+      const { statements, refusals } = await node.data(rehearse)
+      assert.deepEqual([statements.length, refusals], [2, []])
+      node.slow(false)
+      const { copies } = await node.data({ do: 'state' })
+      assert.deepEqual(
+        copies.map(({ name, kind }) => `${kind} ${name}`),
+        ['checkpoint before', 'clone try'],
+      )
+      assert.deepEqual(await node.sql('select id from items order by id'), [1, 2, 3, 4, 5])
+    },
+  )
 })

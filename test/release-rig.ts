@@ -5,7 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { isSteadError } from '../src/base/index.ts'
 import { type OperatorClient, operatorClient, type ReleasesStatus, type ReleaseStatus } from '../src/operator/index.ts'
 import { eventually } from './command-line.ts'
-import type { DaemonBench, Role } from './daemon-bench.ts'
+import { type DaemonBench, isAlive, type Role } from './daemon-bench.ts'
 import { readNumbers } from './ledger-app.ts'
 
 /** Longest time in which a rollout comes to its end and everything serves again, after a process was killed. */
@@ -43,7 +43,8 @@ export async function kill(daemon: DaemonBench, victim: Victim): Promise<void> {
   if (victim === 'postgres') {
     const { parts } = await (await client(daemon)).status('ledger')
     const pid = parts.find(({ part }) => part === 'db')?.pid ?? null
-    if (pid !== null) process.kill(pid, 'SIGKILL')
+    // One that a rollout has just stopped is still told of: then nobody dies of this.
+    if (pid !== null && isAlive(pid)) process.kill(pid, 'SIGKILL')
     return
   }
   for (const role of ['supervisor', 'control', 'agent', 'gateway'] as readonly Role[])
@@ -59,12 +60,13 @@ export function newestOf({ releases }: ReleasesStatus): number {
 
 /** Waits until no rollout is under way and everything serves, of one release. `known`: the release that there must be at least. */
 export async function settled(daemon: DaemonBench, what: string, known: number): Promise<ReleasesStatus> {
-  const after = await eventually(
-    `an end of ${what}`,
-    () => releasesOf(daemon),
-    (status) => newestOf(status) >= known && status.releases.every(({ state }) => state !== 'rolling-out'),
-    settleMs,
-  )
+  const isOver = (status: ReleasesStatus): boolean =>
+    newestOf(status) >= known && status.releases.every(({ state }) => state !== 'rolling-out')
+  let after = await releasesOf(daemon)
+  for (const untilMs = Date.now() + settleMs; !isOver(after); after = await releasesOf(daemon)) {
+    if (Date.now() > untilMs) assert.fail(`no end of ${what} within ${settleMs} ms: ${await story(daemon, after)}`)
+    await pause(50)
+  }
   await eventually(
     `everything serves, of one release, after ${what}`,
     () => daemon.parts('ledger'),
@@ -72,6 +74,20 @@ export async function settled(daemon: DaemonBench, what: string, known: number):
     settleMs,
   )
   return after
+}
+
+/** How things stand with a rollout that comes to no end. */
+async function story(daemon: DaemonBench, { releases, live }: ReleasesStatus): Promise<string> {
+  const newest = releases.at(-1)
+  const { step, steps } = newest?.rollout ?? {}
+  const { stdout, stderr } = await daemon.bench.stead('status', 'ledger', '--json')
+  const output = daemon.output().slice(-6000)
+  return [
+    `live ${live}, ${newest === undefined ? 'no release' : said(newest)} in ${step ?? 'no step'}: ${JSON.stringify(steps)}`,
+    stdout,
+    stderr,
+    output,
+  ].join('\n')
 }
 
 /** All numbers that the app has. */

@@ -11,7 +11,7 @@ import { merged } from './merge.ts'
 import { Notes } from './notes.ts'
 
 const attemptsKept = 3
-/** In the record of an attempt: it was ready once. */
+/** In the record of an attempt, and beside all of them: it was ready once. */
 const servingFile = 'served'
 /** How often a follower looks for the next attempt after one has ended. */
 const followMs = 200
@@ -61,13 +61,21 @@ export class Attempts {
   /** Notes that the newest attempt serves, for an agent that finds it later. */
   noteServing(): void {
     const newest = this.#numbers().at(-1)
-    if (newest !== undefined) writeFileSync(join(this.#dir(newest), servingFile), '')
+    if (newest === undefined) return
+    writeFileSync(join(this.#dir(newest), servingFile), '')
+    writeFileSync(join(this.#root, servingFile), '')
   }
 
   /** Whether the newest attempt has served. */
   hasServed(): boolean {
     const newest = this.#numbers().at(-1)
     return newest !== undefined && existsSync(join(this.#dir(newest), servingFile))
+  }
+
+  /** Whether any attempt has served; before there was a note beside them, one of those that are kept. */
+  hasEverServed(): boolean {
+    const places = [this.#root, ...this.#numbers().map((number) => this.#dir(number))]
+    return places.some((place) => existsSync(join(place, servingFile)))
   }
 
   /** How many starts there have been, those whose records are gone included. */

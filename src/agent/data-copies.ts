@@ -17,11 +17,11 @@ import { bringToRest } from './state.ts'
 const lookedMsMax = 20_000
 const lookedPauseMs = 50
 
-/** Generation, driver, room and copies. */
-export async function stateOf(need: DataNeed, app: string): Promise<DataAnswers['state']> {
+/** Generation, driver, room and copies; `sizes`: with what each holds alone, which takes up to some seconds for each. */
+export async function stateOf(need: DataNeed, app: string, sizes = true): Promise<DataAnswers['state']> {
   const domain = await need.domains.of(app)
   const copies: DataCopy[] = []
-  for (const copy of await domain.list()) copies.push(seen(copy, await domain.ownBytes(copy.name)))
+  for (const copy of await domain.list()) copies.push(seen(copy, sizes ? await domain.ownBytes(copy.name) : null))
   const usage = await domain.usage()
   const weaker = [...domain.capabilities.weaker]
   const full = tooFull(domain, usage)

@@ -37,7 +37,7 @@ export class DataTasks {
    */
   async run(app: string, task: DataTask, signal: AbortSignal): Promise<DataAnswers[DataTask['do']]> {
     // It changes nothing, and is asked by people who wait.
-    if (task.do === 'state') return stateOf(this.#need, app)
+    if (task.do === 'state') return stateOf(this.#need, app, task.sizes)
     if (task.do === 'operate') return operate(this.#need, app, task)
     const queue = this.#queues.get(app) ?? { tasks: [], last: Promise.resolve() }
     if (queue.tasks.length > waitingMax) {
@@ -65,7 +65,7 @@ export class DataTasks {
     const need = this.#need
     switch (task.do) {
       case 'state':
-        return stateOf(need, app)
+        return stateOf(need, app, task.sizes)
       case 'checkpoint':
         return checkpoint(need, app, task.name)
       case 'clone':

@@ -26,7 +26,7 @@ import { bundleOf } from './fetch.ts'
 import { Holds } from './holds.ts'
 import { broughtBy, type Treatment, treatmentOf } from './image.ts'
 import { apart, layoutOf } from './layout.ts'
-import { frozenLife, type LifeEvent, newLife, policyOf, step } from './lifecycle.ts'
+import { foundLife, frozenLife, type LifeEvent, newLife, policyOf, step } from './lifecycle.ts'
 import type { AgentOptions } from './options.ts'
 import { InstanceOutside } from './outside.ts'
 import { probeBy, probeMs, type ProbeResult } from './probe.ts'
@@ -418,12 +418,12 @@ export class InstanceRunner {
   /** Takes back what an earlier agent started. What ended while nobody looked is taken as an end now, with its kept exit. */
   async #adopted(sandbox: Sandbox): Promise<void> {
     const { network, onNotice } = this.#options
-    const service = this.#assignment.kind === 'service'
-    // Each attempt before this one has ended; those of a job have failed, or there would be no later one.
-    const restarts = this.attempts.count() - 1
-    // What served is not taken out of the routes for the time of a probe: whoever asked it meanwhile was answered.
-    const phase = service && this.attempts.hasServed() ? 'ready' : 'starting'
-    this.#life = { ...newLife, phase, everReady: service, restarts, failures: service ? 0 : restarts }
+    const found = {
+      starts: this.attempts.count(),
+      served: this.attempts.hasServed(),
+      everServed: this.attempts.hasEverServed(),
+    }
+    this.#life = foundLife(found, policyOf(this.#assignment))
     const frozen = this.containment.wasFrozen()
     if (frozen !== null) this.#life = frozenLife(this.#life, frozen)
     try {

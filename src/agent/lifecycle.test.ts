@@ -3,7 +3,16 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { phases } from '../protocol/index.ts'
 import type { Exit } from '../sandbox/index.ts'
-import { jobPolicy, type Life, type LifeEvent, type LifePolicy, newLife, servicePolicy, step } from './lifecycle.ts'
+import {
+  foundLife,
+  jobPolicy,
+  type Life,
+  type LifeEvent,
+  type LifePolicy,
+  newLife,
+  servicePolicy,
+  step,
+} from './lifecycle.ts'
 
 const ok: Exit = { cause: 'code', code: 0, signal: null, sentence: 'ended with code 0' }
 const bad: Exit = { cause: 'code', code: 3, signal: null, sentence: 'ended with code 3' }
@@ -83,6 +92,24 @@ suite('life of an instance', () => {
     const { life, story } = play(servicePolicy, ...first, ...Array.from({ length: 20 }, () => round).flat())
     assert.equal(life.phase, 'starting')
     assert.equal(story.filter((line) => line.includes('pause')).at(-1), 'backing-off pause 30000')
+  })
+
+  test('what is found is tried for ever only where it has served, and one start more at least where it has not', () => {
+    const ends = (life: Life): LifeEvent => {
+      assert.equal(life.phase, 'starting')
+      return { kind: 'exited', exit: bad }
+    }
+    for (const starts of [1, 3, 5, 40]) {
+      const never = foundLife({ starts, served: false, everServed: false }, servicePolicy)
+      const after = step(never, ends(never), servicePolicy).life
+      assert.equal(after.phase, starts < servicePolicy.failuresMax ? 'backing-off' : 'gave-up', `${starts} starts`)
+      const once = foundLife({ starts, served: false, everServed: true }, servicePolicy)
+      assert.deepEqual([once.everReady, once.failures, once.restarts], [true, 0, starts - 1])
+      assert.equal(step(once, ends(once), servicePolicy).life.phase, 'backing-off')
+    }
+    assert.equal(foundLife({ starts: 2, served: true, everServed: true }, servicePolicy).phase, 'ready')
+    const job = foundLife({ starts: 3, served: false, everServed: false }, jobPolicy)
+    assert.equal(step(job, ends(job), jobPolicy).life.phase, 'failed')
   })
 
   test('what is frozen stands still until a person decides, and is never started again once it is ended', () => {

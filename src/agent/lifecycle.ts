@@ -98,6 +98,29 @@ export const newLife: Life = {
   held: false,
 }
 
+/** What is known of an instance that an earlier agent has started. */
+export interface Found {
+  /** Starts so far, the one that is found included. */
+  readonly starts: number
+  /** The one that is found has been ready. */
+  readonly served: boolean
+  /** Any of them has. */
+  readonly everServed: boolean
+}
+
+/**
+ * The life of an instance that is found: what served is not taken out of the routes for the time of a probe, because whoever
+ * asked it meanwhile was answered; what has never served is not tried for ever because an agent has died over it.
+ */
+export function foundLife({ starts, served, everServed }: Found, policy: LifePolicy): Life {
+  const restarts = Math.max(0, starts - 1)
+  if (policy.kind === 'job') return { ...newLife, phase: 'starting', restarts, failures: restarts }
+  const phase = served ? 'ready' : 'starting'
+  // Not every start before this one need have failed by itself: it has one more at least.
+  const failures = everServed ? 0 : Math.min(restarts, policy.failuresMax - 1)
+  return { ...newLife, phase, restarts, everReady: everServed, failures }
+}
+
 /** The life of an instance that is found frozen. */
 export function frozenLife(life: Life, { id, what }: { readonly id: string; readonly what: string }): Life {
   return { ...life, phase: 'unready', held: true, reason: `frozen: ${what}; see \`stead incidents ${id}\`` }

@@ -4,7 +4,7 @@ import { join, posix } from 'node:path'
 import { type Bundle, type BundleStore, createBundleStore, runtimeEnvironment } from '../artifact/index.ts'
 import { isSteadError, SteadError, systemClock } from '../base/index.ts'
 import { npmBinaries, postgresProvider, systemBinaries } from '../database/index.ts'
-import { chooseDomainDriver, type DomainDriver } from '../domain/index.ts'
+import { type AskedDriver, chooseDomainDriver, type DomainDriver } from '../domain/index.ts'
 import { chooseNetworkDriver, type NetworkDriver } from '../network/index.ts'
 import { bucketProvider } from '../objects/index.ts'
 import type { Provider } from '../provider/index.ts'
@@ -46,12 +46,12 @@ export function describe({ sandbox, network, domain, weaker }: Machine): Machine
   return { drivers: { sandbox: sandbox.name, network: network.name, domain: domain.name }, weaker }
 }
 
-/** Looks at the machine once. */
-export async function lookAtMachine(home: Home): Promise<Machine> {
+/** Looks at the machine once. `asked`: how data is to be kept where none is kept yet; null: as well as the machine can. */
+export async function lookAtMachine(home: Home, asked: AskedDriver | null = null): Promise<Machine> {
   const network = chooseNetworkDriver()
   const { sandbox, unsandboxed, guests, weaker: whyNoSandbox } = chooseSandboxDriver(home)
   const [domain, bundles] = await Promise.all([
-    chooseDomainDriver({ root: domainRoot(join(home.agentDir, 'domains')), clock: systemClock }),
+    chooseDomainDriver({ root: domainRoot(join(home.agentDir, 'domains')), clock: systemClock, asked }),
     createBundleStore({ root: home.bundlesDir, clock: systemClock }),
   ])
   const binaries = [
@@ -75,6 +75,9 @@ export async function lookAtMachine(home: Home): Promise<Machine> {
     ...sandbox.capabilities.weaker,
     ...network.capabilities.weaker,
     ...domain.capabilities.weaker,
+    ...(asked === null || asked === domain.name
+      ? []
+      : [`data: ${asked} was asked for, and what is kept here already was made with ${domain.name}, which stays`]),
     ...weakerWatch(sandbox, network),
   ]
   if (binaries.length === 0)

@@ -32,7 +32,7 @@ export function releaseOperations(
       return { number, lines, migrates: due.migrates, direct }
     },
     list: (app) => statusOf(releases.book(app), urlsOf),
-    data: (app) => releases.data(app),
+    data: (app, sizes) => releases.data(app, sizes),
     back: (app, wish, by) => releases.back({ app, by, ...wish }),
     preview: (app, wish) => releases.preview({ app, by: '', ...wish }),
     cancel: (app, by) => releases.cancel(app, by),

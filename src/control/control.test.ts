@@ -5,6 +5,7 @@ import { ManualClock, seededRandom, SteadError } from '../base/index.ts'
 import type { Graph, ServicePart } from '../model/index.ts'
 import type { Endpoint } from '../network/index.ts'
 import {
+  type Ask,
   type Assignment,
   type Downward,
   protocolVersion,
@@ -78,6 +79,14 @@ class Peer {
   ready(ids: readonly string[], endpoint: Endpoint): this {
     const common = { phase: 'ready', reason: null, restarts: 0, sinceMs: 0, pid: 1, memoryBytes: null } as const
     return this.say({ type: 'status', full: true, statuses: ids.map((id) => ({ ...common, id, endpoint })) })
+  }
+
+  /** Answers the last question of a kind. */
+  answer(kind: Ask['kind'], value: object): this {
+    const asked = this.told.findLast((message) => message.type === 'ask' && message.ask.kind === kind)
+    assert.ok(asked?.type === 'ask', `it was asked for ${kind}`)
+    const lines = [{ assignment: '', timeMs: 0, text: JSON.stringify(value) }]
+    return this.say({ type: 'answer', ask: asked.id, lines, done: true, error: null })
   }
 
   end(): void {
@@ -334,6 +343,38 @@ suite('control', () => {
     clock.advance(11_000)
     await turns()
     assert.equal(third.told[0]?.type, 'plan')
+  })
+
+  test('a branch is not taken away by a control that has not heard yet that it has stopped', async () => {
+    await using store = openMemoryStore()
+    const clock = new ManualClock(1e6)
+    {
+      await using before = await play(store, clock)
+      const n1 = new Peer(before.control, null).hello('agent', 'n1').ready([], here)
+      await before.control.apply({ graph: { ...graphOf('shop', secret), routes: [] }, ...nowhere })
+      await turns()
+      const made = before.control.releases.branch('shop', 'try', { from: null, by: 'ann', purpose: 'branch' })
+      await turns()
+      n1.answer('data', {})
+      assert.equal(await made, 'shop--try')
+    }
+    await using after = await play(store, clock)
+    let isOver = false
+    const removed = after.control.releases.removeBranch('shop', 'try').then(() => (isOver = true))
+    const look = async (): Promise<void> => {
+      clock.advance(100)
+      await turns()
+    }
+    await look()
+    assert.deepEqual([isOver, after.control.view('shop--try') === null], [false, false], 'nobody has said anything')
+    const n1 = new Peer(after.control, null).hello('agent', 'n1').ready(['shop--try.key', 'shop.key'], here)
+    await look()
+    assert.deepEqual([isOver, after.control.view('shop--try') === null], [false, false], 'it runs')
+    n1.ready(['shop.key'], here)
+    await look()
+    assert.equal(after.control.view('shop--try'), null)
+    n1.answer('data', { deleted: ['branch-try'] })
+    assert.equal(await removed, true)
   })
 
   test('a control that was replaced says so once and changes nothing', async () => {

@@ -229,9 +229,9 @@ export class Releases {
     }
   }
 
-  /** The copies of an app's data, as its node has them. Throws as `askData` does. */
-  data(name: string): Promise<DataState> {
-    return this.#ask(this.#app(name).home, name, { do: 'state' })
+  /** The copies of an app's data, as its node has them; `sizes`: with what each holds alone. Throws as `askData` does. */
+  data(name: string, sizes = false): Promise<DataState> {
+    return this.#ask(this.#app(name).home, name, { do: 'state', sizes })
   }
 
   /** Makes a checkpoint under a name of a person's own. Throws `control.checkpoint-exists`, and as the node does. */

@@ -6,7 +6,7 @@
 import type { ProviderContext, ResourceDiff } from '../provider/index.ts'
 import type { PostgresBinaries } from './binaries.ts'
 import { diffDatabases } from './diff.ts'
-import { chancePort, databaseOf, openServer, readerMemoryBytes, readerSettings } from './second.ts'
+import { chancePort, databaseOf, openServer, readerMemoryBytes, readerSettings, throwawaySettings } from './second.ts'
 import { asAdmin } from './server.ts'
 
 export interface CompareOptions {
@@ -24,7 +24,8 @@ export async function compareDataDirs(
   { binaries, rowsMax, statementTimeoutMs }: CompareOptions,
 ): Promise<ResourceDiff> {
   const port = chancePort(context.random)
-  const how = { binaries, memoryBytes: readerMemoryBytes, settings: readerSettings, purpose: 'be compared' }
+  const settings = { ...readerSettings, ...throwawaySettings }
+  const how = { binaries, memoryBytes: readerMemoryBytes, settings, purpose: 'be compared' }
   await using left = await openServer(context, before, port, how)
   await using right = await openServer(context, after, port + 1, how)
   const [leftDatabase, rightDatabase] = [await databaseOf(context, left), await databaseOf(context, right)]

@@ -93,6 +93,32 @@ suite('migrations on a copy', () => {
     )
   })
 
+  test('rows that are selected for update are told of; how many is not known', async () => {
+    await postgres().migrations({
+      ...first,
+      '0002_s.expand.sql': [
+        'select b from a where b < 10',
+        'create table own (d int)',
+        'select d from own for update',
+        'select b from a where b < 10 for no key update',
+        'do $$ begin perform b from a where b = 11 FOR UPDATE; perform pg_sleep(0.4); end $$',
+      ].join(';\n'),
+    })
+    const { statements, refusals } = await rehearse(await copy(), 300)
+    assert.deepEqual(
+      statements.flatMap(({ line, locks }) => locks.map(({ table, mode, rows }) => [line, table, mode, rows])),
+      [
+        [4, 'a', 'row locks', undefined],
+        [5, 'a', 'row locks', undefined],
+      ],
+    )
+    assert.equal(refusals.length, 1)
+    assert.match(
+      refusals[0] ?? '',
+      /^0002_s\.expand\.sql:[45]: .*: holds row locks on a for \d+ ms, and 300 ms is the most: who changes one of these would wait$/,
+    )
+  })
+
   test('a long lock outside of a transaction is seen while it is held', async () => {
     await postgres().migrations({
       ...first,

@@ -18,7 +18,7 @@ import { namesOf, shownName } from './names.ts'
 import { applyMigrations } from './prepare.ts'
 import type { MigrationLimits } from './prepare.ts'
 import { readRecord } from './record.ts'
-import { rowLocks, RowCounts } from './row-locks.ts'
+import { rowLocks, RowLocks } from './row-locks.ts'
 import type { Onlooker } from './run.ts'
 import { chancePort, openServer } from './second.ts'
 import { asAdmin, ensureDatabase } from './server.ts'
@@ -81,7 +81,7 @@ function refusalsOf(statements: Trial['statements'], lockMsMax: number): readonl
     for (const { table, mode, rows, heldMs } of locks) {
       if (heldMs <= lockMsMax || heldMs <= (longest.get(table)?.heldMs ?? 0)) continue
       const lock = rows === undefined ? mode : `${mode} (${rows} rows)`
-      const waits = modes[mode] ?? (rows === undefined ? 'others' : 'who changes one of these')
+      const waits = modes[mode] ?? 'who changes one of these'
       const sentence = `${file}:${line}: ${text}: holds ${lock} on ${table} for ${heldMs} ms, and ${lockMsMax} ms is the most: ${waits} would wait`
       longest.set(table, { heldMs, sentence })
     }
@@ -162,9 +162,9 @@ class LockLog {
       this.#timeout = this.#now ?? 'the end of the transaction'
       admin.query('select pg_terminate_backend($1)', [pid]).catch(() => undefined)
     })
-    const counts = new RowCounts(admin, migrator)
+    const locks = new RowLocks(admin, migrator, pid)
     return {
-      around: (file, statement, run) => this.#around(admin, { pid, counts }, file, statement, run),
+      around: (file, statement, run) => this.#around(admin, { pid, locks }, file, statement, run),
       over: () => this.#over(),
     }
   }
@@ -185,7 +185,7 @@ class LockLog {
 
   async #around(
     admin: Session,
-    { pid, counts }: { readonly pid: number; readonly counts: RowCounts },
+    { pid, locks }: { readonly pid: number; readonly locks: RowLocks },
     file: MigrationFile,
     statement: Statement,
     run: () => Promise<void>,
@@ -208,9 +208,9 @@ class LockLog {
       await this.#take(admin, pid, tried)
     }
     await ended
-    for (const { table, rows } of await counts.since()) {
+    for (const rows of await locks.of(statement.text)) {
       // Which of them was locked first, and when, is not known: as if it had been all of them, at once.
-      const held = { table, mode: rowLocks, rows, sinceMs: startMs, heldMs: this.#clock.monotonicMs() - startMs }
+      const held = { ...rows, mode: rowLocks, sinceMs: startMs, heldMs: this.#clock.monotonicMs() - startMs }
       this.#rows.push(held)
       tried.locks.push(held)
     }

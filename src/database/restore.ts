@@ -132,11 +132,14 @@ function noTarget(what: string): SteadError {
 }
 
 function unreached(resource: string, target: LogTarget, output: string, cause: unknown): SteadError {
-  const lines = output.trimEnd().split('\n').slice(-10).join('\n')
+  // What the server says of a log that ends too early is said already.
+  const isShort = output.includes('recovery ended before configured recovery target was reached')
+  const lines = isShort ? [] : output.trimEnd().split('\n').slice(-10)
+  const hint = 'The moment lies before the copy, after the end of the log, or too far back for the log that is kept.'
   return new SteadError({
     code: 'database.restore-unreached',
     message: `the log of database ${resource} does not lead from this copy to ${wordsOf(target)}`,
-    hint: `The moment lies before the copy, after the end of the log, or too far back for the log that is kept. ${lines}`,
+    hint: [hint, ...lines].join('\n').trimEnd(),
     cause,
   })
 }

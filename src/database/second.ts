@@ -42,6 +42,9 @@ export const readerSettings: Readonly<Record<string, string>> = {
   default_transaction_read_only: 'on',
 }
 
+/** On data that is thrown away afterwards: to flush it would only hold up the live server, whose disk is the same. */
+export const throwawaySettings: Readonly<Record<string, string>> = { fsync: 'off' }
+
 /** Recovery from a snapshot comes before the first answer. */
 const readyTimeoutMs = 120_000
 

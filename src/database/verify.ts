@@ -12,7 +12,7 @@ import { refusalOf } from './drivers/connection.ts'
 import type { Session } from './drivers/connection.ts'
 import { maintenanceDatabase, shownName } from './names.ts'
 import { ask, asReader } from './reader.ts'
-import { chancePort, databaseOf, openServer, readerMemoryBytes } from './second.ts'
+import { chancePort, databaseOf, openServer, readerMemoryBytes, throwawaySettings } from './second.ts'
 import { asAdmin } from './server.ts'
 import type { Server } from './server.ts'
 
@@ -31,7 +31,7 @@ export async function verifyCopy(
   probe: string | null,
   { binaries, statementTimeoutMs }: VerifyOptions,
 ): Promise<Verification> {
-  const settings = { shared_buffers: '32MB', autovacuum: 'off' }
+  const settings = { shared_buffers: '32MB', autovacuum: 'off', ...throwawaySettings }
   const how = { binaries, memoryBytes: readerMemoryBytes, settings, purpose: 'be verified' }
   await using server = await openServer(context, context.dataDir, chancePort(context.random), how)
   const checks = ['a server started on it and recovered']

@@ -4,9 +4,12 @@ import { createHash } from 'node:crypto'
 import { Agent, request as httpRequest } from 'node:http'
 import { connect } from 'node:net'
 import { suite, test } from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
 import { isSteadError } from '../base/index.ts'
+import type { Route } from '../protocol/index.ts'
 import { engineRig, engines } from '../../test/gateway-engines.ts'
 import { ask, backend, deadPort, rawExchange, route, until } from '../../test/gateway-rig.ts'
+import type { Answer } from '../../test/gateway-rig.ts'
 
 /** Clients that ask again and again on kept connections. */
 function load(port: number, clients: number): { readonly stop: () => Promise<{ ok: number; failed: string[] }> } {
@@ -297,6 +300,30 @@ for (const engine of engines) {
       assert.equal((await ask(port)).status, 503, 'its time is over')
       await gateway.apply({ revision: 5, routes: [route([])] })
       assert.equal((await ask(port)).status, 503, 'the route holds no more')
+    })
+
+    test('what waits is answered by what comes, also when other routes have come and gone meanwhile', async (t) => {
+      const web = await backend(t, (_request, response) => response.end('web'))
+      const other = await backend(t, (_request, response) => response.end('other'))
+      const holding = route([], { holdMs: 60_000, phase: 'deploying' })
+      const { port, gateway } = await engineRig(t, engine, [holding])
+      const beside = (name: string): Route =>
+        route([other.target(`${name}-1`)], { id: name, host: `${name}.test`, app: name })
+      const waiting = async (): Promise<{ readonly answer: Promise<Answer> }> => {
+        const answer = ask(port)
+        // Whoever came just before a table is in it, and that cannot be seen from here.
+        await Promise.race([answer, pause(300)])
+        return { answer }
+      }
+      const first = await waiting()
+      await gateway.apply({ revision: 2, routes: [holding, beside('b')] })
+      const second = await waiting()
+      await gateway.apply({ revision: 3, routes: [holding, beside('c')] })
+      const third = await waiting()
+      assert.equal((await ask(port, { headers: { host: 'c.test' } })).body, 'other')
+      // Instances that come at once with a route, and those that come alone.
+      await gateway.apply({ revision: 4, routes: [route([web.target('web-2')]), beside('d')] })
+      for (const { answer } of [first, second, third]) assert.equal((await answer).body, 'web')
     })
 
     test('a table that cannot be is refused whole, an older one changes nothing, a taken port names its holder', async (t) => {

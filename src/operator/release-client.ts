@@ -32,7 +32,7 @@ export function releaseClient({ value, lines }: Asking): ReleaseClient {
     plan: (deployment: Deployment) => value('POST', at(deployment.graph.app, '/plan'), deployment),
     list: (app) => value('GET', at(app, '/releases')),
     watch: (app, release, signal) => lines(at(app, `/releases/${release}/watch`), signal),
-    data: (app) => value('GET', at(app, '/data')),
+    data: (app, sizes = false) => value('GET', at(app, `/data${sizes ? '?sizes=true' : ''}`)),
     preview: (app, wish) => value('POST', at(app, '/rollback/preview'), wish),
     back: async (app, wish) => (await value<{ release: number }>('POST', at(app, '/rollback'), wish)).release,
     async cancel(app) {

@@ -77,7 +77,8 @@ export const releaseRoutes: readonly Route[] = [
     method: 'GET',
     path: '/v1/apps/:app/data',
     right: 'read',
-    answer: async ({ releases }, question) => value(await releases.data(appOf(question))),
+    answer: async ({ releases }, question) =>
+      value(await releases.data(appOf(question), question.query.get('sizes') === 'true')),
   },
   {
     method: 'POST',

@@ -143,8 +143,8 @@ export interface ReplayWish {
 export interface ReleaseOperations {
   plan(deployment: Deployment): Promise<DeployPlan>
   list(app: string): ReleasesStatus
-  /** The copies of the data, as the node has them. */
-  data(app: string): Promise<DataState>
+  /** The copies of the data, as the node has them; `sizes`: with what each holds alone, which takes up to two seconds for each. */
+  data(app: string, sizes?: boolean): Promise<DataState>
   /** Begins a return; answers the number of the release that it makes. Throws `control.needs-data`, `control.data-gone`, `control.unknown-release`. */
   back(app: string, wish: BackWish, by: string): Promise<number>
   preview(app: string, wish: BackWish): Promise<BackPreview>

@@ -32,7 +32,7 @@ export interface DataCopy {
   readonly path: string
   readonly createdAtMs: number
   readonly generation: number
-  /** Held by it alone; null where that is not known. */
+  /** Held by it alone; null where that is not known, or was not asked for. */
   readonly ownBytes: number | null
 }
 
@@ -57,7 +57,8 @@ export interface DataResource {
 
 /** What a node can be asked to do with the data of an app. Answered with one line of JSON; its type is in `DataAnswers`. */
 export type DataTask =
-  | { readonly do: 'state' }
+  /** `sizes` false: without what each copy holds alone, which is looked for in all of it. Older nodes look for it all the same. */
+  | { readonly do: 'state'; readonly sizes?: boolean }
   /** What is declared in `resources` and not in force. Changes nothing. */
   | { readonly do: 'pending'; readonly resources: readonly DataResource[] }
   /** Throws `agent.data-full` early. A checkpoint of that name that is there already is the answer. */
@@ -210,7 +211,7 @@ const resource = z.object({ part: name, type: name, config: z.json(), bundle: z.
 
 /** Validates a task. */
 export const dataTaskSchema: z.ZodType<DataTask> = z.discriminatedUnion('do', [
-  z.object({ do: z.literal('state') }),
+  z.object({ do: z.literal('state'), sizes: z.boolean().exactOptional() }),
   z.object({ do: z.literal('pending'), resources: z.array(resource).max(1000) }),
   z.object({ do: z.literal('checkpoint'), name }),
   z.object({ do: z.literal('clone'), name, from: name.nullable() }),

@@ -290,7 +290,7 @@ export interface Provider {
   quiesce(context: ProviderContext): Promise<AsyncDisposable>
   /** Makes the data usable after it was put back from a checkpoint, before the server starts. */
   recover(context: ProviderContext): Promise<void>
-  /** What differs between two data directories of this resource (neither is live). */
+  /** What differs between two data directories of this resource: copies that are thrown away after, because nothing in them is durable then. */
   diff(context: ProviderContext, before: string, after: string): Promise<ResourceDiff>
   metrics(context: ProviderContext): Promise<readonly Metric[]>
   /** What an operator asks of the live resource, or has done to it, in the provider's own words. Who may was decided before. */
@@ -337,8 +337,8 @@ export interface Provider {
    */
   durability?(context: ProviderContext): Promise<string>
   /**
-   * Proves that a copy can be used: `dataDir` of the context is one, writable and not live. `probe` is a question of the
-   * app's, in the resource's own language. Answers what was checked; throws with what is damaged.
+   * Proves that a copy can be used: `dataDir` of the context is one, writable, not live, and thrown away after, because nothing
+   * in it is durable then. `probe` is a question of the app's, in the resource's own language. Answers what was checked; throws with what is damaged.
    */
   verify?(context: ProviderContext, probe: string | null): Promise<Verification>
 }

@@ -54,6 +54,11 @@ function watched(own: Provider): Provider {
   }
   return {
     ...own,
+    async prepare(context, phase) {
+      // Whoever asks meanwhile finds a server that answers, and a node that has not looked at all that is declared for it.
+      if (existsSync(join(config.dir, 'slow'))) await sleep(clock, 1500)
+      return own.prepare(context, phase)
+    },
     async abandon(context, dir) {
       if (existsSync(join(config.dir, 'mute')))
         throw new SteadError({ code: 'test.mute', message: 'it cannot be asked' })

@@ -129,6 +129,12 @@ export class DataNode implements AsyncDisposable {
     else rmSync(join(this.dir, 'careless'), { force: true })
   }
 
+  /** From now on it takes a while until what is declared for a server has been looked at, or no longer. */
+  slow(is: boolean): void {
+    if (is) writeFileSync(join(this.dir, 'slow'), '')
+    else rmSync(join(this.dir, 'slow'), { force: true })
+  }
+
   /** Resolves when the agent has died, and forgets what it said. */
   async died(): Promise<void> {
     assert.ok(this.#child !== null)

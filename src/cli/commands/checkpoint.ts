@@ -1,8 +1,9 @@
 /** `stead checkpoint`: a copy of all data of an app at one moment, under a name. */
+import { SteadError } from '../../base/index.ts'
 import type { Command } from '../command.ts'
 import { usage } from '../command.ts'
 import { exitCodes } from '../exit-codes.ts'
-import { needTarget } from '../target.ts'
+import { needTarget, type Target } from '../target.ts'
 import { note, print } from '../terminal.ts'
 
 export const checkpointCommand: Command = {
@@ -23,8 +24,9 @@ export const checkpointCommand: Command = {
     if (input.flag('rm')) {
       if (input.arguments[0] === undefined) throw usage('which checkpoint is to be deleted?', 'See `stead releases`.')
       const deleted = await operator.releases.deleteCopies(app, [name])
+      if (deleted.length === 0) throw await unknownCopy(operator, app, name)
       if (input.json) print(JSON.stringify({ app, deleted }))
-      else note(deleted.length === 0 ? `There was no ${name}.` : `${name} is deleted.`)
+      else note(`${name} is deleted.`)
       return exitCodes.ok
     }
     const { tookMs } = await operator.releases.checkpoint(app, name)
@@ -32,6 +34,15 @@ export const checkpointCommand: Command = {
     else print(`${name}  (${Math.round(tookMs)} ms)`)
     return exitCodes.ok
   },
+}
+
+async function unknownCopy({ releases }: Target['operator'], app: string, name: string): Promise<SteadError> {
+  const names = (await releases.data(app)).copies.map((copy) => copy.name)
+  return new SteadError({
+    code: 'cli.unknown-checkpoint',
+    message: `${app} has no checkpoint called ${name}, and nothing was deleted`,
+    hint: names.length === 0 ? 'It has none.' : `It has: ${names.join(', ')}.`,
+  })
 }
 
 /** `2026-11-29-1904-05`. */

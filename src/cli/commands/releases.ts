@@ -1,11 +1,12 @@
 /** `stead releases`: the releases of an app, newest first, with checkpoints and branches; or all of one release. */
 import { SteadError } from '../../base/index.ts'
 import type { CheckpointStatus, ReleasesStatus, ReleaseState, ReleaseStatus } from '../../operator/index.ts'
+import type { DataCopy } from '../../protocol/index.ts'
 import type { Command } from '../command.ts'
 import { exitCodes } from '../exit-codes.ts'
 import { reportLines, stepLines } from '../release-text.ts'
 import { needTarget } from '../target.ts'
-import { duration, megabytes, paint, print, table } from '../terminal.ts'
+import { duration, megabytes, paint, print, size, table } from '../terminal.ts'
 
 /** Releases that are shown without --all. */
 const shownMax = 15
@@ -17,9 +18,10 @@ export const releasesCommand: Command = {
   help: `  NUMBER      everything of that release: its steps, how it ended, what a return left behind
   --app APP   a directory (default: here), or the name of an app that \`stead serve\` runs
   --all       every release that is kept, not only the last ${shownMax}
+  --sizes     what each copy of the data holds that no other has: some seconds where there are many
   --json      as JSON
   Example: stead releases 7 --app shop`,
-  options: { app: { type: 'string' }, all: { type: 'boolean' } },
+  options: { app: { type: 'string' }, all: { type: 'boolean' }, sizes: { type: 'boolean' } },
   argumentsMax: 1,
   async run(input) {
     const { operator, app } = await needTarget(input.text('app'))
@@ -32,11 +34,12 @@ export const releasesCommand: Command = {
       else for (const line of detailLines(found, release)) print(line)
       return exitCodes.ok
     }
-    const data = await operator.releases.data(app).catch(() => null)
+    const data = await operator.releases.data(app, input.flag('sizes')).catch(() => null)
     if (input.json) print(JSON.stringify({ ...found, data }))
     else printAll(found, input.flag('all') ? Number.POSITIVE_INFINITY : shownMax)
     if (!input.json && data !== null) {
-      const { totalBytes, freeBytes, driver } = data
+      const { totalBytes, freeBytes, driver, copies } = data
+      if (input.flag('sizes')) printSizes(copies)
       print(
         `\n${paint('dim', `data: ${megabytes(totalBytes - freeBytes)} of ${megabytes(totalBytes)} used, driver ${driver}`)}`,
       )
@@ -85,6 +88,13 @@ function printAll({ app, releases, checkpoints, branches, generation }: Releases
     print('\nBranches')
     print(table(branches.map(({ name, purpose, urls, by }) => [`  ${name}`, purpose, urls.join(' '), by])))
   }
+}
+
+function printSizes(copies: readonly DataCopy[]): void {
+  if (copies.length === 0) return
+  print('\nCopies of the data, and what each holds that no other has')
+  const held = ({ ownBytes }: DataCopy): string => (ownBytes === null ? 'not known' : size(ownBytes))
+  print(table(copies.map((copy) => [`  ${copy.name}`, copy.kind, held(copy), ago(copy.createdAtMs)])))
 }
 
 function row(release: ReleaseStatus, checkpoints: readonly CheckpointStatus[]): string[] {

@@ -6,9 +6,9 @@ import { claim, claimPath, release, takeOver } from './claim.ts'
 import { writeDescription } from './description.ts'
 import { graceMs, type RoleContext } from './context.ts'
 
-export async function runAgent({ home, stopped, say }: RoleContext): Promise<void> {
+export async function runAgent({ home, domain, stopped, say }: RoleContext): Promise<void> {
   const path = claimPath(home, 'agent')
-  const machine = await lookAtMachine(home)
+  const machine = await lookAtMachine(home, domain)
   writeDescription(home, describe(machine))
   await takeOver(path, graceMs)
   claim(path, version)

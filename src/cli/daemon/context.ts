@@ -1,9 +1,13 @@
 /** What every process of the daemon is started with. */
+import type { AskedDriver } from '../../domain/index.ts'
 import type { Home } from '../home.ts'
 
 /** The engines of the way in, by the words of the command line. */
 export const engines = ['own', 'haproxy'] as const
 export type Engine = (typeof engines)[number]
+
+/** How data can be asked to be kept, by the words of the command line. */
+export const askedDrivers: readonly AskedDriver[] = ['btrfs', 'xfs']
 
 export interface RoleOptions {
   readonly host: string
@@ -14,6 +18,8 @@ export interface RoleOptions {
   readonly plainPort: number | null
   /** What carries the bytes: Stead itself, or a managed HAProxy. */
   readonly engine: Engine
+  /** How data is to be kept; null: as well as the machine can. */
+  readonly domain: AskedDriver | null
   /** Null: the usual one, or the next that is free. */
   readonly dashboardPort: number | null
   /** A socket that listens there already, as a descriptor of this process; null when the gateway is to listen itself. */

@@ -21,6 +21,20 @@ test('btrfs is chosen where nothing is missing for it, then xfs, and what is mis
   }
 })
 
+test('a driver that is asked for is taken for what is new, or refused with what is missing', async () => {
+  const root = mkdtempSync(join(tmpdir(), 'domain-choose-'))
+  try {
+    const missing = { btrfs: await missingForBtrfs(root), xfs: await missingForXfs(root) }
+    for (const asked of ['btrfs', 'xfs'] as const) {
+      const chosen = chooseDomainDriver({ root, clock: systemClock, asked })
+      if (missing[asked].length === 0) assert.equal((await chosen).name, asked)
+      else await assert.rejects(chosen, { code: 'domain.driver-unavailable', message: /cannot be kept with/ })
+    }
+  } finally {
+    rmSync(root, { recursive: true, force: true })
+  }
+})
+
 test('a domain stays with the driver that made it', async () => {
   const work = mkdtempSync(join(tmpdir(), 'domain-choose-'))
   const root = join(work, 'shop')
@@ -28,7 +42,7 @@ test('a domain stays with the driver that made it', async () => {
     const copy = copyDriver({ clock: systemClock })
     const options = { id: 'shop', root, home: 'here', sizeBytes: 1 }
     await (await copy.open(options)).close()
-    const chosen = await chooseDomainDriver({ root, clock: systemClock })
+    const chosen = await chooseDomainDriver({ root, clock: systemClock, asked: 'btrfs' })
     assert.equal(chosen.name, 'copy')
     assert.ok(chosen.capabilities.weaker.length > copy.capabilities.weaker.length, 'it says why')
     await (await chosen.open(options)).close()

@@ -1,7 +1,7 @@
 /** Chooses the strongest driver that this machine can run, and says what a stronger one would need. */
 import { existsSync } from 'node:fs'
 import { mkdir, readFile } from 'node:fs/promises'
-import type { Clock } from '../../base/index.ts'
+import { type Clock, SteadError } from '../../base/index.ts'
 import type { DomainDriver } from '../driver.ts'
 import { btrfsDriver, isOnBtrfs } from './btrfs.ts'
 import { copyDriver } from './copy.ts'
@@ -9,23 +9,42 @@ import { CatalogFile } from './files.ts'
 import { run } from './tool.ts'
 import { isOnXfs, xfsDriver } from './xfs.ts'
 
+/** Drivers that can be asked for. */
+export type AskedDriver = 'btrfs' | 'xfs'
+
 /**
- * The driver for a domain under `root`: the one that made it, or for a new one btrfs where it can run, else xfs where that
- * can, else copy. `capabilities.weaker` name what is missing for a stronger one and how to get it.
+ * The driver for a domain under `root`: the one that made it, or for a new one the one that is asked for, or else btrfs where
+ * it can run, else xfs where that can, else copy. `capabilities.weaker` name what is missing for a stronger one and how to get
+ * it. Throws `domain.driver-unavailable` where the one that is asked for cannot run.
  */
 export async function chooseDomainDriver(options: {
   readonly root: string
   readonly clock: Clock
+  readonly asked?: AskedDriver | null
 }): Promise<DomainDriver> {
-  const { root, clock } = options
+  const { root, clock, asked = null } = options
   await mkdir(root, { recursive: true })
   const missing = await missingForBtrfs(root)
   const made = (await new CatalogFile(root).read())?.driver
+  if (made === undefined && asked === 'xfs') {
+    refuseUnavailable(asked, await missingForXfs(root))
+    return xfsDriver({ clock, weaker: ['xfs was asked for: with btrfs, checkpoints are taken while writers go on'] })
+  }
+  if (made === undefined && asked === 'btrfs') refuseUnavailable(asked, missing)
   if (made === 'btrfs' || (made === undefined && missing.length === 0)) return btrfsDriver({ clock })
   if (made === 'xfs' || (made === undefined && (await missingForXfs(root)).length === 0))
     return xfsDriver({ clock, weaker: missing })
   const older = 'this domain was made with plain copies: make a new one and move the data to get instant checkpoints'
   return copyDriver({ clock, weaker: missing.length === 0 ? [older] : missing })
+}
+
+function refuseUnavailable(asked: AskedDriver, missing: readonly string[]): void {
+  if (missing.length === 0) return
+  throw new SteadError({
+    code: 'domain.driver-unavailable',
+    message: `Data cannot be kept with ${asked} on this machine: ${missing.join('; ')}.`,
+    hint: 'Install what is missing, or ask for no driver: then the strongest that runs here is taken.',
+  })
 }
 
 /** What instant checkpoints would need on this machine for a domain under `root`, one line each; empty when all is there. */

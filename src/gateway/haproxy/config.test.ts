@@ -26,6 +26,7 @@ const settings: Settings = {
   connectionsMax: 5000,
   mapPath: '/run/stead/routes.map',
   holdPath: '/run/stead/hold.lua',
+  againPath: '/run/stead/again.sock',
   socketPath: '/run/stead/worker.sock',
 }
 

@@ -10,7 +10,7 @@ import type { Route, RouteTable, RouteTarget } from '../../protocol/index.ts'
 import type { BoundAddress } from '../engine.ts'
 import type { GatewayLimits } from '../limits.ts'
 import { indexRoutes } from '../routes.ts'
-import { holdLines } from './hold.ts'
+import { againLines, holdLines } from './hold.ts'
 
 /** An instance as HAProxy sees it. */
 export interface Server {
@@ -111,6 +111,8 @@ export interface Settings {
   readonly mapPath: string
   /** The script that has requests wait. */
   readonly holdPath: string
+  /** The socket by which what waits in an old worker goes on to the one in charge. */
+  readonly againPath: string
   readonly socketPath: string
 }
 
@@ -149,7 +151,7 @@ function problem(status: number, text: string, more = ''): string {
 }
 
 function render(model: Model, settings: Settings, servers: (backend: Backend) => readonly string[]): string {
-  const { limits, binds, threads, connectionsMax, mapPath, holdPath, socketPath } = settings
+  const { limits, binds, threads, connectionsMax, mapPath, holdPath, againPath, socketPath } = settings
   const find = `map_beg(${mapPath})`
   const notFound = 'http-request return status 404 content-type "text/plain; charset=utf-8"'
   const lines = [
@@ -186,6 +188,7 @@ function render(model: Model, settings: Settings, servers: (backend: Backend) =>
     problem(504, '504 Gateway Timeout: The app took too long to answer.'),
     'frontend in',
     ...binds.map(({ host, port }) => `  bind ${host.includes(':') ? `[${host}]` : host}:${port}`),
+    ...againLines(againPath),
     `  http-request set-var-fmt(txn.id) ${randomId}`,
     `  http-request del-header tracestate if { req.hdr(tracestate) -m found } !${traced}`,
     `  http-request set-header traceparent 00-%[var(txn.id)]-%[var(txn.id),bytes(0,16)]-01 unless ${traced}`,
@@ -220,7 +223,7 @@ function render(model: Model, settings: Settings, servers: (backend: Backend) =>
     ...model.backends.flatMap((backend) => [
       `backend ${backend.name}`,
       ...backendLines(backend, limits),
-      ...holdLines(backend.name, mapPath, limits.heldMax),
+      ...holdLines(backend.name, { mapPath, againPath, heldMax: limits.heldMax }),
       ...servers(backend),
     ]),
   ]

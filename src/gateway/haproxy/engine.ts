@@ -62,7 +62,10 @@ export const haproxyCapabilities: Readonly<Record<EngineFeature, EngineCapabilit
   'websocket-goodbye': { level: 'refused', note: 'WebSockets are cut off after cutMs' },
   tls: { level: 'refused', note: 'plain HTTP/1.1 only; TLS has to end before it' },
   streams: { level: 'refused', note: 'a table with ways in for TCP or TLS is not taken' },
-  hold: { level: 'emulated', note: 'by a script; what waits while another route comes or goes is answered 503' },
+  hold: {
+    level: 'emulated',
+    note: 'by a script; a route holds its most in each worker, and a reload begins a new one',
+  },
   h2c: { level: 'refused', note: 'a table with instances that speak HTTP/2 is not taken' },
 }
 
@@ -198,6 +201,7 @@ export class HaproxyGateway implements GatewayEngine {
       connectionsMax: Math.min(this.#limits.connectionsMax, connectionsAllowed()),
       mapPath: join(directory, 'routes.map'),
       holdPath: join(directory, 'hold.lua'),
+      againPath: join(directory, 'again.sock'),
       socketPath: this.#master.workerSocket,
     }
   }
