@@ -75,7 +75,13 @@ export class Answers {
     for await (const line of attempts.output(options)) yield { assignment: ask.assignment, ...line }
   }
 
-  /** Ends all that is open: control is gone, or this agent goes. */
+  /** Control is gone: whoever asked is not there any more, but for people whose streams have a name. */
+  lost(): void {
+    for (const abort of this.#open.values()) abort.abort()
+    this.#streams.lost()
+  }
+
+  /** Ends all that is open: this agent goes. */
   abort(): void {
     for (const abort of this.#open.values()) abort.abort()
     this.#streams.abort()

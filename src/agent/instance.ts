@@ -16,7 +16,7 @@ import {
   type Place,
   type Target,
 } from '../network/index.ts'
-import type { AssignmentStatus, Edge, InstanceAssignment } from '../protocol/index.ts'
+import { type AssignmentStatus, type Edge, type InstanceAssignment, statusDebuggersMax } from '../protocol/index.ts'
 import { limitsWithin, type Sandbox, type SandboxSpec } from '../sandbox/index.ts'
 import { Attempts } from './attempts.ts'
 import { Containment } from './containment.ts'
@@ -152,11 +152,16 @@ export class InstanceRunner {
       pid,
       ...this.#usage,
       credentials,
-      ...(this.holds.sinceMs === null ? {} : { heldSinceMs: this.holds.sinceMs }),
+      ...this.#held(),
       ...(exitCode === null ? {} : { exitCode }),
       ...(refused && { refused }),
       ...(incident && { incident }),
     }
+  }
+
+  #held(): Pick<AssignmentStatus, 'heldSinceMs' | 'debuggers'> {
+    const { sinceMs, debuggers } = this.holds
+    return sinceMs === null ? {} : { heldSinceMs: sinceMs, debuggers: debuggers.slice(0, statusDebuggersMax) }
   }
 
   /** The program, while it runs. */

@@ -5,7 +5,7 @@
  * program runs on. Secret values that this node was told are not handed on. While somebody may stand at a breakpoint the
  * program is not judged by whether it answers.
  */
-import { duplexPair, PassThrough } from 'node:stream'
+import { type Duplex, duplexPair, PassThrough, pipeline, type Readable, Transform, type Writable } from 'node:stream'
 import { isSteadError, messageOf } from '../base/index.ts'
 import {
   type Ability,
@@ -18,10 +18,12 @@ import {
   readProcess,
   type Recipe,
   type RecipesOptions,
+  Standing,
 } from '../debug/index.ts'
 import type { DebugLook, StreamEnd } from '../protocol/index.ts'
 import type { Sandbox } from '../sandbox/index.ts'
-import type { Open } from './streams.ts'
+import type { Open } from './carried.ts'
+import type { Hold } from './holds.ts'
 
 /** What a stream says at its end when its client has said goodbye. */
 const done: StreamEnd = { code: 0, signal: null, sentence: 'ended' }
@@ -43,8 +45,10 @@ export class Looks {
   }
 
   /** Begins a look. `hold` is taken while somebody may stop the program. */
-  open(sandbox: Sandbox, look: DebugLook, hold: () => Disposable): Open {
+  open(sandbox: Sandbox, look: DebugLook, hold: () => Hold): Open {
     const [near, far] = duplexPair()
+    let held: Hold | null = null
+    const client = look.what === 'dap' ? watched(near, (stands) => held?.stands(stands)) : { input: near, output: near }
     const notes = new PassThrough()
     const asked = new AbortController()
     const chosen = this.#choose(sandbox)
@@ -53,7 +57,8 @@ export class Looks {
       await using attachment = await attached
       for (const effect of attachment?.effects ?? []) notes.write(`${effect}\n`)
       if (look.what === 'dap') {
-        using _hold = hold()
+        using own = hold()
+        held = own
         return (await attachment?.serveDap(far)) === true ? done : left
       }
       // The end of the input is a wish to end soon, with what there is.
@@ -66,9 +71,9 @@ export class Looks {
       far.end()
     })
     return {
-      input: near,
+      input: client.input,
       outputs: [
-        { to: 'out', from: near },
+        { to: 'out', from: client.output },
         { to: 'err', from: notes },
       ],
       terminal: false,
@@ -102,6 +107,26 @@ export class Looks {
 }
 
 type Found = Chosen & { readonly facts: ProcessFacts }
+
+/** The client's end of a debugger's session, of which `onStands` is told whether the program stands. */
+function watched(
+  near: Duplex,
+  onStands: (stands: boolean) => void,
+): { readonly input: Writable; readonly output: Readable } {
+  const standing = new Standing(onStands)
+  const through = (seen: (bytes: Buffer) => void): Transform =>
+    new Transform({
+      transform(bytes: Buffer, _encoding, next) {
+        seen(bytes)
+        next(null, bytes)
+      },
+    })
+  const input = through((bytes) => standing.asked(bytes))
+  const output = through((bytes) => standing.answered(bytes))
+  // Whichever goes away, the session ends with it.
+  pipeline(input, near, output, () => near.destroy())
+  return { input, output }
+}
 
 async function known(recipes: readonly Recipe[], pid: number): Promise<Found | null> {
   try {

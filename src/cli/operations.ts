@@ -97,7 +97,7 @@ export function operationsOf(answering: Answering): Operations {
     order: (app, part, kind, by) => orderPart(platform, { app: known(app), part, kind, by }),
     jobs: (app, part) => jobsOf(platform, known(app), part),
     run: (app, part, by, signal) => runJob(platform, { app: known(app), part, by }, signal),
-    open: (app, part, order, onAsked) => openStream(platform, known(app), part, order, onAsked),
+    open: (app, part, order, by, onAsked) => openStream(platform, { app: known(app), part, order, by }, onAsked),
     bind: (app, part, host, port) => bindOperator(platform, { app: known(app), part, host, port }),
     changes: (pauseMs, signal) => changeTurns(platform, { first: false, pauseMs }, signal),
     incidents: async (app) => platform.incidents(known(app)),

@@ -13,15 +13,18 @@ const bindTimeoutMs = 30_000
 /** Throws `cli.unknown-part`, `cli.not-ready`, and what `control.open` does. */
 export function openStream(
   platform: Pick<Platform, 'view' | 'open'>,
-  app: string,
-  part: string,
-  order: StreamOrder,
+  {
+    app,
+    part,
+    order,
+    by,
+  }: { readonly app: string; readonly part: string; readonly order: StreamOrder; readonly by: string },
   onAsked?: (what: string) => void,
 ): RemoteStream {
   const view = platform.view(app)
   const assignment = view === null ? null : assignmentOf(view, app, part, order)
   if (assignment !== null) {
-    const stream = platform.open(targetOf(order, assignment))
+    const stream = platform.open(targetOf(order, assignment, by))
     const isDebugger = order.kind === 'debug' && order.look.what === 'dap'
     return isDebugger && onAsked !== undefined ? observed(stream, onAsked) : stream
   }
@@ -57,8 +60,11 @@ function isNamed(id: string, word: string): boolean {
   return id === word || id.endsWith(`.${word}`) || id.endsWith(`-${word}`)
 }
 
-function targetOf(order: StreamOrder, assignment: string): StreamTarget {
-  return order.kind === 'debug' ? { kind: 'debug', assignment, look: order.look } : { ...order, assignment }
+function targetOf(order: StreamOrder, assignment: string, by: string): StreamTarget {
+  if (order.kind !== 'debug') return { ...order, assignment }
+  const { look, traffic = 'drain', resume } = order
+  const named = resume === undefined ? {} : { resume }
+  return { kind: 'debug', assignment, look, debugger: { by, traffic }, ...named }
 }
 
 function partOf(view: AppView, app: string, name: string): AppView['app']['graph']['parts'][number] {

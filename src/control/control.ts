@@ -7,6 +7,7 @@
 import { isSteadError, type Json, jsonEqual, randomId, SteadError } from '../base/index.ts'
 import {
   type Ask,
+  askSince,
   type DiskState,
   type Downward,
   type Incident,
@@ -477,7 +478,10 @@ export class RunningControl implements Control {
 
   open(target: StreamTarget): RemoteStream {
     const peer = peerAsked(this.#agents, nodeOf(this.#records, target.assignment) ?? '', target.kind)
-    return this.#remote.open(peer.name, (id, ask) => peer.channel.send({ type: 'ask', id, ask }), target)
+    const send = (id: string, ask: Ask): void => {
+      if (peer.protocol >= askSince[ask.kind]) peer.channel.send({ type: 'ask', id, ask })
+    }
+    return this.#remote.open(peer.name, send, target)
   }
 
   /** Asks a node. Throws `control.node-away`, `control.ask-failed`. */

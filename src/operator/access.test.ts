@@ -179,6 +179,7 @@ function echo(app: string): RemoteStream {
     },
     end: () => end.resolve(),
     resize() {},
+    seen() {},
     ended: Promise.resolve({ code: 3, signal: null, sentence: 'ended with code 3' }),
     close: () => end.resolve(),
   }

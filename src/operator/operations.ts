@@ -11,6 +11,7 @@ import type {
   LogLine,
   Phase,
   RemoteStream,
+  Resume,
   TerminalSize,
 } from '../protocol/index.ts'
 import type { BatchOperations } from './batch.ts'
@@ -140,6 +141,8 @@ export interface PartStatus {
   readonly cpuSeconds: number | null
   /** Since when somebody's debugger is in it; absent when nobody's is. */
   readonly heldSinceMs?: number
+  /** Whose debuggers are in it, the first first; absent when none is. */
+  readonly debuggers?: NonNullable<AssignmentStatus['debuggers']>
   /** What it was refused outside, the newest first. */
   readonly refused: NonNullable<AssignmentStatus['refused']>
   /** `kernel`: its instances run on kernels of their own. Absent: in sandboxes on that of their node. */
@@ -202,11 +205,21 @@ export type StreamOrder =
       readonly argv: readonly string[]
       readonly env: Readonly<Record<string, string>>
       readonly terminal: TerminalSize | null
+      readonly resume?: Resume
     }
   /** Null: the port that the part serves on. */
-  | { readonly kind: 'connect'; readonly port: number | null }
-  /** Null: of several instances the one that came last. */
-  | { readonly kind: 'debug'; readonly instance: string | null; readonly look: DebugLook }
+  | { readonly kind: 'connect'; readonly port: number | null; readonly resume?: Resume }
+  /**
+   * Null: of several instances the one that came last. `traffic`: what becomes of requests while the program stands at a
+   * breakpoint, where there are others to lead them to; it is drained where nothing is said.
+   */
+  | {
+      readonly kind: 'debug'
+      readonly instance: string | null
+      readonly look: DebugLook
+      readonly traffic?: 'drain' | 'keep'
+      readonly resume?: Resume
+    }
   | { readonly kind: 'machine'; readonly what: MachineWay }
 
 /** The way that a stream is asked for, which names the right it needs. */
@@ -331,10 +344,10 @@ export interface Operations {
   /** Starts a job now and tells of it until its end. It goes on when nobody listens any more. Throws `control.*`. */
   run(app: string, part: string, by: string, signal: AbortSignal): Promise<AsyncIterable<RunEvent>>
   /**
-   * Opens a stream to an instance of a part: a program that is run inside, or a connection. Throws `cli.unknown-part`,
+   * Opens a stream to an instance of a part for somebody: a program that is run inside, or a connection. Throws `cli.unknown-part`,
    * `cli.not-ready`, `control.*`.
    */
-  open(app: string, part: string, order: StreamOrder, onAsked?: (what: string) => void): RemoteStream
+  open(app: string, part: string, order: StreamOrder, by: string, onAsked?: (what: string) => void): RemoteStream
   /** Lets the operator into a resource, by name and password; null for a service. Throws `cli.unknown-part`, `control.*`. */
   bind(app: string, part: string, host: string, port: number): Promise<OperatorBinding | null>
   /** Yields whenever something may have changed, at most every `intervalMs`; ends with the signal. */

@@ -41,7 +41,7 @@ export const partRoutes: readonly Route[] = [
     method: 'POST',
     path: '/v1/apps/:app/parts/:part/stack',
     right: 'debug',
-    answer: async (operations, { path, signal }) => value(await stackOf(operations, path, signal)),
+    answer: async (operations, question) => value(await stackOf(operations, question)),
   },
   streamRoute('debug', 'debug'),
   streamRoute('values', 'values'),
@@ -55,9 +55,9 @@ export const partRoutes: readonly Route[] = [
 ]
 
 /** Where a part stands, as one value, for those who cannot follow a stream. */
-async function stackOf(operations: Operations, path: Question['path'], signal: AbortSignal): Promise<unknown> {
+async function stackOf(operations: Operations, { path, caller: { name: by }, signal }: Question): Promise<unknown> {
   const look = { kind: 'debug', instance: null, look: { what: 'stack' } } as const
-  const stream = operations.open(path['app'] ?? '', path['part'] ?? '', look)
+  const stream = operations.open(path['app'] ?? '', path['part'] ?? '', look, by)
   const close = (): void => stream.close()
   signal.addEventListener('abort', close, { once: true })
   try {
@@ -92,7 +92,8 @@ function streamRoute(way: StreamWay, right: Right): Route {
         const note = async (operation: string): Promise<void> => await gate?.looked({ caller, operation, app, part })
         // What cannot be recorded is not done.
         if (order.kind === 'debug' && order.look.what === 'snapshot') await note(snapshotWords(order.look))
-        const stream = operations.open(app, part, order, (what) => void note(what).catch(() => stream.close()))
+        const onAsked = (what: string): void => void note(what).catch(() => stream.close())
+        const stream = operations.open(app, part, order, caller.name, onAsked)
         return stream
       },
     }),

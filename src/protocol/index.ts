@@ -1,8 +1,16 @@
 /** The face of `protocol`: what control, agents and gateways say to each other. Data and validators, no I/O. */
 export { assignmentSchema, endpointSchema, planSchema } from './plan.ts'
 export type { Assignment, Edge, InstanceAssignment, Plan, ResourceAssignment, VersionedGrant } from './plan.ts'
-export { incidentSchema, levelOf, phases, statusMetricsMax, statusRefusalsMax, statusSchema } from './status.ts'
-export type { AssignmentStatus, DiskState, Incident, IncidentSummary, Phase, Wire } from './status.ts'
+export {
+  incidentSchema,
+  levelOf,
+  phases,
+  statusDebuggersMax,
+  statusMetricsMax,
+  statusRefusalsMax,
+  statusSchema,
+} from './status.ts'
+export type { AssignmentStatus, DebuggerStatus, DiskState, Incident, IncidentSummary, Phase, Wire } from './status.ts'
 export { hopsMax, routeTableSchema } from './routes.ts'
 export type {
   HopState,
@@ -40,12 +48,24 @@ export type { Fault, FaultCounts, FaultLease, FaultStatus } from './faults.ts'
 export {
   debugLookSchema,
   machineWays,
+  resumeSchema,
   streamEndSchema,
+  streamLeaseMs,
   streamPieceBytesMax,
   streamWindowBytes,
   terminalSizeSchema,
 } from './stream.ts'
-export type { DebugLook, MachineWay, RemoteStream, StreamEnd, StreamTarget, TerminalSize } from './stream.ts'
+export type {
+  DebuggerOf,
+  DebugLook,
+  MachineWay,
+  RemoteStream,
+  Resume,
+  StreamEnd,
+  StreamPiece,
+  StreamTarget,
+  TerminalSize,
+} from './stream.ts'
 export { tasksInMessageMax } from './tasks.ts'
 export type {
   NodeOffer,

@@ -33,6 +33,26 @@ export type DebugLook =
     }
   | { readonly what: 'dap' }
 
+/**
+ * The name of a stream that outlives the loss of its line: who opened it opens it again under this name within
+ * `streamLeaseMs`, and nothing is lost or said twice. It ends when nothing was heard of him for so long.
+ */
+export interface Resume {
+  /** Nobody else may know it. */
+  readonly key: string
+  /** Bytes of output that have been taken, of both sides together; null: it is opened for the first time. */
+  readonly seen: number | null
+}
+
+/** Longest silence of who has opened a stream with a name. */
+export const streamLeaseMs: number = 15_000
+
+/** Whose debugger it is, and what becomes of requests while the program stands: kept, or led to other instances. */
+export interface DebuggerOf {
+  readonly by: string
+  readonly traffic: 'drain' | 'keep'
+}
+
 /** What a stream is opened to. */
 export type StreamTarget =
   /** A program, run inside the instance or server of an assignment. */
@@ -43,11 +63,23 @@ export type StreamTarget =
       readonly env: Readonly<Record<string, string>>
       /** Null: without a terminal. */
       readonly terminal: TerminalSize | null
+      readonly resume?: Resume
     }
   /** A port of an instance, or the server of a resource; null is the port that it serves on. */
-  | { readonly kind: 'connect'; readonly assignment: string; readonly port: number | null }
+  | {
+      readonly kind: 'connect'
+      readonly assignment: string
+      readonly port: number | null
+      readonly resume?: Resume
+    }
   /** A look into the program of an instance, or the server of a resource. What it does to it is said on the errors' side. */
-  | { readonly kind: 'debug'; readonly assignment: string; readonly look: DebugLook }
+  | {
+      readonly kind: 'debug'
+      readonly assignment: string
+      readonly look: DebugLook
+      readonly debugger?: DebuggerOf
+      readonly resume?: Resume
+    }
   /** What an instance on a kernel of its own has. */
   | { readonly kind: 'machine'; readonly assignment: string; readonly what: MachineWay }
 
@@ -66,13 +98,21 @@ export interface StreamEnd {
   readonly sentence: string
 }
 
+/** What comes of a stream. */
+export interface StreamPiece {
+  readonly to: 'out' | 'err'
+  readonly bytes: Uint8Array
+  /** Bytes of input that have been taken. */
+  readonly took?: number
+}
+
 /** A stream, for whoever opened it. */
 export interface RemoteStream {
   /**
    * What comes, until it has ended; a piece is taken when the next one is asked for. The first has no bytes: it says that
-   * the stream leads somewhere. To be read once.
+   * the stream leads somewhere, and of one with a name how many bytes of input have been taken. To be read once.
    */
-  readonly pieces: AsyncIterable<{ readonly to: 'out' | 'err'; readonly bytes: Uint8Array }>
+  readonly pieces: AsyncIterable<StreamPiece>
   /** Resolves when there is room for more, or it has ended. */
   write(bytes: Uint8Array): Promise<void>
   /** There is no more input. */
@@ -80,8 +120,10 @@ export interface RemoteStream {
   resize(size: TerminalSize): void
   /** Settles once. Rejects when it could not be opened, or was cut off. */
   readonly ended: Promise<StreamEnd>
-  /** Ends it, with what runs for it. */
-  close(): void
+  /** Of a stream with a name: who opened it is there, and has taken so many bytes of output since it was first opened. */
+  seen(bytes: number): void
+  /** Ends it, with what runs for it; when only its line is `lost`, one with a name waits to be asked for again. */
+  close(lost?: 'lost'): void
 }
 
 const side = z.int().min(1).max(10_000)
@@ -92,6 +134,17 @@ export const streamEndSchema: z.ZodType<StreamEnd> = z.object({
   code: z.int().nullable(),
   signal: z.string().nullable(),
   sentence: z.string(),
+})
+
+/** Validates what a stream is named by. */
+export const resumeSchema: z.ZodType<Resume> = z.object({
+  key: z.string().min(16).max(100),
+  seen: z.int().min(0).nullable(),
+})
+
+const debuggerOf: z.ZodType<DebuggerOf> = z.object({
+  by: z.string().max(200),
+  traffic: z.enum(['drain', 'keep']),
 })
 
 const word = z.string().max(100_000)
@@ -126,8 +179,20 @@ export const streamTargetSchema: z.ZodType<StreamTarget> = z.discriminatedUnion(
     argv: z.array(word).min(1).max(1000),
     env: z.record(z.string(), word),
     terminal: terminalSizeSchema.nullable(),
+    resume: resumeSchema.exactOptional(),
   }),
-  z.object({ kind: z.literal('connect'), assignment, port: z.int().min(1).max(65_535).nullable() }),
-  z.object({ kind: z.literal('debug'), assignment, look: debugLookSchema }),
+  z.object({
+    kind: z.literal('connect'),
+    assignment,
+    port: z.int().min(1).max(65_535).nullable(),
+    resume: resumeSchema.exactOptional(),
+  }),
+  z.object({
+    kind: z.literal('debug'),
+    assignment,
+    look: debugLookSchema,
+    debugger: debuggerOf.exactOptional(),
+    resume: resumeSchema.exactOptional(),
+  }),
   z.object({ kind: z.literal('machine'), assignment, what: z.enum(machineWays) }),
 ])

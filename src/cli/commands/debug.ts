@@ -26,6 +26,8 @@ export const debugCommand: Command = {
   help: `${lookHelp}
   --local DIR  where its files lie here, when it sees them elsewhere and the ends of the paths differ
   --remote DIR where it sees them
+  --keep-traffic
+               requests go on coming to an instance that stands at a breakpoint, though others could answer them
   --write      puts the configuration into ${launchFile}
   --prepare DIR
                lays into DIR what programs of yours (not parts: these have it) are started with in languages that cannot
@@ -33,12 +35,14 @@ export const debugCommand: Command = {
   --json       one JSON object with the port and the configuration
   Attaches to what runs, prints what editors need, and stays until the editor says goodbye, or Ctrl-C. Only programs of your own
   user are let in. However it ends, breakpoints go and the program runs on. While an editor is there, a part is not taken for
-  dead because it stands still.
+  dead because it stands still; while it stands, requests go to its other instances, where there are any. The session outlives
+  a platform that is started anew; a line that stays broken for 15 seconds ends it.
   Example: stead debug web --write`,
   options: {
     ...lookOptions,
     local: { type: 'string' },
     remote: { type: 'string' },
+    'keep-traffic': { type: 'boolean' },
     write: { type: 'boolean' },
     prepare: { type: 'string' },
   },
@@ -48,7 +52,8 @@ export const debugCommand: Command = {
     if (directory !== null) return prepare(resolve(directory))
     using _awake = awake()
     const interrupted = untilInterrupted()
-    const { looked } = await lookInto(input, debugCommand, 'dap')
+    const wish = { keepTraffic: input.flag('keep-traffic') }
+    const { looked } = await lookInto(input, debugCommand, 'dap', wish)
     await using open = looked
     await using server = await openDapServer((client) => open.serveDap(client), note)
     const [local, remote] = [input.text('local'), input.text('remote')]

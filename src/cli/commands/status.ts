@@ -146,9 +146,15 @@ function printRollout({ app, rollout }: Status): void {
 
 /** Where somebody's debugger is: what stands still then is no fault of the program. */
 function printHeld(parts: readonly PartStatus[]): void {
-  for (const { part, instance, heldSinceMs } of parts) {
+  for (const { part, instance, heldSinceMs, debuggers = [] } of parts) {
     if (heldSinceMs === undefined) continue
-    print(`${paint('yellow', 'debugger')} in ${instance ?? part} for ${duration(systemClock.nowMs() - heldSinceMs)}`)
+    const nowMs = systemClock.nowMs()
+    const named = debuggers.map(({ by, sinceMs, stands, traffic }) => {
+      const drained = traffic === 'drain' ? ', requests go to others where there are any' : ''
+      return ` of ${by} for ${duration(nowMs - sinceMs)}${stands ? `: it stands at a breakpoint${drained}` : ''}`
+    })
+    for (const words of named.length === 0 ? [` for ${duration(nowMs - heldSinceMs)}`] : named)
+      print(`${paint('yellow', 'debugger')} in ${instance ?? part}${words}`)
   }
 }
 
