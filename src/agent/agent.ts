@@ -136,6 +136,7 @@ class RunningAgent implements Agent {
         const hold = (): Hold => instances.get(id)?.holds.take(whose) ?? noHold
         return sandbox === null ? null : looks.open(sandbox, look, hold)
       },
+      tap: (id) => instances.get(id)?.tap() ?? null,
       clock,
       onNotice: options.onNotice,
     })

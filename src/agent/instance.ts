@@ -14,6 +14,7 @@ import {
   type HandOver,
   openForwarder,
   type Place,
+  type Tap,
   type Target,
 } from '../network/index.ts'
 import { type AssignmentStatus, type Edge, type InstanceAssignment, statusDebuggersMax } from '../protocol/index.ts'
@@ -178,6 +179,11 @@ export class InstanceRunner {
     const pid = this.#sandbox?.pid
     const wanted = port ?? this.#servePort
     return pid === undefined || wanted === null || this.#place === null ? null : this.#place.endpoint(pid, wanted)
+  }
+
+  /** Watches its packets; null while it does not run, or has no network of its own. */
+  tap(): Tap | null {
+    return this.#place?.tap() ?? null
   }
 
   /** Looks at what it uses now. */

@@ -9,6 +9,8 @@ import type { Socket } from 'node:net'
 import { type Clock, messageOf } from '../base/index.ts'
 import type { DebuggerOf, DebugLook, Resume, StreamEnd, StreamTarget } from '../protocol/index.ts'
 import type { Sandbox } from '../sandbox/index.ts'
+import type { Tap } from '../network/index.ts'
+import { capture } from './capture.ts'
 import { Carried, type Open, type Said, type Send } from './carried.ts'
 
 /** Most streams that are open at once. */
@@ -23,6 +25,8 @@ export interface StreamSources {
   readonly connect: (assignment: string, port: number | null) => Socket | null
   /** Looks into what runs for an assignment; null when nothing does on this node. */
   readonly look: (assignment: string, look: DebugLook, whose: DebuggerOf | null) => Open | null
+  /** Watches the packets of an instance; null when it has no network of its own here. */
+  readonly tap: (assignment: string) => Tap | null
   readonly clock: Clock
   readonly onNotice: (text: string) => void
 }
@@ -88,6 +92,8 @@ export class Streams {
         return this.#connect(target)
       case 'debug':
         return this.#look(target)
+      case 'capture':
+        return this.#capture(target)
       case 'machine':
         return this.#machine(target)
     }
@@ -97,6 +103,15 @@ export class Streams {
     const open = this.#sources.look(assignment, look, whose ?? null)
     if (open === null) throw new Error(`${assignment} does not run on this node`)
     return open
+  }
+
+  #capture({ assignment, ...order }: Extract<StreamTarget, { kind: 'capture' }>): Open {
+    const tap = this.#sources.tap(assignment)
+    if (tap === null)
+      throw new Error(
+        `${assignment} has no network of its own on this node, whose packets would be those of others too`,
+      )
+    return capture(tap, order, this.#sources.clock)
   }
 
   async #machine({ assignment, what }: Extract<StreamTarget, { kind: 'machine' }>): Promise<Open> {

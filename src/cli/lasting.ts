@@ -35,7 +35,7 @@ export interface Where {
 /** Opens it. Throws what the platform refuses with. */
 export async function openLasting(
   where: Where,
-  order: Exclude<StreamOrder, { kind: 'machine' }>,
+  order: Exclude<StreamOrder, { kind: 'machine' | 'capture' }>,
 ): Promise<RemoteStream> {
   const key = randomPassword(systemRandom)
   const open = (target: Target, seen: Resume['seen']): Promise<RemoteStream> =>

@@ -43,7 +43,7 @@ function assignmentOf(view: AppView, app: string, part: string, order: StreamOrd
   const running = view.instances
     .filter(({ record, status }) => record.part.name === part && status !== null && status.pid !== null)
     .toSorted((a, b) => a.record.sinceMs - b.record.sinceMs)
-  const named = order.kind === 'debug' ? order.instance : null
+  const named = instanceIn(order)
   if (named !== null) return running.find(({ record }) => isNamed(record.id, named))?.record.id ?? null
   const active = running.filter(({ record }) => record.phase === 'active')
   const ready = active.filter(({ status }) => status?.phase === 'ready')
@@ -52,7 +52,12 @@ function assignmentOf(view: AppView, app: string, part: string, order: StreamOrd
 }
 
 function nameOf(part: string, order: StreamOrder): string {
-  return order.kind === 'debug' && order.instance !== null ? `instance ${order.instance} of ${part}` : part
+  const instance = instanceIn(order)
+  return instance === null ? part : `instance ${instance} of ${part}`
+}
+
+function instanceIn(order: StreamOrder): string | null {
+  return 'instance' in order ? order.instance : null
 }
 
 /** By its whole name, or the end of it, which is its own. */
@@ -61,6 +66,10 @@ function isNamed(id: string, word: string): boolean {
 }
 
 function targetOf(order: StreamOrder, assignment: string, by: string): StreamTarget {
+  if (order.kind === 'capture') {
+    const { instance: _instance, ...capture } = order
+    return { ...capture, assignment }
+  }
   if (order.kind !== 'debug') return { ...order, assignment }
   const { look, traffic = 'drain', resume } = order
   const named = resume === undefined ? {} : { resume }

@@ -20,6 +20,8 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   stack: async () => (await import('./commands/stack.ts')).stackCommand,
   snapshot: async () => (await import('./commands/snapshot.ts')).snapshotCommand,
   profile: async () => (await import('./commands/profile.ts')).profileCommand,
+  top: async () => (await import('./commands/top.ts')).topCommand,
+  pcap: async () => (await import('./commands/pcap.ts')).pcapCommand,
   objects: async () => (await import('./commands/objects.ts')).objectsCommand,
   disk: async () => (await import('./commands/disk.ts')).diskCommand,
   prune: async () => (await import('./commands/prune.ts')).pruneCommand,

@@ -220,6 +220,14 @@ export type StreamOrder =
       readonly traffic?: 'drain' | 'keep'
       readonly resume?: Resume
     }
+  /** As in the protocol. Null: of several instances the one that came last. */
+  | {
+      readonly kind: 'capture'
+      readonly instance: string | null
+      readonly durationMs: number
+      readonly bytesMax: number
+      readonly port: number | null
+    }
   | { readonly kind: 'machine'; readonly what: MachineWay }
 
 /** The way that a stream is asked for, which names the right it needs. */
@@ -228,6 +236,8 @@ export type StreamWay = 'stream' | 'debug' | 'values' | 'evaluate'
 export function wayOf(order: StreamOrder): StreamWay {
   // A kernel that is debugged does what it is told; its console is a shell, as a program run inside may be.
   if (order.kind === 'machine' && order.what !== 'console') return 'evaluate'
+  // Packets hold what the program was told, passwords among it.
+  if (order.kind === 'capture') return 'evaluate'
   if (order.kind !== 'debug') return 'stream'
   if (order.look.what === 'dap') return 'evaluate'
   if (order.look.what !== 'snapshot') return 'debug'
@@ -237,15 +247,30 @@ export function wayOf(order: StreamOrder): StreamWay {
 /** Longest text of one entry of the record. */
 const wordsMax = 500
 
-/** What a snapshot asks for, as a person would say it. */
-export function snapshotWords({
-  file,
-  line,
-  expressions,
-  condition,
-}: Extract<DebugLook, { what: 'snapshot' }>): string {
-  const where = condition === null ? '' : ` if ${condition}`
-  return `snapshot ${file}:${line} ${expressions.join(', ')}${where}`.slice(0, wordsMax)
+/** What a look is, as a person would say it, for the record; null: the way that it is asked for says all. */
+export function wordsOf(order: StreamOrder): string | null {
+  const instance = 'instance' in order && order.instance !== null ? ` in instance ${order.instance}` : ''
+  if (order.kind === 'capture') return `packets for ${order.durationMs / 1000} s${instance}`
+  if (order.kind !== 'debug') return null
+  const { look, traffic, resume } = order
+  switch (look.what) {
+    case 'find':
+      return null
+    case 'stack':
+      return `stack${instance}`
+    case 'profile':
+      return `${look.profile} profile for ${look.durationMs / 1000} s${instance}`
+    case 'dap': {
+      const again = resume !== undefined && resume.seen !== null ? 'back again' : 'attached'
+      return `debugger ${again}${traffic === 'keep' ? ', requests are kept' : ''}${instance}`
+    }
+    case 'snapshot': {
+      const { file, line, expressions, condition, force = false } = look
+      const where = condition === null ? '' : ` if ${condition}`
+      const how = force ? 'forced snapshot' : 'snapshot'
+      return `${how} ${file}:${line} ${expressions.join(', ')}${where}${instance}`.slice(0, wordsMax)
+    }
+  }
 }
 
 /** Names, members and places in lists: nothing in it calls, assigns or computes. */

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { badRequest } from './bad-request.ts'
 import type { Right } from './caller.ts'
-import { objectDeeds, type Operations, type PartOrderKind, snapshotWords, type StreamWay, wayOf } from './operations.ts'
+import { objectDeeds, type Operations, type PartOrderKind, type StreamWay, wayOf, wordsOf } from './operations.ts'
 import { type Answer, type Question, type Route, value } from './route.ts'
 
 const bindTo = z.object({ host: z.string().max(253), port: z.int().min(1).max(65_535) })
@@ -91,7 +91,8 @@ function streamRoute(way: StreamWay, right: Right): Route {
         const [app = '', part = ''] = [path['app'], path['part']]
         const note = async (operation: string): Promise<void> => await gate?.looked({ caller, operation, app, part })
         // What cannot be recorded is not done.
-        if (order.kind === 'debug' && order.look.what === 'snapshot') await note(snapshotWords(order.look))
+        const words = wordsOf(order)
+        if (words !== null) await note(words)
         const onAsked = (what: string): void => void note(what).catch(() => stream.close())
         const stream = operations.open(app, part, order, caller.name, onAsked)
         return stream

@@ -10,6 +10,7 @@ import { text } from 'node:stream/consumers'
 import { z } from 'zod'
 import { isSteadError, messageOf, SteadError } from '../base/index.ts'
 import {
+  captureBounds,
   debugLookSchema,
   type RemoteStream,
   machineWays,
@@ -45,6 +46,7 @@ const orderSchema: z.ZodType<StreamOrder> = z.discriminatedUnion('kind', [
     traffic: z.enum(['drain', 'keep']).exactOptional(),
     resume: resumeSchema.exactOptional(),
   }),
+  z.object({ kind: z.literal('capture'), instance: z.string().max(200).nullable(), ...captureBounds }),
   z.object({ kind: z.literal('machine'), what: z.enum(machineWays) }),
 ])
 

@@ -46,6 +46,7 @@ export type {
 export { faultLeaseMs, faultLeaseSchema, faultSchema, faultStatusSchema } from './faults.ts'
 export type { Fault, FaultCounts, FaultLease, FaultStatus } from './faults.ts'
 export {
+  captureBounds,
   debugLookSchema,
   machineWays,
   resumeSchema,

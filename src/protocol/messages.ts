@@ -89,6 +89,7 @@ export const askSince: Readonly<Record<Ask['kind'], number>> = {
   connect: 3,
   debug: 4,
   machine: 5,
+  capture: 5,
   input: 3,
   resize: 3,
   taken: 3,

@@ -30,6 +30,10 @@ export type DebugLook =
       readonly condition: string | null
       readonly hits: number
       readonly timeMs: number
+      /** Time of the program that it may take; absent: the usual one. */
+      readonly cpuMs?: number
+      /** Also on a line that is passed so often that it is felt. */
+      readonly force?: boolean
     }
   | { readonly what: 'dap' }
 
@@ -79,6 +83,15 @@ export type StreamTarget =
       readonly look: DebugLook
       readonly debugger?: DebuggerOf
       readonly resume?: Resume
+    }
+  /** The packets of an instance, as a file that Wireshark reads; what is to be said of it on the errors' side. Since protocol 5. */
+  | {
+      readonly kind: 'capture'
+      readonly assignment: string
+      readonly durationMs: number
+      readonly bytesMax: number
+      /** Only those from or to it; null: all. */
+      readonly port: number | null
     }
   /** What an instance on a kernel of its own has. */
   | { readonly kind: 'machine'; readonly assignment: string; readonly what: MachineWay }
@@ -168,9 +181,18 @@ export const debugLookSchema: z.ZodType<DebugLook> = z.discriminatedUnion('what'
     condition: word.nullable(),
     hits: z.int().min(1).max(1000),
     timeMs: z.int().min(1).max(hourMs),
+    cpuMs: z.int().min(1).max(60_000).exactOptional(),
+    force: z.boolean().exactOptional(),
   }),
   z.object({ what: z.literal('dap') }),
 ])
+
+/** What bounds a capture: an hour, a gigabyte. */
+export const captureBounds = {
+  durationMs: z.int().min(1).max(hourMs),
+  bytesMax: z.int().min(100).max(1e9),
+  port: z.int().min(1).max(65_535).nullable(),
+}
 
 export const streamTargetSchema: z.ZodType<StreamTarget> = z.discriminatedUnion('kind', [
   z.object({
@@ -194,5 +216,6 @@ export const streamTargetSchema: z.ZodType<StreamTarget> = z.discriminatedUnion(
     debugger: debuggerOf.exactOptional(),
     resume: resumeSchema.exactOptional(),
   }),
+  z.object({ kind: z.literal('capture'), assignment, ...captureBounds }),
   z.object({ kind: z.literal('machine'), assignment, what: z.enum(machineWays) }),
 ])
