@@ -9,6 +9,7 @@ import { type Duplex, duplexPair, PassThrough, pipeline, type Readable, Transfor
 import { isSteadError, messageOf } from '../base/index.ts'
 import {
   type Ability,
+  abilityOf,
   allRecipes,
   type Attachment,
   type Chosen,
@@ -139,7 +140,7 @@ async function known(recipes: readonly Recipe[], pid: number): Promise<Found | n
 }
 
 function attach(chosen: Chosen, facts: ProcessFacts, look: Exclude<DebugLook, { what: 'find' }>): Promise<Attachment> {
-  demand(chosen, look.what === 'profile' ? `${look.profile}-profile` : abilities[look.what])
+  demand(chosen, look.what === 'profile' ? abilityOf(look.profile) : abilities[look.what])
   return chosen.recipe.attach(facts)
 }
 

@@ -25,7 +25,7 @@ export type { LaunchTarget } from './launch.ts'
 export { languagesOf, preparedLanguages, prepareFor } from './prepare.ts'
 export type { Prepared } from './prepare.ts'
 export { mapTexts } from './redact.ts'
-export { profileMsMax, snapshotCpuMs, snapshotHitsMax } from './recipe.ts'
+export { abilityOf, profileMsMax, snapshotCpuMs, snapshotHitsMax } from './recipe.ts'
 export type {
   Ability,
   Attachment,
@@ -34,6 +34,7 @@ export type {
   Hit,
   ProcessFacts,
   Profile,
+  ProfileKind,
   ProfileRequest,
   Recipe,
   SnapshotReport,

@@ -154,8 +154,18 @@ export interface SnapshotReport {
   readonly costMs?: number
 }
 
+/**
+ * cpu: what works. wall: where time passes, working or waiting. heap: what allocates. Who can do the first can do the second.
+ */
+export type ProfileKind = 'cpu' | 'wall' | 'heap'
+
+/** What a process must be able to for a kind of profile. */
+export function abilityOf(kind: ProfileKind): Ability {
+  return kind === 'heap' ? 'heap-profile' : 'cpu-profile'
+}
+
 export interface ProfileRequest {
-  readonly kind: 'cpu' | 'heap'
+  readonly kind: ProfileKind
   readonly durationMs: number
 }
 
@@ -163,7 +173,7 @@ export interface ProfileRequest {
 export const profileMsMax = 600_000
 
 export interface Profile {
-  readonly kind: 'cpu' | 'heap'
+  readonly kind: ProfileKind
   readonly unit: 'microseconds' | 'bytes' | 'samples'
   readonly stacks: readonly WeightedStack[]
   /** As the language's own tools read it. */

@@ -21,7 +21,7 @@ export interface TerminalSize {
 export type DebugLook =
   | { readonly what: 'find' }
   | { readonly what: 'stack' }
-  | { readonly what: 'profile'; readonly profile: 'cpu' | 'heap'; readonly durationMs: number }
+  | { readonly what: 'profile'; readonly profile: 'cpu' | 'wall' | 'heap'; readonly durationMs: number }
   | {
       readonly what: 'snapshot'
       readonly file: string
@@ -170,7 +170,7 @@ export const debugLookSchema: z.ZodType<DebugLook> = z.discriminatedUnion('what'
   z.object({ what: z.literal('stack') }),
   z.object({
     what: z.literal('profile'),
-    profile: z.enum(['cpu', 'heap']),
+    profile: z.enum(['cpu', 'wall', 'heap']),
     durationMs: z.int().min(1).max(hourMs),
   }),
   z.object({
