@@ -1,6 +1,8 @@
 /** A person looks inside: programs run in a part, and ports that lead to one, through the real command line. */
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { ask, eventually, freePort, Workbench } from './command-line.ts'
 import { DaemonBench } from './daemon-bench.ts'
@@ -150,6 +152,55 @@ suite('looking inside', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap'
       assert.match((await bench.stead('status', '--json')).stdout, /"restarts":0/)
     })
 
+    await t.test('its packets, as a file that grows', async () => {
+      const file = join(bench.appDir, 'seen.pcap')
+      const pcap = bench.start('pcap', 'web', '--seconds', '60', '--out', file, '--json')
+      const seen = async (): Promise<string> => {
+        await ask(port, '/', { form: { said: 'a-word-on-the-wire' } })
+        return existsSync(file) ? readFileSync(file, 'latin1') : ''
+      }
+      await eventually('a request is in it', seen, (text) => text.includes('a-word-on-the-wire'))
+      pcap.child.kill('SIGINT')
+      await eventually(
+        'it ends soon, with what there is',
+        async () => pcap.child.exitCode,
+        (code) => code === 0,
+      )
+      assert.equal(readFileSync(file).readUInt32LE(0), 0xa1b23c4d)
+      assert.match(pcap.output(), /web: \d+ packets, \d+ bytes: it was asked to end/)
+      const short = await bench.stead('pcap', 'web', '--seconds', '1', '--port', '9', '--out', '-')
+      assert.equal(short.stdout.length, 24, 'the head alone')
+    })
+
+    await t.test('what it uses', async () => {
+      const { stdout, code } = await bench.stead('top', '--once', '--json')
+      assert.equal(code, 0)
+      const loads = JSON.parse(stdout) as { part: string; cores: number | null; memoryBytes: number | null }[]
+      const [own] = loads.filter(({ part }) => part === 'web')
+      assert.ok((own?.memoryBytes ?? 0) > 1e6 && own?.cores !== null, stdout)
+      assert.match((await bench.stead('top', '--once', '--sort', 'name')).stdout, /web .* ready .* MB/)
+    })
+
+    await t.test('why it ended, once it runs again', async () => {
+      assert.equal((await bench.stead('why', 'web')).code, 1, 'nothing has ended by itself')
+      const { parts } = JSON.parse((await bench.stead('status', '--json')).stdout) as {
+        parts: { part: string; pid: number; phase: string }[]
+      }
+      process.kill(parts.find(({ part }) => part === 'web')?.pid ?? 0, 'SIGKILL')
+      const why = await eventually(
+        'the end is kept',
+        () => bench.stead('why', 'web', '--json'),
+        ({ code }) => code === 0,
+      )
+      assert.match(why.stdout, /"sentence":"[^"]*SIGKILL[^"]*","attempt":1/)
+      const status = await eventually(
+        'it runs again',
+        () => bench.stead('status'),
+        ({ code }) => code === 0,
+      )
+      assert.match(status.stdout, /ended small\.web\S* .* ago: .*SIGKILL/)
+    })
+
     await t.test('what cannot be is said', async () => {
       for (const [args, code, says] of [
         [['exec', 'nothing', '--', 'true'], 1, /small has no part called nothing/],
@@ -239,7 +290,11 @@ suite('looking inside', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap'
     await daemon.kill('control')
     typed.child.stdin?.end('after\n')
     await typed.until(/before\nafter\n/)
-    assert.equal(await new Promise((resolve) => typed.child.once('close', resolve)), 0, 'a program goes on over it')
+    await eventually(
+      'a program goes on over it, to its end',
+      async () => typed.child.exitCode,
+      (code) => code === 0,
+    )
     const [top] = listIn(await client.ask('stackTrace', { threadId: 1 }), 'stackFrames')
     assert.equal(top?.['name'], 'tick', 'and so does a debugger')
     await eventually('it still stands', held, (text) => stands.test(text))

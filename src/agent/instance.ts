@@ -41,6 +41,8 @@ const stopTimeoutMs = 2000
 const fencedStopMs = 500
 /** How often an instance looks again whether the parts it uses are there. */
 const waitMs = 250
+/** Of the sentence about an end that is kept. */
+const sentenceMax = 1000
 const outputBytesMax = 16 * 1024 * 1024
 const tmpBytes = 256 * 1024 * 1024
 
@@ -141,6 +143,7 @@ export class InstanceRunner {
     const endpoint = pid !== null && port !== null && this.#place !== null ? this.#place.endpoint(pid, port) : null
     const refused = this.#outside.refused()
     const incident = this.containment.summary()
+    const { lastEnd } = this.attempts
     const exitCode = phase === 'succeeded' || phase === 'failed' ? this.#exitCode : null
     const credentials = [...this.#handed].map(([part, version]) => `${part}@${version}`)
     return {
@@ -154,6 +157,7 @@ export class InstanceRunner {
       ...this.#usage,
       credentials,
       ...this.#held(),
+      ...(lastEnd === null ? {} : { lastEnd }),
       ...(exitCode === null ? {} : { exitCode }),
       ...(refused && { refused }),
       ...(incident && { incident }),
@@ -411,6 +415,8 @@ export class InstanceRunner {
       this.containment.unwatch()
       if (exit.signal === 'SIGSYS') this.containment.trip('system-call', 'it made a system call to escape with')
       this.containment.ended()
+      const isWanted = exit.cause === 'code' && exit.code === 0 && this.#assignment.kind === 'job'
+      if (this.#life.phase !== 'stopping' && !isWanted) this.attempts.noteEnd(exit.sentence.slice(0, sentenceMax))
       this.#clearTimers()
       this.#closeNetwork()
       this.#event({ kind: 'exited', exit })

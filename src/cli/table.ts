@@ -4,6 +4,7 @@ import type { Command } from './command.ts'
 export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   up: async () => (await import('./commands/up.ts')).upCommand,
   status: async () => (await import('./commands/status.ts')).statusCommand,
+  why: async () => (await import('./commands/why.ts')).whyCommand,
   logs: async () => (await import('./commands/logs.ts')).logsCommand,
   graph: async () => (await import('./commands/graph.ts')).graphCommand,
   dashboard: async () => (await import('./commands/dashboard.ts')).dashboardCommand,

@@ -141,6 +141,8 @@ export interface PartStatus {
   readonly cpuSeconds: number | null
   /** Since when somebody's debugger is in it; absent when nobody's is. */
   readonly heldSinceMs?: number
+  /** The last time that its program ended and nobody had asked for it; absent when it never did. */
+  readonly lastEnd?: NonNullable<AssignmentStatus['lastEnd']>
   /** Whose debuggers are in it, the first first; absent when none is. */
   readonly debuggers?: NonNullable<AssignmentStatus['debuggers']>
   /** What it was refused outside, the newest first. */

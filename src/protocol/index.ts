@@ -3,6 +3,7 @@ export { assignmentSchema, endpointSchema, planSchema } from './plan.ts'
 export type { Assignment, Edge, InstanceAssignment, Plan, ResourceAssignment, VersionedGrant } from './plan.ts'
 export {
   incidentSchema,
+  lastEndSchema,
   levelOf,
   phases,
   statusDebuggersMax,
@@ -10,7 +11,16 @@ export {
   statusRefusalsMax,
   statusSchema,
 } from './status.ts'
-export type { AssignmentStatus, DebuggerStatus, DiskState, Incident, IncidentSummary, Phase, Wire } from './status.ts'
+export type {
+  AssignmentStatus,
+  DebuggerStatus,
+  DiskState,
+  Incident,
+  IncidentSummary,
+  LastEnd,
+  Phase,
+  Wire,
+} from './status.ts'
 export { hopsMax, routeTableSchema } from './routes.ts'
 export type {
   HopState,
