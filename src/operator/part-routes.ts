@@ -1,5 +1,6 @@
 /** What is asked of single parts, over HTTP: orders, jobs, streams to what runs; and which bundles are needed. */
 import { z } from 'zod'
+import type { DebugLook } from '../protocol/index.ts'
 import { badRequest } from './bad-request.ts'
 import type { Right } from './caller.ts'
 import { objectDeeds, type Operations, type PartOrderKind, type StreamWay, wayOf, wordsOf } from './operations.ts'
@@ -41,7 +42,13 @@ export const partRoutes: readonly Route[] = [
     method: 'POST',
     path: '/v1/apps/:app/parts/:part/stack',
     right: 'debug',
-    answer: async (operations, question) => value(await stackOf(operations, question)),
+    answer: async (operations, question) => value(await lookOnce(operations, question, () => ({ what: 'stack' }))),
+  },
+  {
+    method: 'POST',
+    path: '/v1/apps/:app/parts/:part/profile',
+    right: 'debug',
+    answer: async (operations, question) => value(await profileOf(operations, question)),
   },
   streamRoute('debug', 'debug'),
   streamRoute('values', 'values'),
@@ -54,10 +61,28 @@ export const partRoutes: readonly Route[] = [
   },
 ]
 
-/** Where a part stands, as one value, for those who cannot follow a stream. */
-async function stackOf(operations: Operations, { path, caller: { name: by }, signal }: Question): Promise<unknown> {
-  const look = { kind: 'debug', instance: null, look: { what: 'stack' } } as const
-  const stream = operations.open(path['app'] ?? '', path['part'] ?? '', look, by)
+/** What is asked of an instance; without a body, of the one that came last, and as usual. */
+const lookBody = z
+  .object({
+    instance: z.string().max(200).nullable().default(null),
+    kind: z.enum(['cpu', 'wall', 'heap']).default('cpu'),
+    seconds: z.int().min(1).max(60).default(5),
+  })
+  .prefault({})
+
+/** What a look finds, as one value, for those who cannot follow a stream. */
+async function lookOnce(
+  operations: Operations,
+  { path, body, gate, caller, signal }: Question,
+  lookOf: (asked: z.infer<typeof lookBody>) => DebugLook,
+): Promise<unknown> {
+  const parsed = lookBody.safeParse((await body()) ?? undefined)
+  if (!parsed.success) throw badRequest(parsed.error.issues[0]?.message ?? 'no look')
+  const [app = '', part = ''] = [path['app'], path['part']]
+  const order = { kind: 'debug', instance: parsed.data.instance, look: lookOf(parsed.data) } as const
+  const words = wordsOf(order)
+  if (words !== null) await gate?.looked({ caller, operation: words, app, part })
+  const stream = operations.open(app, part, order, caller.name)
   const close = (): void => stream.close()
   signal.addEventListener('abort', close, { once: true })
   try {
@@ -69,6 +94,17 @@ async function stackOf(operations: Operations, { path, caller: { name: by }, sig
     signal.removeEventListener('abort', close)
     stream.close()
   }
+}
+
+/** A profile without what only the language's own tools read. */
+async function profileOf(operations: Operations, question: Question): Promise<unknown> {
+  const found = await lookOnce(operations, question, ({ kind, seconds }) => ({
+    what: 'profile',
+    profile: kind,
+    durationMs: seconds * 1000,
+  }))
+  const { raw: _raw, ...shown } = typeof found === 'object' && found !== null ? { raw: null, ...found } : { raw: null }
+  return shown
 }
 
 async function bind(operations: Operations, { path, body }: Question): Promise<Answer> {
