@@ -137,6 +137,7 @@ class RunningAgent implements Agent {
         return sandbox === null ? null : looks.open(sandbox, look, hold)
       },
       tap: (id) => instances.get(id)?.tap() ?? null,
+      partOf: (pid) => this.#runners.withProcess(pid),
       clock,
       onNotice: options.onNotice,
     })

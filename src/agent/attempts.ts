@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from 'node:path'
 import { type Clock, sleep } from '../base/index.ts'
 import { type LastEnd, lastEndSchema } from '../protocol/index.ts'
-import type { OutputOptions, Sandbox, SandboxDriver } from '../sandbox/index.ts'
+import type { Exit, OutputOptions, Sandbox, SandboxDriver } from '../sandbox/index.ts'
 import { merged } from './merge.ts'
 import { Notes } from './notes.ts'
 
@@ -16,6 +16,8 @@ const attemptsKept = 3
 const servingFile = 'served'
 /** Beside the records: the last end that nobody had asked for. */
 const endFile = 'last-end.json'
+/** Of the sentence about an end. */
+const sentenceMax = 1000
 /** How often a follower looks for the next attempt after one has ended. */
 const followMs = 200
 
@@ -74,16 +76,24 @@ export class Attempts {
     return newest !== undefined && existsSync(join(this.#dir(newest), servingFile))
   }
 
-  /** Keeps how the newest attempt ended, though nobody had asked for it; answers that. A full disk costs the copy for a later agent. */
-  noteEnd(sentence: string): LastEnd {
-    const end = { timeMs: this.#clock.nowMs(), sentence, attempt: this.count() }
+  /**
+   * Keeps how the newest attempt ended, though nobody had asked for it; a job may come to its end. A full disk costs the copy
+   * for a later agent.
+   */
+  noteEnd({ cause, code, sentence }: Exit, kind: 'service' | 'job'): void {
+    if (kind === 'job' && cause === 'code' && code === 0) return
+    const end = { timeMs: this.#clock.nowMs(), sentence: sentence.slice(0, sentenceMax), attempt: this.count() }
     this.#lastEnd = end
     try {
       writeFileSync(join(this.#root, endFile), JSON.stringify(end), { mode: 0o600 })
     } catch {
       // It is known as long as this agent runs.
     }
-    return end
+  }
+
+  /** As it is told. */
+  get status(): { readonly lastEnd?: LastEnd } {
+    return this.lastEnd === null ? {} : { lastEnd: this.lastEnd }
   }
 
   /** The last end that nobody had asked for; null when there was none. */

@@ -2,7 +2,7 @@
  * Whose debuggers are in a program, each of which may stop it for as long as he likes. Invariant: a hold ends once, with whoever
  * took it; while there is one, no time that the program must keep runs out.
  */
-import type { DebuggerOf, DebuggerStatus } from '../protocol/index.ts'
+import { type AssignmentStatus, type DebuggerOf, type DebuggerStatus, statusDebuggersMax } from '../protocol/index.ts'
 
 /** One debugger in it. */
 export interface Hold extends Disposable {
@@ -35,6 +35,12 @@ export class Holds {
   /** All of them, the first first. */
   get debuggers(): readonly DebuggerStatus[] {
     return [...this.#held].map(({ status }) => status)
+  }
+
+  /** As it is told. */
+  get status(): Pick<AssignmentStatus, 'heldSinceMs' | 'debuggers'> {
+    const { sinceMs, debuggers } = this
+    return sinceMs === null ? {} : { heldSinceMs: sinceMs, debuggers: debuggers.slice(0, statusDebuggersMax) }
   }
 
   /** `whose` is null where nobody has said. */

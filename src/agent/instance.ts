@@ -17,7 +17,7 @@ import {
   type Tap,
   type Target,
 } from '../network/index.ts'
-import { type AssignmentStatus, type Edge, type InstanceAssignment, statusDebuggersMax } from '../protocol/index.ts'
+import type { AssignmentStatus, Edge, InstanceAssignment } from '../protocol/index.ts'
 import { limitsWithin, type Sandbox, type SandboxSpec } from '../sandbox/index.ts'
 import { Attempts } from './attempts.ts'
 import { Containment } from './containment.ts'
@@ -41,8 +41,6 @@ const stopTimeoutMs = 2000
 const fencedStopMs = 500
 /** How often an instance looks again whether the parts it uses are there. */
 const waitMs = 250
-/** Of the sentence about an end that is kept. */
-const sentenceMax = 1000
 const outputBytesMax = 16 * 1024 * 1024
 const tmpBytes = 256 * 1024 * 1024
 
@@ -143,7 +141,6 @@ export class InstanceRunner {
     const endpoint = pid !== null && port !== null && this.#place !== null ? this.#place.endpoint(pid, port) : null
     const refused = this.#outside.refused()
     const incident = this.containment.summary()
-    const { lastEnd } = this.attempts
     const exitCode = phase === 'succeeded' || phase === 'failed' ? this.#exitCode : null
     const credentials = [...this.#handed].map(([part, version]) => `${part}@${version}`)
     return {
@@ -156,17 +153,12 @@ export class InstanceRunner {
       pid,
       ...this.#usage,
       credentials,
-      ...this.#held(),
-      ...(lastEnd === null ? {} : { lastEnd }),
+      ...this.holds.status,
+      ...this.attempts.status,
       ...(exitCode === null ? {} : { exitCode }),
       ...(refused && { refused }),
       ...(incident && { incident }),
     }
-  }
-
-  #held(): Pick<AssignmentStatus, 'heldSinceMs' | 'debuggers'> {
-    const { sinceMs, debuggers } = this.holds
-    return sinceMs === null ? {} : { heldSinceMs: sinceMs, debuggers: debuggers.slice(0, statusDebuggersMax) }
   }
 
   /** The program, while it runs. */
@@ -415,8 +407,7 @@ export class InstanceRunner {
       this.containment.unwatch()
       if (exit.signal === 'SIGSYS') this.containment.trip('system-call', 'it made a system call to escape with')
       this.containment.ended()
-      const isWanted = exit.cause === 'code' && exit.code === 0 && this.#assignment.kind === 'job'
-      if (this.#life.phase !== 'stopping' && !isWanted) this.attempts.noteEnd(exit.sentence.slice(0, sentenceMax))
+      if (this.#life.phase !== 'stopping') this.attempts.noteEnd(exit, this.#assignment.kind)
       this.#clearTimers()
       this.#closeNetwork()
       this.#event({ kind: 'exited', exit })

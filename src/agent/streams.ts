@@ -10,6 +10,7 @@ import { type Clock, messageOf } from '../base/index.ts'
 import type { DebuggerOf, DebugLook, Resume, StreamEnd, StreamTarget } from '../protocol/index.ts'
 import type { Sandbox } from '../sandbox/index.ts'
 import type { Tap } from '../network/index.ts'
+import { trace } from './trace.ts'
 import { capture } from './capture.ts'
 import { Carried, type Open, type Said, type Send } from './carried.ts'
 
@@ -27,6 +28,8 @@ export interface StreamSources {
   readonly look: (assignment: string, look: DebugLook, whose: DebuggerOf | null) => Open | null
   /** Watches the packets of an instance; null when it has no network of its own here. */
   readonly tap: (assignment: string) => Tap | null
+  /** The assignment that a process of this machine belongs to; null when it belongs to none. */
+  readonly partOf: (pid: number) => string | null
   readonly clock: Clock
   readonly onNotice: (text: string) => void
 }
@@ -94,6 +97,8 @@ export class Streams {
         return this.#look(target)
       case 'capture':
         return this.#capture(target)
+      case 'trace':
+        return trace(target, this.#sources.partOf)
       case 'machine':
         return this.#machine(target)
     }

@@ -7,7 +7,7 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { isSteadError, randomPassword, SteadError, systemRandom } from '../base/index.ts'
-import type { StreamOrder } from '../operator/index.ts'
+import type { PartStreamOrder } from '../operator/index.ts'
 import {
   type RemoteStream,
   type Resume,
@@ -35,7 +35,7 @@ export interface Where {
 /** Opens it. Throws what the platform refuses with. */
 export async function openLasting(
   where: Where,
-  order: Exclude<StreamOrder, { kind: 'machine' | 'capture' }>,
+  order: Exclude<PartStreamOrder, { kind: 'machine' | 'capture' }>,
 ): Promise<RemoteStream> {
   const key = randomPassword(systemRandom)
   const open = (target: Target, seen: Resume['seen']): Promise<RemoteStream> =>

@@ -98,6 +98,7 @@ export function operationsOf(answering: Answering): Operations {
     jobs: (app, part) => jobsOf(platform, known(app), part),
     run: (app, part, by, signal) => runJob(platform, { app: known(app), part, by }, signal),
     open: (app, part, order, by, onAsked) => openStream(platform, { app: known(app), part, order, by }, onAsked),
+    trace: (order) => platform.open(order),
     bind: (app, part, host, port) => bindOperator(platform, { app: known(app), part, host, port }),
     changes: (pauseMs, signal) => changeTurns(platform, { first: false, pauseMs }, signal),
     incidents: async (app) => platform.incidents(known(app)),

@@ -1,7 +1,7 @@
 /** Where a stream to a part leads, and what an operator is told to reach a resource by himself. */
 import { SteadError, systemClock } from '../base/index.ts'
 import { type AppView, operatorConsumer } from '../control/index.ts'
-import type { OperatorBinding, StreamOrder } from '../operator/index.ts'
+import type { OperatorBinding, PartStreamOrder } from '../operator/index.ts'
 import type { RemoteStream, StreamTarget } from '../protocol/index.ts'
 import { observed } from './asked.ts'
 import type { Platform } from './platform.ts'
@@ -18,7 +18,7 @@ export function openStream(
     part,
     order,
     by,
-  }: { readonly app: string; readonly part: string; readonly order: StreamOrder; readonly by: string },
+  }: { readonly app: string; readonly part: string; readonly order: PartStreamOrder; readonly by: string },
   onAsked?: (what: string) => void,
 ): RemoteStream {
   const view = platform.view(app)
@@ -37,7 +37,7 @@ export function openStream(
 }
 
 /** What to reach: for a connection what serves, for a program what runs; of several the one that came last. */
-function assignmentOf(view: AppView, app: string, part: string, order: StreamOrder): string | null {
+function assignmentOf(view: AppView, app: string, part: string, order: PartStreamOrder): string | null {
   const declared = partOf(view, app, part)
   if (declared.kind === 'resource') return `${app}.${part}`
   const running = view.instances
@@ -51,12 +51,12 @@ function assignmentOf(view: AppView, app: string, part: string, order: StreamOrd
   return found?.record.id ?? null
 }
 
-function nameOf(part: string, order: StreamOrder): string {
+function nameOf(part: string, order: PartStreamOrder): string {
   const instance = instanceIn(order)
   return instance === null ? part : `instance ${instance} of ${part}`
 }
 
-function instanceIn(order: StreamOrder): string | null {
+function instanceIn(order: PartStreamOrder): string | null {
   return 'instance' in order ? order.instance : null
 }
 
@@ -65,7 +65,7 @@ function isNamed(id: string, word: string): boolean {
   return id === word || id.endsWith(`.${word}`) || id.endsWith(`-${word}`)
 }
 
-function targetOf(order: StreamOrder, assignment: string, by: string): StreamTarget {
+function targetOf(order: PartStreamOrder, assignment: string, by: string): StreamTarget {
   if (order.kind === 'capture') {
     const { instance: _instance, ...capture } = order
     return { ...capture, assignment }

@@ -32,7 +32,7 @@ import { type IncidentAct, IncidentLog } from './incident-log.ts'
 import { Observed } from './observed.ts'
 import { NodeFaults } from './faults.ts'
 import { type Order, orderChange } from './operate.ts'
-import { AgentPeer, GatewayPeer, peerAsked, refusalOf, refuse } from './peers.ts'
+import { AgentPeer, GatewayPeer, peerAsked, refusalOf, refuse, theNode } from './peers.ts'
 import type { Credential } from './credentials.ts'
 import { controlLease, keys, put, type Records, write, writeAll } from './records.ts'
 import { Secrets } from './secrets.ts'
@@ -477,7 +477,8 @@ export class RunningControl implements Control {
   }
 
   open(target: StreamTarget): RemoteStream {
-    const peer = peerAsked(this.#agents, nodeOf(this.#records, target.assignment) ?? '', target.kind)
+    const node = target.kind === 'trace' ? theNode(target.node, this.#agents) : nodeOf(this.#records, target.assignment)
+    const peer = peerAsked(this.#agents, node ?? '', target.kind)
     const send = (id: string, ask: Ask): void => {
       if (peer.protocol >= askSince[ask.kind]) peer.channel.send({ type: 'ask', id, ask })
     }

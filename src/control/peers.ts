@@ -125,3 +125,16 @@ export function peerAsked(agents: ReadonlyMap<string, AgentPeer>, node: string, 
   }
   return peer
 }
+
+/** The node that is meant: the one that is named, or the only one. Throws `control.unknown-node`. */
+export function theNode(named: string | null, agents: ReadonlyMap<string, unknown>): string {
+  const names = [...agents.keys()]
+  const [only, ...more] = names
+  if (named !== null && names.includes(named)) return named
+  if (named === null && only !== undefined && more.length === 0) return only
+  throw new SteadError({
+    code: 'control.unknown-node',
+    message: named === null ? 'there are several nodes: which one?' : `no node called ${named} is connected`,
+    hint: names.length === 0 ? 'None is.' : `There are: ${names.join(', ')}.`,
+  })
+}

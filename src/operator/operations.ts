@@ -12,6 +12,7 @@ import type {
   Phase,
   RemoteStream,
   Resume,
+  StreamTarget,
   TerminalSize,
 } from '../protocol/index.ts'
 import type { BatchOperations } from './batch.ts'
@@ -231,13 +232,20 @@ export type StreamOrder =
       readonly port: number | null
     }
   | { readonly kind: 'machine'; readonly what: MachineWay }
+  /** As in the protocol: of a machine, and of no part. */
+  | Extract<StreamTarget, { kind: 'trace' }>
+
+/** Of a machine, and of no part. */
+export type TraceOrder = Extract<StreamOrder, { kind: 'trace' }>
+export type PartStreamOrder = Exclude<StreamOrder, TraceOrder>
 
 /** The way that a stream is asked for, which names the right it needs. */
-export type StreamWay = 'stream' | 'debug' | 'values' | 'evaluate'
+export type StreamWay = 'stream' | 'debug' | 'values' | 'evaluate' | 'kernel' | 'trace' | 'trace-any'
 
 export function wayOf(order: StreamOrder): StreamWay {
+  if (order.kind === 'trace') return order.trace.kind === 'own' ? 'trace-any' : 'trace'
   // A kernel that is debugged does what it is told; its console is a shell, as a program run inside may be.
-  if (order.kind === 'machine' && order.what !== 'console') return 'evaluate'
+  if (order.kind === 'machine' && order.what !== 'console') return 'kernel'
   // Packets hold what the program was told, passwords among it.
   if (order.kind === 'capture') return 'evaluate'
   if (order.kind !== 'debug') return 'stream'
@@ -253,6 +261,11 @@ const wordsMax = 500
 export function wordsOf(order: StreamOrder): string | null {
   const instance = 'instance' in order && order.instance !== null ? ` in instance ${order.instance}` : ''
   if (order.kind === 'capture') return `packets for ${order.durationMs / 1000} s${instance}`
+  if (order.kind === 'machine') return `${order.what} of its kernel`
+  if (order.kind === 'trace') {
+    const what = order.trace.kind === 'own' ? `bpftrace ${order.trace.program}` : `trace ${order.trace.name}`
+    return `${what.replaceAll(/\s+/g, ' ')} for ${order.durationMs / 1000} s`.slice(0, wordsMax)
+  }
   if (order.kind !== 'debug') return null
   const { look, traffic, resume } = order
   switch (look.what) {
@@ -374,7 +387,9 @@ export interface Operations {
    * Opens a stream to an instance of a part for somebody: a program that is run inside, or a connection. Throws `cli.unknown-part`,
    * `cli.not-ready`, `control.*`.
    */
-  open(app: string, part: string, order: StreamOrder, by: string, onAsked?: (what: string) => void): RemoteStream
+  open(app: string, part: string, order: PartStreamOrder, by: string, onAsked?: (what: string) => void): RemoteStream
+  /** Sees what the kernel of a node does. Throws `control.unknown-node`, `control.node-away`. */
+  trace(order: TraceOrder): RemoteStream
   /** Lets the operator into a resource, by name and password; null for a service. Throws `cli.unknown-part`, `control.*`. */
   bind(app: string, part: string, host: string, port: number): Promise<OperatorBinding | null>
   /** Yields whenever something may have changed, at most every `intervalMs`; ends with the signal. */

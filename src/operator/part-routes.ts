@@ -53,6 +53,9 @@ export const partRoutes: readonly Route[] = [
   streamRoute('debug', 'debug'),
   streamRoute('values', 'values'),
   streamRoute('evaluate', 'evaluate'),
+  streamRoute('kernel', 'kernel'),
+  traceRoute('trace'),
+  traceRoute('trace-any'),
   {
     method: 'GET',
     path: '/v1/bundles',
@@ -115,7 +118,7 @@ async function bind(operations: Operations, { path, body }: Question): Promise<A
 }
 
 /** Each way takes what its right is for, and nothing else. */
-function streamRoute(way: StreamWay, right: Right): Route {
+function streamRoute(way: Exclude<StreamWay, 'trace' | 'trace-any'>, right: Right): Route {
   return {
     method: 'POST',
     path: `/v1/apps/:app/parts/:part/${way}`,
@@ -123,7 +126,7 @@ function streamRoute(way: StreamWay, right: Right): Route {
     answer: (operations, { path, gate, caller }) => ({
       kind: 'stream',
       async open(order) {
-        if (wayOf(order) !== way) throw badRequest(`this is not asked for at /${way}`)
+        if (order.kind === 'trace' || wayOf(order) !== way) throw badRequest(`this is not asked for at /${way}`)
         const [app = '', part = ''] = [path['app'], path['part']]
         const note = async (operation: string): Promise<void> => await gate?.looked({ caller, operation, app, part })
         // What cannot be recorded is not done.
@@ -132,6 +135,24 @@ function streamRoute(way: StreamWay, right: Right): Route {
         const onAsked = (what: string): void => void note(what).catch(() => stream.close())
         const stream = operations.open(app, part, order, caller.name, onAsked)
         return stream
+      },
+    }),
+  }
+}
+
+/** Traces are of a machine: the right to them is needed on the platform itself. */
+function traceRoute(way: 'trace' | 'trace-any'): Route {
+  return {
+    method: 'POST',
+    path: `/v1/${way}`,
+    right: way,
+    answer: (operations, { gate, caller }) => ({
+      kind: 'stream',
+      async open(order) {
+        if (order.kind !== 'trace' || wayOf(order) !== way) throw badRequest(`this is not asked for at /${way}`)
+        const operation = wordsOf(order) ?? way
+        await gate?.looked({ caller, operation, app: null, part: order.node })
+        return operations.trace(order)
       },
     }),
   }

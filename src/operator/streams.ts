@@ -19,6 +19,7 @@ import {
   streamEndSchema,
   type StreamPiece,
   terminalSizeSchema,
+  traceBounds,
 } from '../protocol/index.ts'
 import { encodeFrame, type Frame, FrameDecoder, type FrameKind, jsonBytes } from './frames.ts'
 import { drained } from './drained.ts'
@@ -48,6 +49,7 @@ const orderSchema: z.ZodType<StreamOrder> = z.discriminatedUnion('kind', [
   }),
   z.object({ kind: z.literal('capture'), instance: z.string().max(200).nullable(), ...captureBounds }),
   z.object({ kind: z.literal('machine'), what: z.enum(machineWays) }),
+  z.object({ kind: z.literal('trace'), ...traceBounds }),
 ])
 
 const countSchema = z.int().min(0)

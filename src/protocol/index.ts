@@ -65,6 +65,7 @@ export {
   streamPieceBytesMax,
   streamWindowBytes,
   terminalSizeSchema,
+  traceBounds,
 } from './stream.ts'
 export type {
   DebuggerOf,
@@ -76,6 +77,7 @@ export type {
   StreamPiece,
   StreamTarget,
   TerminalSize,
+  TraceWish,
 } from './stream.ts'
 export { tasksInMessageMax } from './tasks.ts'
 export type {

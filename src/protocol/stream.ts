@@ -57,6 +57,11 @@ export interface DebuggerOf {
   readonly traffic: 'drain' | 'keep'
 }
 
+/** A trace that Stead brings and has been read, or a program for bpftrace of somebody's own. */
+export type TraceWish =
+  | { readonly kind: 'reviewed'; readonly name: string }
+  | { readonly kind: 'own'; readonly program: string }
+
 /** What a stream is opened to. */
 export type StreamTarget =
   /** A program, run inside the instance or server of an assignment. */
@@ -92,6 +97,13 @@ export type StreamTarget =
       readonly bytesMax: number
       /** Only those from or to it; null: all. */
       readonly port: number | null
+    }
+  /** What the kernel of a node does, in lines of text; of the only node where none is named. Since protocol 5. */
+  | {
+      readonly kind: 'trace'
+      readonly node: string | null
+      readonly trace: TraceWish
+      readonly durationMs: number
     }
   /** What an instance on a kernel of its own has. */
   | { readonly kind: 'machine'; readonly assignment: string; readonly what: MachineWay }
@@ -194,6 +206,16 @@ export const captureBounds = {
   port: z.int().min(1).max(65_535).nullable(),
 }
 
+/** What a trace says of itself. */
+export const traceBounds = {
+  node: z.string().max(100).nullable(),
+  trace: z.discriminatedUnion('kind', [
+    z.object({ kind: z.literal('reviewed'), name: z.string().max(100) }),
+    z.object({ kind: z.literal('own'), program: z.string().max(10_000) }),
+  ]),
+  durationMs: z.int().min(1).max(hourMs),
+}
+
 export const streamTargetSchema: z.ZodType<StreamTarget> = z.discriminatedUnion('kind', [
   z.object({
     kind: z.literal('exec'),
@@ -217,5 +239,6 @@ export const streamTargetSchema: z.ZodType<StreamTarget> = z.discriminatedUnion(
     resume: resumeSchema.exactOptional(),
   }),
   z.object({ kind: z.literal('capture'), assignment, ...captureBounds }),
+  z.object({ kind: z.literal('trace'), ...traceBounds }),
   z.object({ kind: z.literal('machine'), assignment, what: z.enum(machineWays) }),
 ])
