@@ -10,7 +10,7 @@ const rest = (): Promise<unknown> => new Promise((resolve) => setTimeout(resolve
 const done: StreamEnd = { code: 0, signal: null, sentence: 'ended' }
 
 /** One that gives back what it is given. */
-function rig(named: boolean) {
+function rig(named: boolean, takeBack: () => number = () => 0) {
   const clock = new ManualClock()
   const input = new PassThrough()
   const output = input.pipe(new PassThrough())
@@ -24,6 +24,7 @@ function rig(named: boolean) {
     outputs: [{ to: 'out', from: output }],
     terminal: false,
     resize() {},
+    takeBack,
     opened: Promise.resolve(),
     ended: end.promise,
     async kill() {
@@ -88,6 +89,23 @@ suite('a carried stream', () => {
     const refused = rig(true)
     await rest()
     assert.equal(refused.resume(1), false, 'more than was given cannot have been seen')
+  })
+
+  test('input that was no whole message is taken back and comes once more', async () => {
+    let pending = ''
+    const { carried, type, resume, said } = rig(true, () => {
+      const { length } = pending
+      pending = ''
+      return length
+    })
+    await rest()
+    pending = 'two'
+    type('one;two', 'a')
+    await rest()
+    carried.lost()
+    assert.ok(resume(0))
+    assert.deepEqual(said('b')[0], { type: 'output', ask: 'b', to: 'out', data: '', took: 4 })
+    carried.close()
   })
 
   test('what is not seen holds up what gives, and one line never has more than its window', async () => {

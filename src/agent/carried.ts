@@ -30,6 +30,8 @@ export interface Open {
   /** Of a terminal, input has no end of its own. */
   readonly terminal: boolean
   resize(size: TerminalSize): void
+  /** Takes back input that was not used yet, because it is no whole message; answers how many bytes. They will come once more. */
+  takeBack?(): number
   /** Resolves when it leads somewhere. */
   readonly opened: Promise<void>
   readonly ended: Promise<StreamEnd>
@@ -74,6 +76,8 @@ export class Carried {
   #tookBytes = 0
   #waitingBytes = 0
   #inputEnded = false
+  /** Whoever has come back is told where he goes on once the input is used up that was there. */
+  #greetsLater = false
   #outcome: Outcome | null = null
   #closed = false
   #lease: Disposable | null = null
@@ -173,7 +177,9 @@ export class Carried {
 
   /** Nothing yet, which says that it is open, and where a person who has come back goes on. */
   #greet(): void {
-    if (this.#line === null) return
+    this.#greetsLater = this.#waitingBytes > 0
+    if (this.#line === null || this.#greetsLater) return
+    this.#tookBytes -= this.#open?.takeBack?.() ?? 0
     const { id, send } = this.#line
     send({ type: 'output', ask: id, to: 'out', data: '', ...(this.#named ? { took: this.#tookBytes } : {}) })
   }
@@ -201,6 +207,9 @@ export class Carried {
       input.write(bytes, () => {
         this.#waitingBytes -= bytes.length
         if (line !== null && this.#line === line) line.send({ type: 'taken', ask: line.id, bytes: bytes.length })
+        if (!this.#greetsLater || this.#waitingBytes > 0) return
+        this.#greet()
+        this.#flush()
       })
     }
     if (!end || this.#inputEnded) return
@@ -230,7 +239,7 @@ export class Carried {
   /** Sends what there is room for, and at last how it ended. */
   #flush(): void {
     const line = this.#line
-    if (line !== null) {
+    if (line !== null && !this.#greetsLater) {
       for (const { to, bytes, at } of [...this.#kept]) {
         if (at + bytes.length <= line.sent) continue
         if (line.room <= 0) break

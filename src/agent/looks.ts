@@ -50,6 +50,7 @@ export class Looks {
     const [near, far] = duplexPair()
     let held: Hold | null = null
     const client = look.what === 'dap' ? watched(near, (stands) => held?.stands(stands)) : { input: near, output: near }
+    const { takeBack } = client
     const notes = new PassThrough()
     const asked = new AbortController()
     const chosen = this.#choose(sandbox)
@@ -79,6 +80,7 @@ export class Looks {
       ],
       terminal: false,
       resize() {},
+      ...(takeBack === undefined ? {} : { takeBack }),
       opened: attached.then(() => undefined, explained),
       ended,
       async kill() {
@@ -109,24 +111,46 @@ export class Looks {
 
 type Found = Chosen & { readonly facts: ProcessFacts }
 
-/** The client's end of a debugger's session, of which `onStands` is told whether the program stands. */
-function watched(
-  near: Duplex,
-  onStands: (stands: boolean) => void,
-): { readonly input: Writable; readonly output: Readable } {
+/** The client's end of a look. */
+interface ClientEnd {
+  readonly input: Writable
+  readonly output: Readable
+  readonly takeBack?: () => number
+}
+
+/**
+ * The client's end of a debugger's session, of which `onStands` is told whether the program stands. Messages go in whole: whoever
+ * records them elsewhere and this end begin at the same place after a line was lost.
+ */
+function watched(near: Duplex, onStands: (stands: boolean) => void): ClientEnd {
   const standing = new Standing(onStands)
-  const through = (seen: (bytes: Buffer) => void): Transform =>
-    new Transform({
-      transform(bytes: Buffer, _encoding, next) {
-        seen(bytes)
-        next(null, bytes)
-      },
-    })
-  const input = through((bytes) => standing.asked(bytes))
-  const output = through((bytes) => standing.answered(bytes))
+  let unfinished: Buffer = Buffer.alloc(0)
+  const input = new Transform({
+    transform(bytes: Buffer, _encoding, next) {
+      const all = Buffer.concat([unfinished, bytes])
+      const whole = all.length - standing.asked(bytes)
+      unfinished = all.subarray(whole)
+      next(null, all.subarray(0, whole))
+    },
+  })
+  const output = new Transform({
+    transform(bytes: Buffer, _encoding, next) {
+      standing.answered(bytes)
+      next(null, bytes)
+    },
+  })
   // Whichever goes away, the session ends with it.
   pipeline(input, near, output, () => near.destroy())
-  return { input, output }
+  return {
+    input,
+    output,
+    takeBack() {
+      const { length } = unfinished
+      unfinished = Buffer.alloc(0)
+      standing.askedAnew()
+      return length
+    },
+  }
 }
 
 async function known(recipes: readonly Recipe[], pid: number): Promise<Found | null> {

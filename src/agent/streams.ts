@@ -37,8 +37,8 @@ export interface StreamSources {
 export class Streams {
   readonly #sources: StreamSources
   readonly #open = new Set<Carried>()
-  /** Those that have a name, by it. */
-  readonly #named = new Map<string, Carried>()
+  /** Those that have a name, by it, and what they were opened to. */
+  readonly #named = new Map<string, { readonly carried: Carried; readonly opened: string }>()
 
   constructor(sources: StreamSources) {
     this.#sources = sources
@@ -49,7 +49,9 @@ export class Streams {
     const refuse = (error: string): void => send({ type: 'ended', ask: id, end: null, error })
     const resume = 'resume' in target ? (target.resume ?? null) : null
     if (resume !== null && resume.seen !== null) {
-      const resumed = this.#named.get(resume.key)?.resume(id, send, resume.seen) ?? false
+      const known = this.#named.get(resume.key)
+      // The right was asked for what is named now: it must be the same.
+      const resumed = known?.opened === whereTo(target) && known.carried.resume(id, send, resume.seen)
       return resumed
         ? undefined
         : refuse('it is over: nothing was heard of you for too long, or the node was started anew')
@@ -57,7 +59,7 @@ export class Streams {
     if (this.#open.size >= streamsMax) return refuse('this node has too many streams open')
     const carried = new Carried(id, send, resume !== null, this.#sources.clock)
     this.#open.add(carried)
-    if (resume !== null) this.#named.set(resume.key, carried)
+    if (resume !== null) this.#named.set(resume.key, { carried, opened: whereTo(target) })
     try {
       await carried.carry(await this.#lead(target))
     } catch (error) {
@@ -170,6 +172,12 @@ export class Streams {
       kill: () => Promise.resolve(void socket.destroy()),
     }
   }
+}
+
+/** What a stream is opened to, so that two can be compared. */
+function whereTo(target: StreamTarget): string {
+  const what = target.kind === 'debug' ? target.look.what : target.kind === 'connect' ? target.port : null
+  return JSON.stringify([target.kind, 'assignment' in target ? target.assignment : null, what])
 }
 
 /** A way that is one stream in both directions. */

@@ -129,7 +129,8 @@ class LastingStream implements RemoteStream {
             if (lostMs !== null) note(`${this.#where.part} is there again`)
             lostMs = null
             if (took !== undefined && !this.#goOn(took)) throw inputLost()
-            this.#there.resolve()
+            // Input waits until it is known where it goes on.
+            if (took !== undefined || !this.#isNamed) this.#there.resolve()
             if (bytes.length > 0 || isFirst) yield { to, bytes }
             isFirst = false
             this.#seen += bytes.length

@@ -19,9 +19,15 @@ export class Standing {
     this.#onChange = onChange
   }
 
-  /** Takes what the client has sent. */
-  asked(bytes: Uint8Array): void {
+  /** Takes what the client has sent; answers how many of the last bytes belong to a message that is not whole yet. */
+  asked(bytes: Uint8Array): number {
     this.#read(this.#client, bytes, ({ command }) => (moving.has(command) ? false : null))
+    return this.#readable ? this.#client.unfinishedBytes : 0
+  }
+
+  /** The client sends the message once more that is not whole yet. */
+  askedAnew(): void {
+    this.#client.forgetUnfinished()
   }
 
   /** Takes what the adapter has sent. */
