@@ -240,7 +240,7 @@ export class Carried {
   #flush(): void {
     const line = this.#line
     if (line !== null && !this.#greetsLater) {
-      for (const { to, bytes, at } of [...this.#kept]) {
+      for (const { to, bytes, at } of this.#kept) {
         if (at + bytes.length <= line.sent) continue
         if (line.room <= 0) break
         const piece = bytes.subarray(line.sent - at, line.sent - at + line.room)

@@ -178,9 +178,7 @@ export class InstanceRunner {
   }
 
   /** Watches its packets; null while it does not run, or has no network of its own. */
-  tap(): Tap | null {
-    return this.#place?.tap() ?? null
-  }
+  readonly tap = (): Tap | null => this.#place?.tap() ?? null
 
   /** Looks at what it uses now. */
   async measure(): Promise<void> {

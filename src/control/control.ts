@@ -7,7 +7,6 @@
 import { isSteadError, type Json, jsonEqual, randomId, SteadError } from '../base/index.ts'
 import {
   type Ask,
-  askSince,
   type DiskState,
   type Downward,
   type Incident,
@@ -479,10 +478,7 @@ export class RunningControl implements Control {
   open(target: StreamTarget): RemoteStream {
     const node = target.kind === 'trace' ? theNode(target.node, this.#agents) : nodeOf(this.#records, target.assignment)
     const peer = peerAsked(this.#agents, node ?? '', target.kind)
-    const send = (id: string, ask: Ask): void => {
-      if (peer.protocol >= askSince[ask.kind]) peer.channel.send({ type: 'ask', id, ask })
-    }
-    return this.#remote.open(peer.name, send, target)
+    return this.#remote.open(peer.name, (id, ask) => peer.ask(id, ask), target)
   }
 
   /** Asks a node. Throws `control.node-away`, `control.ask-failed`. */

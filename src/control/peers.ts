@@ -42,6 +42,11 @@ export class AgentPeer {
     return this.#revision
   }
 
+  /** Asks the agent something, or says more of it; what it does not know is not said. */
+  ask(id: string, ask: Ask): void {
+    if (this.protocol >= askSince[ask.kind]) this.channel.send({ type: 'ask', id, ask })
+  }
+
   /** Tells the agent what has changed, if anything has. */
   tell(epoch: number, assignments: readonly Assignment[]): void {
     const next = new Map(assignments.map((assignment) => [assignment.id, assignment]))

@@ -199,15 +199,21 @@ export const debugLookSchema: z.ZodType<DebugLook> = z.discriminatedUnion('what'
   z.object({ what: z.literal('dap') }),
 ])
 
-/** What bounds a capture: an hour, a gigabyte. */
-export const captureBounds = {
+/** What a capture is bounded by. */
+export type CaptureBounds = Pick<Extract<StreamTarget, { kind: 'capture' }>, 'durationMs' | 'bytesMax' | 'port'>
+
+/** Validates it: at most an hour, and a gigabyte. */
+export const captureBounds: { readonly [name in keyof CaptureBounds]: z.ZodType<CaptureBounds[name]> } = {
   durationMs: z.int().min(1).max(hourMs),
   bytesMax: z.int().min(100).max(1e9),
   port: z.int().min(1).max(65_535).nullable(),
 }
 
 /** What a trace says of itself. */
-export const traceBounds = {
+export type TraceBounds = Pick<Extract<StreamTarget, { kind: 'trace' }>, 'node' | 'trace' | 'durationMs'>
+
+/** Validates it. */
+export const traceBounds: { readonly [name in keyof TraceBounds]: z.ZodType<TraceBounds[name]> } = {
   node: z.string().max(100).nullable(),
   trace: z.discriminatedUnion('kind', [
     z.object({ kind: z.literal('reviewed'), name: z.string().max(100) }),

@@ -1,7 +1,7 @@
 /** `stead top`: what every instance uses, live. */
 import { setTimeout as pause } from 'node:timers/promises'
 import type { OperatorClient } from '../../operator/index.ts'
-import { type Command, usage } from '../command.ts'
+import { type Command, helpOf, usage } from '../command.ts'
 import { untilInterrupted } from '../debugging.ts'
 import { exitCodes } from '../exit-codes.ts'
 import { type Load, type LoadOrder, loadOrders, Loads, ordered } from '../load.ts'
@@ -28,7 +28,7 @@ export const topCommand: Command = {
   async run(input) {
     const [word = null] = input.arguments
     const order = input.text('sort') ?? 'cpu'
-    if (!isOrder(order)) throw usage(`--sort is one of ${loadOrders.join(', ')}, not ${order}`)
+    if (!isOrder(order)) throw usage(`--sort is one of ${loadOrders.join(', ')}, not ${order}`, helpOf(topCommand))
     const source = await sourceOf(word, input.flag('all'))
     const interrupted = untilInterrupted()
     const loads = new Loads()
@@ -154,6 +154,8 @@ function moreOf({ restarts, waiting, debuggers }: Load): string {
 function cut(line: string, width: number): string {
   let room = width
   return line.replace(
+    // The escape character is what makes a colour sequence.
+    // oxlint-disable-next-line no-control-regex
     /(\u001b\[[0-9;]*m)|([^\u001b])/g,
     (_whole, colour: string | undefined, char: string | undefined) => colour ?? (room-- > 0 ? (char ?? '') : ''),
   )
