@@ -1,12 +1,19 @@
 /**
- * What a debugger costs a program that runs, by language: from asking to the first stop, a stack, and the pace of a program
- * that a debugger is attached to and does nothing with. Prints a table for docs/measured/debug.md. Needs a quiet machine.
+ * What a debugger costs a program that runs, by language: from asking to the first stop; how long a stack makes it stand; its pace
+ * with a debugger that does nothing, and in the second after a snapshot's budget was spent, beside its pace alone. And how long a
+ * Node server under load stands for a stack, by its own clock. Prints the tables of docs/measured/debug.md; takes two minutes and a
+ * quiet machine. Tools (`dlv`, `py-spy`, `gdb` or `lldb-dap`) are looked for on the PATH, debugpy where STEAD_DEBUGPY says.
  */
+import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { Agent, get } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { duplexPair } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
-import { systemClock, systemRandom } from '../src/base/index.ts'
+import { messageOf, systemClock, systemRandom } from '../src/base/index.ts'
 import { DapClient } from '../src/debug/dap-client.conformance.ts'
-import { type Attachment, allRecipes, chooseRecipe, findOnPath, readProcess } from '../src/debug/index.ts'
+import { type Ability, type Attachment, allRecipes, chooseRecipe, findOnPath, readProcess } from '../src/debug/index.ts'
 import {
   goProgram,
   javaProgram,
@@ -18,8 +25,9 @@ import {
   startPlain,
 } from '../test/debug-programs.ts'
 
-const rounds = 5
-const paceMs = 2000
+const stops = 5
+const paceRounds = 5
+const paceMs = 700
 
 // The room's timers keep no process alive.
 const awake = setInterval(() => undefined, 1000)
@@ -37,27 +45,48 @@ function found(tool: string, make: (path: string) => Program): Program | null {
   return path === null ? null : make(path)
 }
 
-/** A program that prints how far it has come in each fifth of a second, for the pace. */
+/** A program that prints how far it has come in each tenth of a second; line 3 of it is passed a thousand times a second and more. */
 const counting: Readonly<Record<string, string>> = {
-  cjs: `let n = 0, at = Date.now()
-function spin() { for (let i = 0; i < 1e5; i++) n++; if (Date.now() - at >= 200) { console.log(n); n = 0; at = Date.now() } setImmediate(spin) }
+  cjs: `let n = 0, at = performance.now()
+function step() {
+  n++
+}
+function spin() { for (let i = 0; i < 300; i++) step(); let x = 0; for (let i = 0; i < 1e6; i++) x += i; if (performance.now() - at >= 100) { console.log(n); n = 0; at = performance.now() } setImmediate(spin) }
 spin()`,
   py: `import time
-n, at = 0, time.time()
+def step(n):
+    return n + 1
+n, at = 0, time.monotonic()
 while True:
-    for _ in range(1000): n += 1
-    if time.time() - at >= 0.2: print(n, flush=True); n, at = 0, time.time()`,
+    for _ in range(300): n = step(n)
+    sum(range(20000))
+    if time.monotonic() - at >= 0.1: print(n, flush=True); n, at = 0, time.monotonic()`,
   go: `package main
-import ("fmt"; "time")
-func main() { n, at := 0, time.Now(); for { for i := 0; i < 100000; i++ { n++ }; if time.Since(at) >= 200*time.Millisecond { fmt.Println(n); n, at = 0, time.Now() } } }`,
+func step(n int) int {
+	return n + 1
+}
+func main() { n, x, at := 0, 0, time.Now(); for { for i := 0; i < 300; i++ { n = step(n) }; for i := 0; i < 1000000; i++ { x += i }; if time.Since(at) >= 100*time.Millisecond { fmt.Println(n, x&0); n, at = 0, time.Now() } } }
+`.replace('package main\n', 'package main; import ("fmt"; "time")\n'),
   c: `#include <stdio.h>
 #include <time.h>
+static long step(long n) { return n + 1; }
 static double now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec + t.tv_nsec / 1e9; }
-int main(void) { volatile long n = 0; double at = now(); for (;;) { for (int i = 0; i < 100000; i++) n++; if (now() - at >= 0.2) { printf("%ld\\n", n); fflush(stdout); n = 0; at = now(); } } }`,
+int main(void) { volatile long n = 0, x = 0; double at = now(); for (;;) { for (int i = 0; i < 300; i++) n = step(n); for (int i = 0; i < 1000000; i++) x += i; if (now() - at >= 0.1) { printf("%ld\\n", n); fflush(stdout); n = 0; at = now(); } } }`,
+  java: `class Ticking {
+  static long step(long n) {
+    return n + 1;
+  }
+  public static void main(String[] words) {
+    long n = 0, x = 0, at = System.nanoTime();
+    for (;;) { for (int i = 0; i < 300; i++) n = step(n); for (int i = 0; i < 1000000; i++) x += i; if (System.nanoTime() - at >= 100000000L) { System.out.println(n + " " + (x & 0)); n = 0; at = System.nanoTime(); } }
+  }
+}`,
 }
+const hotLine = 3
 
 const median = (values: readonly number[]): number =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN
+const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length
 
 const recipes = await allRecipes({ clock: systemClock, random: systemRandom })
 
@@ -94,51 +123,163 @@ async function editor(
   }
 }
 
-async function pace(lines: () => Promise<readonly string[]>): Promise<number> {
-  await pause(400)
-  const before = (await lines()).length
-  await pause(paceMs)
-  return median((await lines()).slice(before).map(Number))
+interface Counting {
+  readonly pid: number
+  readonly lines: () => Promise<readonly string[]>
 }
 
-console.log(
-  '| language | attach to first stop, median of 5 | stack: stood still | stack: in all | pace while attached |',
-)
-console.log('|---|---|---|---|---|')
-for (const [name, program] of programs) {
-  if (program === null) continue
-  const ticking = await startPlain(program)('ticking')
-  await pause(1500)
+/** How far the program comes in a tenth of a second, over so long from now. */
+async function pace({ lines }: Counting, overMs: number): Promise<number> {
+  const before = (await lines()).length
+  await pause(overMs)
+  return mean((await lines()).slice(before).map((line) => Number(line.split(' ')[0])))
+}
+
+/** Its pace with an editor attached, of its pace just before: rounds of both one after another, of which the median counts. */
+async function idlePace(program: Counting, file: string): Promise<number> {
+  const shares: number[] = []
+  for (let round = 0; round < paceRounds; round++) {
+    const alone = await pace(program, paceMs)
+    const { end } = await editor(program.pid, file, null)
+    await pause(200)
+    shares.push((await pace(program, paceMs)) / alone)
+    await end()
+    await pause(200)
+  }
+  return 100 * median(shares)
+}
+
+/** Its pace in the second after a snapshot of ten hits on a hot line, of its pace just before; and how the snapshot ended. */
+async function paceAfter(program: Counting, file: string): Promise<number> {
+  const shares: number[] = []
+  for (let round = 0; round < 3; round++) {
+    await using attached = await attachTo(program.pid)
+    const alone = await pace(program, paceMs)
+    const report = await attached.snapshot({ file, line: hotLine, expressions: ['n'], hits: 10, timeMs: 20_000 })
+    if (report.hits.length === 0) throw new Error(`nothing was seen: ${report.ended}`)
+    shares.push((await pace(program, 1000)) / alone)
+  }
+  return 100 * median(shares)
+}
+
+const show = (value: number, unit: string): string =>
+  Number.isNaN(value) ? '—' : `${value < 10 ? value.toFixed(1) : Math.round(value)} ${unit}`
+
+/** A figure, or nothing where the language or the machine has no such thing. */
+async function tried(
+  name: string,
+  can: readonly Ability[],
+  needs: Ability,
+  work: () => Promise<number>,
+): Promise<number> {
+  if (!can.includes(needs)) return NaN
+  return await work().catch((error: unknown) => {
+    console.error(`${name}: ${messageOf(error)}`)
+    return NaN
+  })
+}
+
+async function measured(name: string, program: Program): Promise<string> {
   const file = `ticking.${program.extension}`
-  const can = (await chooseRecipe(recipes, readProcess(ticking.pid))).finding.can
-  const stops: number[] = []
+  const ticking = await startPlain(program)('ticking')
+  await pause(1000)
+  const { can } = (await chooseRecipe(recipes, readProcess(ticking.pid))).finding
   const stood: number[] = []
-  const took: number[] = []
-  for (let round = 0; round < rounds; round++) {
-    if (can.includes('dap')) {
+  const first = await tried(name, can, 'dap', async () => {
+    const times: number[] = []
+    for (let round = 0; round < stops; round++) {
       const { ms, end } = await editor(ticking.pid, file, probeLine)
-      stops.push(ms)
+      times.push(ms)
       await end()
     }
-    const fromMs = systemClock.monotonicMs()
-    await using attached = await attachTo(ticking.pid)
-    stood.push((await attached.stack()).stoppedMs)
-    took.push(systemClock.monotonicMs() - fromMs)
-  }
+    return median(times)
+  })
+  const whole = await tried(name, can, 'stack', async () => {
+    const times: number[] = []
+    for (let round = 0; round < stops; round++) {
+      const fromMs = systemClock.monotonicMs()
+      await using attached = await attachTo(ticking.pid)
+      stood.push((await attached.stack()).stoppedMs)
+      times.push(systemClock.monotonicMs() - fromMs)
+    }
+    return median(times)
+  })
   await ticking.end()
-  const source = counting[program.extension]
-  let kept = NaN
-  if (source !== undefined && can.includes('dap')) {
-    const fast = await startPlain({ ...program, sources: { ticking: source, hanging: source } })('ticking')
-    const alone = await pace(() => fast.lines())
-    const { end } = await editor(fast.pid, file, null)
-    kept = (100 * (await pace(() => fast.lines()))) / alone
-    await end()
-    await fast.end()
-  }
-  const show = (value: number, unit: string): string => (Number.isNaN(value) ? '—' : `${Math.round(value)} ${unit}`)
-  console.log(
-    `| ${name} | ${show(median(stops), 'ms')} | ${show(median(stood), 'ms')} | ${show(median(took), 'ms')} | ${show(kept, '%')} |`,
-  )
+  const source = counting[program.extension] ?? ''
+  const fast = await startPlain({ ...program, sources: { ticking: source, hanging: source } })('ticking')
+  await pause(1500)
+  const idle = await tried(name, can, 'dap', () => idlePace(fast, file))
+  const after = await tried(name, can, 'snapshot', () => paceAfter(fast, file))
+  await fast.end()
+  const cells = [show(first, 'ms'), show(median(stood), 'ms'), show(whole, 'ms'), show(idle, '%'), show(after, '%')]
+  return `| ${[name, ...cells].join(' | ')} |`
 }
+
+/** A server that says, by its own clock, the longest time in which nothing of it ran since it was asked before. */
+const server = `let longest = 0, at = performance.now()
+setInterval(() => { const now = performance.now(); longest = Math.max(longest, now - at); at = now }, 1)
+require('node:http').createServer((question, answer) => {
+  if (question.url !== '/longest') return answer.end('ok')
+  answer.end(String(longest)); longest = 0
+}).listen(0, '127.0.0.1', function () { console.log(this.address().port) })`
+
+/** The longest time that a Node server which answers requests stood still: without a stack, and for one; medians of five. */
+async function serverStands(): Promise<{ readonly without: number; readonly with: number; readonly said: number }> {
+  const dir = mkdtempSync(join(tmpdir(), 'stead-bench-'))
+  writeFileSync(join(dir, 'server.cjs'), server)
+  const child = spawn(process.execPath, ['--inspect-port=0', join(dir, 'server.cjs')], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  const port = Number(
+    await new Promise<string>((resolve) => child.stdout.once('data', (text) => resolve(String(text)))),
+  )
+  const agent = new Agent({ keepAlive: true })
+  const ask = (path: string): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const asked = get({ host: '127.0.0.1', port, path, agent }, (answer) => {
+        let body = ''
+        answer.on('data', (text) => (body += String(text))).on('end', () => resolve(body))
+      })
+      asked.on('error', reject)
+    })
+  let over = false
+  const clients = Array.from({ length: 4 }, async () => {
+    while (!over) {
+      await ask('/')
+      await pause(2)
+    }
+  })
+  const [without, withStack, said]: [number[], number[], number[]] = [[], [], []]
+  await pause(500)
+  for (let round = 0; round < stops; round++) {
+    await ask('/longest')
+    await pause(500)
+    without.push(Number(await ask('/longest')))
+    {
+      await using attached = await attachTo(child.pid ?? 0)
+      said.push((await attached.stack()).stoppedMs)
+    }
+    withStack.push(Number(await ask('/longest')))
+  }
+  over = true
+  await Promise.all(clients)
+  agent.destroy()
+  child.kill()
+  rmSync(dir, { recursive: true, force: true })
+  return { without: median(without), with: median(withStack), said: median(said) }
+}
+
+const only = process.argv[2]
+console.log(
+  `| language | attach to first stop | stack: stands | stack: in all | pace, attached and idle | pace in the second after a snapshot |`,
+)
+console.log('|---|---|---|---|---|---|')
+for (const [name, program] of programs)
+  if (program !== null && (only === undefined || name.startsWith(only))) console.log(await measured(name, program))
+const stands = await serverStands()
+console.log(
+  '\n| a Node server under load stands for at most | by its own clock | as `stead stack` says |\n|---|---|---|',
+)
+console.log(`| without a stack | ${show(stands.without, 'ms')} | |`)
+console.log(`| attach, stack, detach | ${show(stands.with, 'ms')} | ${show(stands.said, 'ms')} |`)
 clearInterval(awake)

@@ -254,6 +254,41 @@ suite('the dashboard in a browser', { skip }, () => {
       }
     })
 
+    test('an instance: who is attached, where it stands, what takes its time, in the page; also on a phone', async () => {
+      await serve(synthetic({ count: 2 }))
+      await using _served = dashboard
+      const sinceMs = systemClock.nowMs() - 180_000
+      platform.move((status) => ({
+        ...status,
+        parts: status.parts.flatMap((part, index) => {
+          if (index > 0) return [part]
+          const debuggers = [{ by: 'ada', sinceMs, stands: true, traffic: 'drain' as const }]
+          return [part, { ...part, instance: `${part.instance}2`, heldSinceMs: sinceMs, debuggers }]
+        }),
+      }))
+      for (const options of [{}, { colorScheme: 'dark' as const, viewport: { width: 390, height: 844 } }]) {
+        await using seen = await openPage(browser, options)
+        const { page } = seen
+        await page.goto(address())
+        await page.getByRole('button', { name: 'Debug shop.part-0.12' }).click()
+        const own = page.locator('.look-into').nth(1)
+        await own.getByText('The debugger of ada').waitFor()
+        await own.getByText('stead debug part-0/12 --app shop --write').waitFor()
+        await own.getByRole('button', { name: 'Where does it stand?' }).click()
+        await own.getByText('handle <b>').waitFor()
+        await own.getByRole('button', { name: 'What works?' }).click()
+        const box = own.locator('.flame-box', { hasText: 'render' })
+        await box.click()
+        await own.getByText(/render \/app\/page\.js:12: 2\.40 s, 66\.7 %/).waitFor()
+        await own.getByRole('button', { name: 'The whole' }).click()
+        await own.locator('.flame-box', { hasText: 'store' }).waitFor()
+        const wide = await page.evaluate<number>('document.documentElement.scrollWidth - innerWidth')
+        assert.ok(wide <= 0, 'the page is not wider than the screen')
+        assert.deepEqual(seen.complaints, [])
+      }
+      assert.ok(platform.asked.includes('profile of part-0'))
+    })
+
     test('several apps: an overview first, then one of them, and back', async () => {
       await serve(synthetic({ apps: ['blog', 'shop'] }))
       await using _served = dashboard

@@ -1,6 +1,8 @@
 /** A person looks inside: programs run in a part, and ports that lead to one, through the real command line. */
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { ask, eventually, freePort, Workbench } from './command-line.ts'
 import { DaemonBench } from './daemon-bench.ts'
@@ -150,6 +152,55 @@ suite('looking inside', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap'
       assert.match((await bench.stead('status', '--json')).stdout, /"restarts":0/)
     })
 
+    await t.test('its packets, as a file that grows', async () => {
+      const file = join(bench.appDir, 'seen.pcap')
+      const pcap = bench.start('pcap', 'web', '--seconds', '60', '--out', file, '--json')
+      const seen = async (): Promise<string> => {
+        await ask(port, '/', { host: 'small.localhost', form: { said: 'a-word-on-the-wire' } })
+        return existsSync(file) ? readFileSync(file, 'latin1') : ''
+      }
+      await eventually('a request is in it', seen, (text) => text.includes('a-word-on-the-wire'))
+      pcap.child.kill('SIGINT')
+      await eventually(
+        'it ends soon, with what there is',
+        async () => pcap.child.exitCode,
+        (code) => code === 0,
+      )
+      assert.equal(readFileSync(file).readUInt32LE(0), 0xa1b23c4d)
+      assert.match(pcap.output(), /web: \d+ packets, \d+ bytes: it was asked to end/)
+      const short = await bench.stead('pcap', 'web', '--seconds', '1', '--port', '9', '--out', '-')
+      assert.equal(short.stdout.length, 24, 'the head alone')
+    })
+
+    await t.test('what it uses', async () => {
+      const { stdout, code } = await bench.stead('top', '--once', '--json')
+      assert.equal(code, 0)
+      const loads = JSON.parse(stdout) as { part: string; cores: number | null; memoryBytes: number | null }[]
+      const [own] = loads.filter(({ part }) => part === 'web')
+      assert.ok((own?.memoryBytes ?? 0) > 1e6 && own?.cores !== null, stdout)
+      assert.match((await bench.stead('top', '--once', '--sort', 'name')).stdout, /web .* ready .* MB/)
+    })
+
+    await t.test('why it ended, once it runs again', async () => {
+      assert.equal((await bench.stead('why', 'web')).code, 1, 'nothing has ended by itself')
+      const { parts } = JSON.parse((await bench.stead('status', '--json')).stdout) as {
+        parts: { part: string; pid: number; phase: string }[]
+      }
+      process.kill(parts.find(({ part }) => part === 'web')?.pid ?? 0, 'SIGKILL')
+      const why = await eventually(
+        'the end is kept',
+        () => bench.stead('why', 'web', '--json'),
+        ({ code }) => code === 0,
+      )
+      assert.match(why.stdout, /"sentence":"[^"]*SIGKILL[^"]*","attempt":1/)
+      const status = await eventually(
+        'it runs again',
+        () => bench.stead('status'),
+        ({ code }) => code === 0,
+      )
+      assert.match(status.stdout, /ended small\.web\S* .* ago: .*SIGKILL/)
+    })
+
     await t.test('what cannot be is said', async () => {
       for (const [args, code, says] of [
         [['exec', 'nothing', '--', 'true'], 1, /small has no part called nothing/],
@@ -220,6 +271,35 @@ suite('looking inside', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap'
     await daemon.deploy('red')
     const inside = await bench.stead('exec', 'web', 'red', '--', 'sh', '-c', 'echo $STEAD_APP; exit 5')
     assert.deepEqual([inside.code, inside.stdout], [5, 'red\n'], inside.stderr)
+    const typed = bench.start('exec', 'web', 'red', '--', 'cat')
+    typed.child.stdin?.write('before\n')
+    await typed.until(/before\n/)
+    const debug = bench.start('debug', 'web', '--app', 'red', '--json')
+    await debug.until(/"port":\d+/)
+    const client = DapClient.to(Number(/"port":(\d+)/.exec(debug.output())?.[1]))
+    await client.ask('initialize', { adapterID: 'node' })
+    await client.ask('attach', {})
+    await client.event('initialized')
+    const source = { path: '/home/me/small/web/server.js' }
+    await client.ask('setBreakpoints', { source, breakpoints: [{ line: tickLine }] })
+    await client.ask('configurationDone')
+    await client.event('stopped')
+    const held = async (): Promise<string> => (await bench.stead('status', 'red')).stdout
+    const stands = /debugger in red\.web\S* of owner for .*: it stands at a breakpoint/
+    await eventually('it is told that it stands', held, (text) => stands.test(text))
+    await daemon.kill('control')
+    typed.child.stdin?.end('after\n')
+    await typed.until(/before\n[^]*after\n/)
+    await eventually(
+      'a program goes on over it, to its end',
+      async () => typed.child.exitCode,
+      (code) => code === 0,
+    )
+    const [top] = listIn(await client.ask('stackTrace', { threadId: 1 }), 'stackFrames')
+    assert.equal(top?.['name'], 'tick', 'and so does a debugger')
+    await eventually('it still stands', held, (text) => stands.test(text))
+    await client.ask('disconnect')
+    await eventually('nobody is in it', held, (text) => !/debugger in/.test(text))
     assert.equal((await bench.stead('stop', 'web', 'red')).code, 0)
     await daemon.kill('control')
     const status = await eventually(

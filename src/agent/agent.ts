@@ -27,6 +27,7 @@ import { DiskWatch } from './disk.ts'
 import { incidentsAsked } from './containment.ts'
 import { declaredBytes, Domains } from './domains.ts'
 import { BundleFetcher } from './fetch.ts'
+import type { Hold } from './holds.ts'
 import { Incidents } from './incidents.ts'
 import { KnownValues } from './known-values.ts'
 import { Looks } from './looks.ts'
@@ -39,7 +40,7 @@ import { NodeOffers } from './node-offer.ts'
 import { Tasks } from './tasks.ts'
 
 /** A server of the platform's own is not judged by this agent. */
-const noHold: Disposable = { [Symbol.dispose]() {} }
+const noHold: Hold = { stands() {}, [Symbol.dispose]() {} }
 /** How long a start looks for what runs already before it speaks with control. */
 const lookMs = 5000
 /** How often everything is reported again, changed or not, and streams are counted. */
@@ -139,10 +140,14 @@ class RunningAgent implements Agent {
         const endpoint = this.#runners.of(id)?.endpointAt(port) ?? null
         return endpoint === null ? null : options.network.connect(endpoint)
       },
-      look: (id, look) => {
+      look: (id, look, whose) => {
         const sandbox = this.#runners.of(id)?.sandbox ?? null
-        return sandbox === null ? null : looks.open(sandbox, look, () => instances.get(id)?.holds.take() ?? noHold)
+        const hold = (): Hold => instances.get(id)?.holds.take(whose) ?? noHold
+        return sandbox === null ? null : looks.open(sandbox, look, hold)
       },
+      tap: (id) => instances.get(id)?.tap() ?? null,
+      partOf: (pid) => this.#runners.withProcess(pid),
+      clock,
       onNotice: options.onNotice,
     })
     this.#tasks = new Tasks(options, this.#offers)
@@ -189,7 +194,7 @@ class RunningAgent implements Agent {
       onMessage: (message) => this.#hear(message),
       onDown: (reason) => {
         this.#channel = null
-        this.#answers.abort()
+        this.#answers.lost()
         this.#tasks.disconnected()
         const own = reason.code === 'transport.closed-here'
         if (!own && reason.message !== this.#lastReason)

@@ -3,13 +3,17 @@
  * Invariant: at most `asksMax` are open; one more is refused.
  */
 import { isSteadError, messageOf } from '../base/index.ts'
-import type { Ask, DataTask, Incident, LogLine, Upward } from '../protocol/index.ts'
+import type { Ask, DataTask, Incident, LogLine, StreamTarget, Upward } from '../protocol/index.ts'
 import type { OutputOptions } from '../sandbox/index.ts'
 import type { AttemptLine } from './attempts.ts'
 import type { Breaking } from './breaking.ts'
 import type { Streams } from './streams.ts'
 
 const asksMax = 1000
+
+function isStream(ask: Ask): ask is StreamTarget {
+  return ['exec', 'connect', 'debug', 'capture', 'trace', 'machine'].includes(ask.kind)
+}
 
 /** Where kept output comes from. */
 interface Outputs {
@@ -40,8 +44,7 @@ export class Answers {
 
   /** Answers an ask over the channel it came by. */
   async answer(id: string, ask: Ask, send: (message: Upward) => void): Promise<void> {
-    if (ask.kind === 'exec' || ask.kind === 'connect' || ask.kind === 'debug' || ask.kind === 'machine')
-      return this.#streams.open(id, ask, send)
+    if (isStream(ask)) return this.#streams.open(id, ask, send)
     if (ask.kind === 'cancel') this.#open.get(ask.ask)?.abort()
     if ('ask' in ask) return this.#streams.hear(ask)
     const piece = (lines: readonly LogLine[], done: boolean, error: string | null = null, hint?: string): void =>
@@ -75,7 +78,13 @@ export class Answers {
     for await (const line of attempts.output(options)) yield { assignment: ask.assignment, ...line }
   }
 
-  /** Ends all that is open: control is gone, or this agent goes. */
+  /** Control is gone: whoever asked is not there any more, but for people whose streams have a name. */
+  lost(): void {
+    for (const abort of this.#open.values()) abort.abort()
+    this.#streams.lost()
+  }
+
+  /** Ends all that is open: this agent goes. */
   abort(): void {
     for (const abort of this.#open.values()) abort.abort()
     this.#streams.abort()

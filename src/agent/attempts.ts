@@ -3,16 +3,21 @@
  * output of the run that crashed is still there when the next one runs.
  * Invariant: at most the newest attempt has a running program; only the last `attemptsKept` are kept.
  */
-import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Clock, sleep } from '../base/index.ts'
-import type { OutputOptions, Sandbox, SandboxDriver } from '../sandbox/index.ts'
+import { type LastEnd, lastEndSchema } from '../protocol/index.ts'
+import type { Exit, OutputOptions, Sandbox, SandboxDriver } from '../sandbox/index.ts'
 import { merged } from './merge.ts'
 import { Notes } from './notes.ts'
 
 const attemptsKept = 3
 /** In the record of an attempt, and beside all of them: it was ready once. */
 const servingFile = 'served'
+/** Beside the records: the last end that nobody had asked for. */
+const endFile = 'last-end.json'
+/** Of the sentence about an end. */
+const sentenceMax = 1000
 /** How often a follower looks for the next attempt after one has ended. */
 const followMs = 200
 
@@ -28,6 +33,7 @@ export class Attempts {
   readonly #root: string
   readonly #driver: SandboxDriver
   readonly #clock: Clock
+  #lastEnd: LastEnd | null | undefined
 
   constructor(root: string, driver: SandboxDriver, clock: Clock) {
     this.#root = root
@@ -76,6 +82,38 @@ export class Attempts {
   hasEverServed(): boolean {
     const places = [this.#root, ...this.#numbers().map((number) => this.#dir(number))]
     return places.some((place) => existsSync(join(place, servingFile)))
+  }
+
+  /**
+   * Keeps how the newest attempt ended, though nobody had asked for it; a job may come to its end. A full disk costs the copy
+   * for a later agent.
+   */
+  noteEnd({ cause, code, sentence }: Exit, kind: 'service' | 'job'): void {
+    if (kind === 'job' && cause === 'code' && code === 0) return
+    const end = { timeMs: this.#clock.nowMs(), sentence: sentence.slice(0, sentenceMax), attempt: this.count() }
+    this.#lastEnd = end
+    try {
+      writeFileSync(join(this.#root, endFile), JSON.stringify(end), { mode: 0o600 })
+    } catch {
+      // It is known as long as this agent runs.
+    }
+  }
+
+  /** As it is told. */
+  get status(): { readonly lastEnd?: LastEnd } {
+    return this.lastEnd === null ? {} : { lastEnd: this.lastEnd }
+  }
+
+  /** The last end that nobody had asked for; null when there was none. */
+  get lastEnd(): LastEnd | null {
+    if (this.#lastEnd !== undefined) return this.#lastEnd
+    try {
+      this.#lastEnd = lastEndSchema.parse(JSON.parse(readFileSync(join(this.#root, endFile), 'utf8')))
+    } catch {
+      // There was none, or its record was cut short.
+      this.#lastEnd = null
+    }
+    return this.#lastEnd
   }
 
   /** How many starts there have been, those whose records are gone included. */

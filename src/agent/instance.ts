@@ -14,6 +14,7 @@ import {
   type HandOver,
   openForwarder,
   type Place,
+  type Tap,
   type Target,
 } from '../network/index.ts'
 import type { AssignmentStatus, Edge, InstanceAssignment } from '../protocol/index.ts'
@@ -152,7 +153,8 @@ export class InstanceRunner {
       pid,
       ...this.#usage,
       credentials,
-      ...(this.holds.sinceMs === null ? {} : { heldSinceMs: this.holds.sinceMs }),
+      ...this.holds.status,
+      ...this.attempts.status,
       ...(exitCode === null ? {} : { exitCode }),
       ...(refused && { refused }),
       ...(incident && { incident }),
@@ -174,6 +176,9 @@ export class InstanceRunner {
     const wanted = port ?? this.#servePort
     return pid === undefined || wanted === null || this.#place === null ? null : this.#place.endpoint(pid, wanted)
   }
+
+  /** Watches its packets; null while it does not run, or has no network of its own. */
+  readonly tap = (): Tap | null => this.#place?.tap() ?? null
 
   /** Looks at what it uses now. */
   async measure(): Promise<void> {
@@ -400,6 +405,7 @@ export class InstanceRunner {
       this.containment.unwatch()
       if (exit.signal === 'SIGSYS') this.containment.trip('system-call', 'it made a system call to escape with')
       this.containment.ended()
+      if (this.#life.phase !== 'stopping') this.attempts.noteEnd(exit, this.#assignment.kind)
       this.#clearTimers()
       this.#closeNetwork()
       this.#event({ kind: 'exited', exit })

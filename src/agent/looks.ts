@@ -5,10 +5,11 @@
  * program runs on. Secret values that this node was told are not handed on. While somebody may stand at a breakpoint the
  * program is not judged by whether it answers.
  */
-import { duplexPair, PassThrough } from 'node:stream'
+import { type Duplex, duplexPair, PassThrough, pipeline, type Readable, Transform, type Writable } from 'node:stream'
 import { isSteadError, messageOf } from '../base/index.ts'
 import {
   type Ability,
+  abilityOf,
   allRecipes,
   type Attachment,
   type Chosen,
@@ -18,10 +19,12 @@ import {
   readProcess,
   type Recipe,
   type RecipesOptions,
+  Standing,
 } from '../debug/index.ts'
 import type { DebugLook, StreamEnd } from '../protocol/index.ts'
 import type { Sandbox } from '../sandbox/index.ts'
-import type { Open } from './streams.ts'
+import type { Open } from './carried.ts'
+import type { Hold } from './holds.ts'
 
 /** What a stream says at its end when its client has said goodbye. */
 const done: StreamEnd = { code: 0, signal: null, sentence: 'ended' }
@@ -43,8 +46,11 @@ export class Looks {
   }
 
   /** Begins a look. `hold` is taken while somebody may stop the program. */
-  open(sandbox: Sandbox, look: DebugLook, hold: () => Disposable): Open {
+  open(sandbox: Sandbox, look: DebugLook, hold: () => Hold): Open {
     const [near, far] = duplexPair()
+    let held: Hold | null = null
+    const client = look.what === 'dap' ? watched(near, (stands) => held?.stands(stands)) : { input: near, output: near }
+    const { takeBack } = client
     const notes = new PassThrough()
     const asked = new AbortController()
     const chosen = this.#choose(sandbox)
@@ -53,7 +59,8 @@ export class Looks {
       await using attachment = await attached
       for (const effect of attachment?.effects ?? []) notes.write(`${effect}\n`)
       if (look.what === 'dap') {
-        using _hold = hold()
+        using own = hold()
+        held = own
         return (await attachment?.serveDap(far)) === true ? done : left
       }
       // The end of the input is a wish to end soon, with what there is.
@@ -66,13 +73,14 @@ export class Looks {
       far.end()
     })
     return {
-      input: near,
+      input: client.input,
       outputs: [
-        { to: 'out', from: near },
+        { to: 'out', from: client.output },
         { to: 'err', from: notes },
       ],
       terminal: false,
       resize() {},
+      ...(takeBack === undefined ? {} : { takeBack }),
       opened: attached.then(() => undefined, explained),
       ended,
       async kill() {
@@ -103,6 +111,48 @@ export class Looks {
 
 type Found = Chosen & { readonly facts: ProcessFacts }
 
+/** The client's end of a look. */
+interface ClientEnd {
+  readonly input: Writable
+  readonly output: Readable
+  readonly takeBack?: () => number
+}
+
+/**
+ * The client's end of a debugger's session, of which `onStands` is told whether the program stands. Messages go in whole: whoever
+ * records them elsewhere and this end begin at the same place after a line was lost.
+ */
+function watched(near: Duplex, onStands: (stands: boolean) => void): ClientEnd {
+  const standing = new Standing(onStands)
+  let unfinished: Buffer = Buffer.alloc(0)
+  const input = new Transform({
+    transform(bytes: Buffer, _encoding, next) {
+      const all = Buffer.concat([unfinished, bytes])
+      const whole = all.length - standing.asked(bytes)
+      unfinished = all.subarray(whole)
+      next(null, all.subarray(0, whole))
+    },
+  })
+  const output = new Transform({
+    transform(bytes: Buffer, _encoding, next) {
+      standing.answered(bytes)
+      next(null, bytes)
+    },
+  })
+  // Whichever goes away, the session ends with it.
+  pipeline(input, near, output, () => near.destroy())
+  return {
+    input,
+    output,
+    takeBack() {
+      const { length } = unfinished
+      unfinished = Buffer.alloc(0)
+      standing.askedAnew()
+      return length
+    },
+  }
+}
+
 async function known(recipes: readonly Recipe[], pid: number): Promise<Found | null> {
   try {
     const facts = readProcess(pid)
@@ -114,7 +164,7 @@ async function known(recipes: readonly Recipe[], pid: number): Promise<Found | n
 }
 
 function attach(chosen: Chosen, facts: ProcessFacts, look: Exclude<DebugLook, { what: 'find' }>): Promise<Attachment> {
-  demand(chosen, look.what === 'profile' ? `${look.profile}-profile` : abilities[look.what])
+  demand(chosen, look.what === 'profile' ? abilityOf(look.profile) : abilities[look.what])
   return chosen.recipe.attach(facts)
 }
 

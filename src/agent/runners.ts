@@ -114,6 +114,13 @@ export class Runners {
     return this.instances.get(id) ?? this.resources.get(id) ?? null
   }
 
+  /** The assignment that a process of this machine belongs to; null when it belongs to none. */
+  withProcess(pid: number): string | null {
+    for (const [id, { sandbox }] of [...this.instances, ...this.resources])
+      if (sandbox !== null && (sandbox.pid === pid || sandbox.members().includes(pid))) return id
+    return null
+  }
+
   /** Resolves when everything that ran before this agent has been looked for. */
   async looked(): Promise<void> {
     await Promise.allSettled(this.#looking ?? [])

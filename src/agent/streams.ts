@@ -4,26 +4,19 @@
  * Invariants: nothing that was started for a stream outlives it, whichever side goes away; neither direction has more under
  * way than the protocol's window.
  */
-import { Duplex, Readable, type Writable } from 'node:stream'
+import { Duplex, Readable } from 'node:stream'
 import type { Socket } from 'node:net'
-import { messageOf } from '../base/index.ts'
-import {
-  type Ask,
-  type DebugLook,
-  type StreamEnd,
-  streamPieceBytesMax,
-  type StreamTarget,
-  streamWindowBytes,
-  type TerminalSize,
-  type Upward,
-} from '../protocol/index.ts'
+import { type Clock, messageOf } from '../base/index.ts'
+import type { DebuggerOf, DebugLook, Resume, StreamEnd, StreamTarget } from '../protocol/index.ts'
 import type { Sandbox } from '../sandbox/index.ts'
+import type { Tap } from '../network/index.ts'
+import { trace } from './trace.ts'
+import { capture } from './capture.ts'
+import { Carried, type Open, type Said, type Send } from './carried.ts'
 
 /** Most streams that are open at once. */
 const streamsMax = 200
 const pieceBytes = 64 * 1024
-/** End of input, as a terminal knows it. */
-const endOfInput = '\u0004'
 
 /** What streams are opened to. */
 export interface StreamSources {
@@ -32,56 +25,68 @@ export interface StreamSources {
   /** Opens a connection; null when it is not on this node, or not ready. */
   readonly connect: (assignment: string, port: number | null) => Socket | null
   /** Looks into what runs for an assignment; null when nothing does on this node. */
-  readonly look: (assignment: string, look: DebugLook) => Open | null
+  readonly look: (assignment: string, look: DebugLook, whose: DebuggerOf | null) => Open | null
+  /** Watches the packets of an instance; null when it has no network of its own here. */
+  readonly tap: (assignment: string) => Tap | null
+  /** The assignment that a process of this machine belongs to; null when it belongs to none. */
+  readonly partOf: (pid: number) => string | null
+  readonly clock: Clock
   readonly onNotice: (text: string) => void
 }
 
-/** Both ends of what a stream leads to. */
-export interface Open {
-  readonly input: Writable
-  readonly outputs: readonly { readonly to: 'out' | 'err'; readonly from: Readable }[]
-  /** Of a terminal, input has no end of its own. */
-  readonly terminal: boolean
-  resize(size: TerminalSize): void
-  /** Resolves when it leads somewhere. */
-  readonly opened: Promise<void>
-  readonly ended: Promise<StreamEnd>
-  kill(): Promise<void>
-}
-
-type Send = (message: Upward) => void
-
 export class Streams {
   readonly #sources: StreamSources
-  readonly #open = new Map<string, Carried>()
+  readonly #open = new Set<Carried>()
+  /** Those that have a name, by it, and what they were opened to. */
+  readonly #named = new Map<string, { readonly carried: Carried; readonly opened: string }>()
 
   constructor(sources: StreamSources) {
     this.#sources = sources
   }
 
-  /** Opens a stream under an id and carries it to its end. */
+  /** Opens a stream under an id and carries it to its end, or goes on with one that has lost its line. */
   async open(id: string, target: StreamTarget, send: Send): Promise<void> {
     const refuse = (error: string): void => send({ type: 'ended', ask: id, end: null, error })
+    const resume = 'resume' in target ? (target.resume ?? null) : null
+    if (resume !== null && resume.seen !== null) {
+      const known = this.#named.get(resume.key)
+      // The right was asked for what is named now: it must be the same.
+      const resumed = known?.opened === whereTo(target) && known.carried.resume(id, send, resume.seen)
+      return resumed
+        ? undefined
+        : refuse('it is over: nothing was heard of you for too long, or the node was started anew')
+    }
     if (this.#open.size >= streamsMax) return refuse('this node has too many streams open')
-    const carried = new Carried(id, send)
-    this.#open.set(id, carried)
+    const carried = new Carried(id, send, resume !== null, this.#sources.clock)
+    this.#open.add(carried)
+    if (resume !== null) this.#named.set(resume.key, { carried, opened: whereTo(target) })
     try {
       await carried.carry(await this.#lead(target))
     } catch (error) {
       refuse(messageOf(error))
     } finally {
-      this.#open.delete(id)
+      this.#forget(carried, resume)
     }
   }
 
-  /** Takes what the other side says of a stream that is open. */
-  hear(ask: Extract<Ask, { kind: 'input' | 'resize' | 'taken' | 'cancel' }>): void {
-    this.#open.get(ask.ask)?.hear(ask)
+  #forget(carried: Carried, resume: Resume | null): void {
+    this.#open.delete(carried)
+    if (resume !== null) this.#named.delete(resume.key)
   }
 
-  /** Ends all: control is gone, or this agent goes. */
+  /** Takes what the other side says of a stream that is open. */
+  hear(said: Said): void {
+    for (const carried of this.#open) if (carried.isOn(said.ask)) return carried.hear(said)
+  }
+
+  /** Control is gone: those that have a name wait for it. */
+  lost(): void {
+    for (const carried of this.#open) carried.lost()
+  }
+
+  /** Ends all: this agent goes. */
   abort(): void {
-    for (const carried of this.#open.values()) carried.close()
+    for (const carried of this.#open) carried.close()
   }
 
   #lead(target: StreamTarget): Promise<Open> | Open {
@@ -92,15 +97,28 @@ export class Streams {
         return this.#connect(target)
       case 'debug':
         return this.#look(target)
+      case 'capture':
+        return this.#capture(target)
+      case 'trace':
+        return trace(target, this.#sources.partOf)
       case 'machine':
         return this.#machine(target)
     }
   }
 
-  #look({ assignment, look }: Extract<StreamTarget, { kind: 'debug' }>): Open {
-    const open = this.#sources.look(assignment, look)
+  #look({ assignment, look, debugger: whose }: Extract<StreamTarget, { kind: 'debug' }>): Open {
+    const open = this.#sources.look(assignment, look, whose ?? null)
     if (open === null) throw new Error(`${assignment} does not run on this node`)
     return open
+  }
+
+  #capture({ assignment, ...order }: Extract<StreamTarget, { kind: 'capture' }>): Open {
+    const tap = this.#sources.tap(assignment)
+    if (tap === null)
+      throw new Error(
+        `${assignment} has no network of its own on this node, whose packets would be those of others too`,
+      )
+    return capture(tap, order, this.#sources.clock)
   }
 
   async #machine({ assignment, what }: Extract<StreamTarget, { kind: 'machine' }>): Promise<Open> {
@@ -156,6 +174,12 @@ export class Streams {
   }
 }
 
+/** What a stream is opened to, so that two can be compared. */
+function whereTo(target: StreamTarget): string {
+  const what = target.kind === 'debug' ? target.look.what : target.kind === 'connect' ? target.port : null
+  return JSON.stringify([target.kind, 'assignment' in target ? target.assignment : null, what])
+}
+
 /** A way that is one stream in both directions. */
 function both(stream: Duplex): Open {
   const { promise, resolve } = Promise.withResolvers<StreamEnd>()
@@ -171,95 +195,5 @@ function both(stream: Duplex): Open {
     opened: Promise.resolve(),
     ended: promise,
     kill: () => Promise.resolve(void stream.destroy()),
-  }
-}
-
-/** One stream. */
-class Carried {
-  readonly #id: string
-  readonly #send: Send
-  /** What came before it was open. */
-  readonly #early: Extract<Ask, { kind: 'input' | 'resize' | 'taken' }>[] = []
-  #open: Open | null = null
-  #room = streamWindowBytes
-  #heldBytes = 0
-  #closed = false
-  /** Outputs that wait for room; both may. */
-  readonly #waiting = new Set<() => void>()
-
-  constructor(id: string, send: Send) {
-    this.#id = id
-    this.#send = send
-  }
-
-  /** Carries both directions until it has ended. Throws what it fails with. */
-  async carry(open: Open): Promise<void> {
-    open.ended.catch(() => {})
-    this.#open = open
-    if (this.#closed) return open.kill()
-    await open.opened
-    // Nothing yet, which says that it is open.
-    this.#send({ type: 'output', ask: this.#id, to: 'out', data: '' })
-    for (const ask of this.#early.splice(0)) this.hear(ask)
-    const outputs = Promise.all(open.outputs.map(({ to, from }) => this.#pump(to, from)))
-    outputs.catch(() => {})
-    const end = await open.ended
-    await outputs
-    if (!this.#closed) this.#send({ type: 'ended', ask: this.#id, end, error: null })
-  }
-
-  hear(ask: Extract<Ask, { kind: 'input' | 'resize' | 'taken' | 'cancel' }>): void {
-    if (ask.kind === 'cancel') return this.close()
-    if (this.#open === null) return void this.#early.push(ask)
-    switch (ask.kind) {
-      case 'taken':
-        this.#room += ask.bytes
-        return this.#wake()
-      case 'resize':
-        return this.#open.resize(ask.size)
-      case 'input':
-        return this.#input(this.#open, Buffer.from(ask.data, 'base64'), ask.end)
-    }
-  }
-
-  close(): void {
-    this.#closed = true
-    this.#wake()
-    void this.#open?.kill()
-  }
-
-  #wake(): void {
-    for (const go of this.#waiting) go()
-    this.#waiting.clear()
-  }
-
-  #input({ input, terminal }: Open, bytes: Buffer, end: boolean): void {
-    this.#heldBytes += bytes.length
-    // Whoever sends more than was granted is not to be held in memory.
-    if (this.#heldBytes > streamWindowBytes) return this.close()
-    if (bytes.length > 0) {
-      input.write(bytes, () => {
-        this.#heldBytes -= bytes.length
-        if (!this.#closed) this.#send({ type: 'taken', ask: this.#id, bytes: bytes.length })
-      })
-    }
-    if (end && terminal) input.write(endOfInput)
-    else if (end) input.end()
-  }
-
-  async #pump(to: 'out' | 'err', from: Readable): Promise<void> {
-    for await (const chunk of from as AsyncIterable<Buffer>) {
-      for (let at = 0; at < chunk.length && !this.#closed;) {
-        if (this.#room <= 0) {
-          await new Promise<void>((resolve) => this.#waiting.add(resolve))
-          continue
-        }
-        const piece = chunk.subarray(at, at + Math.min(streamPieceBytesMax, this.#room))
-        this.#room -= piece.length
-        at += piece.length
-        this.#send({ type: 'output', ask: this.#id, to, data: piece.toString('base64') })
-      }
-      if (this.#closed) return
-    }
   }
 }

@@ -16,6 +16,7 @@ function streamTo(written: Uint8Array[]): RemoteStream {
     write: async (bytes) => void written.push(bytes),
     end() {},
     resize() {},
+    seen() {},
     close() {},
   }
 }

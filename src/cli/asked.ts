@@ -18,7 +18,8 @@ export function observed(stream: RemoteStream, onAsked: (what: string) => void):
     pieces: stream.pieces,
     ended: stream.ended,
     end: () => stream.end(),
-    close: () => stream.close(),
+    close: (lost) => stream.close(lost),
+    seen: (bytes) => stream.seen(bytes),
     resize: (size) => stream.resize(size),
     async write(bytes) {
       try {

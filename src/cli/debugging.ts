@@ -17,15 +17,22 @@ import {
 } from '../debug/index.ts'
 import type { DebugLook, RemoteStream } from '../protocol/index.ts'
 import { type Command, helpOf, type Input, usage } from './command.ts'
+import { openLasting, type Where } from './lasting.ts'
 import type { Looked } from './looked.ts'
 import { isForeignProcess, lookAbroad } from './remote/foreign-look.ts'
-import { needTarget, type Target } from './target.ts'
+import { needTarget } from './target.ts'
 import { note } from './terminal.ts'
 
 const pidMax = 2 ** 22
 
 /** The options that all of them have. */
 export const lookOptions: Command['options'] = { pid: { type: 'string' }, app: { type: 'string' } }
+
+/** What a debugger is besides. */
+export interface DebuggerWish {
+  /** Whether requests go on coming to an instance that stands at a breakpoint. */
+  readonly keepTraffic: boolean
+}
 
 /** Their help. */
 export const lookHelp = `  --pid PID    a process of this machine instead of a part, in a sandbox or not, whoever started it
@@ -38,6 +45,7 @@ export async function lookInto(
   input: Input,
   command: Command,
   ability: Ability,
+  wish: DebuggerWish = { keepTraffic: false },
 ): Promise<{ readonly looked: Looked; readonly words: readonly string[] }> {
   const pid = input.number('pid', 1, pidMax)
   const say = input.json ? () => undefined : note
@@ -46,7 +54,14 @@ export async function lookInto(
   if (word === undefined) throw usage(`stead ${command.name} needs a part, or --pid`, helpOf(command))
   if (isForeignProcess(word)) return { looked: await lookAbroad(word, ability, say), words }
   const [part = '', instance = null] = word.split('/')
-  return { looked: await partOf(await needTarget(input.text('app')), part, instance, ability, say), words }
+  const appWord = input.text('app')
+  const meant = { target: await needTarget(appWord), word: appWord, part, instance }
+  return { looked: await partOf(meant, ability, wish, say), words }
+}
+
+/** A part that is looked into, and which of its instances; null: the one that came last. */
+interface Meant extends Where {
+  readonly instance: string | null
 }
 
 async function processOf(pid: number, ability: Ability, say: (text: string) => void): Promise<Looked> {
@@ -62,12 +77,13 @@ async function processOf(pid: number, ability: Ability, say: (text: string) => v
 
 /** The node that runs the part looks; what is asked and what is seen goes over the platform's own socket. */
 async function partOf(
-  { operator, app }: Target,
-  part: string,
-  instance: string | null,
+  meant: Meant,
   ability: Ability,
+  { keepTraffic }: DebuggerWish,
   say: (text: string) => void,
 ): Promise<Looked> {
+  const { part, instance } = meant
+  const { operator, app } = meant.target
   const open = (look: DebugLook): Promise<RemoteStream> => operator.open(app, part, { kind: 'debug', instance, look })
   const ask = async (look: DebugLook, signal?: AbortSignal): Promise<unknown> =>
     await answerOf(await open(look), (text) => say(`${part} ${text}`), signal)
@@ -85,7 +101,9 @@ async function partOf(
       (await ask({ what: 'profile', profile: kind, durationMs }, signal)) as Profile,
     async serveDap(client) {
       say(`${part} (process ${pid}) is held: not answering is no fault of it while an editor is there`)
-      return await carryDap(await open({ what: 'dap' }), client, (text) => say(`${part} ${text}`))
+      const traffic = keepTraffic ? 'keep' : 'drain'
+      const stream = await openLasting(meant, { kind: 'debug', instance, look: { what: 'dap' }, traffic })
+      return await carryDap(stream, client, (text) => say(`${part} ${text}`))
     },
     [Symbol.asyncDispose]: () => Promise.resolve(),
   }

@@ -3,6 +3,7 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import { messageOf, SteadError, systemCodeOf } from '../base/index.ts'
 import type { RemoteStream } from '../protocol/index.ts'
+import { openLasting } from './lasting.ts'
 import { needTarget, type Target } from './target.ts'
 import { note } from './terminal.ts'
 
@@ -111,7 +112,7 @@ async function openAgain({
   let current = target
   for (const endMs = performance.now() + reconnectMs.total; ;) {
     try {
-      const stream = await current.operator.open(current.app, part, { kind: 'connect', port })
+      const stream = await openLasting({ target: current, word, part }, { kind: 'connect', port })
       return { stream, pieces: await opened(stream) }
     } catch (error) {
       if (performance.now() >= endMs) throw error

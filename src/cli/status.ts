@@ -96,6 +96,8 @@ function shown(
     cpuSeconds: status?.cpuSeconds ?? null,
     refused: status?.refused ?? [],
     ...(status?.heldSinceMs === undefined ? {} : { heldSinceMs: status.heldSinceMs }),
+    ...(status?.lastEnd === undefined ? {} : { lastEnd: status.lastEnd }),
+    ...(status?.debuggers === undefined ? {} : { debuggers: status.debuggers }),
     ...(status?.durability === undefined ? {} : { durability: status.durability }),
     ...(status?.metrics === undefined ? {} : { metrics: status.metrics }),
     ...(status?.log === undefined ? {} : { log: status.log }),

@@ -1,7 +1,7 @@
 /** Where a stream to a part leads, and what an operator is told to reach a resource by himself. */
 import { SteadError, systemClock } from '../base/index.ts'
 import { type AppView, operatorConsumer } from '../control/index.ts'
-import type { OperatorBinding, StreamOrder } from '../operator/index.ts'
+import type { OperatorBinding, PartStreamOrder } from '../operator/index.ts'
 import type { RemoteStream, StreamTarget } from '../protocol/index.ts'
 import { observed } from './asked.ts'
 import type { Platform } from './platform.ts'
@@ -13,15 +13,18 @@ const bindTimeoutMs = 30_000
 /** Throws `cli.unknown-part`, `cli.not-ready`, and what `control.open` does. */
 export function openStream(
   platform: Pick<Platform, 'view' | 'open'>,
-  app: string,
-  part: string,
-  order: StreamOrder,
+  {
+    app,
+    part,
+    order,
+    by,
+  }: { readonly app: string; readonly part: string; readonly order: PartStreamOrder; readonly by: string },
   onAsked?: (what: string) => void,
 ): RemoteStream {
   const view = platform.view(app)
   const assignment = view === null ? null : assignmentOf(view, app, part, order)
   if (assignment !== null) {
-    const stream = platform.open(targetOf(order, assignment))
+    const stream = platform.open(targetOf(order, assignment, by))
     const isDebugger = order.kind === 'debug' && order.look.what === 'dap'
     return isDebugger && onAsked !== undefined ? observed(stream, onAsked) : stream
   }
@@ -34,13 +37,13 @@ export function openStream(
 }
 
 /** What to reach: for a connection what serves, for a program what runs; of several the one that came last. */
-function assignmentOf(view: AppView, app: string, part: string, order: StreamOrder): string | null {
+function assignmentOf(view: AppView, app: string, part: string, order: PartStreamOrder): string | null {
   const declared = partOf(view, app, part)
   if (declared.kind === 'resource') return `${app}.${part}`
   const running = view.instances
     .filter(({ record, status }) => record.part.name === part && status !== null && status.pid !== null)
     .toSorted((a, b) => a.record.sinceMs - b.record.sinceMs)
-  const named = order.kind === 'debug' ? order.instance : null
+  const named = instanceIn(order)
   if (named !== null) return running.find(({ record }) => isNamed(record.id, named))?.record.id ?? null
   const active = running.filter(({ record }) => record.phase === 'active')
   const ready = active.filter(({ status }) => status?.phase === 'ready')
@@ -48,8 +51,13 @@ function assignmentOf(view: AppView, app: string, part: string, order: StreamOrd
   return found?.record.id ?? null
 }
 
-function nameOf(part: string, order: StreamOrder): string {
-  return order.kind === 'debug' && order.instance !== null ? `instance ${order.instance} of ${part}` : part
+function nameOf(part: string, order: PartStreamOrder): string {
+  const instance = instanceIn(order)
+  return instance === null ? part : `instance ${instance} of ${part}`
+}
+
+function instanceIn(order: PartStreamOrder): string | null {
+  return 'instance' in order ? order.instance : null
 }
 
 /** By its whole name, or the end of it, which is its own. */
@@ -57,8 +65,15 @@ function isNamed(id: string, word: string): boolean {
   return id === word || id.endsWith(`.${word}`) || id.endsWith(`-${word}`)
 }
 
-function targetOf(order: StreamOrder, assignment: string): StreamTarget {
-  return order.kind === 'debug' ? { kind: 'debug', assignment, look: order.look } : { ...order, assignment }
+function targetOf(order: PartStreamOrder, assignment: string, by: string): StreamTarget {
+  if (order.kind === 'capture') {
+    const { instance: _instance, ...capture } = order
+    return { ...capture, assignment }
+  }
+  if (order.kind !== 'debug') return { ...order, assignment }
+  const { look, traffic = 'drain', resume } = order
+  const named = resume === undefined ? {} : { resume }
+  return { kind: 'debug', assignment, look, debugger: { by, traffic }, ...named }
 }
 
 function partOf(view: AppView, app: string, name: string): AppView['app']['graph']['parts'][number] {

@@ -4,6 +4,7 @@ import type { Command } from './command.ts'
 export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   up: async () => (await import('./commands/up.ts')).upCommand,
   status: async () => (await import('./commands/status.ts')).statusCommand,
+  why: async () => (await import('./commands/why.ts')).whyCommand,
   logs: async () => (await import('./commands/logs.ts')).logsCommand,
   graph: async () => (await import('./commands/graph.ts')).graphCommand,
   dashboard: async () => (await import('./commands/dashboard.ts')).dashboardCommand,
@@ -20,6 +21,8 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   stack: async () => (await import('./commands/stack.ts')).stackCommand,
   snapshot: async () => (await import('./commands/snapshot.ts')).snapshotCommand,
   profile: async () => (await import('./commands/profile.ts')).profileCommand,
+  top: async () => (await import('./commands/top.ts')).topCommand,
+  pcap: async () => (await import('./commands/pcap.ts')).pcapCommand,
   objects: async () => (await import('./commands/objects.ts')).objectsCommand,
   disk: async () => (await import('./commands/disk.ts')).diskCommand,
   prune: async () => (await import('./commands/prune.ts')).pruneCommand,

@@ -300,6 +300,31 @@ suite('control', () => {
     assert.equal(gateways[0]?.table()?.routes[0]?.targets.length, 2, 'perhaps it is only control that cannot see them')
   })
 
+  test('an instance that stands at a breakpoint gets no requests while another could answer, unless that is wished', async () => {
+    await using store = openMemoryStore()
+    await using played = await play(store)
+    const { control } = played
+    const node = new Peer(control, null).hello('agent', 'n1').ready([], here)
+    const gateway = new Peer(control, null).hello('gateway', 'n1')
+    await control.apply({ graph: graphOf('shop', service('web', 2)), ...nowhere })
+    await turns()
+    const [first = '', second = ''] = node.assignments().map(({ id }) => id)
+    const debugged = async (id: string, stands: boolean, traffic: 'drain' | 'keep'): Promise<readonly string[]> => {
+      const debuggers = [{ by: 'ada', sinceMs: 1, stands, traffic }]
+      const common = { phase: 'ready', reason: null, restarts: 0, sinceMs: 0, pid: 1, memoryBytes: null, id } as const
+      node.say({ type: 'status', full: false, statuses: [{ ...common, endpoint: here, heldSinceMs: 1, debuggers }] })
+      await turns()
+      return gateway.table()?.routes[0]?.targets.map(({ instance }) => instance) ?? []
+    }
+    node.ready([first, second], here)
+    assert.equal((await debugged(first, false, 'drain')).length, 2, 'attached is not standing')
+    assert.deepEqual(await debugged(first, true, 'drain'), [second])
+    assert.equal((await debugged(first, true, 'keep')).length, 2)
+    assert.deepEqual(await debugged(first, true, 'drain'), [second])
+    assert.equal((await debugged(second, true, 'drain')).length, 2, 'late is better than never')
+    assert.deepEqual(await debugged(first, false, 'drain'), [first])
+  })
+
   test('a control that starts again decides and tells nothing before it has heard its nodes, or waited for them', async () => {
     await using store = openMemoryStore()
     const clock = new ManualClock(1e6)

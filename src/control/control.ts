@@ -31,7 +31,7 @@ import { type IncidentAct, IncidentLog } from './incident-log.ts'
 import { Observed } from './observed.ts'
 import { NodeFaults } from './faults.ts'
 import { type Order, orderChange } from './operate.ts'
-import { AgentPeer, GatewayPeer, peerAsked, refusalOf, refuse } from './peers.ts'
+import { AgentPeer, GatewayPeer, peerAsked, refusalOf, refuse, theNode } from './peers.ts'
 import type { Credential } from './credentials.ts'
 import { controlLease, keys, put, type Records, write, writeAll } from './records.ts'
 import { Secrets } from './secrets.ts'
@@ -477,8 +477,9 @@ export class RunningControl implements Control {
   }
 
   open(target: StreamTarget): RemoteStream {
-    const peer = peerAsked(this.#agents, nodeOf(this.#records, target.assignment) ?? '', target.kind)
-    return this.#remote.open(peer.name, (id, ask) => peer.channel.send({ type: 'ask', id, ask }), target)
+    const node = target.kind === 'trace' ? theNode(target.node, this.#agents) : nodeOf(this.#records, target.assignment)
+    const peer = peerAsked(this.#agents, node ?? '', target.kind)
+    return this.#remote.open(peer.name, (id, ask) => peer.ask(id, ask), target)
   }
 
   /** Asks a node. Throws `control.node-away`, `control.ask-failed`. */

@@ -218,7 +218,7 @@ function edgePort(wanted: number, own: number): number {
 
 /**
  * The ready, active instances of a service. Those on nodes that are away count only when there are no others: perhaps it
- * is only control that cannot reach them.
+ * is only control that cannot reach them. So do those that somebody's debugger has stopped: they would answer late, not never.
  */
 export function targetsOf(state: ControlState, app: string, part: string): RouteTarget[] {
   const ready = [...state.instances.values()]
@@ -232,7 +232,15 @@ export function targetsOf(state: ControlState, app: string, part: string): Route
     })
     .toSorted((a, b) => (a.target.instance < b.target.instance ? -1 : 1))
   const near = ready.filter(({ node }) => state.nodes.get(node)?.connected === true)
-  return (near.length > 0 ? near : ready).map(({ target }) => target)
+  const there = near.length > 0 ? near : ready
+  const free = there.filter(({ target }) => !isDrained(state, target.instance))
+  return (free.length > 0 ? free : there).map(({ target }) => target)
+}
+
+/** Whether it stands at a breakpoint of somebody who wants no requests to wait for him meanwhile. */
+function isDrained(state: ControlState, instance: string): boolean {
+  const { debuggers = [] } = state.statuses.get(instance) ?? {}
+  return debuggers.some(({ stands, traffic }) => stands && traffic === 'drain')
 }
 
 /** What serves behind a way in now: the instances of a service, or a resource. */

@@ -42,6 +42,11 @@ export class AgentPeer {
     return this.#revision
   }
 
+  /** Asks the agent something, or says more of it; what it does not know is not said. */
+  ask(id: string, ask: Ask): void {
+    if (this.protocol >= askSince[ask.kind]) this.channel.send({ type: 'ask', id, ask })
+  }
+
   /** Tells the agent what has changed, if anything has. */
   tell(epoch: number, assignments: readonly Assignment[]): void {
     const next = new Map(assignments.map((assignment) => [assignment.id, assignment]))
@@ -124,4 +129,17 @@ export function peerAsked(agents: ReadonlyMap<string, AgentPeer>, node: string, 
     })
   }
   return peer
+}
+
+/** The node that is meant: the one that is named, or the only one. Throws `control.unknown-node`. */
+export function theNode(named: string | null, agents: ReadonlyMap<string, unknown>): string {
+  const names = [...agents.keys()]
+  const [only, ...more] = names
+  if (named !== null && names.includes(named)) return named
+  if (named === null && only !== undefined && more.length === 0) return only
+  throw new SteadError({
+    code: 'control.unknown-node',
+    message: named === null ? 'there are several nodes: which one?' : `no node called ${named} is connected`,
+    hint: names.length === 0 ? 'None is.' : `There are: ${names.join(', ')}.`,
+  })
 }

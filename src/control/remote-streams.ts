@@ -7,6 +7,7 @@ import {
   type Ask,
   type RemoteStream,
   type StreamEnd,
+  type StreamPiece,
   streamPieceBytesMax,
   type StreamTarget,
   streamWindowBytes,
@@ -18,7 +19,6 @@ import {
 const streamsMax = 1000
 
 type Send = (id: string, ask: Ask) => void
-type Piece = { readonly to: 'out' | 'err'; readonly bytes: Uint8Array }
 
 export class RemoteStreams {
   readonly #random: Random
@@ -65,7 +65,7 @@ class OpenStream implements RemoteStream {
   readonly #send: Send
   readonly #forget: () => void
   readonly #end = Promise.withResolvers<StreamEnd>()
-  readonly #waiting: Piece[] = []
+  readonly #waiting: StreamPiece[] = []
   #room = streamWindowBytes
   #heldBytes = 0
   #over = false
@@ -82,9 +82,9 @@ class OpenStream implements RemoteStream {
     this.ended.catch(() => {})
   }
 
-  readonly pieces: AsyncIterable<Piece> = this.#pieces()
+  readonly pieces: AsyncIterable<StreamPiece> = this.#pieces()
 
-  async *#pieces(): AsyncIterable<Piece> {
+  async *#pieces(): AsyncIterable<StreamPiece> {
     for (;;) {
       const next = this.#waiting.shift()
       if (next !== undefined) {
@@ -117,14 +117,18 @@ class OpenStream implements RemoteStream {
     if (!this.#over) this.#send(this.#id, { kind: 'resize', ask: this.#id, size })
   }
 
-  close(): void {
-    if (!this.#over) this.cut('it was closed')
+  seen(bytes: number): void {
+    if (!this.#over) this.#send(this.#id, { kind: 'seen', ask: this.#id, bytes })
+  }
+
+  close(lost?: 'lost'): void {
+    if (!this.#over) this.cut('it was closed', lost === 'lost')
   }
 
   /** Ends it from this side. */
-  cut(why: string): void {
+  cut(why: string, lost = false): void {
     if (this.#over) return
-    this.#send(this.#id, { kind: 'cancel', ask: this.#id })
+    this.#send(this.#id, { kind: 'cancel', ask: this.#id, ...(lost ? { lost } : {}) })
     this.#finish()
     this.#end.reject(
       new SteadError({ code: 'control.stream-cut', message: `the stream ended: ${why}`, retry: 'later' }),
@@ -137,7 +141,7 @@ class OpenStream implements RemoteStream {
         const bytes = Buffer.from(message.data, 'base64')
         this.#heldBytes += bytes.length
         if (this.#heldBytes > streamWindowBytes) return this.cut('the node sent more than was asked for')
-        this.#waiting.push({ to: message.to, bytes })
+        this.#waiting.push({ to: message.to, bytes, ...(message.took === undefined ? {} : { took: message.took }) })
         return this.#wakeReader()
       }
       case 'taken':

@@ -4,6 +4,7 @@ import { suite, test } from 'node:test'
 import { seededRandom } from '../base/index.ts'
 import { ReleaseViews } from './release-view.ts'
 import { storyOf } from './releases.test-helper.ts'
+import { amountOf, boxesOf, originOf, treeOf } from './web/flame.ts'
 import { heardOf } from './web/held.ts'
 import { layoutOf, pathOf } from './web/layout.ts'
 import { added, linesMax, matching, noLines, resumed } from './web/log-lines.ts'
@@ -60,6 +61,44 @@ suite('layout', () => {
     assert.match(pathOf(edges[0]?.points ?? [], 'right'), /^M100 20C125 20 125 20 150 20$/)
     assert.equal(layoutOf(['a'], [], options).nodes.size, 1)
     assert.equal(layoutOf([], [], options).nodes.size, 0)
+  })
+})
+
+suite('a flame graph', () => {
+  const stacks = [
+    { frames: ['b', 'c'], weight: 30 },
+    { frames: ['a'], weight: 50 },
+    { frames: ['b'], weight: 20 },
+  ]
+
+  test('joins what is called alike, in the order of names, whatever the order of the stacks', () => {
+    const boxes = boxesOf(treeOf(stacks)).map(({ node, depth, from, width }) => [node.name, depth, from, width])
+    assert.deepEqual(boxes, [
+      ['', 0, 0, 1],
+      ['a', 1, 0, 0.5],
+      ['b', 1, 0.5, 0.5],
+      ['c', 2, 0.5, 0.3],
+    ])
+    assert.deepEqual(treeOf(stacks.toReversed()), treeOf(stacks))
+  })
+
+  test('a box that is chosen becomes the whole; what nobody could see is left out; nothing is nothing', () => {
+    const b = treeOf(stacks).children[1]
+    assert.deepEqual(
+      (b === undefined ? [] : boxesOf(b)).map(({ node, from, width }) => [node.name, from, width]),
+      [
+        ['b', 0, 1],
+        ['c', 0, 0.6],
+      ],
+    )
+    assert.equal(boxesOf(treeOf([...stacks, { frames: ['tiny'], weight: 0.1 }])).length, 4)
+    assert.equal(boxesOf(treeOf([])).length, 0)
+  })
+
+  test('code is told apart by where it comes from', () => {
+    const names = ['f /app/a.js:1', 'f /app/node_modules/x/i.js:1', 'f node:fs:1', '(idle)']
+    assert.deepEqual(names.map(originOf), ['own', 'package', 'runtime', 'rest'])
+    assert.deepEqual([amountOf(1500, 'microseconds'), amountOf(2e6, 'bytes')], ['1.5 ms', '2.0 MB'])
   })
 })
 

@@ -72,6 +72,19 @@ export interface SyntheticOptions {
   readonly releases?: () => ReleasesStatus
 }
 
+/** Some seconds of a program, with code of its own, of a package and of the runtime. */
+function profileOf(kind: string): object {
+  const outer = ['processTimers node:internal/timers:520', 'handle /app/web.js:4']
+  const stacks = [
+    { frames: ['(garbage collector)'], weight: 200_000 },
+    { frames: outer, weight: 400_000 },
+    { frames: [...outer, 'render /app/page.js:12', 'escape /app/node_modules/html/index.js:9'], weight: 900_000 },
+    { frames: [...outer, 'render /app/page.js:12', 'rows <b>/app/page.js:40'], weight: 1_500_000 },
+    { frames: [...outer, 'store /app/db.js:7', 'write node:internal/streams:88'], weight: 600_000 },
+  ]
+  return { kind, unit: kind === 'heap' ? 'bytes' : 'microseconds', stacks, raw: { extension: 'x', text: 'never told' } }
+}
+
 /** Apps with services that use one another, in layers of many. */
 export function synthetic({
   count = 3,
@@ -223,6 +236,31 @@ export function synthetic({
         if (seen === version) continue
         seen = version
         yield
+      }
+    },
+    open(_app, part, order) {
+      asked.push(`${order.kind === 'debug' ? order.look.what : order.kind} of ${part}`)
+      const found =
+        order.kind === 'debug' && order.look.what === 'profile'
+          ? profileOf(order.look.profile)
+          : {
+              threads: [
+                { name: 'main', state: 'running', frames: [{ name: 'handle <b>', file: '/app/web.js', line: 4 }] },
+              ],
+              waitingFor: ['2 sockets'],
+              stoppedMs: 3.2,
+            }
+      return {
+        pieces: (async function* () {
+          await pause(20)
+          yield { to: 'out' as const, bytes: Buffer.from(JSON.stringify(found)) }
+        })(),
+        ended: Promise.resolve({ code: 0, signal: null, sentence: 'ended' }),
+        write: async () => {},
+        end() {},
+        resize() {},
+        seen() {},
+        close() {},
       }
     },
     breakPart(app, { fault }) {

@@ -14,17 +14,22 @@ export type { NodeRecipeOptions } from './drivers/node.ts'
 export { pythonRecipe } from './drivers/python.ts'
 export type { PythonRecipeOptions } from './drivers/python.ts'
 export { DapDecoder } from './dap/codec.ts'
+export { Standing } from './dap/standing.ts'
 export { allRecipes } from './drivers/recipes.ts'
 export type { RecipesOptions } from './drivers/recipes.ts'
 export { findDebugpy, findOnPath } from './drivers/tools.ts'
 export { findProcess, readProcess } from './drivers/proc.ts'
+export { missingForTrace, openTrace } from './drivers/bpftrace.ts'
+export type { Traced } from './drivers/bpftrace.ts'
+export { endingAfter, kernelTraces, withPart } from './kernel/traces.ts'
+export type { KernelTrace } from './kernel/traces.ts'
 export { flameGraph } from './flame.ts'
 export { jetbrainsConfiguration, mergedLaunchFile, neovimConfiguration, vscodeConfiguration } from './launch.ts'
 export type { LaunchTarget } from './launch.ts'
 export { languagesOf, preparedLanguages, prepareFor } from './prepare.ts'
 export type { Prepared } from './prepare.ts'
 export { mapTexts } from './redact.ts'
-export { profileMsMax, snapshotHitsMax } from './recipe.ts'
+export { abilityOf, profileMsMax, snapshotCpuMs, snapshotHitsMax } from './recipe.ts'
 export type {
   Ability,
   Attachment,
@@ -33,6 +38,7 @@ export type {
   Hit,
   ProcessFacts,
   Profile,
+  ProfileKind,
   ProfileRequest,
   Recipe,
   SnapshotReport,

@@ -171,3 +171,29 @@ test('a process that is stopped is not waited for', async () => {
     message: /is stopped by a signal$/,
   })
 })
+
+test('a hot line is not looked at for long unless forced, and then within its budget', async () => {
+  const script = `let n = 0
+function spin() { for (let i = 0; i < 100; i++) step(i); setImmediate(spin) }
+function step(i) {
+  n += i
+}
+console.log('up'); spin()`
+  const dir = mkdtempSync(join(tmpdir(), 'stead-hot-'))
+  try {
+    writeFileSync(join(dir, 'hot.cjs'), script)
+    await using program = await Program.start(join(dir, 'hot.cjs'))
+    await using attached = await recipe.attach(readProcess(program.pid))
+    const never = { file: 'hot.cjs', line: 4, expressions: ['i'], condition: 'i < 0', hits: 1, timeMs: 60_000 }
+    const refused = await attached.snapshot(never)
+    assert.deepEqual([refused.ended, refused.hits], ['too-often', []])
+    assert.ok((refused.passes ?? 0) < 1000 && (refused.costMs ?? 0) < 1000, JSON.stringify(refused))
+    const forced = await attached.snapshot({ ...never, force: true, cpuMs: 100 })
+    assert.equal(forced.ended, 'cost')
+    assert.ok((forced.costMs ?? 0) >= 100, JSON.stringify(forced))
+    const few = await attached.snapshot({ file: 'hot.cjs', line: 4, expressions: ['i'], hits: 5, timeMs: 60_000 })
+    assert.deepEqual([few.ended, few.hits.length, few.passes], ['hits', 5, 5])
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
+})

@@ -114,10 +114,16 @@ export interface SnapshotRequest {
   /** 1 to `snapshotHitsMax`. */
   readonly hits: number
   readonly timeMs: number
+  /** Time of the program that it may take in all, working or standing still for it; `snapshotCpuMs` where nothing is said. */
+  readonly cpuMs?: number
+  /** Also where the line is passed so often that looking at each pass would be felt. */
+  readonly force?: boolean
 }
 
 /** Most hits of one snapshot. */
 export const snapshotHitsMax = 1000
+/** Time of the program that a snapshot may take unless more is asked for. */
+export const snapshotCpuMs = 1000
 
 export interface Hit {
   /** Milliseconds since 1970. */
@@ -137,12 +143,29 @@ export interface SnapshotReport {
   readonly file: string
   readonly line: number
   readonly hits: readonly Hit[]
-  /** `cost`: the program had stood still, or worked, for it long enough. */
-  readonly ended: 'hits' | 'time' | 'cost' | 'asked'
+  /**
+   * Which budget was spent first. `cost`: that of the program's time. `too-often`: the line is passed so often that it is not
+   * looked at for long unless forced.
+   */
+  readonly ended: 'hits' | 'time' | 'cost' | 'asked' | 'too-often'
+  /** How often the line was passed while it was looked at, condition or not; absent where that cannot be seen. */
+  readonly passes?: number
+  /** What it took of the program's time, milliseconds; an estimate where it is the runtime that works. */
+  readonly costMs?: number
+}
+
+/**
+ * cpu: what works. wall: where time passes, working or waiting. heap: what allocates. Who can do the first can do the second.
+ */
+export type ProfileKind = 'cpu' | 'wall' | 'heap'
+
+/** What a process must be able to for a kind of profile. */
+export function abilityOf(kind: ProfileKind): Ability {
+  return kind === 'heap' ? 'heap-profile' : 'cpu-profile'
 }
 
 export interface ProfileRequest {
-  readonly kind: 'cpu' | 'heap'
+  readonly kind: ProfileKind
   readonly durationMs: number
 }
 
@@ -150,7 +173,7 @@ export interface ProfileRequest {
 export const profileMsMax = 600_000
 
 export interface Profile {
-  readonly kind: 'cpu' | 'heap'
+  readonly kind: ProfileKind
   readonly unit: 'microseconds' | 'bytes' | 'samples'
   readonly stacks: readonly WeightedStack[]
   /** As the language's own tools read it. */

@@ -87,6 +87,13 @@ export function networkConformance(name: string, skip: string | false, make: () 
       }
     })
 
+    test('packets are seen exactly where a place has a network of its own', async () => {
+      await using network = make()
+      using place = await network.place('watched')
+      using tap = place.tap()
+      assert.equal(tap !== null, network.capabilities.isolation === 'native')
+    })
+
     test('a place has an outside exactly where the driver declares egress', async (t) => {
       await using network = make()
       using place = await network.place('caller')

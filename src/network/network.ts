@@ -7,6 +7,7 @@
  */
 import type { Socket as DatagramSocket } from 'node:dgram'
 import type { Server, Socket } from 'node:net'
+import type { Packet } from './packet-file.ts'
 
 /** Where a stream can be opened to. Plain data: it travels in messages. */
 export type Endpoint =
@@ -47,6 +48,14 @@ export interface Outside {
   shape(bitsPerSecond: number | null): Promise<void>
 }
 
+/** What passes in a place, seen from now on. */
+export interface Tap extends Disposable {
+  /** What has passed since the last call; of a flood as much as is taken in one go. Never waits. */
+  take(): readonly Packet[]
+  /** Packets since the last call that there was no room for. */
+  dropped(): number
+}
+
 /** The place of one instance. */
 export interface Place extends Disposable {
   readonly name: string
@@ -58,6 +67,8 @@ export interface Place extends Disposable {
   listen(address: string, port: number, server: Server): Promise<{ readonly address: string; readonly port: number }>
   /** How to reach `port` of the instance with process id `pid` that runs here. */
   endpoint(pid: number, port: number): Endpoint
+  /** Watches everything that passes inside; null where the place shares the network of others, whose packets those are too. */
+  tap(): Tap | null
   /** A port the instance should serve on: `wanted` where it has its own network, a free one where it does not. */
   servePort(wanted: number): Promise<number>
 }

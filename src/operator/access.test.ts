@@ -13,7 +13,7 @@ import { isSteadError, ManualClock, systemRandom } from '../base/index.ts'
 import { submissionDefaults } from '../batch/index.ts'
 import type { BatchOperations } from './batch.ts'
 import { type AuditLine, type Gate, openGate, type OperatorClient, operatorClient, serveOperator } from './index.ts'
-import { type Operations, type StreamOrder, unknownApp } from './operations.ts'
+import { type Operations, type PartStreamOrder, type TraceOrder, unknownApp } from './operations.ts'
 import type { ReleaseOperations } from './releases.ts'
 import { openStream } from './streams.ts'
 
@@ -130,6 +130,7 @@ function fakeOperations(done: string[]): Operations {
     jobs: () => [],
     run: () => Promise.reject(unknownApp('any', [])),
     open: (app) => echo(known(app)),
+    trace: () => echo('kernel'),
     bind: () => Promise.resolve(null),
     incidents: () => Promise.resolve([]),
     settle: () => Promise.reject(new Error('nothing is frozen')),
@@ -179,6 +180,7 @@ function echo(app: string): RemoteStream {
     },
     end: () => end.resolve(),
     resize() {},
+    seen() {},
     ended: Promise.resolve({ code: 3, signal: null, sentence: 'ended with code 3' }),
     close: () => end.resolve(),
   }
@@ -407,9 +409,78 @@ suite('people', () => {
     assert.match(words, /dev.*parts\/:part\/evaluate/)
   })
 
+  test('kernels have three rights, two of them on the platform itself, and each look is in the record', async () => {
+    await using bench = await Bench.open()
+    const gdb = { kind: 'machine', what: 'debugger' } as const
+    const trace = (wish: TraceOrder['trace']): TraceOrder => ({
+      kind: 'trace',
+      node: null,
+      trace: wish,
+      durationMs: 2000,
+    })
+    const [reviewed, own] = [
+      trace({ kind: 'reviewed', name: 'disk' }),
+      trace({ kind: 'own', program: 'BEGIN { exit() }' }),
+    ]
+    const operator = await bench.person('ops', 'operator')
+    await assert.rejects(operator.open('shop', 'web', gdb), { message: /right kernel on shop$/ })
+    await assert.rejects(operator.trace(reviewed), { message: /right trace on the platform itself$/ })
+    const taken = async (opening: Promise<RemoteStream>): Promise<void> => {
+      const stream = await opening
+      stream.end()
+      await Array.fromAsync(stream.pieces)
+      assert.equal((await stream.ended).code, 3)
+    }
+    const grant = { name: 'kay', role: 'viewer', expiresAtMs: null, sshKeys: [] } as const
+    const as = async (rights: ('kernel' | 'trace' | 'trace-any')[], apps: string[] | null): Promise<OperatorClient> => {
+      await bench.owner.grant({ ...grant, rights, apps })
+      return await bench.with((await bench.owner.issueToken('kay', startMs + dayMs)).token)
+    }
+    const kernel = await as(['kernel'], ['shop'])
+    await taken(kernel.open('shop', 'web', gdb))
+    await assert.rejects(kernel.trace(reviewed), { code: 'operator.forbidden' })
+    const some = await as(['trace'], null)
+    await taken(some.trace(reviewed))
+    await assert.rejects(some.trace(own), { message: /right trace-any on the platform itself$/ })
+    const any = await as(['trace-any'], null)
+    await taken(any.trace(reviewed))
+    await taken(any.trace(own))
+    const words = JSON.stringify(await bench.record())
+    for (const found of [
+      /kay.*debugger of its kernel/,
+      /kay.*trace disk for 2 s/,
+      /bpftrace BEGIN \{ exit\(\) \} for 2 s/,
+    ])
+      assert.match(words, found)
+  })
+
+  test('an attachment, a profile and packets are in the record as what they are', async () => {
+    await using bench = await Bench.open()
+    const ops = await bench.person('ops', 'operator')
+    const resume = { key: 'k'.repeat(20), seen: 3 }
+    for (const order of [
+      { kind: 'debug', instance: 'a1', look: { what: 'dap' }, traffic: 'keep' },
+      { kind: 'debug', instance: null, look: { what: 'dap' }, resume },
+      { kind: 'debug', instance: null, look: { what: 'profile', profile: 'wall', durationMs: 5000 } },
+      { kind: 'capture', instance: null, durationMs: 1000, bytesMax: 1000, port: null },
+    ] satisfies PartStreamOrder[]) {
+      const stream = await ops.open('shop', 'web', order)
+      stream.end()
+      await Array.fromAsync(stream.pieces)
+    }
+    const words = JSON.stringify(await bench.record())
+    for (const found of [
+      'debugger attached, requests are kept in instance a1',
+      'debugger back again',
+      'wall profile for 5 s',
+      'packets for 1 s',
+    ])
+      assert.ok(words.includes(found), found)
+  })
+
   test('whoever may see values may name what is there, and compute nothing; the record has the words', async () => {
     await using bench = await Bench.open()
-    const snapshot = (expressions: readonly string[], condition: string | null = null): StreamOrder => ({
+    const snapshot = (expressions: readonly string[], condition: string | null = null): PartStreamOrder => ({
       kind: 'debug',
       instance: null,
       look: { what: 'snapshot', file: 'web.ts', line: 42, expressions, condition, hits: 1, timeMs: 1000 },

@@ -3,8 +3,9 @@
 /**
  * What a caller may do. read: see what runs. logs: what the parts print. deploy: change what an app is. operate: start,
  * stop, restart. exec: run a program inside, open a way to a port. debug: see where a program stands and what takes its
- * time. values: see the values of names in it as a line is passed. evaluate: any expression, and a debugger: do what the program can. secrets: set and rotate values. admin: the rest, and who may do
- * what.
+ * time. values: see the values of names in it as a line is passed. evaluate: any expression, and a debugger: do what the program can. kernel:
+ * debug the kernel that a part has for itself. trace: see what the kernel of a machine does, by traces that have been read;
+ * trace-any: by any program for it. secrets: set and rotate values. admin: the rest, and who may do what.
  */
 export const rights = [
   'read',
@@ -15,6 +16,9 @@ export const rights = [
   'debug',
   'values',
   'evaluate',
+  'kernel',
+  'trace',
+  'trace-any',
   'secrets',
   'admin',
 ] as const
@@ -31,7 +35,7 @@ export const roles: Readonly<Record<Role, readonly Right[]>> = {
 }
 
 /** What is part of another right: whoever may do that may do this. */
-export const includedIn: Readonly<Partial<Record<Right, Right>>> = { values: 'evaluate' }
+export const includedIn: Readonly<Partial<Record<Right, Right>>> = { values: 'evaluate', trace: 'trace-any' }
 
 export function isRole(word: string): word is Role {
   return Object.hasOwn(roles, word)

@@ -24,7 +24,8 @@ import {
   type RunEvent,
   type RuntimeName,
   type Status,
-  type StreamOrder,
+  type PartStreamOrder,
+  type TraceOrder,
   wayOf,
 } from './operations.ts'
 import type { Grant } from './people.ts'
@@ -49,7 +50,9 @@ export interface OperatorClient {
   jobs(app: string, part: string | null): Promise<readonly JobStatus[]>
   run(app: string, part: string, signal: AbortSignal): AsyncIterable<RunEvent>
   /** Throws once the stream is read, when it is refused then. */
-  open(app: string, part: string, order: StreamOrder): Promise<RemoteStream>
+  open(app: string, part: string, order: PartStreamOrder): Promise<RemoteStream>
+  /** As `open`, of a machine. */
+  trace(order: TraceOrder): Promise<RemoteStream>
   bind(app: string, part: string, host: string, port: number): Promise<OperatorBinding | null>
   /** As `bind`, for one thing that is done with the objects of a bucket: the record says which. */
   bindFor(deed: ObjectDeed, app: string, part: string, host: string, port: number): Promise<OperatorBinding | null>
@@ -130,6 +133,7 @@ export async function operatorClient(socketPath: string, token: string | null = 
     },
     run: (name, part, signal) =>
       lines<RunEvent>(at, app(name, `/parts/${encodeURIComponent(part)}/run`), signal, 'POST'),
+    trace: (order) => openStream(at, `/v1/${wayOf(order)}`, order, (cause) => failureOf(at.socketPath, cause)),
     open: (name, part, order) =>
       openStream(at, app(name, `/parts/${encodeURIComponent(part)}/${wayOf(order)}`), order, (cause) =>
         failureOf(at.socketPath, cause),

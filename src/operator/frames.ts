@@ -6,9 +6,22 @@ import { SteadError } from '../base/index.ts'
 
 /**
  * open: what is asked for, as JSON, the first of all. input, end, resize: from the asker. out, err: what comes. ended: how it
- * ended, refused: why it did not go on, as JSON, the last of all.
+ * ended, refused: why it did not go on, as JSON, the last of all. Of a stream with a name: took, how many bytes of input have
+ * been taken; seen: how many bytes of output have, as JSON both; close: the asker wants no more of it.
  */
-export const frameKinds = ['open', 'input', 'end', 'resize', 'out', 'err', 'ended', 'refused'] as const
+export const frameKinds = [
+  'open',
+  'input',
+  'end',
+  'resize',
+  'out',
+  'err',
+  'ended',
+  'refused',
+  'took',
+  'seen',
+  'close',
+] as const
 export type FrameKind = (typeof frameKinds)[number]
 
 export interface Frame {

@@ -22,7 +22,9 @@ export type {
   RunEvent,
   RuntimeName,
   Status,
+  PartStreamOrder,
   StreamOrder,
+  TraceOrder,
 } from './operations.ts'
 export type { Checkup, CheckupCause, CheckupFinding, CheckupSeverity } from './checkup.ts'
 export { jobsShownMax, tasksShownMax } from './batch.ts'

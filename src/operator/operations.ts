@@ -11,6 +11,8 @@ import type {
   LogLine,
   Phase,
   RemoteStream,
+  Resume,
+  StreamTarget,
   TerminalSize,
 } from '../protocol/index.ts'
 import type { BatchOperations } from './batch.ts'
@@ -140,6 +142,10 @@ export interface PartStatus {
   readonly cpuSeconds: number | null
   /** Since when somebody's debugger is in it; absent when nobody's is. */
   readonly heldSinceMs?: number
+  /** The last time that its program ended and nobody had asked for it; absent when it never did. */
+  readonly lastEnd?: NonNullable<AssignmentStatus['lastEnd']>
+  /** Whose debuggers are in it, the first first; absent when none is. */
+  readonly debuggers?: NonNullable<AssignmentStatus['debuggers']>
   /** What it was refused outside, the newest first. */
   readonly refused: NonNullable<AssignmentStatus['refused']>
   /** `kernel`: its instances run on kernels of their own. Absent: in sandboxes on that of their node. */
@@ -202,19 +208,46 @@ export type StreamOrder =
       readonly argv: readonly string[]
       readonly env: Readonly<Record<string, string>>
       readonly terminal: TerminalSize | null
+      readonly resume?: Resume
     }
   /** Null: the port that the part serves on. */
-  | { readonly kind: 'connect'; readonly port: number | null }
-  /** Null: of several instances the one that came last. */
-  | { readonly kind: 'debug'; readonly instance: string | null; readonly look: DebugLook }
+  | { readonly kind: 'connect'; readonly port: number | null; readonly resume?: Resume }
+  /**
+   * Null: of several instances the one that came last. `traffic`: what becomes of requests while the program stands at a
+   * breakpoint, where there are others to lead them to; it is drained where nothing is said.
+   */
+  | {
+      readonly kind: 'debug'
+      readonly instance: string | null
+      readonly look: DebugLook
+      readonly traffic?: 'drain' | 'keep'
+      readonly resume?: Resume
+    }
+  /** As in the protocol. Null: of several instances the one that came last. */
+  | {
+      readonly kind: 'capture'
+      readonly instance: string | null
+      readonly durationMs: number
+      readonly bytesMax: number
+      readonly port: number | null
+    }
   | { readonly kind: 'machine'; readonly what: MachineWay }
+  /** As in the protocol: of a machine, and of no part. */
+  | Extract<StreamTarget, { kind: 'trace' }>
+
+/** Of a machine, and of no part. */
+export type TraceOrder = Extract<StreamOrder, { kind: 'trace' }>
+export type PartStreamOrder = Exclude<StreamOrder, TraceOrder>
 
 /** The way that a stream is asked for, which names the right it needs. */
-export type StreamWay = 'stream' | 'debug' | 'values' | 'evaluate'
+export type StreamWay = 'stream' | 'debug' | 'values' | 'evaluate' | 'kernel' | 'trace' | 'trace-any'
 
 export function wayOf(order: StreamOrder): StreamWay {
+  if (order.kind === 'trace') return order.trace.kind === 'own' ? 'trace-any' : 'trace'
   // A kernel that is debugged does what it is told; its console is a shell, as a program run inside may be.
-  if (order.kind === 'machine' && order.what !== 'console') return 'evaluate'
+  if (order.kind === 'machine' && order.what !== 'console') return 'kernel'
+  // Packets hold what the program was told, passwords among it.
+  if (order.kind === 'capture') return 'evaluate'
   if (order.kind !== 'debug') return 'stream'
   if (order.look.what === 'dap') return 'evaluate'
   if (order.look.what !== 'snapshot') return 'debug'
@@ -224,15 +257,35 @@ export function wayOf(order: StreamOrder): StreamWay {
 /** Longest text of one entry of the record. */
 const wordsMax = 500
 
-/** What a snapshot asks for, as a person would say it. */
-export function snapshotWords({
-  file,
-  line,
-  expressions,
-  condition,
-}: Extract<DebugLook, { what: 'snapshot' }>): string {
-  const where = condition === null ? '' : ` if ${condition}`
-  return `snapshot ${file}:${line} ${expressions.join(', ')}${where}`.slice(0, wordsMax)
+/** What a look is, as a person would say it, for the record; null: the way that it is asked for says all. */
+export function wordsOf(order: StreamOrder): string | null {
+  const instance = 'instance' in order && order.instance !== null ? ` in instance ${order.instance}` : ''
+  if (order.kind === 'capture') return `packets for ${order.durationMs / 1000} s${instance}`
+  if (order.kind === 'machine') return `${order.what} of its kernel`
+  if (order.kind === 'trace') {
+    const what = order.trace.kind === 'own' ? `bpftrace ${order.trace.program}` : `trace ${order.trace.name}`
+    return `${what.replaceAll(/\s+/g, ' ')} for ${order.durationMs / 1000} s`.slice(0, wordsMax)
+  }
+  if (order.kind !== 'debug') return null
+  const { look, traffic, resume } = order
+  switch (look.what) {
+    case 'find':
+      return null
+    case 'stack':
+      return `stack${instance}`
+    case 'profile':
+      return `${look.profile} profile for ${look.durationMs / 1000} s${instance}`
+    case 'dap': {
+      const again = resume !== undefined && resume.seen !== null ? 'back again' : 'attached'
+      return `debugger ${again}${traffic === 'keep' ? ', requests are kept' : ''}${instance}`
+    }
+    case 'snapshot': {
+      const { file, line, expressions, condition, force = false } = look
+      const where = condition === null ? '' : ` if ${condition}`
+      const how = force ? 'forced snapshot' : 'snapshot'
+      return `${how} ${file}:${line} ${expressions.join(', ')}${where}${instance}`.slice(0, wordsMax)
+    }
+  }
 }
 
 /** Names, members and places in lists: nothing in it calls, assigns or computes. */
@@ -331,10 +384,12 @@ export interface Operations {
   /** Starts a job now and tells of it until its end. It goes on when nobody listens any more. Throws `control.*`. */
   run(app: string, part: string, by: string, signal: AbortSignal): Promise<AsyncIterable<RunEvent>>
   /**
-   * Opens a stream to an instance of a part: a program that is run inside, or a connection. Throws `cli.unknown-part`,
+   * Opens a stream to an instance of a part for somebody: a program that is run inside, or a connection. Throws `cli.unknown-part`,
    * `cli.not-ready`, `control.*`.
    */
-  open(app: string, part: string, order: StreamOrder, onAsked?: (what: string) => void): RemoteStream
+  open(app: string, part: string, order: PartStreamOrder, by: string, onAsked?: (what: string) => void): RemoteStream
+  /** Sees what the kernel of a node does. Throws `control.unknown-node`, `control.node-away`. */
+  trace(order: TraceOrder): RemoteStream
   /** Lets the operator into a resource, by name and password; null for a service. Throws `cli.unknown-part`, `control.*`. */
   bind(app: string, part: string, host: string, port: number): Promise<OperatorBinding | null>
   /** Yields whenever something may have changed, at most every `intervalMs`; ends with the signal. */

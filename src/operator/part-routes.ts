@@ -1,8 +1,9 @@
 /** What is asked of single parts, over HTTP: orders, jobs, streams to what runs; and which bundles are needed. */
 import { z } from 'zod'
+import type { DebugLook } from '../protocol/index.ts'
 import { badRequest } from './bad-request.ts'
 import type { Right } from './caller.ts'
-import { objectDeeds, type Operations, type PartOrderKind, snapshotWords, type StreamWay, wayOf } from './operations.ts'
+import { objectDeeds, type Operations, type PartOrderKind, type StreamWay, wayOf, wordsOf } from './operations.ts'
 import { type Answer, type Question, type Route, value } from './route.ts'
 
 const bindTo = z.object({ host: z.string().max(253), port: z.int().min(1).max(65_535) })
@@ -41,11 +42,20 @@ export const partRoutes: readonly Route[] = [
     method: 'POST',
     path: '/v1/apps/:app/parts/:part/stack',
     right: 'debug',
-    answer: async (operations, { path, signal }) => value(await stackOf(operations, path, signal)),
+    answer: async (operations, question) => value(await lookOnce(operations, question, () => ({ what: 'stack' }))),
+  },
+  {
+    method: 'POST',
+    path: '/v1/apps/:app/parts/:part/profile',
+    right: 'debug',
+    answer: async (operations, question) => value(await profileOf(operations, question)),
   },
   streamRoute('debug', 'debug'),
   streamRoute('values', 'values'),
   streamRoute('evaluate', 'evaluate'),
+  streamRoute('kernel', 'kernel'),
+  traceRoute('trace'),
+  traceRoute('trace-any'),
   {
     method: 'GET',
     path: '/v1/bundles',
@@ -54,10 +64,28 @@ export const partRoutes: readonly Route[] = [
   },
 ]
 
-/** Where a part stands, as one value, for those who cannot follow a stream. */
-async function stackOf(operations: Operations, path: Question['path'], signal: AbortSignal): Promise<unknown> {
-  const look = { kind: 'debug', instance: null, look: { what: 'stack' } } as const
-  const stream = operations.open(path['app'] ?? '', path['part'] ?? '', look)
+/** What is asked of an instance; without a body, of the one that came last, and as usual. */
+const lookBody = z
+  .object({
+    instance: z.string().max(200).nullable().default(null),
+    kind: z.enum(['cpu', 'wall', 'heap']).default('cpu'),
+    seconds: z.int().min(1).max(60).default(5),
+  })
+  .prefault({})
+
+/** What a look finds, as one value, for those who cannot follow a stream. */
+async function lookOnce(
+  operations: Operations,
+  { path, body, gate, caller, signal }: Question,
+  lookOf: (asked: z.infer<typeof lookBody>) => DebugLook,
+): Promise<unknown> {
+  const parsed = lookBody.safeParse((await body()) ?? undefined)
+  if (!parsed.success) throw badRequest(parsed.error.issues[0]?.message ?? 'no look')
+  const [app = '', part = ''] = [path['app'], path['part']]
+  const order = { kind: 'debug', instance: parsed.data.instance, look: lookOf(parsed.data) } as const
+  const words = wordsOf(order)
+  if (words !== null) await gate?.looked({ caller, operation: words, app, part })
+  const stream = operations.open(app, part, order, caller.name)
   const close = (): void => stream.close()
   signal.addEventListener('abort', close, { once: true })
   try {
@@ -71,6 +99,17 @@ async function stackOf(operations: Operations, path: Question['path'], signal: A
   }
 }
 
+/** A profile without what only the language's own tools read. */
+async function profileOf(operations: Operations, question: Question): Promise<unknown> {
+  const found = await lookOnce(operations, question, ({ kind, seconds }) => ({
+    what: 'profile',
+    profile: kind,
+    durationMs: seconds * 1000,
+  }))
+  const { raw: _raw, ...shown } = typeof found === 'object' && found !== null ? { raw: null, ...found } : { raw: null }
+  return shown
+}
+
 async function bind(operations: Operations, { path, body }: Question): Promise<Answer> {
   const parsed = bindTo.safeParse(await body())
   if (!parsed.success) throw badRequest(parsed.error.issues[0]?.message ?? 'no address')
@@ -79,7 +118,7 @@ async function bind(operations: Operations, { path, body }: Question): Promise<A
 }
 
 /** Each way takes what its right is for, and nothing else. */
-function streamRoute(way: StreamWay, right: Right): Route {
+function streamRoute(way: Exclude<StreamWay, 'trace' | 'trace-any'>, right: Right): Route {
   return {
     method: 'POST',
     path: `/v1/apps/:app/parts/:part/${way}`,
@@ -87,13 +126,33 @@ function streamRoute(way: StreamWay, right: Right): Route {
     answer: (operations, { path, gate, caller }) => ({
       kind: 'stream',
       async open(order) {
-        if (wayOf(order) !== way) throw badRequest(`this is not asked for at /${way}`)
+        if (order.kind === 'trace' || wayOf(order) !== way) throw badRequest(`this is not asked for at /${way}`)
         const [app = '', part = ''] = [path['app'], path['part']]
         const note = async (operation: string): Promise<void> => await gate?.looked({ caller, operation, app, part })
         // What cannot be recorded is not done.
-        if (order.kind === 'debug' && order.look.what === 'snapshot') await note(snapshotWords(order.look))
-        const stream = operations.open(app, part, order, (what) => void note(what).catch(() => stream.close()))
+        const words = wordsOf(order)
+        if (words !== null) await note(words)
+        const onAsked = (what: string): void => void note(what).catch(() => stream.close())
+        const stream = operations.open(app, part, order, caller.name, onAsked)
         return stream
+      },
+    }),
+  }
+}
+
+/** Traces are of a machine: the right to them is needed on the platform itself. */
+function traceRoute(way: 'trace' | 'trace-any'): Route {
+  return {
+    method: 'POST',
+    path: `/v1/${way}`,
+    right: way,
+    answer: (operations, { gate, caller }) => ({
+      kind: 'stream',
+      async open(order) {
+        if (order.kind !== 'trace' || wayOf(order) !== way) throw badRequest(`this is not asked for at /${way}`)
+        const operation = wordsOf(order) ?? way
+        await gate?.looked({ caller, operation, app: null, part: order.node })
+        return operations.trace(order)
       },
     }),
   }

@@ -184,6 +184,11 @@ async function admitted(
   return { route, path, url, app, deed }
 }
 
+/** Whose socket is that of a program of this machine which carries what another one says: it goes with their line. */
+function isFarAway({ from }: Caller): boolean {
+  return from.startsWith('ssh ')
+}
+
 /** Carries a stream of a caller to its end. */
 async function carry(
   { operations, gate }: Serving,
@@ -201,7 +206,8 @@ async function carry(
     const asked = { path, query: url.searchParams, body, stream: question, signal, caller, gate }
     const answer = await route.answer(operations, asked)
     if (answer.kind !== 'stream') throw badRequest('this operation is no stream')
-    await serveStream(socket, head, answer.open)
+    // Who has lost the right is not waited for.
+    await serveStream(socket, head, answer.open, () => isFarAway(caller) && may(caller, route, app))
     await ended(null)
   } catch (error) {
     await ended(error)

@@ -10,12 +10,16 @@ import { text } from 'node:stream/consumers'
 import { z } from 'zod'
 import { isSteadError, messageOf, SteadError } from '../base/index.ts'
 import {
+  captureBounds,
   debugLookSchema,
   type RemoteStream,
   machineWays,
+  resumeSchema,
   type StreamEnd,
   streamEndSchema,
+  type StreamPiece,
   terminalSizeSchema,
+  traceBounds,
 } from '../protocol/index.ts'
 import { encodeFrame, type Frame, FrameDecoder, type FrameKind, jsonBytes } from './frames.ts'
 import { drained } from './drained.ts'
@@ -29,16 +33,34 @@ const orderSchema: z.ZodType<StreamOrder> = z.discriminatedUnion('kind', [
     argv: z.array(z.string()).min(1).max(1000),
     env: z.record(z.string(), z.string()),
     terminal: terminalSizeSchema.nullable(),
+    resume: resumeSchema.exactOptional(),
   }),
-  z.object({ kind: z.literal('connect'), port: z.int().min(1).max(65_535).nullable() }),
-  z.object({ kind: z.literal('debug'), instance: z.string().max(200).nullable(), look: debugLookSchema }),
+  z.object({
+    kind: z.literal('connect'),
+    port: z.int().min(1).max(65_535).nullable(),
+    resume: resumeSchema.exactOptional(),
+  }),
+  z.object({
+    kind: z.literal('debug'),
+    instance: z.string().max(200).nullable(),
+    look: debugLookSchema,
+    traffic: z.enum(['drain', 'keep']).exactOptional(),
+    resume: resumeSchema.exactOptional(),
+  }),
+  z.object({ kind: z.literal('capture'), instance: z.string().max(200).nullable(), ...captureBounds }),
   z.object({ kind: z.literal('machine'), what: z.enum(machineWays) }),
+  z.object({ kind: z.literal('trace'), ...traceBounds }),
 ])
+
+const countSchema = z.int().min(0)
 
 type Open = (order: StreamOrder) => RemoteStream | Promise<RemoteStream>
 
-/** Serves a socket that has been upgraded: the first frame says what is asked for. */
-export async function serveStream(socket: Duplex, head: Buffer, open: Open): Promise<void> {
+/**
+ * Serves a socket that has been upgraded: the first frame says what is asked for. `mayBeLost`: whether a socket that closes without
+ * a word may only be the line of somebody who is still there.
+ */
+export async function serveStream(socket: Duplex, head: Buffer, open: Open, mayBeLost: () => boolean): Promise<void> {
   const frames = framesOf(socket, head)
   socket.write(`HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: ${streamProtocol}\r\n\r\n`)
   let stream: RemoteStream | null = null
@@ -49,9 +71,15 @@ export async function serveStream(socket: Duplex, head: Buffer, open: Open): Pro
       throw new SteadError({ code: 'operator.bad-request', message: 'the stream does not say what it is to' })
     stream = await open(order.data)
     const opened = stream
-    const listening = listen(frames, opened).finally(() => opened.close())
+    const listening = listen(frames, opened).then(
+      (said) => opened.close(said === 'gone' && mayBeLost() ? 'lost' : undefined),
+      () => opened.close(),
+    )
     listening.catch(() => {})
-    for await (const { to, bytes } of opened.pieces) await send(socket, to, bytes)
+    for await (const { to, bytes, took } of opened.pieces) {
+      if (took !== undefined) await send(socket, 'took', jsonBytes(took))
+      await send(socket, to, bytes)
+    }
     await send(socket, 'ended', jsonBytes(await opened.ended))
   } catch (error) {
     await send(socket, 'refused', jsonBytes(refusalOf(error)))
@@ -61,13 +89,17 @@ export async function serveStream(socket: Duplex, head: Buffer, open: Open): Pro
   }
 }
 
-/** What the asker sends goes into the stream, until he has gone away. */
-async function listen(frames: AsyncIterable<Frame>, stream: RemoteStream): Promise<void> {
-  for await (const { kind, bytes } of frames) {
+/** What the asker sends goes into the stream, until he has closed it or is gone without a word. */
+async function listen(frames: AsyncIterable<Frame>, stream: RemoteStream): Promise<'closed' | 'gone'> {
+  for await (const frame of frames) {
+    const { kind, bytes } = frame
     if (kind === 'input') await stream.write(bytes)
     else if (kind === 'end') stream.end()
     else if (kind === 'resize') stream.resize(terminalSizeSchema.parse(JSON.parse(bytes.toString())))
+    else if (kind === 'seen') stream.seen(countSchema.parse(jsonOf(frame)))
+    else if (kind === 'close') return 'closed'
   }
+  return 'gone'
 }
 
 /** Opens a stream through a socket. Throws what the platform refuses with, and `operator.not-running`. */
@@ -105,11 +137,15 @@ class ClientStream implements RemoteStream {
     this.pieces = this.#read(frames)
   }
 
-  async *#read(frames: AsyncIterable<Frame>): RemoteStream['pieces'] {
+  async *#read(frames: AsyncIterable<Frame>): AsyncIterable<StreamPiece> {
+    let took: { readonly took?: number } = {}
     try {
       for await (const frame of frames) {
-        if (frame.kind === 'out' || frame.kind === 'err') yield { to: frame.kind, bytes: frame.bytes }
-        else if (frame.kind === 'ended') this.#end.resolve(streamEndSchema.parse(jsonOf(frame)))
+        if (frame.kind === 'took') took = { took: countSchema.parse(jsonOf(frame)) }
+        else if (frame.kind === 'out' || frame.kind === 'err') {
+          yield { to: frame.kind, bytes: frame.bytes, ...took }
+          took = {}
+        } else if (frame.kind === 'ended') this.#end.resolve(streamEndSchema.parse(jsonOf(frame)))
         else if (frame.kind === 'refused')
           this.#end.reject(new SteadError(jsonOf(frame) as { code: string; message: string }))
       }
@@ -132,8 +168,14 @@ class ClientStream implements RemoteStream {
     void send(this.#socket, 'resize', jsonBytes(size))
   }
 
-  close(): void {
-    this.#socket.destroy()
+  seen(bytes: number): void {
+    void send(this.#socket, 'seen', jsonBytes(bytes))
+  }
+
+  close(lost?: 'lost'): void {
+    if (lost === 'lost' || !this.#socket.writable) return void this.#socket.destroy()
+    // Whoever goes without a word may be waited for.
+    this.#socket.end(encodeFrame('close'), () => this.#socket.destroy())
   }
 }
 

@@ -1,8 +1,26 @@
 /** The face of `protocol`: what control, agents and gateways say to each other. Data and validators, no I/O. */
 export { assignmentSchema, endpointSchema, planSchema } from './plan.ts'
 export type { Assignment, Edge, InstanceAssignment, Plan, ResourceAssignment, VersionedGrant } from './plan.ts'
-export { incidentSchema, levelOf, phases, statusMetricsMax, statusRefusalsMax, statusSchema } from './status.ts'
-export type { AssignmentStatus, DiskState, Incident, IncidentSummary, Phase, Wire } from './status.ts'
+export {
+  incidentSchema,
+  lastEndSchema,
+  levelOf,
+  phases,
+  statusDebuggersMax,
+  statusMetricsMax,
+  statusRefusalsMax,
+  statusSchema,
+} from './status.ts'
+export type {
+  AssignmentStatus,
+  DebuggerStatus,
+  DiskState,
+  Incident,
+  IncidentSummary,
+  LastEnd,
+  Phase,
+  Wire,
+} from './status.ts'
 export { hopsMax, routeTableSchema } from './routes.ts'
 export type {
   HopState,
@@ -38,14 +56,29 @@ export type {
 export { faultLeaseMs, faultLeaseSchema, faultSchema, faultStatusSchema } from './faults.ts'
 export type { Fault, FaultCounts, FaultLease, FaultStatus } from './faults.ts'
 export {
+  captureBounds,
   debugLookSchema,
   machineWays,
+  resumeSchema,
   streamEndSchema,
+  streamLeaseMs,
   streamPieceBytesMax,
   streamWindowBytes,
   terminalSizeSchema,
+  traceBounds,
 } from './stream.ts'
-export type { DebugLook, MachineWay, RemoteStream, StreamEnd, StreamTarget, TerminalSize } from './stream.ts'
+export type {
+  DebuggerOf,
+  DebugLook,
+  MachineWay,
+  RemoteStream,
+  Resume,
+  StreamEnd,
+  StreamPiece,
+  StreamTarget,
+  TerminalSize,
+  TraceWish,
+} from './stream.ts'
 export { taskCpuTimeSchema, tasksInMessageMax } from './tasks.ts'
 export type {
   NodeOffer,

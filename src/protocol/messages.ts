@@ -65,7 +65,10 @@ export type Ask =
   | { readonly kind: 'resize'; readonly ask: string; readonly size: TerminalSize }
   /** So many bytes of a stream's output have been taken: as many more may be sent. */
   | { readonly kind: 'taken'; readonly ask: string; readonly bytes: number }
-  | { readonly kind: 'cancel'; readonly ask: string }
+  /** Who opened a stream with a name is there, and has taken so many bytes of it in all. Since protocol 5. */
+  | { readonly kind: 'seen'; readonly ask: string; readonly bytes: number }
+  /** `lost`: who opened it may only have lost its line. A stream with a name waits for him; others end. */
+  | { readonly kind: 'cancel'; readonly ask: string; readonly lost?: boolean }
   /** Something about the data of an app; answered with one line of JSON. Since protocol 4. */
   | { readonly kind: 'data'; readonly app: string; readonly task: DataTask }
   /** Break something; answered once it is broken. It heals by itself. Since protocol 3. */
@@ -86,9 +89,12 @@ export const askSince: Readonly<Record<Ask['kind'], number>> = {
   connect: 3,
   debug: 4,
   machine: 5,
+  capture: 5,
+  trace: 5,
   input: 3,
   resize: 3,
   taken: 3,
+  seen: 5,
 }
 
 /** A line of an instance's output. */
@@ -127,8 +133,14 @@ export type Upward =
 
   /** How full the node's disk is; told at first, and when that has changed. Since protocol 3, with the two below. */
   | { readonly type: 'disk'; readonly disk: DiskState }
-  /** What a stream gives, in base 64. */
-  | { readonly type: 'output'; readonly ask: string; readonly to: 'out' | 'err'; readonly data: string }
+  /** What a stream gives, in base 64. `took`: bytes of input that were taken, in the first answer of a stream with a name. */
+  | {
+      readonly type: 'output'
+      readonly ask: string
+      readonly to: 'out' | 'err'
+      readonly data: string
+      readonly took?: number
+    }
   /** So many bytes of a stream's input have been taken. */
   | { readonly type: 'taken'; readonly ask: string; readonly bytes: number }
   /** A stream has ended, or (`end` is null) could not be opened or went wrong. */
@@ -196,7 +208,13 @@ export const upwardSchema: z.ZodType<Upward> = z.discriminatedUnion('type', [
     pieces: z.int().min(1).max(bundlePiecesMax),
   }),
   z.object({ type: z.literal('disk'), disk: diskSchema }),
-  z.object({ type: z.literal('output'), ask: z.string(), to: z.enum(['out', 'err']), data: z.string() }),
+  z.object({
+    type: z.literal('output'),
+    ask: z.string(),
+    to: z.enum(['out', 'err']),
+    data: z.string(),
+    took: z.int().min(0).exactOptional(),
+  }),
   z.object({ type: z.literal('taken'), ask: z.string(), bytes }),
   z.object({
     type: z.literal('ended'),
@@ -232,7 +250,8 @@ const ask: z.ZodType<Ask> = z.union([
     z.object({ kind: z.literal('input'), ask: z.string(), data: z.string(), end: z.boolean() }),
     z.object({ kind: z.literal('resize'), ask: z.string(), size: terminalSizeSchema }),
     z.object({ kind: z.literal('taken'), ask: z.string(), bytes }),
-    z.object({ kind: z.literal('cancel'), ask: z.string() }),
+    z.object({ kind: z.literal('seen'), ask: z.string(), bytes: z.int().min(0) }),
+    z.object({ kind: z.literal('cancel'), ask: z.string(), lost: z.boolean().exactOptional() }),
     z.object({ kind: z.literal('break'), lease: faultLeaseSchema }),
     z.object({ kind: z.literal('heal'), fault: z.string() }),
   ]),

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import type { Endpoint, Refusal } from '../network/index.ts'
 import type { LogStanding } from '../provider/index.ts'
 import { endpointSchema } from './plan.ts'
+import type { DebuggerOf } from './stream.ts'
 
 /**
  * Where an assignment stands.
@@ -40,6 +41,10 @@ export interface AssignmentStatus {
   readonly cpuSeconds?: number | null
   /** Since when somebody's debugger is in it, milliseconds since 1970 by the node's clock; absent when nobody's is. */
   readonly heldSinceMs?: number
+  /** Whose debuggers are in it, the first first; absent when none is, or from an older node. At most `statusDebuggersMax`. */
+  readonly debuggers?: readonly DebuggerStatus[]
+  /** The last time that its program ended and nobody had asked for it; absent when it never did. */
+  readonly lastEnd?: LastEnd
   /** Of a job that has ended, when its last attempt ended by itself. */
   readonly exitCode?: number
   /** Of a resource: whether what it was assigned last is in force, or was given up. Absent from an older node. */
@@ -63,6 +68,24 @@ export interface AssignmentStatus {
   readonly metrics?: Readonly<Record<string, number>>
   /** Of a resource: how the log stands along which copies of it are brought forward. */
   readonly log?: LogStanding
+}
+
+/** A person's debugger in a program. */
+export interface DebuggerStatus extends DebuggerOf {
+  /** Milliseconds since 1970 by the node's clock. */
+  readonly sinceMs: number
+  /** Whether the program stands at a breakpoint of it now. */
+  readonly stands: boolean
+}
+
+/** An end of a program that nobody had asked for. */
+export interface LastEnd {
+  /** Milliseconds since 1970 by the node's clock. */
+  readonly timeMs: number
+  /** How it ended, for a person. */
+  readonly sentence: string
+  /** Which of its starts it was, from 1. */
+  readonly attempt: number
 }
 
 /** The disk that a node keeps everything on. low: said to people. critical: nothing new is taken on. */
@@ -113,6 +136,9 @@ export type Wire = 'decoy' | 'addresses' | 'system-call'
 /** Metrics that travel with a status. */
 export const statusMetricsMax = 40
 
+/** Debuggers that travel with a status. */
+export const statusDebuggersMax = 8
+
 /** Refusals that travel with a status. */
 export const statusRefusalsMax = 8
 
@@ -136,6 +162,13 @@ const summary = z.object({
   state: z.enum(['recorded', 'frozen', 'released', 'ended']),
 })
 
+/** Validates what is kept of an end. */
+export const lastEndSchema: z.ZodType<LastEnd> = z.object({
+  timeMs: z.number(),
+  sentence: z.string().max(1000),
+  attempt: z.int(),
+})
+
 /** Validates an incident that a node tells of. */
 export const incidentSchema: z.ZodType<Incident> = summary.extend({
   app: z.string(),
@@ -156,6 +189,11 @@ export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
   memoryBytes: z.number().nullable(),
   cpuSeconds: z.number().nullable().exactOptional(),
   heldSinceMs: z.number().exactOptional(),
+  debuggers: z
+    .array(z.object({ by: z.string(), traffic: z.enum(['drain', 'keep']), sinceMs: z.number(), stands: z.boolean() }))
+    .max(statusDebuggersMax)
+    .exactOptional(),
+  lastEnd: lastEndSchema.exactOptional(),
   exitCode: z.int().exactOptional(),
   settled: z.boolean().exactOptional(),
   refused: z.array(refusal).max(statusRefusalsMax).exactOptional(),

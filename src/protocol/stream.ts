@@ -21,7 +21,7 @@ export interface TerminalSize {
 export type DebugLook =
   | { readonly what: 'find' }
   | { readonly what: 'stack' }
-  | { readonly what: 'profile'; readonly profile: 'cpu' | 'heap'; readonly durationMs: number }
+  | { readonly what: 'profile'; readonly profile: 'cpu' | 'wall' | 'heap'; readonly durationMs: number }
   | {
       readonly what: 'snapshot'
       readonly file: string
@@ -30,8 +30,37 @@ export type DebugLook =
       readonly condition: string | null
       readonly hits: number
       readonly timeMs: number
+      /** Time of the program that it may take; absent: the usual one. */
+      readonly cpuMs?: number
+      /** Also on a line that is passed so often that it is felt. */
+      readonly force?: boolean
     }
   | { readonly what: 'dap' }
+
+/**
+ * The name of a stream that outlives the loss of its line: who opened it opens it again under this name within
+ * `streamLeaseMs`, and nothing is lost or said twice. It ends when nothing was heard of him for so long.
+ */
+export interface Resume {
+  /** Nobody else may know it. */
+  readonly key: string
+  /** Bytes of output that have been taken, of both sides together; null: it is opened for the first time. */
+  readonly seen: number | null
+}
+
+/** Longest silence of who has opened a stream with a name. */
+export const streamLeaseMs: number = 15_000
+
+/** Whose debugger it is, and what becomes of requests while the program stands: kept, or led to other instances. */
+export interface DebuggerOf {
+  readonly by: string
+  readonly traffic: 'drain' | 'keep'
+}
+
+/** A trace that Stead brings and has been read, or a program for bpftrace of somebody's own. */
+export type TraceWish =
+  | { readonly kind: 'reviewed'; readonly name: string }
+  | { readonly kind: 'own'; readonly program: string }
 
 /** What a stream is opened to. */
 export type StreamTarget =
@@ -43,11 +72,39 @@ export type StreamTarget =
       readonly env: Readonly<Record<string, string>>
       /** Null: without a terminal. */
       readonly terminal: TerminalSize | null
+      readonly resume?: Resume
     }
   /** A port of an instance, or the server of a resource; null is the port that it serves on. */
-  | { readonly kind: 'connect'; readonly assignment: string; readonly port: number | null }
+  | {
+      readonly kind: 'connect'
+      readonly assignment: string
+      readonly port: number | null
+      readonly resume?: Resume
+    }
   /** A look into the program of an instance, or the server of a resource. What it does to it is said on the errors' side. */
-  | { readonly kind: 'debug'; readonly assignment: string; readonly look: DebugLook }
+  | {
+      readonly kind: 'debug'
+      readonly assignment: string
+      readonly look: DebugLook
+      readonly debugger?: DebuggerOf
+      readonly resume?: Resume
+    }
+  /** The packets of an instance, as a file that Wireshark reads; what is to be said of it on the errors' side. Since protocol 5. */
+  | {
+      readonly kind: 'capture'
+      readonly assignment: string
+      readonly durationMs: number
+      readonly bytesMax: number
+      /** Only those from or to it; null: all. */
+      readonly port: number | null
+    }
+  /** What the kernel of a node does, in lines of text; of the only node where none is named. Since protocol 5. */
+  | {
+      readonly kind: 'trace'
+      readonly node: string | null
+      readonly trace: TraceWish
+      readonly durationMs: number
+    }
   /** What an instance on a kernel of its own has. */
   | { readonly kind: 'machine'; readonly assignment: string; readonly what: MachineWay }
 
@@ -66,13 +123,21 @@ export interface StreamEnd {
   readonly sentence: string
 }
 
+/** What comes of a stream. */
+export interface StreamPiece {
+  readonly to: 'out' | 'err'
+  readonly bytes: Uint8Array
+  /** Bytes of input that have been taken. */
+  readonly took?: number
+}
+
 /** A stream, for whoever opened it. */
 export interface RemoteStream {
   /**
    * What comes, until it has ended; a piece is taken when the next one is asked for. The first has no bytes: it says that
-   * the stream leads somewhere. To be read once.
+   * the stream leads somewhere, and of one with a name how many bytes of input have been taken. To be read once.
    */
-  readonly pieces: AsyncIterable<{ readonly to: 'out' | 'err'; readonly bytes: Uint8Array }>
+  readonly pieces: AsyncIterable<StreamPiece>
   /** Resolves when there is room for more, or it has ended. */
   write(bytes: Uint8Array): Promise<void>
   /** There is no more input. */
@@ -80,8 +145,10 @@ export interface RemoteStream {
   resize(size: TerminalSize): void
   /** Settles once. Rejects when it could not be opened, or was cut off. */
   readonly ended: Promise<StreamEnd>
-  /** Ends it, with what runs for it. */
-  close(): void
+  /** Of a stream with a name: who opened it is there, and has taken so many bytes of output since it was first opened. */
+  seen(bytes: number): void
+  /** Ends it, with what runs for it; when only its line is `lost`, one with a name waits to be asked for again. */
+  close(lost?: 'lost'): void
 }
 
 const side = z.int().min(1).max(10_000)
@@ -94,6 +161,17 @@ export const streamEndSchema: z.ZodType<StreamEnd> = z.object({
   sentence: z.string(),
 })
 
+/** Validates what a stream is named by. */
+export const resumeSchema: z.ZodType<Resume> = z.object({
+  key: z.string().min(16).max(100),
+  seen: z.int().min(0).nullable(),
+})
+
+const debuggerOf: z.ZodType<DebuggerOf> = z.object({
+  by: z.string().max(200),
+  traffic: z.enum(['drain', 'keep']),
+})
+
 const word = z.string().max(100_000)
 const assignment = z.string()
 
@@ -104,7 +182,7 @@ export const debugLookSchema: z.ZodType<DebugLook> = z.discriminatedUnion('what'
   z.object({ what: z.literal('stack') }),
   z.object({
     what: z.literal('profile'),
-    profile: z.enum(['cpu', 'heap']),
+    profile: z.enum(['cpu', 'wall', 'heap']),
     durationMs: z.int().min(1).max(hourMs),
   }),
   z.object({
@@ -115,9 +193,34 @@ export const debugLookSchema: z.ZodType<DebugLook> = z.discriminatedUnion('what'
     condition: word.nullable(),
     hits: z.int().min(1).max(1000),
     timeMs: z.int().min(1).max(hourMs),
+    cpuMs: z.int().min(1).max(60_000).exactOptional(),
+    force: z.boolean().exactOptional(),
   }),
   z.object({ what: z.literal('dap') }),
 ])
+
+/** What a capture is bounded by. */
+export type CaptureBounds = Pick<Extract<StreamTarget, { kind: 'capture' }>, 'durationMs' | 'bytesMax' | 'port'>
+
+/** Validates it: at most an hour, and a gigabyte. */
+export const captureBounds: { readonly [name in keyof CaptureBounds]: z.ZodType<CaptureBounds[name]> } = {
+  durationMs: z.int().min(1).max(hourMs),
+  bytesMax: z.int().min(100).max(1e9),
+  port: z.int().min(1).max(65_535).nullable(),
+}
+
+/** What a trace says of itself. */
+export type TraceBounds = Pick<Extract<StreamTarget, { kind: 'trace' }>, 'node' | 'trace' | 'durationMs'>
+
+/** Validates it. */
+export const traceBounds: { readonly [name in keyof TraceBounds]: z.ZodType<TraceBounds[name]> } = {
+  node: z.string().max(100).nullable(),
+  trace: z.discriminatedUnion('kind', [
+    z.object({ kind: z.literal('reviewed'), name: z.string().max(100) }),
+    z.object({ kind: z.literal('own'), program: z.string().max(10_000) }),
+  ]),
+  durationMs: z.int().min(1).max(hourMs),
+}
 
 export const streamTargetSchema: z.ZodType<StreamTarget> = z.discriminatedUnion('kind', [
   z.object({
@@ -126,8 +229,22 @@ export const streamTargetSchema: z.ZodType<StreamTarget> = z.discriminatedUnion(
     argv: z.array(word).min(1).max(1000),
     env: z.record(z.string(), word),
     terminal: terminalSizeSchema.nullable(),
+    resume: resumeSchema.exactOptional(),
   }),
-  z.object({ kind: z.literal('connect'), assignment, port: z.int().min(1).max(65_535).nullable() }),
-  z.object({ kind: z.literal('debug'), assignment, look: debugLookSchema }),
+  z.object({
+    kind: z.literal('connect'),
+    assignment,
+    port: z.int().min(1).max(65_535).nullable(),
+    resume: resumeSchema.exactOptional(),
+  }),
+  z.object({
+    kind: z.literal('debug'),
+    assignment,
+    look: debugLookSchema,
+    debugger: debuggerOf.exactOptional(),
+    resume: resumeSchema.exactOptional(),
+  }),
+  z.object({ kind: z.literal('capture'), assignment, ...captureBounds }),
+  z.object({ kind: z.literal('trace'), ...traceBounds }),
   z.object({ kind: z.literal('machine'), assignment, what: z.enum(machineWays) }),
 ])

@@ -3,6 +3,7 @@ import { constants } from 'node:os'
 import { carry, sizeOfTerminal, sizeUnseen } from '../carrying.ts'
 import { type Command, helpOf, usage } from '../command.ts'
 import { exitCodes } from '../exit-codes.ts'
+import { openLasting } from '../lasting.ts'
 import { needTarget } from '../target.ts'
 import { note } from '../terminal.ts'
 
@@ -12,8 +13,9 @@ export const execCommand: Command = {
   summary: 'run a program inside a part that runs',
   help: `  -t, --terminal   with a terminal of its own, for shells and editors
   It runs in the sandbox of an instance: its files, its network, its user, its limits, its environment. Input and output
-  are yours; the exit code is the program's, or 128 and the number of the signal that ended it. Nothing of it is left
-  running when you go away. A database is a part too: its server's sandbox is entered.
+  are yours; the exit code is the program's, or 128 and the number of the signal that ended it. It goes on when the platform
+  is started anew under it, and when an SSH connection to it breaks for some seconds. Nothing of it is left running when you
+  go away. A database is a part too: its server's sandbox is entered.
   Example: stead exec web -t -- sh`,
   options: { terminal: { type: 'boolean', short: 't' } },
   argumentsMax: 2,
@@ -22,11 +24,11 @@ export const execCommand: Command = {
     const [part, word = null] = input.arguments
     if (part === undefined) throw usage('stead exec needs the name of a part', helpOf(execCommand))
     if (input.program.length === 0) throw usage('stead exec needs a program after --', helpOf(execCommand))
-    const { operator, app } = await needTarget(word)
+    const target = await needTarget(word)
     const terminal = input.flag('terminal') ? (sizeOfTerminal() ?? sizeUnseen) : null
     const { TERM: term = 'xterm' } = process.env
     const env = terminal === null ? {} : { TERM: term }
-    const stream = await operator.open(app, part, { kind: 'exec', argv: input.program, env, terminal })
+    const stream = await openLasting({ target, word, part }, { kind: 'exec', argv: input.program, env, terminal })
     const end = await carry(stream, terminal !== null)
     if (end.code !== null) return end.code
     const number = Object.entries(constants.signals).find(([name]) => name === end.signal)?.[1]

@@ -13,7 +13,8 @@ export const forwardCommand: Command = {
   help: `  --json        one JSON object with what it prints
   PORT is one that the part listens on; the one it serves on when it is left out. LOCALPORT is a free one when it is
   left out. For a database the URL is printed whole, with a role of your own that may read and write the app's data; it
-  stays until the database is gone. The port stays when the platform starts anew. Ctrl-C ends it.
+  stays until the database is gone. The port stays when the platform starts anew, and so do
+  connections through it while the node does not. Ctrl-C ends it.
   Example: stead forward db 5433`,
   options: {},
   argumentsMax: 3,

@@ -9,6 +9,8 @@ import { isServerWord } from '../remote/remote-target.ts'
 import { findTarget, needDaemon, servedHint } from '../target.ts'
 import { duration, megabytes, note, paint, print, table } from '../terminal.ts'
 
+const dayMs = 86_400_000
+
 export const statusCommand: Command = {
   name: 'status',
   usage: '[APP]',
@@ -102,6 +104,7 @@ function printStatus(found: Status): void {
     const what = level === 'low' ? paint('yellow', 'disk low') : paint('red', 'disk critical')
     print(`\n${what} ${share}${level === 'low' ? '' : ': nothing new is deployed'}; see \`stead disk\``)
   }
+  printEnds(found.parts)
   printHeld(found.parts)
   printRefused(found.parts)
   for (const line of found.weaker) print(`\n${paint('yellow', 'weaker')} ${line}`)
@@ -144,11 +147,28 @@ function printRollout({ app, rollout }: Status): void {
   )
 }
 
+/** What has ended by itself within a day: the reason is gone from its state once it runs again. */
+function printEnds(parts: readonly PartStatus[]): void {
+  for (const { part, instance, lastEnd } of parts) {
+    const agoMs = systemClock.nowMs() - (lastEnd?.timeMs ?? 0)
+    if (lastEnd === undefined || agoMs > dayMs) continue
+    print(
+      `${paint('yellow', 'ended')} ${instance ?? part} ${duration(agoMs)} ago: ${lastEnd.sentence}; see \`stead why ${part}\``,
+    )
+  }
+}
+
 /** Where somebody's debugger is: what stands still then is no fault of the program. */
 function printHeld(parts: readonly PartStatus[]): void {
-  for (const { part, instance, heldSinceMs } of parts) {
+  for (const { part, instance, heldSinceMs, debuggers = [] } of parts) {
     if (heldSinceMs === undefined) continue
-    print(`${paint('yellow', 'debugger')} in ${instance ?? part} for ${duration(systemClock.nowMs() - heldSinceMs)}`)
+    const nowMs = systemClock.nowMs()
+    const named = debuggers.map(({ by, sinceMs, stands, traffic }) => {
+      const drained = traffic === 'drain' ? ', requests go to others where there are any' : ''
+      return ` of ${by} for ${duration(nowMs - sinceMs)}${stands ? `: it stands at a breakpoint${drained}` : ''}`
+    })
+    for (const words of named.length === 0 ? [` for ${duration(nowMs - heldSinceMs)}`] : named)
+      print(`${paint('yellow', 'debugger')} in ${instance ?? part}${words}`)
   }
 }
 

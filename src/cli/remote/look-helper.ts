@@ -9,6 +9,7 @@ import { duplexPair } from 'node:stream'
 import { isSteadError, messageOf, systemClock, systemRandom } from '../../base/index.ts'
 import {
   type Ability,
+  abilityOf,
   allRecipes,
   type Attachment,
   chooseRecipe,
@@ -39,7 +40,7 @@ async function main([target = '', told = '{}']: readonly string[]): Promise<numb
 }
 
 function abilityFor(look: Exclude<DebugLook, { what: 'find' }>): Ability {
-  return look.what === 'profile' ? `${look.profile}-profile` : look.what
+  return look.what === 'profile' ? abilityOf(look.profile) : look.what
 }
 
 async function answerTo(attached: Attachment, look: Exclude<DebugLook, { what: 'find' | 'dap' }>): Promise<unknown> {

@@ -1,6 +1,6 @@
 /** One app: figures, graph, instances, output. */
 import type { JSX } from 'preact'
-import { useEffect, useMemo, useState } from 'preact/hooks'
+import { useCallback, useEffect, useMemo, useState } from 'preact/hooks'
 import type { AppState } from '../wire.ts'
 import type { Checkup } from '../../operator/index.ts'
 import { canBreak } from './actions.tsx'
@@ -12,6 +12,7 @@ import { Inspector } from './inspector.tsx'
 import { Instances } from './instances.tsx'
 import type { View } from './line.ts'
 import { Logs } from './logs.tsx'
+import { canLook } from './looks.tsx'
 import { leastUptime, partViews } from './parts.ts'
 import { Plot } from './plot.tsx'
 import { age, bytes, milliseconds, rate, share } from './words.ts'
@@ -26,6 +27,7 @@ export interface AppPageProps {
 
 export function AppPage({ view, app, nowMs, selected, onSelect }: AppPageProps): JSX.Element {
   const [logsOf, setLogsOf] = useState<string | null>(null)
+  const [debugged, setDebugged] = useState<string | null>(null)
   const offers = view.hello?.offers ?? []
   const parts = useMemo(() => partViews(app), [app])
   const checkup = useCheckup(view, app.head.app, app.head.release)
@@ -39,6 +41,13 @@ export function AppPage({ view, app, nowMs, selected, onSelect }: AppPageProps):
     document.addEventListener('keydown', onKey)
     return () => document.removeEventListener('keydown', onKey)
   }, [onSelect])
+  const debug = useCallback(
+    (name: string, instance: string | null): void => {
+      setDebugged(instance)
+      onSelect(name)
+    },
+    [onSelect],
+  )
   const showLogs = (name: string): void => {
     setLogsOf(name)
     document.getElementById('logs')?.scrollIntoView({ block: 'start' })
@@ -76,6 +85,7 @@ export function AppPage({ view, app, nowMs, selected, onSelect }: AppPageProps):
             nowMs={nowMs}
             selected={selected}
             onSelect={onSelect}
+            onDebug={canLook(offers) ? debug : null}
           />
           {checkup !== null && <Check checkup={checkup} onSelect={onSelect} />}
         </div>
@@ -86,8 +96,12 @@ export function AppPage({ view, app, nowMs, selected, onSelect }: AppPageProps):
             samples={view.samples}
             nowMs={nowMs}
             offers={offers}
-            onSelect={onSelect}
+            onSelect={(name) => {
+              setDebugged(null)
+              onSelect(name)
+            }}
             onLogs={showLogs}
+            wanted={debugged}
           />
         )}
       </div>

@@ -6,7 +6,7 @@ import { BreakButtons, PartButtons } from './actions.tsx'
 import { CountedFacts, CountedPlots } from './counted.tsx'
 import { useMedia } from './hooks.ts'
 import { Icon, iconOf } from './icons.tsx'
-import { Looks } from './looks.tsx'
+import { canLook, Debuggers, Looks } from './looks.tsx'
 import { kindWord, type PartView } from './parts.ts'
 import { Plot } from './plot.tsx'
 import { QueueFacts } from './queue.tsx'
@@ -20,9 +20,22 @@ export interface InspectorProps {
   readonly offers: readonly string[]
   readonly onSelect: (part: string | null) => void
   readonly onLogs: (part: string) => void
+  /** The instance that somebody wants to look into; null: no one. */
+  readonly wanted: string | null
 }
 
-export function Inspector({ app, part, samples, nowMs, offers, onSelect, onLogs }: InspectorProps): JSX.Element {
+const dayMs = 86_400_000
+
+export function Inspector({
+  app,
+  part,
+  samples,
+  nowMs,
+  offers,
+  onSelect,
+  onLogs,
+  wanted,
+}: InspectorProps): JSX.Element {
   const box = useRef<HTMLElement>(null)
   const { shape, instances, uptime, usedBy } = part
   // Where it stands below the graph it may be out of sight.
@@ -73,11 +86,14 @@ export function Inspector({ app, part, samples, nowMs, offers, onSelect, onLogs 
             {` ${instance.reason}`}
           </p>
         ))}
+      {!canLook(offers) && instances.map((one) => <Debuggers key={one.instance} instance={one} nowMs={nowMs} />)}
       {instances
-        .filter(({ heldSinceMs }) => heldSinceMs !== undefined)
-        .map(({ instance, heldSinceMs }) => (
-          <p key={`held-${instance}`} class="reason tone-busy">
-            {`A debugger is in ${instance ?? shape.name} for ${age(nowMs - (heldSinceMs ?? nowMs))}: it is not judged by whether it answers.`}
+        .filter(({ lastEnd }) => lastEnd !== undefined && nowMs - lastEnd.timeMs < dayMs)
+        .map(({ instance, lastEnd }) => (
+          <p key={`end-${instance}`} class="reason">
+            <strong>Ended by itself</strong>
+            {` ${age(nowMs - (lastEnd?.timeMs ?? nowMs))} ago: ${lastEnd?.sentence}. `}
+            <code>{`stead why ${shape.name}`}</code>
           </p>
         ))}
       <CountedPlots part={part} samples={samples} />
@@ -106,7 +122,7 @@ export function Inspector({ app, part, samples, nowMs, offers, onSelect, onLogs 
           </button>
         )}
       </div>
-      <Looks key={`look-${shape.name}`} app={app} part={shape} offers={offers} />
+      <Looks key={`look-${shape.name}`} app={app} part={shape} offers={offers} nowMs={nowMs} wanted={wanted} />
       <PartButtons key={`do-${shape.name}`} app={app} part={shape} offers={offers} />
       <BreakButtons key={`break-${shape.name}`} app={app} part={shape} offers={offers} />
       {instances.length > 0 && instances[0]?.sinceMs !== null && (

@@ -1,6 +1,7 @@
 /** Every instance in a table: how it is, since when, what it uses, and why it does not run. On a phone each row is a card. */
 import type { JSX } from 'preact'
 import { useState } from 'preact/hooks'
+import type { PartStatus } from '../../operator/index.ts'
 import type { AppState, Sample } from '../wire.ts'
 import { Icon, iconOf, type IconName } from './icons.tsx'
 import { memo } from './memo.ts'
@@ -17,9 +18,11 @@ export interface InstancesProps {
   readonly nowMs: number
   readonly selected: string | null
   readonly onSelect: (part: string) => void
+  /** Looks into an instance; null: this session may not. */
+  readonly onDebug: ((part: string, instance: string | null) => void) | null
 }
 
-export function Instances({ app, parts, newest, nowMs, selected, onSelect }: InstancesProps): JSX.Element {
+export function Instances({ app, parts, newest, nowMs, selected, onSelect, onDebug }: InstancesProps): JSX.Element {
   const [onlyBad, setOnlyBad] = useState(false)
   const many = parts.length > fewMax
   const shown = many && onlyBad ? parts.filter(({ tone }) => tone === 'bad' || tone === 'busy') : parts
@@ -65,6 +68,11 @@ export function Instances({ app, parts, newest, nowMs, selected, onSelect }: Ins
                 Uptime
               </th>
               <th scope="col">Address</th>
+              {onDebug !== null && (
+                <th scope="col">
+                  <span class="unseen">Debug</span>
+                </th>
+              )}
             </tr>
           </thead>
           <tbody>
@@ -74,6 +82,7 @@ export function Instances({ app, parts, newest, nowMs, selected, onSelect }: Ins
                 return (
                   <Row
                     key={instance.instance ?? shape.name}
+                    instance={instance.instance}
                     part={shape.name}
                     kind={kindWord(shape)}
                     icon={iconOf(shape)}
@@ -82,7 +91,7 @@ export function Instances({ app, parts, newest, nowMs, selected, onSelect }: Ins
                     reason={
                       instance.heldSinceMs === undefined
                         ? (instance.reason?.split('\n')[0] ?? null)
-                        : `a debugger is in it for ${age(nowMs - instance.heldSinceMs)}`
+                        : heldWords(instance, nowMs)
                     }
                     since={instance.sinceMs === null ? '' : age(nowMs - instance.sinceMs)}
                     restarts={instance.restarts}
@@ -92,6 +101,8 @@ export function Instances({ app, parts, newest, nowMs, selected, onSelect }: Ins
                     url={urlOf(shape.name)}
                     selected={selected === shape.name}
                     onSelect={onSelect}
+                    canDebug={onDebug !== null && instance.pid !== null && shape.type !== 'secret'}
+                    onDebug={onDebug}
                   />
                 )
               }),
@@ -103,7 +114,15 @@ export function Instances({ app, parts, newest, nowMs, selected, onSelect }: Ins
   )
 }
 
+/** Whose debuggers are in it, and since when the first is. */
+function heldWords({ heldSinceMs = 0, debuggers = [] }: PartStatus, nowMs: number): string {
+  const whose = debuggers.length === 0 ? 'a debugger' : `the debugger of ${debuggers.map(({ by }) => by).join(', ')}`
+  const stands = debuggers.some((one) => one.stands) ? ', and it stands' : ''
+  return `${whose} is in it for ${age(nowMs - heldSinceMs)}${stands}`
+}
+
 interface RowProps {
+  readonly instance: string | null
   readonly part: string
   readonly kind: string
   readonly icon: IconName
@@ -118,6 +137,8 @@ interface RowProps {
   readonly url: string | null
   readonly selected: boolean
   readonly onSelect: (part: string) => void
+  readonly canDebug: boolean
+  readonly onDebug: InstancesProps['onDebug']
 }
 
 const Row = memo(function Row(row: RowProps): JSX.Element {
@@ -162,6 +183,20 @@ const Row = memo(function Row(row: RowProps): JSX.Element {
           </a>
         )}
       </td>
+      {row.onDebug !== null && (
+        <td class="right">
+          {row.canDebug && (
+            <button
+              type="button"
+              class="button button-small"
+              aria-label={`Debug ${row.instance ?? part}`}
+              onClick={() => row.onDebug?.(part, row.instance)}
+            >
+              Debug
+            </button>
+          )}
+        </td>
+      )}
     </tr>
   )
 })

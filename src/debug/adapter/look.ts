@@ -2,13 +2,23 @@
  * A stack, and values as a line is passed, by a debug adapter: for languages whose adapter can do no more than stop.
  *
  * Invariants: the program is stopped for each look and runs again at once. A snapshot ends by its hits, its time or the time
- * that the program has stood still for it, whichever is spent first; its breakpoint goes with it.
+ * that the program has stood still for it, whichever is spent first; its breakpoint goes with it. A hot line is not looked at
+ * for long, with a condition or without, unless that is forced.
  */
 import type { Clock } from '../../base/index.ts'
 import { Paths } from '../dap/paths.ts'
 import { type Arguments, numberIn, objectsIn, textIn } from '../dap/peer.ts'
 import type { DapSession } from '../dap/session.ts'
-import type { Frame, ProcessFacts, SnapshotReport, SnapshotRequest, SnapshotValue, ThreadStack } from '../recipe.ts'
+import {
+  type Frame,
+  type Hit,
+  type ProcessFacts,
+  snapshotCpuMs,
+  type SnapshotReport,
+  type SnapshotRequest,
+  type SnapshotValue,
+  type ThreadStack,
+} from '../recipe.ts'
 import { looksSecret, redactedText, redactText } from '../redact.ts'
 import { connectionLost, noStatement, unknownPlace } from '../refusals.ts'
 import { attachMs, begin, type OpenAdapter } from './open.ts'
@@ -53,8 +63,8 @@ function frameOf(frame: Arguments): Frame {
   }
 }
 
-/** Time that a program may stand still for one snapshot, all hits together. */
-export const stoppedMsMax = 3000
+/** A line is hot when a program that is stopped there stands for more than this share of the time, over so many stops. */
+const hot = { share: 0.8, stops: 20 }
 
 /** Throws `debug.unknown-place`, `debug.refused` for what is no expression, `debug.lost`. */
 export async function snapshotOf(
@@ -76,29 +86,45 @@ export async function snapshotOf(
   const lines = adapter.lines?.(path) ?? null
   if (lines !== null && request.line > lines) throw noStatement(request.file, request.line)
   const source = { name: path.slice(path.lastIndexOf('/') + 1), path }
-  const breakpoints = [{ line: request.line, ...condition }]
-  const set = await session.request('setBreakpoints', { source, breakpoints, lines: [request.line] })
-  const [placed] = objectsIn(set, 'breakpoints')
-  if (placed?.['verified'] !== true) throw noStatement(request.file, request.line)
+  const place = async (when: Arguments): Promise<Arguments> => {
+    const breakpoints = [{ line: request.line, ...when }]
+    const set = await session.request('setBreakpoints', { source, breakpoints, lines: [request.line] })
+    const [placed = {}] = objectsIn(set, 'breakpoints')
+    if (placed['verified'] !== true) throw noStatement(request.file, request.line)
+    return placed
+  }
+  // An adapter stops the program for each pass that it looks at a condition and says nothing: at first we look ourselves.
+  let watched = request.condition === undefined || request.force === true ? null : adapter.guard(request.condition)
+  const placed = await place(watched === null ? condition : {})
 
-  const hits: { readonly timeMs: number; readonly values: readonly SnapshotValue[] }[] = []
+  const hits: Hit[] = []
   const ended = Promise.withResolvers<SnapshotReport['ended']>()
-  let stoppedMs = 0
-  const hit = async (threadId: number): Promise<void> => {
+  let [stops, stoppedMs] = [0, 0]
+  let firstMs: number | null = null
+  const stop = async (threadId: number): Promise<void> => {
     const fromMs = clock.monotonicMs()
+    firstMs ??= fromMs
     const trace = await session.request('stackTrace', { threadId, startFrame: 0, levels: 1 })
     const frameId = numberIn(objectsIn(trace, 'stackFrames')[0] ?? {}, 'id')
-    const values: SnapshotValue[] = []
-    for (const { text, guarded } of expressions) values.push(await valueOf(session, frameId, text, guarded, hide))
-    hits.push({ timeMs: clock.nowMs(), values })
+    if (watched === null || (await holds(session, frameId, watched))) {
+      const values: SnapshotValue[] = []
+      for (const { text, guarded } of expressions) values.push(await valueOf(session, frameId, text, guarded, hide))
+      hits.push({ timeMs: clock.nowMs(), values })
+    }
+    stops++
     stoppedMs += clock.monotonicMs() - fromMs
     if (hits.length >= request.hits) return ended.resolve('hits')
-    if (stoppedMs > stoppedMsMax) return ended.resolve('cost')
+    if (stoppedMs > (request.cpuMs ?? snapshotCpuMs)) return ended.resolve('cost')
+    if (stops >= hot.stops && request.force !== true) {
+      if (stoppedMs > hot.share * (clock.monotonicMs() - firstMs)) return ended.resolve('too-often')
+      if (watched !== null) await place(condition)
+      watched = null
+    }
     await session.request('continue', { threadId })
   }
   using _listening = session.on((event, body) => {
     if (event !== 'stopped' || adapterStop(body)) return
-    hit(numberIn(body, 'threadId')).catch(ended.reject)
+    stop(numberIn(body, 'threadId')).catch(ended.reject)
   })
   using _timer = clock.after(request.timeMs, () => ended.resolve('time'))
   const asked = (): void => ended.resolve('asked')
@@ -108,7 +134,20 @@ export async function snapshotOf(
   await begun.go()
   const why = await ended.promise
   signal?.removeEventListener('abort', asked)
-  return { file: path, line: numberIn(placed, 'line') || request.line, hits, ended: why }
+  const line = numberIn(placed, 'line') || request.line
+  return { file: path, line, hits, ended: why, costMs: Math.round(stoppedMs) }
+}
+
+/** How languages write what does not hold. */
+const nothing: ReadonlySet<string> = new Set(['', 'false', 'False', '0', 'None', 'nil', 'null', 'NULL', '0x0'])
+
+async function holds(session: DapSession, frameId: number, guarded: string): Promise<boolean> {
+  try {
+    const { result } = await session.request('evaluate', { expression: guarded, frameId, context: 'watch' })
+    return !nothing.has(String(result))
+  } catch {
+    return false
+  }
 }
 
 /** A stop that is none of the breakpoint's: that of attaching. */

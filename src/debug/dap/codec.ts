@@ -20,6 +20,16 @@ export function encodeDap(message: Readonly<Record<string, unknown>>): Buffer {
 export class DapDecoder {
   #rest: Buffer = Buffer.alloc(0)
 
+  /** Bytes of a message that is not whole yet. */
+  get unfinishedBytes(): number {
+    return this.#rest.length
+  }
+
+  /** Forgets the message that is not whole yet: it will come once more, from its beginning. */
+  forgetUnfinished(): void {
+    this.#rest = Buffer.alloc(0)
+  }
+
   /** The messages that are whole now. Throws `debug.bad-request`. */
   push(piece: Uint8Array): readonly Readonly<Record<string, unknown>>[] {
     this.#rest = Buffer.concat([this.#rest, piece])

@@ -5,19 +5,20 @@
 import type { Clock, Random } from '../../base/index.ts'
 import { takeProfile } from '../node/profile.ts'
 import { serveNode } from '../node/adapter.ts'
-import { openProbe } from '../node/probe.ts'
+import { openProbe, type ProbeRequest } from '../node/probe.ts'
 import { Scripts } from '../node/scripts.ts'
 import { takeStack } from '../node/stack.ts'
 import { takeWorkerStacks } from '../node/workers.ts'
-import type {
-  Attachment,
-  Finding,
-  Hit,
-  ProcessFacts,
-  Recipe,
-  SnapshotReport,
-  SnapshotRequest,
-  SnapshotValue,
+import {
+  type Attachment,
+  type Finding,
+  type Hit,
+  type ProcessFacts,
+  type Recipe,
+  snapshotCpuMs,
+  type SnapshotReport,
+  type SnapshotRequest,
+  type SnapshotValue,
 } from '../recipe.ts'
 import { mapTexts } from '../redact.ts'
 import { connectionLost, refused } from '../refusals.ts'
@@ -68,7 +69,7 @@ function finding(facts: ProcessFacts): Finding {
     costs: [
       'attached and idle: nothing that was measurable',
       'stack: stops the program once, for less than a tenth of a second',
-      'snapshot: about a quarter of a millisecond of CPU for each hit, until its budget is spent',
+      'snapshot: about a quarter of a millisecond of CPU for each pass of the line, until its budget is spent',
     ],
   }
 }
@@ -103,14 +104,21 @@ async function attachment(inspector: Inspector, { facts, clock, random, hide }: 
     profile: (request, signal) => takeProfile(cdp, clock, request, signal),
     async snapshot(request, signal): Promise<SnapshotReport> {
       const hits: Hit[] = []
-      const ended = Promise.withResolvers<SnapshotReport['ended']>()
+      const ended = Promise.withResolvers<Pick<SnapshotReport, 'ended' | 'passes' | 'costMs'>>()
       await using probe = await openProbe(cdp, scripts, random, {
         ...probeOf(request),
         onHit: (values) => hits.push({ timeMs: clock.nowMs(), values: values.map((value) => hidden(value, hide)) }),
-        onSpent: () => ended.resolve('hits'),
+        onSpent: (spent) => ended.resolve(spent),
       })
-      using _timer = clock.after(request.timeMs, () => ended.resolve('time'))
-      const asked = (): void => ended.resolve('asked')
+      const early = (why: 'time' | 'asked') => (): void =>
+        ended.resolve(
+          probe.counted().then(
+            (counts) => ({ ended: why, ...counts }),
+            () => ({ ended: why }),
+          ),
+        )
+      using _timer = clock.after(request.timeMs, early('time'))
+      const asked = early('asked')
       if (signal?.aborted === true) asked()
       signal?.addEventListener('abort', asked, { once: true })
       const lost = cdp.lost.then((reason) => {
@@ -118,7 +126,7 @@ async function attachment(inspector: Inspector, { facts, clock, random, hide }: 
       })
       const why = await Promise.race([ended.promise, lost])
       signal?.removeEventListener('abort', asked)
-      return { ...probe.place, hits, ended: why }
+      return { ...probe.place, hits, ...why }
     },
     serveDap: (client) => serveNode(client, { cdp, scripts, random, facts, hide }),
     [Symbol.asyncDispose]: () => inspector[Symbol.asyncDispose](),
@@ -129,12 +137,7 @@ function hidden({ expression, value, error }: SnapshotValue, hide: (text: string
   return error === undefined ? { expression, value: mapTexts(value, hide) } : { expression, error: hide(error) }
 }
 
-function probeOf({ file, line, expressions, condition, hits }: SnapshotRequest): {
-  readonly file: string
-  readonly line: number
-  readonly expressions: readonly string[]
-  readonly condition: string | null
-  readonly hits: number
-} {
-  return { file, line, expressions, condition: condition ?? null, hits }
+function probeOf(request: SnapshotRequest): Omit<ProbeRequest, 'onHit' | 'onSpent'> {
+  const { file, line, expressions, condition = null, hits, cpuMs = snapshotCpuMs, force = false } = request
+  return { file, line, expressions, condition, hits, cpuMs, force }
 }

@@ -157,7 +157,17 @@ async function profileBy(
   try {
     const output = join(dir, 'stacks')
     const seconds = String(Math.max(1, Math.round(durationMs / 1000)))
-    const how = ['--duration', seconds, '--rate', String(samplesPerSecond), '--format', 'raw', '--full-filenames']
+    const waits = kind === 'wall' ? ['--idle'] : []
+    const how = [
+      ...waits,
+      '--duration',
+      seconds,
+      '--rate',
+      String(samplesPerSecond),
+      '--format',
+      'raw',
+      '--full-filenames',
+    ]
     await run(['record', ...pid, ...how, '--output', output], durationMs + dumpMs, signal)
     const text = readFileSync(output, 'utf8')
     return { kind, unit: 'samples', stacks: foldedStacks(text), raw: { extension: 'folded', text } }

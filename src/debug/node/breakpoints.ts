@@ -7,6 +7,7 @@ import { isSteadError, messageOf, type Random } from '../../base/index.ts'
 import type { Cdp } from '../cdp/client.ts'
 import { type Arguments, numberIn, textIn } from '../dap/peer.ts'
 import { openProbe, type Probe } from './probe.ts'
+import { snapshotCpuMs } from '../recipe.ts'
 import type { Scripts } from './scripts.ts'
 
 export interface ShownBreakpoint {
@@ -28,7 +29,7 @@ interface Wanted {
   dropped: boolean
 }
 
-/** Hits of a logpoint, after which it is spent: each costs the program a quarter of a millisecond. */
+/** Hits of a logpoint, after which it is spent; one on a hot line is sooner. */
 export const logpointHitsMax = 1000
 /** Of one client. */
 const breakpointsMax = 1000
@@ -133,14 +134,21 @@ export class Breakpoints {
       expressions,
       condition: wanted.condition === '' ? null : wanted.condition,
       hits: logpointHitsMax,
+      cpuMs: snapshotCpuMs,
+      force: false,
       onHit: (values) => {
         const shown = values.map(
           ({ value, error }) => error ?? (typeof value === 'string' ? value : JSON.stringify(value)),
         )
         onLog(texts.map((text, index) => `${text}${shown[index] ?? ''}`).join(''), path, line)
       },
-      onSpent: () =>
-        onLog(`this logpoint has been passed ${logpointHitsMax} times and is spent: set it again`, path, line),
+      onSpent: ({ ended, passes, costMs }) => {
+        const why =
+          ended === 'too-often'
+            ? 'its line is passed so often that the program would feel it'
+            : `it has taken ${costMs} ms of the program's time over ${passes} passes`
+        onLog(`this logpoint is spent: ${why}; set it again for more`, path, line)
+      },
     })
     if (wanted.dropped) await this.#remove(wanted)
     return wanted.probe.place.line

@@ -24,7 +24,7 @@ export async function takeProfile(
     const lost = cdp.lost.then(() => undefined)
     await Promise.race([sleep(clock, durationMs, signal).catch(() => undefined), lost])
   }
-  if (kind === 'cpu') {
+  if (kind !== 'heap') {
     await cdp.call('Profiler.enable', {})
     await cdp.call('Profiler.setSamplingInterval', { interval: cpuIntervalMicroseconds })
     await cdp.call('Profiler.start', {})
@@ -33,7 +33,8 @@ export async function takeProfile(
     const { profile } = await cdp.call('Profiler.stop', {}, collectMs)
     await cdp.call('Profiler.disable', {})
     const raw = { extension: 'cpuprofile', text: JSON.stringify(profile) }
-    return { kind, unit: 'microseconds', stacks: cpuStacks(profile), raw }
+    const stacks = cpuStacks(profile).filter(({ frames: [first] }) => kind === 'wall' || first !== idleFrame)
+    return { kind, unit: 'microseconds', stacks, raw }
   }
   await cdp.call('HeapProfiler.enable', {})
   await cdp.call('HeapProfiler.startSampling', { samplingInterval: heapIntervalBytes })
@@ -56,7 +57,10 @@ async function rebuildRunning(cdp: Cdp, clock: Clock): Promise<void> {
   }
 }
 
-/** Time by stack. What V8 calls `(root)` is left out; idle time is kept, because it is the answer to many questions. */
+/** What V8 calls the time in which nothing runs. */
+const idleFrame = '(idle)'
+
+/** Time by stack. What V8 calls `(root)` is left out; idle time is kept: it is the answer to many questions. */
 export function cpuStacks({ nodes, samples = [], timeDeltas = [] }: CpuProfile): readonly WeightedStack[] {
   const byId = new Map(nodes.map((node) => [node.id, node]))
   const parents = new Map(nodes.flatMap((node) => (node.children ?? []).map((child) => [child, node.id] as const)))

@@ -2,10 +2,14 @@
  * What is run inside a Python that is debugged: the hook that it starts with, which waits for a signal and does nothing else,
  * and what the signal makes it run. Pure: texts.
  *
- * Invariants: until asked, nothing listens and nothing is imported. The door opens only into a directory that belongs to the
+ * Beside that, an error that nobody caught prints the values of its innermost functions.
+ *
+ * Invariants: until asked, nothing listens, and nothing is imported that a program does not have anyway. The door opens only into a directory that belongs to the
  * process's own user, or root, and that nobody else can write into. What listens then is a Unix socket in it, for one
  * connection.
  */
+
+import { redactedText, secretName } from '../redact.ts'
 
 /** The directory that PYTHONPATH names ends so: it says that a process was prepared. */
 export const hookDirectory: string = 'stead-debug'
@@ -46,6 +50,58 @@ except (AttributeError, OSError, ValueError):
     pass
 
 
+def _last_words(kind, trace):
+    """The values of the innermost functions of an error that nobody caught. Runs no code of the program."""
+    import re
+    import sys
+    if trace is None or sys.stderr is None or issubclass(kind, (SystemExit, KeyboardInterrupt)):
+        return
+    secret = re.compile(r'${secretName.source}', re.I)
+
+    def shown(value, depth):
+        form = type(value)
+        if form in (int, float, complex, bool, type(None)):
+            return repr(value)[:120]
+        if form in (str, bytes):
+            return repr(value[:120]) + ('...' if len(value) > 120 else '')
+        if form in (list, tuple, set, frozenset) and depth < 3:
+            return '[%s]' % ', '.join(shown(one, depth + 1) for one in list(value)[:8])
+        if form is dict and depth < 3:
+            return '{%s}' % ', '.join(named(key, one, depth + 1, ': ') for key, one in list(value.items())[:8])
+        return '<%s>' % form.__name__
+
+    def named(name, value, depth, sign):
+        text = name if type(name) is str else shown(name, depth)
+        return text[:120] + sign + ('${redactedText}' if secret.search(text) else shown(value, depth))
+
+    frames = []
+    while trace is not None:
+        frames.append(trace)
+        trace = trace.tb_next
+    lines = ['Values, of the innermost function first:']
+    for one in reversed(frames[-5:]):
+        code = one.tb_frame.f_code
+        values = [(name, value) for name, value in list(one.tb_frame.f_locals.items()) if not name.startswith('__')]
+        told = [named(name, value, 0, ' = ') for name, value in values if type(value).__name__ not in ('module', 'function', 'type')]
+        lines.append('  %s, line %d: %s' % (code.co_name, one.tb_lineno, ', '.join(told[:20]) or 'none'))
+    sys.stderr.write('\\n'.join(lines)[:8000] + '\\n')
+    sys.stderr.flush()
+
+
+def _listen():
+    import sys
+    before = sys.excepthook
+
+    def uncaught(kind, value, trace):
+        before(kind, value, trace)
+        try:
+            _last_words(kind, trace)
+        except Exception:
+            pass
+
+    sys.excepthook = uncaught
+
+
 def _follow():
     import os
     import sys
@@ -62,6 +118,10 @@ def _follow():
         sys.path[:] = path
 
 
+try:
+    _listen()
+except Exception:
+    pass
 _follow()
 `
 

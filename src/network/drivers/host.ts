@@ -36,6 +36,7 @@ function hostPlace(name: string): Place {
       const bound = server.address()
       return { address: '127.0.0.1', port: typeof bound === 'object' && bound !== null ? bound.port : 0 }
     },
+    tap: () => null,
     endpoint: (_pid, port) => ({ kind: 'tcp', host: '127.0.0.1', port }),
     async servePort() {
       const probe = createServer()

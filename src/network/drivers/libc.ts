@@ -14,6 +14,11 @@ const CLONE_NEWNET = 0x40000000
 const AF_INET = 2
 const AF_INET6 = 10
 const AF_NETLINK = 16
+const AF_PACKET = 17
+/** All protocols, in the order of the network. */
+const ETH_P_ALL = 0x0300
+const SOL_PACKET = 263
+const PACKET_STATISTICS = 6
 const NETLINK_ROUTE = 0
 const NETLINK_SOCK_DIAG = 4
 const SOCK_STREAM = 1
@@ -26,8 +31,10 @@ const SO_REUSEADDR = 2
 const SO_REUSEPORT = 15
 const SO_ATTACH_FILTER = 26
 const SO_RCVBUFFORCE = 33
+const SO_TIMESTAMPNS = 35
 const IPPROTO_IP = 0
 const IP_FREEBIND = 15
+const MSG_TRUNC = 0x20
 const MSG_DONTWAIT = 0x40
 const LISTEN_BACKLOG = 511
 
@@ -49,6 +56,12 @@ export interface Libc {
   datagramSocket(address: string, port: number, bufferBytes: number): number
   /** A socket that gets a copy of every packet of an IP protocol that arrives in the calling thread's namespace and that the filter (struct sock_filter, encoded) lets pass. */
   packetSocket(protocol: number, filter: Uint8Array, bufferBytes: number): number
+  /** A socket that gets a copy of every packet of the calling thread's namespace which the filter lets pass, from its IP header on, with the time. */
+  tapSocket(filter: Uint8Array, bufferBytes: number): number
+  /** Takes one packet of a `tapSocket`, with its whole length and its time in nanoseconds since 1970; null when there is none. Never waits. */
+  receiveStamped(fd: number, into: ArrayBuffer): { readonly length: number; readonly timeNs: bigint } | null
+  /** Packets that a `tapSocket` had no room for since this was last asked. */
+  dropped(fd: number): number
   /** Takes one packet from a socket; answers its length, or null when there is none. Never waits. */
   receive(fd: number, into: ArrayBuffer): number | null
   /** An unconnected TCP socket in the calling thread's namespace, as a descriptor. */
@@ -71,6 +84,8 @@ export function openLibc(): Libc | { readonly reason: string } {
     setsockopt: { return: 'i32', arguments: ['i32', 'i32', 'i32', 'pointer', 'u32'] },
     send: { return: 'i64', arguments: ['i32', 'pointer', 'u64', 'i32'] },
     recv: { return: 'i64', arguments: ['i32', 'pointer', 'u64', 'i32'] },
+    recvmsg: { return: 'i64', arguments: ['i32', 'pointer', 'i32'] },
+    getsockopt: { return: 'i32', arguments: ['i32', 'i32', 'i32', 'pointer', 'pointer'] },
     __errno_location: { return: 'pointer', arguments: [] },
   })
   const home = openSync(THREAD_NETNS, 'r')
@@ -110,6 +125,14 @@ export function openLibc(): Libc | { readonly reason: string } {
   const bindTo = (fd: number, address: string, port: number): void => {
     const where = address.includes(':') ? socketAddress6(address, port) : socketAddress(address, port)
     check(`binding ${address} port ${port}`, c.bind(fd, where, where.byteLength))
+  }
+
+  const setFilter = (fd: number, filter: Uint8Array): void => {
+    // struct sock_fprog: the number of instructions, and where they are.
+    const program = new DataView(new ArrayBuffer(16))
+    program.setUint16(0, filter.length / 8, true)
+    program.setBigUint64(8, ffi.getRawPointer(filter), true)
+    check('filtering packets', c.setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, program.buffer, 16))
   }
 
   const exchange = (fd: number, what: string, messages: readonly Uint8Array[]): void => {
@@ -196,13 +219,36 @@ export function openLibc(): Libc | { readonly reason: string } {
     packetSocket(protocol, filter, bufferBytes) {
       const prepare = (fd: number): void => {
         setNumber(fd, SOL_SOCKET, SO_RCVBUFFORCE, bufferBytes)
-        // struct sock_fprog: the number of instructions, and where they are.
-        const program = new DataView(new ArrayBuffer(16))
-        program.setUint16(0, filter.length / 8, true)
-        program.setBigUint64(8, ffi.getRawPointer(filter), true)
-        check('filtering packets', c.setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, program.buffer, 16))
+        setFilter(fd, filter)
       }
       return withSocket(SOCK_RAW | SOCK_NONBLOCK, prepare, AF_INET, protocol)
+    },
+    tapSocket(filter, bufferBytes) {
+      const prepare = (fd: number): void => {
+        setNumber(fd, SOL_SOCKET, SO_RCVBUFFORCE, bufferBytes)
+        setNumber(fd, SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        setFilter(fd, filter)
+        // Only now does it get any: what came before the filter would pass.
+        check('watching packets', c.bind(fd, everyInterface(), everyInterface().byteLength))
+      }
+      return withSocket(SOCK_DGRAM | SOCK_NONBLOCK, prepare, AF_PACKET)
+    },
+    receiveStamped(fd, into) {
+      // struct msghdr: no address, one place for the packet (struct iovec), and one for what is said beside it.
+      const [place, beside, head] = [new BigUint64Array(2), new ArrayBuffer(64), new BigUint64Array(7)]
+      place[0] = ffi.getRawPointer(into)
+      place[1] = BigInt(into.byteLength)
+      head[2] = ffi.getRawPointer(place)
+      head[3] = 1n
+      head[4] = ffi.getRawPointer(beside)
+      head[5] = BigInt(beside.byteLength)
+      const length = Number(c.recvmsg(fd, head.buffer, MSG_DONTWAIT | MSG_TRUNC))
+      return length < 0 ? null : { length, timeNs: timeIn(beside) }
+    },
+    dropped(fd) {
+      const [counts, size] = [new Uint32Array(2), new Uint32Array([8])]
+      check('counting packets', c.getsockopt(fd, SOL_PACKET, PACKET_STATISTICS, counts.buffer, size.buffer))
+      return counts[1] ?? 0
     },
     receive(fd, into) {
       const length = Number(c.recv(fd, into, BigInt(into.byteLength), MSG_DONTWAIT))
@@ -228,6 +274,21 @@ export function openNamespaceOf(pid: number): { fd: number; inode: number } | nu
 function loadFfi(): typeof import('node:ffi') | null {
   // Absent before Node 26, and there a static import would keep the whole program from starting.
   return process.getBuiltinModule('node:ffi') ?? null
+}
+
+/** struct sockaddr_ll of no interface in particular, and of all protocols. */
+function everyInterface(): ArrayBuffer {
+  const view = new DataView(new ArrayBuffer(20))
+  view.setUint16(0, AF_PACKET, true)
+  view.setUint16(2, ETH_P_ALL, true)
+  return view.buffer
+}
+
+/** The time beside a packet: struct cmsghdr, then seconds and nanoseconds. */
+function timeIn(beside: ArrayBuffer): bigint {
+  const view = new DataView(beside)
+  const isTime = view.getInt32(8, true) === SOL_SOCKET && view.getInt32(12, true) === SO_TIMESTAMPNS
+  return isTime ? view.getBigInt64(16, true) * 1_000_000_000n + view.getBigInt64(24, true) : 0n
 }
 
 /** struct sockaddr_in. */

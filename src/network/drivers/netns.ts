@@ -12,6 +12,7 @@ import { listenOn } from './listen.ts'
 import { linkUp, loopbackIndex, newAddress } from './netlink.ts'
 import { createOutsideNamespace, linkOutside, OutsideNamespace, removeOutside, writeSetting } from './outside.ts'
 import { whyNoRates } from './shape.ts'
+import { openTap } from './tap.ts'
 import { connectUnix } from './unix-socket.ts'
 
 export interface NetnsOptions {
@@ -126,6 +127,7 @@ function netnsPlace(libc: Libc, name: string, { inside: fd, outside: outsideFd }
       await listenOn(server, { fd: socketFd })
       return { address, port }
     },
+    tap: () => openTap(libc, fd),
     endpoint: (pid, port) => ({ kind: 'instance', pid, netns: inodeOf(pid), port }),
     servePort: async (wanted) => wanted,
     [Symbol.dispose]() {

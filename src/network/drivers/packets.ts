@@ -19,6 +19,14 @@ const syn = 0x02
 /** Enough of a packet for its addresses. */
 const keptBytes = 128
 
+/** Operation, value, and how many instructions are left out when it holds and when it does not. */
+export type Instruction = readonly [op: number, k: number, onTrue?: number, onFalse?: number]
+
+/** A filter (struct sock_filter, encoded). */
+export function filterOf(program: readonly Instruction[]): Uint8Array {
+  return Uint8Array.from(Buffer.concat(program.map((one) => instruction(...one))))
+}
+
 function instruction(op: number, k: number, onTrue = 0, onFalse = 0): Uint8Array {
   const bytes = Buffer.alloc(8)
   bytes.writeUInt16LE(op, 0)
@@ -30,18 +38,15 @@ function instruction(op: number, k: number, onTrue = 0, onFalse = 0): Uint8Array
 
 /** The filter for a protocol: of TCP what opens a stream, of UDP everything. The packet begins with its IP header. */
 export function firstPackets(protocol: typeof tcp | typeof udp): Uint8Array {
-  const program =
-    protocol === udp
-      ? [instruction(end, keptBytes)]
-      : [
-          instruction(loadHeaderLength, 0),
-          instruction(loadByteAt, flagsOffset),
-          instruction(and, synAndAck),
-          instruction(ifEqual, syn, 0, 1),
-          instruction(end, keptBytes),
-          instruction(end, 0),
-        ]
-  return Uint8Array.from(Buffer.concat(program))
+  if (protocol === udp) return filterOf([[end, keptBytes]])
+  return filterOf([
+    [loadHeaderLength, 0],
+    [loadByteAt, flagsOffset],
+    [and, synAndAck],
+    [ifEqual, syn, 0, 1],
+    [end, keptBytes],
+    [end, 0],
+  ])
 }
 
 /** Where a packet went; null for what is none of ours. */
