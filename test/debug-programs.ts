@@ -176,20 +176,27 @@ func main() {
   }
 }
 
-/** `tools` is the directory of `java` and `javac`. */
-export function javaProgram(tools: string): Program {
+/** `tools` is the directory of `java` and `javac`; `agent` the option that lets a debugger in, or none. */
+export function javaProgram(tools: string, agent: string): Program {
   return {
+    env: () => (agent === '' ? {} : { JAVA_TOOL_OPTIONS: agent }),
     extension: 'java',
     sources: {
       ticking: `class Ticking {
   static void tick(long count) throws Exception {
-    String password = "xyz";
-    Thread.sleep(20);
-    System.out.println(count + " " + password);
+    String password = "xyz"; Thread.sleep(20);
+    Config config = new Config(count);
+    System.out.println(count + " " + password + config.name());
   }
   public static void main(String[] words) throws Exception {
     for (long count = 1; ; count++) tick(count);
   }
+}
+class Config {
+  final long api_key;
+  final String[] names = {"one", "two"};
+  Config(long count) { api_key = count; }
+  String name() { return names[1]; }
 }
 `,
       hanging: `class Hanging {

@@ -24,6 +24,8 @@ export interface OpenAdapter {
   readonly isUnsettled?: () => boolean
   /** Files of the program that may be meant by a path of a client, as the adapter names them. */
   files(session: DapSession, path: string): Promise<readonly string[]>
+  /** Files are named below the roots of a project, as languages with packages do, and not as the machine has them. */
+  readonly namesBelowRoot?: boolean
   /** How many lines a file has, where the adapter takes any line; null where it cannot be told. */
   readonly lines?: (path: string) => number | null
   /** An expression as it may be handed on. Throws `debug.refused` for what is none. */
