@@ -21,7 +21,9 @@ import { systemClock, systemRandom, randomId } from '../src/base/index.ts'
 import { chooseNetworkDriver } from '../src/network/index.ts'
 import { bubblewrapDriver } from '../src/sandbox/index.ts'
 import type { ProgramKind, Started } from '../src/debug/bench.conformance.ts'
-import { hookDirectory, pythonHook } from '../src/debug/python/hook.ts'
+import { hookDirectory } from '../src/debug/door.ts'
+import { pythonHook } from '../src/debug/python/hook.ts'
+import { rubyHook } from '../src/debug/ruby/hook.ts'
 
 /** Sources by kind; `probeLine` of the ticking one is 5. */
 export interface Program {
@@ -98,6 +100,40 @@ export function preparedPython(python: string): Program {
     ...pythonProgram(python),
     beside: { [`${hookDirectory}/sitecustomize.py`]: pythonHook },
     env: (dir) => ({ PYTHONPATH: `${dir}/${hookDirectory}` }),
+  }
+}
+
+/** With the hook that lets a debugger in, or as it is. */
+export function rubyProgram(ruby: string, prepared: boolean): Program {
+  const hook = `${hookDirectory}/door.rb`
+  return {
+    extension: 'rb',
+    sources: {
+      ticking: `def tick(count)
+  password = 'x' * (count % 7)
+  sleep 0.02
+  @seen = password.size
+  puts "#{count} #{@seen}"
+end
+$stdout.sync = true
+count = 0
+loop { tick(count += 1) }
+`,
+      hanging: `$stdout.sync = true
+def spin
+  puts 'hangs'
+  count = 0
+  while true
+    count += 1
+  end
+end
+spin
+`,
+    },
+    argv: (file) => [ruby, file],
+    mounts: [],
+    beside: { [hook]: rubyHook },
+    ...(prepared ? { env: (dir: string) => ({ RUBYOPT: `-r${dir}/${hook}` }) } : {}),
   }
 }
 

@@ -5,7 +5,8 @@ import { systemClock } from '../base/index.ts'
 import { javaProgram, probeLine, startPlain, startSandboxed } from '../../test/debug-programs.ts'
 import { needsAll, needsFile, needsRoot } from '../../test/needs.ts'
 import { recipeConformance } from './conformance.ts'
-import { javaAgent, javaRecipe, listeningAgent } from './drivers/java.ts'
+import { javaRecipe } from './drivers/java.ts'
+import { javaAgent, listeningAgent } from './java/agent.ts'
 import { findOnPath } from './drivers/tools.ts'
 
 const compiler = findOnPath('javac')

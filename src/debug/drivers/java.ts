@@ -10,6 +10,7 @@ import type { Clock } from '../../base/index.ts'
 import { adapterAttachment } from '../adapter/attachment.ts'
 import type { OpenAdapter } from '../adapter/open.ts'
 import { objectsIn, textIn } from '../dap/peer.ts'
+import { javaAgent, listeningAgent } from '../java/agent.ts'
 import { serveJava } from '../java/adapter.ts'
 import { javaThreads } from '../java/threads.ts'
 import { Jdwp } from '../jdwp/client.ts'
@@ -28,11 +29,6 @@ export interface JavaRecipeOptions {
 }
 
 type Refusal = { readonly reason: string; readonly hint: string }
-
-/** What a machine is started with so that a debugger can be let in later. */
-export const javaAgent: string = '-agentlib:jdwp=transport=dt_socket,server=y,suspend=n,onjcmd=y,address=127.0.0.1:0'
-/** The same without the waiting: it listens for every program of the machine, from the start. */
-export const listeningAgent: string = javaAgent.replace('onjcmd=y,', '')
 
 const noProfile: Refusal = {
   reason: 'a Java machine records where its time goes itself',

@@ -10,7 +10,8 @@ import { join } from 'node:path'
 import { type Clock, messageOf } from '../../base/index.ts'
 import { adapterAttachment } from '../adapter/attachment.ts'
 import type { OpenAdapter } from '../adapter/open.ts'
-import { doorSignal, hookDirectory, pythonBoot } from '../python/hook.ts'
+import { doorSignal, handlesDoor, hookDirectory } from '../door.ts'
+import { pythonBoot } from '../python/hook.ts'
 import { foldedStacks, pyThreads } from '../python/reports.ts'
 import type { Ability, Attachment, Finding, ProcessFacts, Profile, ProfileRequest, Recipe } from '../recipe.ts'
 import { processGone, refused } from '../refusals.ts'
@@ -70,8 +71,7 @@ function versionOf({ executable }: ProcessFacts): string | null {
 
 /** Why no debugger can be let in; null where it can. */
 function debuggerRefusal(facts: ProcessFacts, { debugpy }: PythonRecipeOptions): Refusal | null {
-  const handles = (facts.caughtSignals & (1n << BigInt(doorSignal - 1))) !== 0n
-  if (!handles || !startedWith(facts, 'PYTHONPATH').includes(hookDirectory)) {
+  if (!handlesDoor(facts) || !startedWith(facts, 'PYTHONPATH').includes(hookDirectory)) {
     return {
       reason: `process ${facts.pid} was started without the hook that lets a debugger in, and Python cannot be entered by force without danger`,
       hint: 'Parts are started with it; for others, `stead debug --prepare DIR` says what to set before the start. `stead stack` needs nothing.',

@@ -6,17 +6,7 @@
  * process's own user, or root, and that nobody else can write into. What listens then is a Unix socket in it, for one
  * connection.
  */
-
-/** The directory that PYTHONPATH names ends so: it says that a process was prepared. */
-export const hookDirectory: string = 'stead-debug'
-
-/** The signal that opens the door: SIGRTMIN+6, which nobody else is known to use. */
-export const doorSignal: number = 40
-
-/** Where a process looks for what it is to run, as it sees it. */
-export function roomOf(innerPid: number): string {
-  return `/tmp/.stead-debug-${innerPid}`
-}
+import { doorSignal } from '../door.ts'
 
 /** `sitecustomize.py`: Python imports it at every start, before the program. One that the program has of its own follows. */
 export const pythonHook: string = `import signal
