@@ -171,6 +171,74 @@ int main(void) {
   }
 }
 
+export function cppProgram(compiler: string): Program {
+  return {
+    extension: 'cc',
+    sources: {
+      ticking: `#include <iostream>
+#include <string>
+#include <unistd.h>
+namespace acme { struct Clock { void tick(long count) { std::string password = "xyz"; usleep(20000);
+    std::cout << count << " " << password << std::endl;
+  }
+}; }
+int main() {
+  acme::Clock clock;
+  for (long count = 1;; count++) clock.tick(count);
+}
+`,
+      hanging: `#include <iostream>
+namespace acme { void spin() {
+  volatile unsigned long count = 0;
+  std::cout << "hangs" << std::endl;
+  for (;;) count = count + 1;
+} }
+int main() {
+  acme::spin();
+}
+`,
+    },
+    build: (source, program) => execFileSync(compiler, ['-g', '-O0', '-o', program, source]),
+    argv: (file) => [file],
+    mounts: [],
+  }
+}
+
+export function rustProgram(compiler: string): Program {
+  return {
+    extension: 'rs',
+    sources: {
+      // A macro that prints is in many places of the code at once: the line that is probed holds a call.
+      ticking: `use std::{thread::sleep, time::Duration};
+#[inline(never)]
+fn tick(count: i64) {
+    let password = "xyz"; sleep(Duration::from_millis(20));
+    report(count);
+    std::hint::black_box(password);
+}
+#[inline(never)]
+fn report(count: i64) { println!("{}", count); }
+fn main() {
+    for count in 1.. { tick(count); }
+}
+`,
+      hanging: `#[inline(never)]
+fn spin() {
+    let mut count: u64 = 0;
+    println!("hangs");
+    loop { count = std::hint::black_box(count + 1); }
+}
+fn main() {
+    spin();
+}
+`,
+    },
+    build: (source, program) => execFileSync(compiler, ['-g', '-o', program, source], { env: process.env }),
+    argv: (file) => [file],
+    mounts: [],
+  }
+}
+
 export function goProgram(compiler: string): Program {
   return {
     extension: 'go',

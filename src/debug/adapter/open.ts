@@ -101,6 +101,8 @@ export async function begin(adapter: OpenAdapter, clock: Clock): Promise<Begun> 
     if (session.runs) await pause()
   }
   let attached: Promise<Arguments> | null = null
+  /** Until then an adapter leaves the program standing, and says nothing of it. */
+  let went = false
   const lost = session.lost.then((why) => {
     throw connectionLost(why)
   })
@@ -108,7 +110,7 @@ export async function begin(adapter: OpenAdapter, clock: Clock): Promise<Begun> 
   const close = async (): Promise<void> => {
     listening[Symbol.dispose]()
     if (adapter.pausesLast && attached !== null) {
-      if (session.runs) await pause()
+      if (session.runs && went) await pause()
       await session.clearBreakpoints(pauseMs)
       for (let tries = 0; tries < settleTriesMax && adapter.isUnsettled?.() === true; tries++) await passOn()
     }
@@ -138,6 +140,7 @@ export async function begin(adapter: OpenAdapter, clock: Clock): Promise<Begun> 
         await Promise.race([initialized.promise, attached.then(() => initialized.promise), lost])
       },
       async go() {
+        went = true
         if (adapter.stopsFirst) {
           await session.request('continue', { threadId: (await first.promise)['threadId'] })
           return

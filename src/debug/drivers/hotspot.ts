@@ -34,7 +34,13 @@ export async function askHotspot(facts: ProcessFacts, question: HotspotQuestion,
   if (!lstatSync(socket).isSocket()) throw refused(`${socket} is no socket`, 'Something else has taken its name.')
   const { code, output, errors } = await runWithRights(
     facts,
-    [process.execPath, '-e', client, socket, ...(question === 'agentProperties' ? [question] : ['jcmd', question.jcmd])],
+    [
+      process.execPath,
+      '-e',
+      client,
+      socket,
+      ...(question === 'agentProperties' ? [question] : ['jcmd', question.jcmd]),
+    ],
     answerMs,
     answerBytesMax,
     clock,

@@ -137,7 +137,9 @@ async function attachment(
 async function openAgent(facts: ProcessFacts, clock: Clock, reach: Reach): Promise<OpenAdapter> {
   const jdwp = await Jdwp.open(reach(facts, await agentPort(facts, clock)), clock)
   const [ours, theirs] = duplexPair()
-  const served = serveJava(theirs, jdwp).catch((error: unknown) => void ours.destroy(error instanceof Error ? error : undefined))
+  const served = serveJava(theirs, jdwp).catch(
+    (error: unknown) => void ours.destroy(error instanceof Error ? error : undefined),
+  )
   return {
     streams: { from: ours, to: ours },
     async end() {

@@ -8,7 +8,15 @@ import type { Duplex } from 'node:stream'
 import { messageOf } from '../../base/index.ts'
 import { type Arguments, DapPeer, type Handler, numberIn, objectsIn, textIn } from '../dap/peer.ts'
 import type { Jdwp } from '../jdwp/client.ts'
-import { eventKinds, eventsIn, type JdwpEvent, modifiers, stepDepths, stepSizeLine, suspendPolicy } from '../jdwp/protocol.ts'
+import {
+  eventKinds,
+  eventsIn,
+  type JdwpEvent,
+  modifiers,
+  stepDepths,
+  stepSizeLine,
+  suspendPolicy,
+} from '../jdwp/protocol.ts'
 import { looksSecret, redactedText } from '../redact.ts'
 import { refused } from '../refusals.ts'
 import { type Breakpoint, JavaBreakpoints } from './breakpoints.ts'
@@ -75,7 +83,9 @@ export async function serveJava(client: Duplex, jdwp: Jdwp): Promise<void> {
       await endStep()
       const reader = await jdwp.call('EventRequest.Set', (to) => {
         const excluded = kind === 'stepIn' ? platformClasses : []
-        to.byte(eventKinds.step).byte(suspendPolicy.all).int(2 + excluded.length)
+        to.byte(eventKinds.step)
+          .byte(suspendPolicy.all)
+          .int(2 + excluded.length)
         to.byte(modifiers.step).id(thread).int(stepSizeLine).int(stepDepths[kind])
         for (const pattern of excluded) to.byte(modifiers.classExclude).text(pattern)
         to.byte(modifiers.count).int(1)
@@ -144,10 +154,18 @@ export async function serveJava(client: Duplex, jdwp: Jdwp): Promise<void> {
     },
     async scopes(args) {
       const frame = frames.at(numberIn(args, 'frameId'))
-      return { scopes: [{ name: 'Locals', presentationHint: 'locals', variablesReference: frames.open(frame), expensive: false }] }
+      return {
+        scopes: [
+          { name: 'Locals', presentationHint: 'locals', variablesReference: frames.open(frame), expensive: false },
+        ],
+      }
     },
     async variables(args) {
-      const inside = await frames.inside(numberIn(args, 'variablesReference'), numberIn(args, 'start'), numberIn(args, 'count'))
+      const inside = await frames.inside(
+        numberIn(args, 'variablesReference'),
+        numberIn(args, 'start'),
+        numberIn(args, 'count'),
+      )
       const variables = inside.map(async ({ name, value, type }) => ({
         name,
         type,
@@ -203,7 +221,8 @@ export async function serveJava(client: Duplex, jdwp: Jdwp): Promise<void> {
       if (breakpoint.condition !== '' && !isTrue(await worth(breakpoint.condition))) return false
       if (breakpoint.log === '') return true
       if (breakpoint.hits <= logpointHitsMax) await log(breakpoint.log, worth)
-      if (breakpoint.hits === logpointHitsMax) say(`this logpoint has been passed ${logpointHitsMax} times and is spent`)
+      if (breakpoint.hits === logpointHitsMax)
+        say(`this logpoint has been passed ${logpointHitsMax} times and is spent`)
       return false
     } catch (error) {
       say(messageOf(error))

@@ -65,7 +65,8 @@ async function binary(operator: string, left: Expression, right: Expression, pro
   if (operator === '==' || operator === '!=') return truth(same(first, second) === (operator === '=='))
   if (operator === '+') {
     const [one, other] = [await program.text(first), await program.text(second)]
-    if (one !== null || other !== null) return { kind: 'text', value: (one ?? joined(first)) + (other ?? joined(second)) }
+    if (one !== null || other !== null)
+      return { kind: 'text', value: (one ?? joined(first)) + (other ?? joined(second)) }
   }
   const [one, other] = [numberOf(first, operator), numberOf(second, operator)]
   switch (operator) {
@@ -89,12 +90,18 @@ function arithmetic(operator: string, one: Numeric, other: Numeric): JavaValue {
     const [a, b] = [Number(one.value), Number(other.value)]
     const value = { '+': a + b, '-': a - b, '*': a * b, '/': a / b, '%': a % b }[operator] ?? Number.NaN
     const isDouble = one.type === 'double' || other.type === 'double'
-    return isDouble ? { kind: 'real', type: 'double', value } : { kind: 'real', type: 'float', value: Math.fround(value) }
+    return isDouble
+      ? { kind: 'real', type: 'double', value }
+      : { kind: 'real', type: 'float', value: Math.fround(value) }
   }
   const [a, b] = [one.value, other.value]
-  if ((operator === '/' || operator === '%') && b === 0n) throw badRequest('a whole number is divided by zero', 'Ask for less.')
-  const value = operator === '+' ? a + b : operator === '-' ? a - b : operator === '*' ? a * b : operator === '/' ? a / b : a % b
-  return one.type === 'long' || other.type === 'long' ? whole(BigInt.asIntN(64, value), 'long') : whole(BigInt.asIntN(32, value), 'int')
+  if ((operator === '/' || operator === '%') && b === 0n)
+    throw badRequest('a whole number is divided by zero', 'Ask for less.')
+  const value =
+    operator === '+' ? a + b : operator === '-' ? a - b : operator === '*' ? a * b : operator === '/' ? a / b : a % b
+  return one.type === 'long' || other.type === 'long'
+    ? whole(BigInt.asIntN(64, value), 'long')
+    : whole(BigInt.asIntN(32, value), 'int')
 }
 
 /** Whether a condition holds. Throws `debug.bad-request` for what is neither true nor false. */
@@ -117,7 +124,8 @@ function same(one: JavaValue, other: JavaValue): boolean {
 /** `equals` of texts, which needs nothing of the program to run. */
 async function equal(one: JavaValue | null, other: JavaValue, program: Program): Promise<JavaValue> {
   const [first, second] = [one === null ? null : await program.text(one), await program.text(other)]
-  if (first === null || second === null) throw badRequest("'equals' compares texts here", 'Compare fields of it instead.')
+  if (first === null || second === null)
+    throw badRequest("'equals' compares texts here", 'Compare fields of it instead.')
   return truth(first === second)
 }
 

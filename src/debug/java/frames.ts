@@ -71,7 +71,8 @@ export class Frames {
     if (what === undefined) throw refused('that is no more: the program went on', 'Ask again where it stands now.')
     if (!('kind' in what)) return await this.#localsOf(what)
     if (what.kind !== 'reference') return []
-    if (what.tag !== arrayTag) return (await this.#objects.text(what)) === null ? await this.#objects.fields(what.id) : []
+    if (what.tag !== arrayTag)
+      return (await this.#objects.text(what)) === null ? await this.#objects.fields(what.id) : []
     const length = await this.#objects.lengthOf(what.id)
     const end = Math.min(length, from + (count === 0 ? elementsMax : count))
     const type = (await this.#objects.type(what)).replace(/\[\]$/, '')
@@ -101,7 +102,8 @@ export class Frames {
     const noName = (name: string): Error =>
       badRequest(`there is no '${name}' where the program stands`, 'Name a variable, or a field of its object.')
     const fieldOf = async (of: JavaValue, name: string): Promise<JavaValue | null> => {
-      if (of.kind !== 'reference') throw badRequest(`a number or a text has no '${name}'`, 'Ask for a field of an object.')
+      if (of.kind !== 'reference')
+        throw badRequest(`a number or a text has no '${name}'`, 'Ask for a field of an object.')
       if (of.id === 0n) throw badRequest(`'${name}' is asked of null`, 'Compare it with null first.')
       if (of.tag === arrayTag && name === 'length') {
         return { kind: 'whole', type: 'int', value: BigInt(await objects.lengthOf(of.id)) }
@@ -131,7 +133,8 @@ export class Frames {
         }
         const length = await objects.lengthOf(of.id)
         const [found] = index >= 0 && index < length ? await objects.elements(of.id, index, 1) : []
-        if (found === undefined) throw badRequest(`the array has ${length} elements, and none at ${index}`, 'From 0 on.')
+        if (found === undefined)
+          throw badRequest(`the array has ${length} elements, and none at ${index}`, 'From 0 on.')
         return found
       },
       async call(of, name) {

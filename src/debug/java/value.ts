@@ -112,4 +112,3 @@ export function shownPlain(value: Exclude<JavaValue, { kind: 'reference' }>): st
       return 'void'
   }
 }
-
