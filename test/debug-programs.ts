@@ -137,6 +137,15 @@ spin
   }
 }
 
+/** A Python that lies in the root of another system; nothing was prepared. */
+export function rootedPython(root: string, python: string): Program {
+  const enter = 'mount --bind /tmp "$0/tmp" && mount --rbind /dev "$0/dev" && exec chroot "$0" "$1" "$2"'
+  return {
+    ...pythonProgram(python),
+    argv: (file) => ['/usr/bin/unshare', '--mount', '/bin/sh', '-c', enter, root, python, file],
+  }
+}
+
 export function nativeProgram(compiler: string): Program {
   return {
     extension: 'c',
@@ -330,7 +339,7 @@ export function startPlain(program: Program): (kind: ProgramKind) => Promise<Sta
     const { dir, file } = written(program, kind)
     const output = openSync(`${dir}/output`, 'w')
     const [command = '', ...args] = program.argv(file)
-    const env = { PATH: '/usr/bin:/bin', ...program.env?.(dir) }
+    const env = { PATH: '/usr/bin:/bin:/usr/sbin', ...program.env?.(dir) }
     const child = spawn(command, args, { stdio: ['ignore', output, 'ignore'], env, cwd: dir })
     closeSync(output)
     const gone = once(child, 'exit')

@@ -10,7 +10,7 @@ import { doorSignal, handlesDoor, hookDirectory } from '../door.ts'
 import type { Ability, Finding, ProcessFacts, Recipe } from '../recipe.ts'
 import { processGone, refused } from '../refusals.ts'
 import { rubyBoot } from '../ruby/boot.ts'
-import { isAlive, startedWith } from './proc.ts'
+import { isAlive, signalProcess, startedWith } from './proc.ts'
 import { openRoom } from './room.ts'
 import { runningThreads } from './threads.ts'
 
@@ -89,7 +89,8 @@ function finding(facts: ProcessFacts): Finding {
 }
 
 async function openBoot(facts: ProcessFacts, clock: Clock): Promise<OpenAdapter> {
-  const { streams, end } = await openRoom(facts, { files: { 'boot.rb': rubyBoot }, tools: null }, doorSignal, clock)
+  const contents = { files: { 'boot.rb': rubyBoot }, tools: null }
+  const { streams, end } = await openRoom(facts, contents, () => signalProcess(facts, doorSignal), clock)
   return {
     streams,
     end,
