@@ -34,7 +34,8 @@ function run(facts: Pick<ProcessFacts, 'pid'>, path: string): void {
     const found = threadOf(facts, memory)
     if (found === null) throw processGone(facts)
     const { thread, offsets } = found
-    if (bytes.length > offsets.pathBytesMax) throw refused(`the path ${path} is too long for Python`, 'Use a shorter one.')
+    if (bytes.length > offsets.pathBytesMax)
+      throw refused(`the path ${path} is too long for Python`, 'Use a shorter one.')
     writeSync(memory, bytes, 0, bytes.length, thread + offsets.path)
     const one = Buffer.from([1, 0, 0, 0])
     writeSync(memory, one, 0, one.length, thread + offsets.pending)

@@ -120,11 +120,14 @@ async function attachment(facts: ProcessFacts, options: PythonRecipeOptions): Pr
       ? Promise.reject(refused(noTool.reason, noTool.hint))
       : runTool(facts, pySpy, args, timeoutMs, signal)
   // It says the exact version, and whether it may look at all.
-  const seen = pySpy === null ? null : await run(['dump', ...pid], dumpMs).catch((error: unknown) => {
-    // It does not know every version of Python; where a debugger can be let in, that shows the stack instead.
-    if (isAlive(facts) && debuggerRefusal(facts, options) === null) return null
-    throw error
-  })
+  const seen =
+    pySpy === null
+      ? null
+      : await run(['dump', ...pid], dumpMs).catch((error: unknown) => {
+          // It does not know every version of Python; where a debugger can be let in, that shows the stack instead.
+          if (isAlive(facts) && debuggerRefusal(facts, options) === null) return null
+          throw error
+        })
   const looks = {
     stack: async () => {
       const fromMs = clock.monotonicMs()
