@@ -116,7 +116,7 @@ async function attachment(
     version: version?.[1] ?? '0.0',
     effects: [
       'opened a Unix socket in its /tmp for its own user and root, which stays; all threads stop for some milliseconds at each look',
-      'a debugger or a snapshot has it listen on its own loopback for the next one, which stays',
+      'listens on its own loopback once a debugger or a snapshot was wanted, also for the next one',
     ],
     stack: async () => {
       const fromMs = clock.monotonicMs()

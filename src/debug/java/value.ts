@@ -104,6 +104,7 @@ export function shownPlain(value: Exclude<JavaValue, { kind: 'reference' }>): st
     case 'whole':
       return value.type === 'char' ? `'${String.fromCharCode(Number(value.value))}'` : String(value.value)
     case 'real':
+      return Number.isInteger(value.value) ? value.value.toFixed(1) : String(value.value)
     case 'boolean':
       return String(value.value)
     case 'text':
