@@ -55,13 +55,16 @@ function joined(ours: string, by: string, own: string | undefined): string {
 }
 
 /**
- * Languages that a program may be in, by how it is started; those that start others may start any. Java says a line on its error
- * output for what it is told so, and is prepared where it is started itself.
+ * Languages that a program may be in, by how it is started; those that start others may start Python. Java says a line on its
+ * error output for what it is told so, and Ruby does not start where it cannot read what it is told: only programs that are
+ * known to be theirs are.
  */
 export function languagesOf(argv: readonly string[]): readonly string[] {
   const [program = ''] = argv
   const name = program.slice(program.lastIndexOf('/') + 1)
   if (/^node(?:js)?[\d.]*$/.test(name)) return []
   if (name === 'java') return ['java']
-  return preparedLanguages.filter((language) => language !== 'java')
+  return rubyPrograms.test(name) ? ['ruby'] : ['python']
 }
+
+const rubyPrograms = /^(?:ruby[\d.]*|bundle|rails|rake|puma|rackup|sidekiq|unicorn)$/

@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { suite, test } from 'node:test'
 import { isSteadError, systemClock } from '../../base/index.ts'
 import { needsFile } from '../../../test/needs.ts'
-import { preparedLanguages, prepareFor } from '../prepare.ts'
+import { languagesOf, preparedLanguages, prepareFor } from '../prepare.ts'
 import type { Recipe } from '../recipe.ts'
 import { javaRecipe } from './java.ts'
 import { isAlive, readProcess } from './proc.ts'
@@ -85,4 +85,16 @@ test('what a program was started with otherwise is kept', () => {
   assert.match(env.JAVA_TOOL_OPTIONS, /^-agentlib:jdwp=\S+onjcmd=y\S+ -Xmx1g$/)
   const agent = { JAVA_TOOL_OPTIONS: '-agentlib:jdwp=transport=dt_socket,server=y' }
   assert.deepEqual(prepareFor('java', '/d', agent).env, {})
+})
+
+test('a program is prepared for the languages that it may be in', () => {
+  const cases: readonly (readonly [program: string, languages: readonly string[]])[] = [
+    ['/usr/bin/node', []],
+    ['java', ['java']],
+    ['/usr/bin/ruby3.1', ['ruby']],
+    ['bundle', ['ruby']],
+    ['python3', ['python']],
+    ['/bin/sh', ['python']],
+  ]
+  for (const [program, languages] of cases) assert.deepEqual(languagesOf([program, 'x']), languages, program)
 })

@@ -68,7 +68,7 @@ function refusalOf(facts: ProcessFacts): Refusal | null {
   if (handlesDoor(facts) && startedWith(facts, 'RUBYOPT').includes(`${hookDirectory}/door`)) return null
   return {
     reason: `process ${facts.pid} was started without the hook that lets a debugger in, and Ruby cannot be entered by force without danger`,
-    hint: 'Parts are started with it; for others, `stead debug --prepare DIR` says what to set before the start.',
+    hint: 'Parts that run `ruby` are started with it; for others, `stead debug --prepare DIR` says what to set before the start.',
   }
 }
 
