@@ -37,7 +37,7 @@ const programs: readonly (readonly [name: string, program: Program | null])[] = 
   ['Python', preparedPython('/usr/bin/python3')],
   ['Go', found('go', goProgram)],
   ['C', found('gcc', nativeProgram)],
-  ['Java', found('javac', (path) => javaProgram(path.slice(0, path.lastIndexOf('/'))))],
+  ['Java', found('javac', (path) => javaProgram(path.slice(0, path.lastIndexOf('/')), ''))],
 ]
 
 function found(tool: string, make: (path: string) => Program): Program | null {

@@ -21,7 +21,9 @@ import { systemClock, systemRandom, randomId } from '../src/base/index.ts'
 import { chooseNetworkDriver } from '../src/network/index.ts'
 import { bubblewrapDriver } from '../src/sandbox/index.ts'
 import type { ProgramKind, Started } from '../src/debug/bench.conformance.ts'
-import { hookDirectory, pythonHook } from '../src/debug/python/hook.ts'
+import { hookDirectory } from '../src/debug/door.ts'
+import { pythonHook } from '../src/debug/python/hook.ts'
+import { rubyHook } from '../src/debug/ruby/hook.ts'
 
 /** Sources by kind; `probeLine` of the ticking one is 5. */
 export interface Program {
@@ -101,6 +103,49 @@ export function preparedPython(python: string): Program {
   }
 }
 
+/** With the hook that lets a debugger in, or as it is. */
+export function rubyProgram(ruby: string, prepared: boolean): Program {
+  const hook = `${hookDirectory}/door.rb`
+  return {
+    extension: 'rb',
+    sources: {
+      ticking: `def tick(count)
+  password = 'x' * (count % 7)
+  sleep 0.02
+  @seen = password.size
+  puts "#{count} #{@seen}"
+end
+$stdout.sync = true
+count = 0
+loop { tick(count += 1) }
+`,
+      hanging: `$stdout.sync = true
+def spin
+  puts 'hangs'
+  count = 0
+  while true
+    count += 1
+  end
+end
+spin
+`,
+    },
+    argv: (file) => [ruby, file],
+    mounts: [],
+    beside: { [hook]: rubyHook },
+    ...(prepared ? { env: (dir: string) => ({ RUBYOPT: `-r${dir}/${hook}` }) } : {}),
+  }
+}
+
+/** A Python that lies in the root of another system; nothing was prepared. */
+export function rootedPython(root: string, python: string): Program {
+  const enter = 'mount --bind /tmp "$0/tmp" && mount --rbind /dev "$0/dev" && exec chroot "$0" "$1" "$2"'
+  return {
+    ...pythonProgram(python),
+    argv: (file) => ['/usr/bin/unshare', '--mount', '/bin/sh', '-c', enter, root, python, file],
+  }
+}
+
 export function nativeProgram(compiler: string): Program {
   return {
     extension: 'c',
@@ -130,6 +175,74 @@ int main(void) {
 `,
     },
     build: (source, program) => execFileSync(compiler, ['-g', '-O0', '-o', program, source]),
+    argv: (file) => [file],
+    mounts: [],
+  }
+}
+
+export function cppProgram(compiler: string): Program {
+  return {
+    extension: 'cc',
+    sources: {
+      ticking: `#include <iostream>
+#include <string>
+#include <unistd.h>
+namespace acme { struct Clock { void tick(long count) { std::string password = "xyz"; usleep(20000);
+    std::cout << count << " " << password << std::endl;
+  }
+}; }
+int main() {
+  acme::Clock clock;
+  for (long count = 1;; count++) clock.tick(count);
+}
+`,
+      hanging: `#include <iostream>
+namespace acme { void spin() {
+  volatile unsigned long count = 0;
+  std::cout << "hangs" << std::endl;
+  for (;;) count = count + 1;
+} }
+int main() {
+  acme::spin();
+}
+`,
+    },
+    build: (source, program) => execFileSync(compiler, ['-g', '-O0', '-o', program, source]),
+    argv: (file) => [file],
+    mounts: [],
+  }
+}
+
+export function rustProgram(compiler: string): Program {
+  return {
+    extension: 'rs',
+    sources: {
+      // A macro that prints is in many places of the code at once: the line that is probed holds a call.
+      ticking: `use std::{thread::sleep, time::Duration};
+#[inline(never)]
+fn tick(count: i64) {
+    let password = "xyz"; sleep(Duration::from_millis(20));
+    report(count);
+    std::hint::black_box(password);
+}
+#[inline(never)]
+fn report(count: i64) { println!("{}", count); }
+fn main() {
+    for count in 1.. { tick(count); }
+}
+`,
+      hanging: `#[inline(never)]
+fn spin() {
+    let mut count: u64 = 0;
+    println!("hangs");
+    loop { count = std::hint::black_box(count + 1); }
+}
+fn main() {
+    spin();
+}
+`,
+    },
+    build: (source, program) => execFileSync(compiler, ['-g', '-o', program, source], { env: process.env }),
     argv: (file) => [file],
     mounts: [],
   }
@@ -176,20 +289,27 @@ func main() {
   }
 }
 
-/** `tools` is the directory of `java` and `javac`. */
-export function javaProgram(tools: string): Program {
+/** `tools` is the directory of `java` and `javac`; `agent` the option that lets a debugger in, or none. */
+export function javaProgram(tools: string, agent: string): Program {
   return {
+    env: () => (agent === '' ? {} : { JAVA_TOOL_OPTIONS: agent }),
     extension: 'java',
     sources: {
       ticking: `class Ticking {
   static void tick(long count) throws Exception {
-    String password = "xyz";
-    Thread.sleep(20);
-    System.out.println(count + " " + password);
+    String password = "xyz"; Thread.sleep(20);
+    Config config = new Config(count);
+    System.out.println(count + " " + password + config.name());
   }
   public static void main(String[] words) throws Exception {
     for (long count = 1; ; count++) tick(count);
   }
+}
+class Config {
+  final long api_key;
+  final String[] names = {"one", "two"};
+  Config(long count) { api_key = count; }
+  String name() { return names[1]; }
 }
 `,
       hanging: `class Hanging {
@@ -219,7 +339,7 @@ export function startPlain(program: Program): (kind: ProgramKind) => Promise<Sta
     const { dir, file } = written(program, kind)
     const output = openSync(`${dir}/output`, 'w')
     const [command = '', ...args] = program.argv(file)
-    const env = { PATH: '/usr/bin:/bin', ...program.env?.(dir) }
+    const env = { PATH: '/usr/bin:/bin:/usr/sbin', ...program.env?.(dir) }
     const child = spawn(command, args, { stdio: ['ignore', output, 'ignore'], env, cwd: dir })
     closeSync(output)
     const gone = once(child, 'exit')

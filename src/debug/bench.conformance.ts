@@ -6,7 +6,8 @@
 import assert from 'node:assert/strict'
 import { setTimeout as pause } from 'node:timers/promises'
 import { isSteadError, systemClock } from '../base/index.ts'
-import { readProcess } from './drivers/proc.ts'
+import { isLoopback } from './facts.ts'
+import { listeningSockets, readProcess } from './drivers/proc.ts'
 import type { Ability, Attachment, Recipe } from './recipe.ts'
 
 /** A program of the recipe's language. */
@@ -42,6 +43,8 @@ export interface ConformanceSetup {
   readonly holder: readonly string[] | null
   /** A program of another language, that stays; a sleep where none is named. */
   readonly other?: readonly string[]
+  /** The language cannot close what it was entered by: a socket on its own loopback stays. */
+  readonly door?: 'stays'
   /** An expression whose value holds `api_key` with the count; none where the language has no such literal. */
   readonly nested?: string
 }
@@ -79,6 +82,12 @@ export class Bench {
 
   async attach(pid: number): Promise<Attachment> {
     return await this.recipe.attach(readProcess(pid))
+  }
+
+  /** Whether nothing listens in the process but what its language cannot close again. */
+  isClosed(pid: number): boolean {
+    const stays = this.setup.door === 'stays'
+    return listeningSockets(pid).every(({ localAddress }) => stays && isLoopback(localAddress))
   }
 
   async can(ability: Ability, pid: number): Promise<boolean> {

@@ -1,7 +1,18 @@
-/** The recipe for Python against this machine's own, started with the hook and without, as a plain process and in a sandbox. */
+/**
+ * The recipe for Python against this machine's own, started with the hook and without, as a plain process and in a sandbox; and
+ * against Python 3.14 with nothing prepared, where there is one.
+ */
 import { existsSync } from 'node:fs'
 import { systemClock } from '../base/index.ts'
-import { preparedPython, probeLine, pythonProgram, startPlain, startSandboxed } from '../../test/debug-programs.ts'
+import {
+  preparedPython,
+  probeLine,
+  pythonProgram,
+  rootedPython,
+  startPlain,
+  startSandboxed,
+} from '../../test/debug-programs.ts'
+import { cached } from '../../test/fetch.ts'
 import { needsAll, needsFile, needsRoot } from '../../test/needs.ts'
 import { recipeConformance } from './conformance.ts'
 import { findDebugpy, findOnPath } from './drivers/tools.ts'
@@ -39,4 +50,17 @@ recipeConformance({
   name: 'python with the hook in a sandbox',
   skip: needsAll(noDebugpy, sandboxed),
   start: startSandboxed(preparedPython(python)),
+})
+
+// Debian 12 has none: the root of a Debian that has it, as debootstrap makes one.
+const root = process.env['STEAD_PYTHON_ROOT'] ?? cached('debian-forky-python')
+recipeConformance({
+  ...common,
+  name: 'python 3.14 with files of its own, and nothing prepared',
+  skip: needsAll(
+    noDebugpy,
+    needsRoot(),
+    needsFile(`${root}/usr/bin/python3.14`, `debootstrap --variant=minbase --include=python3.14 forky ${root}`),
+  ),
+  start: startPlain(rootedPython(root, '/usr/bin/python3.14')),
 })

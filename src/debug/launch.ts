@@ -14,6 +14,7 @@ export interface LaunchTarget {
 const vscodeTypes: Readonly<Record<string, string>> = {
   node: 'node',
   python: 'debugpy',
+  ruby: 'rdbg',
   native: 'cppdbg',
 }
 

@@ -66,6 +66,7 @@ test('secrets that stand in a text beside their names are taken out', () => {
   assert.equal(redactText(`{'api_key': 'c\\'d', 'x': 1}`), `{'api_key': [redacted], 'x': 1}`)
   assert.equal(redactText('main.User {Name: "a", Token: "b"}'), 'main.User {Name: "a", Token: [redacted]}')
   assert.equal(redactText('counted = 12'), 'counted = 12')
+  assert.equal(redactText('Order {id=1, api_key=[redacted]}'), 'Order {id=1, api_key=[redacted]}')
 })
 
 test('a description is bounded', () => {

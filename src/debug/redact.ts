@@ -37,4 +37,4 @@ export function redactText(text: string): string {
 
 /** A name, perhaps in quotes; a sign; a value in quotes, or up to what ends one. */
 const namedValue =
-  /([A-Za-z_]\w*)(['"]?\]?)(\s*(?:=>|=|:)\s*)(?:(?:0x[0-9a-f]+ )?"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s,;}\])]+)/g
+  /([A-Za-z_]\w*)(['"]?\]?)(\s*(?:=>|=|:)\s*)(?!\[redacted\])(?:(?:0x[0-9a-f]+ )?"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s,;}\])]+)/g

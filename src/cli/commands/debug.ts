@@ -117,7 +117,8 @@ function prepare(directory: string): number {
       mkdirSync(dirname(path), { recursive: true })
       writeFileSync(path, text)
     }
-    for (const [name, value] of Object.entries(env)) print(`export ${name}=${value}`)
+    for (const [name, value] of Object.entries(env))
+      print(`export ${name}='${value.replaceAll("'", String.raw`'\''`)}'`)
   }
   return exitCodes.ok
 }

@@ -81,7 +81,10 @@ export async function snapshotOf(
   const { session } = begun
   await begun.attach()
   const files = await adapter.files(session, request.file)
-  const path = new Paths({ sameFiles: facts.shares.files }).inside(request.file, files)
+  const path = new Paths({ sameFiles: facts.shares.files, belowRoot: adapter.namesBelowRoot === true }).inside(
+    request.file,
+    files,
+  )
   if (!files.includes(path)) throw unknownPlace(request.file, files.slice(0, 5))
   const lines = adapter.lines?.(path) ?? null
   if (lines !== null && request.line > lines) throw noStatement(request.file, request.line)

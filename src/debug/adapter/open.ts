@@ -24,6 +24,8 @@ export interface OpenAdapter {
   readonly isUnsettled?: () => boolean
   /** Files of the program that may be meant by a path of a client, as the adapter names them. */
   files(session: DapSession, path: string): Promise<readonly string[]>
+  /** Files are named below the roots of a project, as languages with packages do, and not as the machine has them. */
+  readonly namesBelowRoot?: boolean
   /** How many lines a file has, where the adapter takes any line; null where it cannot be told. */
   readonly lines?: (path: string) => number | null
   /** An expression as it may be handed on. Throws `debug.refused` for what is none. */
@@ -99,6 +101,8 @@ export async function begin(adapter: OpenAdapter, clock: Clock): Promise<Begun> 
     if (session.runs) await pause()
   }
   let attached: Promise<Arguments> | null = null
+  /** Until then an adapter leaves the program standing, and says nothing of it. */
+  let went = false
   const lost = session.lost.then((why) => {
     throw connectionLost(why)
   })
@@ -106,7 +110,7 @@ export async function begin(adapter: OpenAdapter, clock: Clock): Promise<Begun> 
   const close = async (): Promise<void> => {
     listening[Symbol.dispose]()
     if (adapter.pausesLast && attached !== null) {
-      if (session.runs) await pause()
+      if (session.runs && went) await pause()
       await session.clearBreakpoints(pauseMs)
       for (let tries = 0; tries < settleTriesMax && adapter.isUnsettled?.() === true; tries++) await passOn()
     }
@@ -136,6 +140,7 @@ export async function begin(adapter: OpenAdapter, clock: Clock): Promise<Begun> 
         await Promise.race([initialized.promise, attached.then(() => initialized.promise), lost])
       },
       async go() {
+        went = true
         if (adapter.stopsFirst) {
           await session.request('continue', { threadId: (await first.promise)['threadId'] })
           return

@@ -64,7 +64,7 @@ export async function serveAdapter(client: Duplex, options: ServeOptions): Promi
   await using begun = await begin(adapter, clock)
   const { session, capabilities } = begun
   const peer = new DapPeer(client, hide)
-  const paths = new Paths({ sameFiles: facts.shares.files })
+  const paths = new Paths({ sameFiles: facts.shares.files, belowRoot: adapter.namesBelowRoot === true })
   let quiet = adapter.stopsFirst
 
   using _listening = session.on((event, body) => {

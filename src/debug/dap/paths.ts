@@ -2,7 +2,8 @@
  * Paths of the client's machine and of the process, which may have files of its own. Pure but for what it has learned.
  *
  * With both roots named, one is exchanged for the other. Without, a file of the client is the one of the process that
- * shares the longest end of its path; what was found so is found back.
+ * shares the longest end of its path; what was found so is found back. Where the process names its files below the root of a
+ * project, that root is learned with the first of them, and the others are looked for below it.
  */
 
 export class Paths {
@@ -11,15 +12,20 @@ export class Paths {
   #remote = ''
   /** From a path inside to that of the client. */
   readonly #learned = new Map<string, string>()
+  readonly #belowRoot: boolean
+  /** Null while it is not known. */
+  #root: string | null = null
 
-  /** `sameFiles`: the process sees the files of this machine. */
-  constructor({ sameFiles }: { readonly sameFiles: boolean }) {
-    this.#sameFiles = sameFiles
+  /** `sameFiles`: the process sees the files of this machine. `belowRoot`: it names its own from the root of a project. */
+  constructor({ sameFiles, belowRoot = false }: { readonly sameFiles: boolean; readonly belowRoot?: boolean }) {
+    this.#sameFiles = sameFiles && !belowRoot
+    this.#belowRoot = belowRoot
   }
 
   configure(local: string, remote: string): void {
     this.#local = local.replace(/\/$/, '')
     this.#remote = remote.replace(/\/$/, '')
+    if (this.#belowRoot && this.#local !== '' && this.#remote === '') this.#root = this.#local
   }
 
   /** The path with the one root exchanged for the other; as it is where no roots were named. */
@@ -32,13 +38,17 @@ export class Paths {
     if (moved !== null) return moved
     const found = longestEnd(path, files) ?? path
     this.#learned.set(found, path)
+    if (this.#belowRoot && path.endsWith(found)) this.#root ??= path.slice(0, -found.length)
     return found
   }
 
   /** Null where the client has no such file: it asks for the text then. */
   outside(file: string): string | null {
     if (!file.startsWith('/')) return null
-    return exchange(file, this.#remote, this.#local) ?? this.#learned.get(file) ?? (this.#sameFiles ? file : null)
+    const found = exchange(file, this.#remote, this.#local) ?? this.#learned.get(file)
+    if (found !== undefined) return found
+    if (this.#root !== null) return `${this.#root}${file}`
+    return this.#sameFiles ? file : null
   }
 }
 

@@ -23,15 +23,24 @@ export function answersQuit({ caughtSignals }: ProcessFacts): boolean {
   return (caughtSignals & quit) !== 0n
 }
 
-/** What it answers to one command of `jcmd`. Throws `debug.refused`, `debug.no-answer`, `debug.process-gone`. */
-export async function askHotspot(facts: ProcessFacts, command: string, clock: Clock): Promise<string> {
+/** What can be asked: a command of `jcmd`, or what its agents have written down. */
+export type HotspotQuestion = { readonly jcmd: string } | 'agentProperties'
+
+/** What it answers. Throws `debug.refused`, `debug.no-answer`, `debug.process-gone`. */
+export async function askHotspot(facts: ProcessFacts, question: HotspotQuestion, clock: Clock): Promise<string> {
   const directory = `/proc/${facts.pid}/root/tmp`
   const socket = `${directory}/.java_pid${facts.innerPid}`
   if (!existsSync(socket)) await open(facts, directory, socket, clock)
   if (!lstatSync(socket).isSocket()) throw refused(`${socket} is no socket`, 'Something else has taken its name.')
   const { code, output, errors } = await runWithRights(
     facts,
-    [process.execPath, '-e', client, socket, command],
+    [
+      process.execPath,
+      '-e',
+      client,
+      socket,
+      ...(question === 'agentProperties' ? [question] : ['jcmd', question.jcmd]),
+    ],
     answerMs,
     answerBytesMax,
     clock,
@@ -71,9 +80,9 @@ export function notListening({ pid }: ProcessFacts): [reason: string, hint: stri
 
 /** Writes one request of the first version of the protocol, and prints the answer. */
 const client = `
-const [path, command] = process.argv.slice(1)
+const [path, command, word = ''] = process.argv.slice(1)
 const socket = require('node:net').connect(path)
 socket.on('error', (error) => { console.error(error.message); process.exit(1) })
 socket.pipe(process.stdout)
-socket.write(['1', 'jcmd', command, '', '', ''].join('\\0'))
+socket.write(['1', command, word, '', '', ''].join('\\0'))
 `

@@ -199,9 +199,15 @@ function openLldb(facts: ProcessFacts, path: string, { clock, random }: NativeRe
     pausesLast: true,
     async files(session, file) {
       const name = file.slice(file.lastIndexOf('/') + 1).replaceAll(/[^\w.+-]/g, '')
-      const expression = `${command}image dump line-table ${name}`
-      const listed = textIn(await session.request('evaluate', { expression, context: 'repl' }), 'result')
-      return [...new Set([...listed.matchAll(/^Line table for (.+) in [^ ]+$/gm)].map(([, found = '']) => found))]
+      const listed = async (words: string, row: RegExp): Promise<readonly string[]> => {
+        const asked = session.request('evaluate', { expression: `${command}${words} ${name}`, context: 'repl' })
+        // It refuses a name that it does not know.
+        const text = textIn(await asked.catch(() => ({})), 'result')
+        return [...new Set([...text.matchAll(row)].map(([, found = '']) => found))]
+      }
+      const units = await listed('image dump line-table', /^Line table for (.+) in [^ ]+$/gm)
+      // Compilers may put several files into one unit, which is called otherwise then: Rust does.
+      return units.length > 0 ? units : await listed('source info -f', /^\[0x\S+\): (.+?):\d+(?::\d+)?$/gm)
     },
     guard: (expression) => expression,
   }

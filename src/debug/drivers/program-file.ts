@@ -9,7 +9,8 @@ export function elfOf({ pid }: Pick<ProcessFacts, 'pid'>): Elf | null {
   return elfAt(`/proc/${pid}/exe`)
 }
 
-function elfAt(path: string): Elf | null {
+/** The same of any file. */
+export function elfAt(path: string): Elf | null {
   try {
     return readElf((offset, length) => readPart(path, offset, length))
   } catch {

@@ -10,12 +10,14 @@ import { join } from 'node:path'
 import { type Clock, messageOf } from '../../base/index.ts'
 import { adapterAttachment } from '../adapter/attachment.ts'
 import type { OpenAdapter } from '../adapter/open.ts'
-import { doorSignal, hookDirectory, pythonBoot } from '../python/hook.ts'
+import { doorSignal, handlesDoor, hookDirectory, roomOf } from '../door.ts'
+import { pythonBoot, pythonEntry } from '../python/hook.ts'
 import { foldedStacks, pyThreads } from '../python/reports.ts'
 import type { Ability, Attachment, Finding, ProcessFacts, Profile, ProfileRequest, Recipe } from '../recipe.ts'
 import { processGone, refused } from '../refusals.ts'
-import { isAlive, startedWith } from './proc.ts'
+import { isAlive, signalProcess, startedWith } from './proc.ts'
 import { filesLike, linesOf } from './program-file.ts'
+import { findRemoteDoor } from './python-memory.ts'
 import { openRoom } from './room.ts'
 import { runningThreads } from './threads.ts'
 
@@ -70,14 +72,18 @@ function versionOf({ executable }: ProcessFacts): string | null {
 
 /** Why no debugger can be let in; null where it can. */
 function debuggerRefusal(facts: ProcessFacts, { debugpy }: PythonRecipeOptions): Refusal | null {
-  const handles = (facts.caughtSignals & (1n << BigInt(doorSignal - 1))) !== 0n
-  if (!handles || !startedWith(facts, 'PYTHONPATH').includes(hookDirectory)) {
+  if (!isPrepared(facts) && findRemoteDoor(facts) === null) {
     return {
-      reason: `process ${facts.pid} was started without the hook that lets a debugger in, and Python cannot be entered by force without danger`,
+      reason: `process ${facts.pid} was started without the hook that lets a debugger in, and Python before 3.14 cannot be entered by force without danger`,
       hint: 'Parts are started with it; for others, `stead debug --prepare DIR` says what to set before the start. `stead stack` needs nothing.',
     }
   }
   return debugpy === null ? noDebugpy : null
+}
+
+/** Whether the hook waits in it. Python 3.14 needs none, where it was not told to refuse. */
+function isPrepared(facts: ProcessFacts): boolean {
+  return handlesDoor(facts) && startedWith(facts, 'PYTHONPATH').includes(hookDirectory)
 }
 
 function finding(facts: ProcessFacts, options: PythonRecipeOptions): Finding {
@@ -114,7 +120,14 @@ async function attachment(facts: ProcessFacts, options: PythonRecipeOptions): Pr
       ? Promise.reject(refused(noTool.reason, noTool.hint))
       : runTool(facts, pySpy, args, timeoutMs, signal)
   // It says the exact version, and whether it may look at all.
-  const first = pySpy === null ? '' : await run(['dump', ...pid], dumpMs)
+  const seen =
+    pySpy === null
+      ? null
+      : await run(['dump', ...pid], dumpMs).catch((error: unknown) => {
+          // It does not know every version of Python; where a debugger can be let in, that shows the stack instead.
+          if (isAlive(facts) && debuggerRefusal(facts, options) === null) return null
+          throw error
+        })
   const looks = {
     stack: async () => {
       const fromMs = clock.monotonicMs()
@@ -128,7 +141,7 @@ async function attachment(facts: ProcessFacts, options: PythonRecipeOptions): Pr
     clock,
     hide,
     language: 'python',
-    version: /^Python v(\S+)/m.exec(first)?.[1] ?? (versionOf(facts) || '3.0'),
+    version: /^Python v(\S+)/m.exec(seen ?? '')?.[1] ?? (versionOf(facts) || '3.0'),
     effects: [
       'is read from outside and stopped for some milliseconds at each look; nothing in it is changed',
       'gets debugpy laid into its /tmp for as long as a debugger or a snapshot is wanted',
@@ -141,8 +154,8 @@ async function attachment(facts: ProcessFacts, options: PythonRecipeOptions): Pr
     },
     isAlive: () => isAlive(facts),
     running: () => runningThreads(facts),
-    ...(pySpy === null ? {} : looks),
-    noProfile: pySpy === null ? noTool : noHeap,
+    ...(seen === null ? {} : looks),
+    noProfile: seen === null ? noTool : noHeap,
   })
 }
 
@@ -177,8 +190,18 @@ async function profileBy(
 }
 
 async function openDebugpy(facts: ProcessFacts, debugpy: string, clock: Clock): Promise<OpenAdapter> {
-  const contents = { files: { 'boot.py': pythonBoot }, tools: { parent: debugpy, name: 'debugpy' } }
-  const { streams, end } = await openRoom(facts, contents, doorSignal, clock)
+  const room = roomOf(facts.innerPid)
+  const contents = {
+    files: { 'boot.py': pythonBoot, 'enter.py': pythonEntry(room) },
+    tools: { parent: debugpy, name: 'debugpy' },
+  }
+  const knock = (): void => {
+    if (isPrepared(facts)) return signalProcess(facts, doorSignal)
+    const door = findRemoteDoor(facts)
+    if (door === null) throw processGone(facts)
+    door.run(`${room}/enter.py`)
+  }
+  const { streams, end } = await openRoom(facts, contents, knock, clock)
   return {
     streams,
     end,

@@ -6,6 +6,7 @@ import { javaRecipe } from './java.ts'
 import { findNativeDebugger, nativeRecipe } from './native.ts'
 import { nodeRecipe } from './node.ts'
 import { pythonRecipe } from './python.ts'
+import { rubyRecipe } from './ruby.ts'
 import { findDebugpy, findOnPath } from './tools.ts'
 
 export interface RecipesOptions {
@@ -26,6 +27,7 @@ export async function otherRecipes(options: RecipesOptions): Promise<readonly Re
   return [
     pythonRecipe({ ...options, pySpy: findOnPath('py-spy'), debugpy }),
     javaRecipe(options),
+    rubyRecipe(options),
     goRecipe({ ...options, delve: findOnPath('dlv') }),
     nativeRecipe({ ...options, debugger: tool }),
   ]

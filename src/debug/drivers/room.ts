@@ -13,12 +13,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { type Clock, messageOf, sleep } from '../../base/index.ts'
-import { roomOf } from '../python/hook.ts'
+import { roomOf } from '../door.ts'
 import type { AdapterStreams } from '../dap/session.ts'
 import type { ProcessFacts } from '../recipe.ts'
 import { didNotAnswer, processGone, refused } from '../refusals.ts'
 import { rightsOf } from './adapter-process.ts'
-import { isAlive, signalProcess } from './proc.ts'
+import { isAlive } from './proc.ts'
 
 export interface Room {
   readonly streams: AdapterStreams
@@ -42,11 +42,11 @@ const toolMs = 60_000
 /** Longest wait for a room to go. */
 const leftMs = 3000
 
-/** Makes the room, has the process open it by `signal`, and connects. Throws `debug.refused`, `debug.no-answer`, `debug.process-gone`. */
+/** Makes the room, has the process open it by `knock`, and connects. Throws `debug.refused`, `debug.no-answer`, `debug.process-gone`. */
 export async function openRoom(
   facts: ProcessFacts,
   contents: RoomContents,
-  signal: number,
+  knock: () => void,
   clock: Clock,
 ): Promise<Room> {
   const room = roomOf(facts.innerPid)
@@ -56,7 +56,7 @@ export async function openRoom(
   let directory: number | null = null
   try {
     directory = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
-    signalProcess(facts, signal)
+    knock()
     const version = await readiness(facts, directory, clock)
     const stream = await connected(directory)
     return {

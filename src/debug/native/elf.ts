@@ -12,8 +12,11 @@ export interface Elf {
   /** The kernel's number of the processor: 62 is x86-64, 183 ARM64. */
   readonly machine: number
   readonly bits: 32 | 64
-  /** Of each section its bytes, at most `sectionBytesMax` of them. */
-  readonly sections: ReadonlyMap<string, { readonly bytes: () => Buffer; readonly size: number }>
+  /** Of each section its bytes, at most `sectionBytesMax` of them, and where it begins in the file. */
+  readonly sections: ReadonlyMap<
+    string,
+    { readonly bytes: () => Buffer; readonly size: number; readonly offset: number }
+  >
 }
 
 const sectionsMax = 4096
@@ -46,7 +49,7 @@ export function readElf(read: ReadAt): Elf | null {
   const sections = rows.map(({ name, offset, size }) => {
     const end = names.indexOf(0, name)
     const bytes = (): Buffer => read(offset, Math.min(size, sectionBytesMax))
-    return [names.subarray(name, end === -1 ? undefined : end).toString('latin1'), { bytes, size }] as const
+    return [names.subarray(name, end === -1 ? undefined : end).toString('latin1'), { bytes, size, offset }] as const
   })
   return { machine, bits, sections: new Map(sections) }
 }

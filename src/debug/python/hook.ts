@@ -8,19 +8,8 @@
  * process's own user, or root, and that nobody else can write into. What listens then is a Unix socket in it, for one
  * connection.
  */
-
+import { doorSignal } from '../door.ts'
 import { redactedText, secretName } from '../redact.ts'
-
-/** The directory that PYTHONPATH names ends so: it says that a process was prepared. */
-export const hookDirectory: string = 'stead-debug'
-
-/** The signal that opens the door: SIGRTMIN+6, which nobody else is known to use. */
-export const doorSignal: number = 40
-
-/** Where a process looks for what it is to run, as it sees it. */
-export function roomOf(innerPid: number): string {
-  return `/tmp/.stead-debug-${innerPid}`
-}
 
 /** `sitecustomize.py`: Python imports it at every start, before the program. One that the program has of its own follows. */
 export const pythonHook: string = `import signal
@@ -124,6 +113,23 @@ except Exception:
     pass
 _follow()
 `
+
+/**
+ * `enter.py`: what Python 3.14 is told to run where no hook waits. It runs among the program's own names, and leaves none there.
+ */
+export function pythonEntry(room: string): string {
+  return `def _stead_enter(room):
+    with open(room + '/boot.py') as file:
+        source = file.read()
+    exec(compile(source, room + '/boot.py', 'exec'), {'__name__': 'stead_debug', 'room': room})
+
+
+try:
+    _stead_enter('${room}')
+finally:
+    del _stead_enter
+`
+}
 
 /**
  * `boot.py`: runs in a thread of the process, because it takes a while. Listens in the room for the one connection that the
