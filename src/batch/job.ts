@@ -96,6 +96,7 @@ export function taskJobOf({ record }: BatchJob): TaskJob {
     script,
     isolation,
     places: isolation === 'shared' || (isolation === 'none' && submission.array !== null),
+    repeats: isolation === 'own' && submission.array !== null,
     hostUid,
     limits: {
       cpuCores: needs.cpu === 0 ? null : needs.cpu,

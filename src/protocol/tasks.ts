@@ -22,6 +22,8 @@ export interface TaskJob {
   readonly isolation: TaskIsolation
   /** Its tasks run one after another in as many places as run at once. */
   readonly places: boolean
+  /** It has many tasks, each with a sandbox of its own: a node may keep at hand what starts them. Older peers know nothing of it. */
+  readonly repeats?: boolean
   /** Host user, unless what it writes belongs to another. */
   readonly hostUid: number
   readonly limits: { readonly cpuCores: number | null; readonly memoryBytes: number; readonly pidsMax: number }
@@ -136,6 +138,7 @@ export const taskJobSchema: z.ZodType<TaskJob> = z.object({
   script: z.string().nullable(),
   isolation: z.enum(['own', 'shared', 'none']),
   places: z.boolean(),
+  repeats: z.boolean().exactOptional(),
   hostUid: z.int(),
   limits: z.object({ cpuCores: z.number().nullable(), memoryBytes: z.number(), pidsMax: z.int() }),
 })
