@@ -38,6 +38,8 @@ export interface TaskStart {
   readonly hosts: string | null
   /** Files that take its output instead of the platform; null: it is kept here. */
   readonly output: { readonly out: string; readonly err: string } | null
+  /** On which node, where a pool speaks for many; absent: on the one that is told. */
+  readonly node?: string
 }
 
 /** `graceMs` after the signal it is killed; null: it only gets the signal. */
@@ -75,6 +77,9 @@ export interface NodeOffer {
 
 /** Tasks in one message at most; more come in several. */
 export const tasksInMessageMax: number = 1000
+/** Nodes in one message of a pool, and heartbeats. */
+export const poolNodesInMessageMax: number = 1000
+export const poolBeatsInMessageMax: number = 100_000
 
 export type TasksUpward =
   /** First on every connection, in as many messages as it takes; `last` closes it. */
@@ -87,6 +92,29 @@ export type TasksUpward =
       readonly last: boolean
     }
   | { readonly type: 'tasks-ended'; readonly ended: readonly TaskEnd[] }
+
+/** A node that a pool speaks for; its name begins with that of the pool and a dot. */
+export interface PoolNode {
+  readonly name: string
+  readonly offer: NodeOffer
+}
+
+/**
+ * What a pool says: one connection that speaks for many nodes which only run tasks of submitted jobs (a relay in front of agents,
+ * or nodes that are simulated). It says `tasks-ended` as any node does.
+ */
+export type PoolUpward =
+  /** First on every connection, in as many messages as it takes: as `tasks-have`, of all of them together. */
+  | {
+      readonly type: 'pool-have'
+      readonly nodes: readonly PoolNode[]
+      readonly running: readonly string[]
+      readonly ended: readonly TaskEnd[]
+      readonly jobs: readonly number[]
+      readonly last: boolean
+    }
+  /** Nodes that were heard of since the last of these, by their place in what it has said, from 0. */
+  | { readonly type: 'pool-beats'; readonly nodes: readonly number[] }
 
 /** From control; never to a node that has not said what it has. */
 export interface TasksDownward {
@@ -149,6 +177,12 @@ export const taskStartSchema: z.ZodType<TaskStart> = z.object({
   env: named,
   hosts: z.string().nullable(),
   output: z.object({ out: z.string(), err: z.string() }).nullable(),
+  node: z.string().exactOptional(),
+})
+
+export const poolNodeSchema: z.ZodType<PoolNode> = z.object({
+  name: z.string().min(1).max(200),
+  offer: nodeOfferSchema,
 })
 
 export const taskStopSchema: z.ZodType<TaskStop> = z.object({
