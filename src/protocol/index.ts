@@ -46,9 +46,11 @@ export {
   terminalSizeSchema,
 } from './stream.ts'
 export type { DebugLook, MachineWay, RemoteStream, StreamEnd, StreamTarget, TerminalSize } from './stream.ts'
-export { taskCpuTimeSchema, tasksInMessageMax } from './tasks.ts'
+export { poolBeatsInMessageMax, poolNodesInMessageMax, taskCpuTimeSchema, tasksInMessageMax } from './tasks.ts'
 export type {
   NodeOffer,
+  PoolNode,
+  PoolUpward,
   TaskCpuClass,
   TaskCpuTime,
   TaskEnd,
