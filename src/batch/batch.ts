@@ -178,7 +178,7 @@ export class Batch {
     return { [Symbol.dispose]: () => void this.#listeners.delete(run) }
   }
 
-  /** What a node says. */
+  /** What a node says. It turns by itself: thousands a second must not make control look at everything. */
   hear(node: string, message: TasksUpward): void {
     if (message.type === 'tasks-ended') return this.#note({ kind: 'ended', ended: message.ended })
     if (message.type === 'tasks-offer') return this.#note({ kind: 'node-changed', node, offer: message.offer })

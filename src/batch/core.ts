@@ -210,9 +210,8 @@ export class BatchCore {
   }
 
   #nodeChanged(node: string, offer: NodeOffer): void {
-    const events = this.nodes.change(node, offer)
-    if (events.length > 0) this.ledger.setNode(node, offer)
-    for (const event of events) this.#decide(event)
+    this.ledger.setNode(node, offer)
+    for (const event of this.nodes.change(node, offer)) this.#decide(event)
   }
 
   /** Tells a node, or pool, what it does not know of a job, because it was decided and never arrived. */

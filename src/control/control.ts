@@ -293,7 +293,6 @@ export class RunningControl implements Control {
         else this.#gatewayCame(name, channel)
       } else if (role === 'pool') return this.#pools.hear(this.batch, name, channel, message)
       else if (message.type === 'tasks-have' || message.type === 'tasks-ended' || message.type === 'tasks-offer') {
-        // These turn by themselves: thousands a second must not make control look at everything.
         return this.#agents.get(name)?.channel === channel ? this.batch.hear(name, message) : undefined
       } else if (role === 'agent') this.#fromAgent(name, channel, message)
       else if (this.#gatewayPeers.get(name)?.channel === channel) this.#observed.takeFromGateway(name, message)
