@@ -7,6 +7,7 @@ import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import {
   chmodSync,
+  chownSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -97,6 +98,52 @@ suite('deploy to a bare server', { skip, timeout }, () => {
     failedWith(await box.client.stead('status', `${box.url}/nosuch`), /no app called nosuch runs on box/)
     const third = await box.deploy()
     assert.match(third.stderr, /send what the server lacks .* nothing/)
+  })
+
+  test('jobs are submitted there by the address: what they print, how they end, what they write', async () => {
+    writeApp(box, 'jobs')
+    succeeded(await box.deploy())
+    const job = (...words: string[]): Promise<Result> => box.client.stead('job', ...words, '--on', box.url)
+    const run = await box.client.stead(
+      'job',
+      'run',
+      '--cpu',
+      '0',
+      '--on',
+      box.url,
+      '--',
+      'sh',
+      '-c',
+      'echo "as $(id -un)"; ls /root; exit 5',
+    )
+    assert.equal(run.code, 5, run.stderr)
+    assert.match(run.stdout, /^as app\n/)
+    const dir = join(box.dir, 'data')
+    mkdirSync(dir)
+    chownSync(dir, 1_850_000_003, 1_850_000_003)
+    const program = ['sh', '-c', 'echo "$STEAD_TASK" >"$STEAD_TASK"; echo "task $STEAD_TASK"']
+    const array = await box.client.stead('job', 'array', '1-3', '--on', box.url, '--write', dir, '--', ...program)
+    succeeded(array)
+    const id = array.stdout.trim()
+    succeeded(await job('wait', id))
+    assert.deepEqual(readdirSync(dir).sort(), ['1', '2', '3'])
+    assert.equal((await job('logs', `${id}/2`)).stdout, 'task 2\n')
+    box.client.write({
+      'sum.sh': '#!/bin/sh\n#SBATCH --job-name=sum\n#SBATCH --time=5\necho "$SLURM_JOB_NAME in $PWD"\n',
+    })
+    const script = await box.client.stead('job', 'submit', '--on', box.url, 'sum.sh', '--after', id)
+    succeeded(script)
+    succeeded(await job('wait', script.stdout.trim()))
+    assert.equal((await job('logs', script.stdout.trim())).stdout, 'sum in /tmp\n')
+    const large = await box.client.stead('job', 'submit', '--on', box.url, '--cpu', '4000', '--', 'true')
+    failedWith(large, /needs 4000 cores/)
+    const relative = await box.client.stead('job', 'submit', '--on', box.url, '--read', 'data', '--', 'true')
+    assert.equal(relative.code, 2)
+    assert.match(relative.stderr, /data is no whole path of the server/)
+    assert.match((await job('ls', '--all')).stdout, /sum +.*succeeded/)
+    // Nothing of it ran here: this machine runs no platform.
+    failedWith(await box.client.stead('job', 'ls'), /./)
+    assert.match((await box.client.stead('audit', '--on', box.url)).stdout, /submit/)
   })
 
   test('two at once: each is whole, and who was overtaken hears of it', async () => {

@@ -69,6 +69,30 @@ export function cpuClassOf({ cpuClass }: TaskJob, core = 0): Pick<SandboxSpec, '
   return { cpu: cpuClass === 'best-effort' ? { kind: cpuClass } : { kind: 'reserved', ...cpuClass, core } }
 }
 
+/** What the tasks of a job have in common that are started in a series, each in a sandbox of its own. Throws `agent.belongs-to-root`. */
+export function seriesSpec(job: TaskJob, { driver, recordDir }: Omit<TaskPlace, 'network' | 'devices'>): SandboxSpec {
+  const script = scriptFile(job, driver, recordDir)
+  return {
+    id: `job-${job.job}`,
+    argv: job.argv,
+    env: { ...baseEnvironment(true), ...job.env },
+    cwd: job.cwd,
+    mounts: mountsOf(job),
+    files: script === null ? [] : [script],
+    hostUid: hostUidOf(job),
+    limits: { memoryBytes: null, cpuCores: null, pidsMax: null, tmpBytes: job.limits.memoryBytes },
+    syscalls: driver.capabilities.syscallFilter === 'native' ? 'strict' : 'none',
+    network: null,
+    recordDir,
+    outputBytesMax,
+  }
+}
+
+/** The directory of a task below that of its job. */
+export function entryOf(task: string): string {
+  return task.slice(task.indexOf('-') + 1)
+}
+
 /** The script of a job as a file inside, or, without isolation, in the directory of records; null: it has none. */
 export function scriptFile({ script }: TaskJob, driver: SandboxDriver, recordDir: string): InlineFile | null {
   if (script === null) return null

@@ -33,6 +33,9 @@ function job(change: Partial<TaskJob> = {}): TaskJob {
   }
 }
 
+/** Tasks of an array, each with a sandbox of its own. */
+const series: Partial<TaskJob> = { isolation: 'own', repeats: true }
+
 function start(task: string, env: Record<string, string> = {}): TaskStart {
   return { task, job: 12, env: { NAME: task, CODE: '0', ...env }, hosts: null, output: null }
 }
@@ -136,40 +139,72 @@ suite('tasks of a node', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap
     })
   }
 
-  test('one that shares a place is signalled, killed, and found again', async () => {
+  test('those of an array each have a sandbox of their own, started by a place', async () => {
     await using node = new Node()
     node.connect()
-    const argv = ['sh', '-c', 'trap "echo warned" USR1; echo up; while :; do sleep 0.1; done']
-    node.tell({ jobs: [job({ isolation: 'shared', places: true, argv })], start: [start('12-0-1')] })
-    while (!(await node.output('12-0-1')).includes('up')) await pause(20)
-    await node.again()
-    const [have] = node.said
-    assert.deepEqual(have?.type === 'tasks-have' ? have.running : [], ['12-0-1'])
-    node.tell({ stop: [{ task: '12-0-1', signal: 'SIGUSR1', graceMs: null }] })
-    while (!(await node.output('12-0-1')).includes('warned')) await pause(20)
-    node.tell({ stop: [{ task: '12-0-1', signal: 'SIGTERM', graceMs: 5000 }] })
-    assert.deepEqual((await node.end('12-0-1')).exit.signal, 'SIGTERM')
-    node.tell({ start: [start('12-0-2')] })
-    while (!(await node.output('12-0-2')).includes('up')) await pause(20)
-    node.tell({ stop: [{ task: '12-0-2', signal: 'SIGKILL', graceMs: 0 }] })
-    assert.deepEqual((await node.end('12-0-2')).exit.signal, 'SIGKILL')
+    const argv = ['sh', '/run/stead/script', "it's"]
+    const script =
+      'echo "$NAME $1 $(id -u) $(ls -A /tmp) $(ls /proc | grep -c "^[0-9]")"; echo left >/tmp/left; exit $CODE'
+    node.tell({ jobs: [job({ ...series, argv, script })], start: [start('12-0-1', { CODE: '5' })] })
+    assert.deepEqual((await node.end('12-0-1')).exit.code, 5)
+    node.tell({ start: [start('12-1-1', { NAME: 'a b' })] })
+    assert.equal((await node.end('12-1-1')).exit.code, 0)
+    // The first process, the shell, ls and grep.
+    assert.match(await node.output('12-0-1'), /^12-0-1 it's 1000 {2}[45]$/)
+    assert.match(await node.output('12-1-1'), /^a b it's 1000 {2}[45]$/, 'nothing is left of the one before')
+    node.tell({ start: [start('12-2-1', { CODE: '143' })] })
+    assert.deepEqual((await node.end('12-2-1')).exit.signal, 'SIGTERM')
+    assert.deepEqual(node.notices, [])
   })
 
-  test('a file takes the output where that was asked for, and a job runs as who owns what it writes', async () => {
+  test('one of an array whose sandbox cannot be made says why, and one that reaches its memory limit is told as that', async () => {
     await using node = new Node()
     node.connect()
-    const argv = ['sh', '-c', 'echo "as $(stat -c %u .)"; echo wrong >&2']
-    const dir = join(node.dir, 'w')
-    mkdirSync(dir)
-    chownSync(dir, 1_850_000_001, 1_850_000_001)
-    const output = { out: join(dir, 'out.log'), err: join(dir, 'err.log') }
-    node.tell({ jobs: [job({ argv, writes: [dir], cwd: dir })], start: [{ ...start('12-0-1'), output }] })
-    assert.equal((await node.end('12-0-1')).exit.code, 0)
-    assert.equal(readFileSync(output.out, 'utf8'), 'as 1000\n')
-    assert.equal(readFileSync(output.err, 'utf8'), 'wrong\n')
-    node.tell({ jobs: [job({ job: 13, writes: [node.dir] })], start: [{ ...start('13-0-1'), job: 13 }] })
-    assert.match((await node.end('13-0-1')).exit.sentence, /belongs to root/)
+    node.tell({ jobs: [job({ ...series, reads: ['/nowhere'] })], start: [start('12-0-1')] })
+    const { exit } = await node.end('12-0-1')
+    assert.equal(exit.cause, 'not-started')
+    assert.match(exit.sentence, /nowhere/)
+    const argv = ['sh', '-c', `a=$(head -c 200000000 /dev/zero | tr '\\0' x); echo never`]
+    node.tell({ jobs: [job({ ...series, job: 13, argv })], start: [{ ...start('13-0-1'), job: 13 }] })
+    assert.equal((await node.end('13-0-1')).exit.cause, 'memory')
   })
+
+  for (const kind of [{ isolation: 'shared', places: true }, series] satisfies Partial<TaskJob>[])
+    test(`one that shares a place (${kind.isolation}) is signalled, killed, and found again`, async () => {
+      await using node = new Node()
+      node.connect()
+      const argv = ['sh', '-c', 'trap "echo warned" USR1; echo up; while :; do sleep 0.1; done']
+      node.tell({ jobs: [job({ ...kind, argv })], start: [start('12-0-1')] })
+      while (!(await node.output('12-0-1')).includes('up')) await pause(20)
+      await node.again()
+      const [have] = node.said
+      assert.deepEqual(have?.type === 'tasks-have' ? have.running : [], ['12-0-1'])
+      node.tell({ stop: [{ task: '12-0-1', signal: 'SIGUSR1', graceMs: null }] })
+      while (!(await node.output('12-0-1')).includes('warned')) await pause(20)
+      node.tell({ stop: [{ task: '12-0-1', signal: 'SIGTERM', graceMs: 5000 }] })
+      assert.deepEqual((await node.end('12-0-1')).exit.signal, 'SIGTERM')
+      node.tell({ start: [start('12-0-2')] })
+      while (!(await node.output('12-0-2')).includes('up')) await pause(20)
+      node.tell({ stop: [{ task: '12-0-2', signal: 'SIGKILL', graceMs: 0 }] })
+      assert.deepEqual((await node.end('12-0-2')).exit.signal, 'SIGKILL')
+    })
+
+  for (const kind of [{}, series])
+    test(`a file takes the output where that was asked for, and a job ${'repeats' in kind ? '(array) ' : ''}runs as who owns what it writes`, async () => {
+      await using node = new Node()
+      node.connect()
+      const argv = ['sh', '-c', 'echo "as $(stat -c %u .)"; echo wrong >&2']
+      const dir = join(node.dir, 'w')
+      mkdirSync(dir)
+      chownSync(dir, 1_850_000_001, 1_850_000_001)
+      const output = { out: join(dir, 'out.log'), err: join(dir, 'err.log') }
+      node.tell({ jobs: [job({ ...kind, argv, writes: [dir], cwd: dir })], start: [{ ...start('12-0-1'), output }] })
+      assert.equal((await node.end('12-0-1')).exit.code, 0)
+      assert.equal(readFileSync(output.out, 'utf8'), 'as 1000\n')
+      assert.equal(readFileSync(output.err, 'utf8'), 'wrong\n')
+      node.tell({ jobs: [job({ ...kind, job: 13, writes: [node.dir] })], start: [{ ...start('13-0-1'), job: 13 }] })
+      assert.match((await node.end('13-0-1')).exit.sentence, /belongs to root/)
+    })
 
   test('tasks of a job reach one another, and nobody else; also those that another agent starts', async () => {
     await using node = new Node()
@@ -192,13 +227,14 @@ suite('tasks of a node', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap
     assert.notEqual(last, first)
   })
 
-  test('what is shut down with its platform says so', async () => {
-    await using node = new Node()
-    node.connect()
-    node.tell({ jobs: [job({ argv: ['sleep', '60'] })], start: [start('12-0-1')] })
-    await pause(300)
-    await node.tasks.stop()
-    await node.again()
-    assert.equal((await node.end('12-0-1')).exit.cause, 'interrupted')
-  })
+  for (const kind of [{}, series])
+    test(`what is shut down with its platform says so${'repeats' in kind ? ' (array)' : ''}`, async () => {
+      await using node = new Node()
+      node.connect()
+      node.tell({ jobs: [job({ ...kind, argv: ['sh', '-c', 'echo up; sleep 60'] })], start: [start('12-0-1')] })
+      while ((await node.output('12-0-1')) !== 'up') await pause(20)
+      await node.tasks.stop()
+      await node.again()
+      assert.equal((await node.end('12-0-1')).exit.cause, 'interrupted')
+    })
 })

@@ -5,7 +5,6 @@
  * is over, anew on every connection; its output is kept until control says that it may go.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { constants } from 'node:os'
 import { join } from 'node:path'
 import { messageOf } from '../base/index.ts'
 import type { NetworkDriver, Place } from '../network/index.ts'
@@ -19,17 +18,20 @@ import {
   type TaskStop,
   type TasksUpward,
 } from '../protocol/index.ts'
-import type { Exit, OutputLine, OutputOptions, Sandbox, SandboxDriver } from '../sandbox/index.ts'
+import { type OutputLine, type OutputOptions, readOutput, type Sandbox, type SandboxDriver } from '../sandbox/index.ts'
 import type { NodeOffers } from './node-offer.ts'
 import type { AgentOptions } from './options.ts'
+import { notStarted, taskExitOf } from './task-exit.ts'
 import { linesOf } from './task-output.ts'
-import { type PlaceNeeds, TaskPlace } from './task-place.ts'
-import { taskSpec } from './task-spec.ts'
+import { isSeries, type PlaceNeeds, TaskPlace } from './task-place.ts'
+import { entryOf, taskSpec } from './task-spec.ts'
 
 /** Programs that are being started at one time. */
 const startsMax = 8
 /** Kept output of a task that shares its place; looked at once a second, so it is beyond this for a moment. */
 const sharedOutputBytesMax = 8 * 2 ** 20
+/** Ends are told at most so often: what ends in between is told together. */
+const tellEveryMs = 5
 /** In the directory of a task: this agent was shut down under it. */
 const interruptedFile = 'interrupted'
 
@@ -64,6 +66,7 @@ export class Tasks {
   readonly #closing = new Map<number, Promise<void>>()
   #send: ((message: TasksUpward) => void) | null = null
   #told: TaskEnd[] = []
+  #toldAtMs = -Infinity
   #epoch = 0
   #leaving = false
   /** Programs that are being started. */
@@ -99,7 +102,11 @@ export class Tasks {
     try {
       const driver = this.#driverOf(live.job)
       const sandbox = await driver.adopt(recordDir)
-      if (sandbox === null) return rmSync(recordDir, { recursive: true, force: true })
+      if (sandbox === null) {
+        // What a place has started is known by the place; only its output is here.
+        if (!isSeries(live.job, driver)) rmSync(recordDir, { recursive: true, force: true })
+        return
+      }
       await this.#adoptNetwork(live, sandbox)
       this.#follow(live, task, recordDir, sandbox)
     } catch (error) {
@@ -121,13 +128,17 @@ export class Tasks {
 
   #placeNeeds(live: LiveJob, number: number, network: Place | null): PlaceNeeds {
     const { job, dir } = live
+    const { clock, sandbox, unsandboxed } = this.#options
     return {
       job,
-      driver: this.#driverOf(job),
+      clock,
+      sandbox,
+      unsandboxed,
       dir: join(dir, 'places', String(number)),
       outDir: join(dir, 'out'),
+      tasksDir: join(dir, 'tasks'),
       network,
-      ended: (task, exit) => this.#ended(live, task, exit),
+      ended: (task, exit, endedMs) => this.#ended(live, task, exit, endedMs ?? clock.nowMs()),
     }
   }
 
@@ -189,13 +200,16 @@ export class Tasks {
   outputOf(task: string): { output(options: OutputOptions): AsyncIterable<OutputLine> } | null {
     if (!/^\d+-\d+-\d+$/.test(task)) return null
     const [job = ''] = task.split('-')
+    const { clock, sandbox } = this.#options
+    const runs = (): boolean => this.#jobs.get(Number(job))?.places.some(({ current }) => current === task) ?? false
     for (const dir of [join(this.#liveDir, job), join(this.#keptDir, job)]) {
       const recordDir = join(dir, 'tasks', entryOf(task))
-      if (existsSync(join(recordDir, 'output')))
-        return { output: (options) => this.#options.sandbox.output(recordDir, options) }
+      const kept = join(recordDir, 'output')
+      // What a place has started is no record of its own.
+      if (existsSync(join(recordDir, 'record.json'))) return { output: (options) => sandbox.output(recordDir, options) }
+      if (existsSync(kept)) return { output: (options) => readOutput(kept, options, clock, () => !runs()) }
       const file = join(dir, 'out', task)
-      const runs = (): boolean => this.#jobs.get(Number(job))?.places.some(({ current }) => current === task) ?? false
-      if (existsSync(file)) return { output: (options) => linesOf(file, options, this.#options.clock, runs) }
+      if (existsSync(file)) return { output: (options) => linesOf(file, options, clock, runs) }
     }
     return null
   }
@@ -235,8 +249,9 @@ export class Tasks {
         return sandbox
       }),
     )
-    const places = [...this.#jobs.values()].flatMap((live) => live.places.map(({ sandbox }) => sandbox))
-    await Promise.allSettled([...sandboxes, ...places].map((sandbox) => sandbox.kill()))
+    const places = [...this.#jobs.values()].flatMap((live) => live.places)
+    for (const place of places) place.interrupt()
+    await Promise.allSettled([...sandboxes, ...places.map(({ sandbox }) => sandbox)].map((sandbox) => sandbox.kill()))
     for (const live of this.#jobs.values()) await closeNetwork(live)
   }
 
@@ -291,7 +306,7 @@ export class Tasks {
     try {
       const driver = this.#driverOf(live.job)
       const network = await this.#networkOf(live)
-      if (live.job.places) await this.#startInPlace(live, start, network)
+      if (live.job.places || isSeries(live.job, this.#options.sandbox)) await this.#startInPlace(live, start, network)
       else {
         const devices = this.#offers.devicesOf(start.gpus ?? [])
         const sandbox = await driver.start(taskSpec(live.job, start, { driver, recordDir, network, devices }))
@@ -306,8 +321,7 @@ export class Tasks {
   }
 
   #notStarted(live: LiveJob, task: string, error: unknown): void {
-    const sentence = `could not be started: ${messageOf(error)}`
-    this.#ended(live, task, { cause: 'not-started', code: null, signal: null, sentence })
+    this.#ended(live, task, notStarted(messageOf(error)), this.#options.clock.nowMs())
   }
 
   async #startInPlace(live: LiveJob, start: TaskStart, network: Place | null): Promise<void> {
@@ -345,28 +359,34 @@ export class Tasks {
     void sandbox.exited.then((exit) => {
       if (this.#leaving) return
       live.running.delete(task)
-      this.#ended(live, task, exitOf(exit, existsSync(join(recordDir, interruptedFile))), recordDir)
+      const changedMs = statSync(recordDir, { throwIfNoEntry: false })?.mtimeMs ?? this.#options.clock.nowMs()
+      const interrupted = existsSync(join(recordDir, interruptedFile))
+      this.#ended(live, task, taskExitOf(exit, interrupted), Math.floor(changedMs))
     })
   }
 
-  #ended(live: LiveJob, task: string, exit: TaskExit, recordDir?: string): void {
-    const changedMs = recordDir === undefined ? undefined : statSync(recordDir, { throwIfNoEntry: false })?.mtimeMs
-    const endedMs = changedMs === undefined ? this.#options.clock.nowMs() : Math.floor(changedMs)
+  #ended(live: LiveJob, task: string, exit: TaskExit, endedMs: number): void {
     const end = { task, endedMs, exit }
     live.ended.set(task, end)
     this.#tell(end)
   }
 
-  /** What ends in the same moment is told at once. */
+  /** One is told at once; of many that end, those of a moment together, since each telling costs control a commit. */
   #tell(end: TaskEnd): void {
     this.#told.push(end)
     if (this.#told.length > 1) return
-    setImmediate(() => {
-      const ended = this.#told
-      this.#told = []
-      for (let from = 0; from < ended.length; from += tasksInMessageMax)
-        this.#send?.({ type: 'tasks-ended', ended: ended.slice(from, from + tasksInMessageMax) })
-    })
+    const { clock } = this.#options
+    const waitMs = this.#toldAtMs + tellEveryMs - clock.monotonicMs()
+    if (waitMs > 0) clock.after(waitMs, () => this.#tellAll())
+    else setImmediate(() => this.#tellAll())
+  }
+
+  #tellAll(): void {
+    const ended = this.#told
+    this.#told = []
+    this.#toldAtMs = this.#options.clock.monotonicMs()
+    for (let from = 0; from < ended.length; from += tasksInMessageMax)
+      this.#send?.({ type: 'tasks-ended', ended: ended.slice(from, from + tasksInMessageMax) })
   }
 
   #stop(stop: TaskStop): void {
@@ -426,18 +446,4 @@ async function closeNetwork(live: LiveJob): Promise<void> {
 
 function isIsolated({ capabilities }: NetworkDriver): boolean {
   return capabilities.isolation === 'native'
-}
-
-/** The directory of a task below that of its job. */
-function entryOf(task: string): string {
-  return task.slice(task.indexOf('-') + 1)
-}
-
-/** A signal as shells tell it: 128 and its number. */
-function exitOf(exit: Exit, interrupted: boolean): TaskExit {
-  const number = Object.entries(constants.signals).find(([name]) => name === exit.signal)?.[1]
-  const code = exit.code ?? (number === undefined ? null : 128 + number)
-  return interrupted
-    ? { ...exit, code, cause: 'interrupted', sentence: 'was ended with its platform' }
-    : { ...exit, code }
 }

@@ -8,6 +8,7 @@
 import { type Clock, isSteadError, type Json, sleep, SteadError } from '../base/index.ts'
 import {
   type NodeOffer,
+  type PoolUpward,
   type TaskEnd,
   type TasksDownward,
   tasksInMessageMax,
@@ -21,6 +22,7 @@ import type { BatchEvent } from './events.ts'
 import { nodeLostMs, waitingMax } from './limits.ts'
 import { LoadBook, type LoadRecord, type Used } from './load.ts'
 import type { Tell } from './outbox.ts'
+import { Pools } from './pools.ts'
 import { batchPrefix, type BatchRecords, type JobRecord, keys, type QueueRecord, type UsageRecord } from './records.ts'
 import type { Submission } from './submission.ts'
 import type { TaskRow } from './task-table.ts'
@@ -32,6 +34,8 @@ const firstNodeMs = 10_000
 const fullPauseMs = 1000
 /** Records in one transaction, which has a limit in bytes too. */
 const writtenMax = operationsMax / 2
+/** How often it is looked which nodes of pools have fallen silent. */
+const poolLookMs = 5000
 /** A timer further away than this is looked at again. */
 const timerMaxMs = 86_400_000
 
@@ -76,6 +80,8 @@ export class Batch {
   readonly #loads = new LoadBook()
   readonly #coming = new Map<string, Coming>()
   readonly #away = new Map<string, Disposable>()
+  readonly #pools = new Pools()
+  #poolTimer: Disposable | null = null
 
   constructor(options: BatchOptions, records: BatchRecords) {
     this.#options = options
@@ -172,7 +178,7 @@ export class Batch {
     return { [Symbol.dispose]: () => void this.#listeners.delete(run) }
   }
 
-  /** What a node says. */
+  /** What a node says. It turns by itself: thousands a second must not make control look at everything. */
   hear(node: string, message: TasksUpward): void {
     if (message.type === 'tasks-ended') return this.#note({ kind: 'ended', ended: message.ended })
     if (message.type === 'tasks-offer') return this.#note({ kind: 'node-changed', node, offer: message.offer })
@@ -183,8 +189,7 @@ export class Batch {
     this.#coming.set(node, coming)
     if (!message.last) return
     this.#coming.delete(node)
-    this.#away.get(node)?.[Symbol.dispose]()
-    this.#away.delete(node)
+    this.#isHere(node)
     this.#note({ kind: 'node-came', node, ...coming })
     const { load } = this.#loads.expected(node, this.#options.clock.nowMs())
     if (load.length > 0) this.#note({ kind: 'node-load', node, record: null, load })
@@ -195,6 +200,21 @@ export class Batch {
     const nowMs = this.#options.clock.nowMs()
     const record = this.#loads.take(node, { full: said.full, used: said.statuses }, nowMs)
     if (record !== null) this.#note({ kind: 'node-load', node, record, load: this.#loads.expected(node, nowMs).load })
+  }
+
+  /** What a pool says. */
+  hearPool(pool: string, message: PoolUpward): void {
+    const { clock } = this.#options
+    for (const event of this.#pools.hear(pool, message, clock.monotonicMs())) {
+      if (event.kind === 'node-came') this.#isHere(event.node)
+      this.#note(event)
+    }
+    this.#poolTimer ??= clock.after(poolLookMs, () => this.#lookAtPools())
+  }
+
+  /** The connection to a pool has ended. */
+  poolGone(pool: string): void {
+    this.#areAway(this.#pools.gone(pool))
   }
 
   /** The connection to a node has ended. */
@@ -209,6 +229,7 @@ export class Batch {
   async close(): Promise<void> {
     this.#stopped = true
     this.#timer?.[Symbol.dispose]()
+    this.#poolTimer?.[Symbol.dispose]()
     for (const timer of this.#away.values()) timer[Symbol.dispose]()
     await this.#turns
   }
@@ -221,6 +242,24 @@ export class Batch {
     })
     using _timer = this.#options.clock.after(firstNodeMs, () => come.resolve())
     await come.promise
+  }
+
+  #lookAtPools(): void {
+    const { clock } = this.#options
+    this.#poolTimer = this.#pools.size === 0 ? null : clock.after(poolLookMs, () => this.#lookAtPools())
+    this.#areAway(this.#pools.silent(clock.monotonicMs()))
+  }
+
+  #areAway(events: readonly BatchEvent[]): void {
+    for (const event of events) {
+      this.#note(event)
+      if (event.kind === 'node-away') this.#awaitNode(event.node)
+    }
+  }
+
+  #isHere(node: string): void {
+    this.#away.get(node)?.[Symbol.dispose]()
+    this.#away.delete(node)
   }
 
   #awaitNode(node: string): void {
@@ -301,8 +340,9 @@ export class Batch {
     for (const listener of this.#listeners) listener()
   }
 
+  /** `node`: or a pool. */
   #tell(node: string, epoch: number, tell: Tell): void {
-    if (this.#core.nodes.get(node)?.present !== true) return
+    if (this.#core.nodes.get(node)?.present !== true && !this.#pools.has(node)) return
     const { send } = this.#options
     const [first, ...rest] = pieces(tell.start, tasksInMessageMax)
     send(node, { type: 'tasks', epoch, ...tell, start: first ?? [] })

@@ -180,19 +180,22 @@ export class BatchCore {
     this.#decide({ kind: 'cancel', job: String(job.id) })
   }
 
-  #nodeCame({ node, offer, running, ended, jobs }: NodeCame): void {
+  #nodeCame({ node, offer, running, ended, jobs, speaker }: NodeCame): void {
     const { ledger, nodes } = this
     const { outbox } = this.#teller
     const known = nodes.get(node)
-    outbox.greet(node)
-    if (known === undefined) {
+    if (speaker === undefined) outbox.greet(node)
+    else outbox.speak(node, speaker)
+    if (known === undefined && offer !== null) {
       nodes.add(node, offer, true)
       ledger.setNode(node, offer)
       this.#decide({ kind: 'add-nodes', nodes: [nodeSpec(node, offer)] })
-    } else {
+    } else if (known !== undefined) {
       known.present = true
-      this.#nodeChanged(node, offer)
+      if (offer !== null) this.#nodeChanged(node, offer)
     }
+    // What runs on it is said when all nodes of its pool have come.
+    if (speaker !== undefined) return this.#decide({ kind: 'uncordon', node })
     for (const id of jobs)
       if (ledger.unended.has(id)) outbox.knows(node, id)
       else if (ledger.jobs.has(id)) outbox.over(node, id)
@@ -203,20 +206,19 @@ export class BatchCore {
       if (!this.#isOurs(id, node)) outbox.stop(node, { task: id, signal: 'SIGKILL', graceMs: 0 })
     for (const id of ledger.unended) this.#catchUp(ledger.need(id), node, 'stopping', there)
     for (const id of ledger.unended) this.#catchUp(ledger.need(id), node, 'running', there)
-    this.#decide({ kind: 'uncordon', node })
+    if (offer !== null) this.#decide({ kind: 'uncordon', node })
   }
 
   #nodeChanged(node: string, offer: NodeOffer): void {
-    const events = this.nodes.change(node, offer)
-    if (events.length > 0) this.ledger.setNode(node, offer)
-    for (const event of events) this.#decide(event)
+    this.ledger.setNode(node, offer)
+    for (const event of this.nodes.change(node, offer)) this.#decide(event)
   }
 
-  /** Tells a node what it does not know of a job, because it was decided and never arrived. */
-  #catchUp(job: BatchJob, node: string, phase: 'stopping' | 'running', there: ReadonlySet<string>): void {
+  /** Tells a node, or pool, what it does not know of a job, because it was decided and never arrived. */
+  #catchUp(job: BatchJob, speaker: string, phase: 'stopping' | 'running', there: ReadonlySet<string>): void {
     for (const position of job.tasks.touched()) {
       const task = job.tasks.at(position)
-      if (task.node !== node || task.phase !== phase) continue
+      if (task.phase !== phase || this.#teller.outbox.speakerOf(task.node) !== speaker) continue
       const id = taskId(job.id, position, task.attempt)
       if (phase === 'running') {
         if (!there.has(id) && !this.nodes.isHeld(job, position)) this.#begin(job, position)
@@ -225,10 +227,11 @@ export class BatchCore {
     }
   }
 
-  #isOurs(id: string, node: string): boolean {
+  #isOurs(id: string, speaker: string): boolean {
     const { job, position, attempt } = readTaskId(id)
     const task = this.ledger.jobs.get(job)?.tasks.at(position)
-    return task?.attempt === attempt && task.node === node && (task.phase === 'running' || task.phase === 'stopping')
+    const isThere = task?.attempt === attempt && this.#teller.outbox.speakerOf(task.node) === speaker
+    return isThere && (task.phase === 'running' || task.phase === 'stopping')
   }
 
   #nodeAway(node: string): void {
@@ -241,8 +244,8 @@ export class BatchCore {
   #nodeLost(node: string): void {
     if (this.nodes.get(node)?.present !== false) return
     this.nodes.remove(node)
+    this.#teller.outbox.forgetNode(node)
     this.ledger.setNode(node, null)
-    this.ledger.setLoad(node, null)
     for (const id of this.ledger.unended) {
       const job = this.ledger.need(id)
       for (const position of job.tasks.touched()) {

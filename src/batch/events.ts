@@ -5,14 +5,17 @@ import type { LoadRecord } from './load.ts'
 import type { QueueRecord } from './records.ts'
 import type { Submission } from './submission.ts'
 
-/** All that a node has, after it has connected. */
+/** All that a node has, after it has connected; or all that the nodes of a pool have together. */
 export interface NodeCame {
   readonly kind: 'node-came'
   readonly node: string
-  readonly offer: NodeOffer
+  /** Null: it is a pool, each of whose nodes has come before. */
+  readonly offer: NodeOffer | null
   readonly running: readonly string[]
   readonly ended: readonly TaskEnd[]
   readonly jobs: readonly number[]
+  /** The pool that speaks for it, and says for all of them together what runs. */
+  readonly speaker?: string
 }
 
 /** What happens. */

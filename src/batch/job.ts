@@ -110,6 +110,10 @@ function cpuTimeOf({ runtimeUs, periodUs, deadlineUs }: TaskCpuTime): Pick<JobSp
   return { cpuTime: { runtimeUs, periodUs, deadlineUs } }
 }
 
+function hasOwnDevices({ gpus, gpuMilli, cpuClass }: Needs): boolean {
+  return gpus > 0 || gpuMilli !== undefined || cpuClass !== undefined
+}
+
 /** The job as nodes are given it. */
 export function taskJobOf({ record }: BatchJob): TaskJob {
   const { submission, hostUid } = record
@@ -124,6 +128,8 @@ export function taskJobOf({ record }: BatchJob): TaskJob {
     script,
     isolation,
     places: isolation === 'shared' || (isolation === 'none' && submission.array !== null),
+    // What stands for all tasks cannot give each its own core or GPUs.
+    repeats: isolation === 'own' && submission.array !== null && !hasOwnDevices(needs),
     hostUid,
     limits: {
       cpuCores: needs.cpu === 0 || needs.cpuClass === 'best-effort' ? null : needs.cpu,

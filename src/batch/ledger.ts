@@ -65,6 +65,7 @@ export class Ledger {
 
   setNode(name: string, offer: NodeOffer | null): void {
     this.#writes.set(keys.node(name), offer)
+    if (offer === null) this.setLoad(name, null)
   }
 
   setUsed(used: readonly AccountUse[]): void {

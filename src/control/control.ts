@@ -31,7 +31,8 @@ import { type IncidentAct, IncidentLog } from './incident-log.ts'
 import { Observed } from './observed.ts'
 import { NodeFaults } from './faults.ts'
 import { type Order, orderChange } from './operate.ts'
-import { AgentPeer, GatewayPeer, peerAsked, refusalOf, refuse, theNode } from './peers.ts'
+import { AgentPeer, type FromAgent, GatewayPeer, peerAsked, refusalOf, refuse, theNode } from './peers.ts'
+import type { PoolPeers } from './pools.ts'
 import type { Credential } from './credentials.ts'
 import { controlLease, keys, put, type Records, write, writeAll } from './records.ts'
 import { Secrets } from './secrets.ts'
@@ -54,6 +55,7 @@ interface Opened {
   readonly vault: Vault
   readonly credentials: Map<string, Credential>
   readonly agents: Map<string, AgentPeer>
+  readonly pools: PoolPeers
   readonly batch: Batch
   /** Whom a failure of the batch side is told. */
   readonly failed: { with: ((error: unknown) => void) | null }
@@ -69,6 +71,7 @@ export class RunningControl implements Control {
   readonly secrets: Secrets
   readonly #observed: Observed
   readonly #agents: Map<string, AgentPeer>
+  readonly #pools: PoolPeers
   readonly batch: Batch
   readonly #gatewayPeers = new Map<string, GatewayPeer>()
   readonly #listeners = new Set<() => void>()
@@ -101,10 +104,11 @@ export class RunningControl implements Control {
     held: { lease: Lease },
     records: Records,
     start: number,
-    { vault, credentials, agents, batch, failed }: Opened,
+    { vault, credentials, agents, pools, batch, failed }: Opened,
   ) {
     const { clock, random } = options
     this.#agents = agents
+    this.#pools = pools
     this.batch = batch
     failed.with = (error) => this.#fail(error)
     this.#options = options
@@ -271,25 +275,25 @@ export class RunningControl implements Control {
   }
 
   accept(channel: Channel<Downward>): (message: Upward) => void {
-    let role: 'agent' | 'gateway' | null = null
+    let role: 'agent' | 'gateway' | 'pool' | null = null
     let name = ''
     void channel.closed.then(() => {
       if (role === 'agent' && this.#agents.get(name)?.channel === channel) this.#agentGone(name)
       if (role === 'gateway' && this.#gatewayPeers.get(name)?.channel === channel) this.#gatewayGone(name)
+      if (role === 'pool') this.#pools.gone(this.batch, name, channel)
     })
     return (message) => {
       if (message.type === 'hello') {
-        const refusal = refusalOf(message, channel.identity)
+        const refusal = refusalOf(message, channel.identity) ?? this.#pools.refusalOf(message, this.#agents)
         if (refusal !== null) return refuse(channel, refusal)
         if (role !== null) return channel.close()
-        role = message.role
-        name = message.name
+        ;({ role, name } = message)
         if (role === 'agent') this.#agentCame(message, channel)
+        else if (role === 'pool') return this.#pools.came(this.batch, name, channel)
         else this.#gatewayCame(name, channel)
-      } else if (message.type === 'tasks-have' || message.type === 'tasks-ended' || message.type === 'tasks-offer') {
-        // These turn by themselves: thousands a second must not make control look at everything.
-        if (this.#agents.get(name)?.channel === channel) this.batch.hear(name, message)
-        return
+      } else if (role === 'pool') return this.#pools.hear(this.batch, name, channel, message)
+      else if (message.type === 'tasks-have' || message.type === 'tasks-ended' || message.type === 'tasks-offer') {
+        return this.#agents.get(name)?.channel === channel ? this.batch.hear(name, message) : undefined
       } else if (role === 'agent') this.#fromAgent(name, channel, message)
       else if (this.#gatewayPeers.get(name)?.channel === channel) this.#observed.takeFromGateway(name, message)
       this.#wake()
@@ -329,11 +333,7 @@ export class RunningControl implements Control {
   }
 
   /** What a node says counts for what is its own, and for nothing else. */
-  #fromAgent(
-    name: string,
-    channel: Channel<Downward>,
-    message: Exclude<Upward, { type: 'hello' | 'tasks-have' | 'tasks-ended' | 'tasks-offer' }>,
-  ): void {
+  #fromAgent(name: string, channel: Channel<Downward>, message: FromAgent): void {
     const peer = this.#agents.get(name)
     if (peer?.channel !== channel) return
     switch (message.type) {
@@ -355,6 +355,8 @@ export class RunningControl implements Control {
       case 'fetch-bundle':
         return peer.bundles.send(message)
       case 'traffic':
+      case 'pool-have':
+      case 'pool-beats':
         return
     }
   }

@@ -92,6 +92,9 @@ export interface Refusal {
   readonly message: string
 }
 
+/** What an agent says beside its hello and what it does for submitted jobs. */
+export type FromAgent = Exclude<Upward, { type: 'hello' | 'tasks-have' | 'tasks-ended' | 'tasks-offer' }>
+
 /** Why a peer is not taken on; null when it is. */
 export function refusalOf(hello: Extract<Upward, { type: 'hello' }>, identity: string | null): Refusal | null {
   const { name, protocol } = hello

@@ -7,6 +7,7 @@ import { leaseTtlMs, RunningControl } from './control.ts'
 import type { Control, ControlOptions } from './face.ts'
 import { moveSecrets } from './move-secrets.ts'
 import type { AgentPeer } from './peers.ts'
+import { PoolPeers } from './pools.ts'
 import { controlLease, countStart, loadRecords, write } from './records.ts'
 import { openCredentials } from './secrets.ts'
 
@@ -29,16 +30,17 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     await moveSecrets(store, lease, vault, options.types)
     const start = await countStart(store, lease)
     const agents = new Map<string, AgentPeer>()
+    const pools = new PoolPeers()
     const failed: { with: ((error: unknown) => void) | null } = { with: null }
     const batch = await openBatch({
       store,
       clock,
       write: (operations) => write(store, held.lease, operations),
       epoch: () => held.lease.epoch,
-      send: (node, message) => agents.get(node)?.channel.send(message),
+      send: (node, message) => (agents.get(node)?.channel ?? pools.of(node))?.send(message),
       onFatal: (error) => failed.with?.(error),
     })
-    const opened = { vault, credentials: await openCredentials(vault), agents, batch, failed }
+    const opened = { vault, credentials: await openCredentials(vault), agents, pools, batch, failed }
     const control = new RunningControl(options, held, await loadRecords(store), start, opened)
     control.start()
     return control

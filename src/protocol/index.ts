@@ -79,9 +79,11 @@ export type {
   TerminalSize,
   TraceWish,
 } from './stream.ts'
-export { taskCpuTimeSchema, tasksInMessageMax } from './tasks.ts'
+export { poolBeatsInMessageMax, poolNodesInMessageMax, taskCpuTimeSchema, tasksInMessageMax } from './tasks.ts'
 export type {
   NodeOffer,
+  PoolNode,
+  PoolUpward,
   TaskCpuClass,
   TaskCpuTime,
   TaskEnd,

@@ -19,6 +19,10 @@ import {
 } from './stream.ts'
 import {
   nodeOfferSchema,
+  poolBeatsInMessageMax,
+  poolNodeSchema,
+  poolNodesInMessageMax,
+  type PoolUpward,
   taskEndsSchema,
   taskJobSchema,
   type TasksDownward,
@@ -108,7 +112,12 @@ export interface LogLine {
 
 /** From an agent or gateway to control. */
 export type Upward =
-  | { readonly type: 'hello'; readonly protocol: number; readonly role: 'agent' | 'gateway'; readonly name: string }
+  | {
+      readonly type: 'hello'
+      readonly protocol: number
+      readonly role: 'agent' | 'gateway' | 'pool'
+      readonly name: string
+    }
   | { readonly type: 'status'; readonly full: boolean; readonly statuses: readonly AssignmentStatus[] }
   /** The plan or route table of this revision is in force; `busy` are the instances that still carry streams or requests. */
   | { readonly type: 'applied'; readonly revision: number; readonly busy: readonly string[] }
@@ -147,6 +156,7 @@ export type Upward =
   | { readonly type: 'ended'; readonly ask: string; readonly end: StreamEnd | null; readonly error: string | null }
   /** What a node has and does for submitted jobs. Since protocol 5; who never says it is told no tasks. */
   | TasksUpward
+  | PoolUpward
 
 /** From control to an agent or gateway. */
 export type Downward =
@@ -187,7 +197,7 @@ export const upwardSchema: z.ZodType<Upward> = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('hello'),
     protocol: z.int(),
-    role: z.enum(['agent', 'gateway']),
+    role: z.enum(['agent', 'gateway', 'pool']),
     name: z.string().min(1).max(100),
   }),
   z.object({ type: z.literal('status'), full: z.boolean(), statuses: z.array(statusSchema) }),
@@ -233,6 +243,15 @@ export const upwardSchema: z.ZodType<Upward> = z.discriminatedUnion('type', [
   }),
   z.object({ type: z.literal('tasks-ended'), ended: taskEndsSchema }),
   z.object({ type: z.literal('tasks-offer'), offer: nodeOfferSchema }),
+  z.object({
+    type: z.literal('pool-have'),
+    nodes: z.array(poolNodeSchema).max(poolNodesInMessageMax),
+    running: z.array(z.string()).max(tasksInMessageMax),
+    ended: taskEndsSchema,
+    jobs: z.array(z.int()),
+    last: z.boolean(),
+  }),
+  z.object({ type: z.literal('pool-beats'), nodes: z.array(z.int().min(0)).max(poolBeatsInMessageMax) }),
 ])
 
 const ask: z.ZodType<Ask> = z.union([

@@ -22,6 +22,8 @@ export interface TaskJob {
   readonly isolation: TaskIsolation
   /** Its tasks run one after another in as many places as run at once. */
   readonly places: boolean
+  /** It has many tasks, each with a sandbox of its own: a node may keep at hand what starts them. Older peers know nothing of it. */
+  readonly repeats?: boolean
   /** Host user, unless what it writes belongs to another. */
   readonly hostUid: number
   readonly limits: { readonly cpuCores: number | null; readonly memoryBytes: number; readonly pidsMax: number }
@@ -52,6 +54,8 @@ export interface TaskStart {
   readonly gpus?: readonly number[] | undefined
   /** On which of the node's cores for it its CPU time is reserved; absent: it has none. */
   readonly core?: number | undefined
+  /** On which node, where a pool speaks for many; absent: on the one that is told. */
+  readonly node?: string
 }
 
 /** `graceMs` after the signal it is killed; null: it only gets the signal. */
@@ -97,6 +101,9 @@ export interface NodeOffer {
 
 /** Tasks in one message at most; more come in several. */
 export const tasksInMessageMax: number = 1000
+/** Nodes in one message of a pool, and heartbeats. */
+export const poolNodesInMessageMax: number = 1000
+export const poolBeatsInMessageMax: number = 100_000
 
 export type TasksUpward =
   /** First on every connection, in as many messages as it takes; `last` closes it. */
@@ -111,6 +118,29 @@ export type TasksUpward =
   | { readonly type: 'tasks-ended'; readonly ended: readonly TaskEnd[] }
   /** What the node has is not what it was. */
   | { readonly type: 'tasks-offer'; readonly offer: NodeOffer }
+
+/** A node that a pool speaks for; its name begins with that of the pool and a dot. */
+export interface PoolNode {
+  readonly name: string
+  readonly offer: NodeOffer
+}
+
+/**
+ * What a pool says: one connection that speaks for many nodes which only run tasks of submitted jobs (a relay in front of agents,
+ * or nodes that are simulated). It says `tasks-ended` as any node does.
+ */
+export type PoolUpward =
+  /** First on every connection, in as many messages as it takes: as `tasks-have`, of all of them together. */
+  | {
+      readonly type: 'pool-have'
+      readonly nodes: readonly PoolNode[]
+      readonly running: readonly string[]
+      readonly ended: readonly TaskEnd[]
+      readonly jobs: readonly number[]
+      readonly last: boolean
+    }
+  /** Nodes that were heard of since the last of these, by their place in what it has said, from 0. */
+  | { readonly type: 'pool-beats'; readonly nodes: readonly number[] }
 
 /** From control; never to a node that has not said what it has. */
 export interface TasksDownward {
@@ -173,6 +203,7 @@ export const taskJobSchema: z.ZodType<TaskJob> = z.object({
   script: z.string().nullable(),
   isolation: z.enum(['own', 'shared', 'none']),
   places: z.boolean(),
+  repeats: z.boolean().exactOptional(),
   hostUid: z.int(),
   limits: z.object({ cpuCores: z.number().nullable(), memoryBytes: z.number(), pidsMax: z.int() }),
   cpuClass: z.union([z.literal('best-effort'), taskCpuTimeSchema]).optional(),
@@ -186,6 +217,12 @@ export const taskStartSchema: z.ZodType<TaskStart> = z.object({
   output: z.object({ out: z.string(), err: z.string() }).nullable(),
   gpus: z.array(z.int()).optional(),
   core: z.int().optional(),
+  node: z.string().exactOptional(),
+})
+
+export const poolNodeSchema: z.ZodType<PoolNode> = z.object({
+  name: z.string().min(1).max(200),
+  offer: nodeOfferSchema,
 })
 
 export const taskStopSchema: z.ZodType<TaskStop> = z.object({

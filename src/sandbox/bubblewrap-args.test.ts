@@ -30,7 +30,7 @@ const host = {
   procFiles: ['/proc/keys'],
   procDirectories: ['/proc/acpi'],
 }
-const handover = { seccomp: 6, files: [{ path: '/run/secrets/db', mode: 0o400, writable: false, descriptor: 7 }] }
+const handover = { seccomp: 6, files: [{ path: '/run/secrets/db', mode: 0o400, writable: false, from: 7 }] }
 const options = bubblewrapOptions(spec, host, handover)
 const text = ` ${options.join(' ')} `
 

@@ -47,14 +47,14 @@ export const procDirectoriesHidden: readonly string[] = ['acpi', 'bus', 'fs', 'i
 export const insideUid = 1000
 const sharedMemoryBytesMax = 64 * 2 ** 20
 
-/** Descriptors of what is handed over: the filter, if there is one, and one for each file. */
+/** Descriptor of the filter, if there is one, and where each file comes from: a descriptor, or a file of the host. */
 export interface Handover {
   readonly seccomp: number | null
   readonly files: readonly {
     readonly path: string
     readonly mode: number
     readonly writable: boolean
-    readonly descriptor: number
+    readonly from: number | string
   }[]
 }
 
@@ -134,13 +134,17 @@ export function bubblewrapOptions(
       source,
       target,
     ]),
-    ...handover.files.map(({ path, mode, writable, descriptor }) => [
-      '--perms',
-      mode.toString(8).padStart(4, '0'),
-      writable ? '--bind-data' : '--ro-bind-data',
-      String(descriptor),
-      path,
-    ]),
+    ...handover.files.map(({ path, mode, writable, from }) =>
+      typeof from === 'string'
+        ? [writable ? '--bind' : '--ro-bind', from, path]
+        : [
+            '--perms',
+            mode.toString(8).padStart(4, '0'),
+            writable ? '--bind-data' : '--ro-bind-data',
+            String(from),
+            path,
+          ],
+    ),
     // Where it is missing; the root is the image's.
     root === null ? [] : ['--dir', spec.cwd],
     root !== null && spec.root?.writable === true ? [] : ['--remount-ro', '/'],

@@ -207,6 +207,8 @@ export interface Sandbox {
    * `sandbox.refused` where unsupported, `sandbox.ended`, `sandbox.exec-failed`.
    */
   exec(options: ExecOptions): Promise<Executed>
+  /** How many processes of it were killed so far because it reached its memory limit; null where that is not known yet. */
+  oomKills(): number | null
   /** Ids on the host of all its processes now, the first process inside among them. */
   members(): readonly number[]
   /** What it has because its kernel is its own. Throws `sandbox.refused` where it shares the host's. */
@@ -279,6 +281,14 @@ export interface SandboxCapabilities {
   readonly weaker: readonly string[]
 }
 
+/** What a process is made of that starts programs, one after another; see `series.ts`. */
+export interface Series {
+  /** In front of its command line: makes it the host user of the spec. */
+  readonly identity: readonly string[]
+  /** Shell text with the functions `start` and `forward`; its working directory is that of the series. */
+  readonly script: string
+}
+
 export interface SandboxDriver {
   readonly name: string
   /** Found by looking at this machine once, when the driver was made. */
@@ -294,6 +304,12 @@ export interface SandboxDriver {
   output(recordDir: string, options?: OutputOptions): AsyncIterable<OutputLine>
   /** Deletes kept output but for the newest file, also while the program runs; answers the bytes that became free. */
   dropOldOutput(recordDir: string): number
+  /**
+   * How programs of this spec are started over and over, each in a new sandbox, by a small process of the host that stays and
+   * needs no supervisor: lays out in an empty directory what each start needs, and answers what that process is made of.
+   * Limits and network are those of that process; `env` and `argv` are the same for all. Absent: the driver cannot.
+   */
+  readonly series?: (spec: SandboxSpec, directory: string) => Series
   /** Removes the records of a program that has ended, and its limit group if that is still there. */
   remove(recordDir: string): Promise<void>
 }

@@ -19,6 +19,7 @@ export type {
   SandboxLimits,
   SandboxSpec,
   SandboxUsage,
+  Series,
   Support,
   SyscallProfile,
   TerminalSize,
@@ -29,11 +30,14 @@ export { byIsolation } from './drivers/by-isolation.ts'
 export { detectLimitGroups } from './drivers/cgroups.ts'
 export { processDriver } from './drivers/process.ts'
 export type { ProcessDriverOptions } from './drivers/process.ts'
+export { readOutput } from './drivers/output-files.ts'
 export { findLogger, nodeLogger } from './drivers/programs.ts'
 export type { Logger } from './drivers/programs.ts'
 export { umlDriver } from './drivers/uml.ts'
 export { vmDriver } from './drivers/vm.ts'
 export type { GuestDriverOptions } from './drivers/guest-driver.ts'
+export { explainExit } from './exit.ts'
 export { filterFile } from './filter.ts'
+export { seriesProcesses } from './series.ts'
 export { specLimits } from './spec.ts'
 export { syscallName } from './syscalls.ts'

@@ -12,6 +12,7 @@
  * number: fine where room is scarce. Among the compared nodes the one with the least (loose: most) room wins, and then the
  * one with the smallest number, which is the order in which nodes were added.
  */
+import { grownNumbers } from './grow.ts'
 import { comparedMax } from './limits.ts'
 
 const side = 64
@@ -41,11 +42,11 @@ function lowestBit(word: number): number {
 
 export class BucketIndex {
   #grids: Grid[] = []
-  #next: Int32Array = new Int32Array(0)
-  #previous: Int32Array = new Int32Array(0)
+  #next: Int32Array<ArrayBuffer> = new Int32Array(0)
+  #previous: Int32Array<ArrayBuffer> = new Int32Array(0)
   /** Bucket of each node, -1: in none. */
-  #bucket: Int32Array = new Int32Array(0)
-  #cell: Int32Array = new Int32Array(0)
+  #bucket: Int32Array<ArrayBuffer> = new Int32Array(0)
+  #cell: Int32Array<ArrayBuffer> = new Int32Array(0)
   #cpu: Float64Array = new Float64Array(0)
   #memory: Float64Array = new Float64Array(0)
   #cpuScale = 1
@@ -56,15 +57,10 @@ export class BucketIndex {
 
   /** Room for more nodes; `cpu` and `memory` are the columns of what is free, which the caller goes on changing. */
   grow(length: number, cpu: Float64Array, memory: Float64Array): void {
-    const grown = (old: Int32Array): Int32Array => {
-      const array = new Int32Array(length).fill(-1)
-      array.set(old)
-      return array
-    }
-    this.#next = grown(this.#next)
-    this.#previous = grown(this.#previous)
-    this.#bucket = grown(this.#bucket)
-    this.#cell = grown(this.#cell)
+    this.#next = grownNumbers(this.#next, length)
+    this.#previous = grownNumbers(this.#previous, length)
+    this.#bucket = grownNumbers(this.#bucket, length)
+    this.#cell = grownNumbers(this.#cell, length)
     this.#cpu = cpu
     this.#memory = memory
   }

@@ -60,7 +60,7 @@ export class Cluster {
   /** `splitsEmpty`: nodes without tasks are told apart in the index. */
   constructor(splitsEmpty: boolean) {
     this.nodes = new Nodes(splitsEmpty)
-    this.groups = new Groups(this.nodes)
+    this.groups = new Groups(this.nodes, this.tasks)
     this.others = new Others(this.groups)
   }
 

@@ -3,11 +3,13 @@
  * in one array, three numbers for a pair, at most two thirds full. Kept: no entry has count 0; every entry is reached from
  * its hash without a gap.
  */
+import { release } from './grow.ts'
+
 const width = 3
 
 export class CountTable {
   /** Group, node, count; and again. */
-  #slots: Int32Array = new Int32Array(64 * width)
+  #slots: Int32Array<ArrayBuffer> = new Int32Array(64 * width)
   #mask = 63
   #used = 0
 
@@ -68,5 +70,6 @@ export class CountTable {
     this.#used = 0
     for (let at = 0; at < old.length; at += width)
       if (old[at + 2] !== 0) this.add(old[at] ?? 0, old[at + 1] ?? 0, old[at + 2] ?? 0)
+    release(old)
   }
 }

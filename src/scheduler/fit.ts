@@ -35,17 +35,6 @@ export function zoneAllowed(cluster: Cluster, job: Job, zone: number): boolean {
   return true
 }
 
-/** Whether a job has rules about zones. */
-export function hasZoneRules(job: Job): boolean {
-  return (
-    job.latency.length + job.latencyFor.length > 0 ||
-    job.skews.some(({ level }) => level === 'zone') ||
-    job.together.some(({ level }) => level === 'zone') ||
-    job.apart.some(({ level }) => level === 'zone') ||
-    job.repelledBy.some(({ level }) => level === 'zone')
-  )
-}
-
 /** Whether a reservation of others keeps the job off a node. */
 export function reservedAgainst(cluster: Cluster, job: Job, node: number): boolean {
   const reservations = cluster.reserved.get(cluster.nodes.names[node] ?? '')
@@ -104,7 +93,7 @@ export class Fit implements Judge {
     this.#plain =
       !this.#checksKind &&
       job.checkedColumns.length === 0 &&
-      !nodeRules(job) &&
+      !job.ruledNodes &&
       job.facts.needs.gpuCount === 0 &&
       job.facts.needs.cpuTime === null &&
       job.facts.spec.reservation === undefined &&
@@ -144,18 +133,9 @@ export class Fit implements Judge {
       (nodes.free[0]?.[node] ?? 0) >= freeFor(job.cpu) &&
       (nodes.free[1]?.[node] ?? 0) >= freeFor(job.memory) &&
       this.fits(node) &&
-      (!hasZoneRules(job) || zoneAllowed(this.#cluster, job, nodes.zone[node] ?? 0))
+      (!job.ruledZones || zoneAllowed(this.#cluster, job, nodes.zone[node] ?? 0))
     )
   }
-}
-
-function nodeRules(job: Job): boolean {
-  return (
-    job.apart.some(({ level }) => level !== 'zone') ||
-    job.repelledBy.some(({ level }) => level !== 'zone') ||
-    job.skews.some(({ level }) => level !== 'zone') ||
-    job.together.some(({ level }) => level !== 'zone')
-  )
 }
 
 /** Every checked amount but guaranteed cpu and memory. */

@@ -9,6 +9,7 @@ import { CountTable } from './count-table.ts'
 import type { KindFilter } from './kinds.ts'
 import type { Level } from './model.ts'
 import { open, type Nodes } from './nodes.ts'
+import type { Tasks } from './tasks.ts'
 
 /** What of a job the groups need to know. */
 export interface Member {
@@ -16,9 +17,12 @@ export interface Member {
   readonly keys: readonly string[]
   /** Those of them that are counted. */
   readonly groups: Group[]
-  /** Calls back with the node of each of its running tasks. */
-  eachNode(visit: (node: number) => void): void
+  /** Numbers of its running tasks, by position; -1: does not run. */
+  readonly tasks: readonly number[]
 }
+
+/** A job that belongs to no group. */
+export const nobody: Member = { keys: [], groups: [], tasks: [] }
 
 export interface Group {
   readonly number: number
@@ -35,6 +39,7 @@ export interface Group {
 
 export class Groups {
   readonly #nodes: Nodes
+  readonly #tasks: Tasks
   readonly #onNode = new CountTable()
   readonly #inRack = new CountTable()
   readonly #byKey = new Map<string, Group>()
@@ -42,8 +47,17 @@ export class Groups {
   readonly #unused: number[] = []
   #size = 0
 
-  constructor(nodes: Nodes) {
+  constructor(nodes: Nodes, tasks: Tasks) {
     this.#nodes = nodes
+    this.#tasks = tasks
+  }
+
+  /** Calls back with the node of each running task of a job. */
+  eachNode(member: Member, visit: (node: number) => void): void {
+    for (const task of member.tasks) {
+      const node = task < 0 ? -1 : (this.#tasks.node[task] ?? -1)
+      if (node >= 0) visit(node)
+    }
   }
 
   /** Makes a job known, before any of its tasks runs. */
@@ -89,19 +103,20 @@ export class Groups {
       this.#byKey.set(key, fresh)
       for (const member of members) {
         member.groups.push(fresh)
-        member.eachNode((node) => this.#change(fresh, node, 1))
+        this.eachNode(member, (node) => this.#change(fresh, node, 1))
       }
       group = fresh
     }
     if (level === 'node' && !group.byNode) {
       group.byNode = true
       const { number } = group
-      for (const member of members) member.eachNode((node) => this.#onNode.add(number, node, 1))
+      for (const member of members) this.eachNode(member, (node) => this.#onNode.add(number, node, 1))
     }
     if (level === 'rack' && !group.byRack) {
       group.byRack = true
       const { number } = group
-      for (const member of members) member.eachNode((node) => this.#inRack.add(number, this.#nodes.rack[node] ?? 0, 1))
+      for (const member of members)
+        this.eachNode(member, (node) => this.#inRack.add(number, this.#nodes.rack[node] ?? 0, 1))
     }
     group.references++
     return group

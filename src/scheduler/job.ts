@@ -5,13 +5,14 @@
  * Kept: positions 0 .. count - 1 are each exactly one of fresh (never started, from `fresh` on), returned (stopped, to be
  * started again), running (`tasks` has the number of the task) or ended.
  */
-import { Skew, type Group, type Groups, type Member } from './groups.ts'
+import { nobody, Skew, type Group, type Groups, type Member } from './groups.ts'
 import type { KindFilter } from './kinds.ts'
 import type { Level, Subject } from './model.ts'
 import type { Nodes } from './nodes.ts'
 import type { JobFacts } from './read.ts'
-import { cpuColumn, memoryColumn, sharedColumnOf } from './resources.ts'
-import type { Tasks } from './tasks.ts'
+
+/** Shared by all jobs that have none of something, which is most of them. */
+const none: readonly never[] = []
 
 /** A rule about other tasks: where they must or must not be. */
 export interface GroupRule {
@@ -54,6 +55,9 @@ export interface Job {
   othersVersion: number
   /** True when a task elsewhere can change where this one may go. */
   readonly topological: boolean
+  /** Whether there are rules about zones, and about racks and nodes; worked out anew with what others forbid. */
+  ruledZones: boolean
+  ruledNodes: boolean
   count: number
   fresh: number
   readonly returned: number[]
@@ -121,91 +125,59 @@ function keysOf({ name, spec }: JobFacts): string[] {
   return [...new Set(keys)]
 }
 
-/** What a task takes and what is checked, by column. */
-function amountsOf(
-  facts: JobFacts,
-  nodes: Nodes,
-): Pick<Job, 'cpu' | 'memory' | 'columns' | 'amounts' | 'checkedColumns' | 'checkedAmounts' | 'network'> {
-  const columns: number[] = []
-  const amounts: number[] = []
-  const checkedColumns: number[] = []
-  const checkedAmounts: number[] = []
-  let cpu = 0
-  let memory = 0
-  let network = 0
-  for (const [resource, amount] of facts.needs.amounts) {
-    const column = nodes.resources.column(resource)
-    const shared = sharedColumnOf(column)
-    const squeezed = shared !== undefined && facts.needs.bestEffort.includes(resource)
-    if (squeezed) nodes.openShared(column)
-    else {
-      columns.push(column)
-      amounts.push(amount)
-      if (resource === 'network') network = amount
-    }
-    if (shared !== undefined) {
-      columns.push(shared)
-      amounts.push(amount)
-    }
-    if (!squeezed && column === cpuColumn) cpu = amount
-    else if (column === memoryColumn) memory = amount
-    else {
-      checkedColumns.push(squeezed ? shared : column)
-      checkedAmounts.push(amount)
-    }
-  }
-  return { cpu, memory, network, columns, amounts, checkedColumns, checkedAmounts }
-}
-
 /** Compiles a job and makes its rules count. */
 export function makeJob(
   facts: JobFacts,
-  place: { readonly number: number; readonly sequence: number; readonly nowMs: number },
-  { nodes, groups, tasks }: { readonly nodes: Nodes; readonly groups: Groups; readonly tasks: Tasks },
+  { number, sequence, nowMs }: { readonly number: number; readonly sequence: number; readonly nowMs: number },
+  { nodes, groups }: { readonly nodes: Nodes; readonly groups: Groups },
 ): Job {
   const { spec } = facts
   const keys = keysOf(facts)
   const filter = nodes.kinds.filterOf(facts)
+  const takes = nodes.takesOf(facts.needs)
+  facts.needs = takes.needs
   const own = `job ${facts.name}`
   const spreadKey = spec.app !== undefined && spec.part !== undefined ? appKey({ app: spec.app, part: spec.part }) : own
-  const running: number[] = []
-  const member: Member = {
-    keys,
-    groups: [],
-    eachNode: (visit) => {
-      for (const task of running) {
-        const node = task < 0 ? -1 : (tasks.node[task] ?? -1)
-        if (node >= 0) visit(node)
-      }
-    },
-  }
+  // The one task of a job gets its room at once: a list that grows takes room for many.
+  const running: number[] = facts.count === 1 ? [-1] : []
+  const member: Member = keys.length === 0 ? nobody : { keys, groups: [], tasks: running }
   groups.join(member)
-  const apart = (spec.antiAffinity ?? []).map(({ to, by }) => ({ group: groups.track(appKey(to), by), level: by }))
+  const apart: GroupRule[] = []
+  for (const { to, by } of spec.antiAffinity ?? none) apart.push({ group: groups.track(appKey(to), by), level: by })
   if (spec.onePerNode === true) apart.push({ group: groups.track(own, 'node'), level: 'node' })
   const ruled = spec.affinity ?? spec.antiAffinity ?? spec.spread ?? spec.latency ?? spec.onePerNode
-  return {
+  const job: Job = {
     member,
-    ...place,
-    submittedMs: place.nowMs,
+    number,
+    sequence,
+    submittedMs: nowMs,
     facts,
     single: spec.count === undefined,
     shape: null,
     filter,
-    ...amountsOf(facts, nodes),
-    together: (spec.affinity ?? []).map(({ to, by }) => ({
-      group: groups.track(appKey(to), by),
-      level: by,
-      own: keys.includes(appKey(to)),
-    })),
+    cpu: takes.cpu,
+    memory: takes.memory,
+    columns: takes.columns,
+    amounts: takes.amounts,
+    checkedColumns: takes.checkedColumns,
+    checkedAmounts: takes.checkedAmounts,
+    network: takes.network,
+    together:
+      spec.affinity?.map(({ to, by }) => ({
+        group: groups.track(appKey(to), by),
+        level: by,
+        own: keys.includes(appKey(to)),
+      })) ?? none,
     apart,
-    skews: (spec.spread ?? []).map(
-      ({ by, skewMax }) => new Skew(groups, groups.track(spreadKey, by), filter, by, skewMax),
-    ),
-    latency: (spec.latency ?? []).map(({ to, usMax }) => ({ group: groups.track(appKey(to), 'zone'), usMax })),
-    repelledBy: [],
-    latencyFor: [],
+    skews:
+      spec.spread?.map(({ by, skewMax }) => new Skew(groups, groups.track(spreadKey, by), filter, by, skewMax)) ?? none,
+    latency: spec.latency?.map(({ to, usMax }) => ({ group: groups.track(appKey(to), 'zone'), usMax })) ?? none,
+    repelledBy: none,
+    latencyFor: none,
     othersVersion: 0,
     topological: ruled !== undefined,
+    ruledZones: false,
+    ruledNodes: false,
     count: facts.count,
     fresh: 0,
     returned: [],
@@ -218,6 +190,16 @@ export function makeJob(
     waitsFor: 0,
     blocked: false,
   }
+  noteRules(job)
+  return job
+}
+
+/** Works out which rules there are, after `repelledBy` or `latencyFor` has changed. */
+export function noteRules(job: Job): void {
+  const rules = [job.together, job.apart, job.skews, job.repelledBy]
+  job.ruledZones =
+    job.latency.length + job.latencyFor.length > 0 || rules.some((some) => some.some(({ level }) => level === 'zone'))
+  job.ruledNodes = rules.some((some) => some.some(({ level }) => level !== 'zone'))
 }
 
 /** Makes the rules of a job that has ended count no more. */

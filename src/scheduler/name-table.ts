@@ -2,11 +2,12 @@
  * From names to numbers for very many names: an open-addressed table of numbers beside the list of names, 8 to 16 bytes for
  * a name where a Map takes 50. Kept: a name that is in the table is reached from its hash without a gap.
  */
+import { release } from './grow.ts'
 
 export class NameTable {
   readonly #names: readonly (string | undefined)[]
   /** Number + 1 of the name, 0: nothing. */
-  #slots: Int32Array = new Int32Array(64)
+  #slots: Int32Array<ArrayBuffer> = new Int32Array(64)
   #mask = 63
   #used = 0
 
@@ -55,6 +56,7 @@ export class NameTable {
     this.#slots = new Int32Array(old.length * 2)
     this.#mask = this.#mask * 2 + 1
     for (const entry of old) if (entry !== 0) this.#put(this.#names[entry - 1] ?? '', entry - 1)
+    release(old)
   }
 }
 

@@ -7,11 +7,13 @@
 import { BucketIndex } from './buckets.ts'
 import { Domains } from './domains.ts'
 import { duplicateName, tooLarge } from './errors.ts'
+import { grownFloats, grownNumbers } from './grow.ts'
 import { NodeKinds, type NodeKind } from './kinds.ts'
 import { nodesMax } from './limits.ts'
 import { NameTable } from './name-table.ts'
-import type { NodeFacts } from './read.ts'
+import type { NeedFacts, NodeFacts } from './read.ts'
 import { cpuColumn, isShared, memoryColumn, Resources, sharedColumnOf } from './resources.ts'
+import { TakesTable, type Takes } from './takes.ts'
 
 /** Of a node: removed, takes tasks, takes none (cordoned). */
 export const gone = 0
@@ -22,18 +24,6 @@ export const cordoned = 2
 export interface NodeGpus {
   readonly model: string
   readonly free: Int16Array
-}
-
-function grownFloats(old: Float64Array, length: number): Float64Array {
-  const array = new Float64Array(length)
-  array.set(old)
-  return array
-}
-
-function grownNumbers(old: Int32Array, length: number): Int32Array {
-  const array = new Int32Array(length).fill(-1)
-  array.set(old)
-  return array
 }
 
 export class Nodes {
@@ -49,18 +39,18 @@ export class Nodes {
   /** Grows whenever a node appears, goes, or changes in what it takes. */
   version = 1
   readonly names: string[] = []
-  state: Uint8Array = new Uint8Array(0)
-  kind: Int32Array = new Int32Array(0)
-  zone: Int32Array = new Int32Array(0)
-  rack: Int32Array = new Int32Array(0)
+  state: Uint8Array<ArrayBuffer> = new Uint8Array(0)
+  kind: Int32Array<ArrayBuffer> = new Int32Array(0)
+  zone: Int32Array<ArrayBuffer> = new Int32Array(0)
+  rack: Int32Array<ArrayBuffer> = new Int32Array(0)
   /** Tasks on the node: how many, and the first of the list that tasks.ts keeps. */
-  tasks: Int32Array = new Int32Array(0)
-  firstTask: Int32Array = new Int32Array(0)
+  tasks: Int32Array<ArrayBuffer> = new Int32Array(0)
+  firstTask: Int32Array<ArrayBuffer> = new Int32Array(0)
   /** Grows whenever something on the node changes. */
-  stamp: Int32Array = new Int32Array(0)
+  stamp: Int32Array<ArrayBuffer> = new Int32Array(0)
   /** By column of the resource. A column that is not there is 0 for all. */
-  readonly free: (Float64Array | undefined)[] = []
-  readonly total: (Float64Array | undefined)[] = []
+  readonly free: (Float64Array<ArrayBuffer> | undefined)[] = []
+  readonly total: (Float64Array<ArrayBuffer> | undefined)[] = []
   readonly gpus: Map<number, NodeGpus> = new Map()
   readonly realtimeCores: Map<number, number> = new Map()
   /** Sum over all nodes that are there, by column, and of GPUs in thousandths. */
@@ -73,6 +63,7 @@ export class Nodes {
   readonly #numbers = new NameTable(this.names)
   readonly #unused: number[] = []
   readonly #factor = new Map<number, number>()
+  readonly #takes = new TakesTable(this.resources, (column) => this.openShared(column))
   #length = 0
 
   constructor(splitsEmpty: boolean) {
@@ -191,6 +182,11 @@ export class Nodes {
     } else this.index.moved(node)
   }
 
+  /** What a task with these needs takes. */
+  takesOf(needs: NeedFacts): Takes {
+    return this.#takes.of(needs)
+  }
+
   /** Makes the column in which all requests of a squeezable resource count; from then on it is kept. */
   openShared(column: number): void {
     const shared = sharedColumnOf(column)
@@ -268,9 +264,7 @@ export class Nodes {
 
   #grow(length: number): void {
     this.#length = length
-    const state = new Uint8Array(length)
-    state.set(this.state)
-    this.state = state
+    this.state = new Uint8Array(this.state.buffer.transfer(length))
     this.kind = grownNumbers(this.kind, length)
     this.zone = grownNumbers(this.zone, length)
     this.rack = grownNumbers(this.rack, length)

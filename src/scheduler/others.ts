@@ -4,7 +4,7 @@
  * forbid, the rule in its own direction says it already.
  */
 import type { Group, Groups } from './groups.ts'
-import { apartKey, appKey, latencyKey, type GroupRule, type Job } from './job.ts'
+import { apartKey, appKey, latencyKey, noteRules, type GroupRule, type Job } from './job.ts'
 import type { Level, Subject } from './model.ts'
 
 interface Held {
@@ -60,6 +60,7 @@ export class Others {
       }
     job.repelledBy = repelledBy
     job.latencyFor = latencyFor
+    noteRules(job)
   }
 
   /** The job holds the rule itself, and everybody who holds it is counted by it. */

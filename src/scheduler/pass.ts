@@ -126,7 +126,7 @@ export class Pass {
     if (order === 'greedy') {
       const freedOnly = job.blocked && !round.all && !dependsOnOthers(job)
       if (freedOnly && round.freed.length === 0) return 'blocked'
-      if (!gang && this.#failedShapes.has(shapeOf(job))) return block(job)
+      if (!gang && this.#failedShapes.size > 0 && this.#failedShapes.has(shapeOf(job))) return block(job)
       const only = freedOnly && !gang && round.freed.length <= freedMax ? round.freed : null
       started = starter.start(job, most, only, null, decisions)
     } else {

@@ -3,7 +3,7 @@
  * compared one by one; otherwise the bucket index is asked. The same state gives the same node.
  */
 import type { Cluster } from './cluster.ts'
-import { Fit, hasZoneRules, zoneAllowed, type Promised } from './fit.ts'
+import { Fit, zoneAllowed, type Promised } from './fit.ts'
 import type { Job } from './job.ts'
 import { freeFor } from './resources.ts'
 
@@ -95,9 +95,7 @@ export class Placer {
       if (level === 'zone' || (own && group.total === 0) || group.total > walkedMax) continue
       const nodes = new Set<number>()
       for (const member of this.#cluster.groups.membersOf(group.key))
-        member.eachNode((node) => {
-          nodes.add(node)
-        })
+        this.#cluster.groups.eachNode(member, (node) => nodes.add(node))
       if (level === 'node') return nodes
       const racks = new Set([...nodes].map((node) => this.#cluster.nodes.rack[node] ?? 0))
       return new Set(
@@ -129,7 +127,7 @@ export class Placer {
       this.#cells = new Int32Array(cells.length * 2)
       this.#split = new Int32Array(cells.length * 2)
     }
-    if (!hasZoneRules(job)) {
+    if (!job.ruledZones) {
       this.#cells.set(cells)
       return cells.length
     }

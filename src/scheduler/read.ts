@@ -55,7 +55,8 @@ export interface JobFacts {
   readonly priority: number
   readonly timeLimitMs: number
   readonly clockErrorNsMax: number
-  readonly needs: NeedFacts
+  /** One and the same for all jobs that need the same, once a job is made of it. */
+  needs: NeedFacts
 }
 
 const nodeKeys: ReadonlySet<string> = new Set([

@@ -3,6 +3,7 @@
  * A task is a number here; numbers of ended tasks are used again.
  */
 import { tooLarge } from './errors.ts'
+import { grownFloats, grownNumbers } from './grow.ts'
 import { tasksMax } from './limits.ts'
 import type { Job } from './job.ts'
 import type { Nodes } from './nodes.ts'
@@ -11,18 +12,18 @@ export class Tasks {
   /** Numbers below this have been given. */
   size = 0
   /** Number of the task's job. */
-  job: Int32Array = new Int32Array(0)
+  job: Int32Array<ArrayBuffer> = new Int32Array(0)
   /** Which of its job's tasks it is. */
-  position: Int32Array = new Int32Array(0)
+  position: Int32Array<ArrayBuffer> = new Int32Array(0)
   /** Where it runs, -1: nowhere. */
-  node: Int32Array = new Int32Array(0)
-  startedMs: Float64Array = new Float64Array(0)
+  node: Int32Array<ArrayBuffer> = new Int32Array(0)
+  startedMs: Float64Array<ArrayBuffer> = new Float64Array(0)
   /** GPUs of its node that it uses, as bits; and the core on which its CPU time is reserved. */
   readonly gpus: Map<number, number> = new Map()
   readonly core: Map<number, number> = new Map()
   running = 0
-  #next: Int32Array = new Int32Array(0)
-  #previous: Int32Array = new Int32Array(0)
+  #next: Int32Array<ArrayBuffer> = new Int32Array(0)
+  #previous: Int32Array<ArrayBuffer> = new Int32Array(0)
   readonly #unused: number[] = []
 
   /** How many more tasks there may be. */
@@ -84,19 +85,12 @@ export class Tasks {
   }
 
   #grow(length: number): void {
-    const grown = (old: Int32Array): Int32Array => {
-      const array = new Int32Array(length).fill(-1)
-      array.set(old)
-      return array
-    }
-    this.job = grown(this.job)
-    this.position = grown(this.position)
-    this.node = grown(this.node)
-    this.#next = grown(this.#next)
-    this.#previous = grown(this.#previous)
-    const startedMs = new Float64Array(length)
-    startedMs.set(this.startedMs)
-    this.startedMs = startedMs
+    this.job = grownNumbers(this.job, length)
+    this.position = grownNumbers(this.position, length)
+    this.node = grownNumbers(this.node, length)
+    this.#next = grownNumbers(this.#next, length)
+    this.#previous = grownNumbers(this.#previous, length)
+    this.startedMs = grownFloats(this.startedMs, length)
   }
 }
 

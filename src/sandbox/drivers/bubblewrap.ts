@@ -21,7 +21,15 @@ import {
 import type { HostFacts, RootFacts } from '../bubblewrap-args.ts'
 import { cpuClasses, refuseBeyond, sharedKernel } from '../capabilities.ts'
 import type { LimitGroup, LimitGroups } from '../cgroup.ts'
-import type { OutputLine, OutputOptions, Sandbox, SandboxCapabilities, SandboxDriver, SandboxSpec } from '../driver.ts'
+import type {
+  OutputLine,
+  OutputOptions,
+  Sandbox,
+  SandboxCapabilities,
+  SandboxDriver,
+  SandboxSpec,
+  Series,
+} from '../driver.ts'
 import { descriptors, initScript, quote } from '../launcher.ts'
 import { profiles, withEntry } from '../profiles.ts'
 import type { Profile } from '../profiles.ts'
@@ -29,6 +37,7 @@ import { rootArguments, rootProgram, rootWithin } from '../root.ts'
 import { childPidOf, exitCodeOf } from '../record.ts'
 import type { Processes, SandboxRecord } from '../record.ts'
 import { compileProfile, encodeProgram } from '../seccomp.ts'
+import { logDirectory, seriesFiles, seriesFilterFd, seriesScript } from '../series.ts'
 import { checkSpec } from '../spec.ts'
 import type { Architecture } from '../syscalls.ts'
 import { endLeftovers, enter } from './exec.ts'
@@ -42,6 +51,7 @@ import { readIfThere } from './records.ts'
 import { inRoot, makeRootShell, probeRoot, resolveInside, rootPlace, shellTarget, standardInRoot } from './root.ts'
 import type { RootShell } from './root.ts'
 import { RunningSandbox } from './running.ts'
+import { layFile, makePipe } from './series-files.ts'
 import type { RunningParts } from './running.ts'
 import { canMakeTerminals } from './terminal.ts'
 
@@ -142,7 +152,7 @@ class BubblewrapDriver implements SandboxDriver {
         path,
         mode,
         writable,
-        descriptor: firstFile + index,
+        from: firstFile + index,
       })),
     }
     const options = bubblewrapOptions(spec, this.#host, handover, rootFacts(standing, shell), this.#devicesOf(spec))
@@ -181,6 +191,36 @@ class BubblewrapDriver implements SandboxDriver {
     })
   }
 
+  /** Throws as `start` does; `sandbox.refused` too for what only a start by a supervisor can have. */
+  series(spec: SandboxSpec, directory: string): Series {
+    checkSpec(spec)
+    refuseBeyond(name, this.capabilities, spec)
+    if (spec.root !== undefined || spec.filterFile !== undefined || this.#around !== null) {
+      throw new SteadError({
+        code: 'sandbox.refused',
+        message: `The sandbox ${spec.id} cannot be started in a series: it has a root or an output filter of its own.`,
+        hint: 'Start it by itself.',
+      })
+    }
+    const owner = this.#setpriv === null ? null : spec.hostUid
+    const lay = (file: string, content: string | Uint8Array, mode: number): string =>
+      layFile(directory, file, content, mode, owner)
+    const files = [...standardFiles(spec), ...spec.files].map(({ path, mode, writable = false, content }, index) => {
+      return { path, mode, writable, from: lay(`file-${index}`, content, mode) }
+    })
+    const filter = filterOf(spec)
+    if (filter !== null) lay(seriesFiles.filter, filter, 0o400)
+    const handover = { seccomp: filter === null ? null : seriesFilterFd, files }
+    lay(seriesFiles.options, encodeOptions(bubblewrapOptions(spec, this.#host, handover)), 0o400)
+    lay(seriesFiles.status, '', 0o600)
+    makePipe(this.#mkfifo, `${directory}/${seriesFiles.output}`, owner)
+    const logger = this.#logger.command(logDirectory, spec.outputBytesMax)
+    return {
+      identity: this.#identity(spec.hostUid, this.#devicesOf(spec)),
+      script: seriesScript({ bwrap: this.#bwrap, argv: spec.argv, filtered: filter !== null, logger }),
+    }
+  }
+
   output(recordDir: string, options: OutputOptions = {}): AsyncIterable<OutputLine> {
     return outputOf(recordDir, options, this.#clock)
   }
@@ -196,12 +236,7 @@ class BubblewrapDriver implements SandboxDriver {
   /** Makes the root, becomes the host user of the workload, then bubblewrap, which stays as the keeper of the exit. */
   #lastOf(spec: SandboxSpec, shell: RootShell | null): string {
     const { hostUid, root, limits, mounts } = spec
-    const closed = this.#devicesOf(spec).filter((device) => (statSync(device).mode & 0o006) !== 0o006)
-    const groups = closed.map((device) => statSync(device).gid)
-    const held = groups.length === 0 ? '--clear-groups' : `--groups=${groups.join(',')}`
-    const identity = `--reuid=${hostUid} --regid=${hostUid} ${held}`
-    const privileges = '--inh-caps=-all --bounding-set=-all --no-new-privs'
-    const drop = this.#setpriv === null ? '' : `${quote(this.#setpriv)} ${identity} ${privileges}`
+    const drop = this.#identity(hostUid, this.#devicesOf(spec)).map(quote).join(' ')
     const options = `--args ${descriptors.firstHandover} --json-status-fd ${descriptors.status}`
     const sh = (shell?.sh ?? hostShell).map(quote).join(' ')
     const bwrap = `${drop} ${quote(this.#bwrap)} ${options} -- ${sh} -c ${quote(initScript)} sh "$@"`
@@ -218,6 +253,16 @@ class BubblewrapDriver implements SandboxDriver {
 
   #devicesOf({ devices = [] }: SandboxSpec): readonly string[] {
     return [...(this.#around?.devices ?? []), ...devices]
+  }
+
+  /** In front of a command line: who it is run as. */
+  #identity(hostUid: number, devices: readonly string[]): readonly string[] {
+    if (this.#setpriv === null) return []
+    const closed = devices.filter((device) => (statSync(device).mode & 0o006) !== 0o006)
+    const groups = closed.map((device) => statSync(device).gid)
+    const held = groups.length === 0 ? '--clear-groups' : `--groups=${groups.join(',')}`
+    const ids = [`--reuid=${hostUid}`, `--regid=${hostUid}`, held]
+    return [this.#setpriv, ...ids, '--inh-caps=-all', '--bounding-set=-all', '--no-new-privs']
   }
 
   #shellOfRoots(): RootShell {

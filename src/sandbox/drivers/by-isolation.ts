@@ -18,6 +18,7 @@ export function byIsolation(common: SandboxDriver, kernels: () => SandboxDriver)
 class ByIsolation implements SandboxDriver {
   readonly name: string
   readonly capabilities: SandboxCapabilities
+  readonly series?: NonNullable<SandboxDriver['series']>
   readonly #common: SandboxDriver
   readonly #make: () => SandboxDriver
   #made: SandboxDriver | null = null
@@ -27,6 +28,7 @@ class ByIsolation implements SandboxDriver {
     this.#make = make
     this.name = common.name
     this.capabilities = common.capabilities
+    if (common.series !== undefined) this.series = common.series.bind(common)
   }
 
   async start(spec: SandboxSpec): Promise<Sandbox> {

@@ -110,6 +110,10 @@ export class RunningSandbox implements Sandbox {
     return exec(record.processes, options)
   }
 
+  oomKills(): number | null {
+    return this.#parts.group?.evidence().oomKills ?? null
+  }
+
   members(): readonly number[] {
     return this.#over ? [] : this.#members().map(({ pid }) => pid)
   }

@@ -96,6 +96,11 @@ export class RunningGuest implements Sandbox {
     return execInGuest(this.#channel, options)
   }
 
+  /** What the guest's kernel does is told with the exit. */
+  oomKills(): null {
+    return null
+  }
+
   members(): readonly number[] {
     return this.#own.around.members()
   }
