@@ -49,7 +49,8 @@ export async function openProbe(cdp: Cdp, scripts: Scripts, random: Random, requ
     await checkSyntax(cdp, expression)
   const { url, lineNumber, columnNumber } = await scripts.running(file, line)
   const name = `__stead_${randomId(random)}`
-  let breakpointId: string | null = null
+  // On a hot line the process may say that all is spent before it says that the breakpoint is there.
+  let placing: Promise<string | null> = Promise.resolve(null)
   const listening = cdp.on('Runtime.bindingCalled', ({ name: called, payload }) => {
     if (called !== name) return
     const said = readSaid(payload, expressions)
@@ -60,6 +61,7 @@ export async function openProbe(cdp: Cdp, scripts: Scripts, random: Random, requ
   })
   const remove = async (): Promise<void> => {
     listening[Symbol.dispose]()
+    const breakpointId = await placing.catch(() => null)
     if (breakpointId !== null) await cdp.call('Debugger.removeBreakpoint', { breakpointId })
     await cdp.call('Runtime.removeBinding', { name })
     await cdp.call('Runtime.evaluate', {
@@ -76,13 +78,14 @@ export async function openProbe(cdp: Cdp, scripts: Scripts, random: Random, requ
       (expression) => `() => (${looksSecret(expression) ? `'${redactedText}'` : expression})`,
     )
     const when = condition === null ? 'null' : `() => (${condition}\n)`
-    const { breakpointId: id, locations } = await cdp.call('Debugger.setBreakpointByUrl', {
+    const setting = cdp.call('Debugger.setBreakpointByUrl', {
       url,
       lineNumber,
       columnNumber,
       condition: `(globalThis.${name}_hit?.(${when}, [${values.join(', ')}]), false)`,
     })
-    breakpointId = id
+    placing = setting.then(({ breakpointId }) => breakpointId)
+    const { locations } = await setting
     const [location] = locations
     if (location === undefined) throw noStatement(file, line)
     const place = await scripts.written(location.scriptId, location.lineNumber, location.columnNumber ?? 0)
