@@ -34,7 +34,7 @@ import { type Order, orderChange } from './operate.ts'
 import { AgentPeer, type FromAgent, GatewayPeer, peerAsked, refusalOf, refuse, theNode } from './peers.ts'
 import type { PoolPeers } from './pools.ts'
 import type { Credential } from './credentials.ts'
-import { controlLease, keys, put, type Records, write, writeAll } from './records.ts'
+import { controlLease, fatal, keys, put, type Records, write, writeAll } from './records.ts'
 import { Secrets } from './secrets.ts'
 import type { ControlState } from './state.ts'
 import { Releases } from './releases.ts'
@@ -60,9 +60,6 @@ interface Opened {
   /** Whom a failure of the batch side is told. */
   readonly failed: { with: ((error: unknown) => void) | null }
 }
-
-/** After these what is in memory is not to be trusted. */
-const fatal: readonly string[] = ['control.replaced', 'secrets.replaced', 'store.outcome-unknown']
 
 export class RunningControl implements Control {
   readonly #options: ControlOptions

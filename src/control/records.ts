@@ -21,6 +21,9 @@ import {
 /** Name of the lease that makes a control the only one. */
 export const controlLease = 'control'
 
+/** Codes of errors after which a control cannot trust what it has in memory. */
+export const fatal: readonly string[] = ['control.replaced', 'secrets.replaced', 'store.outcome-unknown']
+
 /** Host users of workloads start here: above what distributions give out, below what programs mistake for negative. */
 const hostUidMin = 1_900_000_000
 const hostUidMax = 2_000_000_000
