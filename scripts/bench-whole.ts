@@ -160,7 +160,7 @@ async function untilAllCame(batch: OperatorClient['batch'], nodes: number): Prom
       const id = await batch.submit(asked)
       for await (const job of batch.watch(id, AbortSignal.timeout(600_000))) if (job.endedMs !== null) return
     } catch (error) {
-      if (!isSteadError(error) || error.code !== 'scheduler.impossible') throw error
+      if (!isSteadError(error) || !['scheduler.impossible', 'batch.overloaded'].includes(error.code)) throw error
       await pause(200)
     }
   }

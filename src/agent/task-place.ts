@@ -8,6 +8,7 @@
  * started it: what it was told and how that ended is found again by the next agent.
  */
 import { execFile } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import {
   appendFileSync,
   chownSync,
@@ -132,7 +133,7 @@ export class TaskPlace {
     const program = job.isolation === 'own' ? seriesProgram(needs, work) : sharedProgram(needs, work, inside)
     const extra = job.isolation === 'own' ? seriesProcesses : sharedProcesses
     const sandbox = await driver.start({
-      id: `place-${job.job}-${dir.split('/').at(-1)}`,
+      id: `place-${job.job}-${dir.split('/').at(-1)}-${markOf(dir)}`,
       cwd: inside ? '/tmp' : '/',
       mounts: inside
         ? [
@@ -297,6 +298,11 @@ function seriesProgram({ job, sandbox, dir }: PlaceNeeds, work: string): Program
 
 function isIsolated({ capabilities }: SandboxDriver): boolean {
   return capabilities.isolation !== 'refused'
+}
+
+/** Another platform of the machine has jobs of the same numbers: what is found by its id must be ours. */
+function markOf(dir: string): string {
+  return createHash('sha256').update(dir).digest('hex').slice(0, 12)
 }
 
 function workOf(dir: string): string {

@@ -34,6 +34,8 @@ const firstNodeMs = 10_000
 const fullPauseMs = 1000
 /** Records in one transaction, which has a limit in bytes too. */
 const writtenMax = operationsMax / 2
+/** Events of one turn: nobody is kept waiting by those of a hundred thousand nodes that come at once. */
+const turnEventsMax = 2000
 /** How often it is looked which nodes of pools have fallen silent. */
 const poolLookMs = 5000
 /** A timer further away than this is looked at again. */
@@ -71,7 +73,7 @@ export async function openBatch(options: BatchOptions): Promise<Batch> {
 export class Batch {
   readonly #options: BatchOptions
   readonly #core: BatchCore
-  #waiting: Waiting[] = []
+  readonly #waiting: Waiting[] = []
   #running = false
   #stopped = false
   #turns: Promise<void> = Promise.resolve()
@@ -320,8 +322,7 @@ export class Batch {
   }
 
   async #turn(): Promise<void> {
-    const taken = this.#waiting
-    this.#waiting = []
+    const taken = this.#waiting.splice(0, turnEventsMax)
     const answers: (() => void)[] = []
     for (const { event, resolve, reject } of taken) {
       try {
