@@ -90,6 +90,11 @@ export class LayerPlan {
     }
   }
 
+  /** Whether a path is a directory of the layer now: what was one may have been replaced since, by a link too. */
+  isDirectory(path: string): boolean {
+    return this.#at(path) === 'directory'
+  }
+
   get counted(): { readonly entries: number; readonly bytes: number } {
     return { entries: this.#count, bytes: this.#bytes }
   }
@@ -104,6 +109,7 @@ export class LayerPlan {
     if (kind !== 'hardlink') return { kind: 'file', path: clean, mode: mode & modeKept }
     const to = this.#names(target).join('/')
     if (to === clean) throw this.#unsafe(path, 'it is a hard link to itself')
+    if (to.startsWith(`${clean}/`)) throw this.#unsafe(path, 'it is a hard link to what it takes the place of')
     if (this.#at(to) !== 'file' && this.#at(to) !== 'symlink')
       throw this.#unsafe(path, `it is a hard link to ${show(target)}, which is no file of this layer`)
     return { kind, path: clean, target: to }

@@ -9,6 +9,7 @@ import {
   readdirSync,
   readlinkSync,
   rmSync,
+  rmdirSync,
   statSync,
   writeFileSync,
 } from 'node:fs'
@@ -16,7 +17,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { needsRoot } from '../../test/needs.ts'
-import { extended, pieces, rawEntry, tarOf, type RawEntry } from './archives.test-helper.ts'
+import { isSteadError } from '../base/index.ts'
+import { dice, extended, pieces, rawEntry, tarOf, type RawEntry } from './archives.test-helper.ts'
 import { imageLimits } from './limits.ts'
 import { LayerPlan } from './place.ts'
 import { unpackLayer } from './unpack.ts'
@@ -94,6 +96,16 @@ test('a name in an extended header is held to the same', async () => {
   })
 })
 
+test('the time of a directory that a link has replaced since goes nowhere', async () => {
+  await within(async ({ layer, outside }) => {
+    mkdirSync(join(outside, 'b'))
+    const bytes = tarOf(dir('way/b'), link('way', outside))
+    await unpackLayer(pieces(bytes), layer, 'the layer')
+    assert.ok(statSync(join(outside, 'b')).mtimeMs > 0, 'what lies outside keeps its time')
+    rmdirSync(join(outside, 'b'))
+  })
+})
+
 test('a link that is replaced by a file is not written through; a file that is replaced leaves its other names alone', async () => {
   await within(async ({ layer, outside }) => {
     const bytes = tarOf(
@@ -113,6 +125,43 @@ test('a link that is replaced by a file is not written through; a file that is r
     const text = (path: string): string => readFileSync(join(layer, path), 'utf8')
     assert.deepEqual([text('a'), text('b'), text('c'), text('d'), text('e/in')], ['mine', 'two', 'one', 'file', 'in'])
   })
+})
+
+test('whatever the entries are: a layer, or an error with a code, and nothing beside it', async () => {
+  const roll = dice(13)
+  const one = <T>(of: readonly [T, ...T[]]): T => of[Math.floor(roll() * of.length)] ?? of[0]
+  let refused = 0
+  await within(async ({ layer, outside }) => {
+    const path = (): string =>
+      Array.from({ length: 1 + Math.floor(roll() * 3) }, () => one(['a', 'b', 'way', 'way', 'd', '.', '', '..'])).join(
+        '/',
+      )
+    const target = (): string => one([outside, '../outside', '../outside/kept', `${outside}/kept`, '/', '..', path()])
+    const entry = (): RawEntry => {
+      const kind = one(['file', 'file', 'directory', 'link', 'link', 'hard'])
+      if (kind === 'file') return { path: path(), body: 'x' }
+      if (kind === 'directory') return dir(path(), 0o777)
+      return kind === 'link' ? link(path(), target()) : hard(path(), roll() < 0.5 ? path() : target())
+    }
+    for (let round = 0; round < 600; round++) {
+      const entries = Array.from({ length: 2 + Math.floor(roll() * 6) }, entry)
+      try {
+        await unpackLayer(pieces(tarOf(...entries)), layer, 'the layer')
+      } catch (error) {
+        assert.ok(
+          isSteadError(error) && error.code.startsWith('image.'),
+          `${String(error)}\n${JSON.stringify(entries)}`,
+        )
+        refused++
+      }
+      assert.equal(statSync(join(outside, 'kept')).nlink, 1, JSON.stringify(entries))
+      assert.deepEqual(readdirSync(outside), ['kept'], JSON.stringify(entries))
+      assert.ok(statSync(join(outside, 'kept')).mtimeMs > 0, JSON.stringify(entries))
+      rmSync(layer, { recursive: true, force: true })
+      mkdirSync(layer)
+    }
+  })
+  assert.ok(refused > 100 && refused < 600, `${refused} refused`)
 })
 
 test('leading slashes and dots are taken off; links are kept as they are and never followed', async () => {

@@ -86,18 +86,12 @@ export async function unpackLayer(tar: AsyncIterable<Uint8Array>, directory: str
         if (replaces === 'file') unlinkSync(path)
         else if (replaces === 'directory') rmSync(path, { recursive: true })
         await write(step, path, directory, entry)
-        if (step.kind === 'directory') times.set(path, entry.mtimeSeconds)
+        if (step.kind === 'directory') times.set(step.path, entry.mtimeSeconds)
       }
     }
     await markRemoved(directory, plan.removals())
-    for (const [path, seconds] of times) {
-      // It may have been replaced since.
-      try {
-        utimesSync(path, seconds, seconds)
-      } catch (error) {
-        if (systemCodeOf(error) !== 'ENOENT') throw error
-      }
-    }
+    for (const [path, seconds] of times)
+      if (plan.isDirectory(path)) utimesSync(`${directory}/${path}`, seconds, seconds)
   } catch (error) {
     throw withoutSpace(error, what)
   }
