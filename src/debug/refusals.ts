@@ -2,6 +2,12 @@
 import { SteadError } from '../base/index.ts'
 import type { ProcessFacts } from './recipe.ts'
 
+/** Why something cannot be had, and what to do. */
+export interface Refusal {
+  readonly reason: string
+  readonly hint: string
+}
+
 export function noProcess(pid: number | string): SteadError {
   return new SteadError({
     code: 'debug.no-process',

@@ -6,6 +6,7 @@
  */
 import { type Clock, messageOf } from '../../base/index.ts'
 import { connectionLost, didNotAnswer, targetSays } from '../refusals.ts'
+import { Requests } from '../requests.ts'
 import type { Commands, Events } from './protocol.ts'
 
 /** What carries the messages, each one JSON text. */
@@ -21,50 +22,40 @@ const callsMax = 1000
 
 type Listener = (params: never) => void
 
-interface Waiting {
-  readonly method: string
-  readonly settle: (result: unknown) => void
-  readonly fail: (error: Error) => void
-  readonly timer: Disposable
-}
-
 export class Cdp {
   readonly #wire: Wire
-  readonly #clock: Clock
-  readonly #waiting = new Map<number, Waiting>()
+  readonly #requests: Requests<string, unknown>
   readonly #listeners = new Map<string, Set<Listener>>()
-  readonly #lost = Promise.withResolvers<string>()
   #lastId = 0
-  #ended: string | null = null
 
   constructor(wire: Wire, clock: Clock) {
     this.#wire = wire
-    this.#clock = clock
+    this.#requests = new Requests(clock, (method) => `the process (${method})`)
   }
 
   /** Settles with the reason when the connection has ended. */
   get lost(): Promise<string> {
-    return this.#lost.promise
+    return this.#requests.lost
   }
 
-  call<M extends keyof Commands>(
+  async call<M extends keyof Commands>(
     method: M,
     params: Commands[M][0],
     timeoutMs: number = answerMs,
   ): Promise<Commands[M][1]> {
-    if (this.#ended !== null) return Promise.reject(connectionLost(this.#ended))
-    if (this.#waiting.size >= callsMax) return Promise.reject(didNotAnswer('the process', 0))
+    if (this.#requests.ended !== null) throw connectionLost(this.#requests.ended)
+    if (this.#requests.count >= callsMax) throw didNotAnswer('the process', 0)
     const id = ++this.#lastId
-    return new Promise((resolve, reject) => {
-      const timer = this.#clock.after(timeoutMs, () => {
-        this.#waiting.delete(id)
-        reject(didNotAnswer(`the process (${method})`, timeoutMs))
-      })
-      // The answer belongs to the method it was asked with: the one place where the protocol's types are believed.
-      const settle = (result: unknown): void => resolve(result as Commands[M][1])
-      this.#waiting.set(id, { method, settle, fail: reject, timer })
+    const answer = this.#requests.wait(id, method, timeoutMs)
+    try {
       this.#wire.send(JSON.stringify({ id, method, params }))
-    })
+    } catch (error) {
+      this.#requests.answered(id, () => {
+        throw error
+      })
+    }
+    // The answer belongs to the method it was asked with: the one place where the protocol's types are believed.
+    return (await answer) as Commands[M][1]
   }
 
   on<E extends keyof Events>(method: E, listener: (params: Events[E]) => void): Disposable {
@@ -86,27 +77,18 @@ export class Cdp {
 
   /** The connection has ended, by whoever. */
   end(reason: string): void {
-    if (this.#ended !== null) return
-    this.#ended = reason
-    for (const { fail, timer } of this.#waiting.values()) {
-      timer[Symbol.dispose]()
-      fail(connectionLost(reason))
-    }
-    this.#waiting.clear()
+    if (!this.#requests.end(reason)) return
     this.#listeners.clear()
     this.#wire.close()
-    this.#lost.resolve(reason)
   }
 
   #answered(id: number, message: Readonly<Record<string, unknown>>): void {
-    const waiting = this.#waiting.get(id)
-    if (waiting === undefined) return
-    this.#waiting.delete(id)
-    waiting.timer[Symbol.dispose]()
-    const { error, result } = message
-    if (error === undefined) return waiting.settle(result)
-    const said = typeof error === 'object' && error !== null && 'message' in error ? error.message : error
-    waiting.fail(targetSays(waiting.method, messageOf(said)))
+    this.#requests.answered(id, (method) => {
+      const { error, result } = message
+      if (error === undefined) return result
+      const said = typeof error === 'object' && error !== null && 'message' in error ? error.message : error
+      throw targetSays(method, messageOf(said))
+    })
   }
 }
 

@@ -7,6 +7,7 @@
 import type { Readable, Writable } from 'node:stream'
 import { type Clock, messageOf } from '../../base/index.ts'
 import { connectionLost, didNotAnswer, targetSays } from '../refusals.ts'
+import { Requests } from '../requests.ts'
 import { DapDecoder, encodeDap } from './codec.ts'
 import { type Arguments, textIn } from './peer.ts'
 
@@ -14,13 +15,6 @@ import { type Arguments, textIn } from './peer.ts'
 export interface AdapterStreams {
   readonly from: Readable
   readonly to: Writable
-}
-
-interface Waiting {
-  readonly command: string
-  readonly resolve: (body: Arguments) => void
-  readonly reject: (error: Error) => void
-  readonly timer: Disposable
 }
 
 /** After these the program runs until it is said to have stopped. */
@@ -33,30 +27,29 @@ export class DapSession {
   readonly lost: Promise<string>
   readonly #to: Writable
   readonly #clock: Clock
-  readonly #waiting = new Map<number, Waiting>()
+  readonly #requests: Requests<string, Arguments>
   readonly #listeners = new Set<(event: string, body: Arguments) => void>()
-  readonly #lost = Promise.withResolvers<string>()
   /** Files that have breakpoints. */
   readonly #sources = new Set<string>()
   #runs = true
   #sequence = 0
-  #ended: string | null = null
 
   constructor({ from, to }: AdapterStreams, clock: Clock) {
     this.#to = to
     this.#clock = clock
-    this.lost = this.#lost.promise
+    this.#requests = new Requests(clock, (command) => `the debugger, asked for '${command}',`)
+    this.lost = this.#requests.lost
     const decoder = new DapDecoder()
     from.on('data', (piece: Uint8Array) => {
       try {
         for (const message of decoder.push(piece)) this.#hear(message)
       } catch (error) {
-        this.#end(messageOf(error))
+        this.#requests.end(messageOf(error))
       }
     })
-    for (const stream of new Set([from, to])) stream.on('error', (error) => this.#end(messageOf(error)))
-    from.on('close', () => this.#end('the adapter closed it'))
-    from.on('end', () => this.#end('the adapter closed it'))
+    for (const stream of new Set([from, to])) stream.on('error', (error) => this.#requests.end(messageOf(error)))
+    from.on('close', () => this.#requests.end('the adapter closed it'))
+    from.on('end', () => this.#requests.end('the adapter closed it'))
   }
 
   /** Whether the program runs, as far as the adapter has said. */
@@ -75,19 +68,14 @@ export class DapSession {
 
   /** The body of the answer. Throws `debug.target-refused`, `debug.no-answer`, `debug.lost`. */
   request(command: string, args: Arguments = {}, timeoutMs: number = answerMs): Promise<Arguments> {
-    if (this.#ended !== null) return Promise.reject(connectionLost(this.#ended))
+    if (this.#requests.ended !== null) return Promise.reject(connectionLost(this.#requests.ended))
     const { path } = objectOf(args['source'])
     if (command === 'setBreakpoints' && typeof path === 'string') this.#sources.add(path)
     if (moving.has(command)) this.#runs = true
     const seq = ++this.#sequence
-    const { promise, resolve, reject } = Promise.withResolvers<Arguments>()
-    const timer = this.#clock.after(timeoutMs, () => {
-      this.#waiting.delete(seq)
-      reject(didNotAnswer(`the debugger, asked for '${command}',`, timeoutMs))
-    })
-    this.#waiting.set(seq, { command, resolve, reject, timer })
+    const answer = this.#requests.wait(seq, command, timeoutMs)
     this.#to.write(encodeDap({ seq, type: 'request', command, arguments: args }))
-    return promise
+    return answer
   }
 
   /** Hears every event from now on. */
@@ -124,25 +112,11 @@ export class DapSession {
   }
 
   #answered(message: Arguments): void {
-    const seq = Number(message['request_seq'])
-    const waiting = this.#waiting.get(seq)
-    if (waiting === undefined) return
-    this.#waiting.delete(seq)
-    waiting.timer[Symbol.dispose]()
-    const body = objectOf(message['body'])
-    if (message['success'] === true) waiting.resolve(body)
-    else waiting.reject(targetSays(waiting.command, sentenceOf(body, textIn(message, 'message') || 'refused')))
-  }
-
-  #end(why: string): void {
-    if (this.#ended !== null) return
-    this.#ended = why
-    for (const { reject, timer } of this.#waiting.values()) {
-      timer[Symbol.dispose]()
-      reject(connectionLost(why))
-    }
-    this.#waiting.clear()
-    this.#lost.resolve(why)
+    this.#requests.answered(Number(message['request_seq']), (command) => {
+      const body = objectOf(message['body'])
+      if (message['success'] === true) return body
+      throw targetSays(command, sentenceOf(body, textIn(message, 'message') || 'refused'))
+    })
   }
 }
 

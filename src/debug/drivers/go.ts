@@ -8,7 +8,7 @@ import type { OpenAdapter } from '../adapter/open.ts'
 import { textIn } from '../dap/peer.ts'
 import { type Elf, goVersionOf, symbolsOf } from '../native/elf.ts'
 import type { Ability, Finding, ProcessFacts, Recipe } from '../recipe.ts'
-import { processGone, refused } from '../refusals.ts'
+import { processGone, type Refusal, refused } from '../refusals.ts'
 import { startListeningAdapter } from './adapter-process.ts'
 import { isAlive, isPending } from './proc.ts'
 import { elfOf } from './program-file.ts'
@@ -21,8 +21,6 @@ export interface GoRecipeOptions {
   /** Takes texts that are known to be secret out of whatever is handed on. */
   readonly hide?: (text: string) => string
 }
-
-type Refusal = { readonly reason: string; readonly hint: string }
 
 const noDelve: Refusal = {
   reason: 'delve, which looks into Go, is not on this machine',

@@ -15,7 +15,7 @@ import { serveJava } from '../java/adapter.ts'
 import { javaThreads } from '../java/threads.ts'
 import { Jdwp } from '../jdwp/client.ts'
 import type { Ability, Attachment, Finding, ProcessFacts, Recipe } from '../recipe.ts'
-import { processGone, refused } from '../refusals.ts'
+import { processGone, type Refusal, refused } from '../refusals.ts'
 import { answersQuit, askHotspot, notListening } from './hotspot.ts'
 import { isAlive, startedWith } from './proc.ts'
 import { hasMapped } from './program-file.ts'
@@ -27,8 +27,6 @@ export interface JavaRecipeOptions {
   /** Takes texts that are known to be secret out of whatever is handed on. */
   readonly hide?: (text: string) => string
 }
-
-type Refusal = { readonly reason: string; readonly hint: string }
 
 const noProfile: Refusal = {
   reason: 'a Java machine records where its time goes itself',

@@ -9,7 +9,7 @@ import type { OpenAdapter } from '../adapter/open.ts'
 import { objectsIn, textIn } from '../dap/peer.ts'
 import { compilerOf, type Elf, goVersionOf, machineName, machineOf, symbolsOf } from '../native/elf.ts'
 import type { Ability, Finding, ProcessFacts, Recipe } from '../recipe.ts'
-import { processGone, refused } from '../refusals.ts'
+import { processGone, type Refusal, refused } from '../refusals.ts'
 import { startAdapter } from './adapter-process.ts'
 import { isAlive } from './proc.ts'
 import { elfOf, knowsLines } from './program-file.ts'
@@ -29,8 +29,6 @@ export interface NativeDebugger {
   readonly kind: 'gdb' | 'lldb'
   readonly path: string
 }
-
-type Refusal = { readonly reason: string; readonly hint: string }
 
 /** gdb speaks the protocol since that version. */
 const gdbSince = 14

@@ -14,7 +14,7 @@ import { doorSignal, handlesDoor, hookDirectory, roomOf } from '../door.ts'
 import { pythonBoot, pythonEntry } from '../python/hook.ts'
 import { foldedStacks, pyThreads } from '../python/reports.ts'
 import type { Ability, Attachment, Finding, ProcessFacts, Profile, ProfileRequest, Recipe } from '../recipe.ts'
-import { processGone, refused } from '../refusals.ts'
+import { processGone, type Refusal, refused } from '../refusals.ts'
 import { isAlive, signalProcess, startedWith } from './proc.ts'
 import { filesLike, linesOf } from './program-file.ts'
 import { findRemoteDoor } from './python-memory.ts'
@@ -30,8 +30,6 @@ export interface PythonRecipeOptions {
   /** Takes texts that are known to be secret out of whatever is handed on. */
   readonly hide?: (text: string) => string
 }
-
-type Refusal = { readonly reason: string; readonly hint: string }
 
 const outputBytesMax = 64_000_000
 const dumpMs = 30_000

@@ -8,7 +8,7 @@ import type { OpenAdapter } from '../adapter/open.ts'
 import { objectsIn, textIn } from '../dap/peer.ts'
 import { doorSignal, handlesDoor, hookDirectory } from '../door.ts'
 import type { Ability, Finding, ProcessFacts, Recipe } from '../recipe.ts'
-import { processGone, refused } from '../refusals.ts'
+import { processGone, type Refusal, refused } from '../refusals.ts'
 import { rubyBoot } from '../ruby/boot.ts'
 import { isAlive, signalProcess, startedWith } from './proc.ts'
 import { openRoom } from './room.ts'
@@ -19,8 +19,6 @@ export interface RubyRecipeOptions {
   /** Takes texts that are known to be secret out of whatever is handed on. */
   readonly hide?: (text: string) => string
 }
-
-type Refusal = { readonly reason: string; readonly hint: string }
 
 const noProfile: Refusal = {
   reason: 'where time and memory go in Ruby can be seen by what was started for it only',

@@ -7,6 +7,7 @@
 import type { Duplex } from 'node:stream'
 import { type Clock, messageOf } from '../../base/index.ts'
 import { connectionLost, didNotAnswer } from '../refusals.ts'
+import { Requests } from '../requests.ts'
 import { encodeJdwp, handshake, JdwpDecoder, JdwpReader, JdwpWriter } from './codec.ts'
 import { commands, faultText } from './protocol.ts'
 
@@ -20,13 +21,6 @@ export class JdwpFault extends Error {
   }
 }
 
-interface Waiting {
-  readonly command: keyof typeof commands
-  readonly resolve: (body: JdwpReader) => void
-  readonly reject: (error: Error) => void
-  readonly timer: Disposable
-}
-
 const answerMs = 30_000
 const shakeMs = 10_000
 
@@ -34,17 +28,14 @@ export class Jdwp {
   /** Settles when the connection has ended, with the reason. */
   readonly lost: Promise<string>
   readonly #stream: Duplex
-  readonly #clock: Clock
-  readonly #waiting = new Map<number, Waiting>()
-  readonly #lost = Promise.withResolvers<string>()
+  readonly #requests: Requests<keyof typeof commands, JdwpReader>
   #events: (body: JdwpReader) => void = () => undefined
   #lastId = 0
-  #ended: string | null = null
 
   private constructor(stream: Duplex, clock: Clock) {
     this.#stream = stream
-    this.#clock = clock
-    this.lost = this.#lost.promise
+    this.#requests = new Requests(clock, (command) => `the Java machine, asked for ${command},`)
+    this.lost = this.#requests.lost
   }
 
   /** Shakes hands. Throws `debug.lost`, `debug.no-answer`: a machine serves one debugger and lets others wait. */
@@ -75,9 +66,9 @@ export class Jdwp {
         stream.destroy(error instanceof Error ? error : new Error(messageOf(error)))
       }
     })
-    stream.on('error', (error) => jdwp.#end(messageOf(error)))
-    stream.on('end', () => jdwp.#end('the machine closed it'))
-    stream.on('close', () => jdwp.#end('it was closed'))
+    stream.on('error', (error) => jdwp.#requests.end(messageOf(error)))
+    stream.on('end', () => jdwp.#requests.end('the machine closed it'))
+    stream.on('close', () => jdwp.#requests.end('it was closed'))
     void jdwp.lost.then((why) => shaken.reject(connectionLost(why)))
     using _timer = clock.after(shakeMs, () => shaken.reject(didNotAnswer('the Java machine', shakeMs)))
     try {
@@ -96,19 +87,14 @@ export class Jdwp {
     write: (writer: JdwpWriter) => unknown = () => undefined,
     timeoutMs: number = answerMs,
   ): Promise<JdwpReader> {
-    if (this.#ended !== null) return Promise.reject(connectionLost(this.#ended))
-    const { promise, resolve, reject } = Promise.withResolvers<JdwpReader>()
+    if (this.#requests.ended !== null) return Promise.reject(connectionLost(this.#requests.ended))
     const id = ++this.#lastId
-    const timer = this.#clock.after(timeoutMs, () => {
-      this.#waiting.delete(id)
-      reject(didNotAnswer(`the Java machine, asked for ${command},`, timeoutMs))
-    })
-    this.#waiting.set(id, { command, resolve, reject, timer })
+    const answer = this.#requests.wait(id, command, timeoutMs)
     const writer = new JdwpWriter()
     write(writer)
     const [set, number] = commands[command]
     this.#stream.write(encodeJdwp(id, set, number, writer.bytes))
-    return promise
+    return answer
   }
 
   /** Hears the body of each packet of events from now on, alone. */
@@ -122,22 +108,9 @@ export class Jdwp {
 
   #hear(id: number, errorCode: number | null, body: Buffer): void {
     if (errorCode === null) return this.#events(new JdwpReader(body))
-    const waiting = this.#waiting.get(id)
-    if (waiting === undefined) return
-    this.#waiting.delete(id)
-    waiting.timer[Symbol.dispose]()
-    if (errorCode === 0) waiting.resolve(new JdwpReader(body))
-    else waiting.reject(new JdwpFault(waiting.command, errorCode))
-  }
-
-  #end(why: string): void {
-    if (this.#ended !== null) return
-    this.#ended = why
-    for (const { reject, timer } of this.#waiting.values()) {
-      timer[Symbol.dispose]()
-      reject(connectionLost(why))
-    }
-    this.#waiting.clear()
-    this.#lost.resolve(why)
+    this.#requests.answered(id, (command) => {
+      if (errorCode === 0) return new JdwpReader(body)
+      throw new JdwpFault(command, errorCode)
+    })
   }
 }
