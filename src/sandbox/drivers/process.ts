@@ -151,9 +151,12 @@ function exitFileOf(recordDir: string): string {
 function membersOf({ keeper, logger, program }: Processes, id: string): readonly ProcessInfo[] {
   const all = processes.list()
   const tree = isAlive(program) ? treeOf(program.pid, all) : []
-  return all
-    .filter(({ pid }) => pid !== keeper.pid && pid !== logger?.pid)
-    .filter((process) => process.session === program.pid || tree.includes(process) || carriesMark(process.pid, id))
+  return (
+    all
+      // What the keeper runs to keep the exit is in its session, where nothing of the program can be.
+      .filter(({ pid, session }) => session !== keeper.pid && pid !== keeper.pid && pid !== logger?.pid)
+      .filter((process) => process.session === program.pid || tree.includes(process) || carriesMark(process.pid, id))
+  )
 }
 
 function carriesMark(pid: number, id: string): boolean {
