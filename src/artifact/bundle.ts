@@ -56,6 +56,6 @@ export interface BundleLimits {
 export const bundleLimits: BundleLimits = {
   filesMax: 200_000,
   totalBytesMax: 2 * 1024 ** 3,
-  fileBytesMax: 512 * 1024 ** 2,
+  fileBytesMax: 2 * 1024 ** 3,
   pathBytesMax: 1024,
 }

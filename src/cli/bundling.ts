@@ -6,6 +6,7 @@ import type { Platform } from '../image/index.ts'
 import type { Graph } from '../model/index.ts'
 import { ofPart } from './failure.ts'
 import { bundleImage, imageStore } from './images.ts'
+import { bundleDisk } from './vm-disks.ts'
 
 export interface Built {
   readonly graph: Graph
@@ -13,12 +14,13 @@ export interface Built {
   readonly bundles: Readonly<Record<string, string>>
 }
 
-/** The directories that parts are bundled from, by part name; images are not made of any. */
+/** The directories that parts are bundled from, by part name; images and disks are not made of any. */
 export function sourcesOf(graph: Graph, appFile: string): Map<string, { from: string; program: string | null }> {
   const root = dirname(appFile)
   const sources = new Map<string, { from: string; program: string | null }>()
   for (const part of graph.parts) {
     if (part.kind !== 'resource' && part.image !== undefined) continue
+    if (part.kind === 'service' && part.vm !== undefined) continue
     if (part.kind !== 'resource') sources.set(part.name, { from: join(root, part.from), program: part.run[0] ?? null })
     else if (part.files !== null) sources.set(part.name, { from: join(root, part.files), program: null })
   }
@@ -61,11 +63,14 @@ export async function bundleParts(
     }
   }
   for (const part of graph.parts) {
-    if (part.kind === 'resource' || part.image === undefined) continue
+    const vm = part.kind === 'service' ? part.vm : undefined
+    if (part.kind === 'resource' || (part.image === undefined && vm === undefined)) continue
     const onProgress = (line: string): void => options.onProgress(`${part.name}: ${line}`)
     try {
       const of = { directory: dirname(appFile), onProgress, signal: options.signal }
-      digests[part.name] = (await bundleImage(bundles, imageStore(options.platform), part, of)).digest
+      const images = imageStore(options.platform)
+      const made = vm === undefined ? bundleImage(bundles, images, part, of) : bundleDisk(bundles, images, vm, of)
+      digests[part.name] = (await made).digest
     } catch (error) {
       throw ofPart(part.name, error)
     }

@@ -15,6 +15,7 @@ import {
   hostPattern,
   imagePattern,
   imageUserPattern,
+  seedFilePattern,
   namePattern,
   requestPathPattern,
   routePathPattern,
@@ -75,10 +76,21 @@ const runnable = {
   isolation: z.literal('kernel').exactOptional(),
 }
 
+const file = directory.refine((path) => path !== '.')
+
 const part = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('service'),
     ...runnable,
+    vm: z
+      .strictObject({
+        disk: file,
+        seed: z.record(z.string().regex(seedFilePattern), z.string().max(16_000)),
+        kernel: z
+          .strictObject({ image: file, initrd: file.exactOptional(), commandLine: z.string().max(2000) })
+          .exactOptional(),
+      })
+      .exactOptional(),
     http: port.nullable(),
     protocol: z.literal('h2c').exactOptional(),
     tcp: port.exactOptional(),

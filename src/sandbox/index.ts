@@ -3,11 +3,13 @@ export { describeCapabilities, limitsWithin } from './capabilities.ts'
 export type { LimitGroup, LimitGroups } from './cgroup.ts'
 export type { CpuClass, ReservedCpu } from './cpu-class.ts'
 export type {
+  Disk,
   ExecOptions,
   Executed,
   Exit,
   InlineFile,
   Machine,
+  MachineSnapshot,
   Mount,
   NetworkPlace,
   OutputLine,
@@ -33,6 +35,7 @@ export type { ProcessDriverOptions } from './drivers/process.ts'
 export { readOutput } from './drivers/output-files.ts'
 export { findLogger, nodeLogger } from './drivers/programs.ts'
 export type { Logger } from './drivers/programs.ts'
+export { checkKernel, readDisk } from './drivers/guests/disk-file.ts'
 export { umlDriver } from './drivers/uml.ts'
 export { vmDriver } from './drivers/vm.ts'
 export type { GuestDriverOptions } from './drivers/guest-driver.ts'

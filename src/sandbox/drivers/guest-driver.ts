@@ -45,6 +45,8 @@ interface GuestRecord {
   readonly limits: SandboxSpec['limits']
   readonly hostUid: number
   readonly isDisk: boolean
+  /** Where a system on a disk keeps what it writes, when that outlives its records. */
+  readonly writtenDir?: string
 }
 
 export class GuestDriver implements SandboxDriver {
@@ -85,7 +87,9 @@ export class GuestDriver implements SandboxDriver {
       rmSync(place.directory, { recursive: true, force: true })
       makeControls(this.#meetings, place.directory, hostUid)
       mkdirSync(recordDir, { recursive: true, mode: 0o700 })
-      const record: GuestRecord = { limits, hostUid, isDisk: spec.disk !== undefined }
+      const { disk } = spec
+      const kept = disk?.writtenDir === undefined ? {} : { writtenDir: disk.writtenDir }
+      const record: GuestRecord = { limits, hostUid, isDisk: disk !== undefined, ...kept }
       writeFileSync(recordFileOf(recordDir), JSON.stringify(record), { mode: 0o600 })
       const wanted = this.#monitor.around(inRoot(spec), place)
       // The guest holds the program's limits itself; those around it are a second wall, where there can be one.
@@ -112,8 +116,10 @@ export class GuestDriver implements SandboxDriver {
     return guest
   }
 
-  output(recordDir: string, options: OutputOptions = {}): AsyncIterable<OutputLine> {
-    return this.#around.output(recordDir, options)
+  async *output(recordDir: string, options: OutputOptions = {}): AsyncGenerator<OutputLine> {
+    for await (const line of this.#around.output(recordDir, options))
+      // Consoles end their lines with a carriage return.
+      yield line.text.endsWith('\r') ? { ...line, text: line.text.replace(/\r+$/, '') } : line
   }
 
   dropOldOutput(recordDir: string): number {
@@ -127,9 +133,11 @@ export class GuestDriver implements SandboxDriver {
     rmSync(directory, { recursive: true, force: true })
   }
 
-  #running(around: Sandbox, recordDir: string, { limits, hostUid, isDisk }: GuestRecord): RunningGuest {
+  #running(around: Sandbox, recordDir: string, record: GuestRecord): RunningGuest {
+    const { limits, hostUid, isDisk, writtenDir = null } = record
     const place: MeetingPlace = { directory: this.#meetingOf(recordDir), hostUid }
-    const guest = new RunningGuest({ around, monitor: this.#monitor, clock: this.#clock, place, limits, isDisk })
+    const own = { around, monitor: this.#monitor, clock: this.#clock, place, limits, isDisk, writtenDir }
+    const guest = new RunningGuest(own)
     this.#followed.set(recordDir, guest)
     void guest.exited.then(() => {
       if (this.#followed.get(recordDir) === guest) this.#followed.delete(recordDir)

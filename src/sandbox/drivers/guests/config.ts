@@ -49,6 +49,11 @@ export function guestMemoryBytes({ memoryBytes }: Pick<SandboxLimits, 'memoryByt
   return Math.ceil(program / mebibyte) * mebibyte
 }
 
+/** Memory of a computer that boots from a disk, in bytes: whole MiB, and all of it is the system's. */
+export function diskMemoryBytes({ memoryBytes }: Pick<SandboxLimits, 'memoryBytes'>): number {
+  return Math.ceil((memoryBytes ?? memoryBytesDefault) / mebibyte) * mebibyte
+}
+
 /** A root of the program's own as the sandbox around is given it: its bound is that of the program. */
 export function handedOn({ root, limits }: SandboxSpec): Pick<SandboxSpec, 'root'> {
   if (root === undefined) return {}

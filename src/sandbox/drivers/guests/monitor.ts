@@ -1,7 +1,7 @@
 /** The interface of what runs a guest: QEMU, or a kernel that is a program itself. */
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../../base/index.ts'
-import type { Machine, SandboxCapabilities, SandboxSpec } from '../../driver.ts'
+import type { Machine, MachineSnapshot, SandboxCapabilities, SandboxSpec } from '../../driver.ts'
 
 /** The directory in which a machine and its supervisor meet, and whose the machine is on the host. */
 export interface MeetingPlace {
@@ -22,18 +22,22 @@ export interface Monitor {
   around(spec: SandboxSpec, place: MeetingPlace): SandboxSpec
   /** Connects to the first program of the guest; null while it cannot be reached. */
   connect(place: MeetingPlace): Promise<Duplex | null>
-  /** Has a machine do something, and answers what it says; null: there is nothing that could. */
-  readonly order: ((place: MeetingPlace, order: MachineOrder, waiting: Waiting) => Promise<string>) | null
+  /** Has a machine do something, and answers the states it has kept, where that was asked; null: there is nothing that could. */
+  readonly order:
+    | ((place: MeetingPlace, order: MachineOrder, waiting: Waiting) => Promise<readonly MachineSnapshot[]>)
+    | null
   /** Deletes what a machine has left on the disk. */
   forget(place: MeetingPlace): void
   /** Ways to the kernel, which reject or throw where there is none. */
   ways(place: MeetingPlace, id: string): Pick<Machine, 'console' | 'debugStub' | 'debugger'>
 }
 
-/** To stand still, to go on, to press its power button, to keep its state or go back to it, to list what it has kept. */
+/** To stand still, to go on, to press its power button, to list what it has kept; to keep its state, go back to one, drop one. */
 export type MachineOrder =
   | { readonly kind: 'pause' | 'resume' | 'power-down' | 'kept' }
-  | { readonly kind: 'keep' | 'go-back'; readonly name: string }
+  | { readonly kind: StateOrder; readonly name: string }
+
+export type StateOrder = 'keep' | 'go-back' | 'drop'
 
 export interface Waiting {
   readonly clock: Clock
