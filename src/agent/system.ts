@@ -101,7 +101,6 @@ function keepToBase({ filesDir, markPath }: StatePlace, digest: string, { part }
     code: 'agent.other-disk',
     message: `the disk of ${part} is not the one that its data was written on (${known?.slice(0, 12) ?? 'unknown'}): it is ${digest.slice(0, 12)}`,
     hint: 'Put the earlier disk back, or give the part another name: then it begins anew, with a disk of its own.',
-    retry: 'later',
   })
 }
 
