@@ -101,7 +101,7 @@ suite('a part that is a system', () => {
     assert.equal(seed['env'], "PORT='5432'\nWORD='it'\\''s'\nSTEAD_SECRETS='/run/stead/secrets'\n")
     assert.equal(seed['secrets/key'], 'hidden')
     assert.equal(seed['user-data'], '#cloud-config\n')
-    assert.match(seed['meta-data'] ?? '', /^instance-id: shop\.ledger\nlocal-hostname: ledger\n$/)
+    assert.match(seed['meta-data'] ?? '', /^instance-id: ledger\nlocal-hostname: ledger\n$/)
     assert.match(seed['vendor-data'] ?? '', /LABEL=CIDATA \/run\/stead/)
     assert.deepEqual(
       [spec.env, spec.mounts, spec.files.map(({ path }) => path)],

@@ -69,12 +69,12 @@ function kernelOf({ kernel }: VmUse, bundle: Bundle): Partial<Pick<Disk, 'kernel
 }
 
 /** What the app file says comes before what the platform says. */
-function seedOf(vm: VmUse, { app, part }: InstanceAssignment, told: Disk['seed']): Disk['seed'] {
+function seedOf(vm: VmUse, { part }: InstanceAssignment, told: Disk['seed']): Disk['seed'] {
   // Before anything else at each boot, and without a word where it is mounted already.
   const mount = `mkdir -p ${seedDir} && { mountpoint -q ${seedDir} || mount -o ro LABEL=CIDATA ${seedDir}; }`
   return {
-    // The same at each start, so that what is done once is done once.
-    'meta-data': `instance-id: ${app}.${part}\nlocal-hostname: ${part}\n`,
+    // The same at each start and on every copy of its data, so that what is done once is done once.
+    'meta-data': `instance-id: ${part}\nlocal-hostname: ${part}\n`,
     'user-data': '#cloud-config\n{}\n',
     'vendor-data': `#cloud-config\n${JSON.stringify({ bootcmd: [['sh', '-c', mount]] })}\n`,
     ...vm.seed,

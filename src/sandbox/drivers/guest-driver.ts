@@ -81,7 +81,8 @@ export class GuestDriver implements SandboxDriver {
     // Records that are there already are those of a machine that may run still: its start is refused below.
     const { isolation: _guest, disk: _system, root: _own, ...plain } = spec
     if (readRecord(recordDir) !== null) return await this.#around.start(plain)
-    await this.#monitor.prepare()
+    // A system brings its own kernel.
+    if (spec.disk === undefined) await this.#monitor.prepare()
     try {
       this.#monitor.forget(place)
       rmSync(place.directory, { recursive: true, force: true })
