@@ -57,6 +57,13 @@ const serverPackages = [
   { name: 'rabbitmq-server', file: '/usr/lib/rabbitmq/bin/rabbitmq-server', why: 'another one' },
 ]
 
+/** With `--debuggers`: what looks into programs of other languages, and what tests of that need. */
+const debuggerPackages = [
+  { name: 'lldb-19', file: '/usr/bin/lldb-dap-19', why: 'looks into C, C++ and Rust' },
+  { name: 'ruby', file: '/usr/bin/ruby', why: 'programs in Ruby to look into' },
+  { name: 'debootstrap', file: '/usr/sbin/debootstrap', why: 'fetches a newer Python than this Debian has' },
+]
+
 function fail(message, hint) {
   process.stderr.write(`setup: ${message}\n  ${hint}\n`)
   process.exit(1)
@@ -192,7 +199,8 @@ async function unpackPrograms(lock, stage) {
 
 function debianPackages() {
   if (process.platform !== 'linux') return
-  const wanted = process.argv.includes('--servers') ? [...systemPackages, ...serverPackages] : systemPackages
+  const asked = (word, packages) => (process.argv.includes(word) ? packages : [])
+  const wanted = [...systemPackages, ...asked('--servers', serverPackages), ...asked('--debuggers', debuggerPackages)]
   const missing = wanted.filter((item) => !existsSync(item.file))
   if (missing.length === 0) return
   const list = missing.map((item) => `  ${item.name}: ${item.why}`).join('\n')
