@@ -47,7 +47,8 @@ export async function broughtBy(
       hint: 'Images need the bubblewrap driver, root, perl and Linux 5.19: see `stead doctor`.',
     })
   }
-  const wish = { run, user: image.user ?? null, platform: platformOf(process.arch), name: image.from }
+  const { from: name, digest, user: asked = null } = image
+  const wish = { run, user: asked, platform: platformOf(process.arch), name, digest }
   const { argv, env, cwd, layers, user, volumes } = await openImage(bundle.path, options.layers, wish)
   const root = { layers, writable: image.writable === true, scratch: volumes, user: { uid: user.uid, gid: user.gid } }
   return { argv, env, cwd, mounts: [], root }

@@ -159,6 +159,7 @@ const instance = z.object({
   image: z
     .object({
       from: z.string(),
+      digest: z.string().exactOptional(),
       user: z.string().exactOptional(),
       writable: z.literal(true).exactOptional(),
       health: z.literal(true).exactOptional(),
