@@ -46,7 +46,8 @@ export async function bundleImage(
   const from = part.image?.from ?? ''
   const image = await images.need(settled.get(from) ?? from, { directory, onProgress })
   if (parseReference(from).kind === 'registry') settled.set(from, image.name)
-  checkProgram(image.config, { run: part.run, user: part.image?.user ?? null }, image.name)
+  const severalUsers = part.image?.users === 'image'
+  checkProgram(image.config, { run: part.run, user: part.image?.user ?? null, severalUsers }, image.name)
   onProgress(`${image.name} is ${image.digest.slice(0, 19)}`)
   await using scratch = await images.scratch()
   await images.layOut(image, scratch.path)

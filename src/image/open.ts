@@ -67,12 +67,14 @@ export async function openImage(
   const { name, platform } = wish
   const { digest, manifest, config } = await readLayout(directory, platform, name)
   if (wish.digest !== undefined && digest !== wish.digest) throw wrongDigest(name, wish.digest, digest)
+  const owners = wish.severalUsers === true ? 'own' : 'root'
   const layers: string[] = []
   for (const [index, layer] of manifest.layers.entries()) {
     const what = `The layer ${layer.digest} of ${name}`
     const path = join(directory, 'blobs', 'sha256', hexOf(layer.digest))
+    const { compression } = layer
     const bytes = (): AsyncIterable<Uint8Array> => verified(readFrom(path, name), layer, what)
-    layers.push(await store.need({ diffId: diffIdAt(config, index), compression: layer.compression, bytes }, what))
+    layers.push(await store.need({ diffId: diffIdAt(config, index), compression, owners, bytes }, what))
   }
   const files = { passwd: readInside(layers, '/etc/passwd'), group: readInside(layers, '/etc/group') }
   const user = userOf(config, wish, files, name)

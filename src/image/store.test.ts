@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import {
+  chownSync,
   cpSync,
   existsSync,
   lstatSync,
@@ -414,6 +415,33 @@ test('pruning images keeps what a name needs', async (context) => {
   const layout = join(root, 'layout')
   await store.layOut(await store.need('./a.tar', need), layout)
   assert.equal((await store.prune(() => true)).bytes, 0)
+})
+
+test('owners go along where that is asked for', { skip: needsRoot() }, async (context) => {
+  const { root, store, need } = place(context)
+  const from = tree(root, 'one')
+  chownSync(join(from, 'etc/passwd'), 101, 102)
+  const ownersOf = async (owners: 'root' | 'own'): Promise<unknown[]> => {
+    const { manifest, config: made } = await store.build(from, `web:${owners}`, { ...none, owners }, need)
+    const [layer] = manifest.layers
+    assert.ok(layer !== undefined)
+    const layout = join(root, `layout-${owners}`)
+    await store.layOut(await store.need(`web:${owners}`, need), layout)
+    const bytes = (): AsyncIterable<Uint8Array> =>
+      pieces(readFileSync(join(layout, 'blobs/sha256', hexOf(layer.digest))))
+    const layers = new LayerStore(join(root, 'layers'))
+    const source = { diffId: made.diffIds[0] ?? digestOf(''), compression: layer.compression, bytes }
+    const [mapped, own] = [
+      await layers.need(source, 'x'),
+      await layers.need({ ...source, owners: 'own' as const }, 'x'),
+    ]
+    assert.notEqual(mapped, own)
+    return [mapped, own].map((at) => lstatSync(join(at, 'etc/passwd')).uid)
+  }
+  assert.deepEqual(await ownersOf('root'), [0, 0])
+  assert.deepEqual(await ownersOf('own'), [0, 101])
+  const layers = new LayerStore(join(root, 'layers'))
+  assert.equal(await layers.prune(new Set(), systemClock.nowMs()), 4)
 })
 
 test('what another process fetches meanwhile is not pruned, though it has no name yet', async (context) => {

@@ -51,6 +51,7 @@ const runnable = {
       from: z.string().max(1024).regex(imagePattern),
       digest: z.string().regex(imageDigestPattern).exactOptional(),
       user: z.string().max(256).regex(imageUserPattern).exactOptional(),
+      users: z.literal('image').exactOptional(),
       writable: z.literal(true).exactOptional(),
       health: z.literal(true).exactOptional(),
     })
