@@ -103,8 +103,8 @@ function fieldsOf(part: Part): Json {
   return { ...rest, ...common, overlap: { ...overlap }, missed: { ...missed }, retry: { ...retry } }
 }
 
-function fieldOfVm({ disk, seed, kernel }: VmUse): Json {
-  return { disk, seed, ...(kernel === undefined ? {} : { kernel: { ...kernel } }) }
+function fieldOfVm({ kernel, ...vm }: VmUse): Json {
+  return { ...vm, ...(kernel === undefined ? {} : { kernel: { ...kernel } }) }
 }
 
 /** The part alone where all rights are given, so that older graphs differ in nothing. */

@@ -80,8 +80,12 @@ export interface Runnable {
 export interface ImageUse {
   /** `oci:` and a registry's reference, a path, or a name of the machine that deploys. */
   readonly from: string
+  /** The manifest that `from` stood for when the app was deployed. Absent in what an app file says, for it asks nobody. */
+  readonly digest?: string
   /** Name or id of the user inside, with a group after a colon. Absent: that of the image. */
   readonly user?: string
+  /** Its users are kept apart. Absent: there is one, to whom all of it belongs. */
+  readonly users?: 'image'
   /** It may write into its root, in memory. Absent: only into its volumes and /tmp. */
   readonly writable?: true
   /** The part does not say how to tell that it is ready, so the image may. */
@@ -91,6 +95,8 @@ export interface ImageUse {
 /** A whole system on a disk in the place of a program. Files are written as `from` is, and become the bundle. */
 export interface VmUse {
   readonly disk: string
+  /** What the disk was when the app was deployed. Absent in what an app file says, for it reads none. */
+  readonly digest?: string
   /** By name. */
   readonly seed: Readonly<Record<string, string>>
   /** Started directly. Absent: the disk starts its own. */

@@ -13,6 +13,7 @@ import {
   egressPattern,
   envNamePattern,
   hostPattern,
+  imageDigestPattern,
   imagePattern,
   imageUserPattern,
   seedFilePattern,
@@ -49,7 +50,9 @@ const runnable = {
   image: z
     .strictObject({
       from: z.string().max(1024).regex(imagePattern),
+      digest: z.string().regex(imageDigestPattern).exactOptional(),
       user: z.string().max(256).regex(imageUserPattern).exactOptional(),
+      users: z.literal('image').exactOptional(),
       writable: z.literal(true).exactOptional(),
       health: z.literal(true).exactOptional(),
     })
@@ -85,6 +88,7 @@ const part = z.discriminatedUnion('kind', [
     vm: z
       .strictObject({
         disk: file,
+        digest: z.string().regex(imageDigestPattern).exactOptional(),
         seed: z.record(z.string().regex(seedFilePattern), z.string().max(16_000)),
         kernel: z
           .strictObject({ image: file, initrd: file.exactOptional(), commandLine: z.string().max(2000) })

@@ -25,6 +25,10 @@ export interface VersionedGrant extends Grant {
   readonly version: number
 }
 
+/** Host users of workloads start here: above what distributions give out, below what programs mistake for negative. */
+export const hostUidMin = 1_900_000_000
+export const hostUidMax = 2_000_000_000
+
 /** One running copy of a service, or one run of a job. */
 export interface InstanceAssignment {
   readonly kind: 'service' | 'job'
@@ -162,7 +166,9 @@ const instance = z.object({
   image: z
     .object({
       from: z.string(),
+      digest: z.string().exactOptional(),
       user: z.string().exactOptional(),
+      users: z.literal('image').exactOptional(),
       writable: z.literal(true).exactOptional(),
       health: z.literal(true).exactOptional(),
     })
@@ -170,6 +176,7 @@ const instance = z.object({
   vm: z
     .object({
       disk: z.string(),
+      digest: z.string().exactOptional(),
       seed: z.record(z.string(), z.string()),
       kernel: z
         .object({ image: z.string(), initrd: z.string().exactOptional(), commandLine: z.string() })

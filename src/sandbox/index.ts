@@ -7,6 +7,7 @@ export type {
   ExecOptions,
   Executed,
   Exit,
+  HostIds,
   InlineFile,
   Machine,
   MachineSnapshot,
