@@ -99,8 +99,8 @@ function keepToBase({ filesDir, markPath }: StatePlace, digest: string, { part }
   if (!isWritten) return writeFileSync(path, digest, { mode: 0o600, flush: true })
   throw new SteadError({
     code: 'agent.other-disk',
-    message: `the disk of ${part} is not the one that its data was written on (${known?.slice(0, 12) ?? 'unknown'}): it is ${digest.slice(0, 12)}`,
-    hint: 'Put the earlier disk back, or give the part another name: then it begins anew, with a disk of its own.',
+    message: `the disk of ${part} is not the one that its data was written on (${known?.slice(0, 12) ?? 'unknown'}): put that one back, or give the part another name, under which it begins anew`,
+    hint: `The disk that is there now is ${digest.slice(0, 12)}.`,
   })
 }
 

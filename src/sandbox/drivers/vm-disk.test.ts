@@ -154,8 +154,9 @@ test('a disk whose inside is broken ends its machine, whose exit and output say 
       assert.deepEqual([exit.cause, exit.code], ['unknown', null])
       assert.match(exit.sentence, /could not be started; its output says more/)
       const said = (await Array.fromAsync(driver.output(spec.recordDir))).map((line) => line.text).join('\n')
-      assert.match(said, /disk/i)
+      assert.match(said, /The disk is damaged/)
     } finally {
+      await sandbox.kill()
       await driver.remove(spec.recordDir)
     }
   }),

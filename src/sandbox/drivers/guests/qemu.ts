@@ -124,14 +124,19 @@ class QemuMonitor implements Monitor {
     const { isolation: _guests, ports: _forwarded, disk: _disk, ...common } = spec
     const seed = Object.entries(disk.seed)
     const over = `${place}/written/${writtenFile}`
-    const make = [this.#inside(image), 'create', '-q', '-f', 'qcow2', '-F', disk.format, '-b', `${place}/disk`, over]
     const boots: readonly Mount[] = Object.entries({ kernel: kernel?.path, initrd: kernel?.initrd }).flatMap(
       ([name, source]) =>
         source === undefined ? [] : [{ source, target: `${place}/boot/${name}`, access: 'read-only' as const }],
     )
     return {
       ...common,
-      argv: ['/bin/sh', '-c', diskRunner(make, controlPath('exit')), 'sh', ...this.#diskArgs(spec, disk, over)],
+      argv: [
+        '/bin/sh',
+        '-c',
+        diskRunner(this.#inside(image), { format: disk.format, over }, controlPath('exit')),
+        'sh',
+        ...this.#diskArgs(spec, disk, over),
+      ],
       env: this.#env(),
       cwd: '/',
       mounts: [
