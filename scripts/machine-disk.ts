@@ -100,9 +100,9 @@ function prepare(root: string): void {
   run('/', 'chroot', root, 'update-initramfs', '-u')
   run('/', 'chroot', root, 'systemctl', 'enable', 'systemd-networkd')
   run('/', 'chroot', root, 'passwd', '-q', '-d', 'root')
-  // Its package leaves that out where no system runs.
   const [version = ''] = readdirSync(join(root, 'usr/lib/postgresql'))
-  run('/', 'chroot', root, 'pg_createcluster', '--locale', 'C.UTF-8', version, 'main')
+  if (!existsSync(join(root, 'etc/postgresql', version, 'main')))
+    run('/', 'chroot', root, 'pg_createcluster', '--locale', 'C.UTF-8', version, 'main')
   for (const unit of ['apt-daily.timer', 'apt-daily-upgrade.timer', 'e2scrub_reap.service', 'getty@tty1.service'])
     symlinkSync('/dev/null', join(root, 'etc/systemd/system', unit))
   rmSync(join(root, 'var/cache/apt/archives'), { recursive: true, force: true })

@@ -4,7 +4,7 @@
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 
@@ -95,6 +95,8 @@ export function fetchDebianRoot(
 ): void {
   if (process.getuid?.() !== 0) throw new Error('making a Debian root needs root')
   fetching((dir) => {
+    // It is the root of others inside too.
+    chmodSync(dir, 0o755)
     const include = `--include=${packages.join(',')}`
     const exclude = without.length === 0 ? [] : [`--exclude=${without.join(',')}`]
     const script = '/usr/share/debootstrap/scripts/sid'

@@ -454,8 +454,9 @@ export class InstanceRunner {
     this.#later(pauseMs, () => void again())
   }
 
-  #probe(): Promise<ProbeResult> {
-    return probeBy(this.#options, this.#ready, this.endpointAt(null), this.#spec)
+  async #probe(): Promise<ProbeResult> {
+    const machine = this.#assignment.isolation === undefined ? null : (this.#sandbox?.machine() ?? null)
+    return await probeBy(this.#options, this.#ready, this.endpointAt(null), this.#spec, machine)
   }
 
   #terminate(): void {

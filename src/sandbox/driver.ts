@@ -255,6 +255,11 @@ export interface Machine {
   readonly debugStub: string
   /** A connection to it. While one is open the kernel may stand still. Throws `sandbox.ended`. */
   debugger(): Promise<Duplex>
+  /**
+   * Whether something inside has taken a stream to a port of `ports` that is open now. What runs the machine accepts every
+   * stream before it knows whether it leads anywhere. Throws `sandbox.ended`.
+   */
+  accepts(port: number): Promise<boolean>
   /** Addresses of symbols in the running kernel; those it does not have are left out. Throws `sandbox.ended`. */
   symbols(names: readonly string[]): Promise<ReadonlyMap<string, bigint>>
   /**

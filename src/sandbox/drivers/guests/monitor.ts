@@ -26,6 +26,8 @@ export interface Monitor {
   readonly order:
     | ((place: MeetingPlace, order: MachineOrder, waiting: Waiting) => Promise<readonly MachineSnapshot[]>)
     | null
+  /** Whether something inside has taken an open stream to a port; null: its streams are carried by nobody. */
+  readonly accepts: ((place: MeetingPlace, port: number, waiting: Waiting) => Promise<boolean>) | null
   /** Deletes what a machine has left on the disk. */
   forget(place: MeetingPlace): void
   /** Ways to the kernel, which reject or throw where there is none. */

@@ -40,6 +40,12 @@ export async function obey(qmp: Qmp, order: MachineOrder): Promise<readonly Mach
   }
 }
 
+/** Whether a stream to this port is open that the guest has taken. Throws as `obey` does. */
+export async function accepts(qmp: Qmp, port: number): Promise<boolean> {
+  const streams = await qmp.execute('human-monitor-command', { 'command-line': 'info usernet' })
+  return typeof streams === 'string' && new RegExp(`TCP\\[ESTABLISHED\\]\\s+\\d+\\s+\\S+\\s+${port}\\s`).test(streams)
+}
+
 async function keep(qmp: Qmp, name: string): Promise<void> {
   const kept = keptIn(await qmp.execute('query-block'))
   if (kept.some((one) => one.name === name))

@@ -31,7 +31,7 @@ import type { GuestFiles } from './initramfs.ts'
 import { findGuestParts, unavailable } from './kernel.ts'
 import type { GuestParts } from './kernel.ts'
 import type { MachineOrder, MeetingPlace, Monitor, Waiting } from './monitor.ts'
-import { obey } from './qemu-orders.ts'
+import { accepts, obey } from './qemu-orders.ts'
 import { withQmp } from './qmp.ts'
 
 const mebibyte = 2 ** 20
@@ -231,6 +231,14 @@ class QemuMonitor implements Monitor {
       clock,
       isOver,
       (qmp) => obey(qmp, order),
+    )
+
+  readonly accepts = (at: MeetingPlace, port: number, { clock, isOver }: Waiting): Promise<boolean> =>
+    withQmp(
+      () => reach(at.directory, 'qmp', at.hostUid),
+      clock,
+      isOver,
+      (qmp) => accepts(qmp, port),
     )
 
   forget(at: MeetingPlace): void {

@@ -123,6 +123,7 @@ export class RunningGuest implements Sandbox {
   machine(): Machine {
     return {
       ...this.#own.monitor.ways(this.#own.place, this.id),
+      accepts: (port) => this.#accepts(port),
       symbols: (names) => this.#symbols(names),
       debugFiles: () => this.#debugFiles(),
       snapshot: (name) => this.#state('keep', name),
@@ -130,6 +131,13 @@ export class RunningGuest implements Sandbox {
       forget: (name) => this.#state('drop', name),
       snapshots: () => this.#kept(),
     }
+  }
+
+  async #accepts(port: number): Promise<boolean> {
+    const { monitor, place, clock } = this.#own
+    if (this.#over) throw this.#gone('asked')
+    if (monitor.accepts === null) throw this.#refused('has no network')
+    return await monitor.accepts(place, port, { clock, isOver: () => this.#over })
   }
 
   async #symbols(names: readonly string[]): Promise<ReadonlyMap<string, bigint>> {
