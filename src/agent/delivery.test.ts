@@ -76,6 +76,7 @@ function place(
     root: 'refused',
     exec: 'refused',
     ownKernel: 'refused',
+    container: 'refused',
     console: 'refused',
     debugStub: 'refused',
     disk: 'refused',

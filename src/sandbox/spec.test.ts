@@ -75,6 +75,7 @@ const weak: SandboxCapabilities = {
   exec: 'refused',
   outputFilter: 'refused',
   ownKernel: 'refused',
+  container: 'refused',
   console: 'refused',
   debugStub: 'refused',
   disk: 'refused',
