@@ -115,54 +115,65 @@ function million(ruled: boolean): void {
   show(`1M nodes, 1M tasks${ruled ? ', zone skew 1, one a node' : ''}`, figures, memory)
 }
 
+/** Each class of rules once on a small cluster, for Node to compile what runs often, and once measured. */
 function classes(): void {
-  const count = 5000
+  for (const count of [500, 5000]) {
+    const print = count === 5000 ? show : () => undefined
+    for (const [name, rules] of Object.entries(classesOfRules))
+      print(`5,000 nodes: ${name}`, measureRules(count, rules))
+    for (const [name, each, cpu] of [
+      ['preemption', 250, 2],
+      ['preemption, single tasks', 1, 2],
+      ['preemption, four victims each', 250, 8],
+    ] as const)
+      print(`5,000 nodes: ${name}`, measurePreemption(count, each, cpu))
+  }
+}
+
+const classesOfRules: Record<string, (index: number) => Partial<JobSpec>> = {
+  plain: () => ({}),
+  'spread (zone, skew 1)': () => ({ spread: [{ by: 'zone', skewMax: 1 }] }),
+  'required anti-affinity (node)': (index) => ({ antiAffinity: [{ to: { app: `a${index}` }, by: 'node' }] }),
+  'required affinity (zone)': () => ({ affinity: [{ to: { app: 'first' }, by: 'zone' }] }),
+  'affinity with selectors': (index) => ({
+    affinity: [{ to: { app: 'first' }, by: 'zone' }],
+    antiAffinity: [{ to: { app: `a${index}` }, by: 'node' }],
+    selector: [{ label: 'disk', operator: 'in', values: ['ssd', 'nvme'] }],
+  }),
+}
+
+function measureRules(count: number, rules: (index: number) => Partial<JobSpec>): Figures {
   const random = dice(2)
-  const cases: Record<string, (index: number) => Partial<JobSpec>> = {
-    plain: () => ({}),
-    'spread (zone, skew 1)': () => ({ spread: [{ by: 'zone', skewMax: 1 }] }),
-    'required anti-affinity (node)': (index) => ({ antiAffinity: [{ to: { app: `a${index}` }, by: 'node' }] }),
-    'required affinity (zone)': () => ({ affinity: [{ to: { app: 'first' }, by: 'zone' }] }),
-    'affinity with selectors': (index) => ({
-      affinity: [{ to: { app: 'first' }, by: 'zone' }],
-      antiAffinity: [{ to: { app: `a${index}` }, by: 'node' }],
-      selector: [{ label: 'disk', operator: 'in', values: ['ssd', 'nvme'] }],
-    }),
+  const scheduler = new Scheduler()
+  addNodes(scheduler, count, (index) => ({
+    rack: `r${index % 125}`,
+    labels: { disk: ['ssd', 'hdd', 'nvme'][index % 3] ?? '' },
+  }))
+  scheduler.apply({ atMs: 0, kind: 'submit', jobs: [{ name: 'first', app: 'first', count: 3, needs: { cpu: 1 } }] })
+  function* jobs(): Generator<JobSpec> {
+    for (let index = 0; index < count / 25; index++)
+      yield {
+        name: `s${index}`,
+        app: `a${index}`,
+        count: 250,
+        needs: { cpu: 1, memory: Math.ceil(random() * 4) * gib },
+        ...rules(index),
+      }
   }
-  for (const [name, rules] of Object.entries(cases)) {
-    const scheduler = new Scheduler()
-    addNodes(scheduler, count, (index) => ({
-      rack: `r${index % 125}`,
-      labels: { disk: ['ssd', 'hdd', 'nvme'][index % 3] ?? '' },
-    }))
-    scheduler.apply({ atMs: 0, kind: 'submit', jobs: [{ name: 'first', app: 'first', count: 3, needs: { cpu: 1 } }] })
-    function* jobs(): Generator<JobSpec> {
-      for (let index = 0; index < 200; index++)
-        yield {
-          name: `s${index}`,
-          app: `a${index}`,
-          count: 250,
-          needs: { cpu: 1, memory: Math.ceil(random() * 4) * gib },
-          ...rules(index),
-        }
-    }
-    show(`5,000 nodes: ${name}`, measure(scheduler, jobs()))
+  return measure(scheduler, jobs())
+}
+
+/** Everything is full of less important tasks of two cores, so each place needs victims; ten tasks a node, but no more than there is room for. */
+function measurePreemption(count: number, each: number, cpu: number): Figures {
+  const scheduler = new Scheduler()
+  addNodes(scheduler, count)
+  const low = { name: 'low', count: count * 40, needs: { cpu: 2, memory: 4 * gib }, priority: -1 }
+  scheduler.apply({ atMs: 0, kind: 'submit', jobs: [low] })
+  function* urgent(): Generator<JobSpec> {
+    for (let index = 0; index < (count * Math.min(10, 72 / cpu)) / each; index++)
+      yield { name: `u${index}`, count: each, needs: { cpu, memory: 2 * cpu * gib }, priority: 1 }
   }
-  // Everything is full of less important tasks, so each place needs a victim; in arrays like above, and one by one.
-  for (const [name, each] of [
-    ['preemption', 250],
-    ['preemption, single tasks', 1],
-  ] as const) {
-    const scheduler = new Scheduler()
-    addNodes(scheduler, count)
-    const low = { name: 'low', count: 200_000, needs: { cpu: 2, memory: 4 * gib }, priority: -1 }
-    scheduler.apply({ atMs: 0, kind: 'submit', jobs: [low] })
-    function* urgent(): Generator<JobSpec> {
-      for (let index = 0; index < 20_000 / each; index++)
-        yield { name: `u${index}`, count: each, needs: { cpu: 2, memory: 4 * gib }, priority: 1 }
-    }
-    show(`5,000 nodes: ${name}`, measure(scheduler, urgent()))
-  }
+  return measure(scheduler, urgent())
 }
 
 /** How full the used nodes are when tasks no longer fit, beside the best fit that looks at every node. */

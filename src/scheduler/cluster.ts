@@ -158,15 +158,15 @@ export class Cluster {
   }
 
   #account(job: Job, node: number, direction: 1 | -1): void {
-    this.nodes.move(node, job.columns, job.amounts, direction)
+    this.nodes.move(node, job.takes.columns, job.takes.amounts, direction)
     this.groups.move(job.member, node, direction)
     this.importance.move(job.facts.priority, node, direction)
     job.running += direction
-    if (job.network === 0) return
+    if (job.takes.network === 0) return
     for (const uplink of [
       this.rackUplinks.get(this.nodes.rack[node] ?? -1),
       this.zoneUplinks.get(this.nodes.zone[node] ?? -1),
     ])
-      if (uplink !== undefined) uplink.free -= direction * job.network
+      if (uplink !== undefined) uplink.free -= direction * job.takes.network
   }
 }

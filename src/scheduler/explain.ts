@@ -54,9 +54,12 @@ function obstaclesOn(cluster: Cluster, job: Job, node: number): Obstacle[] {
   if (nodes.state[node] === cordoned) add('being cordoned', 'is cordoned', 'uncordon a node')
   kindObstacles(cluster, job, node, add)
   const amounts: [number, number][] = [
-    [0, job.cpu],
-    [1, job.memory],
-    ...Array.from(job.checkedColumns, (column, index): [number, number] => [column, job.checkedAmounts[index] ?? 0]),
+    [0, job.takes.cpu],
+    [1, job.takes.memory],
+    ...Array.from(job.takes.checkedColumns, (column, index): [number, number] => [
+      column,
+      job.takes.checkedAmounts[index] ?? 0,
+    ]),
   ]
   for (const [column, needed] of amounts) {
     const free = nodes.amount(nodes.free, column, node)
@@ -90,7 +93,9 @@ function obstaclesOn(cluster: Cluster, job: Job, node: number): Obstacle[] {
 function forecastObstacle(cluster: Cluster, job: Job, node: number, add: Add): void {
   const load = expectedAgainst(cluster, job, node)
   if (load === null) return
-  const wanted = (['cpu', 'memory', 'network'] as const).filter((resource) => load[resource] > 0 && job[resource] > 0)
+  const wanted = (['cpu', 'memory', 'network'] as const).filter(
+    (resource) => load[resource] > 0 && job.takes[resource] > 0,
+  )
   const amounts = wanted.map((resource) => formatAmount(resource, load[resource])).join(' and ')
   const begun = load.fromMs <= cluster.nowMs
   add(

@@ -26,6 +26,9 @@ export interface NodeGpus {
   readonly free: Int16Array
 }
 
+/** So many of the last changes are known one by one; a power of two. */
+const changesKept = 1024
+
 export class Nodes {
   readonly resources: Resources = new Resources()
   readonly kinds: NodeKinds = new NodeKinds()
@@ -46,6 +49,9 @@ export class Nodes {
   /** Tasks on the node: how many, and the first of the list that tasks.ts keeps. */
   tasks: Int32Array<ArrayBuffer> = new Int32Array(0)
   firstTask: Int32Array<ArrayBuffer> = new Int32Array(0)
+  /** Grows whenever something on any node changes; of the last ones it is known which node it was. */
+  changes = 0
+  readonly #changed = new Int32Array(changesKept)
   /** Grows whenever something on the node changes. */
   stamp: Int32Array<ArrayBuffer> = new Int32Array(0)
   /** By column of the resource. A column that is not there is 0 for all. */
@@ -90,7 +96,7 @@ export class Nodes {
     this.rack[node] = this.racks.number(`${facts.zone}/${facts.rack}`)
     this.kind[node] = this.kinds.of(facts, this.zone[node] ?? 0).number
     this.tasks[node] = 0
-    this.stamp[node] = (this.stamp[node] ?? 0) + 1
+    this.#touch(node)
     this.firstTask[node] = -1
     for (const [resource, amount] of facts.amounts) this.#give(node, this.resources.column(resource), amount)
     if (facts.bestEffortFactor !== 1) this.#factor.set(node, facts.bestEffortFactor)
@@ -172,7 +178,7 @@ export class Nodes {
     }
     const tasks = (this.tasks[node] ?? 0) + direction
     this.tasks[node] = tasks
-    this.stamp[node] = (this.stamp[node] ?? 0) + 1
+    this.#touch(node)
     if (this.state[node] !== open) return
     if (this.#splitsEmpty && (tasks === 0 || (direction === 1 && tasks === 1))) {
       const kind = this.kindOf(node)
@@ -198,6 +204,18 @@ export class Nodes {
     for (let node = 0; node < this.size; node++) this.#shareColumn(node, column)
   }
 
+  /** Calls back with each node on which something has changed since `changes` had that value; false: these are too many. */
+  eachChanged(since: number, visit: (node: number) => void): boolean {
+    if (this.changes - since > changesKept) return false
+    for (let change = since; change < this.changes; change++) visit(this.#changed[change & (changesKept - 1)] ?? 0)
+    return true
+  }
+
+  #touch(node: number): void {
+    this.stamp[node] = (this.stamp[node] ?? 0) + 1
+    this.#changed[this.changes++ & (changesKept - 1)] = node
+  }
+
   #shareColumn(node: number, column: number): void {
     const shared = sharedColumnOf(column)
     const total = shared === undefined ? undefined : this.total[shared]
@@ -221,7 +239,7 @@ export class Nodes {
     if (facts.realtimeCores === 0) this.realtimeCores.delete(node)
     else this.realtimeCores.set(node, facts.realtimeCores)
     this.#measure(node, facts.gpuCount)
-    this.stamp[node] = (this.stamp[node] ?? 0) + 1
+    this.#touch(node)
   }
 
   /** What is taken stays taken. */

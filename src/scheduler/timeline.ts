@@ -152,9 +152,9 @@ function mostHeld(holds: readonly Hold[], column: number, fromMs: number, untilM
 /** The columns that limit a job, with what one task needs. */
 function checkedOf(job: Job): [number, number][] {
   const checked: [number, number][] = []
-  if (job.cpu > 0) checked.push([0, job.cpu])
-  if (job.memory > 0) checked.push([1, job.memory])
-  job.checkedColumns.forEach((column, index) => checked.push([column, job.checkedAmounts[index] ?? 0]))
+  if (job.takes.cpu > 0) checked.push([0, job.takes.cpu])
+  if (job.takes.memory > 0) checked.push([1, job.takes.memory])
+  job.takes.checkedColumns.forEach((column, index) => checked.push([column, job.takes.checkedAmounts[index] ?? 0]))
   const { gpuCount, gpuMilli } = job.facts.needs
   if (gpuCount > 0) checked.push([gpuColumn, gpuCount * gpuMilli])
   return checked
@@ -162,6 +162,6 @@ function checkedOf(job: Job): [number, number][] {
 
 function amountOf(job: Job, column: number): number {
   if (column === gpuColumn) return job.facts.needs.gpuCount * job.facts.needs.gpuMilli
-  const index = job.columns.indexOf(column)
-  return index < 0 ? 0 : (job.amounts[index] ?? 0)
+  const index = job.takes.columns.indexOf(column)
+  return index < 0 ? 0 : (job.takes.amounts[index] ?? 0)
 }
