@@ -98,6 +98,7 @@ export class IncusMonitor implements Monitor {
       freeze: held(noFreeze),
       exec: 'native',
       root: 'refused',
+      users: 'refused',
       container: 'native',
       weaker: [
         ...(noLimits === null ? [] : [`limits are refused: the server cannot hold them here: ${noLimits}`]),
