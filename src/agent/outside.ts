@@ -15,6 +15,7 @@ import {
   resolverAddress,
 } from '../network/index.ts'
 import { type InstanceAssignment, statusRefusalsMax } from '../protocol/index.ts'
+import type { OpenEdge } from './open-edges.ts'
 import type { AgentOptions } from './options.ts'
 import type { Surroundings } from './surroundings.ts'
 
@@ -44,8 +45,9 @@ export class InstanceOutside {
 
   /** Opens it in the place of a new or found program; false when this machine has none. Throws `agent.no-egress` when the part is to have some all the same, and `network.no-rate`. */
   async open(
-    { id, part, egress = [], limits }: InstanceAssignment,
+    { id, part, egress = [], limits, vm }: InstanceAssignment,
     place: Place,
+    edges: readonly OpenEdge[],
     program: 'new' | 'found',
   ): Promise<boolean> {
     const { clock, network, onNotice } = this.#options
@@ -63,6 +65,8 @@ export class InstanceOutside {
       clock,
       refusals: this.#refusals,
       ahead: program === 'found',
+      // Programs find these in their hosts file.
+      ...(vm === undefined ? {} : { hosts: new Map(edges.map(({ edge, address }) => [edge.part, address])) }),
       onRefused: (refusal) => this.#tell(part, refusal),
       onNotice,
     })

@@ -56,7 +56,7 @@ export interface ProgramOptions {
   readonly isolation?: 'sandbox' | 'kernel' | 'container'
 }
 
-/** Every part that runs says what it runs: its program, an image, or a program in an image. */
+/** Every part that runs says what it runs: its program, an image, or a program in an image. A service may be a system instead. */
 export type WithProgram =
   | { readonly run: NonNullable<ProgramOptions['run']> }
   | { readonly image: NonNullable<ProgramOptions['image']> }
@@ -226,14 +226,15 @@ function checkEntries(owner: string, option: string, count: number): void {
   throw badOption(owner, option, `at most ${entriesMax} entries`, `${count} entries`, 'Split the part.')
 }
 
-/** The common half of a service or job, and the values it uses. Throws `model.bad-option`, `model.bad-use`. */
+/** The common half of a service or job, and the values it uses; of a system there is no program. Throws `model.bad-option`, `model.bad-use`. */
 export function readProgram(
   owner: string,
   name: string,
   options: ProgramOptions,
+  isSystem = false,
 ): { program: Runnable; use: UsedParts } {
   const image = readImage(owner, options)
-  if (image === undefined || options.run !== undefined) checkCommand(owner, 'run', options.run)
+  if (!isSystem && (image === undefined || options.run !== undefined)) checkCommand(owner, 'run', options.run)
   const { uses, use } = readUses(owner, options.use)
   const program: Runnable = {
     name,

@@ -58,7 +58,9 @@ export type { Fault, FaultCounts, FaultLease, FaultStatus } from './faults.ts'
 export {
   captureBounds,
   debugLookSchema,
+  keptSnapshotsSchema,
   machineWays,
+  snapshotDeeds,
   resumeSchema,
   streamEndSchema,
   streamLeaseMs,
@@ -70,7 +72,10 @@ export {
 export type {
   DebuggerOf,
   DebugLook,
+  KeptSnapshot,
+  MachineOrder,
   MachineWay,
+  SnapshotDeed,
   RemoteStream,
   Resume,
   StreamEnd,

@@ -14,6 +14,7 @@ import {
   type SecretChange,
   secretChanges,
   type Tripwire,
+  type VmUse,
 } from '../model/index.ts'
 import type { Endpoint } from '../network/index.ts'
 import type { Grant, PreparePhase } from '../provider/index.ts'
@@ -40,6 +41,8 @@ export interface InstanceAssignment {
   readonly run: readonly string[]
   /** The bundle holds an image, whose program this is; absent: it holds code. */
   readonly image?: ImageUse
+  /** The bundle holds a disk, whose system it is in the place of a program. */
+  readonly vm?: VmUse
   readonly env: Readonly<Record<string, string>>
   readonly limits: Limits
   readonly http: number | null
@@ -168,6 +171,16 @@ const instance = z.object({
       users: z.literal('image').exactOptional(),
       writable: z.literal(true).exactOptional(),
       health: z.literal(true).exactOptional(),
+    })
+    .exactOptional(),
+  vm: z
+    .object({
+      disk: z.string(),
+      digest: z.string().exactOptional(),
+      seed: z.record(z.string(), z.string()),
+      kernel: z
+        .object({ image: z.string(), initrd: z.string().exactOptional(), commandLine: z.string() })
+        .exactOptional(),
     })
     .exactOptional(),
   env: z.record(z.string(), z.string()),

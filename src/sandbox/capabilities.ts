@@ -67,6 +67,9 @@ export const sharedKernel: Pick<
   snapshot: 'refused',
 }
 
+/** What carries the packets of a system looks up names by it. */
+const resolverPath = '/etc/resolv.conf'
+
 const classes = {
   'best-effort': ['bestEffortCpu', 'only the CPU that nobody else wants'],
   deadline: ['deadlineCpu', 'reserved CPU time by deadline'],
@@ -153,7 +156,9 @@ export function refuseBeyond(name: string, capabilities: SandboxCapabilities, sp
   if (missing(capabilities.container, spec.isolation === 'container'))
     refuse('a container of an Incus server', 'Use the incus driver, or leave isolation out.')
   if (missing(capabilities.disk, spec.disk !== undefined)) refuse('a system booted from a disk', 'Use the vm driver.')
-  if (spec.disk !== undefined && (spec.mounts.length > 0 || spec.files.length > 0 || spec.root !== undefined))
+  const beside =
+    spec.mounts.length > 0 || spec.root !== undefined || spec.files.some(({ path }) => path !== resolverPath)
+  if (spec.disk !== undefined && beside)
     refuse('directories of the host beside its disk', 'Put what it needs on the disk, or into its seed.')
   if (missing(capabilities.ownNetwork, spec.network !== null))
     refuse('a network of its own', 'Pass null as its network.')

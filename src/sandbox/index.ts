@@ -3,12 +3,14 @@ export { describeCapabilities, limitsWithin } from './capabilities.ts'
 export type { LimitGroup, LimitGroups } from './cgroup.ts'
 export type { CpuClass, ReservedCpu } from './cpu-class.ts'
 export type {
+  Disk,
   ExecOptions,
   Executed,
   Exit,
   HostIds,
   InlineFile,
   Machine,
+  MachineSnapshot,
   Mount,
   NetworkPlace,
   OutputLine,
@@ -35,6 +37,7 @@ export type { ProcessDriverOptions } from './drivers/process.ts'
 export { readOutput } from './drivers/output-files.ts'
 export { findLogger, nodeLogger } from './drivers/programs.ts'
 export type { Logger } from './drivers/programs.ts'
+export { checkKernel, readDisk } from './drivers/guests/disk-file.ts'
 export { incusDriver } from './drivers/incus.ts'
 export type { IncusDriverOptions } from './drivers/incus.ts'
 export type { IncusAddress } from './drivers/incus/api.ts'

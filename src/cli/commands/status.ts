@@ -94,10 +94,11 @@ function printStatus(found: Status): void {
     part.reason?.split('\n')[0] ?? '',
   ])
   print(`\n${table([['PART', 'KIND', 'STATE', 'SINCE', 'MEMORY', '', ''].map((head) => paint('dim', head)), ...rows])}`)
-  const apart = new Map(
-    found.parts.flatMap(({ part, isolation }) => (isolation === undefined ? [] : [[part, isolation]])),
-  )
-  for (const [part, isolation] of apart) print(paint('dim', `\n${part}: each instance ${where[isolation]}`))
+  const apart = new Map(found.parts.flatMap((one) => (one.isolation === undefined ? [] : [[one.part, one]])))
+  for (const [part, { isolation = 'kernel', disk }] of apart) {
+    const how = disk === undefined ? `each instance ${where[isolation]}` : `a system of its own, booted from ${disk}`
+    print(paint('dim', `\n${part}: ${how}`))
+  }
   for (const { part, durability } of found.parts)
     if (durability !== undefined) print(paint('dim', `\n${part}: ${durability}`))
   for (const { part, log } of found.parts) if (log !== undefined) printLog(part, log)

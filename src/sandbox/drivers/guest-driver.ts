@@ -46,6 +46,8 @@ interface GuestRecord {
   readonly limits: SandboxSpec['limits']
   readonly hostUid: number
   readonly isDisk: boolean
+  /** Where a system on a disk keeps what it writes, when that outlives its records. */
+  readonly writtenDir?: string
 }
 
 export class GuestDriver implements SandboxDriver {
@@ -84,13 +86,16 @@ export class GuestDriver implements SandboxDriver {
     // Records that are there already are those of a machine that may run still: its start is refused below.
     const { isolation: _guest, disk: _system, root: _own, ...plain } = spec
     if (readRecord(recordDir) !== null) return await this.#around.start(plain)
-    await this.#monitor.prepare()
+    // A system brings its own kernel.
+    if (spec.disk === undefined) await this.#monitor.prepare()
     try {
       this.#monitor.forget(place)
       rmSync(place.directory, { recursive: true, force: true })
       makeControls(this.#meetings, place.directory, hostUid)
       mkdirSync(recordDir, { recursive: true, mode: 0o700 })
-      const record: GuestRecord = { limits, hostUid, isDisk: spec.disk !== undefined }
+      const { disk } = spec
+      const kept = disk?.writtenDir === undefined ? {} : { writtenDir: disk.writtenDir }
+      const record: GuestRecord = { limits, hostUid, isDisk: disk !== undefined, ...kept }
       writeFileSync(recordFileOf(recordDir), JSON.stringify(record), { mode: 0o600 })
       const wanted = this.#monitor.around(inRoot(spec), place)
       // The guest holds the program's limits itself; those around it are a second wall, where there can be one.
@@ -121,8 +126,10 @@ export class GuestDriver implements SandboxDriver {
     return guest
   }
 
-  output(recordDir: string, options: OutputOptions = {}): AsyncIterable<OutputLine> {
-    return this.#around.output(recordDir, options)
+  async *output(recordDir: string, options: OutputOptions = {}): AsyncGenerator<OutputLine> {
+    for await (const line of this.#around.output(recordDir, options))
+      // Consoles end their lines with a carriage return.
+      yield line.text.endsWith('\r') ? { ...line, text: line.text.replace(/\r+$/, '') } : line
   }
 
   dropOldOutput(recordDir: string): number {
@@ -168,14 +175,11 @@ export class GuestDriver implements SandboxDriver {
     void around.exited.then(() => timer[Symbol.dispose]())
   }
 
-  #running(
-    around: Sandbox,
-    recordDir: string,
-    { limits, hostUid, isDisk }: GuestRecord,
-    found: Found | null = null,
-  ): RunningGuest {
+  #running(around: Sandbox, recordDir: string, record: GuestRecord, found: Found | null = null): RunningGuest {
+    const { limits, hostUid, isDisk, writtenDir = null } = record
     const place: MeetingPlace = { directory: this.#meetingOf(recordDir), hostUid }
-    const guest = new RunningGuest({ around, monitor: this.#monitor, clock: this.#clock, place, limits, isDisk, found })
+    const own = { around, monitor: this.#monitor, clock: this.#clock, place, limits, isDisk, writtenDir, found }
+    const guest = new RunningGuest(own)
     this.#followed.set(recordDir, guest)
     void guest.exited.then(() => {
       if (this.#followed.get(recordDir) === guest) this.#followed.delete(recordDir)

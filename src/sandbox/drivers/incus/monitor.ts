@@ -10,7 +10,7 @@ import { basename } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { SteadError, sleep } from '../../../base/index.ts'
 import type { Clock } from '../../../base/index.ts'
-import type { SandboxCapabilities, SandboxSpec, SandboxUsage, Support } from '../../driver.ts'
+import type { MachineSnapshot, SandboxCapabilities, SandboxSpec, SandboxUsage, Support } from '../../driver.ts'
 import { filterOf, lookAtHost, madeRoot } from '../bubblewrap.ts'
 import { place, shareWith } from '../guests/config.ts'
 import type { GuestShare } from '../guests/config.ts'
@@ -70,6 +70,8 @@ export function trialContainer({ pool, image }: Pick<IncusServer, 'pool' | 'imag
 export class IncusMonitor implements Monitor {
   readonly name: string = 'incus'
   readonly devices: readonly string[] = []
+  /** It stands in the network of its place itself. */
+  readonly accepts: null = null
   readonly #server: IncusServer
   readonly #clock: Clock
   /** What is shared with a container, from its start being asked for until it is begun. */
@@ -141,10 +143,10 @@ export class IncusMonitor implements Monitor {
     return Promise.resolve(reachPipes(at.directory, at.hostUid))
   }
 
-  readonly order = async (at: MeetingPlace, order: MachineOrder): Promise<string> => {
-    if (order.kind !== 'pause' && order.kind !== 'resume') return ''
-    await this.#change(at, order.kind === 'pause' ? 'freeze' : 'unfreeze')
-    return ''
+  readonly order = async (at: MeetingPlace, order: MachineOrder): Promise<readonly MachineSnapshot[]> => {
+    if (order.kind === 'pause' || order.kind === 'resume')
+      await this.#change(at, order.kind === 'pause' ? 'freeze' : 'unfreeze')
+    return []
   }
 
   forget(at: MeetingPlace): void {
