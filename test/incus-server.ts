@@ -41,18 +41,15 @@ export function needsIncus(): string | false {
 }
 
 export interface IncusServerOptions {
-  /** Leave the groups of the host as they are, with both versions beside one another, with which limits fail. */
-  readonly asItIs?: boolean
+  /** A kind of groups, such as `memory`, that it does not see, as if its host had none. */
+  readonly without?: string
 }
 
-/**
- * Its programs are laid over the host's, and the empty second version of groups is out of its sight: between both, it takes
- * the wrong one.
- */
+/** Its programs are laid over the host's. */
 const script = `
 mount --make-rslave /
 mount -t overlay -o "lowerdir=$PARTS/usr:/usr" overlay /usr || exit 1
-[ -n "$AS_IT_IS" ] || [ ! -d /sys/fs/cgroup/unified ] || umount /sys/fs/cgroup/unified
+[ -z "$WITHOUT" ] || umount "/sys/fs/cgroup/$WITHOUT" || exit 1
 mount --bind "$LXD_DIR/../ids" /etc/subuid && mount --bind "$LXD_DIR/../ids" /etc/subgid || exit 1
 exec lxd --logfile "$LXD_DIR/../log"
 `
@@ -61,19 +58,19 @@ export class IncusTestServer implements AsyncDisposable {
   readonly socketPath: string
   readonly api: IncusApi
   readonly #directory: string
-  readonly #asItIs: boolean
+  readonly #without: string
   #child: ChildProcess
 
-  private constructor(directory: string, asItIs: boolean) {
+  private constructor(directory: string, without: string) {
     this.#directory = directory
-    this.#asItIs = asItIs
+    this.#without = without
     this.#child = this.#spawn()
     this.socketPath = `${directory}/server/unix.socket`
     this.api = new IncusApi({ socketPath: this.socketPath }, null)
   }
 
   /** Throws with what the server said when it does not come up. */
-  static async start({ asItIs = false }: IncusServerOptions = {}): Promise<IncusTestServer> {
+  static async start({ without = '' }: IncusServerOptions = {}): Promise<IncusTestServer> {
     const directory = mkdtempSync(join(tmpdir(), 'stead-incus-'))
     // Containers stand in it, and their root is not root.
     chmodSync(directory, 0o711)
@@ -81,7 +78,7 @@ export class IncusTestServer implements AsyncDisposable {
     // Empty files are there on Debian; elsewhere there is nothing to cover.
     for (const path of ['/etc/subuid', '/etc/subgid']) if (!existsSync(path)) writeFileSync(path, '')
     writeFileSync(join(directory, 'ids'), mappable)
-    const server = new IncusTestServer(directory, asItIs)
+    const server = new IncusTestServer(directory, without)
     try {
       await server.#ready()
       await server.api.post('/1.0/storage-pools', { name: 'default', driver: 'dir' })
@@ -144,7 +141,7 @@ export class IncusTestServer implements AsyncDisposable {
       PATH: '/usr/sbin:/usr/bin:/sbin:/bin',
       PARTS: incusPlace,
       LXD_DIR: join(this.#directory, 'server'),
-      AS_IT_IS: this.#asItIs ? '1' : '',
+      WITHOUT: this.#without,
     }
     try {
       return spawn('unshare', ['--mount', '/bin/sh', '-c', script], { env, stdio: ['ignore', said, said] })

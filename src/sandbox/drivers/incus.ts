@@ -7,13 +7,15 @@
 import { existsSync } from 'node:fs'
 import { messageOf, SteadError } from '../../base/index.ts'
 import type { Clock } from '../../base/index.ts'
-import type { SandboxDriver } from '../driver.ts'
+import type { SandboxDriver, SandboxLimits } from '../driver.ts'
 import { GuestDriver } from './guest-driver.ts'
 import type { GuestDriverOptions } from './guest-driver.ts'
 import { fields, IncusApi, IncusRefusal } from './incus/api.ts'
 import type { IncusAddress } from './incus/api.ts'
 import { containerImage } from './incus/image.ts'
-import { IncusMonitor, rootLinks, trialContainer } from './incus/monitor.ts'
+import { allLimits, limitsOf } from './incus/limits.ts'
+import type { LimitsHeld } from './incus/limits.ts'
+import { firstBytes, firstProcesses, IncusMonitor, rootLinks, trialContainer } from './incus/monitor.ts'
 import type { IncusServer } from './incus/monitor.ts'
 
 /** Where servers listen whose packages are installed. */
@@ -23,6 +25,9 @@ const usualSockets: readonly string[] = [
   '/var/lib/lxd/unix.socket',
   '/var/snap/lxd/common/lxd/unix.socket',
 ]
+
+const trialLimits: SandboxLimits = { memoryBytes: 2 ** 26, cpuCores: 0.5, pidsMax: 16, tmpBytes: null }
+const noLimits: SandboxLimits = { memoryBytes: null, cpuCores: null, pidsMax: null, tmpBytes: null }
 
 export interface IncusDriverOptions extends Pick<GuestDriverOptions, 'clock' | 'groups' | 'logger'> {
   /** Left out: the socket of a server that is installed here. */
@@ -87,40 +92,61 @@ async function lookAtServer(api: IncusApi, wanted: string | null, clock: Clock):
   }
 }
 
-/** Starts one, and freezes it: with limits, or without where they are refused. Throws `sandbox.unavailable`. */
+/** Starts one, and freezes it: with limits, or with each of them alone where that fails. Throws `sandbox.unavailable`. */
 async function tryContainer(
   server: Pick<IncusServer, 'api' | 'name' | 'pool' | 'image'>,
   trial: string,
-): Promise<Pick<IncusServer, 'noLimits' | 'noFreeze'>> {
-  const limited = await tryOne(server, trial, true)
-  if (limited.noStart === null) return { noLimits: null, noFreeze: limited.noFreeze }
-  const plain = await tryOne(server, trial, false)
-  if (plain.noStart === null) return { noLimits: limited.noStart, noFreeze: plain.noFreeze }
-  throw unavailable(`${server.name} could not start a container: ${plain.noStart}.`, 'Its log says more.')
+): Promise<Pick<IncusServer, 'limits' | 'noFreeze'>> {
+  const all = await tryOne(server, `${trial}-all`, trialLimits)
+  if (all.noStart === null) return { limits: all.limits, noFreeze: all.noFreeze }
+  const plain = await tryOne(server, `${trial}-none`, noLimits)
+  if (plain.noStart !== null)
+    throw unavailable(`${server.name} could not start a container: ${plain.noStart}.`, 'Its log says more.')
+  const alone = async (kind: keyof LimitsHeld, limit: keyof SandboxLimits): Promise<string | null> => {
+    const { noStart, limits } = await tryOne(server, `${trial}-${kind}`, { ...noLimits, [limit]: trialLimits[limit] })
+    return noStart ?? limits[kind]
+  }
+  const memory = await alone('memory', 'memoryBytes')
+  const cpu = await alone('cpu', 'cpuCores')
+  return { limits: { memory, cpu, pids: await alone('pids', 'pidsMax') }, noFreeze: plain.noFreeze }
+}
+
+interface Tried {
+  /** Why it could not be started; null: it was. */
+  readonly noStart: string | null
+  readonly limits: LimitsHeld
+  readonly noFreeze: string | null
 }
 
 async function tryOne(
   server: Pick<IncusServer, 'api' | 'pool' | 'image'>,
-  trial: string,
-  limited: boolean,
-): Promise<{ readonly noStart: string | null; readonly noFreeze: string | null }> {
+  name: string,
+  limits: SandboxLimits,
+): Promise<Tried> {
   const { api } = server
-  const name = `${trial}-${limited ? 'limited' : 'plain'}`
   const path = `/1.0/instances/${name}`
   const change = (action: string): Promise<unknown> => api.put(`${path}/state`, { action, timeout: 30, force: true })
   const refusal = (error: unknown): string => {
     if (error instanceof IncusRefusal) return messageOf(error)
     throw error
   }
+  const notStarted = (noStart: string): Tried => ({ noStart, limits: allLimits(null), noFreeze: null })
   try {
-    await api.post('/1.0/instances', { name, ...trialContainer(server, limited) })
+    await api.post('/1.0/instances', { name, ...trialContainer(server, limits) })
     const noStart = await change('start').then(() => null, refusal)
-    if (noStart !== null) return { noStart, noFreeze: null }
+    if (noStart !== null) return notStarted(noStart)
+    const { memoryBytes, cpuCores, pidsMax, tmpBytes } = limits
+    const held = limitsOf(Number(fields(await api.get(`${path}/state`))['pid']), {
+      memoryBytes: memoryBytes === null ? null : memoryBytes + firstBytes,
+      pidsMax: pidsMax === null ? null : pidsMax + firstProcesses,
+      cpuCores,
+      tmpBytes,
+    })
     const noFreeze = await change('freeze').then(() => null, refusal)
     if (noFreeze === null) await change('unfreeze')
-    return { noStart: null, noFreeze }
+    return { noStart: null, limits: held, noFreeze }
   } catch (error) {
-    return { noStart: refusal(error), noFreeze: null }
+    return notStarted(refusal(error))
   } finally {
     await change('stop').catch(() => undefined)
     await api.delete(path).catch(() => undefined)

@@ -21,11 +21,12 @@ import { waitUntil } from '../wait.ts'
 import { fields, IncusRefusal } from './api.ts'
 import type { IncusApi } from './api.ts'
 import type { ContainerImage, RootLink } from './image.ts'
+import type { LimitsHeld } from './limits.ts'
 
 const mebibyte = 2 ** 20
 /** What the first program and those beside the program need of the container's memory and processes. */
-const firstBytes = 16 * mebibyte
-const firstProcesses = 1
+export const firstBytes: number = 16 * mebibyte
+export const firstProcesses = 1
 const readyTimeoutMs = 30_000
 const endTimeoutMs = 30_000
 const lookEveryMs = 20
@@ -38,8 +39,8 @@ export interface IncusServer {
   readonly name: string
   readonly pool: string
   readonly image: ContainerImage
-  /** Why it cannot hold a limit, or freeze; null where it can. */
-  readonly noLimits: string | null
+  readonly limits: LimitsHeld
+  /** Why it cannot freeze; null where it can. */
   readonly noFreeze: string | null
   /** What else is weaker. */
   readonly weaker: readonly string[]
@@ -56,14 +57,25 @@ export function rootLinks(): readonly RootLink[] {
   ]
 }
 
+/** What those links lead to. */
+function hostPrograms(): Readonly<Record<string, Disk>> {
+  const { systemDirectories } = lookAtHost()
+  const paths = ['/usr', ...systemDirectories.flatMap(({ path, linkTo }) => (linkTo === null ? [path] : []))]
+  return Object.fromEntries(
+    paths.map((path, index) => [`programs${index}`, { source: path, path: `/trees${path}`, access: 'read-only' }]),
+  )
+}
+
 /** A container that waits for nothing, with the limits that programs are given; to find out what a server can do. */
-export function trialContainer({ pool, image }: Pick<IncusServer, 'pool' | 'image'>, limited: boolean): object {
-  const limits = { memoryBytes: 64 * mebibyte, cpuCores: 0.5, pidsMax: 16, tmpBytes: null }
+export function trialContainer(
+  { pool, image }: Pick<IncusServer, 'pool' | 'image'>,
+  limits: SandboxSpec['limits'],
+): object {
   return containerOf({
     pool,
     image,
-    config: { ...(limited ? limitConfig(limits) : {}), 'raw.lxc': `${rawOf(null)}\nlxc.init.cmd = /bin/sleep 60` },
-    disks: { trees: { source: '/usr', path: '/trees/usr', readOnly: true } },
+    config: { ...limitConfig(limits), 'raw.lxc': `${rawOf(null)}\nlxc.init.cmd = /bin/sleep 60` },
+    disks: hostPrograms(),
   })
 }
 
@@ -83,7 +95,11 @@ export class IncusMonitor implements Monitor {
   }
 
   capabilities(around: SandboxCapabilities): SandboxCapabilities {
-    const { noLimits, noFreeze, weaker } = this.#server
+    const { limits, noFreeze, weaker } = this.#server
+    const words = { memory: 'limits of memory', cpu: 'limits of CPU', pids: 'limits of processes' } as const
+    const lost = (['memory', 'cpu', 'pids'] as const).flatMap((kind) =>
+      limits[kind] === null ? [] : [`${words[kind]} are refused: the server cannot hold them here: ${limits[kind]}`],
+    )
     const held = (reason: string | null): Support => (reason === null ? 'native' : 'refused')
     return {
       ...around,
@@ -93,9 +109,9 @@ export class IncusMonitor implements Monitor {
       fifoCpu: 'refused',
       devices: 'refused',
       isolation: 'native',
-      memoryLimit: held(noLimits),
-      cpuLimit: held(noLimits),
-      pidsLimit: held(noLimits),
+      memoryLimit: held(limits.memory),
+      cpuLimit: held(limits.cpu),
+      pidsLimit: held(limits.pids),
       tmpLimit: 'native',
       freeze: held(noFreeze),
       exec: 'native',
@@ -103,9 +119,9 @@ export class IncusMonitor implements Monitor {
       users: 'refused',
       container: 'native',
       weaker: [
-        ...(noLimits === null ? [] : [`limits are refused: the server cannot hold them here: ${noLimits}`]),
+        ...lost,
         ...(noFreeze === null ? [] : [`freezing is refused: the server cannot do it here: ${noFreeze}`]),
-        'a root of its own is refused: the layers of images are marked in a way that only root of the host can read',
+        'a root of its own is refused: a container cannot be shown the layers of an image as its own',
         ...weaker,
         ...around.weaker,
       ],
@@ -157,6 +173,7 @@ export class IncusMonitor implements Monitor {
     begin: async (spec, at, around) => {
       const share = this.#shares.get(at.directory)
       if (share === undefined) throw new Error('a container is begun before it was asked for')
+      this.#shares.delete(at.directory)
       await this.#until(spec.id, 'what keeps its output does not wait', () =>
         existsSync(`${at.directory}/${controls.exit}`),
       )
@@ -185,7 +202,8 @@ export class IncusMonitor implements Monitor {
           fields(state)['status'] === 'Stopped'
             ? await api.delete(pathOf(at)).catch(refusalOf)
             : await this.#change(at, 'stop').catch(refusalOf)
-        if (refused instanceof IncusRefusal && this.#clock.monotonicMs() > deadlineMs) throw refused
+        if (this.#clock.monotonicMs() > deadlineMs)
+          throw refused instanceof IncusRefusal ? refused : new IncusRefusal(409, `${nameOf(at)} does not go away`)
         await sleep(this.#clock, lookEveryMs)
       }
     },
@@ -215,9 +233,8 @@ export class IncusMonitor implements Monitor {
   #container(spec: SandboxSpec, at: MeetingPlace, share: GuestShare, netPid: number): object {
     const disks = share.mounts.map(
       ({ source, target, access }, index) =>
-        [`disk${index}`, { source, path: target.slice(place.length), readOnly: access === 'read-only' }] as const,
+        [`disk${index}`, { source, path: target.slice(place.length), access }] as const,
     )
-    const hasPrograms = share.mounts.some(({ target }) => target === `${place}/trees/usr`)
     return {
       name: nameOf(at),
       ...containerOf({
@@ -229,9 +246,7 @@ export class IncusMonitor implements Monitor {
           'user.stead': spec.id,
         },
         disks: {
-          control: { source: at.directory, path: '/control', readOnly: false },
-          // The first program is of the host, whatever the program's root is.
-          ...(hasPrograms ? {} : { programs: { source: '/usr', path: '/trees/usr', readOnly: true } }),
+          control: { source: at.directory, path: '/control', access: 'read-write' },
           ...Object.fromEntries(disks),
         },
       }),
@@ -265,6 +280,13 @@ function refusalOf(error: unknown): IncusRefusal {
   throw error
 }
 
+/** A directory or file of the host in a container. */
+interface Disk {
+  readonly source: string
+  readonly path: string
+  readonly access: 'read-only' | 'read-write'
+}
+
 /** What the server is asked for; it removes itself when it stops. */
 function containerOf({
   pool,
@@ -273,11 +295,11 @@ function containerOf({
   disks,
 }: Pick<IncusServer, 'pool' | 'image'> & {
   readonly config: Readonly<Record<string, string>>
-  readonly disks: Readonly<Record<string, { source: string; path: string; readOnly: boolean }>>
+  readonly disks: Readonly<Record<string, Disk>>
 }): object {
-  const mounted = Object.entries(disks).map(([name, { source, path, readOnly }]) => [
+  const mounted = Object.entries(disks).map(([name, { source, path, access }]) => [
     name,
-    { type: 'disk', source, path, readonly: String(readOnly) },
+    { type: 'disk', source, path, readonly: String(access === 'read-only') },
   ])
   return {
     type: 'container',
