@@ -455,7 +455,7 @@ export class InstanceRunner {
   }
 
   async #probe(): Promise<ProbeResult> {
-    const machine = this.#assignment.isolation === undefined ? null : (this.#sandbox?.machine() ?? null)
+    const machine = this.#assignment.isolation === 'kernel' ? (this.#sandbox?.machine() ?? null) : null
     return await probeBy(this.#options, this.#ready, this.endpointAt(null), this.#spec, machine)
   }
 

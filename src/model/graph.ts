@@ -72,8 +72,11 @@ export interface Runnable {
   /** What it may dial outside the app, sorted: `host:port`, `*.domain:port`, `address:port`, `address/bits:port`. Everything else is refused. */
   readonly egress: readonly string[]
   readonly tripwire: Tripwire
-  /** `kernel`: each instance runs on a kernel of its own. Absent: in a sandbox on the kernel of its node. */
-  readonly isolation?: 'kernel'
+  /**
+   * `kernel`: each instance runs on a kernel of its own; `container`: in a container of its node's Incus server. Absent: in a
+   * sandbox on the kernel of its node.
+   */
+  readonly isolation?: 'kernel' | 'container'
 }
 
 /** An image of OCI or Docker as the program of a part. */

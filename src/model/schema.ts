@@ -76,7 +76,7 @@ const runnable = {
   egress: z.array(z.string().max(259).regex(egressPattern)).max(entriesMax),
   // Graphs of before there were any have none.
   tripwire: z.enum(['off', 'record', 'freeze']).default('off'),
-  isolation: z.literal('kernel').exactOptional(),
+  isolation: z.enum(['kernel', 'container']).exactOptional(),
 }
 
 const file = directory.refine((path) => path !== '.')

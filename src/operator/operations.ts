@@ -148,8 +148,8 @@ export interface PartStatus {
   readonly debuggers?: NonNullable<AssignmentStatus['debuggers']>
   /** What it was refused outside, the newest first. */
   readonly refused: NonNullable<AssignmentStatus['refused']>
-  /** `kernel`: its instances run on kernels of their own. Absent: in sandboxes on that of their node. */
-  readonly isolation?: 'kernel'
+  /** `kernel`: its instances run on kernels of their own; `container`: in containers. Absent: in sandboxes on their node. */
+  readonly isolation?: 'kernel' | 'container'
   /** The disk of a system that the part is in the place of a program, as the app file names it; absent when it is a program. */
   readonly disk?: string
   /** How it is known that what it acknowledges is on the disk; absent where nobody can tell. */

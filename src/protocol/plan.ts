@@ -55,7 +55,7 @@ export interface InstanceAssignment {
   /** Absent from an older control: off. */
   readonly tripwire?: Tripwire
   /** Absent: in a sandbox on the kernel of the node. */
-  readonly isolation?: 'kernel'
+  readonly isolation?: 'kernel' | 'container'
   /** False: it is to stop, and to stay stopped. */
   readonly wanted: boolean
   /** Jobs: longest run; null for services. */
@@ -196,7 +196,7 @@ const instance = z.object({
   edges: z.array(edge),
   egress: z.array(z.string().max(259)).max(1000).exactOptional(),
   tripwire: z.enum(['off', 'record', 'freeze']).exactOptional(),
-  isolation: z.literal('kernel').exactOptional(),
+  isolation: z.enum(['kernel', 'container']).exactOptional(),
   wanted: z.boolean(),
   timeoutMs: timeoutMs.nullable(),
   retry: z.object({ attempts: z.int().positive(), pauseMs: z.int().positive() }).exactOptional(),

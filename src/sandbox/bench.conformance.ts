@@ -15,7 +15,7 @@ export interface ConformanceSetup {
   /** The reason why the driver cannot run here, or false. */
   readonly skip: string | false
   /** Makes the driver; called once. */
-  make(): SandboxDriver
+  make(): SandboxDriver | Promise<SandboxDriver>
   /**
    * Command line of a supervisor in a process of its own: it is given a spec (without network) as JSON in one more
    * argument, starts it with the same kind of driver, prints `started` and stays.
@@ -62,10 +62,10 @@ export class Bench {
     this.#setup = setup
   }
 
-  open(): void {
+  async open(): Promise<void> {
     this.#root = mkdtempSync(`${tmpdir()}/stead-sandbox-`)
     chmodSync(this.#root, 0o711)
-    this.#driver = this.#setup.make()
+    this.#driver = await this.#setup.make()
     // Drivers do not keep the process alive; the tests wait for them.
     this.#alive = setInterval(() => undefined, 1000)
   }

@@ -149,8 +149,11 @@ export interface SandboxSpec {
    * replaced while the program runs. It holds secrets: it belongs into memory, not on a disk.
    */
   readonly filterFile?: string
-  /** `kernel`: on a kernel that no other program uses. Absent: whatever the driver gives. */
-  readonly isolation?: 'kernel'
+  /**
+   * `kernel`: on a kernel that no other program uses. `container`: in a container of the machine's Incus server. Absent:
+   * whatever the driver gives.
+   */
+  readonly isolation?: 'kernel' | 'container'
   /**
    * Boots this instead of running `argv`, which names the system in messages only. It ends when the system switches itself
    * off, its output is its console, SIGTERM presses its power button, and the memory limit is what its computer has; it is
@@ -307,6 +310,8 @@ export interface SandboxCapabilities {
   readonly outputFilter: Support
   /** Whether the program runs on a kernel that no other shares. */
   readonly ownKernel: Support
+  /** Whether the program runs in a container of an Incus server, under what that server allows. */
+  readonly container: Support
   /** Whether a whole system can be booted from a disk, and its state be kept and gone back to. */
   readonly disk: Support
   readonly snapshot: Support

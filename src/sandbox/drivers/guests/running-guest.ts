@@ -24,7 +24,8 @@ import { diskMemoryBytes } from './config.ts'
 import { readExit } from './controls.ts'
 import { execInGuest } from './executed.ts'
 import { gdbCommands } from './gdb-commands.ts'
-import type { MachineOrder, MeetingPlace, Monitor, StateOrder } from './monitor.ts'
+import { processes, treeOf } from '../processes.ts'
+import type { Found, MeetingPlace, Monitor, MachineOrder, StateOrder } from './monitor.ts'
 import { parseSymbols, symbolFile } from './symbol-file.ts'
 
 /** A name that is no number: QEMU would take that for one of its own. */
@@ -40,6 +41,8 @@ export interface GuestParts {
   readonly limits: SandboxLimits
   /** It is a system on a disk: nothing of ours runs inside. */
   readonly isDisk: boolean
+  /** Where something else runs it. */
+  readonly found: Found | null
   /** Where the system keeps what it writes, and its kept states. */
   readonly writtenDir: string | null
 }
@@ -53,16 +56,21 @@ export class RunningGuest implements Sandbox {
   #over = false
 
   constructor(own: GuestParts) {
-    const { around, monitor, place, clock } = own
+    const { around, monitor, place, clock, found } = own
     this.#own = own
     this.id = around.id
-    this.pid = around.pid
+    this.pid = found?.program ?? around.pid
     this.#channel = new Channel(
       () => monitor.connect(place),
       clock,
       () => this.#over,
     )
-    this.exited = around.exited.then((exit) => this.#ended(exit))
+    this.exited = around.exited.then(async (exit) => {
+      this.#over = true
+      // A server that does not answer leaves it to who removes the records, who is told.
+      await monitor.elsewhere?.end(place).catch(() => undefined)
+      return this.#ended(exit)
+    })
   }
 
   /** Makes itself known to the guest, which ends what an earlier supervisor had run inside. */
@@ -97,6 +105,8 @@ export class RunningGuest implements Sandbox {
   }
 
   async usage(): Promise<SandboxUsage> {
+    const { monitor, place } = this.#own
+    if (monitor.elsewhere !== undefined) return await monitor.elsewhere.usage(place)
     const [machine, said] = await Promise.all([
       this.#own.around.usage(),
       this.#over || this.#own.isDisk ? null : this.#channel.ask('U').catch(() => null),
@@ -117,7 +127,9 @@ export class RunningGuest implements Sandbox {
   }
 
   members(): readonly number[] {
-    return this.#own.around.members()
+    const { around, found } = this.#own
+    const inside = found === null || this.#over ? [] : treeOf(found.init, processes.list()).map(({ pid }) => pid)
+    return [...around.members(), ...inside]
   }
 
   machine(): Machine {
