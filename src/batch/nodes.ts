@@ -155,11 +155,12 @@ export function nodeSpec(name: string, offer: NodeOffer, cordoned = true): NodeS
   }
 }
 
-function capacityOf({ cpu, memoryBytes, gpus, counted, realtimeCores }: NodeOffer): NodeSpec['capacity'] {
+function capacityOf({ cpu, memoryBytes, gpus, counted, realtimeCores, networkBits }: NodeOffer): NodeSpec['capacity'] {
   return {
     cpu,
     memory: memoryBytes,
     ...(gpus === null ? {} : { gpus }),
+    ...(networkBits === undefined ? {} : { network: Math.floor(networkBits) }),
     ...(counted === undefined ? {} : { counted }),
     ...(realtimeCores === undefined ? {} : { realtimeCores }),
   }

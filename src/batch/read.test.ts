@@ -7,7 +7,7 @@ import { readRecords } from './read.ts'
 import { keys } from './records.ts'
 
 test('more tasks than a store gives at once are read all the same', async () => {
-  await using store = await openMemoryStore()
+  await using store = openMemoryStore()
   const sentence = 'x'.repeat(valueBytesMax - 1000)
   const row: Json = [4, 1, 'n', 1, 2, 1, 'code', sentence, [], null, 0]
   const records = Math.ceil(listBytesMax / sentence.length) + 3
