@@ -176,7 +176,8 @@ export class InstanceRunner {
   async measure(): Promise<void> {
     const sandbox = this.#sandbox
     const usage = sandbox === null ? unknownUsage : await usageOf(sandbox)
-    if (this.#sandbox === sandbox) this.#usage = usage
+    const carried = this.#outside.carried()
+    if (this.#sandbox === sandbox) this.#usage = carried === null ? usage : { ...usage, carried }
   }
 
   /** Kills its program, as an accident would; answers whether there was one. */
