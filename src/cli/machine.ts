@@ -12,7 +12,10 @@ import { canReadKernelLog, type Program, stateProvider } from '../agent/index.ts
 import {
   bubblewrapDriver,
   byIsolation,
+  byRuntime,
   detectLimitGroups,
+  type OciRuntime,
+  ociRuntimeDriver,
   processDriver,
   type SandboxDriver,
   vmDriver,
@@ -130,7 +133,9 @@ function chooseSandboxDriver({
   }
   const guests = (): SandboxDriver => vmDriver(guestOptions)
   try {
-    return { sandbox: byIsolation(bubblewrapDriver(options), guests), unsandboxed, guests, weaker: [] }
+    const runtimes = (runtime: OciRuntime): SandboxDriver => ociRuntimeDriver({ ...options, runtime })
+    const sandbox = byRuntime(byIsolation(bubblewrapDriver(options), guests), runtimes)
+    return { sandbox, unsandboxed, guests, weaker: [] }
   } catch (error) {
     if (!isSteadError(error)) throw error
     return {

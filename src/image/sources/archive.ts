@@ -65,7 +65,10 @@ async function layOut(
   for await (const { path, kind, target, size, body } of readTar(tar, name)) {
     if (kind === 'directory') continue
     const clean = posix.normalize(path).replace(/^\.\//, '')
-    if (!/^[A-Za-z0-9._-]+(?:\/[A-Za-z0-9._-]+)*$/.test(clean) || clean.split('/').some((part) => part === '.' || part === '..'))
+    if (
+      !/^[A-Za-z0-9._-]+(?:\/[A-Za-z0-9._-]+)*$/.test(clean) ||
+      clean.split('/').some((part) => part === '.' || part === '..')
+    )
       throw badArchive(name, `it holds ${JSON.stringify(path.slice(0, 200))}`)
     if (files.size + links.size >= entriesMax) throw badArchive(name, `it holds more than ${entriesMax} files`)
     if (kind === 'symlink') links.set(clean, posix.join(posix.dirname(clean), target))
