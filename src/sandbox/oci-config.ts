@@ -198,8 +198,6 @@ system { $forget[0] } @forget;
 export function ociKeeper(perl: string, order: OciOrder): readonly string[] {
   const { architecture, runtime, id, pidFile, exitFile } = order
   const numbers = [prctl[architecture] ?? 0, becomeSubreaper].map(String)
-  return [
-    ...[perl, '-e', keeper, ...numbers, layAndStart(order), pidFile, exitFile],
-    ...[...runtime, 'delete', '--force', id],
-  ]
+  const forget = [...runtime, 'delete', '--force', id]
+  return [perl, '-e', keeper, ...numbers, layAndStart(order), pidFile, exitFile, ...forget]
 }
