@@ -40,8 +40,17 @@ export function needsRedisRoot(): string | false {
   return existsSync(redisRoot) ? false : 'needs a Debian with Redis: npm run image-tools'
 }
 
+export function needsServersRoot(): string | false {
+  return existsSync(serversRoot) ? false : 'needs a Debian with servers: npm run image-tools'
+}
+
 export function toolPath(name: string): string {
   return join(tools, 'usr/bin', name)
+}
+
+/** Command line of a tool that needs nothing of its environment. */
+export function toolCommand(name: string): readonly string[] {
+  return ['/usr/bin/env', `LD_LIBRARY_PATH=${toolEnv['LD_LIBRARY_PATH']}`, toolPath(name)]
 }
 
 export const toolEnv: NodeJS.ProcessEnv = {

@@ -12,8 +12,11 @@ import { canReadKernelLog, type Program, stateProvider } from '../agent/index.ts
 import {
   bubblewrapDriver,
   byIsolation,
+  byRuntime,
   detectLimitGroups,
   incusDriver,
+  type OciRuntime,
+  ociRuntimeDriver,
   processDriver,
   type IncusAddress,
   type IncusDriverOptions,
@@ -134,7 +137,9 @@ function chooseSandboxDriver({
   const guests = (): SandboxDriver => vmDriver(guestOptions)
   try {
     const isolating = { kernel: guests, container: () => incusDriver({ ...options, ...incusOptions(process.env) }) }
-    return { sandbox: byIsolation(bubblewrapDriver(options), isolating), unsandboxed, guests, weaker: [] }
+    const runtimes = (runtime: OciRuntime): SandboxDriver => ociRuntimeDriver({ ...options, runtime })
+    const sandbox = byRuntime(byIsolation(bubblewrapDriver(options), isolating), runtimes)
+    return { sandbox, unsandboxed, guests, weaker: [] }
   } catch (error) {
     if (!isSteadError(error)) throw error
     return {
