@@ -231,6 +231,7 @@ export type StreamOrder =
       readonly bytesMax: number
       readonly port: number | null
     }
+  | { readonly kind: 'core'; readonly instance: string | null }
   | { readonly kind: 'machine'; readonly what: MachineWay }
   /** As in the protocol: of a machine, and of no part. */
   | Extract<StreamTarget, { kind: 'trace' }>
@@ -246,8 +247,8 @@ export function wayOf(order: StreamOrder): StreamWay {
   if (order.kind === 'trace') return order.trace.kind === 'own' ? 'trace-any' : 'trace'
   // A kernel that is debugged does what it is told; its console is a shell, as a program run inside may be.
   if (order.kind === 'machine' && order.what !== 'console') return 'kernel'
-  // Packets hold what the program was told, passwords among it.
-  if (order.kind === 'capture') return 'evaluate'
+  // Packets hold what the program was told, passwords among it, and its memory all that it knew.
+  if (order.kind === 'capture' || order.kind === 'core') return 'evaluate'
   if (order.kind !== 'debug') return 'stream'
   if (order.look.what === 'dap') return 'evaluate'
   if (order.look.what !== 'snapshot') return 'debug'
@@ -261,6 +262,7 @@ const wordsMax = 500
 export function wordsOf(order: StreamOrder): string | null {
   const instance = 'instance' in order && order.instance !== null ? ` in instance ${order.instance}` : ''
   if (order.kind === 'capture') return `packets for ${order.durationMs / 1000} s${instance}`
+  if (order.kind === 'core') return `core file${instance}`
   if (order.kind === 'machine') return `${order.what} of its kernel`
   if (order.kind === 'trace') {
     const what = order.trace.kind === 'own' ? `bpftrace ${order.trace.program}` : `trace ${order.trace.name}`

@@ -48,6 +48,7 @@ const orderSchema: z.ZodType<StreamOrder> = z.discriminatedUnion('kind', [
     resume: resumeSchema.exactOptional(),
   }),
   z.object({ kind: z.literal('capture'), instance: z.string().max(200).nullable(), ...captureBounds }),
+  z.object({ kind: z.literal('core'), instance: z.string().max(200).nullable() }),
   z.object({ kind: z.literal('machine'), what: z.enum(machineWays) }),
   z.object({ kind: z.literal('trace'), ...traceBounds }),
 ])
