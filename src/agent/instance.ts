@@ -308,6 +308,7 @@ export class InstanceRunner {
       const { number, recordDir } = await this.attempts.next()
       // Also its host name inside.
       const id = `${this.#assignment.id}.${number}`
+      this.attempts.leaveCore(id, this.#assignment.limits.coreBytesMax)
       const layout = layoutOf(sandbox, bundle, recordDir)
       const isolated = layout.hostsPath !== null
       const assignment = this.#assignment

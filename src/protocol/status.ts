@@ -80,6 +80,13 @@ export interface DebuggerStatus extends DebuggerOf {
   readonly stands: boolean
 }
 
+/** What a program held in memory when it ended, as a file of its node. */
+export interface CoreFile {
+  readonly bytes: number
+  /** It was bigger than what is kept of one. */
+  readonly isCut: boolean
+}
+
 /** An end of a program that nobody had asked for. */
 export interface LastEnd {
   /** Milliseconds since 1970 by the node's clock. */
@@ -88,6 +95,8 @@ export interface LastEnd {
   readonly sentence: string
   /** Which of its starts it was, from 1. */
   readonly attempt: number
+  /** Absent where none was kept. */
+  readonly core?: CoreFile
 }
 
 /** The disk that a node keeps everything on. low: said to people. critical: nothing new is taken on. */
@@ -169,6 +178,7 @@ export const lastEndSchema: z.ZodType<LastEnd> = z.object({
   timeMs: z.number(),
   sentence: z.string().max(1000),
   attempt: z.int(),
+  core: z.object({ bytes: z.int(), isCut: z.boolean() }).exactOptional(),
 })
 
 /** Validates an incident that a node tells of. */
