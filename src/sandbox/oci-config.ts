@@ -172,6 +172,8 @@ function layAndStart({ runtime, id, hostUid, place, tmpBytes, files, filesBytes,
 /** Number of prctl, and what makes orphans its children. */
 const prctl: Readonly<Record<string, number>> = { x64: 157, arm64: 167 }
 const becomeSubreaper = 36
+/** Number of close_range, on every architecture. */
+const closeRange = 436
 
 /**
  * Starts the container and keeps its exit, in a file that appears whole. The runtime ends as soon as the container runs, so
@@ -179,10 +181,9 @@ const becomeSubreaper = 36
  */
 const keeper = `
 my ($prctl, $what, $script, $pidFile, $exitFile, @forget) = @ARGV;
-require POSIX;
 syscall($prctl + 0, $what + 0, 1, 0, 0, 0) == 0 or die "orphans cannot be kept: $!\\n";
 system('/bin/sh', '-c', $script) == 0 or exit 125;
-POSIX::close($_) for 3 .. 255;
+syscall(${closeRange}, 3, 255, 0);
 open(my $file, '<', $pidFile) or die "$pidFile: $!\\n";
 my $pid = <$file> + 0;
 waitpid($pid, 0) == $pid or exit 125;
