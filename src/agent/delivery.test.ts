@@ -77,6 +77,7 @@ function place(
     users: 'refused',
     exec: 'refused',
     ownKernel: 'refused',
+    container: 'refused',
     console: 'refused',
     debugStub: 'refused',
     disk: 'refused',

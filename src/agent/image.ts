@@ -7,6 +7,7 @@
 import type { Bundle } from '../artifact/index.ts'
 import { SteadError } from '../base/index.ts'
 import { openImage, platformOf, readLayout, type ImageConfig } from '../image/index.ts'
+import { vmStopMs } from '../model/index.ts'
 import type { InstanceAssignment } from '../protocol/index.ts'
 import type { SandboxSpec } from '../sandbox/index.ts'
 import { hostIdsOf } from './host-ids.ts'
@@ -20,7 +21,12 @@ export type Brought = Pick<SandboxSpec, 'argv' | 'env' | 'cwd' | 'mounts' | 'roo
 export interface Treatment {
   readonly ready: InstanceAssignment['ready']
   readonly stopSignal: NodeJS.Signals
+  /** Between asking it to end and killing it. */
+  readonly stopMs: number
 }
+
+/** How a program is asked to end that says nothing of it. */
+export const usualStop: Pick<Treatment, 'stopSignal' | 'stopMs'> = { stopSignal: 'SIGTERM', stopMs: 2000 }
 
 /** Throws what opening an image throws, `agent.no-images`, and what finding the runtime of a program throws. */
 export async function broughtBy(
@@ -30,7 +36,9 @@ export async function broughtBy(
   layout: Layout,
   run: readonly string[] = assignment.run,
 ): Promise<Brought> {
-  const { image } = assignment
+  const { image, vm } = assignment
+  // What a system finds lies on its disks.
+  if (vm !== undefined) return { argv: [assignment.part], env: {}, cwd: '/', mounts: [] }
   if (image === undefined) {
     const { argv, mounts, env } = await options.program(bundle, run)
     const code = { source: bundle.path, target: layout.codeDir, access: 'read-only' } as const
@@ -74,8 +82,9 @@ export async function treatmentOf(
   assignment: InstanceAssignment,
   bundle: Pick<Bundle, 'path'> | null,
 ): Promise<Treatment> {
-  const { image, ready } = assignment
-  if (image === undefined || bundle === null) return { ready, stopSignal: 'SIGTERM' }
+  const { image, ready, vm } = assignment
+  if (vm !== undefined) return { ready, ...usualStop, stopMs: vmStopMs }
+  if (image === undefined || bundle === null) return { ready, ...usualStop }
   const read = await readLayout(bundle.path, platformOf(process.arch), image.from).catch(() => null)
   const { healthcheck, stopSignal } = read?.config ?? { healthcheck: null, stopSignal: null }
   return {
@@ -83,6 +92,7 @@ export async function treatmentOf(
       image.health === true && healthcheck !== null
         ? { kind: 'command', run: healthcheck.command, timeoutMs: ready.timeoutMs }
         : ready,
+    ...usualStop,
     stopSignal: signalOf(stopSignal),
   }
 }

@@ -3,6 +3,8 @@ export { chooseRecipe, demand } from './choose.ts'
 export type { Chosen } from './choose.ts'
 export { openDapServer } from './drivers/dap-server.ts'
 export type { DapServer } from './drivers/dap-server.ts'
+export { openCoreFile } from './drivers/core-file.ts'
+export type { CoreFileOptions } from './drivers/core-file.ts'
 export { goRecipe } from './drivers/go.ts'
 export type { GoRecipeOptions } from './drivers/go.ts'
 export { javaRecipe } from './drivers/java.ts'
@@ -26,7 +28,13 @@ export type { Traced } from './drivers/bpftrace.ts'
 export { endingAfter, kernelTraces, withPart } from './kernel/traces.ts'
 export type { KernelTrace } from './kernel/traces.ts'
 export { flameGraph } from './flame.ts'
-export { jetbrainsConfiguration, mergedLaunchFile, neovimConfiguration, vscodeConfiguration } from './launch.ts'
+export {
+  emacsConfiguration,
+  jetbrainsConfiguration,
+  mergedLaunchFile,
+  neovimConfiguration,
+  vscodeConfiguration,
+} from './launch.ts'
 export type { LaunchTarget } from './launch.ts'
 export { languagesOf, preparedLanguages, prepareFor } from './prepare.ts'
 export type { Prepared } from './prepare.ts'

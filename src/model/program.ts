@@ -54,13 +54,14 @@ export interface ProgramOptions {
   readonly tripwire?: Tripwire
   /**
    * kernel: each instance runs in a guest with a kernel of its own, which starts a few seconds later and takes about 200 MB
-   * more; without virtualisation in the processor it is emulated, ten to twenty times slower. Default sandbox: all on a node
-   * share its kernel.
+   * more; without virtualisation in the processor it is emulated, ten to twenty times slower. container: each runs in a
+   * container of the Incus or LXD server of its node, which starts about a second later. Default sandbox: all on a node share its
+   * kernel.
    */
-  readonly isolation?: 'sandbox' | 'kernel'
+  readonly isolation?: 'sandbox' | 'kernel' | 'container'
 }
 
-/** Every part that runs says what it runs: its program, an image, or a program in an image. */
+/** Every part that runs says what it runs: its program, an image, or a program in an image. A service may be a system instead. */
 export type WithProgram =
   | { readonly run: NonNullable<ProgramOptions['run']> }
   | { readonly image: NonNullable<ProgramOptions['image']> }
@@ -79,6 +80,11 @@ export interface LimitOptions {
    * network carries.
    */
   readonly network?: `${number}${'kbit/s' | 'Mbit/s' | 'Gbit/s'}`
+  /**
+   * Keeps what the program held in memory when a signal ended it (a core file), up to so many bytes, where the node's
+   * administrator allows that. It holds every secret that the program had. Default: none is kept.
+   */
+  readonly core?: Bytes
 }
 
 const tripwires: readonly Tripwire[] = ['off', 'record', 'freeze']
@@ -154,15 +160,16 @@ function readEnv(owner: string, env: unknown): Readonly<Record<string, string>> 
 }
 
 function readLimits(owner: string, limits: unknown = {}): Limits {
-  checkOptions(owner, limits, ['memory', 'cpus', 'processes', 'network'], 'limits')
-  const { memory = '512MB', cpus = 1, processes = 128, network } = limits as LimitOptions
+  checkOptions(owner, limits, ['memory', 'cpus', 'processes', 'network', 'core'], 'limits')
+  const { memory = '512MB', cpus = 1, processes = 128, network, core } = limits as LimitOptions
   const cpuHint = 'Cores, as in cpus: 0.5.'
   checkNumber(owner, 'limits.cpus', cpus, { min: 0.05, max: 1024, whole: false, hint: cpuHint })
   const processHint = 'Processes and threads together; a Node program needs about twelve.'
   checkNumber(owner, 'limits.processes', processes, { min: 1, max: 32_768, whole: true, hint: processHint })
   const memoryBytes = readBytes(owner, 'limits.memory', memory, 8_000_000, 4_000_000_000_000)
   const bits = network === undefined ? {} : { networkBits: readBits(owner, network) }
-  return { memoryBytes, cpuCores: cpus, pidsMax: processes, ...bits }
+  const cores = core === undefined ? {} : { coreBytesMax: readBytes(owner, 'limits.core', core, 1_000_000, 1e12) }
+  return { memoryBytes, cpuCores: cpus, pidsMax: processes, ...bits, ...cores }
 }
 
 const bitsOf: Readonly<Record<string, number>> = { 'kbit/s': 1e3, 'Mbit/s': 1e6, 'Gbit/s': 1e9 }
@@ -195,8 +202,8 @@ function readTripwire(owner: string, tripwire: unknown): Tripwire {
 
 function readIsolation(owner: string, isolation: unknown): Pick<Runnable, 'isolation'> {
   if (isolation === undefined || isolation === 'sandbox') return {}
-  if (isolation === 'kernel') return { isolation }
-  throw badOption(owner, 'isolation', "'sandbox' or 'kernel'", isolation, "As in isolation: 'kernel'.")
+  if (isolation === 'kernel' || isolation === 'container') return { isolation }
+  throw badOption(owner, 'isolation', "'sandbox', 'kernel' or 'container'", isolation, "As in isolation: 'kernel'.")
 }
 
 /** Throws `model.bad-option`. */
@@ -221,9 +228,16 @@ function readImage(
     throw badOption(owner, 'users', "'one' or 'image'", users, "As in users: 'image'.")
   if (runtime !== undefined && runtime !== 'runc' && runtime !== 'crun')
     throw badOption(owner, 'runtime', "'runc' or 'crun'", runtime, 'Leave it out: images run without one.')
-  if (isolation === 'kernel' && (runtime !== undefined || users === 'image')) {
+  const isApart = isolation !== undefined && isolation !== 'sandbox'
+  if (isApart && (runtime !== undefined || users === 'image')) {
     const option = runtime === undefined ? 'users' : 'runtime'
-    throw badOption(owner, option, "absent where isolation is 'kernel'", option, 'A guest runs its image by itself.')
+    throw badOption(
+      owner,
+      option,
+      `absent where isolation is '${isolation}'`,
+      option,
+      'What isolates it has one user, and needs no runtime.',
+    )
   }
   if (writable !== undefined && typeof writable !== 'boolean')
     throw badOption(owner, 'writable', 'true or false', writable, 'Default false.')
@@ -241,14 +255,15 @@ function checkEntries(owner: string, option: string, count: number): void {
   throw badOption(owner, option, `at most ${entriesMax} entries`, `${count} entries`, 'Split the part.')
 }
 
-/** The common half of a service or job, and the values it uses. Throws `model.bad-option`, `model.bad-use`. */
+/** The common half of a service or job, and the values it uses; of a system there is no program. Throws `model.bad-option`, `model.bad-use`. */
 export function readProgram(
   owner: string,
   name: string,
   options: ProgramOptions,
+  isSystem = false,
 ): { program: Runnable; use: UsedParts } {
   const image = readImage(owner, options)
-  if (image === undefined || options.run !== undefined) checkCommand(owner, 'run', options.run)
+  if (!isSystem && (image === undefined || options.run !== undefined)) checkCommand(owner, 'run', options.run)
   const { uses, use } = readUses(owner, options.use)
   const program: Runnable = {
     name,

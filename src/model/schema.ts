@@ -16,6 +16,7 @@ import {
   imageDigestPattern,
   imagePattern,
   imageUserPattern,
+  seedFilePattern,
   namePattern,
   requestPathPattern,
   routePathPattern,
@@ -72,17 +73,30 @@ const runnable = {
     cpuCores: z.number().positive(),
     pidsMax: z.int().min(1),
     networkBits: z.int().min(1).exactOptional(),
+    coreBytesMax: z.int().min(1).exactOptional(),
   }),
   egress: z.array(z.string().max(259).regex(egressPattern)).max(entriesMax),
   // Graphs of before there were any have none.
   tripwire: z.enum(['off', 'record', 'freeze']).default('off'),
-  isolation: z.literal('kernel').exactOptional(),
+  isolation: z.enum(['kernel', 'container']).exactOptional(),
 }
+
+const file = directory.refine((path) => path !== '.')
 
 const part = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('service'),
     ...runnable,
+    vm: z
+      .strictObject({
+        disk: file,
+        digest: z.string().regex(imageDigestPattern).exactOptional(),
+        seed: z.record(z.string().regex(seedFilePattern), z.string().max(16_000)),
+        kernel: z
+          .strictObject({ image: file, initrd: file.exactOptional(), commandLine: z.string().max(2000) })
+          .exactOptional(),
+      })
+      .exactOptional(),
     http: port.nullable(),
     protocol: z.literal('h2c').exactOptional(),
     tcp: port.exactOptional(),

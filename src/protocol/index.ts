@@ -17,6 +17,7 @@ export type {
   DiskState,
   Incident,
   IncidentSummary,
+  CoreFile,
   LastEnd,
   Phase,
   Wire,
@@ -58,7 +59,9 @@ export type { Fault, FaultCounts, FaultLease, FaultStatus } from './faults.ts'
 export {
   captureBounds,
   debugLookSchema,
+  keptSnapshotsSchema,
   machineWays,
+  snapshotDeeds,
   resumeSchema,
   streamEndSchema,
   streamLeaseMs,
@@ -70,7 +73,10 @@ export {
 export type {
   DebuggerOf,
   DebugLook,
+  KeptSnapshot,
+  MachineOrder,
   MachineWay,
+  SnapshotDeed,
   RemoteStream,
   Resume,
   StreamEnd,

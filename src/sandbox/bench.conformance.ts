@@ -15,7 +15,7 @@ export interface ConformanceSetup {
   /** The reason why the driver cannot run here, or false. */
   readonly skip: string | false
   /** Makes the driver; called once. */
-  make(): SandboxDriver
+  make(): SandboxDriver | Promise<SandboxDriver>
   /**
    * Command line of a supervisor in a process of its own: it is given a spec (without network) as JSON in one more
    * argument, starts it with the same kind of driver, prints `started` and stays.
@@ -62,10 +62,10 @@ export class Bench {
     this.#setup = setup
   }
 
-  open(): void {
+  async open(): Promise<void> {
     this.#root = mkdtempSync(`${tmpdir()}/stead-sandbox-`)
     chmodSync(this.#root, 0o711)
-    this.#driver = this.#setup.make()
+    this.#driver = await this.#setup.make()
     // Drivers do not keep the process alive; the tests wait for them.
     this.#alive = setInterval(() => undefined, 1000)
   }
@@ -198,17 +198,21 @@ export class Bench {
 }
 
 /** The value, or an error that names what was waited for. */
-export async function within<T>(wanted: Promise<T>, what: string): Promise<T> {
+export async function within<T>(wanted: Promise<T>, what: string, timeoutMs: number = waitMs): Promise<T> {
   const late = Promise.withResolvers<never>()
-  using _timer = systemClock.after(waitMs, () => late.reject(new Error(`waited ${waitMs} ms for ${what}`)))
+  using _timer = systemClock.after(timeoutMs, () => late.reject(new Error(`waited ${timeoutMs} ms for ${what}`)))
   return await Promise.race([wanted, late.promise])
 }
 
 /** Looks until it is done; an error names what was waited for. */
-export async function until(what: string, done: () => boolean | Promise<boolean>): Promise<void> {
-  const deadlineMs = systemClock.monotonicMs() + waitMs
+export async function until(
+  what: string,
+  done: () => boolean | Promise<boolean>,
+  timeoutMs: number = waitMs,
+): Promise<void> {
+  const deadlineMs = systemClock.monotonicMs() + timeoutMs
   while (!(await done())) {
-    assert.ok(systemClock.monotonicMs() < deadlineMs, `waited ${waitMs} ms for ${what}`)
+    assert.ok(systemClock.monotonicMs() < deadlineMs, `waited ${timeoutMs} ms for ${what}`)
     await pause(20)
   }
 }

@@ -76,6 +76,7 @@ const weak: SandboxCapabilities = {
   exec: 'refused',
   outputFilter: 'refused',
   ownKernel: 'refused',
+  container: 'refused',
   console: 'refused',
   debugStub: 'refused',
   disk: 'refused',

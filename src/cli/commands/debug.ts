@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { SteadError } from '../../base/index.ts'
 import {
+  emacsConfiguration,
   jetbrainsConfiguration,
   kernelTraces,
   type LaunchTarget,
@@ -14,7 +15,7 @@ import {
   vscodeConfiguration,
 } from '../../debug/index.ts'
 import { type Command, helpOf, type Input, usage } from '../command.ts'
-import { awake, lookHelp, lookInto, lookOptions, untilInterrupted } from '../debugging.ts'
+import { awake, coreHelp, coreOptions, lookHelp, lookInto, lookOptions, untilInterrupted } from '../debugging.ts'
 import { exitCodes } from '../exit-codes.ts'
 import { debugKernel, listTraces, noSuchTrace, runTrace } from '../kernel.ts'
 import { findTarget, needTarget } from '../target.ts'
@@ -27,7 +28,7 @@ export const debugCommand: Command = {
   name: 'debug',
   usage: '[PART[/INSTANCE]]',
   summary: 'a debugger in a program that runs',
-  help: `${lookHelp}
+  help: `${lookHelp}${coreHelp}
   --local DIR  where its files lie here, when it sees them elsewhere and the ends of the paths differ
   --remote DIR where it sees them
   --keep-traffic
@@ -49,6 +50,7 @@ export const debugCommand: Command = {
   Example: stead debug web --write`,
   options: {
     ...lookOptions,
+    ...coreOptions,
     local: { type: 'string' },
     remote: { type: 'string' },
     'keep-traffic': { type: 'boolean' },
@@ -130,6 +132,7 @@ function tell(target: LaunchTarget, json: boolean): void {
   print(`127.0.0.1:${port}`)
   note(`${paint('bold', 'VS Code', process.stderr)}    ${JSON.stringify(configuration)}`)
   note(`${paint('bold', 'Neovim', process.stderr)}     ${neovimConfiguration(target)}`)
+  note(`${paint('bold', 'Emacs', process.stderr)}      M-: ${emacsConfiguration(target)}`)
   note(`${paint('bold', 'JetBrains', process.stderr)}  ${jetbrainsConfiguration(target)}`)
 }
 
