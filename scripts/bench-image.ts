@@ -129,11 +129,13 @@ function runOther(runtime: string, bundle: string): number | null {
 async function podmanRun(): Promise<{ argv: readonly string[]; env: NodeJS.ProcessEnv } | null> {
   if (needsBuilders() !== false) return null
   const builders = new Builders(join(root, 'builders'))
-  const layout = join(root, 'layout')
+  // It becomes a name, and those are in lower case.
+  const layout = join(tmpdir(), `stead-bench-layout-${process.pid}`)
   await images.layOut(image, layout)
   const [program = '', ...args] = builders.podman()
   const policy = ['--signature-policy', builders.policy]
   const id = run(program, [...args, 'pull', '--quiet', ...policy, `oci:${layout}`], builders.env).trim()
+  rmSync(layout, { recursive: true })
   const limits =
     '--network none --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 --memory 128m --pids-limit 64 --read-only'
   return { argv: [program, ...args, 'run', '--rm', ...limits.split(' '), id], env: builders.env }
