@@ -228,9 +228,16 @@ function readImage(
     throw badOption(owner, 'users', "'one' or 'image'", users, "As in users: 'image'.")
   if (runtime !== undefined && runtime !== 'runc' && runtime !== 'crun')
     throw badOption(owner, 'runtime', "'runc' or 'crun'", runtime, 'Leave it out: images run without one.')
-  if (isolation === 'kernel' && (runtime !== undefined || users === 'image')) {
+  const isApart = isolation !== undefined && isolation !== 'sandbox'
+  if (isApart && (runtime !== undefined || users === 'image')) {
     const option = runtime === undefined ? 'users' : 'runtime'
-    throw badOption(owner, option, "absent where isolation is 'kernel'", option, 'A guest runs its image by itself.')
+    throw badOption(
+      owner,
+      option,
+      `absent where isolation is '${isolation}'`,
+      option,
+      'What isolates it has one user, and needs no runtime.',
+    )
   }
   if (writable !== undefined && typeof writable !== 'boolean')
     throw badOption(owner, 'writable', 'true or false', writable, 'Default false.')

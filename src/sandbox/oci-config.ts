@@ -12,7 +12,9 @@ import type { OciSeccomp } from './oci-seccomp.ts'
 import { tableRows } from './root.ts'
 
 const sharedMemoryBytesMax = 64 * 2 ** 20
-/** Room beside the files: for the configuration, and for what each file takes at least. */
+/** Where the control groups stand that runtimes make. */
+export const runtimeGroups = 'stead-runtime'
+/** Room beside the files: for the configuration, what the runtime keeps, and what each file takes at least. */
 const bundleBytesMin = 2 ** 20
 /**
  * A container's first steps are taken as user 0 of its namespace. Where the program is another, that is a user of the host
@@ -116,7 +118,7 @@ export function ociConfig(spec: SandboxSpec, facts: OciFacts): Readonly<Record<s
       namespaces: ['user', 'pid', 'ipc', 'uts', 'mount', 'cgroup'].map((type) => ({ type })),
       uidMappings: idsOf(user.uid),
       gidMappings: idsOf(user.gid),
-      cgroupsPath: `/stead-runtime/${spec.id}`,
+      cgroupsPath: `/${runtimeGroups}/${spec.id}`,
       resources: { devices: [{ allow: false, access: 'rwm' }] },
       rootfsPropagation: 'private',
       maskedPaths: [...host.procFiles, ...host.procDirectories],
@@ -128,7 +130,7 @@ export function ociConfig(spec: SandboxSpec, facts: OciFacts): Readonly<Record<s
 
 export interface OciOrder {
   readonly architecture: string
-  /** Command line of the runtime. */
+  /** Command line of the runtime, which keeps what it knows of the container beside the configuration. */
   readonly runtime: readonly string[]
   readonly id: string
   readonly hostUid: number
@@ -143,13 +145,25 @@ export interface OciOrder {
 }
 
 /** Run as root where the root is made: lays out the configuration and the files, and starts the container. */
-function layAndStart({ runtime, id, hostUid, place, tmpBytes, files, filesBytes, pidFile }: OciOrder): string {
+function layAndStart(order: OciOrder): string {
+  const { id, hostUid, place, tmpBytes, files, filesBytes, pidFile } = order
   const bundle = `${place}/bundle`
   const size = bundleBytesMin + 2 * filesBytes
   const tmpSize = tmpBytes === null ? '' : `,size=${tmpBytes}`
   const tmp = temporaryOf(place)
   const first = descriptors.firstHandover
-  const run = [...runtime, 'run', '--detach', '--bundle', bundle, '--pid-file', pidFile, '--preserve-fds', '1', id]
+  const run = [
+    ...withState(order),
+    'run',
+    '--detach',
+    '--bundle',
+    bundle,
+    '--pid-file',
+    pidFile,
+    '--preserve-fds',
+    '1',
+    id,
+  ]
   return [
     'umask 077',
     `mkdir ${bundle} && mount -t tmpfs -o mode=0711,nosuid,nodev,size=${size} stead ${bundle} || exit 125`,
@@ -169,9 +183,16 @@ function layAndStart({ runtime, id, hostUid, place, tmpBytes, files, filesBytes,
   ].join('\n')
 }
 
+/** Some copy the configuration there, and with it what is secret. */
+function withState({ runtime, place }: OciOrder): readonly string[] {
+  return [...runtime, '--root', `${place}/bundle/state`]
+}
+
 /** Number of prctl, and what makes orphans its children. */
 const prctl: Readonly<Record<string, number>> = { x64: 157, arm64: 167 }
 const becomeSubreaper = 36
+/** Number of close_range, on every architecture. */
+const closeRange = 436
 
 /**
  * Starts the container and keeps its exit, in a file that appears whole. The runtime ends as soon as the container runs, so
@@ -179,10 +200,9 @@ const becomeSubreaper = 36
  */
 const keeper = `
 my ($prctl, $what, $script, $pidFile, $exitFile, @forget) = @ARGV;
-require POSIX;
 syscall($prctl + 0, $what + 0, 1, 0, 0, 0) == 0 or die "orphans cannot be kept: $!\\n";
 system('/bin/sh', '-c', $script) == 0 or exit 125;
-POSIX::close($_) for 3 .. 255;
+syscall(${closeRange}, 3, 255, 0);
 open(my $file, '<', $pidFile) or die "$pidFile: $!\\n";
 my $pid = <$file> + 0;
 waitpid($pid, 0) == $pid or exit 125;
@@ -196,8 +216,8 @@ system { $forget[0] } @forget;
 
 /** Command line of what runs a container to its end, in the place where its root is made. */
 export function ociKeeper(perl: string, order: OciOrder): readonly string[] {
-  const { architecture, runtime, id, pidFile, exitFile } = order
+  const { architecture, id, pidFile, exitFile } = order
   const numbers = [prctl[architecture] ?? 0, becomeSubreaper].map(String)
-  const forget = [...runtime, 'delete', '--force', id]
+  const forget = [...withState(order), 'delete', '--force', id]
   return [perl, '-e', keeper, ...numbers, layAndStart(order), pidFile, exitFile, ...forget]
 }

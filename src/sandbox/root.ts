@@ -15,9 +15,9 @@
 import type { HostIds } from './driver.ts'
 
 /** Call numbers that differ between architectures; those of newer calls are the same everywhere. */
-const calls: Readonly<Record<string, readonly [unshare: number, mount: number, umount: number]>> = {
-  x64: [272, 165, 166],
-  arm64: [97, 40, 39],
+const calls: Readonly<Record<string, readonly [unshare: number, mount: number, umount: number, dup3: number]>> = {
+  x64: [272, 165, 166, 292],
+  arm64: [97, 40, 39, 24],
 }
 
 /** Whether roots can be made on this architecture. */
@@ -109,7 +109,7 @@ export function rootArguments(order: RootOrder): readonly string[] {
  * as short as can be: the kernel takes one page of them.
  */
 export const rootProgram: string = `
-my ($unshare, $mount, $umount, $place, $keeper, $uid, $gid, $table, $users, $groups, $size, $layers, $scratch, $sources, @command) = @ARGV;
+my ($unshare, $mount, $umount, $dup3, $place, $keeper, $uid, $gid, $table, $users, $groups, $size, $layers, $scratch, $sources, @command) = @ARGV;
 my @layers = splice @command, 0, $layers; my @scratch = splice @command, 0, $scratch;
 my @sources = splice @command, 0, $sources; my $nothing = '';
 sub need { my ($what, $result) = @_; $result >= 0 or die "the root could not be made: $what: $!\\n"; $result }
@@ -139,7 +139,7 @@ for my $map (['uid_map', $users], ['gid_map', $groups]) {
 }
 open(my $ids, '<', "/proc/$child/ns/user") or need('a table of ids', -1);
 close $end; waitpid $child, 0;
-if ($table >= 0) { require POSIX; need('the table of ids', POSIX::dup2(fileno $ids, $table) // -1) }
+need('the table of ids', syscall($dup3 + 0, fileno $ids, $table + 0, 0)) if $table >= 0;
 put('tmpfs', $place, 6, "mode=0755,size=$size");
 chdir $place or need($place, -1);
 mkdir $_ or need($_, -1) for '${rootWithin}', 'upper', 'work', 0 .. $#layers;

@@ -6,7 +6,7 @@
  * it; when the runtime is killed the program goes on or is gone, and is found again either way.
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync, readdirSync, rmdirSync } from 'node:fs'
 import { SteadError } from '../../base/index.ts'
 import type { Clock } from '../../base/index.ts'
 import { insideUid, standardFiles } from '../bubblewrap-args.ts'
@@ -23,7 +23,7 @@ import type {
   SandboxSpec,
 } from '../driver.ts'
 import { quote } from '../launcher.ts'
-import { ociConfig, ociKeeper } from '../oci-config.ts'
+import { ociConfig, ociKeeper, runtimeGroups } from '../oci-config.ts'
 import { ociSeccomp } from '../oci-seccomp.ts'
 import { profiles, withEntry } from '../profiles.ts'
 import type { Processes, SandboxRecord } from '../record.ts'
@@ -45,8 +45,6 @@ import type { RunningParts } from './running.ts'
 import { canMakeTerminals } from './terminal.ts'
 import { waitUntil } from './wait.ts'
 
-/** What runs hold of their containers: in memory, as with other users of these runtimes. */
-const stateRoot = '/run/stead-runtime'
 /** Beside the program the group holds the keeper and the first process inside. */
 const keeperProcesses = 2
 const commandTimeoutMs = 10_000
@@ -109,8 +107,7 @@ class OciRuntimeDriver implements SandboxDriver {
     this.#nsenter = canMakeTerminals() ? findProgram('nsenter') : null
     this.#host = lookAtHost()
     this.#shell = makeRootShell()
-    mkdirSync(stateRoot, { recursive: true, mode: 0o700 })
-    this.#runtime = [...command, '--root', `${stateRoot}/${name}`]
+    this.#runtime = command
     this.capabilities = capabilitiesWith(groups, logger, this.#nsenter !== null)
   }
 
@@ -176,7 +173,7 @@ class OciRuntimeDriver implements SandboxDriver {
       abort: async () => {
         const init = processes.identify(initOf())
         if (init !== null) signalProcess(init, 'SIGKILL')
-        this.#forget(spec.id)
+        forget(spec.id)
       },
     })
     return new RunningSandbox(this.#parts(launched.record, recordDir, launched))
@@ -200,7 +197,7 @@ class OciRuntimeDriver implements SandboxDriver {
   async remove(recordDir: string): Promise<void> {
     const record = readRecord(recordDir)
     await removeRecords(recordDir, this.#groups)
-    if (record !== null) this.#forget(record.id)
+    if (record !== null) forget(record.id)
   }
 
   /** Makes the root, and runs the container in it. */
@@ -254,12 +251,17 @@ class OciRuntimeDriver implements SandboxDriver {
       return enter(into, options)
     }
   }
+}
 
-  /** What a runtime that was killed has left of a container. */
-  #forget(id: string): void {
-    if (!existsSync(`${stateRoot}/${this.name}/${id}`)) return
-    const [program, ...args] = [...this.#runtime, 'delete', '--force', id]
-    spawnSync(program, args, { timeout: commandTimeoutMs, env: {} })
+/** The control groups that a keeper which was killed has left; everything else went with it. */
+function forget(id: string): void {
+  const top = '/sys/fs/cgroup'
+  for (const place of [top, ...readdirSync(top).map((name) => `${top}/${name}`)]) {
+    try {
+      rmdirSync(`${place}/${runtimeGroups}/${id}`)
+    } catch {
+      // There is none, or something of it runs still.
+    }
   }
 }
 
