@@ -14,6 +14,7 @@ import {
   byIsolation,
   detectLimitGroups,
   incusDriver,
+  incusDriverWithoutServer,
   processDriver,
   type IncusAddress,
   type IncusDriverOptions,
@@ -133,7 +134,11 @@ function chooseSandboxDriver({
   }
   const guests = (): SandboxDriver => vmDriver(guestOptions)
   try {
-    const isolating = { kernel: guests, container: () => incusDriver({ ...options, ...incusOptions(process.env) }) }
+    const isolating = {
+      kernel: guests,
+      container: async () => await incusDriver({ ...options, ...incusOptions(process.env) }),
+      foundContainer: () => incusDriverWithoutServer({ ...options, ...incusOptions(process.env) }),
+    }
     return { sandbox: byIsolation(bubblewrapDriver(options), isolating), unsandboxed, guests, weaker: [] }
   } catch (error) {
     if (!isSteadError(error)) throw error
