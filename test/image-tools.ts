@@ -40,6 +40,15 @@ export function needsRedisRoot(): string | false {
   return existsSync(redisRoot) ? false : 'needs a Debian with Redis: npm run image-tools'
 }
 
+/** buildah, podman and conmon, or the reason to skip with. */
+export function needsBuilders(): string | false {
+  return existsSync(builders) ? false : 'needs buildah and podman: npm run image-tools'
+}
+
+export function builderPath(name: 'buildah' | 'podman' | 'conmon'): string {
+  return join(builders, 'usr/bin', name)
+}
+
 export function needsServersRoot(): string | false {
   return existsSync(serversRoot) ? false : 'needs a Debian with servers: npm run image-tools'
 }
