@@ -1,7 +1,8 @@
 /**
- * Measures images: how long a program takes to start and end in a root of its own, beside the same driver on the host's root and
- * beside runc and crun on the same root; and how long an image takes to be unpacked. Prints a table in Markdown. Needs root, and
- * what `npm run image-tools` fetches.
+ * Measures images: how long a program takes to start and end in a root of its own, with one user and with several, beside the same
+ * driver on the host's root, beside runc and crun behind our own interface, and beside runc, crun and podman by themselves on the
+ * same layer; and how long an image takes to be unpacked. Prints a table in Markdown. Needs root, and what `npm run image-tools`
+ * fetches.
  */
 import { spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -9,8 +10,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../src/base/index.ts'
 import { ImageStore, LayerStore } from '../src/image/index.ts'
-import { bubblewrapDriver, detectLimitGroups, type RootTree, type SandboxSpec } from '../src/sandbox/index.ts'
-import { redisRoot, toolEnv, toolPath } from '../test/image-tools.ts'
+import {
+  bubblewrapDriver,
+  detectLimitGroups,
+  ociRuntimeDriver,
+  type RootTree,
+  type SandboxDriver,
+  type SandboxSpec,
+} from '../src/sandbox/index.ts'
+import { Builders, run } from '../test/image-builders.ts'
+import { needsBuilders, needsTool, redisRoot, toolCommand, toolEnv, toolPath } from '../test/image-tools.ts'
 
 const rounds = 20
 const unpackRounds = 3
@@ -54,11 +63,15 @@ for (let round = 0; round < unpackRounds; round++) {
 const [layer = ''] = layers
 const { bytes, entries } = JSON.parse(readFileSync(join(layer, '..', 'layer.json'), 'utf8'))
 
-const driver = bubblewrapDriver({ clock: systemClock, groups: detectLimitGroups(systemClock, 'stead-bench') })
+const groups = detectLimitGroups(systemClock, 'stead-bench')
+const bubblewrap = bubblewrapDriver({ clock: systemClock, groups })
+const runtimes = (['runc', 'crun'] as const)
+  .filter((runtime) => needsTool(runtime) === false)
+  .map((runtime) => ociRuntimeDriver({ runtime, command: toolCommand(runtime), clock: systemClock, groups }))
 let count = 0
 
 /** From asking for it to knowing that it has ended. */
-async function once(tree: RootTree | undefined): Promise<number> {
+async function once(tree: RootTree | undefined, driver: SandboxDriver = bubblewrap): Promise<number> {
   const id = `bench-${process.pid}-${count++}`
   const recordDir = join(root, id)
   const spec: SandboxSpec = {
@@ -112,7 +125,30 @@ function runOther(runtime: string, bundle: string): number | null {
   return status === 0 ? systemClock.monotonicMs() - startMs : null
 }
 
+/** The image in a storage of podman, and the command line of one run; null where there is none. */
+async function podmanRun(): Promise<{ argv: readonly string[]; env: NodeJS.ProcessEnv } | null> {
+  if (needsBuilders() !== false) return null
+  const builders = new Builders(join(root, 'builders'))
+  const layout = join(root, 'layout')
+  await images.layOut(image, layout)
+  const [program = '', ...args] = builders.podman()
+  const policy = ['--signature-policy', builders.policy]
+  const id = run(program, [...args, 'pull', '--quiet', ...policy, `oci:${layout}`], builders.env).trim()
+  const limits =
+    '--network none --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 --memory 128m --pids-limit 64 --read-only'
+  return { argv: [program, ...args, 'run', '--rm', ...limits.split(' '), id], env: builders.env }
+}
+
+function runPodman({ argv: [program = '', ...args], env }: NonNullable<typeof podman>): number | null {
+  const startMs = systemClock.monotonicMs()
+  const { status, stderr } = spawnSync(program, args, { env, encoding: 'utf8' })
+  if (status !== 0) console.error(`podman: ${stderr.trim().slice(-300)}`)
+  return status === 0 ? systemClock.monotonicMs() - startMs : null
+}
+
 const tree: RootTree = { layers, writable: false }
+const several: RootTree = { ...tree, hostIds: { first: 2 ** 31, count: 65_536 } }
+const podman = await podmanRun()
 const parts = Array.from({ length: 12 }, (_, index) => {
   const directory = join(root, `part-${index}`)
   mkdirSync(join(directory, `d${index}`), { recursive: true })
@@ -130,8 +166,13 @@ for (let round = -1; round < rounds; round++) {
     ['bubblewrap, root of the host', await once(undefined)],
     ['bubblewrap, root of an image (1 layer)', await once(tree)],
     ['bubblewrap, root of an image (13 layers)', await once({ ...tree, layers: [...layers, ...parts] })],
-    ...others.map(([name, bundle]): [string, number | null] => [`${name} run, the same root`, runOther(name, bundle)]),
+    ['bubblewrap, root of an image, several users', await once(several)],
   ]
+  for (const runtime of runtimes) took.push([`the ${runtime.name} driver, the same root`, await once(tree, runtime)])
+  took.push(
+    ...others.map(([name, bundle]): [string, number | null] => [`${name} run, the same root`, runOther(name, bundle)]),
+  )
+  if (podman !== null) took.push(['podman run, the same image', runPodman(podman)])
   // The first warms up.
   if (round >= 0) for (const [name, ms] of took) note(name, ms)
 }
@@ -147,7 +188,7 @@ console.log(
   `\nimage: ${mb(packed)} MB packed, ${mb(bytes)} MB in ${entries} entries; built in ${(buildMs / 1000).toFixed(1)} s`,
 )
 console.log(
-  `unpacked in ${unpackMs.map((ms) => (ms / 1000).toFixed(2)).join(', ')} s: ${mb((bytes / Math.min(...unpackMs)) * 1000)} MB/s`,
+  `unpacked in ${unpackMs.map((ms) => (ms / 1000).toFixed(2)).join(', ')} s: ${mb((bytes / Math.min(...unpackMs)) * 1000)} MB/s, so 100 MB in ${((Math.min(...unpackMs) / bytes) * 1e5).toFixed(2)} s`,
 )
 clearInterval(alive)
 rmSync(root, { recursive: true, force: true })

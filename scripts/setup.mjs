@@ -50,6 +50,8 @@ const systemPackages = [
 /** With `--servers`: programs that Stead can manage in place of parts of its own, for servers under load and for tests. */
 const serverPackages = [
   { name: 'haproxy', file: '/usr/sbin/haproxy', why: 'the second engine of the way in' },
+  { name: 'runc', file: '/usr/sbin/runc', why: "runs images whose parts say runtime: 'runc'" },
+  { name: 'crun', file: '/usr/bin/crun', why: "the same for runtime: 'crun'" },
   { name: 'beanstalkd', file: '/usr/bin/beanstalkd', why: 'a broker that queues can be on' },
   { name: 'nats-server', file: '/usr/sbin/nats-server', why: 'an old one of another, to prove what is refused there' },
   { name: 'debootstrap', file: '/usr/sbin/debootstrap', why: 'fetches a newer RabbitMQ than this Debian has' },

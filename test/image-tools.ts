@@ -40,8 +40,26 @@ export function needsRedisRoot(): string | false {
   return existsSync(redisRoot) ? false : 'needs a Debian with Redis: npm run image-tools'
 }
 
+/** buildah, podman and conmon, or the reason to skip with. */
+export function needsBuilders(): string | false {
+  return existsSync(builders) ? false : 'needs buildah and podman: npm run image-tools'
+}
+
+export function builderPath(name: 'buildah' | 'podman' | 'conmon'): string {
+  return join(builders, 'usr/bin', name)
+}
+
+export function needsServersRoot(): string | false {
+  return existsSync(serversRoot) ? false : 'needs a Debian with servers: npm run image-tools'
+}
+
 export function toolPath(name: string): string {
   return join(tools, 'usr/bin', name)
+}
+
+/** Command line of a tool that needs nothing of its environment. */
+export function toolCommand(name: string): readonly string[] {
+  return ['/usr/bin/env', `LD_LIBRARY_PATH=${toolEnv['LD_LIBRARY_PATH']}`, toolPath(name)]
 }
 
 export const toolEnv: NodeJS.ProcessEnv = {

@@ -15,7 +15,7 @@ import type { Layout } from './layout.ts'
 import type { AgentOptions } from './options.ts'
 
 /** What a program brings to its sandbox. */
-export type Brought = Pick<SandboxSpec, 'argv' | 'env' | 'cwd' | 'mounts' | 'root'>
+export type Brought = Pick<SandboxSpec, 'argv' | 'env' | 'cwd' | 'mounts' | 'root' | 'runtime'>
 
 /** What an image says of how its program is treated; of a program without one, what the app file says. */
 export interface Treatment {
@@ -74,7 +74,7 @@ export async function broughtBy(
     user: { uid: user.uid, gid: user.gid },
     ...(severalUsers ? { hostIds: hostIdsOf(assignment.hostUid) } : {}),
   }
-  return { argv, env, cwd, mounts: [], root }
+  return { argv, env, cwd, mounts: [], root, ...(image.runtime === undefined ? {} : { runtime: image.runtime }) }
 }
 
 /** How an instance is asked and ended. One that runs is not ended because its image cannot be read any more. */

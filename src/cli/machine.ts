@@ -12,9 +12,12 @@ import { canReadKernelLog, type Program, stateProvider } from '../agent/index.ts
 import {
   bubblewrapDriver,
   byIsolation,
+  byRuntime,
   detectLimitGroups,
   incusDriver,
   incusDriverWithoutServer,
+  type OciRuntime,
+  ociRuntimeDriver,
   processDriver,
   type IncusAddress,
   type IncusDriverOptions,
@@ -139,7 +142,9 @@ function chooseSandboxDriver({
       container: async () => await incusDriver({ ...options, ...incusOptions(process.env) }),
       foundContainer: () => incusDriverWithoutServer({ ...options, ...incusOptions(process.env) }),
     }
-    return { sandbox: byIsolation(bubblewrapDriver(options), isolating), unsandboxed, guests, weaker: [] }
+    const runtimes = (runtime: OciRuntime): SandboxDriver => ociRuntimeDriver({ ...options, runtime })
+    const sandbox = byRuntime(byIsolation(bubblewrapDriver(options), isolating), runtimes)
+    return { sandbox, unsandboxed, guests, weaker: [] }
   } catch (error) {
     if (!isSteadError(error)) throw error
     return {

@@ -389,6 +389,9 @@ test(
       const layout = join(root, 'layout')
       await store.layOut(image, layout)
       await assert.rejects(there.need('./layout', need), { code: 'image.no-space' })
+      await assert.rejects(there.need('./large.tar', need), { code: 'image.no-space' })
+      await assert.rejects(store.layOut(image, join(small, 'layout')), { code: 'image.no-space' })
+      rmSync(join(small, 'layout'), { recursive: true })
       assert.deepEqual(
         filesIn(small).filter((name) => name === 'blob' || name.endsWith('.json')),
         [],

@@ -19,6 +19,7 @@ import { archiveSource } from './sources/archive.ts'
 import { layoutSource } from './sources/layout.ts'
 import { registrySource, type RegistryOptions } from './sources/registry.ts'
 import { fetchImage, storedImage, type FetchedImage, type ImageSource } from './source.ts'
+import { withoutSpace } from './unpack.ts'
 
 export interface ImageStoreOptions {
   /** Of the store's own; made when it is first needed. */
@@ -117,8 +118,19 @@ export class ImageStore {
     return this.#names.list()
   }
 
-  /** Writes an image as an OCI layout into an empty directory: copies, but in a directory of the store's own. */
+  /**
+   * Writes an image as an OCI layout into an empty directory: copies, but in a directory of the store's own. Throws
+   * `image.no-space`, `image.not-here`.
+   */
   async layOut(image: FetchedImage, directory: string): Promise<void> {
+    try {
+      await this.#layOut(image, directory)
+    } catch (error) {
+      throw withoutSpace(error, `The image ${image.digest}`)
+    }
+  }
+
+  async #layOut(image: FetchedImage, directory: string): Promise<void> {
     const blobs = join(directory, 'blobs', 'sha256')
     await mkdir(blobs, { recursive: true })
     const { manifest, digest } = image

@@ -79,6 +79,9 @@ export interface Runnable {
   readonly isolation?: 'kernel' | 'container'
 }
 
+/** Container runtimes that an image may be run by. */
+export type OciRuntime = 'runc' | 'crun'
+
 /** An image of OCI or Docker as the program of a part. */
 export interface ImageUse {
   /** `oci:` and a registry's reference, a path, or a name of the machine that deploys. */
@@ -89,6 +92,8 @@ export interface ImageUse {
   readonly user?: string
   /** Its users are kept apart. Absent: there is one, to whom all of it belongs. */
   readonly users?: 'image'
+  /** The container runtime that runs it. Absent: none is needed. */
+  readonly runtime?: OciRuntime
   /** It may write into its root, in memory. Absent: only into its volumes and /tmp. */
   readonly writable?: true
   /** The part does not say how to tell that it is ready, so the image may. */

@@ -28,6 +28,11 @@ export interface ProgramOptions {
    * the entry points of many images do. It has no power over anything else. Default one.
    */
   readonly users?: 'one' | 'image'
+  /**
+   * A container runtime that runs the image, for who must run what others run; it has to be installed where the part runs.
+   * Default: none is needed.
+   */
+  readonly runtime?: 'runc' | 'crun'
   /** Whether the program may write into the root of its image; what it writes is in memory and gone with it. Default false. */
   readonly writable?: boolean
   /** Directory of the code, relative to the app file. Default: that of the app file. */
@@ -85,6 +90,7 @@ export const programOptions: readonly string[] = [
   'image',
   'user',
   'users',
+  'runtime',
   'writable',
   'from',
   'env',
@@ -195,9 +201,12 @@ function readIsolation(owner: string, isolation: unknown): Pick<Runnable, 'isola
 }
 
 /** Throws `model.bad-option`. */
-function readImage(owner: string, { image, user, users, writable, from }: ProgramOptions): ImageUse | undefined {
+function readImage(
+  owner: string,
+  { image, user, users, runtime, writable, from, isolation }: ProgramOptions,
+): ImageUse | undefined {
   if (image === undefined) {
-    for (const [option, value] of Object.entries({ user, users, writable }))
+    for (const [option, value] of Object.entries({ user, users, runtime, writable }))
       if (value !== undefined) throw badOption(owner, option, 'absent without image', value, 'It is of an image.')
     return undefined
   }
@@ -211,12 +220,19 @@ function readImage(owner: string, { image, user, users, writable, from }: Progra
     throw badOption(owner, 'user', 'a name or id', user, "As in user: 'redis' or user: '1000:1000'.")
   if (users !== undefined && users !== 'one' && users !== 'image')
     throw badOption(owner, 'users', "'one' or 'image'", users, "As in users: 'image'.")
+  if (runtime !== undefined && runtime !== 'runc' && runtime !== 'crun')
+    throw badOption(owner, 'runtime', "'runc' or 'crun'", runtime, 'Leave it out: images run without one.')
+  if (isolation === 'kernel' && (runtime !== undefined || users === 'image')) {
+    const option = runtime === undefined ? 'users' : 'runtime'
+    throw badOption(owner, option, "absent where isolation is 'kernel'", option, 'A guest runs its image by itself.')
+  }
   if (writable !== undefined && typeof writable !== 'boolean')
     throw badOption(owner, 'writable', 'true or false', writable, 'Default false.')
   return {
     from: image,
     ...(user === undefined ? {} : { user }),
     ...(users === 'image' ? { users } : {}),
+    ...(runtime === undefined ? {} : { runtime }),
     ...(writable === true ? { writable } : {}),
   }
 }

@@ -53,6 +53,7 @@ const runnable = {
       digest: z.string().regex(imageDigestPattern).exactOptional(),
       user: z.string().max(256).regex(imageUserPattern).exactOptional(),
       users: z.literal('image').exactOptional(),
+      runtime: z.enum(['runc', 'crun']).exactOptional(),
       writable: z.literal(true).exactOptional(),
       health: z.literal(true).exactOptional(),
     })

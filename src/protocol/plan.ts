@@ -169,6 +169,7 @@ const instance = z.object({
       digest: z.string().exactOptional(),
       user: z.string().exactOptional(),
       users: z.literal('image').exactOptional(),
+      runtime: z.enum(['runc', 'crun']).exactOptional(),
       writable: z.literal(true).exactOptional(),
       health: z.literal(true).exactOptional(),
     })

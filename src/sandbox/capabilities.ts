@@ -147,6 +147,8 @@ export function refuseBeyond(name: string, capabilities: SandboxCapabilities, sp
       'a root of its own',
       'Use the bubblewrap driver, as root on Linux 5.19 or later; its capabilities tell more.',
     )
+  if (spec.runtime !== undefined && spec.runtime !== name)
+    refuse(`the runtime ${spec.runtime}`, `Use the driver of that runtime, or leave it out.`)
   if (missing(capabilities.users, spec.root?.hostIds !== undefined))
     refuse('several users', 'Use the bubblewrap driver, as root, or run the image as one user.')
   if (missing(capabilities.outputFilter, spec.filterFile !== undefined))

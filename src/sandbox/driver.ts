@@ -93,6 +93,9 @@ export interface HostIds {
   readonly count: number
 }
 
+/** Container runtimes of OCI that there are drivers for. */
+export type OciRuntime = 'runc' | 'crun'
+
 /** A disk that a guest boots from by itself: a whole system in the place of a program. */
 export interface Disk {
   /** The image, which is never written: what the system writes is kept apart. */
@@ -130,6 +133,8 @@ export interface SandboxSpec {
   readonly files: readonly InlineFile[]
   /** Absent: the programs and libraries of the host. */
   readonly root?: RootTree
+  /** The runtime that makes the container of a root of its own. Absent: the driver makes the sandbox itself. */
+  readonly runtime?: OciRuntime
   /** Host user id the program runs as when the driver separates users; unique to the workload. */
   readonly hostUid: number
   readonly limits: SandboxLimits

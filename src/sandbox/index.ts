@@ -13,6 +13,7 @@ export type {
   MachineSnapshot,
   Mount,
   NetworkPlace,
+  OciRuntime,
   OutputLine,
   OutputOptions,
   RootTree,
@@ -31,7 +32,10 @@ export { bubblewrapDriver } from './drivers/bubblewrap.ts'
 export type { BubblewrapDriverOptions } from './drivers/bubblewrap.ts'
 export { byIsolation } from './drivers/by-isolation.ts'
 export type { Isolating } from './drivers/by-isolation.ts'
+export { byRuntime } from './drivers/by-runtime.ts'
 export { detectLimitGroups } from './drivers/cgroups.ts'
+export { ociRuntimeDriver } from './drivers/oci-runtime.ts'
+export type { OciRuntimeDriverOptions } from './drivers/oci-runtime.ts'
 export { processDriver } from './drivers/process.ts'
 export type { ProcessDriverOptions } from './drivers/process.ts'
 export { readOutput } from './drivers/output-files.ts'

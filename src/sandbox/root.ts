@@ -40,26 +40,32 @@ export interface SeveralUsers {
   readonly hostIds: HostIds
 }
 
+/** As the kernel reads it. */
+function textOf(rows: ReturnType<typeof tableRows>): string {
+  return rows.map((row) => row.join(' ')).join('\n')
+}
+
 function single(hostUid: number): readonly string[] {
   return [`0 ${hostUid} 1`, `0 ${hostUid} 1`]
 }
 
 function idsOf({ user: { uid, gid }, hostIds }: SeveralUsers, hostUid: number): readonly (number | string)[] {
   const owner = [uid, gid].map((own) => (own === 0 ? hostUid : hostIds.first))
-  return [...owner, tableFd, ...[uid, gid].map((own) => tableOf(own, hostUid, hostIds))]
+  return [...owner, tableFd, ...[uid, gid].map((own) => textOf(tableRows(own, hostUid, hostIds)))]
 }
 
-/** A table of ids, as the kernel reads it: one id is the keeper's, whatever lies below and above it is of the range. */
-function tableOf(own: number, hostUid: number, { first, count }: HostIds): string {
+/** Rows of a table of ids (inside, on the host, how many): one is the program's own, whatever lies below and above is of the range. */
+export function tableRows(
+  own: number,
+  hostUid: number,
+  { first, count }: HostIds,
+): readonly (readonly [inside: number, outside: number, size: number])[] {
   const rows = [
     [0, first, own],
     [own, hostUid, 1],
     [own + 1, first + own + 1, count - own - 1],
-  ]
-  return rows
-    .filter(([, , size = 0]) => size > 0)
-    .map((row) => row.join(' '))
-    .join('\n')
+  ] as const
+  return rows.filter(([, , size]) => size > 0)
 }
 
 /** What the Perl program is told. */

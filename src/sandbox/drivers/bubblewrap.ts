@@ -178,7 +178,7 @@ class BubblewrapDriver implements SandboxDriver {
       cwd: '/',
       handovers: [encodeOptions(options), ...contents],
       prepare: () => undefined,
-      identify: () => identifyInside(recordDir),
+      identify: () => identifyInside(childPidOf(readIfThere(statusFileOf(recordDir)) ?? '')),
       abort: async () => {
         const pid = childPidOf(readIfThere(statusFileOf(recordDir)) ?? '')
         const init = pid === null ? null : processes.identify(pid)
@@ -305,7 +305,8 @@ class BubblewrapDriver implements SandboxDriver {
 /** In the launcher's namespace, a root that a program brings. */
 export const madeRoot: string = `${rootPlace}/${rootWithin}`
 
-function rootFacts({ root }: SandboxSpec, shell: RootShell | null): RootFacts | null {
+/** Of a spec with a root; null for others. */
+export function rootFacts({ root }: SandboxSpec, shell: RootShell | null): RootFacts | null {
   if (root === undefined || shell === null) return null
   const resolver = resolveInside(root, '/etc/resolv.conf')
   return { path: madeRoot, shellSource: shell.directory, shellTarget, resolver }
@@ -326,13 +327,12 @@ export function filterOf(
     : encodeProgram(compileProfile(change(profiles[syscalls]), architecture))
 }
 
-function thisArchitecture(): Architecture | null {
+export function thisArchitecture(): Architecture | null {
   return process.arch === 'x64' || process.arch === 'arm64' ? process.arch : null
 }
 
 /** The first process inside, and its only child, which waits at the gate and will be the program. */
-function identifyInside(recordDir: string): Pick<Processes, 'init' | 'program'> | null {
-  const initPid = childPidOf(readIfThere(statusFileOf(recordDir)) ?? '')
+export function identifyInside(initPid: number | null): Pick<Processes, 'init' | 'program'> | null {
   const init = initPid === null ? null : processes.identify(initPid)
   const programPid = Number(readIfThere(`/proc/${initPid}/task/${initPid}/children`) ?? childByTable(initPid))
   const program = processes.identify(programPid)
