@@ -2,7 +2,7 @@
  * What a debugger costs a program that runs, by language: from asking to the first stop; how long a stack makes it stand; its pace
  * with a debugger that does nothing, and in the second after a snapshot's budget was spent, beside its pace alone. And how long a
  * Node server under load stands for a stack, by its own clock. Prints the tables of docs/measured/debug.md; takes two minutes and a
- * quiet machine. Tools (`dlv`, `py-spy`, `gdb` or `lldb-dap`) are looked for on the PATH, debugpy where STEAD_DEBUGPY says.
+ * quiet machine. Tools are those of `npm run debug-tools`, after what is on the PATH.
  */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -12,6 +12,7 @@ import { join } from 'node:path'
 import { duplexPair } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
 import { messageOf, systemClock, systemRandom } from '../src/base/index.ts'
+import { listeningAgent } from '../src/debug/java/agent.ts'
 import { DapClient } from '../src/debug/dap-client.conformance.ts'
 import { type Ability, type Attachment, allRecipes, chooseRecipe, findOnPath, readProcess } from '../src/debug/index.ts'
 import {
@@ -20,10 +21,14 @@ import {
   nativeProgram,
   nodeProgram,
   preparedPython,
+  rubyProgram,
   type Program,
   probeLine,
   startPlain,
 } from '../test/debug-programs.ts'
+import { useDebugTools } from '../test/debug-tools.ts'
+
+useDebugTools()
 
 const stops = 5
 const paceRounds = 5
@@ -37,7 +42,8 @@ const programs: readonly (readonly [name: string, program: Program | null])[] = 
   ['Python', preparedPython('/usr/bin/python3')],
   ['Go', found('go', goProgram)],
   ['C', found('gcc', nativeProgram)],
-  ['Java', found('javac', (path) => javaProgram(path.slice(0, path.lastIndexOf('/')), ''))],
+  ['Java', found('javac', (path) => javaProgram(path.slice(0, path.lastIndexOf('/')), listeningAgent))],
+  ['Ruby', found('ruby', (path) => rubyProgram(path, true))],
 ]
 
 function found(tool: string, make: (path: string) => Program): Program | null {
@@ -72,6 +78,18 @@ func main() { n, x, at := 0, 0, time.Now(); for { for i := 0; i < 300; i++ { n =
 static long step(long n) { return n + 1; }
 static double now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec + t.tv_nsec / 1e9; }
 int main(void) { volatile long n = 0, x = 0; double at = now(); for (;;) { for (int i = 0; i < 300; i++) n = step(n); for (int i = 0; i < 1000000; i++) x += i; if (now() - at >= 0.1) { printf("%ld\\n", n); fflush(stdout); n = 0; at = now(); } } }`,
+  rb: `def step(n)
+  n = n + 1
+  return n
+end
+$stdout.sync = true
+n, at = 0, Process.clock_gettime(Process::CLOCK_MONOTONIC)
+loop do
+  300.times { n = step(n) }
+  (1..20000).sum { |x| x & 3 }
+  now = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+  if now - at >= 0.1 then puts n; n, at = 0, now end
+end`,
   java: `class Ticking {
   static long step(long n) {
     return n + 1;
@@ -152,7 +170,7 @@ async function idlePace(program: Counting, file: string): Promise<number> {
 /** Its pace in the second after a snapshot of ten hits on a hot line, of its pace just before; and how the snapshot ended. */
 async function paceAfter(program: Counting, file: string): Promise<number> {
   const shares: number[] = []
-  for (let round = 0; round < 3; round++) {
+  for (let round = 0; round < paceRounds; round++) {
     await using attached = await attachTo(program.pid)
     const alone = await pace(program, paceMs)
     const report = await attached.snapshot({ file, line: hotLine, expressions: ['n'], hits: 10, timeMs: 20_000 })
@@ -269,6 +287,49 @@ async function serverStands(): Promise<{ readonly without: number; readonly with
   return { without: median(without), with: median(withStack), said: median(said) }
 }
 
+/** A server whose handler does what many do; it counts its requests, and says how many in each tenth of a second. */
+const answering = `let n = 0, at = performance.now()
+const goods = JSON.stringify(Array.from({ length: 60 }, (_, id) => ({ id, name: 'item ' + id, price: (id * 7) % 13 })))
+require('node:http').createServer((question, answer) => {
+  const { pathname } = new URL(question.url, 'http://x')
+  const items = JSON.parse(goods).filter(({ price }) => price > 3).sort((a, b) => a.price - b.price)
+  answer.end(JSON.stringify({ pathname, items }))
+  n++
+  if (performance.now() - at >= 100) { console.log(n); n = 0; at = performance.now() }
+}).listen(0, '127.0.0.1', function () { console.log('port ' + this.address().port) })`
+const handlerLine = 6
+const loader = `const http = require('node:http'), agent = new http.Agent({ keepAlive: true })
+const ask = () => http.get({ host: '127.0.0.1', port: process.argv[1], agent, path: '/a?b=1' }, (answer) => answer.resume().on('end', ask))
+for (let i = 0; i < 10; i++) ask()`
+
+/** Requests of a server that is asked all the time: attached and idle, and in the second after a snapshot; shares of before. */
+async function serverPace(): Promise<{ readonly idle: number; readonly after: number }> {
+  const program = nodeProgram(process.execPath)
+  const server = await startPlain({ ...program, sources: { ticking: answering, hanging: answering } })('ticking')
+  await pause(500)
+  const port = (await server.lines())[0]?.split(' ')[1] ?? ''
+  const load = spawn(process.execPath, ['-e', loader, port], { stdio: 'ignore' })
+  try {
+    await pause(4000)
+    const counting: Counting = server
+    const idle = await idlePace(counting, 'ticking.cjs')
+    const shares: number[] = []
+    for (let round = 0; round < paceRounds; round++) {
+      const before = await pace(counting, 1000)
+      {
+        await using attached = await attachTo(server.pid)
+        const place = { file: 'ticking.cjs', line: handlerLine, expressions: ['pathname'] }
+        await attached.snapshot({ ...place, hits: 10, timeMs: 20_000 })
+      }
+      shares.push((await pace(counting, 1000)) / before)
+    }
+    return { idle, after: 100 * median(shares) }
+  } finally {
+    load.kill()
+    await server.end()
+  }
+}
+
 const only = process.argv[2]
 console.log(
   `| language | attach to first stop | stack: stands | stack: in all | pace, attached and idle | pace in the second after a snapshot |`,
@@ -282,4 +343,8 @@ console.log(
 )
 console.log(`| without a stack | ${show(stands.without, 'ms')} | |`)
 console.log(`| attach, stack, detach | ${show(stands.with, 'ms')} | ${show(stands.said, 'ms')} |`)
+const served = await serverPace()
+console.log('\n| a Node server, of its requests before | |\n|---|---|')
+console.log(`| attached and idle | ${show(served.idle, '%')} |`)
+console.log(`| in the second after a snapshot of ten hits | ${show(served.after, '%')} |`)
 clearInterval(awake)

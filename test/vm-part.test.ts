@@ -45,7 +45,7 @@ function assertDone({ code, stdout, stderr }: Result): void {
   assert.equal(code, 0, `${stdout}${stderr}`)
 }
 
-test('its output, its kept states, and its disk over a restart', { skip, timeout: 400_000 }, async (t) => {
+test('its output, its kept states, and its disk over a restart', { skip, timeout: 600_000 }, async (t) => {
   const env = machineParts.root === null ? {} : { STEAD_GUEST_PARTS: machineParts.root }
   await using bench = new Workbench({ env })
   bench.write({ 'app.ts': app, 'web/server.js': server, 'guest/note': '' })
@@ -95,13 +95,29 @@ test('its output, its kept states, and its disk over a restart', { skip, timeout
     assert.match((await bench.stead('vm', 'snapshots', 'ledger')).stdout, /at-\d{4}/)
   })
 
+  await t.test(
+    'a release that gives it more memory boots what it wrote, and a state of less is not gone on from',
+    async () => {
+      assertDone(await bench.stead('vm', 'snapshot', 'ledger', 'small'))
+      bench.write({ 'app.ts': app.replace('32MB', '40MB') })
+      await until(bench, 'the third boot', (lines) => lines.includes('boot 3'))
+      const says = /has its disk of small, and boots from it/
+      assertRefused(await bench.stead('vm', 'restore', 'ledger', 'small'), { says, hint: /^/ })
+      // The counter on the disk is that of then.
+      await until(bench, 'the third boot again', (lines) => lines.filter((line) => line === 'boot 3').length === 2)
+      bench.write({ 'app.ts': app })
+      await until(bench, 'the fourth boot', (lines) => lines.includes('boot 4'))
+      assertDone(await bench.stead('vm', 'forget', 'ledger', 'small'))
+    },
+  )
+
   await t.test('it goes on when the platform is killed, and is found again', async () => {
     await up.stop('SIGKILL')
     up = await begun(bench)
     const before = (await said(bench)).length
     await until(bench, 'more letters', (lines) => lines.length > before)
     const boots = (await said(bench)).filter((line) => line.startsWith('boot '))
-    assert.deepEqual(boots.slice(-1), ['boot 2'])
+    assert.deepEqual(boots.slice(-1), ['boot 4'])
     assertDone(await bench.stead('vm', 'snapshot', 'ledger', 'after'))
   })
 
@@ -110,7 +126,7 @@ test('its output, its kept states, and its disk over a restart', { skip, timeout
     assert.equal(code, 0)
     assert.ok(tookMs < vmStopMs, `it switched itself off, after ${tookMs} ms`)
     up = await begun(bench)
-    await until(bench, 'the third boot', (lines) => lines.includes('boot 3'))
+    await until(bench, 'the fifth boot', (lines) => lines.includes('boot 5'))
     assert.equal((await up.stop()).code, 0)
     assert.ok(readFileSync(diskPath).equals(bootDisk()), 'the disk itself is as it was')
   })
@@ -124,7 +140,7 @@ test('its output, its kept states, and its disk over a restart', { skip, timeout
     })
     writeFileSync(diskPath, bootDisk())
     up = await begun(bench)
-    await until(bench, 'the fourth boot', (lines) => lines.includes('boot 4'))
+    await until(bench, 'the sixth boot', (lines) => lines.includes('boot 6'))
     assert.equal((await up.stop()).code, 0)
   })
 })

@@ -146,6 +146,7 @@ class RunningAgent implements Agent {
         return sandbox === null ? null : looks.open(sandbox, look, hold)
       },
       tap: (id) => instances.get(id)?.tap() ?? null,
+      core: (id) => instances.get(id)?.attempts.cores.path ?? null,
       partOf: (pid) => this.#runners.withProcess(pid),
       clock,
       onNotice: options.onNotice,

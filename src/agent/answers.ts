@@ -12,7 +12,7 @@ import type { Streams } from './streams.ts'
 const asksMax = 1000
 
 function isStream(ask: Ask): ask is StreamTarget {
-  return ['exec', 'connect', 'debug', 'capture', 'trace', 'machine'].includes(ask.kind)
+  return ['exec', 'connect', 'debug', 'capture', 'core', 'trace', 'machine'].includes(ask.kind)
 }
 
 /** Where kept output comes from. */

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { type Clock, sleep } from '../base/index.ts'
 import { type LastEnd, lastEndSchema } from '../protocol/index.ts'
 import type { Exit, OutputOptions, Sandbox, SandboxDriver } from '../sandbox/index.ts'
+import { Cores } from './cores.ts'
 import { merged } from './merge.ts'
 import { Notes } from './notes.ts'
 
@@ -30,6 +31,7 @@ export interface AttemptLine {
 
 export class Attempts {
   readonly notes: Notes
+  readonly cores: Cores
   readonly #root: string
   readonly #driver: SandboxDriver
   readonly #clock: Clock
@@ -40,6 +42,7 @@ export class Attempts {
     this.#driver = driver
     this.#clock = clock
     this.notes = new Notes(join(root, 'notes.jsonl'), clock)
+    this.cores = new Cores(root)
   }
 
   /** Numbers of the kept attempts, oldest first. */
@@ -61,7 +64,10 @@ export class Attempts {
   /** The program of the newest attempt, running or ended; null when there is none. */
   async adopt(): Promise<Sandbox | null> {
     const newest = this.#numbers().at(-1)
-    return newest === undefined ? null : this.#driver.adopt(this.#dir(newest))
+    if (newest === undefined) return null
+    const sandbox = await this.#driver.adopt(this.#dir(newest))
+    if (sandbox !== null) this.cores.adopt(sandbox.id)
+    return sandbox
   }
 
   /** Notes that the newest attempt serves, for an agent that finds it later. */
@@ -90,13 +96,25 @@ export class Attempts {
    */
   noteEnd({ cause, code, sentence }: Exit, kind: 'service' | 'job'): void {
     if (kind === 'job' && cause === 'code' && code === 0) return
-    const end = { timeMs: this.#clock.nowMs(), sentence: sentence.slice(0, sentenceMax), attempt: this.count() }
+    const core = this.cores.ended()
+    const end = {
+      timeMs: this.#clock.nowMs(),
+      sentence: sentence.slice(0, sentenceMax),
+      attempt: this.count(),
+      ...(core === null ? {} : { core }),
+    }
     this.#lastEnd = end
     try {
       writeFileSync(join(this.#root, endFile), JSON.stringify(end), { mode: 0o600 })
     } catch {
       // It is known as long as this agent runs.
     }
+  }
+
+  /** Lets a sandbox leave a core file, or notes why it will leave none. */
+  leaveCore(sandbox: string, bytesMax: number | undefined): void {
+    const refusal = this.cores.want(sandbox, bytesMax)
+    if (refusal !== null) this.notes.add(refusal)
   }
 
   /** As it is told. */
@@ -180,6 +198,7 @@ export class Attempts {
 
   /** Removes everything; the program must have ended. */
   async remove(): Promise<void> {
+    this.cores.forget()
     for (const number of this.#numbers()) await this.#driver.remove(this.#dir(number))
     rmSync(this.#root, { recursive: true, force: true })
   }

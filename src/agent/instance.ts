@@ -176,7 +176,8 @@ export class InstanceRunner {
   async measure(): Promise<void> {
     const sandbox = this.#sandbox
     const usage = sandbox === null ? unknownUsage : await usageOf(sandbox)
-    if (this.#sandbox === sandbox) this.#usage = usage
+    const carried = this.#outside.carried()
+    if (this.#sandbox === sandbox) this.#usage = carried === null ? usage : { ...usage, carried }
   }
 
   /** Kills its program, as an accident would; answers whether there was one. */
@@ -307,6 +308,7 @@ export class InstanceRunner {
       const { number, recordDir } = await this.attempts.next()
       // Also its host name inside.
       const id = `${this.#assignment.id}.${number}`
+      this.attempts.leaveCore(id, this.#assignment.limits.coreBytesMax)
       const layout = layoutOf(sandbox, bundle, recordDir)
       const isolated = layout.hostsPath !== null
       const assignment = this.#assignment

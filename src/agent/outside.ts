@@ -4,10 +4,12 @@
  */
 import { SteadError } from '../base/index.ts'
 import {
+  type Carried,
   describeRefusal,
   type Egress,
   hintForRefusal,
   openEgress,
+  type Outside,
   parseEgress,
   type Place,
   type Refusal,
@@ -22,6 +24,8 @@ import type { Surroundings } from './surroundings.ts'
 /** What names are looked up with, for programs inside. `search .`: no other name is tried when one is not there. */
 export const resolverFile: string = `nameserver ${resolverAddress}\nsearch .\noptions timeout:5 attempts:1\n`
 
+const carriedStepBytes = 100_000
+
 export class InstanceOutside {
   readonly #options: Pick<AgentOptions, 'clock' | 'network' | 'onNotice'>
   readonly #shared: Pick<Surroundings, 'names' | 'rates'>
@@ -30,6 +34,7 @@ export class InstanceOutside {
   readonly #refusals = new Refusals()
   #egress: Egress | null = null
   #rate: Disposable | null = null
+  #outside: Outside | null = null
 
   constructor(
     options: Pick<AgentOptions, 'clock' | 'network' | 'onNotice'>,
@@ -55,6 +60,7 @@ export class InstanceOutside {
       if (network.capabilities.isolation === 'native' && egress.length > 0) throw noEgress(part, network.name)
       return false
     }
+    this.#outside = place.outside
     // What may dial nothing needs no rate.
     const guaranteed = limits.networkBits ?? null
     if (egress.length > 0) this.#rate = await this.#shared.rates.join({ id, guaranteed }, place.outside)
@@ -95,12 +101,24 @@ export class InstanceOutside {
     return this.#refusals.different
   }
 
+  /** What its link has carried; coarse, so that what is at rest is not told anew for a few packets. Null where it has none. */
+  carried(): Carried | null {
+    if (this.#outside === null || this.#egress === null) return null
+    const { sentBytes, receivedBytes } = this.#outside.carried()
+    return { sentBytes: coarse(sentBytes), receivedBytes: coarse(receivedBytes) }
+  }
+
   close(): void {
+    this.#outside = null
     void this.#egress?.[Symbol.asyncDispose]()
     this.#egress = null
     this.#rate?.[Symbol.dispose]()
     this.#rate = null
   }
+}
+
+function coarse(bytes: number): number {
+  return Math.floor(bytes / carriedStepBytes) * carriedStepBytes
 }
 
 function noEgress(part: string, driver: string): SteadError {

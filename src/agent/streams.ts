@@ -4,6 +4,7 @@
  * Invariants: nothing that was started for a stream outlives it, whichever side goes away; neither direction has more under
  * way than the protocol's window.
  */
+import { createReadStream } from 'node:fs'
 import { Duplex, PassThrough, Readable } from 'node:stream'
 import type { Socket } from 'node:net'
 import { type Clock, isSteadError, messageOf } from '../base/index.ts'
@@ -28,6 +29,8 @@ export interface StreamSources {
   readonly look: (assignment: string, look: DebugLook, whose: DebuggerOf | null) => Open | null
   /** Watches the packets of an instance; null when it has no network of its own here. */
   readonly tap: (assignment: string) => Tap | null
+  /** The file of the core that an instance has left; null when it has left none here. */
+  readonly core: (assignment: string) => string | null
   /** The assignment that a process of this machine belongs to; null when it belongs to none. */
   readonly partOf: (pid: number) => string | null
   readonly clock: Clock
@@ -99,6 +102,8 @@ export class Streams {
         return this.#look(target)
       case 'capture':
         return this.#capture(target)
+      case 'core':
+        return this.#core(target.assignment)
       case 'trace':
         return trace(target, this.#sources.partOf)
       case 'machine':
@@ -119,6 +124,12 @@ export class Streams {
         `${assignment} has no network of its own on this node, whose packets would be those of others too`,
       )
     return capture(tap, order, this.#sources.clock)
+  }
+
+  #core(assignment: string): Open {
+    const path = this.#sources.core(assignment)
+    if (path === null) throw new Error(`no core file of ${assignment} is kept on this node`)
+    return both(Duplex.from(createReadStream(path)))
   }
 
   async #machine(target: Extract<StreamTarget, { kind: 'machine' }>): Promise<Open> {

@@ -10,6 +10,7 @@ import {
   chooseRecipe,
   demand,
   type Finding,
+  openCoreFile,
   type Profile,
   readProcess,
   type SnapshotReport,
@@ -26,7 +27,16 @@ import { note } from './terminal.ts'
 const pidMax = 2 ** 22
 
 /** The options that all of them have. */
-export const lookOptions: Command['options'] = { pid: { type: 'string' }, app: { type: 'string' } }
+export const lookOptions: Command['options'] = {
+  pid: { type: 'string' },
+  app: { type: 'string' },
+}
+
+/** Those of commands that can look at what has ended. */
+export const coreOptions: Command['options'] = { core: { type: 'string' }, program: { type: 'string' } }
+export const coreHelp = `
+  --core FILE --program PROGRAM
+               a core file instead (\`stead core\`), and the program that left it`
 
 /** What a debugger is besides. */
 export interface DebuggerWish {
@@ -49,6 +59,8 @@ export async function lookInto(
 ): Promise<{ readonly looked: Looked; readonly words: readonly string[] }> {
   const pid = input.number('pid', 1, pidMax)
   const say = input.json ? () => undefined : note
+  const core = input.text('core')
+  if (core !== null) return { looked: coreOf(core, input.text('program'), command), words: input.arguments }
   if (pid !== null) return { looked: await processOf(pid, ability, say), words: input.arguments }
   const [word, ...words] = input.arguments
   if (word === undefined) throw usage(`stead ${command.name} needs a part, or --pid`, helpOf(command))
@@ -62,6 +74,12 @@ export async function lookInto(
 /** A part that is looked into, and which of its instances; null: the one that came last. */
 interface Meant extends Where {
   readonly instance: string | null
+}
+
+function coreOf(core: string, program: string | null, command: Command): Looked {
+  if (program === null) throw usage('--core needs --program, the file that ran', helpOf(command))
+  const opened = openCoreFile({ clock: systemClock, random: systemRandom, core, program })
+  return { ...opened, name: core, [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose]() }
 }
 
 async function processOf(pid: number, ability: Ability, say: (text: string) => void): Promise<Looked> {

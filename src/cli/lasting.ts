@@ -35,7 +35,7 @@ export interface Where {
 /** Opens it. Throws what the platform refuses with. */
 export async function openLasting(
   where: Where,
-  order: Exclude<PartStreamOrder, { kind: 'machine' | 'capture' }>,
+  order: Exclude<PartStreamOrder, { kind: 'machine' | 'capture' | 'core' }>,
 ): Promise<RemoteStream> {
   const key = randomPassword(systemRandom)
   const open = (target: Target, seen: Resume['seen']): Promise<RemoteStream> =>

@@ -39,6 +39,7 @@ export function openStream(
 /** What to reach: for a connection what serves, for a program what runs; of several the one that came last. */
 function assignmentOf(view: AppView, app: string, part: string, order: PartStreamOrder): string | null {
   const declared = partOf(view, app, part)
+  if (order.kind === 'core') return leftCore(view, part, order.instance)
   if (declared.kind === 'resource') return `${app}.${part}`
   const running = view.instances
     .filter(({ record, status }) => record.part.name === part && status !== null && status.pid !== null)
@@ -49,6 +50,21 @@ function assignmentOf(view: AppView, app: string, part: string, order: PartStrea
   const ready = active.filter(({ status }) => status?.phase === 'ready')
   const found = ready.at(-1) ?? (order.kind === 'connect' ? undefined : (active.at(-1) ?? running.at(-1)))
   return found?.record.id ?? null
+}
+
+/** The instance whose core is the newest. Throws `cli.no-core`. */
+function leftCore(view: AppView, part: string, named: string | null): string {
+  const found = view.instances
+    .filter(({ record, status }) => record.part.name === part && status?.lastEnd?.core !== undefined)
+    .filter(({ record }) => named === null || isNamed(record.id, named))
+    .toSorted((a, b) => (a.status?.lastEnd?.timeMs ?? 0) - (b.status?.lastEnd?.timeMs ?? 0))
+    .at(-1)
+  if (found !== undefined) return found.record.id
+  throw new SteadError({
+    code: 'cli.no-core',
+    message: `no core file of ${named === null ? part : `instance ${named} of ${part}`} is kept`,
+    hint: `\`stead why ${part}\` says how it ended. One is kept of parts with limits: { core: '500MB' }, where \`stead core --on\` has allowed it.`,
+  })
 }
 
 function nameOf(part: string, order: PartStreamOrder): string {
@@ -70,6 +86,7 @@ function targetOf(order: PartStreamOrder, assignment: string, by: string): Strea
     const { instance: _instance, ...capture } = order
     return { ...capture, assignment }
   }
+  if (order.kind === 'core') return { kind: 'core', assignment }
   if (order.kind !== 'debug') return { ...order, assignment }
   const { look, traffic = 'drain', resume } = order
   const named = resume === undefined ? {} : { resume }

@@ -22,6 +22,7 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   snapshot: async () => (await import('./commands/snapshot.ts')).snapshotCommand,
   profile: async () => (await import('./commands/profile.ts')).profileCommand,
   top: async () => (await import('./commands/top.ts')).topCommand,
+  core: async () => (await import('./commands/core.ts')).coreCommand,
   pcap: async () => (await import('./commands/pcap.ts')).pcapCommand,
   objects: async () => (await import('./commands/objects.ts')).objectsCommand,
   disk: async () => (await import('./commands/disk.ts')).diskCommand,

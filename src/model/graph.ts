@@ -211,6 +211,8 @@ export interface Limits {
   readonly pidsMax: number
   /** Bits per second that each instance is guaranteed with the outside, and held to. Absent: its share of what is left. */
   readonly networkBits?: number
+  /** Most bytes of a core file that is kept of an instance. Absent: none is. */
+  readonly coreBytesMax?: number
 }
 
 /** A way in. The longest path that fits on a segment boundary wins. */

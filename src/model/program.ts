@@ -80,6 +80,11 @@ export interface LimitOptions {
    * network carries.
    */
   readonly network?: `${number}${'kbit/s' | 'Mbit/s' | 'Gbit/s'}`
+  /**
+   * Keeps what the program held in memory when a signal ended it (a core file), up to so many bytes, where the node's
+   * administrator allows that. It holds every secret that the program had. Default: none is kept.
+   */
+  readonly core?: Bytes
 }
 
 const tripwires: readonly Tripwire[] = ['off', 'record', 'freeze']
@@ -155,15 +160,16 @@ function readEnv(owner: string, env: unknown): Readonly<Record<string, string>> 
 }
 
 function readLimits(owner: string, limits: unknown = {}): Limits {
-  checkOptions(owner, limits, ['memory', 'cpus', 'processes', 'network'], 'limits')
-  const { memory = '512MB', cpus = 1, processes = 128, network } = limits as LimitOptions
+  checkOptions(owner, limits, ['memory', 'cpus', 'processes', 'network', 'core'], 'limits')
+  const { memory = '512MB', cpus = 1, processes = 128, network, core } = limits as LimitOptions
   const cpuHint = 'Cores, as in cpus: 0.5.'
   checkNumber(owner, 'limits.cpus', cpus, { min: 0.05, max: 1024, whole: false, hint: cpuHint })
   const processHint = 'Processes and threads together; a Node program needs about twelve.'
   checkNumber(owner, 'limits.processes', processes, { min: 1, max: 32_768, whole: true, hint: processHint })
   const memoryBytes = readBytes(owner, 'limits.memory', memory, 8_000_000, 4_000_000_000_000)
   const bits = network === undefined ? {} : { networkBits: readBits(owner, network) }
-  return { memoryBytes, cpuCores: cpus, pidsMax: processes, ...bits }
+  const cores = core === undefined ? {} : { coreBytesMax: readBytes(owner, 'limits.core', core, 1_000_000, 1e12) }
+  return { memoryBytes, cpuCores: cpus, pidsMax: processes, ...bits, ...cores }
 }
 
 const bitsOf: Readonly<Record<string, number>> = { 'kbit/s': 1e3, 'Mbit/s': 1e6, 'Gbit/s': 1e9 }

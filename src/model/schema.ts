@@ -73,6 +73,7 @@ const runnable = {
     cpuCores: z.number().positive(),
     pidsMax: z.int().min(1),
     networkBits: z.int().min(1).exactOptional(),
+    coreBytesMax: z.int().min(1).exactOptional(),
   }),
   egress: z.array(z.string().max(259).regex(egressPattern)).max(entriesMax),
   // Graphs of before there were any have none.

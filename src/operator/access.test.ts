@@ -488,6 +488,7 @@ suite('people', () => {
       { kind: 'debug', instance: null, look: { what: 'dap' }, resume },
       { kind: 'debug', instance: null, look: { what: 'profile', profile: 'wall', durationMs: 5000 } },
       { kind: 'capture', instance: null, durationMs: 1000, bytesMax: 1000, port: null },
+      { kind: 'core', instance: null },
     ] satisfies PartStreamOrder[]) {
       const stream = await ops.open('shop', 'web', order)
       stream.end()
@@ -499,6 +500,7 @@ suite('people', () => {
       'debugger back again',
       'wall profile for 5 s',
       'packets for 1 s',
+      'core file',
     ])
       assert.ok(words.includes(found), found)
   })

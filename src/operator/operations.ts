@@ -233,6 +233,7 @@ export type StreamOrder =
       readonly bytesMax: number
       readonly port: number | null
     }
+  | { readonly kind: 'core'; readonly instance: string | null }
   | ({ readonly kind: 'machine' } & MachineOrder)
   /** As in the protocol: of a machine, and of no part. */
   | Extract<StreamTarget, { kind: 'trace' }>
@@ -251,8 +252,8 @@ export function wayOf(order: StreamOrder): StreamWay {
     // Going back to a state is as stopping and starting is.
     return 'name' in order || order.what === 'snapshots' ? 'machine' : 'kernel'
   }
-  // Packets hold what the program was told, passwords among it.
-  if (order.kind === 'capture') return 'evaluate'
+  // Packets hold what the program was told, passwords among it, and its memory all that it knew.
+  if (order.kind === 'capture' || order.kind === 'core') return 'evaluate'
   if (order.kind !== 'debug') return 'stream'
   if (order.look.what === 'dap') return 'evaluate'
   if (order.look.what !== 'snapshot') return 'debug'
@@ -266,6 +267,7 @@ const wordsMax = 500
 export function wordsOf(order: StreamOrder): string | null {
   const instance = 'instance' in order && order.instance !== null ? ` in instance ${order.instance}` : ''
   if (order.kind === 'capture') return `packets for ${order.durationMs / 1000} s${instance}`
+  if (order.kind === 'core') return `core file${instance}`
   if (order.kind === 'machine') {
     if (order.what === 'snapshots') return null
     return 'name' in order ? `${order.what} ${order.name} of its machine` : `${order.what} of its kernel`

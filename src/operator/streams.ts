@@ -49,6 +49,7 @@ const orderSchema: z.ZodType<StreamOrder> = z.discriminatedUnion('kind', [
     resume: resumeSchema.exactOptional(),
   }),
   z.object({ kind: z.literal('capture'), instance: z.string().max(200).nullable(), ...captureBounds }),
+  z.object({ kind: z.literal('core'), instance: z.string().max(200).nullable() }),
   z.discriminatedUnion('what', [
     z.object({ kind: z.literal('machine'), what: z.enum(machineWays) }),
     z.object({ kind: z.literal('machine'), what: z.enum(snapshotDeeds), name: z.string().max(63) }),

@@ -17,6 +17,7 @@ export type {
   DiskState,
   Incident,
   IncidentSummary,
+  CoreFile,
   LastEnd,
   Phase,
   Wire,

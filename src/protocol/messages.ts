@@ -94,6 +94,7 @@ export const askSince: Readonly<Record<Ask['kind'], number>> = {
   debug: 4,
   machine: 5,
   capture: 5,
+  core: 5,
   trace: 5,
   input: 3,
   resize: 3,

@@ -190,6 +190,7 @@ const instance = z.object({
     cpuCores: z.number(),
     pidsMax: z.int(),
     networkBits: z.int().exactOptional(),
+    coreBytesMax: z.int().exactOptional(),
   }),
   http: z.int().nullable(),
   ready,

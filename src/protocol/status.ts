@@ -39,6 +39,8 @@ export interface AssignmentStatus {
   readonly memoryBytes: number | null
   /** Processor time used since it was started, seconds; null, or left out by an older node, where it is not known. */
   readonly cpuSeconds?: number | null
+  /** What its link to the outside has carried since it was made; absent where it dials nothing outside, and from an older node. */
+  readonly carried?: { readonly sentBytes: number; readonly receivedBytes: number }
   /** Since when somebody's debugger is in it, milliseconds since 1970 by the node's clock; absent when nobody's is. */
   readonly heldSinceMs?: number
   /** Whose debuggers are in it, the first first; absent when none is, or from an older node. At most `statusDebuggersMax`. */
@@ -78,6 +80,13 @@ export interface DebuggerStatus extends DebuggerOf {
   readonly stands: boolean
 }
 
+/** What a program held in memory when it ended, as a file of its node. */
+export interface CoreFile {
+  readonly bytes: number
+  /** It was bigger than what is kept of one. */
+  readonly isCut: boolean
+}
+
 /** An end of a program that nobody had asked for. */
 export interface LastEnd {
   /** Milliseconds since 1970 by the node's clock. */
@@ -86,6 +95,8 @@ export interface LastEnd {
   readonly sentence: string
   /** Which of its starts it was, from 1. */
   readonly attempt: number
+  /** Absent where none was kept. */
+  readonly core?: CoreFile
 }
 
 /** The disk that a node keeps everything on. low: said to people. critical: nothing new is taken on. */
@@ -167,6 +178,7 @@ export const lastEndSchema: z.ZodType<LastEnd> = z.object({
   timeMs: z.number(),
   sentence: z.string().max(1000),
   attempt: z.int(),
+  core: z.object({ bytes: z.int(), isCut: z.boolean() }).exactOptional(),
 })
 
 /** Validates an incident that a node tells of. */
@@ -188,6 +200,7 @@ export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
   pid: z.int().nullable(),
   memoryBytes: z.number().nullable(),
   cpuSeconds: z.number().nullable().exactOptional(),
+  carried: z.object({ sentBytes: z.number(), receivedBytes: z.number() }).exactOptional(),
   heldSinceMs: z.number().exactOptional(),
   debuggers: z
     .array(z.object({ by: z.string(), traffic: z.enum(['drain', 'keep']), sinceMs: z.number(), stands: z.boolean() }))

@@ -98,6 +98,8 @@ export type StreamTarget =
       /** Only those from or to it; null: all. */
       readonly port: number | null
     }
+  /** The core file that the last end of an instance left. Since protocol 5. */
+  | { readonly kind: 'core'; readonly assignment: string }
   /** What the kernel of a node does, in lines of text; of the only node where none is named. Since protocol 5. */
   | {
       readonly kind: 'trace'
@@ -264,6 +266,7 @@ export const streamTargetSchema: z.ZodType<StreamTarget> = z.discriminatedUnion(
     resume: resumeSchema.exactOptional(),
   }),
   z.object({ kind: z.literal('capture'), assignment, ...captureBounds }),
+  z.object({ kind: z.literal('core'), assignment }),
   z.object({ kind: z.literal('trace'), ...traceBounds }),
   z.discriminatedUnion('what', [
     z.object({ kind: z.literal('machine'), assignment, what: z.enum(machineWays) }),

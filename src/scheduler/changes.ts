@@ -125,7 +125,7 @@ export class Changes {
 
   /** Returns the times at which what is expected of a node comes to an end. */
   expect(cluster: Cluster, node: number, load: readonly ExpectedLoad[]): number[] {
-    const what = `what is expected of node '${cluster.nodes.names[node] ?? ''}'`
+    const what = `what is expected of node '${cluster.nodes.nameOf(node)}'`
     if (load.length > expectedMax) throw tooLarge(what, expectedMax)
     const read = load.map(({ fromMs, untilMs, cpu, memory, network }): Expected => {
       readNumber(`fromMs of ${what}`, fromMs, -1e15, 1e15)
@@ -223,7 +223,7 @@ function resizedFacts(
 function kindFacts({ nodes }: Cluster, node: number): NodeFacts {
   const kind = nodes.kindOf(node)
   return {
-    name: nodes.names[node] ?? '',
+    name: nodes.nameOf(node),
     zone: nodes.zones.names[nodes.zone[node] ?? 0] ?? '',
     rack: '',
     labels: kind?.labels ?? {},

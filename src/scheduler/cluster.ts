@@ -127,7 +127,7 @@ export class Cluster {
   /** The first core of the node on which the reservation meets its deadlines beside the others; -1: none. */
   coreFor(node: number, cpuTime: CpuTime): number {
     const cores = this.#cores.get(node)
-    const count = this.nodes.realtimeCores.get(node) ?? 0
+    const count = this.nodes.realtimeCoresOf(node)
     for (let core = 0; core < count; core++) if (fitsCore([...(cores?.[core] ?? []), cpuTime])) return core
     return -1
   }

@@ -62,7 +62,7 @@ function obstaclesOn(cluster: Cluster, job: Job, node: number): Obstacle[] {
     ]),
   ]
   for (const [column, needed] of amounts) {
-    const free = nodes.amount(nodes.free, column, node)
+    const free = nodes.freeOf(column, node)
     if (free >= freeFor(needed)) continue
     const resource = nodes.resources.names[column] ?? ''
     const plain = resource.replace('best-effort ', '')
@@ -139,7 +139,7 @@ function kindObstacles(cluster: Cluster, job: Job, node: number, add: Add): void
       `has a clock error of ${kind.clockErrorNs === Infinity ? 'unknown size' : `${kind.clockErrorNs} ns`}`,
       'allow a larger clock error',
     )
-  if (spec.near?.required === true && !spec.near.nodes.includes(cluster.nodes.names[node] ?? ''))
+  if (spec.near?.required === true && !spec.near.nodes.includes(cluster.nodes.nameOf(node)))
     add(
       'data elsewhere',
       `does not hold its data (${spec.near.nodes.join(', ')} does)`,
@@ -270,7 +270,7 @@ export function explainJob(cluster: Cluster, accounts: Accounts, job: Job, promi
     .sort(([nodeA, a], [nodeB, b]) => a.distance - b.distance || nodeA - nodeB)
   const nearest = misses
     .slice(0, nearestMax)
-    .map(([node, { because }]) => ({ node: cluster.nodes.names[node] ?? '', because }))
+    .map(([node, { because }]) => ({ node: cluster.nodes.nameOf(node), because }))
   const [first] = nearest
   const [reason] = reasons
   const but = reasons

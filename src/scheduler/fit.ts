@@ -37,7 +37,7 @@ export function zoneAllowed(cluster: Cluster, job: Job, zone: number): boolean {
 
 /** Whether a reservation of others keeps the job off a node. */
 export function reservedAgainst(cluster: Cluster, job: Job, node: number): boolean {
-  const reservations = cluster.reserved.get(cluster.nodes.names[node] ?? '')
+  const reservations = cluster.reserved.get(cluster.nodes.nameOf(node))
   if (reservations === undefined) return false
   return reservations.some(
     ({ name, fromMs, untilMs }) =>
@@ -54,7 +54,7 @@ export function insideReservation(cluster: Cluster, job: Job, node: number): boo
     reservation !== undefined &&
     reservation.fromMs <= cluster.nowMs &&
     cluster.nowMs < reservation.untilMs &&
-    reservation.nodes.includes(cluster.nodes.names[node] ?? '')
+    reservation.nodes.includes(cluster.nodes.nameOf(node))
   )
 }
 
@@ -64,7 +64,7 @@ export function expectedAgainst({ expected, nodes, nowMs }: Cluster, job: Job, n
   const found = expected.get(node)?.find((load) => {
     if (nowMs >= load.untilMs || endMs <= load.fromMs) return false
     const lacks = (column: number, needed: number, taken: number): boolean =>
-      needed > 0 && nodes.amount(nodes.free, column, node) - taken < needed
+      needed > 0 && nodes.freeOf(column, node) - taken < needed
     return (
       lacks(cpuColumn, job.takes.cpu, load.cpu) ||
       lacks(memoryColumn, job.takes.memory, load.memory) ||
@@ -208,7 +208,7 @@ function meetsRules(cluster: Cluster, job: Job, node: number): boolean {
 /** Whether the node has the job's data, where it must. */
 function isNear({ nodes }: Cluster, job: Job, node: number): boolean {
   const { near } = job.facts.spec
-  return near === undefined || !near.required || near.nodes.includes(nodes.names[node] ?? '')
+  return near === undefined || !near.required || near.nodes.includes(nodes.nameOf(node))
 }
 
 /** GPUs, and a core with time. */

@@ -102,7 +102,7 @@ export class Starter {
     this.#take(job, task)
     give(job, position)
     const name = taskName(job, position)
-    const nodeName = nodes.names[node] ?? ''
+    const nodeName = nodes.nameOf(node)
     if (wanted === undefined) decisions.push({ kind: 'stop', task: name, node: nodeName, reason })
     else decisions.push({ kind: 'stop', task: name, node: nodeName, reason, for: wanted })
   }
@@ -236,7 +236,7 @@ export class Starter {
     this.#accounts.move(job, 1, nowMs)
     this.#listener.moved(job, node, 1)
     const name = taskName(job, position)
-    const nodeName = nodes.names[node] ?? ''
+    const nodeName = nodes.nameOf(node)
     const bits = job.facts.needs.gpuCount === 0 ? undefined : tasks.gpus.get(task)
     const core = job.facts.needs.cpuTime === null ? undefined : tasks.core.get(task)
     if (bits === undefined && core === undefined) decisions.push({ kind: 'place', task: name, node: nodeName })

@@ -111,8 +111,7 @@ export class Timeline implements Promised {
     const { nodes } = this.#cluster
     let room = job.facts.spec.onePerNode === true ? 1 : Infinity
     for (const [column, amount] of checkedOf(job)) {
-      const total =
-        column === gpuColumn ? (nodes.gpus.get(node)?.free.length ?? 0) * 1000 : nodes.amount(nodes.total, column, node)
+      const total = column === gpuColumn ? (nodes.gpus.get(node)?.free.length ?? 0) * 1000 : nodes.totalOf(column, node)
       room = Math.min(room, Math.floor((total - mostHeld(holds, column, fromMs, untilMs)) / amount))
       if (room <= 0) return 0
     }
@@ -120,7 +119,7 @@ export class Timeline implements Promised {
   }
 
   #reserved(job: Job, node: number, fromMs: number, untilMs: number): boolean {
-    const name = this.#cluster.nodes.names[node] ?? ''
+    const name = this.#cluster.nodes.nameOf(node)
     return (this.#cluster.reserved.get(name) ?? []).some(
       (reservation) =>
         reservation.name !== job.facts.spec.reservation && reservation.fromMs < untilMs && reservation.untilMs > fromMs,

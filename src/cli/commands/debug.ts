@@ -15,7 +15,7 @@ import {
   vscodeConfiguration,
 } from '../../debug/index.ts'
 import { type Command, helpOf, type Input, usage } from '../command.ts'
-import { awake, lookHelp, lookInto, lookOptions, untilInterrupted } from '../debugging.ts'
+import { awake, coreHelp, coreOptions, lookHelp, lookInto, lookOptions, untilInterrupted } from '../debugging.ts'
 import { exitCodes } from '../exit-codes.ts'
 import { debugKernel, listTraces, noSuchTrace, runTrace } from '../kernel.ts'
 import { findTarget, needTarget } from '../target.ts'
@@ -28,7 +28,7 @@ export const debugCommand: Command = {
   name: 'debug',
   usage: '[PART[/INSTANCE]]',
   summary: 'a debugger in a program that runs',
-  help: `${lookHelp}
+  help: `${lookHelp}${coreHelp}
   --local DIR  where its files lie here, when it sees them elsewhere and the ends of the paths differ
   --remote DIR where it sees them
   --keep-traffic
@@ -50,6 +50,7 @@ export const debugCommand: Command = {
   Example: stead debug web --write`,
   options: {
     ...lookOptions,
+    ...coreOptions,
     local: { type: 'string' },
     remote: { type: 'string' },
     'keep-traffic': { type: 'boolean' },

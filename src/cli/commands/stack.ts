@@ -1,7 +1,7 @@
 /** `stead stack`: where a program stands. */
 import type { Frame, StackReport } from '../../debug/index.ts'
 import type { Command } from '../command.ts'
-import { awake, lookHelp, lookInto, lookOptions } from '../debugging.ts'
+import { awake, coreHelp, coreOptions, lookHelp, lookInto, lookOptions } from '../debugging.ts'
 import { exitCodes } from '../exit-codes.ts'
 import { note, paint, print } from '../terminal.ts'
 
@@ -9,12 +9,12 @@ export const stackCommand: Command = {
   name: 'stack',
   usage: 'PART[/INSTANCE]',
   summary: 'where a program stands, now',
-  help: `${lookHelp}
+  help: `${lookHelp}${coreHelp}
   --json       as JSON
   It is stopped once, for less than a tenth of a second; also one that hangs in a loop can be asked. Frames after "asked
   for by" are what had started the asynchronous work. Nothing has to be prepared, and nothing stays behind.
   Example: stead stack web`,
-  options: lookOptions,
+  options: { ...lookOptions, ...coreOptions },
   argumentsMax: 1,
   async run(input) {
     using _awake = awake()
@@ -38,7 +38,7 @@ function show({ threads, waitingFor, stoppedMs }: StackReport): void {
     }
   }
   if (waitingFor.length > 0) print(`waits for ${waitingFor.join(', ')}`)
-  note(paint('dim', `stopped for at most ${Math.ceil(stoppedMs)} ms`, process.stderr))
+  if (stoppedMs > 0) note(paint('dim', `stopped for at most ${Math.ceil(stoppedMs)} ms`, process.stderr))
 }
 
 function placeOf({ file, line }: Frame): string {

@@ -80,7 +80,7 @@ function rowOf({ name, timeMs, memoryBytes }: KeptSnapshot): string[] {
 
 async function showConsole({ operator, app }: Target, part: string): Promise<number> {
   const stream = await operator.open(app, part, { kind: 'machine', what: 'console' })
-  note(`The console of ${part}. Enter opens a shell of its root, Ctrl-] leaves.`)
+  note(`The console of ${part}. Enter opens a shell of its root, or what a system of its own has there. Ctrl-] leaves.`)
   await carry(stream, process.stdin.isTTY, leaveConsole)
   return exitCodes.ok
 }

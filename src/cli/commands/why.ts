@@ -1,5 +1,6 @@
 /** `stead why`: how a part ended when nobody had asked for it, and what it said last. */
 import { systemClock } from '../../base/index.ts'
+import { formatBytes } from '../../model/index.ts'
 import type { PartStatus } from '../../operator/index.ts'
 import type { LogLine } from '../../protocol/index.ts'
 import { type Command, helpOf, usage } from '../command.ts'
@@ -67,6 +68,10 @@ function show({ part, instance, phase, restarts, lastEnd }: Ended, lines: readon
   print(
     `${paint('bold', instance ?? part)} ${lastEnd.sentence}, ${ago} ago, in its start ${lastEnd.attempt}; now it is ${phase}${since}`,
   )
+  if (lastEnd.core !== undefined) {
+    const cut = lastEnd.core.isCut ? ', cut off there' : ''
+    note(`What it held in memory is kept (${formatBytes(lastEnd.core.bytes)}${cut}): stead core ${part}`)
+  }
   if (lines.length === 0) return note('It had printed nothing that is kept.')
   print(paint('dim', '\nIts last lines:'))
   for (const { timeMs, text } of lines) print(`${paint('dim', new Date(timeMs).toISOString().slice(11, 23))} ${text}`)

@@ -5,13 +5,14 @@
  * what it reads there (symbols, sources) gets the rights of who started it. It ends with its session: it is asked to, and
  * ended only when it does not, because one that is ended at once leaves its breakpoints in the program.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { chownSync, closeSync, mkdtempSync, openSync, rmSync, statSync } from 'node:fs'
-import { connect } from 'node:net'
+import { connect, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { type Clock, sleep } from '../../base/index.ts'
+import { encodeDap } from '../dap/codec.ts'
 import type { AdapterStreams } from '../dap/session.ts'
 import type { ProcessFacts } from '../recipe.ts'
 import { didNotAnswer, refused } from '../refusals.ts'
@@ -25,6 +26,8 @@ export interface AdapterProcess {
 const endMs = 10_000
 const listenMs = 20_000
 const errorBytesMax = 4000
+/** A program is stopped in that time, before it is let go of; and an adapter ends in that. */
+const farewellMs = { pause: 500, end: 5000 }
 
 /** Who an adapter runs as: root hands its rights on to nobody. */
 export function rightsOf(facts: ProcessFacts): { readonly uid?: number; readonly gid?: number } {
@@ -33,15 +36,77 @@ export function rightsOf(facts: ProcessFacts): { readonly uid?: number; readonly
 
 /** Starts an adapter that speaks on its standard streams. */
 export function startAdapter(facts: ProcessFacts, argv: readonly string[], clock: Clock): AdapterProcess {
-  const { child, said } = run(facts, argv, '/')
-  const { stdin, stdout } = child
-  if (stdin === null || stdout === null) throw new Error('an adapter without streams')
-  child.once('error', (error) => stdout.destroy(error))
+  const [input, output] = [openPipe(), openPipe()]
+  const heldOutput = openSync(output.path, 'r')
+  const { child, said } = run(facts, argv, '/', [input.read, output.write])
+  const relay = startRelay(child, facts, [input.write, heldOutput])
+  for (const fd of [input.read, input.write, output.write, heldOutput]) closeSync(fd)
+  for (const { directory } of [input, output]) rmSync(directory, { recursive: true })
+  const from = new Socket({ fd: output.read, readable: true, writable: false })
+  child.once('error', (error) => from.destroy(error))
   child.once('exit', (code) => {
-    if (code !== 0) stdout.destroy(new Error(lastLine(said()) ?? 'it ended'))
+    // What it said last is still to be read.
+    if (code !== 0) from.destroy(new Error(lastLine(said()) ?? 'it ended'))
   })
-  return { streams: { from: stdout, to: stdin }, end: () => ended(child, () => stdin.end(), facts, clock) }
+  relay.once('error', (error) => from.destroy(error))
+  const { stdin: to } = relay
+  if (to === null) throw new Error('a relay without an input')
+  // The adapter may have ended, and the relay with it.
+  to.on('error', () => undefined)
+  return { streams: { from, to }, end: () => ended(child, () => to.end(), facts, clock) }
 }
+
+/** A pipe by its name, which both ends of it can be opened by, more than once; all of them wait for nobody. */
+function openPipe(): {
+  readonly directory: string
+  readonly path: string
+  readonly read: number
+  readonly write: number
+} {
+  const directory = mkdtempSync(join(tmpdir(), 'stead-pipe-'))
+  const path = join(directory, 'p')
+  execFileSync('mkfifo', ['-m', '600', path])
+  const both = openSync(path, 'r+')
+  const [read, write] = [openSync(path, 'r'), openSync(path, 'w')]
+  closeSync(both)
+  return { directory, path, read, write }
+}
+
+/**
+ * What carries our words to an adapter, and outlives us: when we are gone without a word, it says goodbye for us. An adapter whose
+ * input just ends leaves its breakpoints in a program that runs, which ends at the next of them.
+ */
+function startRelay(
+  { pid }: ChildProcess,
+  facts: ProcessFacts,
+  [to, heldOutput]: readonly [number, number],
+): ChildProcess {
+  const relay = spawn('/bin/sh', ['-c', relayScript, 'sh', ...farewell, String(pid)], {
+    ...rightsOf(facts),
+    cwd: '/',
+    env: { PATH: '/usr/bin:/bin' },
+    // It holds the other end of what the adapter says, which would be ended by saying it to nobody.
+    stdio: ['pipe', to, 'ignore', heldOutput],
+    detached: true,
+  })
+  relay.unref()
+  return relay
+}
+
+const relayScript = [
+  'exec 2>/dev/null',
+  'cat',
+  // An adapter that has ended takes nothing more: its id may be another's by then.
+  `printf '%s' "$1" || exit`,
+  `sleep ${farewellMs.pause / 1000}`,
+  `printf '%s' "$2" || exit`,
+  `sleep ${farewellMs.end / 1000}`,
+  `printf '\\n' && kill -KILL "$3"`,
+].join('; ')
+const farewell = [
+  { command: 'pause', arguments: { threadId: 1 } },
+  { command: 'disconnect', arguments: { restart: false, terminateDebuggee: false } },
+].map((request, index) => encodeDap({ seq: 2 ** 30 + index, type: 'request', ...request }).toString())
 
 /** Starts an adapter that is told a Unix socket to listen on, and connects. Throws `debug.refused`, `debug.no-answer`. */
 export async function startListeningAdapter(
@@ -102,6 +167,7 @@ function run(
   facts: ProcessFacts,
   [command = '', ...args]: readonly string[],
   home: string,
+  [input, output]: readonly (number | 'pipe')[] = ['pipe', 'pipe'],
 ): { readonly child: ChildProcess; readonly said: () => string } {
   // It may lie where only we can go, as what root has installed for itself: it is handed over open.
   const program = openSync(command, 'r')
@@ -111,7 +177,7 @@ function run(
     cwd: '/',
     // Nothing of ours, and nothing of its own is remembered.
     env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin', HOME: home, LANG: 'C.UTF-8' },
-    stdio: ['pipe', 'pipe', 'pipe', program],
+    stdio: [input, output, 'pipe', program],
     // What is meant for us, such as Ctrl-C, does not end it before it has let go.
     detached: true,
   })

@@ -6,7 +6,7 @@ import { execFile } from 'node:child_process'
 import { type Clock, type Random, randomId } from '../../base/index.ts'
 import { adapterAttachment } from '../adapter/attachment.ts'
 import type { OpenAdapter } from '../adapter/open.ts'
-import { objectsIn, textIn } from '../dap/peer.ts'
+import { type Arguments, objectsIn, textIn } from '../dap/peer.ts'
 import { compilerOf, type Elf, goVersionOf, machineName, machineOf, symbolsOf } from '../native/elf.ts'
 import type { Ability, Finding, ProcessFacts, Recipe } from '../recipe.ts'
 import { processGone, type Refusal, refused } from '../refusals.ts'
@@ -48,11 +48,14 @@ const noProfile: Refusal = {
 export async function findNativeDebugger(): Promise<NativeDebugger | null> {
   const gdb = findOnPath('gdb')
   if (gdb !== null && (await gdbMajor(gdb)) >= gdbSince) return { kind: 'gdb', path: gdb }
-  for (const name of ['lldb-dap', ...lldbVersions.map((version) => `lldb-dap-${version}`)]) {
-    const path = findOnPath(name)
-    if (path !== null) return { kind: 'lldb', path }
-  }
-  return null
+  const lldb = findLldb()
+  return lldb === null ? null : { kind: 'lldb', path: lldb }
+}
+
+/** LLDB's adapter, whichever version is there; null where there is none. */
+export function findLldb(): string | null {
+  const names = ['lldb-dap', ...lldbVersions.map((version) => `lldb-dap-${version}`)]
+  return names.map(findOnPath).find((path) => path !== null) ?? null
 }
 
 function gdbMajor(path: string): Promise<number> {
@@ -178,7 +181,13 @@ function openGdb(facts: ProcessFacts, path: string, clock: Clock): OpenAdapter {
   }
 }
 
-function openLldb(facts: ProcessFacts, path: string, { clock, random }: NativeRecipeOptions): OpenAdapter {
+/** LLDB at `path`, with the rights of the process, for what `meant` names: the process itself where nothing is said. */
+export function openLldb(
+  facts: ProcessFacts,
+  path: string,
+  { clock, random }: Pick<NativeRecipeOptions, 'clock' | 'random'>,
+  meant: Arguments = { pid: facts.pid, program: `/proc/${facts.pid}/exe` },
+): OpenAdapter {
   const { streams, end } = startAdapter(facts, [path], clock)
   // What begins so is a command of LLDB, and not an expression: nobody else knows how.
   const command = randomId(random)
@@ -186,8 +195,7 @@ function openLldb(facts: ProcessFacts, path: string, { clock, random }: NativeRe
     streams,
     end,
     attach: {
-      pid: facts.pid,
-      program: `/proc/${facts.pid}/exe`,
+      ...meant,
       stopOnEntry: false,
       initCommands: quietLldb.map((setting) => `settings set ${setting}`),
       commandEscapePrefix: command,

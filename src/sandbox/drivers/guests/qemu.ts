@@ -37,6 +37,8 @@ import { withQmp } from './qmp.ts'
 const mebibyte = 2 ** 20
 /** What QEMU itself needs beside the guest's memory: translated code, firmware, its own heap. */
 const machineBytes = 256 * mebibyte
+/** Left to itself it keeps as much translated code as the host has memory for, and more than it is given. */
+const emulation = 'tcg,thread=multi,tb-size=128'
 const cpusMax = 8
 const firstRelayPort = 40_000
 /** QEMU leads this address to the name server of its own network. */
@@ -284,7 +286,7 @@ class QemuMonitor implements Monitor {
       ['-name', spec.id, '-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],
       ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
       ['-M', machine, '-m', `${memoryBytes / mebibyte}M`],
-      ['-smp', String(cpus), '-cpu', hardware ? 'host' : 'max', '-accel', hardware ? 'kvm' : 'tcg,thread=multi'],
+      ['-smp', String(cpus), '-cpu', hardware ? 'host' : 'max', '-accel', hardware ? 'kvm' : emulation],
       ['-chardev', socket('qmp'), '-mon', 'chardev=qmp,mode=control'],
       ['-chardev', socket('console', `,logfile=${log}`), '-serial', 'chardev:console'],
       ['-chardev', socket('debugStub'), '-gdb', 'chardev:debugStub'],
