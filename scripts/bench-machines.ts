@@ -1,7 +1,7 @@
 /**
  * What guests cost, for docs/measured/machines.md: the way to their first program beside QEMU alone with the same kernel and the
- * same first root, the way to a program and to Node, and what an idle instance holds. Prints a table. Run it on a quiet machine,
- * as root.
+ * same first root and kinds of machine, the way to a program and to Node, and what an idle instance holds; containers of a server
+ * too, where there is one for tests. Prints tables. Run it on a quiet machine, as root: ROUNDS, and the drivers with commas.
  */
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -13,6 +13,7 @@ import { systemClock } from '../src/base/index.ts'
 import {
   bubblewrapDriver,
   detectLimitGroups,
+  incusDriver,
   type Sandbox,
   type SandboxDriver,
   umlDriver,
@@ -20,6 +21,7 @@ import {
 } from '../src/sandbox/index.ts'
 import { Channel } from '../src/sandbox/drivers/guests/channel.ts'
 import { reach } from '../src/sandbox/drivers/guests/controls.ts'
+import { IncusTestServer, needsIncus } from '../test/incus-server.ts'
 import { machineParts } from '../test/machine-parts.ts'
 
 const rounds = Number(process.argv[2] ?? 5)
@@ -33,11 +35,16 @@ chmodSync(directory, 0o711)
 const hostUid = 231_080
 let count = 0
 
+const server = needsIncus() === false ? await IncusTestServer.start() : null
 const drivers: Readonly<Record<string, SandboxDriver>> = {
   bubblewrap: bubblewrapDriver({ clock: systemClock, groups }),
+  ...(server !== null && {
+    incus: await incusDriver({ clock: systemClock, groups, address: { socketPath: server.socketPath } }),
+  }),
   uml: umlDriver(options),
   vm: vmDriver(options),
 }
+const chosen = process.argv[3]?.split(',') ?? Object.keys(drivers)
 
 interface Begun {
   readonly sandbox: Sandbox
@@ -73,15 +80,17 @@ async function end(driver: SandboxDriver, { sandbox, recordDir }: Begun): Promis
   await driver.remove(recordDir)
 }
 
+/** The kind of machine that guests are given. */
+const ours = 'microvm,acpi=on,rtc=on,pic=on,pit=on'
+
 /** QEMU alone, as short as it can be said: the time until its first program says something. */
-async function bare(files: { readonly kernel: string; readonly initramfs: string }): Promise<number> {
+async function bare(files: { readonly kernel: string; readonly initramfs: string }, kind = ours): Promise<number> {
   const root = machineParts.root ?? ''
   const env = { LD_LIBRARY_PATH: `${root}/usr/lib/x86_64-linux-gnu:${root}/lib/x86_64-linux-gnu` }
   const firmware = ['-L', `${root}/usr/share/qemu`, '-L', `${root}/usr/share/seabios`]
-  const hardware = `-M microvm,acpi=on,rtc=on,pic=on,pit=on -accel tcg,thread=multi -cpu max -smp ${Math.min(8, availableParallelism())} -m 224M`
+  const hardware = `-M ${kind} -accel tcg,thread=multi -cpu max -smp ${Math.min(8, availableParallelism())} -m 224M`
   const rest = '-nodefaults -no-user-config -no-reboot -display none -serial stdio'
-  const append =
-    'console=ttyS0 quiet panic=-1 reboot=t pci=off nokaslr tsc_early_khz=2000000 lpj=4000000 tsc=reliable no_timer_check rdinit=/bin/perl -- -esyswrite(STDOUT,qq(began))'
+  const append = `console=ttyS0 quiet panic=-1 reboot=t ${kind === ours ? 'pci=off ' : ''}nokaslr tsc_early_khz=2000000 lpj=4000000 tsc=reliable no_timer_check rdinit=/bin/perl -- -esyswrite(STDOUT,qq(began))`
   const argv = [...firmware, ...`${hardware} ${rest}`.split(' '), '-kernel', files.kernel, '-initrd', files.initramfs]
   const startMs = performance.now()
   const machine = spawn(`${root}/usr/bin/qemu-system-x86_64`, [...argv, '-append', append], {
@@ -128,6 +137,7 @@ try {
   row('', 'first line of a shell, ms', 'first line of Node, ms', 'idle memory, MiB', 'idle CPU, % of a core')
   row('---', '---', '---', '---', '---')
   for (const [name, driver] of Object.entries(drivers)) {
+    if (!chosen.includes(name)) continue
     const starts: number[] = []
     const nodes: number[] = []
     for (let round = 0; round < rounds; round++) {
@@ -150,21 +160,25 @@ try {
     await end(driver, idle)
   }
   const guest = drivers['vm']
-  if (guest !== undefined) {
+  if (guest !== undefined && chosen.includes('vm')) {
     const kept = (kind: string): string =>
       `${state}/${readdirSync(state).findLast((name) => name.startsWith(kind)) ?? ''}`
     const files = { kernel: kept('kernel'), initramfs: kept('initramfs') }
-    const [ours, alone]: [number[], number[]] = [[], []]
+    const [whole, alone]: [number[], number[]] = [[], []]
+    const others = new Map(['q35', 'pc'].map((kind) => [kind, [] as number[]]))
     for (let round = 0; round < rounds; round++) {
-      ours.push(await toFirstProgram(guest))
+      whole.push(await toFirstProgram(guest))
       alone.push(await bare(files))
+      for (const [kind, times] of others) times.push(await bare(files, kind))
     }
-    const [a, b] = [median(ours), median(alone)]
+    const [a, b] = [median(whole), median(alone)]
     process.stdout.write(
       `\nto the first program: vm ${Math.round(a)} ms, QEMU alone ${Math.round(b)} ms, ${(a / b).toFixed(2)} times\n`,
     )
+    for (const [kind, times] of others) process.stdout.write(`QEMU alone as ${kind}: ${Math.round(median(times))} ms\n`)
   }
 } finally {
+  await server?.stop()
   rmSync(directory, { recursive: true, force: true })
   clearInterval(alive)
 }

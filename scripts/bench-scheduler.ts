@@ -3,6 +3,7 @@
  * on 5,000 nodes, and how full nodes get beside an exhaustive best fit. CPU time is what counts, because machines are
  * shared. Prints a table; decides nothing.
  */
+import { spawnSync } from 'node:child_process'
 import { cpus } from 'node:os'
 import { Scheduler, type JobSpec, type NodeSpec } from '../src/scheduler/index.ts'
 
@@ -13,6 +14,8 @@ const sizes = [
   { cpu: 128, memory: 768 },
 ]
 const gib = 2 ** 30
+/** With which the process that holds the scheduler of the platform is started. */
+const controlFlag = '--optimize-for-size'
 
 /** A repeatable sequence of numbers in 0 .. 1 (a linear congruence; fast, and good enough for sizes). */
 function dice(seed: number): () => number {
@@ -103,66 +106,85 @@ function services(scheduler: Scheduler, nodes: number, ruled: boolean): Figures 
 
 /**
  * A million tasks of 2,000 services on a million nodes. What Node does once, compile what runs often, is done before on a
- * small cluster; of the memory, what the process had before the first node (Node, and its stripping of types) is said apart.
+ * small cluster. The memory is that of the whole process; what it had before the first node is said apart.
  */
-function million(ruled: boolean): void {
+function million(ruled: boolean, more = ''): void {
   const before = process.memoryUsage.rss() / 1e6
   services(new Scheduler(), 50_000, ruled)
   const scheduler = new Scheduler()
   const figures = services(scheduler, 1_000_000, ruled)
   const rss = process.memoryUsage.rss() / 1e6
   const memory = `, ${rss.toFixed(0)} MB, ${before.toFixed(0)} of them before the first node`
-  show(`1M nodes, 1M tasks${ruled ? ', zone skew 1, one a node' : ''}`, figures, memory)
+  show(`1M nodes, 1M tasks${ruled ? ', zone skew 1, one a node' : ''}${more}`, figures, memory)
 }
 
+/** In a process of its own, because the memory of one is never that of another; and as the platform's control is started. */
+function millions(): void {
+  for (const flags of [[], [controlFlag]])
+    spawnSync(process.execPath, [...process.execArgv, ...flags, import.meta.filename, 'million-here'], {
+      stdio: 'inherit',
+    })
+}
+
+/** Each class of rules once on a small cluster, for Node to compile what runs often, and once measured. */
 function classes(): void {
-  const count = 5000
+  for (const count of [500, 5000]) {
+    const print = count === 5000 ? show : () => undefined
+    for (const [name, rules] of Object.entries(classesOfRules))
+      print(`5,000 nodes: ${name}`, measureRules(count, rules))
+    for (const [name, each, cpu] of [
+      ['preemption', 250, 2],
+      ['preemption, single tasks', 1, 2],
+      ['preemption, four victims each', 250, 8],
+    ] as const)
+      print(`5,000 nodes: ${name}`, measurePreemption(count, each, cpu))
+  }
+}
+
+const classesOfRules: Record<string, (index: number) => Partial<JobSpec>> = {
+  plain: () => ({}),
+  'spread (zone, skew 1)': () => ({ spread: [{ by: 'zone', skewMax: 1 }] }),
+  'required anti-affinity (node)': (index) => ({ antiAffinity: [{ to: { app: `a${index}` }, by: 'node' }] }),
+  'required affinity (zone)': () => ({ affinity: [{ to: { app: 'first' }, by: 'zone' }] }),
+  'affinity with selectors': (index) => ({
+    affinity: [{ to: { app: 'first' }, by: 'zone' }],
+    antiAffinity: [{ to: { app: `a${index}` }, by: 'node' }],
+    selector: [{ label: 'disk', operator: 'in', values: ['ssd', 'nvme'] }],
+  }),
+}
+
+function measureRules(count: number, rules: (index: number) => Partial<JobSpec>): Figures {
   const random = dice(2)
-  const cases: Record<string, (index: number) => Partial<JobSpec>> = {
-    plain: () => ({}),
-    'spread (zone, skew 1)': () => ({ spread: [{ by: 'zone', skewMax: 1 }] }),
-    'required anti-affinity (node)': (index) => ({ antiAffinity: [{ to: { app: `a${index}` }, by: 'node' }] }),
-    'required affinity (zone)': () => ({ affinity: [{ to: { app: 'first' }, by: 'zone' }] }),
-    'affinity with selectors': (index) => ({
-      affinity: [{ to: { app: 'first' }, by: 'zone' }],
-      antiAffinity: [{ to: { app: `a${index}` }, by: 'node' }],
-      selector: [{ label: 'disk', operator: 'in', values: ['ssd', 'nvme'] }],
-    }),
+  const scheduler = new Scheduler()
+  addNodes(scheduler, count, (index) => ({
+    rack: `r${index % 125}`,
+    labels: { disk: ['ssd', 'hdd', 'nvme'][index % 3] ?? '' },
+  }))
+  scheduler.apply({ atMs: 0, kind: 'submit', jobs: [{ name: 'first', app: 'first', count: 3, needs: { cpu: 1 } }] })
+  function* jobs(): Generator<JobSpec> {
+    for (let index = 0; index < count / 25; index++)
+      yield {
+        name: `s${index}`,
+        app: `a${index}`,
+        count: 250,
+        needs: { cpu: 1, memory: Math.ceil(random() * 4) * gib },
+        ...rules(index),
+      }
   }
-  for (const [name, rules] of Object.entries(cases)) {
-    const scheduler = new Scheduler()
-    addNodes(scheduler, count, (index) => ({
-      rack: `r${index % 125}`,
-      labels: { disk: ['ssd', 'hdd', 'nvme'][index % 3] ?? '' },
-    }))
-    scheduler.apply({ atMs: 0, kind: 'submit', jobs: [{ name: 'first', app: 'first', count: 3, needs: { cpu: 1 } }] })
-    function* jobs(): Generator<JobSpec> {
-      for (let index = 0; index < 200; index++)
-        yield {
-          name: `s${index}`,
-          app: `a${index}`,
-          count: 250,
-          needs: { cpu: 1, memory: Math.ceil(random() * 4) * gib },
-          ...rules(index),
-        }
-    }
-    show(`5,000 nodes: ${name}`, measure(scheduler, jobs()))
+  return measure(scheduler, jobs())
+}
+
+/** Everything is full of less important tasks of two cores, so each place needs victims; ten tasks a node, but no more than there is room for. */
+function measurePreemption(count: number, each: number, cpu: number): Figures {
+  const scheduler = new Scheduler()
+  addNodes(scheduler, count)
+  const low = { name: 'low', count: count * 40, needs: { cpu: 2, memory: 4 * gib }, priority: -1 }
+  scheduler.apply({ atMs: 0, kind: 'submit', jobs: [low] })
+  function* urgent(): Generator<JobSpec> {
+    for (let index = 0; index < (count * Math.min(10, 72 / cpu)) / each; index++)
+      yield { name: `u${index}`, count: each, needs: { cpu, memory: 2 * cpu * gib }, priority: 1 }
   }
-  // Everything is full of less important tasks, so each place needs a victim; in arrays like above, and one by one.
-  for (const [name, each] of [
-    ['preemption', 250],
-    ['preemption, single tasks', 1],
-  ] as const) {
-    const scheduler = new Scheduler()
-    addNodes(scheduler, count)
-    const low = { name: 'low', count: 200_000, needs: { cpu: 2, memory: 4 * gib }, priority: -1 }
-    scheduler.apply({ atMs: 0, kind: 'submit', jobs: [low] })
-    function* urgent(): Generator<JobSpec> {
-      for (let index = 0; index < 20_000 / each; index++)
-        yield { name: `u${index}`, count: each, needs: { cpu: 2, memory: 4 * gib }, priority: 1 }
-    }
-    show(`5,000 nodes: ${name}`, measure(scheduler, urgent()))
-  }
+  return measure(scheduler, urgent())
 }
 
 /** How full the used nodes are when tasks no longer fit, beside the best fit that looks at every node. */
@@ -207,9 +229,12 @@ function fill(): void {
 const sections: Record<string, () => void> = {
   classes,
   fill,
-  million: () => million(true),
+  million: millions,
   'million-plain': () => million(false),
 }
-process.stdout.write(`${cpus()[0]?.model ?? 'unknown CPU'}, ${cpus().length} CPUs, Node ${process.version}\n`)
-for (const [name, section] of Object.entries(sections))
-  if (process.argv[2] === undefined || process.argv[2] === name) section()
+const [wanted] = process.argv.slice(2)
+if (wanted === 'million-here') million(true, process.execArgv.includes(controlFlag) ? ', for size' : '')
+else {
+  process.stdout.write(`${cpus()[0]?.model ?? 'unknown CPU'}, ${cpus().length} CPUs, Node ${process.version}\n`)
+  for (const [name, section] of Object.entries(sections)) if (wanted === undefined || wanted === name) section()
+}

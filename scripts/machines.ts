@@ -1,9 +1,10 @@
 /**
- * Fetches what guests need and this machine does not have: QEMU, a kernel and User-mode Linux from Debian's packages, unpacked
- * into a folder. Nothing is installed.
+ * Fetches what guests and containers of a server need and this machine does not have: QEMU, a kernel, User-mode Linux and an
+ * Incus server (LXD) from Debian's packages, unpacked into folders. Nothing is installed.
  */
 import { existsSync, chmodSync, mkdirSync, renameSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { incusPackages, incusPlace } from '../test/incus-server.ts'
 import { machinePackages, machineParts } from '../test/machine-parts.ts'
 import { cached, run } from '../test/fetch.ts'
 import { fetchDebian } from './object-fetch.ts'
@@ -20,4 +21,10 @@ else {
   chmodSync(beside, 0o755)
   renameSync(beside, place)
   process.stdout.write(`machines: fetched ${machinePackages.join(', ')} to ${place}\n`)
+}
+
+if (existsSync(incusPlace)) process.stdout.write(`incus: ${incusPlace} is there\n`)
+else {
+  fetchDebian(incusPackages, incusPlace)
+  process.stdout.write(`incus: fetched ${incusPackages.join(', ')} to ${incusPlace}\n`)
 }

@@ -50,11 +50,28 @@ const systemPackages = [
 /** With `--servers`: programs that Stead can manage in place of parts of its own, for servers under load and for tests. */
 const serverPackages = [
   { name: 'haproxy', file: '/usr/sbin/haproxy', why: 'the second engine of the way in' },
+  { name: 'runc', file: '/usr/sbin/runc', why: "runs images whose parts say runtime: 'runc'" },
+  { name: 'crun', file: '/usr/bin/crun', why: "the same for runtime: 'crun'" },
   { name: 'beanstalkd', file: '/usr/bin/beanstalkd', why: 'a broker that queues can be on' },
   { name: 'nats-server', file: '/usr/sbin/nats-server', why: 'an old one of another, to prove what is refused there' },
   { name: 'debootstrap', file: '/usr/sbin/debootstrap', why: 'fetches a newer RabbitMQ than this Debian has' },
   { name: 'redis-server', file: '/usr/bin/redis-server', why: 'the elder sister of another' },
   { name: 'rabbitmq-server', file: '/usr/lib/rabbitmq/bin/rabbitmq-server', why: 'another one' },
+]
+
+/** With `--tests`, beside all others: what tests hold against us. A test whose program is missing is skipped and says so. */
+const testPackages = [
+  { name: 'openssh-server', file: '/usr/sbin/sshd', why: 'servers that are deployed to' },
+  { name: 'openssh-client', file: '/usr/bin/ssh', why: 'the way to them' },
+  { name: 'chromium', file: '/usr/bin/chromium', why: 'the dashboard is opened in it' },
+  { name: 'curl', file: '/usr/bin/curl', why: 'the lines of the documentation' },
+  { name: 'strace', file: '/usr/bin/strace', why: 'counts what reaches the disk' },
+  { name: 'gdb', file: '/usr/bin/gdb', why: 'debugs what is native, and kernels' },
+  { name: 'openjdk-17-jdk-headless', file: '/usr/lib/jvm/java-17-openjdk-amd64/bin/javac', why: 'another one' },
+  { name: 'xfsprogs', file: '/usr/sbin/mkfs.xfs', why: 'a file system that data can be on' },
+  { name: 'postgresql-client', file: '/usr/bin/psql', why: 'a client that nobody here wrote' },
+  { name: 'iproute2', file: '/sbin/ip', why: 'networks of the tests' },
+  { name: 'qemu-system-x86', file: '/usr/bin/qemu-system-x86_64', why: 'kernels of their own' },
 ]
 
 /** With `--debuggers`: what looks into programs of other languages, and what tests of that need. */
@@ -199,8 +216,13 @@ async function unpackPrograms(lock, stage) {
 
 function debianPackages() {
   if (process.platform !== 'linux') return
-  const asked = (word, packages) => (process.argv.includes(word) ? packages : [])
-  const wanted = [...systemPackages, ...asked('--servers', serverPackages), ...asked('--debuggers', debuggerPackages)]
+  const asked = (word, packages) => (process.argv.includes(word) || process.argv.includes('--tests') ? packages : [])
+  const wanted = [
+    ...systemPackages,
+    ...asked('--servers', serverPackages),
+    ...asked('--debuggers', debuggerPackages),
+    ...asked('--tests', testPackages),
+  ]
   const missing = wanted.filter((item) => !existsSync(item.file))
   if (missing.length === 0) return
   const list = missing.map((item) => `  ${item.name}: ${item.why}`).join('\n')

@@ -4,7 +4,7 @@
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 
@@ -83,13 +83,37 @@ export function fetchDebianPackages(packages: readonly string[], target: string)
   })
 }
 
-/** The root of a Debian of this name with packages in it, at `target`. Needs root and debootstrap. Throws in words. */
-export function fetchDebianRoot(suite: string, packages: readonly string[], target: string): void {
+/**
+ * The root of a Debian of this name with packages in it and without others, at `target`. Needs root and debootstrap. Throws in
+ * words, with what debootstrap kept of its own programs.
+ */
+export function fetchDebianRoot(
+  suite: string,
+  packages: readonly string[],
+  target: string,
+  without: readonly string[] = ['systemd'],
+): void {
   if (process.getuid?.() !== 0) throw new Error('making a Debian root needs root')
   fetching((dir) => {
+    // It is the root of others inside too.
+    chmodSync(dir, 0o755)
     const include = `--include=${packages.join(',')}`
+    const exclude = without.length === 0 ? [] : [`--exclude=${without.join(',')}`]
     const script = '/usr/share/debootstrap/scripts/sid'
-    run(cache, 'debootstrap', '--variant=minbase', include, '--exclude=systemd', suite, dir, mirror(), script)
+    try {
+      run(cache, 'debootstrap', '--variant=minbase', include, ...exclude, suite, dir, mirror(), script)
+    } catch (error) {
+      throw new Error(`${String(error)}\n${endOf(join(dir, 'debootstrap', 'debootstrap.log'))}`, { cause: error })
+    }
     renameSync(dir, target)
   })
+}
+
+/** The last lines of a file; none where it is not there. */
+function endOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').split('\n').slice(-30).join('\n')
+  } catch {
+    return ''
+  }
 }

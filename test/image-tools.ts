@@ -12,14 +12,23 @@ import { cached, fetchDebianPackages, fetchDebianRoot } from './fetch.ts'
 const tools = cached('image-tools-bookworm')
 const libraries = ['libsubid4', 'libgpgme11', 'libassuan0', 'libostree-1-1', 'libyajl2']
 
+const builders = cached('image-builders-bookworm')
+const builderPackages = ['buildah', 'podman', 'conmon', 'libdevmapper1.02.1', 'libglib2.0-0', 'libip4tc2']
+
 /** The root of a Debian with redis-server in it, as its packages make it. */
 export const redisRoot: string = cached('image-redis-bookworm')
+
+/** The root of a Debian with servers that start as root and become another user: PostgreSQL, nginx, and Redis by gosu. */
+export const serversRoot: string = cached('image-servers-bookworm')
+const serverPackages = ['postgresql-15', 'nginx-light', 'redis-server', 'redis-tools', 'gosu']
 
 /** Fetches what is not there. Throws in words. */
 export function fetchImageTools(): void {
   if (!existsSync(tools))
     fetchDebianPackages(['docker-registry', 'skopeo', 'umoci', 'runc', 'crun', ...libraries], tools)
+  if (!existsSync(builders)) fetchDebianPackages(builderPackages, builders)
   if (!existsSync(redisRoot)) fetchDebianRoot('bookworm', ['redis-server', 'redis-tools'], redisRoot)
+  if (!existsSync(serversRoot)) fetchDebianRoot('bookworm', serverPackages, serversRoot)
 }
 
 /** A tool by its name, or the reason to skip with. */
@@ -31,8 +40,17 @@ export function needsRedisRoot(): string | false {
   return existsSync(redisRoot) ? false : 'needs a Debian with Redis: npm run image-tools'
 }
 
+export function needsServersRoot(): string | false {
+  return existsSync(serversRoot) ? false : 'needs a Debian with servers: npm run image-tools'
+}
+
 export function toolPath(name: string): string {
   return join(tools, 'usr/bin', name)
+}
+
+/** Command line of a tool that needs nothing of its environment. */
+export function toolCommand(name: string): readonly string[] {
+  return ['/usr/bin/env', `LD_LIBRARY_PATH=${toolEnv['LD_LIBRARY_PATH']}`, toolPath(name)]
 }
 
 export const toolEnv: NodeJS.ProcessEnv = {

@@ -3,14 +3,14 @@
  * and the platform say, never how fast anything was: how late the example woke is printed, and decides nothing.
  */
 import assert from 'node:assert/strict'
-import { execFile, spawnSync } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { promisify } from 'node:util'
 import { eventually } from './command-line.ts'
 import { DaemonBench } from './daemon-bench.ts'
-import { needsAll, needsFile, needsRoot } from './needs.ts'
+import { needsAll, needsDeadlines, needsFile, needsRoot } from './needs.ts'
 
 interface Late {
   readonly policy: string
@@ -18,13 +18,6 @@ interface Late {
   readonly p50_us: number
   readonly p99_us: number
   readonly 'p99.9_us': number
-}
-
-/** Why no time can be reserved here; false: it can. */
-function needsDeadlines(): string | false {
-  const words = ['--deadline', '--sched-runtime', '1000000', '--sched-deadline', '100000000']
-  const tried = spawnSync('chrt', [...words, '--sched-period', '100000000', '0', 'true'], { encoding: 'utf8' })
-  return tried.status === 0 ? false : `needs SCHED_DEADLINE: ${tried.stderr?.trim() ?? 'install util-linux'}`
 }
 
 const skip = needsAll(

@@ -3,7 +3,7 @@
  * without being installed. Tests only look; `scripts/node scripts/machines.ts` fetches.
  */
 import { existsSync, statSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { cached } from './fetch.ts'
 
 /** The packages: emulator, a kernel that knows the file system of shared directories, and User-mode Linux. */
@@ -21,6 +21,15 @@ const qemu = 'usr/bin/qemu-system-x86_64'
 export const machineParts: { readonly root: string | null; readonly place: string } = {
   root: places.find((place) => existsSync(`${place}/${qemu}`) && isOpen(place)) ?? null,
   place: isOpen(dirname(places[1] ?? '/')) ? (places[1] ?? '/') : (places[0] ?? '/'),
+}
+
+/** A disk with a system that boots by itself, its kernel and what that unpacks first beside it. `scripts/machine-disk.ts` makes them. */
+export const machineDisk: { readonly place: string } = { place: join(dirname(machineParts.place), 'machine-disk-1') }
+
+/** False, or why no system can be booted from a disk here. */
+export function needsDisk(): string | false {
+  if (existsSync(machineDisk.place)) return needsGuests()
+  return needsGuests() || 'needs a disk: scripts/node scripts/machine-disk.ts'
 }
 
 /** False, or why there can be no guests here. */

@@ -1,4 +1,5 @@
 /** What a test needs from the machine. Each answers false when it is there, or the reason to skip with, which node:test prints and counts. */
+import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
@@ -33,4 +34,11 @@ export function needsFileSystem(name: string): string | false {
 /** The first reason among several needs. */
 export function needsAll(...reasons: readonly (string | false)[]): string | false {
   return reasons.find((reason) => reason !== false) ?? false
+}
+
+/** Why no time can be reserved here; false: it can. */
+export function needsDeadlines(): string | false {
+  const words = ['--deadline', '--sched-runtime', '1000000', '--sched-deadline', '100000000']
+  const tried = spawnSync('chrt', [...words, '--sched-period', '100000000', '0', 'true'], { encoding: 'utf8' })
+  return tried.status === 0 ? false : `needs SCHED_DEADLINE: ${tried.stderr?.trim() ?? 'install util-linux'}`
 }

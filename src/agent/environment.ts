@@ -12,15 +12,8 @@ import type { Edge, InstanceAssignment } from '../protocol/index.ts'
 import type { Binding, Provider } from '../provider/index.ts'
 import type { InlineFile } from '../sandbox/index.ts'
 import type { Layout } from './layout.ts'
+import type { OpenEdge } from './open-edges.ts'
 import { resolverFile } from './outside.ts'
-
-/** Where an edge really listens, for an instance: as planned where it has its own network, elsewhere a loopback port. */
-export interface OpenEdge {
-  readonly edge: Edge
-  readonly host: string
-  readonly address: string
-  readonly port: number
-}
 
 /** What is known of the resources behind edges. */
 export interface EdgeKnowledge {

@@ -7,19 +7,26 @@
 import type { Bundle } from '../artifact/index.ts'
 import { SteadError } from '../base/index.ts'
 import { openImage, platformOf, readLayout, type ImageConfig } from '../image/index.ts'
+import { vmStopMs } from '../model/index.ts'
 import type { InstanceAssignment } from '../protocol/index.ts'
 import type { SandboxSpec } from '../sandbox/index.ts'
+import { hostIdsOf } from './host-ids.ts'
 import type { Layout } from './layout.ts'
 import type { AgentOptions } from './options.ts'
 
 /** What a program brings to its sandbox. */
-export type Brought = Pick<SandboxSpec, 'argv' | 'env' | 'cwd' | 'mounts' | 'root'>
+export type Brought = Pick<SandboxSpec, 'argv' | 'env' | 'cwd' | 'mounts' | 'root' | 'runtime'>
 
 /** What an image says of how its program is treated; of a program without one, what the app file says. */
 export interface Treatment {
   readonly ready: InstanceAssignment['ready']
   readonly stopSignal: NodeJS.Signals
+  /** Between asking it to end and killing it. */
+  readonly stopMs: number
 }
+
+/** How a program is asked to end that says nothing of it. */
+export const usualStop: Pick<Treatment, 'stopSignal' | 'stopMs'> = { stopSignal: 'SIGTERM', stopMs: 2000 }
 
 /** Throws what opening an image throws, `agent.no-images`, and what finding the runtime of a program throws. */
 export async function broughtBy(
@@ -29,7 +36,9 @@ export async function broughtBy(
   layout: Layout,
   run: readonly string[] = assignment.run,
 ): Promise<Brought> {
-  const { image } = assignment
+  const { image, vm } = assignment
+  // What a system finds lies on its disks.
+  if (vm !== undefined) return { argv: [assignment.part], env: {}, cwd: '/', mounts: [] }
   if (image === undefined) {
     const { argv, mounts, env } = await options.program(bundle, run)
     const code = { source: bundle.path, target: layout.codeDir, access: 'read-only' } as const
@@ -47,10 +56,25 @@ export async function broughtBy(
       hint: 'Images need the bubblewrap driver, root, perl and Linux 5.19: see `stead doctor`.',
     })
   }
-  const wish = { run, user: image.user ?? null, platform: platformOf(process.arch), name: image.from }
+  const { from: name, digest, user: asked = null } = image
+  const severalUsers = image.users === 'image'
+  if (severalUsers && options.sandbox.capabilities.users === 'refused') {
+    throw new SteadError({
+      code: 'agent.no-images',
+      message: `this node cannot keep the users of an image apart, and ${assignment.part} asks for that`,
+      hint: "Say users: 'one', or run it where `stead doctor` says that there may be several users.",
+    })
+  }
+  const wish = { run, user: asked, platform: platformOf(process.arch), name, digest, severalUsers }
   const { argv, env, cwd, layers, user, volumes } = await openImage(bundle.path, options.layers, wish)
-  const root = { layers, writable: image.writable === true, scratch: volumes, user: { uid: user.uid, gid: user.gid } }
-  return { argv, env, cwd, mounts: [], root }
+  const root = {
+    layers,
+    writable: image.writable === true,
+    scratch: volumes,
+    user: { uid: user.uid, gid: user.gid },
+    ...(severalUsers ? { hostIds: hostIdsOf(assignment.hostUid) } : {}),
+  }
+  return { argv, env, cwd, mounts: [], root, ...(image.runtime === undefined ? {} : { runtime: image.runtime }) }
 }
 
 /** How an instance is asked and ended. One that runs is not ended because its image cannot be read any more. */
@@ -58,8 +82,9 @@ export async function treatmentOf(
   assignment: InstanceAssignment,
   bundle: Pick<Bundle, 'path'> | null,
 ): Promise<Treatment> {
-  const { image, ready } = assignment
-  if (image === undefined || bundle === null) return { ready, stopSignal: 'SIGTERM' }
+  const { image, ready, vm } = assignment
+  if (vm !== undefined) return { ready, ...usualStop, stopMs: vmStopMs }
+  if (image === undefined || bundle === null) return { ready, ...usualStop }
   const read = await readLayout(bundle.path, platformOf(process.arch), image.from).catch(() => null)
   const { healthcheck, stopSignal } = read?.config ?? { healthcheck: null, stopSignal: null }
   return {
@@ -67,6 +92,7 @@ export async function treatmentOf(
       image.health === true && healthcheck !== null
         ? { kind: 'command', run: healthcheck.command, timeoutMs: ready.timeoutMs }
         : ready,
+    ...usualStop,
     stopSignal: signalOf(stopSignal),
   }
 }

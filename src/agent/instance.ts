@@ -8,36 +8,28 @@
 import { join } from 'node:path'
 import { isSteadError, messageOf, sleep } from '../base/index.ts'
 import { formatDuration } from '../model/index.ts'
-import {
-  type Endpoint,
-  type Forwarder,
-  type HandOver,
-  openForwarder,
-  type Place,
-  type Tap,
-  type Target,
-} from '../network/index.ts'
+import type { Endpoint, Forwarder, HandOver, Place, Tap } from '../network/index.ts'
 import type { AssignmentStatus, Edge, InstanceAssignment } from '../protocol/index.ts'
 import { limitsWithin, type Sandbox, type SandboxSpec } from '../sandbox/index.ts'
 import { Attempts } from './attempts.ts'
 import { Containment } from './containment.ts'
 import { type Delivery, grantsOf, sameGrants } from './delivery.ts'
-import { debuggerDoor, instanceEnvironment, nameFiles, type OpenEdge } from './environment.ts'
+import { debuggerDoor, instanceEnvironment, nameFiles } from './environment.ts'
 import { bundleOf } from './fetch.ts'
 import { Holds } from './holds.ts'
-import { broughtBy, type Treatment, treatmentOf } from './image.ts'
+import { broughtBy, type Treatment, treatmentOf, usualStop } from './image.ts'
 import { apart, layoutOf } from './layout.ts'
 import { foundLife, frozenLife, type LifeEvent, newLife, policyOf, step } from './lifecycle.ts'
+import { type OpenEdge, openEdges } from './open-edges.ts'
 import type { AgentOptions } from './options.ts'
 import { InstanceOutside } from './outside.ts'
 import { probeBy, probeMs, type ProbeResult } from './probe.ts'
 import { readyState } from './state.ts'
 import type { Surroundings } from './surroundings.ts'
+import { systemOf } from './system.ts'
 import { type Usage, unknownUsage, usageOf } from './usage.ts'
 
-/** Between asking to end and killing. */
-const stopTimeoutMs = 2000
-/** The same for one whose data has been exchanged: nothing that it could still do would be kept. */
+/** Between asking to end and killing, for one whose data has been exchanged: nothing that it could still do would be kept. */
 const fencedStopMs = 500
 /** How often an instance looks again whether the parts it uses are there. */
 const waitMs = 250
@@ -184,7 +176,8 @@ export class InstanceRunner {
   async measure(): Promise<void> {
     const sandbox = this.#sandbox
     const usage = sandbox === null ? unknownUsage : await usageOf(sandbox)
-    if (this.#sandbox === sandbox) this.#usage = usage
+    const carried = this.#outside.carried()
+    if (this.#sandbox === sandbox) this.#usage = carried === null ? usage : { ...usage, carried }
   }
 
   /** Kills its program, as an accident would; answers whether there was one. */
@@ -310,7 +303,7 @@ export class InstanceRunner {
       const place = await network.place(this.#assignment.id)
       this.#place = place
       const edges = await this.#openEdges(place)
-      const hasOutside = await this.#outside.open(this.#assignment, place, 'new')
+      const hasOutside = await this.#outside.open(this.#assignment, place, edges, 'new')
       this.#servePort = await this.#portToServe(place)
       const { number, recordDir } = await this.attempts.next()
       // Also its host name inside.
@@ -326,8 +319,9 @@ export class InstanceRunner {
       const { files, mounts, ...filter } = this.#delivery.prepare(assignment, told.files, secretsDir)
       const names = nameFiles(layout, edges, id, hasOutside)
       const door = debuggerDoor(brought.argv, told.env, isolated ? '/run' : join(recordDir, 'files'))
-      const own = await readyState(this.#options, assignment, await this.#surroundings.state(assignment))
-      const spec: SandboxSpec = {
+      const state = await this.#surroundings.state(assignment)
+      const own = await readyState(this.#options, assignment, state)
+      const program: SandboxSpec = {
         ...brought,
         id,
         env: { ...told.env, ...door.env, ...own.env },
@@ -342,6 +336,7 @@ export class InstanceRunner {
         outputBytesMax,
         ...filter,
       }
+      const spec = systemOf(program, { assignment, bundle, state, secretsDir })
       this.#spec = spec
       this.#handed = grantsOf(assignment)
       this.#running(await sandbox.start(spec))
@@ -351,27 +346,14 @@ export class InstanceRunner {
     }
   }
 
-  async #openEdges(place: Place): Promise<OpenEdge[]> {
-    const open: OpenEdge[] = []
-    const { network } = this.#options
-    for (const edge of this.#assignment.edges) {
-      if (edge.port === 0) {
-        open.push({ edge, host: edge.part, address: edge.address, port: 0 })
-        continue
-      }
-      const current = (): Edge => this.#assignment.edges.find((other) => other.as === edge.as) ?? edge
-      const targets = (): readonly Target[] => {
-        if (this.#surroundings.refuses(this.#assignment, edge)) return []
-        const now = this.#surroundings.targets(current(), this.#assignment)
-        for (const { id } of now) this.#used.add(id)
-        return now
-      }
-      const forwarder = await openForwarder({ network, place, address: edge.address, port: edge.port, targets })
-      this.#forwarders.set(edge.as, forwarder)
-      const host = network.capabilities.isolation === 'native' ? edge.part : forwarder.address
-      open.push({ edge, host, address: forwarder.address, port: forwarder.port })
-    }
-    return open
+  #openEdges(place: Place): Promise<OpenEdge[]> {
+    return openEdges(place, {
+      network: this.#options.network,
+      surroundings: this.#surroundings,
+      assignment: () => this.#assignment,
+      forwarders: this.#forwarders,
+      used: this.#used,
+    })
   }
 
   async #portToServe(place: Place): Promise<number | null> {
@@ -438,8 +420,8 @@ export class InstanceRunner {
       const place = network.capabilities.isolation === 'native' ? await this.#placeOf(sandbox) : null
       if (place !== null) {
         this.#place = place
-        await this.#openEdges(place)
-        await this.#outside.open(this.#assignment, place, 'found')
+        const edges = await this.#openEdges(place)
+        await this.#outside.open(this.#assignment, place, edges, 'found')
         this.#servePort = await this.#portToServe(place)
       }
     } catch (error) {
@@ -474,15 +456,17 @@ export class InstanceRunner {
     this.#later(pauseMs, () => void again())
   }
 
-  #probe(): Promise<ProbeResult> {
-    return probeBy(this.#options, this.#ready, this.endpointAt(null), this.#spec)
+  async #probe(): Promise<ProbeResult> {
+    const machine = this.#assignment.isolation === 'kernel' ? (this.#sandbox?.machine() ?? null) : null
+    return await probeBy(this.#options, this.#ready, this.endpointAt(null), this.#spec, machine)
   }
 
   #terminate(): void {
     const sandbox = this.#sandbox
     if (sandbox === null) return
-    sandbox.signal(this.#treatment?.stopSignal ?? 'SIGTERM')
-    this.#later(this.#isFenced ? fencedStopMs : stopTimeoutMs, () => this.#kill(sandbox))
+    const { stopSignal, stopMs } = this.#treatment ?? usualStop
+    sandbox.signal(stopSignal)
+    this.#later(this.#isFenced ? fencedStopMs : stopMs, () => this.#kill(sandbox))
   }
 
   #kill(sandbox: Sandbox | null): void {

@@ -118,6 +118,7 @@ export class NodeOffers {
       bestEffortFactor:
         this.#declared.bestEffortFactor ?? (capabilities.bestEffortCpu === 'refused' ? 1 : bestEffortFactor),
       ...(counted === undefined ? {} : { counted }),
+      ...(this.#declared.network === undefined ? {} : { networkBits: this.#declared.network }),
       ...(this.#declared.forecast === true ? { usesForecast: true } : {}),
     }
   }

@@ -4,10 +4,12 @@
  */
 import { SteadError } from '../base/index.ts'
 import {
+  type Carried,
   describeRefusal,
   type Egress,
   hintForRefusal,
   openEgress,
+  type Outside,
   parseEgress,
   type Place,
   type Refusal,
@@ -15,11 +17,14 @@ import {
   resolverAddress,
 } from '../network/index.ts'
 import { type InstanceAssignment, statusRefusalsMax } from '../protocol/index.ts'
+import type { OpenEdge } from './open-edges.ts'
 import type { AgentOptions } from './options.ts'
 import type { Surroundings } from './surroundings.ts'
 
 /** What names are looked up with, for programs inside. `search .`: no other name is tried when one is not there. */
 export const resolverFile: string = `nameserver ${resolverAddress}\nsearch .\noptions timeout:5 attempts:1\n`
+
+const carriedStepBytes = 100_000
 
 export class InstanceOutside {
   readonly #options: Pick<AgentOptions, 'clock' | 'network' | 'onNotice'>
@@ -29,6 +34,7 @@ export class InstanceOutside {
   readonly #refusals = new Refusals()
   #egress: Egress | null = null
   #rate: Disposable | null = null
+  #outside: Outside | null = null
 
   constructor(
     options: Pick<AgentOptions, 'clock' | 'network' | 'onNotice'>,
@@ -44,8 +50,9 @@ export class InstanceOutside {
 
   /** Opens it in the place of a new or found program; false when this machine has none. Throws `agent.no-egress` when the part is to have some all the same, and `network.no-rate`. */
   async open(
-    { id, part, egress = [], limits }: InstanceAssignment,
+    { id, part, egress = [], limits, vm }: InstanceAssignment,
     place: Place,
+    edges: readonly OpenEdge[],
     program: 'new' | 'found',
   ): Promise<boolean> {
     const { clock, network, onNotice } = this.#options
@@ -53,6 +60,7 @@ export class InstanceOutside {
       if (network.capabilities.isolation === 'native' && egress.length > 0) throw noEgress(part, network.name)
       return false
     }
+    this.#outside = place.outside
     // What may dial nothing needs no rate.
     const guaranteed = limits.networkBits ?? null
     if (egress.length > 0) this.#rate = await this.#shared.rates.join({ id, guaranteed }, place.outside)
@@ -63,6 +71,8 @@ export class InstanceOutside {
       clock,
       refusals: this.#refusals,
       ahead: program === 'found',
+      // Programs find these in their hosts file.
+      ...(vm === undefined ? {} : { hosts: new Map(edges.map(({ edge, address }) => [edge.part, address])) }),
       onRefused: (refusal) => this.#tell(part, refusal),
       onNotice,
     })
@@ -91,12 +101,24 @@ export class InstanceOutside {
     return this.#refusals.different
   }
 
+  /** What its link has carried; coarse, so that what is at rest is not told anew for a few packets. Null where it has none. */
+  carried(): Carried | null {
+    if (this.#outside === null || this.#egress === null) return null
+    const { sentBytes, receivedBytes } = this.#outside.carried()
+    return { sentBytes: coarse(sentBytes), receivedBytes: coarse(receivedBytes) }
+  }
+
   close(): void {
+    this.#outside = null
     void this.#egress?.[Symbol.asyncDispose]()
     this.#egress = null
     this.#rate?.[Symbol.dispose]()
     this.#rate = null
   }
+}
+
+function coarse(bytes: number): number {
+  return Math.floor(bytes / carriedStepBytes) * carriedStepBytes
 }
 
 function noEgress(part: string, driver: string): SteadError {

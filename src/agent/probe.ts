@@ -1,31 +1,37 @@
 /** Asks an instance whether it is ready: by HTTP, by opening its port, or by running a command beside it. Bounded in time. */
 import { request } from 'node:http'
 import { join } from 'node:path'
-import { messageOf, randomId } from '../base/index.ts'
+import { messageOf, randomId, sleep } from '../base/index.ts'
 import type { Ready } from '../model/index.ts'
 import type { Endpoint, NetworkDriver } from '../network/index.ts'
-import type { SandboxSpec } from '../sandbox/index.ts'
+import type { Machine, SandboxSpec } from '../sandbox/index.ts'
 import type { AgentOptions } from './options.ts'
 
 /** Between two probes: while it does not answer (growing up to the second), and when it does. */
 export const probeMs = { start: 50, startMax: 1000, ready: 5000 } as const
 /** Longest wait for one answer. */
 export const probeTimeoutMs: number = 2000
+/** How often a machine is asked whether something inside has taken a stream. */
+const acceptsEveryMs = 100
 
 /** Null when it answers; else why not, in words for a person. */
 export type ProbeResult = string | null
 
-/** Asks what its part says, or its image; ready where nothing can be asked. `like`: the spec that it was started with, null when it was found. */
+/**
+ * Asks what its part says, or its image; ready where nothing can be asked. `like`: the spec that it was started with, null when it was
+ * found. `machine`: what it runs in, which accepts streams for it.
+ */
 export async function probeBy(
   options: Pick<AgentOptions, 'network' | 'sandbox' | 'clock' | 'random' | 'stateDir'>,
   ready: Ready,
   endpoint: Endpoint | null,
   like: SandboxSpec | null,
+  machine: Pick<Machine, 'accepts'> | null = null,
 ): Promise<ProbeResult> {
   const { network } = options
   if (ready.kind === 'http' && endpoint !== null)
     return await probeHttp(network, endpoint, ready.path, ready.statusBelow)
-  if (ready.kind === 'tcp' && endpoint !== null) return await probeTcp(network, endpoint)
+  if (ready.kind === 'tcp' && endpoint !== null) return await probeTcp(options, endpoint, machine)
   if (ready.kind === 'command' && like !== null) return await probeCommand(options, like, ready.run)
   return null
 }
@@ -56,8 +62,12 @@ function probeHttp(
   })
 }
 
-/** Ready when the port accepts a connection. */
-function probeTcp(network: NetworkDriver, endpoint: Endpoint): Promise<ProbeResult> {
+/** Ready when the port accepts a connection; that of a machine, when something inside does. */
+function probeTcp(
+  { network, clock }: Pick<AgentOptions, 'network' | 'clock'>,
+  endpoint: Endpoint,
+  machine: Pick<Machine, 'accepts'> | null,
+): Promise<ProbeResult> {
   return new Promise((resolve) => {
     const socket = network.connect(endpoint)
     socket.setTimeout(probeTimeoutMs)
@@ -65,7 +75,17 @@ function probeTcp(network: NetworkDriver, endpoint: Endpoint): Promise<ProbeResu
       socket.destroy()
       resolve(result)
     }
-    socket.on('connect', () => end(null))
+    const askMachine = async ({ accepts }: Pick<Machine, 'accepts'>, port: number): Promise<void> => {
+      socket.on('close', () => end(closed)).resume()
+      while (!socket.destroyed) {
+        if (await accepts(port)) return end(null)
+        await sleep(clock, acceptsEveryMs)
+      }
+    }
+    socket.on('connect', () => {
+      if (machine === null || !('port' in endpoint)) return end(null)
+      askMachine(machine, endpoint.port).catch((error: unknown) => end(messageOf(error)))
+    })
     socket.on('timeout', () => end('the port does not answer'))
     socket.on('error', (error) => end(explain(error)))
   })
@@ -89,7 +109,9 @@ async function probeCommand(
   return exit.cause === 'code' && exit.code === 0 ? null : `${run.join(' ')}: ${exit.sentence}`
 }
 
+const closed = 'nothing listens on its port yet'
+
 function explain(error: Error): string {
   if (error.name === 'AbortError' || error.name === 'TimeoutError') return `no answer within ${probeTimeoutMs / 1000} s`
-  return messageOf(error).includes('ECONNREFUSED') ? 'nothing listens on its port yet' : messageOf(error)
+  return messageOf(error).includes('ECONNREFUSED') ? closed : messageOf(error)
 }

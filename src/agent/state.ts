@@ -8,6 +8,7 @@
  * from elsewhere is known by looking.
  */
 import {
+  chmodSync,
   closeSync,
   constants,
   existsSync,
@@ -104,7 +105,10 @@ export async function readyState(
   mkdirSync(filesDir, { recursive: true, mode: 0o700 })
   // Where it is not mounted into a sandbox, the service could have put anything there.
   if (!lstatSync(filesDir).isDirectory()) throw notADirectory(assignment, filesDir)
-  giveTo(filesDir, assignment.hostUid)
+  const severalUsers = assignment.image?.users === 'image'
+  giveTo(filesDir, assignment.hostUid, severalUsers)
+  // The other users inside pass through what is the first one's; what that one has passed on is theirs to close.
+  if (severalUsers && lstatSync(filesDir).uid === assignment.hostUid) chmodSync(filesDir, 0o711)
   if (existsSync(markPath) && readFileSync(markPath, 'utf8') === mark) return mount
   if (config.restore !== null && readdirSync(filesDir).length > 0)
     await runAlone(options, assignment, { hook: 'restore', argv: config.restore, timeoutMs: config.timeoutMs, state })

@@ -5,9 +5,9 @@
  * way than the protocol's window.
  */
 import { createReadStream } from 'node:fs'
-import { Duplex, Readable } from 'node:stream'
+import { Duplex, PassThrough, Readable } from 'node:stream'
 import type { Socket } from 'node:net'
-import { type Clock, messageOf } from '../base/index.ts'
+import { type Clock, isSteadError, messageOf } from '../base/index.ts'
 import type { DebuggerOf, DebugLook, Resume, StreamEnd, StreamTarget } from '../protocol/index.ts'
 import type { Sandbox } from '../sandbox/index.ts'
 import type { Tap } from '../network/index.ts'
@@ -132,10 +132,13 @@ export class Streams {
     return both(Duplex.from(createReadStream(path)))
   }
 
-  async #machine({ assignment, what }: Extract<StreamTarget, { kind: 'machine' }>): Promise<Open> {
+  async #machine(target: Extract<StreamTarget, { kind: 'machine' }>): Promise<Open> {
+    const { assignment, what } = target
     const sandbox = this.#sources.sandbox(assignment)
     if (sandbox === null) throw new Error(`${assignment} does not run on this node`)
     const machine = sandbox.machine()
+    if (what === 'snapshots') return answer(machine.snapshots().then((kept) => JSON.stringify(kept)))
+    if ('name' in target) return answer(machine[target.what](target.name).then(() => ''))
     if (what === 'console') return both(await machine.console())
     if (what === 'debugger') return both(await machine.debugger())
     const { symbols, commands } = await machine.debugFiles()
@@ -189,6 +192,32 @@ export class Streams {
 function whereTo(target: StreamTarget): string {
   const what = target.kind === 'debug' ? target.look.what : target.kind === 'connect' ? target.port : null
   return JSON.stringify([target.kind, 'assignment' in target ? target.assignment : null, what])
+}
+
+/** What is told when it is done, in its own time; with what to do about it where it cannot be. */
+function answer(work: Promise<string>): Open {
+  const output = new PassThrough()
+  const ended = work.then(
+    (text): StreamEnd => {
+      output.end(text)
+      return { code: 0, signal: null, sentence: 'was done' }
+    },
+    (error: unknown) => {
+      output.end()
+      throw isSteadError(error) && error.hint !== undefined ? new Error(`${error.message} ${error.hint}`) : error
+    },
+  )
+  return {
+    // Nothing is said to it.
+    input: new PassThrough().resume(),
+    outputs: [{ to: 'out', from: output }],
+    terminal: false,
+    resize() {},
+    opened: Promise.resolve(),
+    ended,
+    // A machine that has begun to keep its state is not left half way.
+    kill: () => Promise.resolve(),
+  }
 }
 
 /** A way that is one stream in both directions. */

@@ -1,8 +1,13 @@
 /** What a program uses, for people; nothing is decided by it. */
+import type { Carried } from '../network/index.ts'
 import type { LogStanding, Provider, ProviderContext } from '../provider/index.ts'
 import type { Sandbox, SandboxUsage } from '../sandbox/index.ts'
 
-export type Usage = Pick<SandboxUsage, 'memoryBytes' | 'cpuSeconds'> & { readonly log?: LogStanding }
+export type Usage = Pick<SandboxUsage, 'memoryBytes' | 'cpuSeconds'> & {
+  readonly log?: LogStanding
+  /** What its link to the outside has carried. */
+  readonly carried?: Carried
+}
 
 export const unknownUsage: Usage = { memoryBytes: null, cpuSeconds: null }
 

@@ -14,18 +14,17 @@ import {
   tasksInMessageMax,
   type TasksUpward,
 } from '../protocol/index.ts'
-import type { AccountUse } from '../scheduler/index.ts'
 import { type Operation, operationsMax, type Store } from '../store/index.ts'
 import { BatchCore } from './core.ts'
 import { unknownTask } from './errors.ts'
 import type { BatchEvent } from './events.ts'
 import { nodeLostMs, waitingMax } from './limits.ts'
-import { LoadBook, type LoadRecord, type Used } from './load.ts'
+import { LoadBook, type Used } from './load.ts'
 import type { Tell } from './outbox.ts'
 import { Pools } from './pools.ts'
-import { batchPrefix, type BatchRecords, type JobRecord, keys, type QueueRecord, type UsageRecord } from './records.ts'
+import { readRecords } from './read.ts'
+import type { BatchRecords, QueueRecord, UsageRecord } from './records.ts'
 import type { Submission } from './submission.ts'
-import type { TaskRow } from './task-table.ts'
 import { jobView, type JobView, type NodeView, taskViews, type TaskView } from './view.ts'
 
 /** How long a submission waits for the first node to speak. */
@@ -208,7 +207,7 @@ export class Batch {
   hearPool(pool: string, message: PoolUpward): void {
     const { clock } = this.#options
     for (const event of this.#pools.hear(pool, message, clock.monotonicMs())) {
-      if (event.kind === 'node-came') this.#isHere(event.node)
+      if (event.kind === 'pool-came') for (const { name } of event.nodes) this.#isHere(name)
       this.#note(event)
     }
     this.#poolTimer ??= clock.after(poolLookMs, () => this.#lookAtPools())
@@ -322,9 +321,11 @@ export class Batch {
   }
 
   async #turn(): Promise<void> {
-    const taken = this.#waiting.splice(0, turnEventsMax)
+    let taken = 0
+    for (let events = 0; taken < this.#waiting.length && events < turnEventsMax; taken++)
+      events += weightOf(this.#waiting[taken]?.event)
     const answers: (() => void)[] = []
-    for (const { event, resolve, reject } of taken) {
+    for (const { event, resolve, reject } of this.#waiting.splice(0, taken)) {
       try {
         const id = this.#core.apply(event, this.#options.clock.nowMs())
         answers.push(() => resolve(id))
@@ -379,33 +380,11 @@ function pieces<T>(all: readonly T[], size: number): (readonly T[])[] {
   return Array.from({ length: count }, (_, index) => all.slice(index * size, (index + 1) * size))
 }
 
-function operationOf(key: string, value: unknown): Operation {
-  return value === null ? { kind: 'delete', key } : { kind: 'put', key, value: value as Json }
+/** What comes for many nodes at once counts like as many events. */
+function weightOf(event: BatchEvent | undefined): number {
+  return event?.kind === 'pool-came' ? event.nodes.length : 1
 }
 
-/** They were written by this code, guarded by the format version of the state directory. */
-async function readRecords(store: Store): Promise<BatchRecords> {
-  const read = async <T>(prefix: string): Promise<[string, T][]> => {
-    const { entries } = await store.list(prefix)
-    return entries.map((entry) => [entry.key.slice(prefix.length), entry.value as T])
-  }
-  const next = await store.get(keys.next)
-  const used = await store.get(keys.used)
-  const tasks = new Map<number, Record<string, TaskRow>[]>()
-  for (const [key, rows] of await read<Record<string, TaskRow>>(`${batchPrefix}tasks/`)) {
-    const id = Number(key.split('/')[0])
-    const chunks = tasks.get(id) ?? []
-    chunks.push(rows)
-    tasks.set(id, chunks)
-  }
-  return {
-    nextId: typeof next?.value === 'number' ? next.value : 1,
-    jobs: (await read<JobRecord>(`${batchPrefix}job/`)).map(([, job]) => job),
-    tasks,
-    nodes: new Map(await read<NodeOffer>(`${batchPrefix}node/`)),
-    queues: (await read<QueueRecord>(`${batchPrefix}queue/`)).map(([, queue]) => queue),
-    usage: (await read<UsageRecord>(`${batchPrefix}usage/`)).map(([, usage]) => usage),
-    load: new Map(await read<LoadRecord>(`${batchPrefix}load/`)),
-    used: (used?.value ?? []) as unknown as readonly AccountUse[],
-  }
+function operationOf(key: string, value: unknown): Operation {
+  return value === null ? { kind: 'delete', key } : { kind: 'put', key, value: value as Json }
 }

@@ -8,13 +8,15 @@
  * Invariants: a task runs at most once at a time, as far as its node is heard of: a place that a stopped task had is used
  * again only when the node says that it has ended. An event that is refused has changed nothing.
  */
-import type { NodeOffer, TaskEnd, TaskExit } from '../protocol/index.ts'
+import type { TaskEnd, TaskExit } from '../protocol/index.ts'
 import { type Decision, Scheduler } from '../scheduler/index.ts'
-import type { BatchEvent, NodeCame, Unstamped } from './events.ts'
+import { Attendance } from './attendance.ts'
+import type { BatchEvent, Unstamped } from './events.ts'
 import { noNode, tooMany, unknownQueue, unknownTask } from './errors.ts'
 import { Deadlines, type Due } from './deadlines.ts'
 import { dependenciesOf } from './dependencies.ts'
 import { isWell, lost, notStarted } from './exits.ts'
+import { Handovers } from './handovers.ts'
 import { BatchJob, newRecord, readTaskId, schedulerSpec, taskId } from './job.ts'
 import { Ledger, type Write } from './ledger.ts'
 import { attemptsMax, graceMs, limitGraceMs, queuesMax, unendedJobsMax } from './limits.ts'
@@ -45,6 +47,17 @@ export class BatchCore {
   readonly ledger: Ledger = new Ledger()
   readonly nodes: KnownNodes = new KnownNodes()
   readonly #teller = new Teller(this.nodes)
+  readonly #handovers = new Handovers()
+  readonly #attendance = new Attendance(
+    { ledger: this.ledger, nodes: this.nodes, teller: this.#teller, handovers: this.#handovers },
+    {
+      decide: (event) => this.#decide(event),
+      begin: (job, position) => this.#begin(job, position),
+      ended: (end) => this.#ended(end),
+      never: (task, exit) => this.#ended({ task, endedMs: this.#nowMs, exit }),
+      settle: (job, position, exit) => this.#settle(job, position, exit),
+    },
+  )
   readonly #deadlines = new Deadlines()
   readonly #shares = new Shares()
   readonly #next = new Map<string, NextPlace>()
@@ -78,20 +91,23 @@ export class BatchCore {
         this.ledger.setQueue(event.queue)
         break
       case 'node-came':
-        this.#nodeCame(event)
+        this.#attendance.came(event)
+        break
+      case 'pool-came':
+        this.#attendance.poolCame(event)
         break
       case 'node-changed':
-        this.#nodeChanged(event.node, event.offer)
+        this.#attendance.changed(event.node, event.offer)
         break
       case 'node-load':
         if (event.record !== null) this.ledger.setLoad(event.node, event.record)
         for (const heard of this.nodes.expect(event.node, event.load)) this.#decide(heard)
         break
       case 'node-away':
-        this.#nodeAway(event.node)
+        this.#attendance.away(event.node)
         break
       case 'node-lost':
-        this.#nodeLost(event.node)
+        this.#attendance.lost(event.node)
         break
       case 'ended':
         for (const end of event.ended) this.#ended(end)
@@ -111,7 +127,7 @@ export class BatchCore {
   /** What is to be written now, and told once it is. */
   take(): { readonly writes: readonly Write[]; readonly tells: ReadonlyMap<string, Tell> } {
     this.#shares.keep(this.#nowMs, this.#scheduler, this.ledger)
-    return { writes: this.ledger.take(), tells: this.#teller.outbox.take() }
+    return { writes: [...this.nodes.take(), ...this.ledger.take()], tells: this.#teller.outbox.take() }
   }
 
   /** Why a task waits, and what would have to change. */
@@ -180,82 +196,6 @@ export class BatchCore {
     this.#decide({ kind: 'cancel', job: String(job.id) })
   }
 
-  #nodeCame({ node, offer, running, ended, jobs, speaker }: NodeCame): void {
-    const { ledger, nodes } = this
-    const { outbox } = this.#teller
-    const known = nodes.get(node)
-    if (speaker === undefined) outbox.greet(node)
-    else outbox.speak(node, speaker)
-    if (known === undefined && offer !== null) {
-      nodes.add(node, offer, true)
-      ledger.setNode(node, offer)
-      this.#decide({ kind: 'add-nodes', nodes: [nodeSpec(node, offer)] })
-    } else if (known !== undefined) {
-      known.present = true
-      if (offer !== null) this.#nodeChanged(node, offer)
-    }
-    // What runs on it is said when all nodes of its pool have come.
-    if (speaker !== undefined) return this.#decide({ kind: 'uncordon', node })
-    for (const id of jobs)
-      if (ledger.unended.has(id)) outbox.knows(node, id)
-      else if (ledger.jobs.has(id)) outbox.over(node, id)
-      else outbox.forget(node, id)
-    for (const end of ended) this.#ended(end)
-    const there = new Set(running)
-    for (const id of running)
-      if (!this.#isOurs(id, node)) outbox.stop(node, { task: id, signal: 'SIGKILL', graceMs: 0 })
-    for (const id of ledger.unended) this.#catchUp(ledger.need(id), node, 'stopping', there)
-    for (const id of ledger.unended) this.#catchUp(ledger.need(id), node, 'running', there)
-    if (offer !== null) this.#decide({ kind: 'uncordon', node })
-  }
-
-  #nodeChanged(node: string, offer: NodeOffer): void {
-    this.ledger.setNode(node, offer)
-    for (const event of this.nodes.change(node, offer)) this.#decide(event)
-  }
-
-  /** Tells a node, or pool, what it does not know of a job, because it was decided and never arrived. */
-  #catchUp(job: BatchJob, speaker: string, phase: 'stopping' | 'running', there: ReadonlySet<string>): void {
-    for (const position of job.tasks.touched()) {
-      const task = job.tasks.at(position)
-      if (task.phase !== phase || this.#teller.outbox.speakerOf(task.node) !== speaker) continue
-      const id = taskId(job.id, position, task.attempt)
-      if (phase === 'running') {
-        if (!there.has(id) && !this.nodes.isHeld(job, position)) this.#begin(job, position)
-      } else if (there.has(id)) this.#teller.stop(job, position, graceMs)
-      else this.#ended({ task: id, endedMs: this.#nowMs, exit: notStarted('was ended before it began') })
-    }
-  }
-
-  #isOurs(id: string, speaker: string): boolean {
-    const { job, position, attempt } = readTaskId(id)
-    const task = this.ledger.jobs.get(job)?.tasks.at(position)
-    const isThere = task?.attempt === attempt && this.#teller.outbox.speakerOf(task.node) === speaker
-    return isThere && (task.phase === 'running' || task.phase === 'stopping')
-  }
-
-  #nodeAway(node: string): void {
-    const known = this.nodes.get(node)
-    if (known === undefined) return
-    known.present = false
-    this.#decide({ kind: 'cordon', node })
-  }
-
-  #nodeLost(node: string): void {
-    if (this.nodes.get(node)?.present !== false) return
-    this.nodes.remove(node)
-    this.#teller.outbox.forgetNode(node)
-    this.ledger.setNode(node, null)
-    for (const id of this.ledger.unended) {
-      const job = this.ledger.need(id)
-      for (const position of job.tasks.touched()) {
-        const task = job.tasks.at(position)
-        if (task.node === node && task.phase === 'stopping') this.#settle(job, position, lost(node))
-      }
-    }
-    this.#decide({ kind: 'remove-node', node })
-  }
-
   /** A task has ended on its node. An end of another attempt than the last changes nothing. */
   #ended({ task: id, endedMs, exit }: TaskEnd): void {
     const { job: number, position, attempt } = readTaskId(id)
@@ -266,11 +206,11 @@ export class BatchCore {
     if (phase !== 'running' && phase !== 'stopping') return
     this.ledger.usage.add(job.record, task, Math.max(0, endedMs - task.startedMs), !isWell(exit))
     this.#shares.moved()
-    this.nodes.get(node)?.ending.delete(id)
+    this.#handovers.ended(node, id)
     this.ledger.change(job, position, { endedMs })
     if (phase === 'stopping') this.#settle(job, position, exit)
     else this.#endedByItself(job, position, attempt, exit)
-    this.#release(node)
+    for (const { job: held, position: at } of this.#handovers.release(node)) this.#begin(held, at)
   }
 
   #endedByItself(job: BatchJob, position: number, attempt: number, exit: TaskExit): void {
@@ -376,9 +316,8 @@ export class BatchCore {
   #begin(job: BatchJob, position: number): void {
     if (job.record.submission.gang !== null) return this.#beginGang(job)
     const { phase, node: name } = job.tasks.at(position)
-    const node = this.nodes.get(name)
-    if (phase !== 'running' || node === undefined) return
-    if (node.ending.size > 0) node.held.push({ job, position })
+    if (phase !== 'running' || this.nodes.get(name) === undefined) return
+    if (this.#handovers.isBusy(name)) this.#handovers.hold(name, job, position)
     else this.#teller.start(job, position)
   }
 
@@ -387,15 +326,9 @@ export class BatchCore {
     const { tasks } = job
     if (tasks.in('waiting') + tasks.in('stopping') > 0) return
     const ranks = [...tasks.touched()].filter((rank) => tasks.at(rank).phase === 'running')
-    const busy = ranks.map((rank) => this.nodes.get(tasks.at(rank).node)).find((node) => (node?.ending.size ?? 0) > 0)
-    if (busy !== undefined) busy.held.push({ job, position: 0 })
+    const busy = ranks.map((rank) => tasks.at(rank).node).find((node) => this.#handovers.isBusy(node))
+    if (busy !== undefined) this.#handovers.hold(busy, job, 0)
     else for (const rank of ranks) this.#teller.start(job, rank)
-  }
-
-  #release(name: string): void {
-    const node = this.nodes.get(name)
-    if (node === undefined || node.ending.size > 0) return
-    for (const { job, position } of node.held.splice(0)) this.#begin(job, position)
   }
 
   #stopped(job: BatchJob, position: number, reason: StopReason): void {
@@ -417,9 +350,9 @@ export class BatchCore {
   #stop(job: BatchJob, position: number, becomes: NonNullable<Task['stopping']>, afterMs: number): void {
     const { node, attempt } = job.tasks.at(position)
     this.ledger.change(job, position, { phase: 'stopping', stopping: becomes })
-    if (this.nodes.unhold(node, job, position))
+    if (this.#handovers.unhold(node, job, position))
       return this.#settle(job, position, notStarted('was ended before it began'))
-    this.nodes.get(node)?.ending.add(taskId(job.id, position, attempt))
+    if (this.nodes.get(node) !== undefined) this.#handovers.ending(node, taskId(job.id, position, attempt))
     this.#teller.stop(job, position, afterMs)
   }
 
@@ -461,10 +394,8 @@ export class BatchCore {
 
   #restore(records: BatchRecords, nowMs: number): void {
     this.#nowMs = nowMs
-    for (const [node, offer] of records.nodes) {
-      this.nodes.add(node, offer, false)
-      this.#decide({ kind: 'add-nodes', nodes: [nodeSpec(node, offer)] })
-    }
+    this.nodes.restore(records.nodes, records.pools)
+    this.#decide({ kind: 'add-nodes', nodes: this.nodes.all().map(({ node, offer }) => nodeSpec(node, offer)) })
     this.ledger.restore(records, (record) => new BatchJob(record))
     for (const id of this.ledger.unended) this.#restoreJob(this.ledger.need(id))
     // What runs counts from then on too, so it comes after that.
@@ -490,7 +421,7 @@ export class BatchCore {
       if (phase === 'running') this.#deadlines.watch(job, position, this.ledger.queueOf(job))
       if (phase !== 'stopping') continue
       if (stopping === 'cancelled') job.struck.add(position)
-      this.nodes.get(node)?.ending.add(taskId(job.id, position, attempt))
+      if (this.nodes.get(node) !== undefined) this.#handovers.ending(node, taskId(job.id, position, attempt))
     }
     this.#decide({ kind: 'restore', jobs: [{ spec, ...restored }] })
     const { cancelledBy } = job.record

@@ -1,5 +1,5 @@
 /** What happens to submitted jobs: the events of the core. Data. */
-import type { NodeOffer, TaskEnd } from '../protocol/index.ts'
+import type { NodeOffer, PoolNode, TaskEnd } from '../protocol/index.ts'
 import type { Event, ExpectedLoad } from '../scheduler/index.ts'
 import type { LoadRecord } from './load.ts'
 import type { QueueRecord } from './records.ts'
@@ -9,13 +9,18 @@ import type { Submission } from './submission.ts'
 export interface NodeCame {
   readonly kind: 'node-came'
   readonly node: string
-  /** Null: it is a pool, each of whose nodes has come before. */
+  /** Null: it is a pool, whose nodes have come before. */
   readonly offer: NodeOffer | null
   readonly running: readonly string[]
   readonly ended: readonly TaskEnd[]
   readonly jobs: readonly number[]
-  /** The pool that speaks for it, and says for all of them together what runs. */
-  readonly speaker?: string
+}
+
+/** Nodes for which a pool speaks are there, for the first time or again; what runs on them it says for all of them together. */
+export interface PoolCame {
+  readonly kind: 'pool-came'
+  readonly pool: string
+  readonly nodes: readonly PoolNode[]
 }
 
 /** What happens. */
@@ -25,6 +30,7 @@ export type BatchEvent =
   | { readonly kind: 'cancel'; readonly job: number; readonly index: number | null; readonly by: string }
   | { readonly kind: 'set-queue'; readonly queue: QueueRecord }
   | NodeCame
+  | PoolCame
   /** It has something else than it had. */
   | { readonly kind: 'node-changed'; readonly node: string; readonly offer: NodeOffer }
   /** What parts of apps there have used by the hour, and are expected to use. */

@@ -2,7 +2,6 @@
  * All that is remembered of jobs, queues and use, and which records of it have changed. Invariant: whatever changes here is
  * among the writes that are taken next.
  */
-import type { NodeOffer } from '../protocol/index.ts'
 import type { AccountUse } from '../scheduler/index.ts'
 import { unknownJob } from './errors.ts'
 import type { LoadRecord } from './load.ts'
@@ -61,11 +60,6 @@ export class Ledger {
   setQueue(queue: QueueRecord): void {
     this.queues.set(queue.name, queue)
     this.#writes.set(keys.queue(queue.name), queue)
-  }
-
-  setNode(name: string, offer: NodeOffer | null): void {
-    this.#writes.set(keys.node(name), offer)
-    if (offer === null) this.setLoad(name, null)
   }
 
   setUsed(used: readonly AccountUse[]): void {

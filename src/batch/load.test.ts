@@ -75,4 +75,45 @@ suite('load of a node', () => {
     book.forget('n1')
     assert.match(book.expected('n1', startMs).reason, /^0 of/)
   })
+
+  test('what the link carries is learnt like the rest: the busier way counts, and its forecast has its error', () => {
+    const book = new LoadBook()
+    const megabit = 1_000_000
+    // At night a copy goes out; by day as much as a tenth of it comes in.
+    const bitsAt = (hour: number): { sent: number; received: number } =>
+      hour % 24 < 6 ? { sent: 80 * megabit, received: megabit } : { sent: megabit, received: 8 * megabit }
+    let [sentBytes, receivedBytes] = [0, 0]
+    let record: LoadRecord | null = null
+    for (let step = 0; step <= 72 * 6; step++) {
+      const used = [{ id: 'mirror', cpuSeconds: 0, memoryBytes: 0, carried: { sentBytes, receivedBytes } }]
+      record = book.take('n1', { full: step === 0, used }, startMs + step * 600_000) ?? record
+      const { sent, received } = bitsAt(Math.floor(step / 6))
+      sentBytes += (sent / 8) * 600
+      receivedBytes += (received / 8) * 600
+      // Its link was made anew: counts begin at nothing, and nothing is counted that never was.
+      if (step === 200) [sentBytes, receivedBytes] = [0, 0]
+    }
+    assert.deepEqual(
+      record?.network?.slice(48, 56),
+      [80, 80, 80, 80, 80, 80, 8, 8].map((rate) => rate * megabit),
+    )
+    const { load, reason } = book.expected('n1', startMs + 72 * hourMs)
+    assert.match(reason, /link, bit\/s: .*wrong by/)
+    assert.ok(Number(load[2]?.network) > 70 * megabit, `${load[2]?.network} at night`)
+    assert.ok(Number(load[12]?.network) < 40 * megabit, `${load[12]?.network} by day`)
+  })
+
+  test('a record of an earlier release, which did not look at links, goes on', () => {
+    const book = new LoadBook()
+    const hours = Array.from({ length: 72 }, () => 1)
+    book.restore(new Map([['n1', { firstHour: 500_000, cpu: hours, memory: hours }]]))
+    assert.ok(book.expected('n1', startMs + 72 * hourMs).load.every(({ network }) => network === 0))
+    let record: LoadRecord | null = null
+    for (let step = 0; step <= 6; step++) {
+      const carried = { sentBytes: step * 1_000_000, receivedBytes: 0 }
+      const used = [{ id: 'web', cpuSeconds: step, memoryBytes: 1, carried }]
+      record = book.take('n1', { full: true, used }, startMs + 72 * hourMs + step * 600_000) ?? record
+    }
+    assert.deepEqual([record?.network?.length, record?.network?.[0], record?.network?.at(-1)], [73, 0, 13_333])
+  })
 })

@@ -1,5 +1,5 @@
 /**
- * What the parts of apps use of each node, by the hour, and what they are expected to use in the next day: so that jobs leave
+ * What the parts of apps use of each node and of its link to the world, by the hour, and what they are expected to use in the next day: so that jobs leave
  * it to them, where the node's owner wants that. Pure.
  *
  * Invariants: hours follow one another without a gap (one that was not seen is as a day before, else as the one before it), and
@@ -16,11 +16,13 @@ const seenShareMin = 0.5
 /** Instances of one node that are followed. */
 const followedMax = 10_000
 
-/** Means of processors, and most bytes of memory, by the hour since 1970. */
+/** Means of processors, most bytes of memory, and means of the link, by the hour since 1970. */
 export interface LoadRecord {
   readonly firstHour: number
   readonly cpu: readonly number[]
   readonly memory: readonly number[]
+  /** Bits per second, of the way on which more went; left out by an earlier release. */
+  readonly network?: readonly number[]
 }
 
 /** What a node said of something that runs there. */
@@ -29,6 +31,8 @@ export interface Used {
   /** Since it was started. */
   readonly cpuSeconds?: number | null
   readonly memoryBytes: number | null
+  /** By its link to the outside, since that was made. */
+  readonly carried?: { readonly sentBytes: number; readonly receivedBytes: number }
 }
 
 interface NodeLoad {
@@ -38,6 +42,8 @@ interface NodeLoad {
   hour: number
   cpuSeconds: number
   memoryBytes: number
+  sentBytes: number
+  receivedBytes: number
   seenMs: number
   heardMs: number | null
 }
@@ -60,8 +66,12 @@ export class LoadBook {
     const isSeen = sinceMs >= 0 && sinceMs < hourMs
     if (isSeen) load.seenMs += sinceMs
     for (const one of used) {
-      const more = (one.cpuSeconds ?? 0) - (before.get(one.id)?.cpuSeconds ?? Infinity)
-      if (isSeen && more > 0) load.cpuSeconds += more
+      const last = before.get(one.id)
+      if (isSeen) {
+        load.cpuSeconds += grown(one.cpuSeconds, last?.cpuSeconds)
+        load.sentBytes += grown(one.carried?.sentBytes, last?.carried?.sentBytes)
+        load.receivedBytes += grown(one.carried?.receivedBytes, last?.carried?.receivedBytes)
+      }
       if (load.last.size < followedMax || load.last.has(one.id)) load.last.set(one.id, one)
     }
     const ended = this.#turn(load, Math.floor(nowMs / hourMs))
@@ -82,11 +92,13 @@ export class LoadBook {
 
   /** What it will use in the next day, hour by hour, and how sure that is; `load` is empty before two days were seen. */
   expected(node: string, nowMs: number): { readonly load: readonly ExpectedLoad[]; readonly reason: string } {
-    const { firstHour, cpu, memory } = this.#nodes.get(node)?.record ?? noHours
+    const { firstHour, cpu, memory, network = [] } = this.#nodes.get(node)?.record ?? noHours
     if (cpu.length < 2 * hoursInDay)
       return { load: [], reason: `${cpu.length} of the ${2 * hoursInDay} hours were seen that it takes` }
     const cores = forecast(cpu, hoursInDay, hoursInDay)
     const bytes = forecast(memory, hoursInDay, hoursInDay)
+    // A link is used as it ever was by who has used it all the time; nothing is expected of one that was not seen so long.
+    const bits = network.length === cpu.length ? forecast(network, hoursInDay, hoursInDay) : null
     const next = firstHour + cpu.length
     const load = Array.from({ length: hoursInDay }, (_, step): ExpectedLoad => {
       return {
@@ -94,9 +106,11 @@ export class LoadBook {
         untilMs: (next + step + 1) * hourMs,
         cpu: Math.round(Math.max(0, cores.upper[step] ?? 0) * 1000) / 1000,
         memory: Math.round(Math.max(0, bytes.upper[step] ?? 0)),
+        network: Math.round(Math.max(0, bits?.upper[step] ?? 0)),
       }
     })
-    return { load: load.filter(({ untilMs }) => untilMs > nowMs), reason: `cores: ${cores.reason}` }
+    const reason = `cores: ${cores.reason}${bits === null ? '' : `; link, bit/s: ${bits.reason}`}`
+    return { load: load.filter(({ untilMs }) => untilMs > nowMs), reason }
   }
 
   #of(node: string): NodeLoad {
@@ -108,6 +122,8 @@ export class LoadBook {
       hour: 0,
       cpuSeconds: 0,
       memoryBytes: 0,
+      sentBytes: 0,
+      receivedBytes: 0,
       seenMs: 0,
       heardMs: null,
     }
@@ -118,26 +134,48 @@ export class LoadBook {
   /** Another hour has begun; answers whether the record has changed. */
   #turn(load: NodeLoad, hour: number): boolean {
     if (hour === load.hour) return false
-    const { hour: ended, seenMs, cpuSeconds, memoryBytes } = load
-    Object.assign(load, { hour, cpuSeconds: 0, memoryBytes: 0, seenMs: 0 })
+    const { hour: ended, seenMs, cpuSeconds, memoryBytes, sentBytes, receivedBytes } = load
+    Object.assign(load, { hour, cpuSeconds: 0, memoryBytes: 0, sentBytes: 0, receivedBytes: 0, seenMs: 0 })
     if (seenMs < hourMs * seenShareMin) return false
-    load.record = withHour(load.record, ended, cpuSeconds / (seenMs / 1000), memoryBytes)
+    const seconds = seenMs / 1000
+    const network = Math.round((Math.max(sentBytes, receivedBytes) * 8) / seconds)
+    const cpu = Math.round((cpuSeconds / seconds) * 1000) / 1000
+    load.record = withHour(load.record, ended, { cpu, memory: memoryBytes, network })
     return true
   }
 }
 
-const noHours: LoadRecord = { firstHour: 0, cpu: [], memory: [] }
+const noHours: LoadRecord = { firstHour: 0, cpu: [], memory: [], network: [] }
 
-function withHour(record: LoadRecord, hour: number, cpu: number, memory: number): LoadRecord {
+/** By how much a count has grown; nothing where it is not known from when, or began anew. */
+function grown(now: number | null | undefined, before: number | null | undefined): number {
+  return Math.max(0, (now ?? 0) - (before ?? Infinity))
+}
+
+interface Hour {
+  readonly cpu: number
+  readonly memory: number
+  readonly network: number
+}
+
+function withHour(record: LoadRecord, hour: number, { cpu, memory, network }: Hour): LoadRecord {
   const next = record.firstHour + record.cpu.length
   // After a silence longer than what is kept everything begins anew; so it does when a clock was set back.
   if (record.cpu.length === 0 || hour - next > hoursMax || hour < next)
-    return { firstHour: hour, cpu: [cpu], memory: [memory] }
-  const grown = { cpu: [...record.cpu], memory: [...record.memory] }
-  for (let missing = next; missing < hour; missing++)
-    for (const hours of [grown.cpu, grown.memory]) hours.push(hours.at(-hoursInDay) ?? hours.at(-1) ?? 0)
-  grown.cpu.push(Math.round(cpu * 1000) / 1000)
-  grown.memory.push(memory)
-  const dropped = Math.max(0, grown.cpu.length - hoursMax)
-  return { firstHour: record.firstHour + dropped, cpu: grown.cpu.slice(dropped), memory: grown.memory.slice(dropped) }
+    return { firstHour: hour, cpu: [cpu], memory: [memory], network: [network] }
+  // An earlier release did not look at the link: as far as anybody knows it carried nothing.
+  const carried = record.network ?? record.cpu.map(() => 0)
+  const missing = hour - next
+  const extended = (hours: readonly number[], last: number): number[] => {
+    const longer = [...hours]
+    for (let left = missing; left > 0; left--) longer.push(longer.at(-hoursInDay) ?? longer.at(-1) ?? 0)
+    longer.push(last)
+    return longer.slice(-hoursMax)
+  }
+  const hours = {
+    cpu: extended(record.cpu, cpu),
+    memory: extended(record.memory, memory),
+    network: extended(carried, network),
+  }
+  return { firstHour: hour + 1 - hours.cpu.length, ...hours }
 }

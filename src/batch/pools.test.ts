@@ -1,7 +1,7 @@
 /** Nodes that a pool speaks for: what it is told, that its beats keep them, and what follows when it comes again. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { NodeOffer, PoolUpward, TaskExit } from '../protocol/index.ts'
+import type { NodeOffer, PoolNode, PoolUpward, TaskExit } from '../protocol/index.ts'
 import { recordsOf } from './fixtures/records.ts'
 import { BatchCore, type BatchEvent, submissionDefaults, type Tell } from './index.ts'
 import { Pools, poolSilenceMs } from './pools.ts'
@@ -101,4 +101,40 @@ test('a pool that comes again is told what it missed, and ends what is not ours'
     ['9-0-1'],
   )
   assert.deepEqual(rig.starts(), ['1-1-1 p.a'])
+})
+
+test('nodes of a pool share records, and a new control knows them from these', () => {
+  const store = new Map<string, unknown>()
+  const keep = (core: BatchCore): void => {
+    for (const [key, value] of core.take().writes)
+      if (value === null) store.delete(key)
+      else store.set(key, value)
+  }
+  const large = { ...offer, cpu: 4 }
+  const node = (index: number): PoolNode => ({ name: `p.${index}`, offer: index % 2 === 0 ? offer : large })
+  const core = BatchCore.restore(recordsOf(store), 0)
+  const nodes = Array.from({ length: 1200 }, (_, index) => node(index))
+  for (let from = 0; from < 1200; from += 300)
+    core.apply({ kind: 'pool-came', pool: 'p', nodes: nodes.slice(from, from + 300) }, 0)
+  keep(core)
+  assert.deepEqual([...store.keys()].toSorted(), ['batch/pool/p/0', 'batch/pool/p/1', 'batch/pool/p/2'])
+
+  const next = BatchCore.restore(recordsOf(store), 0)
+  assert.deepEqual(
+    next.nodes.all().map(({ node: name, offer: { cpu }, present }) => ({ name, cpu, present })),
+    nodes.map(({ name, offer: { cpu } }) => ({ name, cpu, present: false })),
+  )
+  // All of the second record are lost; one of the first has something else, and a new one comes.
+  for (let index = 500; index < 1000; index++) next.apply({ kind: 'node-lost', node: `p.${index}` }, 0)
+  const changed = { name: 'p.0', offer: { ...offer, cpu: 16 } }
+  next.apply({ kind: 'pool-came', pool: 'p', nodes: [changed, node(1), node(5000)] }, 0)
+  keep(next)
+  assert.deepEqual([...store.keys()].toSorted(), ['batch/pool/p/0', 'batch/pool/p/2'])
+  const last = new Map(
+    BatchCore.restore(recordsOf(store), 0)
+      .nodes.all()
+      .map((known) => [known.node, known.offer.cpu]),
+  )
+  assert.equal(last.size, 701)
+  assert.deepEqual([last.get('p.0'), last.get('p.1'), last.get('p.5000'), last.get('p.500')], [16, 4, 2, undefined])
 })

@@ -4,8 +4,8 @@
  *
  * Invariants: heartbeats are never written; a beat costs one number.
  */
-import type { NodeOffer, PoolUpward, TaskEnd } from '../protocol/index.ts'
-import type { BatchEvent, NodeCame } from './events.ts'
+import type { NodeOffer, PoolNode, PoolUpward, TaskEnd } from '../protocol/index.ts'
+import type { BatchEvent } from './events.ts'
 
 /** A node whose beats stay away for so long is away. */
 export const poolSilenceMs = 30_000
@@ -71,10 +71,13 @@ export class Pools {
       jobs: [],
     }
     this.#pools.set(name, pool)
-    const own = said.nodes.filter((node) => node.name.startsWith(`${name}.`))
-    for (const node of own) {
+    const came: PoolNode[] = []
+    for (const node of said.nodes) {
+      if (!node.name.startsWith(`${name}.`)) continue
+      const offer = this.#shared(node.offer)
       const index = pool.names.push(node.name) - 1
-      pool.offers.push(this.#shared(node.offer))
+      pool.offers.push(offer)
+      came.push({ name: node.name, offer })
       if (index >= pool.heardMs.length) {
         const longer = new Float64Array(pool.heardMs.length * 2)
         longer.set(pool.heardMs)
@@ -85,8 +88,7 @@ export class Pools {
     pool.running.push(...said.running)
     pool.ended.push(...said.ended)
     pool.jobs.push(...said.jobs)
-    const from = pool.names.length - own.length
-    const events = own.map((_, offset) => came(pool, name, from + offset))
+    const events: BatchEvent[] = came.length === 0 ? [] : [{ kind: 'pool-came', pool: name, nodes: came }]
     if (!said.last) return events
     const [running, ended, jobs] = [pool.running.splice(0), pool.ended.splice(0), pool.jobs.splice(0)]
     return [...events, { kind: 'node-came', node: name, offer: null, running, ended, jobs }]
@@ -104,21 +106,16 @@ export class Pools {
   #beats(name: string, nodes: readonly number[], nowMs: number): BatchEvent[] {
     const pool = this.#pools.get(name)
     if (pool === undefined) return []
-    const { heardMs, names } = pool
-    const events: BatchEvent[] = []
+    const { heardMs, names, offers } = pool
+    const back: PoolNode[] = []
     for (const index of nodes) {
-      if (index >= names.length) continue
-      if (heardMs[index] === Infinity) events.push(came(pool, name, index))
+      const [node, offer] = [names[index], offers[index]]
+      if (node === undefined || offer === undefined) continue
+      if (heardMs[index] === Infinity) back.push({ name: node, offer })
       heardMs[index] = nowMs
     }
-    return events
+    return back.length === 0 ? [] : [{ kind: 'pool-came', pool: name, nodes: back }]
   }
-}
-
-/** It is there, for the first time or again. */
-function came({ names, offers }: Pool, speaker: string, index: number): NodeCame {
-  const [node = '', offer = null] = [names[index], offers[index]]
-  return { kind: 'node-came', node, offer, speaker, running: [], ended: [], jobs: [] }
 }
 
 function present({ names, heardMs }: Pool): string[] {

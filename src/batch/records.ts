@@ -42,12 +42,20 @@ export interface UsageRecord {
   readonly gpuSeconds: number
 }
 
+/** Nodes that a pool speaks for, in one record: by name, which of the offers each has. */
+export interface PoolRecord {
+  readonly offers: readonly NodeOffer[]
+  readonly nodes: { readonly [name: string]: number }
+}
+
 /** Everything, as it is read at start. */
 export interface BatchRecords {
   readonly nextId: number
   readonly jobs: readonly JobRecord[]
   readonly tasks: ReadonlyMap<number, readonly { readonly [position: string]: TaskRow }[]>
   readonly nodes: ReadonlyMap<string, NodeOffer>
+  /** By the name of the pool and the number of the record, with a slash between. */
+  readonly pools: ReadonlyMap<string, PoolRecord>
   readonly queues: readonly QueueRecord[]
   readonly usage: readonly UsageRecord[]
   /** What accounts have used of the past, as fair share counts it. */
@@ -62,6 +70,7 @@ export const keys: {
   readonly job: (id: number) => string
   readonly tasks: (id: number, chunk: number) => string
   readonly node: (name: string) => string
+  readonly pool: (name: string, chunk: number) => string
   readonly queue: (name: string) => string
   readonly usage: (account: string, app: string) => string
   readonly used: string
@@ -71,6 +80,7 @@ export const keys: {
   job: (id) => `${batchPrefix}job/${id}`,
   tasks: (id, chunk) => `${batchPrefix}tasks/${id}/${chunk}`,
   node: (name) => `${batchPrefix}node/${name}`,
+  pool: (name, chunk) => `${batchPrefix}pool/${name}/${chunk}`,
   queue: (name) => `${batchPrefix}queue/${name}`,
   usage: (account, app) => `${batchPrefix}usage/${account}/${app}`,
   used: `${batchPrefix}used`,

@@ -2,23 +2,26 @@
 import { dirname, join } from 'node:path'
 import type { BundleStore, Runtime } from '../artifact/index.ts'
 import { evaluateAppFile } from '../evaluate/index.ts'
-import type { Platform } from '../image/index.ts'
-import type { Graph } from '../model/index.ts'
+import type { ImageStore, Platform } from '../image/index.ts'
+import type { Graph, Part } from '../model/index.ts'
 import { ofPart } from './failure.ts'
 import { bundleImage, imageStore } from './images.ts'
+import { bundleDisk } from './vm-disks.ts'
 
 export interface Built {
+  /** Its images and disks are those of the bundles, by digest. */
   readonly graph: Graph
   /** By part name. */
   readonly bundles: Readonly<Record<string, string>>
 }
 
-/** The directories that parts are bundled from, by part name; images are not made of any. */
+/** The directories that parts are bundled from, by part name; images and disks are not made of any. */
 export function sourcesOf(graph: Graph, appFile: string): Map<string, { from: string; program: string | null }> {
   const root = dirname(appFile)
   const sources = new Map<string, { from: string; program: string | null }>()
   for (const part of graph.parts) {
     if (part.kind !== 'resource' && part.image !== undefined) continue
+    if (part.kind === 'service' && part.vm !== undefined) continue
     if (part.kind !== 'resource') sources.set(part.name, { from: join(root, part.from), program: part.run[0] ?? null })
     else if (part.files !== null) sources.set(part.name, { from: join(root, part.files), program: null })
   }
@@ -47,7 +50,7 @@ export async function bundleParts(
     /** What images are for, when not for this machine. */
     readonly platform?: Platform
   },
-): Promise<Record<string, string>> {
+): Promise<Built> {
   const digests: Record<string, string> = {}
   const runtimeOf = options.runtimeOf ?? (async (program) => (await bundles.resolveRuntime(program)).runtime)
   for (const [name, { from, program }] of sourcesOf(graph, appFile)) {
@@ -60,15 +63,40 @@ export async function bundleParts(
       throw ofPart(name, error)
     }
   }
+  const parts: Part[] = []
   for (const part of graph.parts) {
-    if (part.kind === 'resource' || part.image === undefined) continue
+    const vm = part.kind === 'service' ? part.vm : undefined
+    if (part.kind === 'resource' || (part.image === undefined && vm === undefined)) {
+      parts.push(part)
+      continue
+    }
     const onProgress = (line: string): void => options.onProgress(`${part.name}: ${line}`)
     try {
       const of = { directory: dirname(appFile), onProgress, signal: options.signal }
-      digests[part.name] = (await bundleImage(bundles, imageStore(options.platform), part, of)).digest
+      const settled = await settle(bundles, imageStore(options.platform), part, of)
+      digests[part.name] = settled.bundle
+      parts.push(settled.part)
     } catch (error) {
       throw ofPart(part.name, error)
     }
   }
-  return digests
+  return { graph: { ...graph, parts }, bundles: digests }
+}
+
+/** Makes the bundle of an image or of a disk, and says in the part what it was. */
+async function settle(
+  bundles: BundleStore,
+  images: ImageStore,
+  part: Exclude<Part, { kind: 'resource' }>,
+  of: Parameters<typeof bundleImage>[3],
+): Promise<{ readonly part: Part; readonly bundle: string }> {
+  if (part.kind === 'service' && part.vm !== undefined) {
+    const { bundle, digest } = await bundleDisk(bundles, images, part.vm, of)
+    return { part: { ...part, vm: { ...part.vm, digest } }, bundle: bundle.digest }
+  }
+  const { bundle, digest } = await bundleImage(bundles, images, part, of)
+  return {
+    part: part.image === undefined ? part : { ...part, image: { ...part.image, digest } },
+    bundle: bundle.digest,
+  }
 }

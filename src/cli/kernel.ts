@@ -112,7 +112,8 @@ export async function debugKernel({ operator, app }: Target, part: string, json:
   }
 }
 
-async function contentOf(stream: RemoteStream): Promise<Buffer> {
+/** All that a stream says. Throws `cli.too-much`. */
+export async function contentOf(stream: RemoteStream): Promise<Buffer> {
   const pieces: Uint8Array[] = []
   let length = 0
   for await (const { bytes } of stream.pieces) {
@@ -121,7 +122,7 @@ async function contentOf(stream: RemoteStream): Promise<Buffer> {
     if (length > fileBytesMax)
       throw new SteadError({
         code: 'cli.too-much',
-        message: `the kernel has more than ${fileBytesMax} bytes of symbols`,
+        message: `more than ${fileBytesMax} bytes came of a machine`,
       })
   }
   return Buffer.concat(pieces)

@@ -1,5 +1,5 @@
 /** The drivers of this machine, the strongest of each kind that it allows, and what is weaker than it could be. */
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join, posix } from 'node:path'
 import { type Bundle, type BundleStore, createBundleStore, runtimeEnvironment } from '../artifact/index.ts'
 import { isSteadError, SteadError, systemClock } from '../base/index.ts'
@@ -12,8 +12,14 @@ import { canReadKernelLog, type Program, stateProvider } from '../agent/index.ts
 import {
   bubblewrapDriver,
   byIsolation,
+  byRuntime,
   detectLimitGroups,
+  incusDriver,
+  type OciRuntime,
+  ociRuntimeDriver,
   processDriver,
+  type IncusAddress,
+  type IncusDriverOptions,
   type SandboxDriver,
   vmDriver,
 } from '../sandbox/index.ts'
@@ -130,7 +136,10 @@ function chooseSandboxDriver({
   }
   const guests = (): SandboxDriver => vmDriver(guestOptions)
   try {
-    return { sandbox: byIsolation(bubblewrapDriver(options), guests), unsandboxed, guests, weaker: [] }
+    const isolating = { kernel: guests, container: () => incusDriver({ ...options, ...incusOptions(process.env) }) }
+    const runtimes = (runtime: OciRuntime): SandboxDriver => ociRuntimeDriver({ ...options, runtime })
+    const sandbox = byRuntime(byIsolation(bubblewrapDriver(options), isolating), runtimes)
+    return { sandbox, unsandboxed, guests, weaker: [] }
   } catch (error) {
     if (!isSteadError(error)) throw error
     return {
@@ -139,6 +148,34 @@ function chooseSandboxDriver({
       guests,
       weaker: [`sandbox: ${error.message} ${error.hint ?? ''}`.trim()],
     }
+  }
+}
+
+/** Where the Incus server of this machine is, if it is not where its package puts it; for TLS, files in PEM. */
+function incusOptions(env: NodeJS.ProcessEnv): Pick<IncusDriverOptions, 'address' | 'project' | 'pool'> {
+  const { STEAD_INCUS: server, STEAD_INCUS_PROJECT: project, STEAD_INCUS_POOL: pool } = env
+  const pem = (name: string): string => {
+    const path = env[name]
+    if (path !== undefined) return readFileSync(path, 'utf8')
+    throw new SteadError({
+      code: 'cli.incus-incomplete',
+      message: `STEAD_INCUS is ${server}, and ${name} does not say which file has the certificate for it.`,
+      hint: 'STEAD_INCUS_CERTIFICATE, STEAD_INCUS_KEY and STEAD_INCUS_SERVER_CERTIFICATE name files in PEM.',
+    })
+  }
+  const address = (text: string): IncusAddress =>
+    text.startsWith('/')
+      ? { socketPath: text }
+      : {
+          url: text,
+          certificate: pem('STEAD_INCUS_CERTIFICATE'),
+          key: pem('STEAD_INCUS_KEY'),
+          serverCertificate: pem('STEAD_INCUS_SERVER_CERTIFICATE'),
+        }
+  return {
+    ...(server !== undefined && { address: address(server) }),
+    ...(project !== undefined && { project }),
+    ...(pool !== undefined && { pool }),
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import type { CertificateDriver } from '../certificates/index.ts'
 import type { Apply, AppView, Control } from '../control/index.ts'
+import { vmStopMs } from '../model/index.ts'
 import type { LogLine } from '../protocol/index.ts'
 import type { Home } from './home.ts'
 import type { Machine } from './machine.ts'
@@ -15,6 +16,12 @@ import { stopApp } from './stop-app.ts'
 
 /** How long a stop waits for requests in flight and slow programs, before they are ended. */
 const stopTimeoutMs = 2500
+
+/** Systems on disks take longer to switch themselves off. */
+function stopMsOf(view: AppView | null): number {
+  const hasSystem = view?.app.graph.parts.some((part) => part.kind === 'service' && part.vm !== undefined) === true
+  return hasSystem ? vmStopMs + stopTimeoutMs : stopTimeoutMs
+}
 
 /** How long the way in waits at the very end for requests that do not. */
 const closeMs = 1000
@@ -36,7 +43,7 @@ export interface Platform extends AsyncDisposable {
   /** Whether the way in speaks TLS. */
   readonly tls: boolean
   apply(apply: Omit<Apply, 'home'>): Promise<number>
-  /** Stops an app: what uses comes down before what is used. Gives up waiting after `stopTimeoutMs`; disposing then ends the rest. */
+  /** Stops an app: what uses comes down before what is used. Gives up waiting after a time; disposing then ends the rest. */
   stop(app: string): Promise<void>
   view(app: string): AppView | null
   apps(): readonly string[]
@@ -73,7 +80,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     apply: (apply) => control.apply({ ...apply, home: localNode }),
     async stop(app) {
       // The way in closes meanwhile: no new requests, and none that never ends.
-      await Promise.all([gateway.close(), stopApp(control, app, stopTimeoutMs)])
+      await Promise.all([gateway.close(), stopApp(control, app, stopMsOf(control.view(app)))])
     },
     view: (app) => control.view(app),
     apps: () => control.apps(),

@@ -51,7 +51,8 @@ function partsOf(view: AppView): PartStatus[] {
   return view.app.graph.parts.flatMap((part): PartStatus[] => {
     const stopped = view.orders.get(part.name)?.stopped ?? null
     const isolation = part.kind === 'resource' || part.isolation === undefined ? {} : { isolation: part.isolation }
-    const common = { part: part.name, kind: part.kind, stoppedBy: stopped?.by ?? null, ...isolation }
+    const system = part.kind === 'service' && part.vm !== undefined ? { disk: part.vm.disk } : {}
+    const common = { part: part.name, kind: part.kind, stoppedBy: stopped?.by ?? null, ...isolation, ...system }
     if (part.kind === 'resource') {
       const found = view.resources.find((resource) => resource.part === part.name)
       return [{ ...common, instance: null, current: found?.current ?? false, ...shown(found?.status ?? null) }]

@@ -133,6 +133,7 @@ function instanceAssignment(
     bundle: instance.bundle,
     run: part.run,
     ...(part.image === undefined ? {} : { image: part.image }),
+    ...(part.kind === 'job' || part.vm === undefined ? {} : { vm: part.vm }),
     env: part.env,
     limits: part.limits,
     http: part.kind === 'service' ? portOf(part) : null,

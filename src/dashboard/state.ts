@@ -47,5 +47,5 @@ function shapePart(part: Part): ShapePart {
   const uses = [...new Set(part.uses.map((use) => use.part))]
   return part.kind === 'job'
     ? { ...common, schedule: part.schedule, uses }
-    : { ...common, replicas: part.replicas, uses }
+    : { ...common, replicas: part.replicas, uses, ...(part.vm === undefined ? {} : { disk: part.vm.disk }) }
 }

@@ -19,6 +19,8 @@ export interface ShapePart {
   readonly type: string | null
   /** Instances that are wanted of a service. */
   readonly replicas: number
+  /** The disk of a service that is a system in the place of a program; absent for others. */
+  readonly disk?: string
   /** When a job runs: a cron expression in UTC; null: once for every release. Null for others. */
   readonly schedule: string | null
   /** Names of the parts it uses, each once. */

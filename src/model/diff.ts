@@ -7,7 +7,7 @@
 import { jsonEqual } from '../base/index.ts'
 import type { Json } from '../base/index.ts'
 import { dataBytesDefault } from './graph.ts'
-import type { Graph, Part, Route, StreamRoute, Use } from './graph.ts'
+import type { Graph, Part, Route, StreamRoute, Use, VmUse } from './graph.ts'
 import { showWay } from './routes.ts'
 import { formatBytes, formatDuration } from './units.ts'
 import { describePart } from './values.ts'
@@ -94,9 +94,17 @@ function fieldsOf(part: Part): Json {
   const uses = Object.fromEntries(part.uses.map((use) => [use.as, fieldOfUse(use)]))
   const { image, ...rest } = part
   const common = { limits: { ...part.limits }, uses, ...(image === undefined ? {} : { image: { ...image } }) }
-  if (rest.kind === 'service') return { ...rest, ...common, ready: { ...rest.ready } }
+  if (rest.kind === 'service') {
+    const { vm, ...service } = rest
+    const system = vm === undefined ? {} : { vm: fieldOfVm(vm) }
+    return { ...service, ...common, ...system, ready: { ...rest.ready } }
+  }
   const { overlap, missed, retry } = rest
   return { ...rest, ...common, overlap: { ...overlap }, missed: { ...missed }, retry: { ...retry } }
+}
+
+function fieldOfVm({ kernel, ...vm }: VmUse): Json {
+  return { ...vm, ...(kernel === undefined ? {} : { kernel: { ...kernel } }) }
 }
 
 /** The part alone where all rights are given, so that older graphs differ in nothing. */

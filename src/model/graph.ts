@@ -61,7 +61,7 @@ export interface Runnable {
   readonly name: string
   /** Directory of the code, inside that of the app file and relative to it, with forward slashes; `.` is that directory itself. It becomes the bundle. */
   readonly from: string
-  /** Empty where there is an image: then it is that of the image. */
+  /** Empty where there is an image, whose own it is then, or a system on a disk. */
   readonly run: readonly string[]
   /** Where its program comes from, instead of `from`. Absent when it has no image. */
   readonly image?: ImageUse
@@ -72,24 +72,49 @@ export interface Runnable {
   /** What it may dial outside the app, sorted: `host:port`, `*.domain:port`, `address:port`, `address/bits:port`. Everything else is refused. */
   readonly egress: readonly string[]
   readonly tripwire: Tripwire
-  /** `kernel`: each instance runs on a kernel of its own. Absent: in a sandbox on the kernel of its node. */
-  readonly isolation?: 'kernel'
+  /**
+   * `kernel`: each instance runs on a kernel of its own; `container`: in a container of its node's Incus server. Absent: in a
+   * sandbox on the kernel of its node.
+   */
+  readonly isolation?: 'kernel' | 'container'
 }
+
+/** Container runtimes that an image may be run by. */
+export type OciRuntime = 'runc' | 'crun'
 
 /** An image of OCI or Docker as the program of a part. */
 export interface ImageUse {
   /** `oci:` and a registry's reference, a path, or a name of the machine that deploys. */
   readonly from: string
+  /** The manifest that `from` stood for when the app was deployed. Absent in what an app file says, for it asks nobody. */
+  readonly digest?: string
   /** Name or id of the user inside, with a group after a colon. Absent: that of the image. */
   readonly user?: string
+  /** Its users are kept apart. Absent: there is one, to whom all of it belongs. */
+  readonly users?: 'image'
+  /** The container runtime that runs it. Absent: none is needed. */
+  readonly runtime?: OciRuntime
   /** It may write into its root, in memory. Absent: only into its volumes and /tmp. */
   readonly writable?: true
   /** The part does not say how to tell that it is ready, so the image may. */
   readonly health?: true
 }
 
+/** A whole system on a disk in the place of a program. Files are written as `from` is, and become the bundle. */
+export interface VmUse {
+  readonly disk: string
+  /** What the disk was when the app was deployed. Absent in what an app file says, for it reads none. */
+  readonly digest?: string
+  /** By name. */
+  readonly seed: Readonly<Record<string, string>>
+  /** Started directly. Absent: the disk starts its own. */
+  readonly kernel?: { readonly image: string; readonly initrd?: string; readonly commandLine: string }
+}
+
 export interface ServicePart extends Runnable {
   readonly kind: 'service'
+  /** What it is in the place of a program; then `run` is empty and `isolation` is `kernel`. Absent when it has a program. */
+  readonly vm?: VmUse
   /** Port the program serves HTTP on, or null when it serves nothing. */
   readonly http: number | null
   /** `h2c`: it speaks HTTP/2 without TLS there, as gRPC does. Absent: HTTP/1.1. */

@@ -8,7 +8,7 @@ export { app } from './app.ts'
 export { bucket } from './bucket.ts'
 export type { BucketNeed, BucketOptions, HostedBucketOptions, OwnBucketOptions } from './bucket.ts'
 export { job, service } from './service.ts'
-export type { JobOptions, ServiceOptions } from './service.ts'
+export type { JobOptions, ServiceOptions, WithSystem } from './service.ts'
 export type { RetryOptions, ScheduleOptions } from './schedule.ts'
 export type { LimitOptions, ProgramOptions, WithProgram } from './program.ts'
 export { postgres, resource, secret } from './resource.ts'
@@ -17,6 +17,7 @@ export type { Narrowable, NarrowableType, RightOf } from './rights.ts'
 export { queue } from './queue.ts'
 export type { MessageOf, Queue, QueueOptions, QueueRetryOptions } from './queue.ts'
 export type { StateOptions } from './state.ts'
+export type { VmKernelOptions, VmOptions } from './vm.ts'
 export type { ReadyOption } from './ready.ts'
 export type { Bytes, Duration } from './units.ts'
 export type {
@@ -63,10 +64,12 @@ export type {
   StreamWay,
   Tripwire,
   Use,
+  VmUse,
 } from './graph.ts'
 export { jobDefaults } from './schedule.ts'
 export { stateConfigOf, stateType } from './state.ts'
 export type { StateConfig, StateHook } from './state.ts'
+export { vmStopMs } from './vm.ts'
 export { portOf } from './invariants.ts'
 export { showWay } from './routes.ts'
 export { envPrefix } from './patterns.ts'

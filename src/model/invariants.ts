@@ -9,7 +9,7 @@ import type { Graph, Part, ServicePart } from './graph.ts'
 import { showWay } from './routes.ts'
 import { answersHttp, rightsOf } from './rights.ts'
 import { scheduleProblem } from './schedule.ts'
-import { checkState } from './state.ts'
+import { checkState, stateType } from './state.ts'
 import { describePart } from './values.ts'
 
 function refuse(code: `model.${string}`, message: string, hint: string): never {
@@ -65,6 +65,18 @@ function checkRights(who: string, target: Part, rights: readonly string[]): void
   const hint =
     offered.length === 0 ? 'It has no rights to choose from: leave them out.' : `It has: ${offered.join(', ')}.`
   refuse('model.bad-use', `${who} ${what}.`, hint)
+}
+
+function checkVm(part: Part, byName: ReadonlyMap<string, Part>): void {
+  if (part.kind !== 'service' || part.vm === undefined) return
+  const keeps = part.uses.some((use) => {
+    const used = byName.get(use.part)
+    return used?.kind === 'resource' && used.type === stateType
+  })
+  const isWhole = part.run.length === 0 && part.image === undefined && part.isolation === 'kernel' && keeps
+  if (isWhole) return
+  const hint = 'A system has no program beside it, a kernel of its own, and state for its disk: declare it with `vm`.'
+  refuse('model.bad-vm', `${describePart(part)} is a system on a disk, and something of that is missing.`, hint)
 }
 
 function checkSchedule(part: Part): void {
@@ -135,6 +147,7 @@ export function checkGraph(graph: Graph): void {
   }
   for (const part of graph.parts) {
     checkUses(part, byName)
+    checkVm(part, byName)
     checkSchedule(part)
     if (part.kind === 'resource') checkState(part, graph.parts)
   }

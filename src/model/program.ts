@@ -22,6 +22,17 @@ export interface ProgramOptions {
   readonly image?: `oci:${string}`
   /** The user inside an image, by name or id. Default: that of the image, which must not be root; 'root' is root of its own files alone. */
   readonly user?: string
+  /**
+   * one: everything in the image belongs to the program's user, the only one that there is. image: its users are kept apart, with
+   * the owners of files as the image has them; one that starts as root may give its files away and become another user, as
+   * the entry points of many images do. It has no power over anything else. Default one.
+   */
+  readonly users?: 'one' | 'image'
+  /**
+   * A container runtime that runs the image, for who must run what others run; it has to be installed where the part runs.
+   * Default: none is needed.
+   */
+  readonly runtime?: 'runc' | 'crun'
   /** Whether the program may write into the root of its image; what it writes is in memory and gone with it. Default false. */
   readonly writable?: boolean
   /** Directory of the code, relative to the app file. Default: that of the app file. */
@@ -43,13 +54,14 @@ export interface ProgramOptions {
   readonly tripwire?: Tripwire
   /**
    * kernel: each instance runs in a guest with a kernel of its own, which starts a few seconds later and takes about 200 MB
-   * more; without virtualisation in the processor it is emulated, ten to twenty times slower. Default sandbox: all on a node
-   * share its kernel.
+   * more; without virtualisation in the processor it is emulated, ten to twenty times slower. container: each runs in a
+   * container of the Incus or LXD server of its node, which starts about a second later. Default sandbox: all on a node share its
+   * kernel.
    */
-  readonly isolation?: 'sandbox' | 'kernel'
+  readonly isolation?: 'sandbox' | 'kernel' | 'container'
 }
 
-/** Every part that runs says what it runs: its program, an image, or a program in an image. */
+/** Every part that runs says what it runs: its program, an image, or a program in an image. A service may be a system instead. */
 export type WithProgram =
   | { readonly run: NonNullable<ProgramOptions['run']> }
   | { readonly image: NonNullable<ProgramOptions['image']> }
@@ -82,6 +94,8 @@ export const programOptions: readonly string[] = [
   'run',
   'image',
   'user',
+  'users',
+  'runtime',
   'writable',
   'from',
   'env',
@@ -188,14 +202,17 @@ function readTripwire(owner: string, tripwire: unknown): Tripwire {
 
 function readIsolation(owner: string, isolation: unknown): Pick<Runnable, 'isolation'> {
   if (isolation === undefined || isolation === 'sandbox') return {}
-  if (isolation === 'kernel') return { isolation }
-  throw badOption(owner, 'isolation', "'sandbox' or 'kernel'", isolation, "As in isolation: 'kernel'.")
+  if (isolation === 'kernel' || isolation === 'container') return { isolation }
+  throw badOption(owner, 'isolation', "'sandbox', 'kernel' or 'container'", isolation, "As in isolation: 'kernel'.")
 }
 
 /** Throws `model.bad-option`. */
-function readImage(owner: string, { image, user, writable, from }: ProgramOptions): ImageUse | undefined {
+function readImage(
+  owner: string,
+  { image, user, users, runtime, writable, from, isolation }: ProgramOptions,
+): ImageUse | undefined {
   if (image === undefined) {
-    for (const [option, value] of Object.entries({ user, writable }))
+    for (const [option, value] of Object.entries({ user, users, runtime, writable }))
       if (value !== undefined) throw badOption(owner, option, 'absent without image', value, 'It is of an image.')
     return undefined
   }
@@ -207,9 +224,23 @@ function readImage(owner: string, { image, user, writable, from }: ProgramOption
     throw badOption(owner, 'from', 'absent where there is image', from, 'The code is in the image.')
   if (user !== undefined && (typeof user !== 'string' || user.length > 256 || !imageUserPattern.test(user)))
     throw badOption(owner, 'user', 'a name or id', user, "As in user: 'redis' or user: '1000:1000'.")
+  if (users !== undefined && users !== 'one' && users !== 'image')
+    throw badOption(owner, 'users', "'one' or 'image'", users, "As in users: 'image'.")
+  if (runtime !== undefined && runtime !== 'runc' && runtime !== 'crun')
+    throw badOption(owner, 'runtime', "'runc' or 'crun'", runtime, 'Leave it out: images run without one.')
+  if (isolation === 'kernel' && (runtime !== undefined || users === 'image')) {
+    const option = runtime === undefined ? 'users' : 'runtime'
+    throw badOption(owner, option, "absent where isolation is 'kernel'", option, 'A guest runs its image by itself.')
+  }
   if (writable !== undefined && typeof writable !== 'boolean')
     throw badOption(owner, 'writable', 'true or false', writable, 'Default false.')
-  return { from: image, ...(user === undefined ? {} : { user }), ...(writable === true ? { writable } : {}) }
+  return {
+    from: image,
+    ...(user === undefined ? {} : { user }),
+    ...(users === 'image' ? { users } : {}),
+    ...(runtime === undefined ? {} : { runtime }),
+    ...(writable === true ? { writable } : {}),
+  }
 }
 
 function checkEntries(owner: string, option: string, count: number): void {
@@ -217,14 +248,15 @@ function checkEntries(owner: string, option: string, count: number): void {
   throw badOption(owner, option, `at most ${entriesMax} entries`, `${count} entries`, 'Split the part.')
 }
 
-/** The common half of a service or job, and the values it uses. Throws `model.bad-option`, `model.bad-use`. */
+/** The common half of a service or job, and the values it uses; of a system there is no program. Throws `model.bad-option`, `model.bad-use`. */
 export function readProgram(
   owner: string,
   name: string,
   options: ProgramOptions,
+  isSystem = false,
 ): { program: Runnable; use: UsedParts } {
   const image = readImage(owner, options)
-  if (image === undefined || options.run !== undefined) checkCommand(owner, 'run', options.run)
+  if (!isSystem && (image === undefined || options.run !== undefined)) checkCommand(owner, 'run', options.run)
   const { uses, use } = readUses(owner, options.use)
   const program: Runnable = {
     name,

@@ -7,7 +7,8 @@ import type { Duration } from './units.ts'
 
 /**
  * One of: a path that must answer with 200 to 399 on the service's port (as text, or as `http`), a TCP port that must
- * accept, a command that must end with 0. `timeout` is how long the instance may take, 1s to 1h, default 30s.
+ * accept, a command that must end with 0. `timeout` is how long the instance may take, 1s to 1h, default 30s, for a system on
+ * a disk 5m.
  */
 export type ReadyOption =
   | `/${string}`
@@ -22,13 +23,18 @@ export type ReadyOption =
 
 const hint = "As in ready: '/healthz', or { http: '/healthz', timeout: '2m' }, { tcp: 5432 }, { command: ['./check'] }."
 
-/** The check of a service, given its option and its port. Throws `model.bad-option`, `model.unknown-option`. */
-export function readReady(owner: string, option: ReadyOption | undefined, port: number | undefined): Ready {
+/** The check of a service, given its option, its port, and how long it may take where that is not said. Throws `model.bad-option`, `model.unknown-option`. */
+export function readReady(
+  owner: string,
+  option: ReadyOption | undefined,
+  { port, timeout }: { readonly port: number | undefined; readonly timeout: Duration },
+): Ready {
+  const usualMs = readDuration(owner, 'ready.timeout', timeout, 1000, 3_600_000)
   if (option === undefined) {
     // Without being asked, a program proves only that it answers: 404 or 401 on / is a program that runs.
     return port === undefined
-      ? { kind: 'started', timeoutMs: 30_000 }
-      : { kind: 'http', path: '/', statusBelow: 500, timeoutMs: 30_000 }
+      ? { kind: 'started', timeoutMs: usualMs }
+      : { kind: 'http', path: '/', statusBelow: 500, timeoutMs: usualMs }
   }
   const check = typeof option === 'string' ? { http: option } : option
   checkOptions(owner, check, ['http', 'tcp', 'command', 'timeout'], 'ready')
@@ -37,7 +43,7 @@ export function readReady(owner: string, option: ReadyOption | undefined, port: 
     const message = `${owner}: ready must have exactly one of http, tcp and command, not ${kinds.join(' and ') || 'none'}.`
     throw new SteadError({ code: 'model.bad-option', message, hint })
   }
-  const timeoutMs = readDuration(owner, 'ready.timeout', check.timeout ?? '30s', 1000, 3_600_000)
+  const timeoutMs = readDuration(owner, 'ready.timeout', check.timeout ?? timeout, 1000, 3_600_000)
   if (check.tcp !== undefined) {
     checkNumber(owner, 'ready.tcp', check.tcp, { min: 1, max: 65_535, whole: true, hint })
     return { kind: 'tcp', port: check.tcp, timeoutMs }

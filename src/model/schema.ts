@@ -13,8 +13,10 @@ import {
   egressPattern,
   envNamePattern,
   hostPattern,
+  imageDigestPattern,
   imagePattern,
   imageUserPattern,
+  seedFilePattern,
   namePattern,
   requestPathPattern,
   routePathPattern,
@@ -48,7 +50,10 @@ const runnable = {
   image: z
     .strictObject({
       from: z.string().max(1024).regex(imagePattern),
+      digest: z.string().regex(imageDigestPattern).exactOptional(),
       user: z.string().max(256).regex(imageUserPattern).exactOptional(),
+      users: z.literal('image').exactOptional(),
+      runtime: z.enum(['runc', 'crun']).exactOptional(),
       writable: z.literal(true).exactOptional(),
       health: z.literal(true).exactOptional(),
     })
@@ -73,13 +78,25 @@ const runnable = {
   egress: z.array(z.string().max(259).regex(egressPattern)).max(entriesMax),
   // Graphs of before there were any have none.
   tripwire: z.enum(['off', 'record', 'freeze']).default('off'),
-  isolation: z.literal('kernel').exactOptional(),
+  isolation: z.enum(['kernel', 'container']).exactOptional(),
 }
+
+const file = directory.refine((path) => path !== '.')
 
 const part = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('service'),
     ...runnable,
+    vm: z
+      .strictObject({
+        disk: file,
+        digest: z.string().regex(imageDigestPattern).exactOptional(),
+        seed: z.record(z.string().regex(seedFilePattern), z.string().max(16_000)),
+        kernel: z
+          .strictObject({ image: file, initrd: file.exactOptional(), commandLine: z.string().max(2000) })
+          .exactOptional(),
+      })
+      .exactOptional(),
     http: port.nullable(),
     protocol: z.literal('h2c').exactOptional(),
     tcp: port.exactOptional(),

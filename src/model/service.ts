@@ -11,6 +11,8 @@ import { readState, stateUse } from './state.ts'
 import type { StateOptions } from './state.ts'
 import type { Duration } from './units.ts'
 import { brand } from './values.ts'
+import { diskState, readVm, refuseOfPrograms } from './vm.ts'
+import type { VmOptions } from './vm.ts'
 import type { Job, Service } from './values.ts'
 
 /** Options of `service`. */
@@ -26,7 +28,7 @@ export interface ServiceOptions<
   readonly tcp?: Tcp
   /**
    * How to tell that an instance is ready. Default: with `http`, GET / answers below 500; with `tcp` or `h2c`, the port
-   * accepts; otherwise as soon as it runs.
+   * accepts; otherwise as soon as it runs. It may take 30s, a system on a disk 5m.
    */
   readonly ready?: ReadyOption
   /** Number of instances, 1 to 100. Default 1. */
@@ -41,7 +43,15 @@ export interface ServiceOptions<
    * service has one instance, which ends before the next one starts.
    */
   readonly state?: StateOptions
+  /**
+   * A whole system on a disk in the place of a program: a machine with a kernel of its own, of which there is one instance. A
+   * processor without virtualisation emulates it, ten to twenty times slower.
+   */
+  readonly vm?: VmOptions
 }
+
+/** A service is a program, or a system on a disk. */
+export type WithSystem = { readonly vm: VmOptions }
 
 /** Options of `job`. */
 export interface JobOptions extends ProgramOptions {
@@ -60,11 +70,11 @@ export interface JobOptions extends ProgramOptions {
  */
 export function service<Http extends number | undefined = undefined, Tcp extends number | undefined = undefined>(
   name: string,
-  options: ServiceOptions<Http, Tcp> & WithProgram,
+  options: ServiceOptions<Http, Tcp> & (WithProgram | WithSystem),
 ): Service<Http, Tcp> {
   checkName('service', name)
   const owner = `service '${name}'`
-  const own = ['http', 'protocol', 'tcp', 'ready', 'replicas', 'onSecretChange', 'state']
+  const own = ['http', 'protocol', 'tcp', 'ready', 'replicas', 'onSecretChange', 'state', 'vm']
   checkOptions(owner, options, [...programOptions, ...own])
   const { http, tcp, protocol, replicas = 1, onSecretChange = 'restart' } = options
   const portHint = 'The port the program listens on, as in http: 3000.'
@@ -83,10 +93,16 @@ export function service<Http extends number | undefined = undefined, Tcp extends
     const hint = "As in onSecretChange: 'SIGHUP'. Without it its instances are replaced one by one."
     throw badOption(owner, 'onSecretChange', `one of ${secretChanges.join(', ')}`, onSecretChange, hint)
   }
-  const { program, use } = readProgram(owner, name, withState(owner, name, options, replicas))
+  const system = options.vm === undefined ? {} : { vm: readVm(owner, options.vm), isolation: 'kernel' as const }
+  if (options.vm !== undefined) refuseOfPrograms(owner, options)
+  const stateful = withState(owner, name, options, replicas)
+  const { program, use } = readProgram(owner, name, stateful, options.vm !== undefined)
   // Neither answers GET / in HTTP/1.1.
   const accepts = http === undefined ? tcp : protocol === undefined ? undefined : http
-  const ready = readReady(owner, options.ready ?? (accepts === undefined ? undefined : { tcp: accepts }), http)
+  const ready = readReady(owner, options.ready ?? (accepts === undefined ? undefined : { tcp: accepts }), {
+    port: http,
+    timeout: options.vm === undefined ? '30s' : '5m',
+  })
   // What the app file does not say of an image, the image may.
   const image =
     program.image !== undefined && options.ready === undefined
@@ -97,6 +113,7 @@ export function service<Http extends number | undefined = undefined, Tcp extends
     kind: 'service',
     ...program,
     ...image,
+    ...system,
     http: http ?? null,
     ...later,
     ready,
@@ -111,11 +128,12 @@ export function service<Http extends number | undefined = undefined, Tcp extends
 
 /** The options with its state among what it uses. */
 function withState(owner: string, name: string, options: ServiceOptions, replicas: number): ProgramOptions {
-  if (options.state === undefined) return options
+  if (options.state === undefined && options.vm === undefined) return options
   if (options.use !== undefined && Object.hasOwn(options.use, stateUse)) {
     const hint = 'That is the name of its own state. Rename the other.'
     throw badOption(owner, 'use', `without '${stateUse}' where there is state`, options.use, hint)
   }
+  if (options.state === undefined) return { ...options, use: { ...options.use, ...diskState(owner, name, replicas) } }
   return { ...options, use: { ...options.use, [stateUse]: readState(owner, name, options.state, replicas) } }
 }
 

@@ -112,6 +112,8 @@ export function networkConformance(name: string, skip: string | false, make: () 
         place.outside.attempts().map(({ protocol, address, port }) => `${protocol} ${address}:${port}`),
         ['tcp 203.0.113.7:443', 'tcp 203.0.113.8:443'],
       )
+      const { sentBytes, receivedBytes } = place.outside.carried()
+      assert.ok(sentBytes > 0 && receivedBytes > 0, `carried ${sentBytes} and ${receivedBytes} bytes`)
       server.close()
     })
 
@@ -135,6 +137,10 @@ export function networkConformance(name: string, skip: string | false, make: () 
       assert.equal(got, bytes)
       // Eight megabits each way, one after the other, at eight megabits a second; slower is the machine, faster is no bound.
       assert.ok(tookMs > 1500, `both ways took ${tookMs} ms`)
+      const { sentBytes, receivedBytes } = outside.carried()
+      // Headers, and what was sent again, are on top.
+      for (const carried of [sentBytes, receivedBytes])
+        assert.ok(carried >= bytes && carried < 2 * bytes, `${carried} bytes were carried`)
       await outside.shape(null)
       assert.doesNotMatch(shown(), /tbf/)
       server.close()

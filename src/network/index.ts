@@ -1,6 +1,6 @@
 /** The face of `network`: where instances' sockets live, and how streams get in and out. */
 export { edgeAddress, edgeNetwork } from './network.ts'
-export type { Attempt, Endpoint, NetworkCapabilities, NetworkDriver, Outside, Place, Tap } from './network.ts'
+export type { Attempt, Carried, Endpoint, NetworkCapabilities, NetworkDriver, Outside, Place, Tap } from './network.ts'
 export { hasPort, isIp, packetFileHead, packetRecord } from './packet-file.ts'
 export type { Packet } from './packet-file.ts'
 export { Rates, sharesOf } from './rates.ts'

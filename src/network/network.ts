@@ -33,6 +33,12 @@ export interface Attempt {
   readonly port: number
 }
 
+/** What a link has carried. */
+export interface Carried {
+  readonly sentBytes: number
+  readonly receivedBytes: number
+}
+
 /**
  * Every address that is not the instance's own, and nothing behind them: there this process answers for what the instance
  * was given outside. What nobody listens for is refused by the kernel at once.
@@ -44,6 +50,8 @@ export interface Outside {
   datagrams(address: string, port: number): Promise<DatagramSocket>
   /** What was tried since the last call, also where somebody listens; of a flood only a part. */
   attempts(): readonly Attempt[]
+  /** Bytes that went there and came from there since it was made. */
+  carried(): Carried
   /** Holds what goes there, and what comes, to so many bits per second each; null: to none. Throws `network.no-rate`. */
   shape(bitsPerSecond: number | null): Promise<void>
 }

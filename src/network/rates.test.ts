@@ -27,6 +27,10 @@ class Held implements Outside {
     return assert.fail('nobody listens here')
   }
 
+  carried(): never {
+    return assert.fail('nobody asks')
+  }
+
   attempts(): readonly [] {
     return []
   }

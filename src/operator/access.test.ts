@@ -454,6 +454,31 @@ suite('people', () => {
       assert.match(words, found)
   })
 
+  test('states of a machine are kept and gone back to by who may stop and start, which is in the record', async () => {
+    await using bench = await Bench.open()
+    const [ops, dev] = [await bench.person('ops', 'operator'), await bench.person('dev', 'developer')]
+    const asked = { kind: 'machine', what: 'restore', name: 'before' } as const
+    await assert.rejects(dev.open('shop', 'web', asked), { message: /right operate on shop$/ })
+    for (const order of [asked, { kind: 'machine', what: 'snapshots' } as const]) {
+      const stream = await ops.open('shop', 'web', order)
+      stream.end()
+      await Array.fromAsync(stream.pieces)
+      assert.equal((await stream.ended).code, 3)
+    }
+    // What is asked at the door for states is nothing else, and states are asked for at no other.
+    for (const [way, order] of [
+      ['machine', { kind: 'machine', what: 'debugger' }],
+      ['stream', asked],
+    ] as const) {
+      const at = { socketPath: ops.socketPath, token: (await bench.owner.issueToken('ops', startMs + dayMs)).token }
+      const stream = await openStream(at, `/v1/apps/shop/parts/web/${way}`, order, (cause) => cause)
+      const ended = stream.ended
+      await Array.fromAsync(stream.pieces)
+      await assert.rejects(ended, { code: 'operator.bad-request' })
+    }
+    assert.match(JSON.stringify(await bench.record()), /ops.*restore before of its machine/)
+  })
+
   test('an attachment, a profile and packets are in the record as what they are', async () => {
     await using bench = await Bench.open()
     const ops = await bench.person('ops', 'operator')

@@ -4,7 +4,7 @@ import type { Graph } from '../model/index.ts'
 import type {
   AssignmentStatus,
   DebugLook,
-  MachineWay,
+  MachineOrder,
   Fault,
   FaultStatus,
   Incident,
@@ -148,8 +148,10 @@ export interface PartStatus {
   readonly debuggers?: NonNullable<AssignmentStatus['debuggers']>
   /** What it was refused outside, the newest first. */
   readonly refused: NonNullable<AssignmentStatus['refused']>
-  /** `kernel`: its instances run on kernels of their own. Absent: in sandboxes on that of their node. */
-  readonly isolation?: 'kernel'
+  /** `kernel`: its instances run on kernels of their own; `container`: in containers. Absent: in sandboxes on their node. */
+  readonly isolation?: 'kernel' | 'container'
+  /** The disk of a system that the part is in the place of a program, as the app file names it; absent when it is a program. */
+  readonly disk?: string
   /** How it is known that what it acknowledges is on the disk; absent where nobody can tell. */
   readonly durability?: string
   /** What a resource counts, by the names of its metrics; absent where it is not asked. */
@@ -232,7 +234,7 @@ export type StreamOrder =
       readonly port: number | null
     }
   | { readonly kind: 'core'; readonly instance: string | null }
-  | { readonly kind: 'machine'; readonly what: MachineWay }
+  | ({ readonly kind: 'machine' } & MachineOrder)
   /** As in the protocol: of a machine, and of no part. */
   | Extract<StreamTarget, { kind: 'trace' }>
 
@@ -241,12 +243,15 @@ export type TraceOrder = Extract<StreamOrder, { kind: 'trace' }>
 export type PartStreamOrder = Exclude<StreamOrder, TraceOrder>
 
 /** The way that a stream is asked for, which names the right it needs. */
-export type StreamWay = 'stream' | 'debug' | 'values' | 'evaluate' | 'kernel' | 'trace' | 'trace-any'
+export type StreamWay = 'stream' | 'debug' | 'values' | 'evaluate' | 'kernel' | 'machine' | 'trace' | 'trace-any'
 
 export function wayOf(order: StreamOrder): StreamWay {
   if (order.kind === 'trace') return order.trace.kind === 'own' ? 'trace-any' : 'trace'
   // A kernel that is debugged does what it is told; its console is a shell, as a program run inside may be.
-  if (order.kind === 'machine' && order.what !== 'console') return 'kernel'
+  if (order.kind === 'machine' && order.what !== 'console') {
+    // Going back to a state is as stopping and starting is.
+    return 'name' in order || order.what === 'snapshots' ? 'machine' : 'kernel'
+  }
   // Packets hold what the program was told, passwords among it, and its memory all that it knew.
   if (order.kind === 'capture' || order.kind === 'core') return 'evaluate'
   if (order.kind !== 'debug') return 'stream'
@@ -263,7 +268,10 @@ export function wordsOf(order: StreamOrder): string | null {
   const instance = 'instance' in order && order.instance !== null ? ` in instance ${order.instance}` : ''
   if (order.kind === 'capture') return `packets for ${order.durationMs / 1000} s${instance}`
   if (order.kind === 'core') return `core file${instance}`
-  if (order.kind === 'machine') return `${order.what} of its kernel`
+  if (order.kind === 'machine') {
+    if (order.what === 'snapshots') return null
+    return 'name' in order ? `${order.what} ${order.name} of its machine` : `${order.what} of its kernel`
+  }
   if (order.kind === 'trace') {
     const what = order.trace.kind === 'own' ? `bpftrace ${order.trace.program}` : `trace ${order.trace.name}`
     return `${what.replaceAll(/\s+/g, ' ')} for ${order.durationMs / 1000} s`.slice(0, wordsMax)

@@ -54,6 +54,7 @@ export const partRoutes: readonly Route[] = [
   streamRoute('values', 'values'),
   streamRoute('evaluate', 'evaluate'),
   streamRoute('kernel', 'kernel'),
+  streamRoute('machine', 'operate'),
   traceRoute('trace'),
   traceRoute('trace-any'),
   {

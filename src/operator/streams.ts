@@ -15,6 +15,7 @@ import {
   type RemoteStream,
   machineWays,
   resumeSchema,
+  snapshotDeeds,
   type StreamEnd,
   streamEndSchema,
   type StreamPiece,
@@ -49,7 +50,11 @@ const orderSchema: z.ZodType<StreamOrder> = z.discriminatedUnion('kind', [
   }),
   z.object({ kind: z.literal('capture'), instance: z.string().max(200).nullable(), ...captureBounds }),
   z.object({ kind: z.literal('core'), instance: z.string().max(200).nullable() }),
-  z.object({ kind: z.literal('machine'), what: z.enum(machineWays) }),
+  z.discriminatedUnion('what', [
+    z.object({ kind: z.literal('machine'), what: z.enum(machineWays) }),
+    z.object({ kind: z.literal('machine'), what: z.enum(snapshotDeeds), name: z.string().max(63) }),
+    z.object({ kind: z.literal('machine'), what: z.literal('snapshots') }),
+  ]),
   z.object({ kind: z.literal('trace'), ...traceBounds }),
 ])
 

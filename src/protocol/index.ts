@@ -1,5 +1,5 @@
 /** The face of `protocol`: what control, agents and gateways say to each other. Data and validators, no I/O. */
-export { assignmentSchema, endpointSchema, planSchema } from './plan.ts'
+export { assignmentSchema, endpointSchema, hostUidMax, hostUidMin, planSchema } from './plan.ts'
 export type { Assignment, Edge, InstanceAssignment, Plan, ResourceAssignment, VersionedGrant } from './plan.ts'
 export {
   incidentSchema,
@@ -59,7 +59,9 @@ export type { Fault, FaultCounts, FaultLease, FaultStatus } from './faults.ts'
 export {
   captureBounds,
   debugLookSchema,
+  keptSnapshotsSchema,
   machineWays,
+  snapshotDeeds,
   resumeSchema,
   streamEndSchema,
   streamLeaseMs,
@@ -71,7 +73,10 @@ export {
 export type {
   DebuggerOf,
   DebugLook,
+  KeptSnapshot,
+  MachineOrder,
   MachineWay,
+  SnapshotDeed,
   RemoteStream,
   Resume,
   StreamEnd,

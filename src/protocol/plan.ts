@@ -14,6 +14,7 @@ import {
   type SecretChange,
   secretChanges,
   type Tripwire,
+  type VmUse,
 } from '../model/index.ts'
 import type { Endpoint } from '../network/index.ts'
 import type { Grant, PreparePhase } from '../provider/index.ts'
@@ -23,6 +24,10 @@ import { type DataPlace, dataPlaceSchema, preparePhases } from './data.ts'
 export interface VersionedGrant extends Grant {
   readonly version: number
 }
+
+/** Host users of workloads start here: above what distributions give out, below what programs mistake for negative. */
+export const hostUidMin = 1_900_000_000
+export const hostUidMax = 2_000_000_000
 
 /** One running copy of a service, or one run of a job. */
 export interface InstanceAssignment {
@@ -36,6 +41,8 @@ export interface InstanceAssignment {
   readonly run: readonly string[]
   /** The bundle holds an image, whose program this is; absent: it holds code. */
   readonly image?: ImageUse
+  /** The bundle holds a disk, whose system it is in the place of a program. */
+  readonly vm?: VmUse
   readonly env: Readonly<Record<string, string>>
   readonly limits: Limits
   readonly http: number | null
@@ -48,7 +55,7 @@ export interface InstanceAssignment {
   /** Absent from an older control: off. */
   readonly tripwire?: Tripwire
   /** Absent: in a sandbox on the kernel of the node. */
-  readonly isolation?: 'kernel'
+  readonly isolation?: 'kernel' | 'container'
   /** False: it is to stop, and to stay stopped. */
   readonly wanted: boolean
   /** Jobs: longest run; null for services. */
@@ -159,9 +166,22 @@ const instance = z.object({
   image: z
     .object({
       from: z.string(),
+      digest: z.string().exactOptional(),
       user: z.string().exactOptional(),
+      users: z.literal('image').exactOptional(),
+      runtime: z.enum(['runc', 'crun']).exactOptional(),
       writable: z.literal(true).exactOptional(),
       health: z.literal(true).exactOptional(),
+    })
+    .exactOptional(),
+  vm: z
+    .object({
+      disk: z.string(),
+      digest: z.string().exactOptional(),
+      seed: z.record(z.string(), z.string()),
+      kernel: z
+        .object({ image: z.string(), initrd: z.string().exactOptional(), commandLine: z.string() })
+        .exactOptional(),
     })
     .exactOptional(),
   env: z.record(z.string(), z.string()),
@@ -178,7 +198,7 @@ const instance = z.object({
   edges: z.array(edge),
   egress: z.array(z.string().max(259)).max(1000).exactOptional(),
   tripwire: z.enum(['off', 'record', 'freeze']).exactOptional(),
-  isolation: z.literal('kernel').exactOptional(),
+  isolation: z.enum(['kernel', 'container']).exactOptional(),
   wanted: z.boolean(),
   timeoutMs: timeoutMs.nullable(),
   retry: z.object({ attempts: z.int().positive(), pauseMs: z.int().positive() }).exactOptional(),

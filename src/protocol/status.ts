@@ -39,6 +39,8 @@ export interface AssignmentStatus {
   readonly memoryBytes: number | null
   /** Processor time used since it was started, seconds; null, or left out by an older node, where it is not known. */
   readonly cpuSeconds?: number | null
+  /** What its link to the outside has carried since it was made; absent where it dials nothing outside, and from an older node. */
+  readonly carried?: { readonly sentBytes: number; readonly receivedBytes: number }
   /** Since when somebody's debugger is in it, milliseconds since 1970 by the node's clock; absent when nobody's is. */
   readonly heldSinceMs?: number
   /** Whose debuggers are in it, the first first; absent when none is, or from an older node. At most `statusDebuggersMax`. */
@@ -198,6 +200,7 @@ export const statusSchema: z.ZodType<AssignmentStatus> = z.object({
   pid: z.int().nullable(),
   memoryBytes: z.number().nullable(),
   cpuSeconds: z.number().nullable().exactOptional(),
+  carried: z.object({ sentBytes: z.number(), receivedBytes: z.number() }).exactOptional(),
   heldSinceMs: z.number().exactOptional(),
   debuggers: z
     .array(z.object({ by: z.string(), traffic: z.enum(['drain', 'keep']), sinceMs: z.number(), stands: z.boolean() }))

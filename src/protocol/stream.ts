@@ -108,15 +108,34 @@ export type StreamTarget =
       readonly durationMs: number
     }
   /** What an instance on a kernel of its own has. */
-  | { readonly kind: 'machine'; readonly assignment: string; readonly what: MachineWay }
+  | ({ readonly kind: 'machine'; readonly assignment: string } & MachineOrder)
 
 /**
  * Ways to a kernel: its console; its debugger's protocol, that of gdb; its symbols, an ELF file, and what gdb is told of it,
- * both read to their end.
+ * both read to their end. And what is done with the states of a machine that are kept: answered when it is done, by a list of
+ * them where that was asked.
  */
+export type MachineOrder =
+  | { readonly what: MachineWay }
+  | { readonly what: SnapshotDeed; readonly name: string }
+  | { readonly what: 'snapshots' }
+
 export type MachineWay = (typeof machineWays)[number]
+export type SnapshotDeed = (typeof snapshotDeeds)[number]
 
 export const machineWays = ['console', 'debugger', 'symbols', 'commands'] as const
+export const snapshotDeeds = ['snapshot', 'restore', 'forget'] as const
+
+/** A state of a machine that is kept. */
+export interface KeptSnapshot {
+  readonly name: string
+  readonly timeMs: number
+  readonly memoryBytes: number
+}
+
+export const keptSnapshotsSchema: z.ZodType<readonly KeptSnapshot[]> = z.array(
+  z.object({ name: z.string(), timeMs: z.number(), memoryBytes: z.number() }),
+)
 
 /** How a stream ended. A connection has neither code nor signal. */
 export interface StreamEnd {
@@ -249,5 +268,9 @@ export const streamTargetSchema: z.ZodType<StreamTarget> = z.discriminatedUnion(
   z.object({ kind: z.literal('capture'), assignment, ...captureBounds }),
   z.object({ kind: z.literal('core'), assignment }),
   z.object({ kind: z.literal('trace'), ...traceBounds }),
-  z.object({ kind: z.literal('machine'), assignment, what: z.enum(machineWays) }),
+  z.discriminatedUnion('what', [
+    z.object({ kind: z.literal('machine'), assignment, what: z.enum(machineWays) }),
+    z.object({ kind: z.literal('machine'), assignment, what: z.enum(snapshotDeeds), name: z.string().max(63) }),
+    z.object({ kind: z.literal('machine'), assignment, what: z.literal('snapshots') }),
+  ]),
 ])

@@ -95,6 +95,8 @@ export interface NodeOffer {
   readonly realtimeCores?: number | undefined
   /** How much of its cores all tasks together may ask for, with those of best effort. */
   readonly bestEffortFactor?: number | undefined
+  /** What its network carries to the world, each way, in bits per second; absent: nobody has said. */
+  readonly networkBits?: number | undefined
   /** Whether jobs leave to the parts of apps there what these are expected to use. */
   readonly usesForecast?: boolean | undefined
 }
@@ -183,6 +185,7 @@ export const nodeOfferSchema: z.ZodType<NodeOffer> = z.object({
   counted: z.record(z.string(), z.number().min(0)).optional(),
   realtimeCores: z.int().min(0).optional(),
   bestEffortFactor: z.number().min(1).max(100).optional(),
+  networkBits: z.number().min(0).optional(),
   usesForecast: z.boolean().optional(),
 })
 

@@ -8,14 +8,14 @@ import { spawn } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { isSteadError, systemClock } from '../base/index.ts'
-import type { Exit, OutputLine, OutputOptions, Sandbox, SandboxDriver, SandboxSpec } from './driver.ts'
+import type { Exit, HostIds, OutputLine, OutputOptions, Sandbox, SandboxDriver, SandboxSpec } from './driver.ts'
 
 export interface ConformanceSetup {
   readonly name: string
   /** The reason why the driver cannot run here, or false. */
   readonly skip: string | false
   /** Makes the driver; called once. */
-  make(): SandboxDriver
+  make(): SandboxDriver | Promise<SandboxDriver>
   /**
    * Command line of a supervisor in a process of its own: it is given a spec (without network) as JSON in one more
    * argument, starts it with the same kind of driver, prints `started` and stays.
@@ -26,8 +26,8 @@ export interface ConformanceSetup {
    * where there is none to be had.
    */
   readonly layer?: (directory: string) => void
-  /** Every case runs in a root of that layer. */
-  readonly rooted?: boolean
+  /** Every case runs in a root of that layer, with one user or with several. */
+  readonly rooted?: 'one user' | 'several users'
   /** Cases, by title, that this driver cannot pass, with the reason. */
   readonly skips?: Readonly<Record<string, string>>
 }
@@ -41,6 +41,8 @@ export const waitMs: number = 90_000
 export const megabyte: number = 2 ** 20
 /** Not 0 and nobody's on a usual machine. */
 const hostUid = 231_072
+/** Other users beside it, where there are several. */
+export const hostIds: HostIds = { first: 231_200, count: 65_536 }
 
 /** What a case changes of the usual spec. */
 export type SpecChange = Partial<Omit<SandboxSpec, 'argv' | 'recordDir'>>
@@ -60,10 +62,10 @@ export class Bench {
     this.#setup = setup
   }
 
-  open(): void {
+  async open(): Promise<void> {
     this.#root = mkdtempSync(`${tmpdir()}/stead-sandbox-`)
     chmodSync(this.#root, 0o711)
-    this.#driver = this.#setup.make()
+    this.#driver = await this.#setup.make()
     // Drivers do not keep the process alive; the tests wait for them.
     this.#alive = setInterval(() => undefined, 1000)
   }
@@ -123,10 +125,15 @@ export class Bench {
       syscalls: this.driver.capabilities.syscallFilter === 'refused' ? 'none' : 'strict',
       network: null,
       outputBytesMax: megabyte,
-      ...(this.#setup.rooted === true ? { root: { layers: [this.layer()], writable: false } } : {}),
+      ...(this.#setup.rooted === undefined ? {} : { root: this.#usualRoot() }),
       ...change,
       recordDir: `${this.#root}/${id}`,
     }
+  }
+
+  #usualRoot(): NonNullable<SandboxSpec['root']> {
+    const root = { layers: [this.layer()], writable: false }
+    return this.#setup.rooted === 'several users' ? { ...root, hostIds } : root
   }
 
   async start(spec: SandboxSpec): Promise<Sandbox> {
@@ -191,17 +198,21 @@ export class Bench {
 }
 
 /** The value, or an error that names what was waited for. */
-export async function within<T>(wanted: Promise<T>, what: string): Promise<T> {
+export async function within<T>(wanted: Promise<T>, what: string, timeoutMs: number = waitMs): Promise<T> {
   const late = Promise.withResolvers<never>()
-  using _timer = systemClock.after(waitMs, () => late.reject(new Error(`waited ${waitMs} ms for ${what}`)))
+  using _timer = systemClock.after(timeoutMs, () => late.reject(new Error(`waited ${timeoutMs} ms for ${what}`)))
   return await Promise.race([wanted, late.promise])
 }
 
 /** Looks until it is done; an error names what was waited for. */
-export async function until(what: string, done: () => boolean | Promise<boolean>): Promise<void> {
-  const deadlineMs = systemClock.monotonicMs() + waitMs
+export async function until(
+  what: string,
+  done: () => boolean | Promise<boolean>,
+  timeoutMs: number = waitMs,
+): Promise<void> {
+  const deadlineMs = systemClock.monotonicMs() + timeoutMs
   while (!(await done())) {
-    assert.ok(systemClock.monotonicMs() < deadlineMs, `waited ${waitMs} ms for ${what}`)
+    assert.ok(systemClock.monotonicMs() < deadlineMs, `waited ${timeoutMs} ms for ${what}`)
     await pause(20)
   }
 }

@@ -21,10 +21,12 @@ const rows: readonly (readonly [keyof Omit<SandboxCapabilities, 'weaker'>, strin
   ['syscallFilter', 'system call filter'],
   ['devices', 'devices of the host'],
   ['root', 'a root file system of its own'],
+  ['users', 'several users in such a root'],
   ['exec', 'another program inside'],
   ['outputFilter', 'texts kept out of the output'],
   ['survivesSupervisor', 'outlives its supervisor'],
   ['ownKernel', 'a kernel of its own'],
+  ['container', 'a container of an Incus server'],
   ['console', 'console of its kernel'],
   ['debugStub', 'debugging its kernel'],
   ['disk', 'a system booted from a disk'],
@@ -52,14 +54,21 @@ const limitRows: readonly (readonly [keyof SandboxLimits, keyof SandboxCapabilit
   ['tmpBytes', 'tmpLimit'],
 ]
 
-/** What drivers declare that run programs on the kernel of the host. */
-export const sharedKernel: Pick<SandboxCapabilities, 'ownKernel' | 'console' | 'debugStub' | 'disk' | 'snapshot'> = {
+/** What drivers declare that run programs on the kernel of the host, by themselves. */
+export const sharedKernel: Pick<
+  SandboxCapabilities,
+  'ownKernel' | 'container' | 'console' | 'debugStub' | 'disk' | 'snapshot'
+> = {
   ownKernel: 'refused',
+  container: 'refused',
   console: 'refused',
   debugStub: 'refused',
   disk: 'refused',
   snapshot: 'refused',
 }
+
+/** What carries the packets of a system looks up names by it. */
+const resolverPath = '/etc/resolv.conf'
 
 const classes = {
   'best-effort': ['bestEffortCpu', 'only the CPU that nobody else wants'],
@@ -138,12 +147,20 @@ export function refuseBeyond(name: string, capabilities: SandboxCapabilities, sp
       'a root of its own',
       'Use the bubblewrap driver, as root on Linux 5.19 or later; its capabilities tell more.',
     )
+  if (spec.runtime !== undefined && spec.runtime !== name)
+    refuse(`the runtime ${spec.runtime}`, `Use the driver of that runtime, or leave it out.`)
+  if (missing(capabilities.users, spec.root?.hostIds !== undefined))
+    refuse('several users', 'Use the bubblewrap driver, as root, or run the image as one user.')
   if (missing(capabilities.outputFilter, spec.filterFile !== undefined))
     refuse('an output without the texts of a file', 'Install perl, or take them out when the output is read.')
   if (missing(capabilities.ownKernel, spec.isolation === 'kernel'))
     refuse('a kernel of its own', 'Use the vm driver, or leave isolation out.')
+  if (missing(capabilities.container, spec.isolation === 'container'))
+    refuse('a container of an Incus server', 'Use the incus driver, or leave isolation out.')
   if (missing(capabilities.disk, spec.disk !== undefined)) refuse('a system booted from a disk', 'Use the vm driver.')
-  if (spec.disk !== undefined && (spec.mounts.length > 0 || spec.files.length > 0 || spec.root !== undefined))
+  const beside =
+    spec.mounts.length > 0 || spec.root !== undefined || spec.files.some(({ path }) => path !== resolverPath)
+  if (spec.disk !== undefined && beside)
     refuse('directories of the host beside its disk', 'Put what it needs on the disk, or into its seed.')
   if (missing(capabilities.ownNetwork, spec.network !== null))
     refuse('a network of its own', 'Pass null as its network.')

@@ -79,15 +79,46 @@ export interface RootTree {
   readonly scratch?: readonly string[]
   /** Ids of the program inside; 1000 where absent. 0 has no power either: on the host it is `hostUid` all the same. */
   readonly user?: { readonly uid: number; readonly gid: number }
+  /**
+   * Several users inside: the program's own is `hostUid` on the host, every other `first` and its own number; unique to the
+   * workload. Files belong to whom the layers say. User 0 may give them away and become another, and has no power over
+   * anything else. Absent: one user, to whom everything belongs.
+   */
+  readonly hostIds?: HostIds
 }
+
+/** A range of user ids, and group ids, of the host. */
+export interface HostIds {
+  readonly first: number
+  readonly count: number
+}
+
+/** Container runtimes of OCI that there are drivers for. */
+export type OciRuntime = 'runc' | 'crun'
 
 /** A disk that a guest boots from by itself: a whole system in the place of a program. */
 export interface Disk {
-  /** The image, which is never written: what the system writes is kept apart, until the records are removed. */
+  /** The image, which is never written: what the system writes is kept apart. */
   readonly path: string
   readonly format: 'qcow2' | 'raw'
-  /** Files that cloud-init in the guest finds, by name: `user-data`, `meta-data`. Empty: none. */
+  /**
+   * Directory of the workload's user that holds what the system writes, from one start to the next; it belongs to this image
+   * and to no other. Absent: it is kept until the records are removed.
+   */
+  readonly writtenDir?: string
+  /** Files of a second, read-only disk with the label CIDATA, by path: for cloud-init `user-data`, `meta-data`. Empty: none. */
   readonly seed: Readonly<Record<string, string>>
+  /** Boots this kernel, with what it unpacks first, in the place of what the disk would. */
+  readonly kernel?: { readonly path: string; readonly initrd?: string; readonly commandLine: string }
+}
+
+/** A state of a machine that is kept, memory and disk. */
+export interface MachineSnapshot {
+  readonly name: string
+  /** When it was taken, milliseconds since 1970, to the second. */
+  readonly timeMs: number
+  /** What its memory takes on the disk. */
+  readonly memoryBytes: number
 }
 
 export interface SandboxSpec {
@@ -102,6 +133,8 @@ export interface SandboxSpec {
   readonly files: readonly InlineFile[]
   /** Absent: the programs and libraries of the host. */
   readonly root?: RootTree
+  /** The runtime that makes the container of a root of its own. Absent: the driver makes the sandbox itself. */
+  readonly runtime?: OciRuntime
   /** Host user id the program runs as when the driver separates users; unique to the workload. */
   readonly hostUid: number
   readonly limits: SandboxLimits
@@ -121,11 +154,15 @@ export interface SandboxSpec {
    * replaced while the program runs. It holds secrets: it belongs into memory, not on a disk.
    */
   readonly filterFile?: string
-  /** `kernel`: on a kernel that no other program uses. Absent: whatever the driver gives. */
-  readonly isolation?: 'kernel'
+  /**
+   * `kernel`: on a kernel that no other program uses. `container`: in a container of the machine's Incus server. Absent:
+   * whatever the driver gives.
+   */
+  readonly isolation?: 'kernel' | 'container'
   /**
    * Boots this instead of running `argv`, which names the system in messages only. It ends when the system switches itself
-   * off, its output is its console, SIGTERM presses its power button; it is given no mounts, files or root.
+   * off, its output is its console, SIGTERM presses its power button, and the memory limit is what its computer has; it is
+   * given no mounts, no root, and of files /etc/resolv.conf alone, which says where its names are looked up.
    */
   readonly disk?: Disk
   /** Ports that the program serves on: where it has a network interface of its own, what comes for them is led to it. */
@@ -226,6 +263,11 @@ export interface Machine {
   readonly debugStub: string
   /** A connection to it. While one is open the kernel may stand still. Throws `sandbox.ended`. */
   debugger(): Promise<Duplex>
+  /**
+   * Whether something inside has taken a stream to a port of `ports` that is open now. What runs the machine accepts every
+   * stream before it knows whether it leads anywhere. Throws `sandbox.ended`.
+   */
+  accepts(port: number): Promise<boolean>
   /** Addresses of symbols in the running kernel; those it does not have are left out. Throws `sandbox.ended`. */
   symbols(names: readonly string[]): Promise<ReadonlyMap<string, bigint>>
   /**
@@ -235,13 +277,15 @@ export interface Machine {
   debugFiles(): Promise<{ readonly symbols: Uint8Array; readonly commands: string }>
   /**
    * Keeps its whole state, memory and disk, under a name; it stands still meanwhile. Only of a machine that has no directory
-   * of the host, which is one that booted from a disk. Throws `sandbox.refused`, `sandbox.machine-refused`.
+   * of the host, which is one that booted from a disk. Throws `sandbox.refused`, `sandbox.no-space`, `sandbox.machine-refused`.
    */
   snapshot(name: string): Promise<void>
   /** Goes on from a kept state; what came after it is gone. Throws as `snapshot` does. */
   restore(name: string): Promise<void>
-  /** Names of the kept states, oldest first. */
-  snapshots(): Promise<readonly string[]>
+  /** Keeps a state no longer. Throws as `snapshot` does. */
+  forget(name: string): Promise<void>
+  /** The kept states, oldest first. */
+  snapshots(): Promise<readonly MachineSnapshot[]>
 }
 
 /** native: the mechanism itself; emulated: something weaker under the named guarantee; refused: asking for it is an error. */
@@ -264,11 +308,15 @@ export interface SandboxCapabilities {
   readonly devices: Support
   /** Whether a program may bring its own root file system. */
   readonly root: Support
+  /** Whether there may be several users in such a root. */
+  readonly users: Support
   /** Whether another program can be run inside one that runs. */
   readonly exec: Support
   readonly outputFilter: Support
   /** Whether the program runs on a kernel that no other shares. */
   readonly ownKernel: Support
+  /** Whether the program runs in a container of an Incus server, under what that server allows. */
+  readonly container: Support
   /** Whether a whole system can be booted from a disk, and its state be kept and gone back to. */
   readonly disk: Support
   readonly snapshot: Support

@@ -72,7 +72,7 @@ export class Accounts {
   move(job: Job, direction: 1 | -1, nowMs: number): void {
     const account = this.get(job.facts.account)
     this.#settle(account, nowMs)
-    const { columns, amounts } = job
+    const { columns, amounts } = job.takes
     for (let index = 0; index < columns.length; index++) {
       const column = columns[index] ?? 0
       while (account.held.length <= column) account.held.push(0)

@@ -63,17 +63,15 @@ export class Changes {
       this.#untried ||
       this.#freed.size > 0 ||
       (this.#moved && queue.waiting().some((job) => waitingOf(job) > 0 && dependsOnOthers(job)))
-    const round: Round = {
-      all: this.#all,
-      freed: [...this.#freed].sort((a, b) => a - b),
-      sooner: this.#sooner,
-    }
+    const round: Round | null = due
+      ? { all: this.#all, freed: [...this.#freed].sort((a, b) => a - b), sooner: this.#sooner }
+      : null
     this.#sooner = false
     this.#all = false
     this.#untried = false
     this.#moved = false
     this.#freed.clear()
-    return due ? round : null
+    return round
   }
 
   addNodes(cluster: Cluster, specs: readonly NodeSpec[]): void {
@@ -127,7 +125,7 @@ export class Changes {
 
   /** Returns the times at which what is expected of a node comes to an end. */
   expect(cluster: Cluster, node: number, load: readonly ExpectedLoad[]): number[] {
-    const what = `what is expected of node '${cluster.nodes.names[node] ?? ''}'`
+    const what = `what is expected of node '${cluster.nodes.nameOf(node)}'`
     if (load.length > expectedMax) throw tooLarge(what, expectedMax)
     const read = load.map(({ fromMs, untilMs, cpu, memory, network }): Expected => {
       readNumber(`fromMs of ${what}`, fromMs, -1e15, 1e15)
@@ -190,7 +188,7 @@ export class Changes {
     for (let task = 0; task < cluster.tasks.size; task++) {
       const node = cluster.tasks.node[task] ?? -1
       const at = by === 'rack' ? cluster.nodes.rack[node] : cluster.nodes.zone[node]
-      if (node >= 0 && at === domain) used += cluster.jobOf(task)?.network ?? 0
+      if (node >= 0 && at === domain) used += cluster.jobOf(task)?.takes.network ?? 0
     }
     uplinks.set(domain, { total, free: total - used })
     this.#all = true
@@ -225,7 +223,7 @@ function resizedFacts(
 function kindFacts({ nodes }: Cluster, node: number): NodeFacts {
   const kind = nodes.kindOf(node)
   return {
-    name: nodes.names[node] ?? '',
+    name: nodes.nameOf(node),
     zone: nodes.zones.names[nodes.zone[node] ?? 0] ?? '',
     rack: '',
     labels: kind?.labels ?? {},

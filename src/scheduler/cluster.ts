@@ -127,7 +127,7 @@ export class Cluster {
   /** The first core of the node on which the reservation meets its deadlines beside the others; -1: none. */
   coreFor(node: number, cpuTime: CpuTime): number {
     const cores = this.#cores.get(node)
-    const count = this.nodes.realtimeCores.get(node) ?? 0
+    const count = this.nodes.realtimeCoresOf(node)
     for (let core = 0; core < count; core++) if (fitsCore([...(cores?.[core] ?? []), cpuTime])) return core
     return -1
   }
@@ -158,15 +158,15 @@ export class Cluster {
   }
 
   #account(job: Job, node: number, direction: 1 | -1): void {
-    this.nodes.move(node, job.columns, job.amounts, direction)
+    this.nodes.move(node, job.takes.columns, job.takes.amounts, direction)
     this.groups.move(job.member, node, direction)
     this.importance.move(job.facts.priority, node, direction)
     job.running += direction
-    if (job.network === 0) return
+    if (job.takes.network === 0) return
     for (const uplink of [
       this.rackUplinks.get(this.nodes.rack[node] ?? -1),
       this.zoneUplinks.get(this.nodes.zone[node] ?? -1),
     ])
-      if (uplink !== undefined) uplink.free -= direction * job.network
+      if (uplink !== undefined) uplink.free -= direction * job.takes.network
   }
 }

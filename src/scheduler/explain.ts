@@ -54,12 +54,15 @@ function obstaclesOn(cluster: Cluster, job: Job, node: number): Obstacle[] {
   if (nodes.state[node] === cordoned) add('being cordoned', 'is cordoned', 'uncordon a node')
   kindObstacles(cluster, job, node, add)
   const amounts: [number, number][] = [
-    [0, job.cpu],
-    [1, job.memory],
-    ...Array.from(job.checkedColumns, (column, index): [number, number] => [column, job.checkedAmounts[index] ?? 0]),
+    [0, job.takes.cpu],
+    [1, job.takes.memory],
+    ...Array.from(job.takes.checkedColumns, (column, index): [number, number] => [
+      column,
+      job.takes.checkedAmounts[index] ?? 0,
+    ]),
   ]
   for (const [column, needed] of amounts) {
-    const free = nodes.amount(nodes.free, column, node)
+    const free = nodes.freeOf(column, node)
     if (free >= freeFor(needed)) continue
     const resource = nodes.resources.names[column] ?? ''
     const plain = resource.replace('best-effort ', '')
@@ -90,7 +93,9 @@ function obstaclesOn(cluster: Cluster, job: Job, node: number): Obstacle[] {
 function forecastObstacle(cluster: Cluster, job: Job, node: number, add: Add): void {
   const load = expectedAgainst(cluster, job, node)
   if (load === null) return
-  const wanted = (['cpu', 'memory', 'network'] as const).filter((resource) => load[resource] > 0 && job[resource] > 0)
+  const wanted = (['cpu', 'memory', 'network'] as const).filter(
+    (resource) => load[resource] > 0 && job.takes[resource] > 0,
+  )
   const amounts = wanted.map((resource) => formatAmount(resource, load[resource])).join(' and ')
   const begun = load.fromMs <= cluster.nowMs
   add(
@@ -134,7 +139,7 @@ function kindObstacles(cluster: Cluster, job: Job, node: number, add: Add): void
       `has a clock error of ${kind.clockErrorNs === Infinity ? 'unknown size' : `${kind.clockErrorNs} ns`}`,
       'allow a larger clock error',
     )
-  if (spec.near?.required === true && !spec.near.nodes.includes(cluster.nodes.names[node] ?? ''))
+  if (spec.near?.required === true && !spec.near.nodes.includes(cluster.nodes.nameOf(node)))
     add(
       'data elsewhere',
       `does not hold its data (${spec.near.nodes.join(', ')} does)`,
@@ -265,7 +270,7 @@ export function explainJob(cluster: Cluster, accounts: Accounts, job: Job, promi
     .sort(([nodeA, a], [nodeB, b]) => a.distance - b.distance || nodeA - nodeB)
   const nearest = misses
     .slice(0, nearestMax)
-    .map(([node, { because }]) => ({ node: cluster.nodes.names[node] ?? '', because }))
+    .map(([node, { because }]) => ({ node: cluster.nodes.nameOf(node), because }))
   const [first] = nearest
   const [reason] = reasons
   const but = reasons

@@ -6,7 +6,7 @@ import type { Judge } from './buckets.ts'
 import type { Cluster, Expected } from './cluster.ts'
 import { chooseGpus } from './gpus.ts'
 import type { GroupRule, Job } from './job.ts'
-import { cordoned, gone } from './nodes.ts'
+import { open } from './nodes.ts'
 import { cpuColumn, freeFor, memoryColumn, networkColumn } from './resources.ts'
 
 /** What others were promised: says whether a job may take room on a node without breaking it. */
@@ -37,7 +37,7 @@ export function zoneAllowed(cluster: Cluster, job: Job, zone: number): boolean {
 
 /** Whether a reservation of others keeps the job off a node. */
 export function reservedAgainst(cluster: Cluster, job: Job, node: number): boolean {
-  const reservations = cluster.reserved.get(cluster.nodes.names[node] ?? '')
+  const reservations = cluster.reserved.get(cluster.nodes.nameOf(node))
   if (reservations === undefined) return false
   return reservations.some(
     ({ name, fromMs, untilMs }) =>
@@ -54,7 +54,7 @@ export function insideReservation(cluster: Cluster, job: Job, node: number): boo
     reservation !== undefined &&
     reservation.fromMs <= cluster.nowMs &&
     cluster.nowMs < reservation.untilMs &&
-    reservation.nodes.includes(cluster.nodes.names[node] ?? '')
+    reservation.nodes.includes(cluster.nodes.nameOf(node))
   )
 }
 
@@ -64,11 +64,11 @@ export function expectedAgainst({ expected, nodes, nowMs }: Cluster, job: Job, n
   const found = expected.get(node)?.find((load) => {
     if (nowMs >= load.untilMs || endMs <= load.fromMs) return false
     const lacks = (column: number, needed: number, taken: number): boolean =>
-      needed > 0 && nodes.amount(nodes.free, column, node) - taken < needed
+      needed > 0 && nodes.freeOf(column, node) - taken < needed
     return (
-      lacks(cpuColumn, job.cpu, load.cpu) ||
-      lacks(memoryColumn, job.memory, load.memory) ||
-      lacks(networkColumn, job.network, load.network)
+      lacks(cpuColumn, job.takes.cpu, load.cpu) ||
+      lacks(memoryColumn, job.takes.memory, load.memory) ||
+      lacks(networkColumn, job.takes.network, load.network)
     )
   })
   return found ?? null
@@ -92,7 +92,7 @@ export class Fit implements Judge {
     this.#checksKind = checksKind || this.#cluster.nodes.kinds.all.length > this.#cluster.nodes.kinds.zoneOfCell.length
     this.#plain =
       !this.#checksKind &&
-      job.checkedColumns.length === 0 &&
+      job.takes.checkedColumns.length === 0 &&
       !job.ruledNodes &&
       job.facts.needs.gpuCount === 0 &&
       job.facts.needs.cpuTime === null &&
@@ -100,7 +100,7 @@ export class Fit implements Judge {
       this.#cluster.reserved.size === 0 &&
       this.#cluster.expected.size === 0 &&
       this.promised === null &&
-      job.network === 0
+      job.takes.network === 0
   }
 
   /** Everything but guaranteed cpu, memory and the rules about zones. */
@@ -123,15 +123,45 @@ export class Fit implements Judge {
     )
   }
 
+  /** What nobody on the node can change by stopping: its state, its kind, who has reserved it, where the data is. */
+  admits(node: number): boolean {
+    const job = this.#job
+    const { nodes, reserved } = this.#cluster
+    return (
+      job !== null &&
+      nodes.state[node] === open &&
+      nodes.kinds.accepts(job.filter, nodes.kind[node] ?? -1) &&
+      (reserved.size === 0 || !reservedAgainst(this.#cluster, job, node)) &&
+      insideReservation(this.#cluster, job, node) &&
+      isNear(this.#cluster, job, node)
+    )
+  }
+
+  /** Whether a node that admits the job and has its amounts fits in every other way, too. */
+  get byAmountsAlone(): boolean {
+    const job = this.#job
+    const { expected, rackUplinks, zoneUplinks } = this.#cluster
+    return (
+      job !== null &&
+      !job.ruledNodes &&
+      !job.ruledZones &&
+      job.facts.needs.gpuCount === 0 &&
+      job.facts.needs.cpuTime === null &&
+      expected.size === 0 &&
+      rackUplinks.size === 0 &&
+      zoneUplinks.size === 0 &&
+      this.promised === null
+    )
+  }
+
   /** Everything, for a node that comes from nowhere in particular. Call `judge` with `checksKind` before. */
   fitsWhole(node: number): boolean {
     const job = this.#job
     const { nodes } = this.#cluster
-    const state = nodes.state[node] ?? gone
-    if (job === null || state === gone || state === cordoned) return false
+    if (job === null || nodes.state[node] !== open) return false
     return (
-      (nodes.free[0]?.[node] ?? 0) >= freeFor(job.cpu) &&
-      (nodes.free[1]?.[node] ?? 0) >= freeFor(job.memory) &&
+      (nodes.free[0]?.[node] ?? 0) >= freeFor(job.takes.cpu) &&
+      (nodes.free[1]?.[node] ?? 0) >= freeFor(job.takes.memory) &&
       this.fits(node) &&
       (!job.ruledZones || zoneAllowed(this.#cluster, job, nodes.zone[node] ?? 0))
     )
@@ -140,7 +170,7 @@ export class Fit implements Judge {
 
 /** Every checked amount but guaranteed cpu and memory. */
 function hasColumns({ nodes }: Cluster, job: Job, node: number): boolean {
-  const { checkedColumns, checkedAmounts } = job
+  const { checkedColumns, checkedAmounts } = job.takes
   for (let index = 0; index < checkedColumns.length; index++)
     if ((nodes.free[checkedColumns[index] ?? 0]?.[node] ?? 0) < (checkedAmounts[index] ?? 0)) return false
   return true
@@ -148,10 +178,12 @@ function hasColumns({ nodes }: Cluster, job: Job, node: number): boolean {
 
 /** The floor on the uplinks of the node's rack and zone. */
 export function hasUplinks(cluster: Cluster, job: Job, node: number): boolean {
-  if (job.network === 0) return true
+  if (job.takes.network === 0) return true
   const rack = cluster.rackUplinks.get(cluster.nodes.rack[node] ?? -1)
   const zone = cluster.zoneUplinks.get(cluster.nodes.zone[node] ?? -1)
-  return (rack === undefined || rack.free >= job.network) && (zone === undefined || zone.free >= job.network)
+  return (
+    (rack === undefined || rack.free >= job.takes.network) && (zone === undefined || zone.free >= job.takes.network)
+  )
 }
 
 /** Rules about racks and nodes. */
@@ -170,8 +202,13 @@ function meetsRules(cluster: Cluster, job: Job, node: number): boolean {
       return false
   for (const skew of job.skews)
     if (skew.level !== 'zone' && !skew.allows(nodes, domainOf(cluster, skew.level, node))) return false
+  return isNear(cluster, job, node)
+}
+
+/** Whether the node has the job's data, where it must. */
+function isNear({ nodes }: Cluster, job: Job, node: number): boolean {
   const { near } = job.facts.spec
-  return near === undefined || !near.required || near.nodes.includes(nodes.names[node] ?? '')
+  return near === undefined || !near.required || near.nodes.includes(nodes.nameOf(node))
 }
 
 /** GPUs, and a core with time. */

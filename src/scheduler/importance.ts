@@ -9,6 +9,8 @@ interface PriorityLevel {
   readonly priority: number
   readonly number: number
   bits: Int32Array
+  /** No word before this one has a bit. */
+  first: number
 }
 
 export class Importance {
@@ -39,28 +41,42 @@ export class Importance {
       level.bits = bits
     }
     if (count === 0) level.bits[word] = (level.bits[word] ?? 0) & ~(1 << (node & 31))
-    else if (change === 1 && count === 1) level.bits[word] = (level.bits[word] ?? 0) | (1 << (node & 31))
+    else if (change === 1 && count === 1) {
+      level.bits[word] = (level.bits[word] ?? 0) | (1 << (node & 31))
+      level.first = Math.min(level.first, word)
+    }
   }
 
-  /** The priorities below one of which tasks run, or ran; from the least important. */
-  below(priority: number): number[] {
-    return this.#levels.filter((level) => level.priority < priority).map((level) => level.priority)
-  }
-
-  /** Asks about each node that runs a task of the priority, in order, until there is an answer. */
-  find<Answer>(priority: number, ask: (node: number) => Answer | null): Answer | null {
-    const level = this.#levels.find((candidate) => candidate.priority === priority)
-    if (level === undefined) return null
-    for (let word = 0; word < level.bits.length; word++) {
-      let bits = level.bits[word] ?? 0
-      while (bits !== 0) {
-        const node = (word << 5) + (31 - Math.clz32(bits & -bits))
-        bits &= bits - 1
-        const answer = ask(node)
-        if (answer !== null) return answer
+  /**
+   * Asks about each node that runs a task less important than `priority`, from the least important up and in the order of the
+   * nodes, until there is an answer. A node is asked about once for each priority that runs there.
+   */
+  find<Answer>(priority: number, ask: (node: number, priority: number) => Answer | null): Answer | null {
+    for (const level of this.#levels) {
+      if (level.priority >= priority) return null
+      const { bits } = level
+      while (level.first < bits.length && bits[level.first] === 0) level.first++
+      for (let word = level.first; word < bits.length; word++) {
+        let left = bits[word] ?? 0
+        while (left !== 0) {
+          const node = (word << 5) + (31 - Math.clz32(left & -left))
+          left &= left - 1
+          const answer = ask(node, level.priority)
+          if (answer !== null) return answer
+        }
       }
     }
     return null
+  }
+
+  /** Whether a task that is less important than this runs, or ran. */
+  hasBelow(priority: number): boolean {
+    return (this.#levels[0]?.priority ?? Infinity) < priority
+  }
+
+  /** No task that runs is less important; -Infinity when that is not known. */
+  get least(): number {
+    return this.#levels.find(({ bits }) => bits.some((word) => word !== 0))?.priority ?? -Infinity
   }
 
   #level(priority: number): PriorityLevel {
@@ -70,7 +86,7 @@ export class Importance {
       if (level?.priority === priority) return level
       if (level !== undefined && level.priority > priority) break
     }
-    const level: PriorityLevel = { priority, number: this.#levels.length, bits: new Int32Array(0) }
+    const level: PriorityLevel = { priority, number: this.#levels.length, bits: new Int32Array(0), first: 0 }
     this.#levels.splice(index, 0, level)
     return level
   }

@@ -10,6 +10,7 @@ import type { KindFilter } from './kinds.ts'
 import type { Level, Subject } from './model.ts'
 import type { Nodes } from './nodes.ts'
 import type { JobFacts } from './read.ts'
+import type { Takes } from './takes.ts'
 
 /** Shared by all jobs that have none of something, which is most of them. */
 const none: readonly never[] = []
@@ -35,16 +36,7 @@ export interface Job {
   /** See `shapeOf`; null until somebody asks. */
   shape: string | null
   readonly filter: KindFilter
-  readonly cpu: number
-  readonly memory: number
-  /** What a task takes; also in shared columns, which are only checked when the request is best effort. */
-  readonly columns: readonly number[]
-  readonly amounts: readonly number[]
-  /** What is checked beside guaranteed cpu and memory. */
-  readonly checkedColumns: readonly number[]
-  readonly checkedAmounts: readonly number[]
-  /** Bits per second, for uplinks. */
-  readonly network: number
+  readonly takes: Takes
   readonly together: readonly (GroupRule & { readonly own: boolean })[]
   readonly apart: readonly GroupRule[]
   readonly skews: readonly Skew[]
@@ -89,7 +81,7 @@ export function shapeOf(job: Job): string {
 
 /** Whether a task elsewhere can change where this one may go. */
 export function dependsOnOthers(job: Job): boolean {
-  return job.topological || job.repelledBy.length > 0 || job.latencyFor.length > 0 || job.network > 0
+  return job.topological || job.repelledBy.length > 0 || job.latencyFor.length > 0 || job.takes.network > 0
 }
 
 /** The next position to start: the one that was stopped last, else the first that never ran. */
@@ -155,13 +147,7 @@ export function makeJob(
     single: spec.count === undefined,
     shape: null,
     filter,
-    cpu: takes.cpu,
-    memory: takes.memory,
-    columns: takes.columns,
-    amounts: takes.amounts,
-    checkedColumns: takes.checkedColumns,
-    checkedAmounts: takes.checkedAmounts,
-    network: takes.network,
+    takes,
     together:
       spec.affinity?.map(({ to, by }) => ({
         group: groups.track(appKey(to), by),

@@ -6,13 +6,14 @@
  */
 import { BucketIndex } from './buckets.ts'
 import { Domains } from './domains.ts'
-import { duplicateName, tooLarge } from './errors.ts'
+import { tooLarge } from './errors.ts'
 import { grownFloats, grownNumbers } from './grow.ts'
 import { NodeKinds, type NodeKind } from './kinds.ts'
 import { nodesMax } from './limits.ts'
 import { NameTable } from './name-table.ts'
 import type { NeedFacts, NodeFacts } from './read.ts'
-import { cpuColumn, isShared, memoryColumn, Resources, sharedColumnOf } from './resources.ts'
+import { amountOf, NodeSizes, type NodeSize } from './node-sizes.ts'
+import { baseColumnOf, cpuColumn, memoryColumn, Resources, sharedColumnOf } from './resources.ts'
 import { TakesTable, type Takes } from './takes.ts'
 
 /** Of a node: removed, takes tasks, takes none (cordoned). */
@@ -26,6 +27,9 @@ export interface NodeGpus {
   readonly free: Int16Array
 }
 
+/** So many of the last changes are known one by one; a power of two. */
+const changesKept = 1024
+
 export class Nodes {
   readonly resources: Resources = new Resources()
   readonly kinds: NodeKinds = new NodeKinds()
@@ -38,7 +42,6 @@ export class Nodes {
   count = 0
   /** Grows whenever a node appears, goes, or changes in what it takes. */
   version = 1
-  readonly names: string[] = []
   state: Uint8Array<ArrayBuffer> = new Uint8Array(0)
   kind: Int32Array<ArrayBuffer> = new Int32Array(0)
   zone: Int32Array<ArrayBuffer> = new Int32Array(0)
@@ -46,13 +49,14 @@ export class Nodes {
   /** Tasks on the node: how many, and the first of the list that tasks.ts keeps. */
   tasks: Int32Array<ArrayBuffer> = new Int32Array(0)
   firstTask: Int32Array<ArrayBuffer> = new Int32Array(0)
+  /** Grows whenever something on any node changes; of the last ones it is known which node it was. */
+  changes = 0
+  readonly #changed = new Int32Array(changesKept)
   /** Grows whenever something on the node changes. */
   stamp: Int32Array<ArrayBuffer> = new Int32Array(0)
-  /** By column of the resource. A column that is not there is 0 for all. */
+  /** What is free, by column of the resource. A column that is not there is 0 for all. */
   readonly free: (Float64Array<ArrayBuffer> | undefined)[] = []
-  readonly total: (Float64Array<ArrayBuffer> | undefined)[] = []
   readonly gpus: Map<number, NodeGpus> = new Map()
-  readonly realtimeCores: Map<number, number> = new Map()
   /** Sum over all nodes that are there, by column, and of GPUs in thousandths. */
   readonly capacity: number[] = []
   gpuMilli = 0
@@ -60,9 +64,11 @@ export class Nodes {
   readonly largest: { cpu: number; gpuMilli: number } = { cpu: 1, gpuMilli: 0 }
   /** Cells are split into nodes with and without tasks (see the policy 'cost'). */
   readonly #splitsEmpty: boolean
-  readonly #numbers = new NameTable(this.names)
+  readonly #names = new NameTable()
   readonly #unused: number[] = []
-  readonly #factor = new Map<number, number>()
+  readonly #sizes = new NodeSizes(this.resources)
+  /** Number of the node's size. */
+  #size: Int32Array<ArrayBuffer> = new Int32Array(0)
   readonly #takes = new TakesTable(this.resources, (column) => this.openShared(column))
   #length = 0
 
@@ -71,36 +77,33 @@ export class Nodes {
   }
 
   number(name: string): number | undefined {
-    return this.#numbers.get(name)
+    return this.#names.get(name)
+  }
+
+  /** The name of a node; '' where there is none. */
+  nameOf(node: number): string {
+    return this.#names.nameOf(node)
   }
 
   kindOf(node: number): NodeKind | undefined {
     return this.kinds.all[this.kind[node] ?? -1]
   }
 
-  /** Adds a node. Throws `scheduler.duplicate-name`, `scheduler.too-large`; nothing is changed then. */
+  /** Adds a node whose name nobody has. Throws `scheduler.too-large`; nothing is changed then. */
   add(facts: NodeFacts): number {
-    if (this.#numbers.get(facts.name) !== undefined) throw duplicateName('node', facts.name)
     if (this.count >= nodesMax) throw tooLarge('nodes', nodesMax)
+    const zone = this.zones.number(facts.zone)
+    const rack = this.racks.number(`${facts.zone}/${facts.rack}`)
     const node = this.#unused.pop() ?? this.size++
     if (node >= this.#length) this.#grow(Math.max(64, this.#length * 2))
-    this.names[node] = facts.name
-    this.#numbers.add(facts.name, node)
-    this.zone[node] = this.zones.number(facts.zone)
-    this.rack[node] = this.racks.number(`${facts.zone}/${facts.rack}`)
-    this.kind[node] = this.kinds.of(facts, this.zone[node] ?? 0).number
+    this.#names.add(facts.name, node)
+    this.zone[node] = zone
+    this.rack[node] = rack
+    this.kind[node] = this.kinds.of(facts, zone).number
     this.tasks[node] = 0
-    this.stamp[node] = (this.stamp[node] ?? 0) + 1
+    this.#touch(node)
     this.firstTask[node] = -1
-    for (const [resource, amount] of facts.amounts) this.#give(node, this.resources.column(resource), amount)
-    if (facts.bestEffortFactor !== 1) this.#factor.set(node, facts.bestEffortFactor)
-    for (let column = 0; column < this.free.length; column++) this.#shareColumn(node, column)
-    if (facts.gpuCount > 0) {
-      this.gpus.set(node, { model: facts.gpuModel, free: new Int16Array(facts.gpuCount).fill(1000) })
-      this.gpuMilli += facts.gpuCount * 1000
-    }
-    if (facts.realtimeCores > 0) this.realtimeCores.set(node, facts.realtimeCores)
-    this.#measure(node, facts.gpuCount)
+    this.#resize(node, facts)
     this.count++
     this.setState(node, facts.cordoned ? cordoned : open)
     return node
@@ -109,19 +112,8 @@ export class Nodes {
   /** Takes an empty node away. */
   remove(node: number): void {
     this.setState(node, gone)
-    this.#numbers.remove(this.names[node] ?? '')
-    for (let column = 0; column < this.total.length; column++) {
-      const total = this.total[column]
-      if (total === undefined) continue
-      this.capacity[column] = (this.capacity[column] ?? 0) - (total[node] ?? 0)
-      total[node] = 0
-      const free = this.free[column]
-      if (free !== undefined) free[node] = 0
-    }
-    this.gpuMilli -= (this.gpus.get(node)?.free.length ?? 0) * 1000
-    this.gpus.delete(node)
-    this.realtimeCores.delete(node)
-    this.#factor.delete(node)
+    this.#names.remove(node)
+    this.#resize(node, null)
     this.count--
     this.#unused.push(node)
   }
@@ -150,18 +142,31 @@ export class Nodes {
   reclassify(node: number, facts: NodeFacts, resize: boolean): void {
     const state = this.state[node] ?? gone
     this.setState(node, cordoned)
-    if (resize) this.#resize(node, facts)
+    if (resize) {
+      this.#resize(node, facts)
+      this.#touch(node)
+    }
     this.kind[node] = this.kinds.of(facts, this.zone[node] ?? 0).number
     this.setState(node, state)
   }
 
   /** How much of what can be squeezed all tasks together may ask for. */
   factorOf(node: number): number {
-    return this.#factor.get(node) ?? 1
+    return this.#sizeOf(node)?.factor ?? 1
   }
 
-  amount(columns: readonly (Float64Array | undefined)[], column: number, node: number): number {
-    return columns[column]?.[node] ?? 0
+  /** Cores on which CPU time may be reserved. */
+  realtimeCoresOf(node: number): number {
+    return this.#sizeOf(node)?.realtimeCores ?? 0
+  }
+
+  freeOf(column: number, node: number): number {
+    return this.free[column]?.[node] ?? 0
+  }
+
+  /** What is free or taken. */
+  totalOf(column: number, node: number): number {
+    return amountOf(this.#sizeOf(node), column)
   }
 
   /** A task comes (1) or goes (-1) with these amounts. */
@@ -172,7 +177,7 @@ export class Nodes {
     }
     const tasks = (this.tasks[node] ?? 0) + direction
     this.tasks[node] = tasks
-    this.stamp[node] = (this.stamp[node] ?? 0) + 1
+    this.#touch(node)
     if (this.state[node] !== open) return
     if (this.#splitsEmpty && (tasks === 0 || (direction === 1 && tasks === 1))) {
       const kind = this.kindOf(node)
@@ -191,90 +196,78 @@ export class Nodes {
   openShared(column: number): void {
     const shared = sharedColumnOf(column)
     if (shared === undefined || this.free[shared] !== undefined) return
-    const total = new Float64Array(this.#length)
     const free = new Float64Array(this.#length)
-    this.total[shared] = total
     this.free[shared] = free
-    for (let node = 0; node < this.size; node++) this.#shareColumn(node, column)
+    for (let node = 0; node < this.size; node++)
+      free[node] = this.totalOf(shared, node) - (this.totalOf(column, node) - this.freeOf(column, node))
   }
 
-  #shareColumn(node: number, column: number): void {
-    const shared = sharedColumnOf(column)
-    const total = shared === undefined ? undefined : this.total[shared]
-    const free = shared === undefined ? undefined : this.free[shared]
-    if (total === undefined || free === undefined) return
-    const capacity = this.amount(this.total, column, node)
-    total[node] = Math.floor(capacity * this.factorOf(node))
-    free[node] = (total[node] ?? 0) - (capacity - this.amount(this.free, column, node))
+  /** Calls back with each node on which something has changed since `changes` had that value; false: these are too many. */
+  eachChanged(since: number, visit: (node: number) => void): boolean {
+    if (this.changes - since > changesKept) return false
+    for (let change = since; change < this.changes; change++) visit(this.#changed[change & (changesKept - 1)] ?? 0)
+    return true
   }
 
-  #resize(node: number, facts: NodeFacts): void {
-    const wanted = new Map(facts.amounts.map(([resource, amount]) => [this.resources.column(resource), amount]))
-    for (const column of wanted.keys()) if (this.total[column] === undefined) this.#give(node, column, 0)
-    if (facts.bestEffortFactor === 1) this.#factor.delete(node)
-    else this.#factor.set(node, facts.bestEffortFactor)
-    for (let column = 0; column < this.total.length; column++)
-      if (this.total[column] !== undefined && !isShared(column)) this.#setTotal(node, column, wanted.get(column) ?? 0)
-    this.gpuMilli += (facts.gpuCount - (this.gpus.get(node)?.free.length ?? 0)) * 1000
-    if (facts.gpuCount === 0) this.gpus.delete(node)
-    else this.gpus.set(node, { model: facts.gpuModel, free: new Int16Array(facts.gpuCount).fill(1000) })
-    if (facts.realtimeCores === 0) this.realtimeCores.delete(node)
-    else this.realtimeCores.set(node, facts.realtimeCores)
-    this.#measure(node, facts.gpuCount)
+  #touch(node: number): void {
     this.stamp[node] = (this.stamp[node] ?? 0) + 1
+    this.#changed[this.changes++ & (changesKept - 1)] = node
   }
 
-  /** What is taken stays taken. */
-  #setTotal(node: number, column: number, amount: number): void {
-    const change = amount - this.amount(this.total, column, node)
-    this.#shift(node, column, change)
-    this.capacity[column] = (this.capacity[column] ?? 0) + change
-    const shared = sharedColumnOf(column)
-    if (shared === undefined || this.total[shared] === undefined) return
-    const all = Math.floor(amount * this.factorOf(node))
-    this.#shift(node, shared, all - this.amount(this.total, shared, node))
+  #sizeOf(node: number): NodeSize | undefined {
+    return this.#sizes.get(this.#size[node] ?? -1)
   }
 
-  #shift(node: number, column: number, change: number): void {
-    for (const columns of [this.total, this.free]) {
-      const values = columns[column]
-      if (values !== undefined) values[node] = (values[node] ?? 0) + change
+  /** Gives a node another size, or none; what is taken stays taken. */
+  #resize(node: number, facts: NodeFacts | null): void {
+    const old = this.#sizeOf(node)
+    const size = facts === null ? undefined : this.#sizes.take(facts)
+    this.#size[node] = size?.number ?? -1
+    const columns = Math.max(this.free.length, size?.amounts.length ?? 0)
+    for (let column = 0; column < columns; column++) {
+      const change = amountOf(size, column) - amountOf(old, column)
+      if (change === 0) continue
+      if (baseColumnOf(column) === undefined) {
+        this.capacity[column] = (this.capacity[column] ?? 0) + change
+        this.free[column] ??= new Float64Array(this.#length)
+      }
+      const free = this.free[column]
+      if (free !== undefined) free[node] = (free[node] ?? 0) + change
     }
+    const gpuCount = size?.gpuCount ?? 0
+    this.gpuMilli += (gpuCount - (this.gpus.get(node)?.free.length ?? 0)) * 1000
+    if (gpuCount > 0 && facts !== null)
+      this.gpus.set(node, { model: facts.gpuModel, free: new Int16Array(gpuCount).fill(1000) })
+    else if (this.gpus.size > 0) this.gpus.delete(node)
+    if (old !== undefined) this.#sizes.letGo(old)
+    if (size !== undefined) this.#measure(node, gpuCount)
   }
 
   /** The scales against which nodes are compared. */
   #measure(node: number, gpuCount: number): void {
-    const cpu = this.amount(this.total, cpuColumn, node)
+    const cpu = this.totalOf(cpuColumn, node)
     this.largest.cpu = Math.max(this.largest.cpu, cpu)
     this.largest.gpuMilli = Math.max(this.largest.gpuMilli, gpuCount * 1000)
-    this.index.rescale(cpu, this.amount(this.total, memoryColumn, node))
+    this.index.rescale(cpu, this.totalOf(memoryColumn, node))
   }
 
   #cell(kind: NodeKind, node: number): number {
     return this.#splitsEmpty ? kind.cell * 2 + ((this.tasks[node] ?? 0) === 0 ? 1 : 0) : kind.cell
   }
 
-  #give(node: number, column: number, amount: number): void {
-    const total = (this.total[column] ??= new Float64Array(this.#length))
-    const free = (this.free[column] ??= new Float64Array(this.#length))
-    total[node] = amount
-    free[node] = amount
-    this.capacity[column] = (this.capacity[column] ?? 0) + amount
-  }
-
   #grow(length: number): void {
     this.#length = length
     this.state = new Uint8Array(this.state.buffer.transfer(length))
     this.kind = grownNumbers(this.kind, length)
+    this.#size = grownNumbers(this.#size, length)
     this.zone = grownNumbers(this.zone, length)
     this.rack = grownNumbers(this.rack, length)
     this.tasks = grownNumbers(this.tasks, length)
     this.stamp = grownNumbers(this.stamp, length)
     this.firstTask = grownNumbers(this.firstTask, length)
-    for (const columns of [this.free, this.total])
-      columns.forEach((column, index) => {
-        if (column !== undefined) columns[index] = grownFloats(column, length)
-      })
+    this.free.forEach((column, index) => {
+      if (column !== undefined) this.free[index] = grownFloats(column, length)
+    })
     this.free[cpuColumn] ??= new Float64Array(length)
     this.free[memoryColumn] ??= new Float64Array(length)
     this.index.grow(length, this.free[cpuColumn], this.free[memoryColumn])

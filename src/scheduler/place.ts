@@ -110,12 +110,12 @@ export class Placer {
     const count = this.#allowedCells(job)
     switch (this.#strategy.kind) {
       case 'loose':
-        return nodes.index.findLoose(this.#cells, count, freeFor(job.cpu), freeFor(job.memory), this.fit)
+        return nodes.index.findLoose(this.#cells, count, freeFor(job.takes.cpu), freeFor(job.takes.memory), this.fit)
       case 'cheap':
         return this.#askCheap(job, count)
       case 'tight':
       case 'scored':
-        return nodes.index.findTight(this.#cells, count, freeFor(job.cpu), freeFor(job.memory), this.fit)
+        return nodes.index.findTight(this.#cells, count, freeFor(job.takes.cpu), freeFor(job.takes.memory), this.fit)
     }
   }
 
@@ -150,7 +150,7 @@ export class Placer {
     const { nodes } = this.#cluster
     const { index, kinds } = nodes
     for (let cell = 0; cell < count; cell++) this.#split[cell] = (this.#cells[cell] ?? 0) * 2
-    const used = index.findTight(this.#split, count, freeFor(job.cpu), freeFor(job.memory), this.fit)
+    const used = index.findTight(this.#split, count, freeFor(job.takes.cpu), freeFor(job.takes.memory), this.fit)
     if (used >= 0) return used
     const prices = new Map<number, number[]>()
     const allowed = new Set(this.#cells.subarray(0, count))
@@ -162,7 +162,7 @@ export class Placer {
       }
     for (const [, cells] of [...prices].sort(([a], [b]) => a - b)) {
       const empty = Int32Array.from(cells, (cell) => cell * 2 + 1)
-      const node = index.findTight(empty, empty.length, freeFor(job.cpu), freeFor(job.memory), this.fit)
+      const node = index.findTight(empty, empty.length, freeFor(job.takes.cpu), freeFor(job.takes.memory), this.fit)
       if (node >= 0) return node
     }
     return -1

@@ -14,17 +14,17 @@ import { formatAmount } from './units.ts'
 function roomOf({ nodes }: Cluster, facts: JobFacts, filter: KindFilter, node: number): number {
   if (nodes.state[node] === gone || !nodes.kinds.accepts(filter, nodes.kind[node] ?? -1)) return 0
   const { needs, spec } = facts
-  if (spec.near?.required === true && !spec.near.nodes.includes(nodes.names[node] ?? '')) return 0
+  if (spec.near?.required === true && !spec.near.nodes.includes(nodes.nameOf(node))) return 0
   let room = spec.onePerNode === true ? 1 : Infinity
   for (const [resource, amount] of needs.amounts)
-    room = Math.min(room, Math.floor(nodes.amount(nodes.total, nodes.resources.known(resource) ?? -1, node) / amount))
+    room = Math.min(room, Math.floor(nodes.totalOf(nodes.resources.known(resource) ?? -1, node) / amount))
   const gpus = nodes.gpus.get(node)?.free.length ?? 0
   if (needs.gpuCount > 0)
     room = Math.min(
       room,
       needs.gpuMilli === 1000 ? Math.floor(gpus / needs.gpuCount) : gpus * Math.floor(1000 / needs.gpuMilli),
     )
-  if (needs.cpuTime !== null && (nodes.realtimeCores.get(node) ?? 0) === 0) return 0
+  if (needs.cpuTime !== null && nodes.realtimeCoresOf(node) === 0) return 0
   return room
 }
 
@@ -82,9 +82,7 @@ function lacking(cluster: Cluster, facts: JobFacts, filter: KindFilter): string 
   }
   for (const [resource, amount] of needs.amounts) {
     const most = Math.max(
-      ...accepted
-        .slice(0, 100_000)
-        .map((node) => nodes.amount(nodes.total, nodes.resources.known(resource) ?? -1, node)),
+      ...accepted.slice(0, 100_000).map((node) => nodes.totalOf(nodes.resources.known(resource) ?? -1, node)),
     )
     if (most < amount)
       return `it needs ${formatAmount(resource, amount)}, and the largest node that it accepts has ${formatAmount(resource, most)}`

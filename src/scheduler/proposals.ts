@@ -140,7 +140,7 @@ function emptied(cluster: Cluster, placer: Placer, trial: Trial, movesMax: numbe
       if (target < 0) break
       trial.put(tried, target)
       to.push(target)
-      found.push(moveOf(cluster, tried, target, `empties ${nodes.names[node] ?? ''}`))
+      found.push(moveOf(cluster, tried, target, `empties ${nodes.nameOf(node)}`))
     }
     if (found.length < own.length) {
       trial.backTo(before)
@@ -164,8 +164,8 @@ function full(cluster: Cluster): number[] {
 function usedShare({ nodes }: Cluster, node: number): number {
   return Math.max(
     ...[0, 1].map((column) => {
-      const total = nodes.amount(nodes.total, column, node)
-      return total === 0 ? 0 : 1 - nodes.amount(nodes.free, column, node) / total
+      const total = nodes.totalOf(column, node)
+      return total === 0 ? 0 : 1 - nodes.freeOf(column, node) / total
     }),
   )
 }
@@ -173,8 +173,8 @@ function usedShare({ nodes }: Cluster, node: number): number {
 function moveOf({ nodes }: Cluster, { job, position, from }: Tried, to: number, reason: string): Move {
   return {
     task: taskName(job, position),
-    from: nodes.names[from] ?? '',
-    to: to < 0 ? null : (nodes.names[to] ?? ''),
+    from: nodes.nameOf(from),
+    to: to < 0 ? null : nodes.nameOf(to),
     reason,
   }
 }

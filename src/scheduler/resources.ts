@@ -38,9 +38,9 @@ export function freeFor(needed: number): number {
   return needed === 0 ? -Infinity : needed
 }
 
-/** Whether a column counts what others count too. */
-export function isShared(column: number): boolean {
-  return column === sharedCpuColumn || column === sharedNetworkColumn
+/** Of a column that counts what another counts too, that other one; undefined: it is none. */
+export function baseColumnOf(column: number): number | undefined {
+  return column === sharedCpuColumn ? cpuColumn : column === sharedNetworkColumn ? networkColumn : undefined
 }
 
 /** The column in which all requests of a squeezable resource count; undefined where nothing can be squeezed. */

@@ -161,7 +161,7 @@ export class Scheduler {
           yield {
             task: taskName(job, tasks.position[task] ?? 0),
             job: job.facts.name,
-            node: nodes.names[tasks.node[task] ?? -1] ?? '',
+            node: nodes.nameOf(tasks.node[task] ?? -1),
             startedMs: tasks.startedMs[task] ?? 0,
           }
   }
@@ -175,8 +175,8 @@ export class Scheduler {
   explain(task: string): Explanation {
     const { job, position } = this.#book.taskOf(task)
     const running = job.tasks[position] ?? -1
-    const node = this.#cluster.nodes.names[this.#cluster.tasks.node[running] ?? -1]
-    if (node !== undefined) return { sentence: `${task} runs on ${node}.`, reasons: [], nearest: [], remedies: [] }
+    const node = this.#cluster.nodes.nameOf(this.#cluster.tasks.node[running] ?? -1)
+    if (running >= 0) return { sentence: `${task} runs on ${node}.`, reasons: [], nearest: [], remedies: [] }
     return explainJob(this.#cluster, this.#accounts, job, this.#pass.promisedMs(job))
   }
 
@@ -424,7 +424,7 @@ export class Scheduler {
 
   #stopForGood(job: Job, position: number, reason: StopReason, decisions: Decision[]): void {
     const task = job.tasks[position] ?? -1
-    const node = this.#cluster.nodes.names[this.#cluster.tasks.node[task] ?? -1] ?? ''
+    const node = this.#cluster.nodes.nameOf(this.#cluster.tasks.node[task] ?? -1)
     this.#release(job, task)
     if (reason !== 'scaled-down') job.failed++
     decisions.push({ kind: 'stop', task: taskName(job, position), node, reason })

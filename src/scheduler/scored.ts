@@ -103,7 +103,7 @@ export class FragmentationScorer implements Scorer {
   best(job: Job, fit: Fit): number {
     const { nodes } = this.#cluster
     const remembered = this.#rememberedFor(job)
-    const [cpu, memory] = [freeFor(job.cpu), freeFor(job.memory)]
+    const [cpu, memory] = [freeFor(job.takes.cpu), freeFor(job.takes.memory)]
     let best = -1
     let bestScore = -Infinity
     for (let node = 0; node < nodes.size; node++) {
@@ -127,7 +127,7 @@ export class FragmentationScorer implements Scorer {
 
   #rememberedFor(job: Job): Remembered {
     const { gpuCount, gpuMilli } = job.facts.needs
-    const key = `${job.cpu} ${job.memory} ${gpuCount} ${gpuMilli}`
+    const key = `${job.takes.cpu} ${job.takes.memory} ${gpuCount} ${gpuMilli}`
     let remembered = this.#remembered.get(key)
     const { size } = this.#cluster.nodes
     if (remembered === undefined || remembered.stamps.length < size) {
@@ -160,7 +160,7 @@ export class FragmentationScorer implements Scorer {
       const after = before.map((milli, gpu) => ((bits & (1 << gpu)) === 0 ? milli : milli - gpuMilli))
       const candidate: Candidate = {
         cpuBefore,
-        cpuAfter: cpuBefore - job.cpu,
+        cpuAfter: cpuBefore - job.takes.cpu,
         before,
         after,
         model: gpus?.model ?? '',

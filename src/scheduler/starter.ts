@@ -75,7 +75,9 @@ export class Starter {
 
   /** Stops a running task, which waits again. A gang stops with it. */
   stop(job: Job, task: number, reason: StopReason, decisions: Decision[]): void {
-    for (const stopped of this.#stop(job, task, reason, decisions)) this.#listener.returned(job, stopped.node)
+    const stopped: Stopped[] = []
+    this.#stop(job, task, reason, decisions, stopped)
+    for (const { node } of stopped) this.#listener.returned(job, node)
   }
 
   /** Puts back a task that ran under an earlier scheduler. */
@@ -85,28 +87,24 @@ export class Starter {
     this.#accounts.move(job, 1, this.#cluster.nowMs)
   }
 
-  #stop(job: Job, task: number, reason: StopReason, decisions: Decision[], wanted?: string): Stopped[] {
-    const all = job.facts.spec.gang === true ? job.tasks.filter((other) => other >= 0) : [task]
-    return all.map((one) => {
-      const { tasks, nodes } = this.#cluster
-      const stopped: Stopped = {
-        job,
-        position: tasks.position[one] ?? 0,
-        node: tasks.node[one] ?? -1,
-        startedMs: tasks.startedMs[one] ?? 0,
-        devices: { gpus: tasks.gpus.get(one), core: tasks.core.get(one) },
-      }
-      this.#take(job, one)
-      give(job, stopped.position)
-      decisions.push({
-        kind: 'stop',
-        task: taskName(job, stopped.position),
-        node: nodes.names[stopped.node] ?? '',
-        reason,
-        ...(wanted === undefined ? {} : { for: wanted }),
-      })
-      return stopped
-    })
+  /** Adds to `all` what was stopped. */
+  #stop(job: Job, task: number, reason: StopReason, decisions: Decision[], all: Stopped[], wanted?: string): void {
+    if (job.facts.spec.gang !== true) this.#stopOne(job, task, reason, decisions, all, wanted)
+    else for (const one of job.tasks) if (one >= 0) this.#stopOne(job, one, reason, decisions, all, wanted)
+  }
+
+  #stopOne(job: Job, task: number, reason: StopReason, decisions: Decision[], all: Stopped[], wanted?: string): void {
+    const { tasks, nodes } = this.#cluster
+    const position = tasks.position[task] ?? 0
+    const node = tasks.node[task] ?? -1
+    const devices = { gpus: tasks.gpus.get(task), core: tasks.core.get(task) }
+    all.push({ job, position, node, startedMs: tasks.startedMs[task] ?? 0, devices })
+    this.#take(job, task)
+    give(job, position)
+    const name = taskName(job, position)
+    const nodeName = nodes.nameOf(node)
+    if (wanted === undefined) decisions.push({ kind: 'stop', task: name, node: nodeName, reason })
+    else decisions.push({ kind: 'stop', task: name, node: nodeName, reason, for: wanted })
   }
 
   /**
@@ -188,11 +186,12 @@ export class Starter {
     if (job.facts.spec.preempts === false) return null
     const preemption = this.#preemptor.find(job, only === null ? null : new Set(only), promised)
     if (preemption === null) return null
-    const victims = preemption.victims.flatMap((task) => {
+    const victims: Stopped[] = []
+    for (const task of preemption.victims) {
       const victim = this.#cluster.jobOf(task)
       // A gang that another victim belonged to has stopped already.
-      return victim === undefined ? [] : this.#stop(victim, task, 'preempted', decisions, job.facts.name)
-    })
+      if (victim !== undefined) this.#stop(victim, task, 'preempted', decisions, victims, job.facts.name)
+    }
     return { node: preemption.node, victims }
   }
 
@@ -237,7 +236,7 @@ export class Starter {
     this.#accounts.move(job, 1, nowMs)
     this.#listener.moved(job, node, 1)
     const name = taskName(job, position)
-    const nodeName = nodes.names[node] ?? ''
+    const nodeName = nodes.nameOf(node)
     const bits = job.facts.needs.gpuCount === 0 ? undefined : tasks.gpus.get(task)
     const core = job.facts.needs.cpuTime === null ? undefined : tasks.core.get(task)
     if (bits === undefined && core === undefined) decisions.push({ kind: 'place', task: name, node: nodeName })

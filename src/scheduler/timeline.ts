@@ -111,8 +111,7 @@ export class Timeline implements Promised {
     const { nodes } = this.#cluster
     let room = job.facts.spec.onePerNode === true ? 1 : Infinity
     for (const [column, amount] of checkedOf(job)) {
-      const total =
-        column === gpuColumn ? (nodes.gpus.get(node)?.free.length ?? 0) * 1000 : nodes.amount(nodes.total, column, node)
+      const total = column === gpuColumn ? (nodes.gpus.get(node)?.free.length ?? 0) * 1000 : nodes.totalOf(column, node)
       room = Math.min(room, Math.floor((total - mostHeld(holds, column, fromMs, untilMs)) / amount))
       if (room <= 0) return 0
     }
@@ -120,7 +119,7 @@ export class Timeline implements Promised {
   }
 
   #reserved(job: Job, node: number, fromMs: number, untilMs: number): boolean {
-    const name = this.#cluster.nodes.names[node] ?? ''
+    const name = this.#cluster.nodes.nameOf(node)
     return (this.#cluster.reserved.get(name) ?? []).some(
       (reservation) =>
         reservation.name !== job.facts.spec.reservation && reservation.fromMs < untilMs && reservation.untilMs > fromMs,
@@ -152,9 +151,9 @@ function mostHeld(holds: readonly Hold[], column: number, fromMs: number, untilM
 /** The columns that limit a job, with what one task needs. */
 function checkedOf(job: Job): [number, number][] {
   const checked: [number, number][] = []
-  if (job.cpu > 0) checked.push([0, job.cpu])
-  if (job.memory > 0) checked.push([1, job.memory])
-  job.checkedColumns.forEach((column, index) => checked.push([column, job.checkedAmounts[index] ?? 0]))
+  if (job.takes.cpu > 0) checked.push([0, job.takes.cpu])
+  if (job.takes.memory > 0) checked.push([1, job.takes.memory])
+  job.takes.checkedColumns.forEach((column, index) => checked.push([column, job.takes.checkedAmounts[index] ?? 0]))
   const { gpuCount, gpuMilli } = job.facts.needs
   if (gpuCount > 0) checked.push([gpuColumn, gpuCount * gpuMilli])
   return checked
@@ -162,6 +161,6 @@ function checkedOf(job: Job): [number, number][] {
 
 function amountOf(job: Job, column: number): number {
   if (column === gpuColumn) return job.facts.needs.gpuCount * job.facts.needs.gpuMilli
-  const index = job.columns.indexOf(column)
-  return index < 0 ? 0 : (job.amounts[index] ?? 0)
+  const index = job.takes.columns.indexOf(column)
+  return index < 0 ? 0 : (job.takes.amounts[index] ?? 0)
 }

@@ -27,7 +27,7 @@ export const downCommand: Command = {
 }
 
 /** Longest wait for the running platform to stop. */
-const stopTimeoutMs = 30_000
+const stopTimeoutMs = 90_000
 
 async function down(options: { word: string | null; json: boolean; deleteData: boolean }): Promise<ExitCode> {
   const steps = new Steps(options.json)

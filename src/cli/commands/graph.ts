@@ -46,5 +46,6 @@ function showUse({ part, rights }: Use): string {
 function kindOf(part: Part): string {
   if (part.kind === 'resource') return part.type
   if (part.kind === 'job') return part.schedule === null ? 'job, once' : `job, "${part.schedule}" ${part.timeZone}`
+  if (part.vm !== undefined) return `system on ${part.vm.disk}`
   return part.replicas === 1 ? 'service' : `service × ${part.replicas}`
 }

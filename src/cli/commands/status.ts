@@ -10,6 +10,8 @@ import { findTarget, needDaemon, servedHint } from '../target.ts'
 import { duration, megabytes, note, paint, print, table } from '../terminal.ts'
 
 const dayMs = 86_400_000
+/** What is said of parts that do not share a kernel, or share it through a server. */
+const where = { kernel: 'on a kernel of its own', container: 'in a container of its node’s Incus server' }
 
 export const statusCommand: Command = {
   name: 'status',
@@ -92,8 +94,11 @@ function printStatus(found: Status): void {
     part.reason?.split('\n')[0] ?? '',
   ])
   print(`\n${table([['PART', 'KIND', 'STATE', 'SINCE', 'MEMORY', '', ''].map((head) => paint('dim', head)), ...rows])}`)
-  const apart = new Set(found.parts.flatMap(({ part, isolation }) => (isolation === undefined ? [] : [part])))
-  for (const part of apart) print(paint('dim', `\n${part}: each instance on a kernel of its own`))
+  const apart = new Map(found.parts.flatMap((one) => (one.isolation === undefined ? [] : [[one.part, one]])))
+  for (const [part, { isolation = 'kernel', disk }] of apart) {
+    const how = disk === undefined ? `each instance ${where[isolation]}` : `a system of its own, booted from ${disk}`
+    print(paint('dim', `\n${part}: ${how}`))
+  }
   for (const { part, durability } of found.parts)
     if (durability !== undefined) print(paint('dim', `\n${part}: ${durability}`))
   for (const { part, log } of found.parts) if (log !== undefined) printLog(part, log)

@@ -15,7 +15,7 @@ import { stopApp } from '../stop-app.ts'
 import { claimPath, holderOf, roles } from './claim.ts'
 
 /** How long an app may take to stop before the asker is told that it still does. */
-const stopMs = 60_000
+const stopMs = 90_000
 
 export interface DaemonOptions {
   readonly home: Home

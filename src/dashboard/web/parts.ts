@@ -61,8 +61,8 @@ export function leastUptime(app: AppState, nowMs: number): number | null {
 }
 
 /** What a part is, in a word. */
-export function kindWord({ kind, type, schedule }: ShapePart): string {
+export function kindWord({ kind, type, schedule, disk }: ShapePart): string {
   if (kind === 'resource') return type ?? 'resource'
-  if (kind === 'service') return 'service'
+  if (kind === 'service') return disk === undefined ? 'service' : 'system'
   return schedule === null ? 'job, once' : 'job'
 }

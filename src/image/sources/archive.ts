@@ -7,24 +7,35 @@
  */
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { mkdir, open, stat } from 'node:fs/promises'
+import { mkdir, open, stat, type FileHandle } from 'node:fs/promises'
 import { dirname, join, posix } from 'node:path'
 import { z } from 'zod'
-import { SteadError } from '../../base/index.ts'
+import { SteadError, systemCodeOf } from '../../base/index.ts'
 import { digestOf, type Digest } from '../digest.ts'
 import { mediaTypes, readJson, shaped, type Compression, type Descriptor } from '../documents.ts'
 import { holdLimit } from '../limits.ts'
 import type { ImageSource } from '../source.ts'
 import { badArchive, readTar } from '../tar.ts'
-import { decompressed } from '../unpack.ts'
+import { decompressed, withoutSpace } from '../unpack.ts'
 import { layoutSource, readFrom, readWhole } from './layout.ts'
 
 const entriesMax = 10_000
+const layerTypes: Readonly<Record<Compression, string>> = {
+  none: mediaTypes.layerTar,
+  gzip: mediaTypes.layerGzip,
+  zstd: mediaTypes.layerZstd,
+}
 
-/** Lays an archive out in a directory and gives its image. Throws `image.bad-archive`, `image.truncated`, `image.too-large`. */
+/**
+ * Lays an archive out in a directory and gives its image. Throws `image.bad-archive`, `image.truncated`, `image.too-large`,
+ * `image.no-space`.
+ */
 export async function archiveSource(path: string, directory: string, name: string = path): Promise<ImageSource> {
   const stream = createReadStream(path, { highWaterMark: 256 * 1024 })
-  const files = await layOut(decompressed(stream, await compressionOf(path), name), directory, name)
+  const tar = decompressed(stream, await compressionOf(path), name)
+  const files = await layOut(tar, directory, name).catch((error: unknown) => {
+    throw withoutSpace(error, name)
+  })
   if (files.has('index.json') && files.has('oci-layout')) return layoutSource(directory, name)
   if (!files.has('manifest.json')) throw badArchive(name, 'it holds neither index.json nor manifest.json')
   return await savedSource(directory, files, name)
@@ -54,7 +65,10 @@ async function layOut(
   for await (const { path, kind, target, size, body } of readTar(tar, name)) {
     if (kind === 'directory') continue
     const clean = posix.normalize(path).replace(/^\.\//, '')
-    if (!/^[A-Za-z0-9._-]+(?:\/[A-Za-z0-9._-]+)*$/.test(clean) || clean.split('/').includes('..'))
+    if (
+      !/^[A-Za-z0-9._-]+(?:\/[A-Za-z0-9._-]+)*$/.test(clean) ||
+      clean.split('/').some((part) => part === '.' || part === '..')
+    )
       throw badArchive(name, `it holds ${JSON.stringify(path.slice(0, 200))}`)
     if (files.size + links.size >= entriesMax) throw badArchive(name, `it holds more than ${entriesMax} files`)
     if (kind === 'symlink') links.set(clean, posix.join(posix.dirname(clean), target))
@@ -62,8 +76,10 @@ async function layOut(
     bytes += size
     holdLimit('unpackedBytesMax', bytes, `The size of ${name}`)
     const to = join(directory, clean)
-    await mkdir(dirname(to), { recursive: true })
-    const file = await open(to, 'w', 0o600)
+    const file = await openPlain(to).catch((error: unknown) => {
+      const clash = ['EISDIR', 'ENOTDIR', 'EEXIST', 'ENAMETOOLONG'].includes(systemCodeOf(error) ?? '')
+      throw clash ? badArchive(name, `${JSON.stringify(clean.slice(0, 200))} can be no file of it`) : error
+    })
     try {
       for await (const chunk of body) await file.writeFile(chunk)
     } finally {
@@ -76,6 +92,11 @@ async function layOut(
     if (to !== undefined) files.set(link, to)
   }
   return files
+}
+
+async function openPlain(path: string): Promise<FileHandle> {
+  await mkdir(dirname(path), { recursive: true })
+  return await open(path, 'w', 0o600)
 }
 
 const savedShape = z.array(z.object({ Config: z.string(), Layers: z.array(z.string()) })).min(1)
@@ -111,8 +132,7 @@ async function savedSource(directory: string, files: ReadonlyMap<string, string>
   }
   const layers: Descriptor[] = []
   for (const layer of image.Layers) {
-    const type = (await compressionOf(place(layer))) === 'gzip' ? mediaTypes.layerGzip : mediaTypes.layerTar
-    layers.push(await describe(layer, type))
+    layers.push(await describe(layer, layerTypes[await compressionOf(place(layer))]))
   }
   const config = await describe(image.Config, mediaTypes.config)
   const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.manifest, config, layers }))

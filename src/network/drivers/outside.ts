@@ -10,10 +10,10 @@
  */
 import { createSocket, type Socket as DatagramSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { closeSync, writeFileSync } from 'node:fs'
+import { closeSync, readFileSync, writeFileSync } from 'node:fs'
 import type { Server } from 'node:net'
 import { isSteadError } from '../../base/index.ts'
-import { type Attempt, edgeNetwork, type Outside } from '../network.ts'
+import { type Attempt, type Carried, edgeNetwork, type Outside } from '../network.ts'
 import type { Libc } from './libc.ts'
 import { listenOn } from './listen.ts'
 import { linkGone, linkUp, loopbackIndex, newPair, newRoute, pairIndex } from './netlink.ts'
@@ -123,6 +123,14 @@ export class OutsideNamespace implements Outside, Disposable {
     return found
   }
 
+  carried(): Carried {
+    if (!this.#open) return { sentBytes: 0, receivedBytes: 0 }
+    return carriedBy(
+      ends.inside,
+      this.#libc.inside(this.#insideFd, () => readFileSync(linksFile, 'latin1')),
+    )
+  }
+
   async shape(bitsPerSecond: number | null): Promise<void> {
     if (!this.#open || (bitsPerSecond === null && !this.#shaped)) return
     this.#shaped = bitsPerSecond !== null
@@ -135,6 +143,20 @@ export class OutsideNamespace implements Outside, Disposable {
     this.#open = false
     for (const fd of [this.#fd, ...(this.#watchers ?? [])]) closeSync(fd)
   }
+}
+
+/** Of the thread that reads it: what each of its links has carried. */
+const linksFile = '/proc/thread-self/net/dev'
+
+/** What a link has carried, by a table of the kernel; nothing where there is no such link. */
+function carriedBy(link: string, table: string): Carried {
+  const line = table.split('\n').find((one) => one.trimStart().startsWith(`${link}:`)) ?? ''
+  const numbers = line
+    .slice(line.indexOf(':') + 1)
+    .trim()
+    .split(/ +/)
+    .map(Number)
+  return { sentBytes: numbers[8] ?? 0, receivedBytes: numbers[0] ?? 0 }
 }
 
 /** Whether an address is the instance's own: of its loopback, or of an edge. */

@@ -46,7 +46,11 @@ async function nameServer(zone: Readonly<Record<string, readonly string[]>>, ttl
 async function rig(
   declared: readonly string[],
   zone: Readonly<Record<string, readonly string[]>>,
-  { clock = systemClock, ahead = false }: { clock?: Clock; ahead?: boolean } = {},
+  {
+    clock = systemClock,
+    ahead = false,
+    hosts = new Map(),
+  }: { clock?: Clock; ahead?: boolean; hosts?: ReadonlyMap<string, string> } = {},
 ) {
   assert.ok(!('reason' in libc))
   const stack = new AsyncDisposableStack()
@@ -69,6 +73,7 @@ async function rig(
       names: new NameLookup({ clock, servers: [names.address] }),
       clock,
       ahead,
+      hosts,
       onRefused: (refusal) => void told.push(describeRefusal('web', refusal)),
       onNotice: (notice) => assert.fail(notice),
       way: {
@@ -133,6 +138,17 @@ suite('egress by name', { skip }, () => {
     await untilRefused(it.egress, /^web tried 203\.0\.113\.7:443: not in its egress$/)
     await untilRefused(it.egress, /^web tried api\.example\.com:80: not in its egress$/)
     assert.ok(it.told.includes('web tried api.example.com:80: not in its egress'))
+  })
+
+  test('a system that reads no hosts file is told the addresses of its edges, and nobody is asked', async () => {
+    await using it = await rig([], {}, { hosts: new Map([['db', '10.64.0.7']]) })
+    const said = await inside(
+      it.place,
+      `const six = await resolver.resolve6('db').then(() => 'answered', (error) => error.code)
+       say([await lookup('DB'), six, await lookup('other')])`,
+    )
+    assert.deepEqual(JSON.parse(said), ['10.64.0.7', 'ENODATA', 'ENOTFOUND'])
+    assert.deepEqual(it.names.asked, [])
   })
 
   test('a name that is not allowed is answered at once, and nobody is asked', async () => {

@@ -38,6 +38,8 @@ export const belowDomainsMax: number = 120
 const belowDomainsMs = 60_000
 /** How long before the end of its life an address is asked for again. */
 const renewMs = 10_000
+/** How long an address of an edge may be remembered; it stays as long as the app does. */
+const edgeTtlSeconds = 60
 /** Names that are opened ahead for a program that has looked them up before. */
 const aheadMax = 100
 /** Answered names are remembered, so that what is refused can be told by name. */
@@ -53,6 +55,8 @@ export interface EgressOptions {
   readonly onNotice: (text: string) => void
   /** The program runs already, and has looked up names before: those that are declared are opened without being asked for. */
   readonly ahead?: boolean
+  /** Names of its edges, and their addresses: for a system that reads no hosts file of ours. They are there already. */
+  readonly hosts?: ReadonlyMap<string, string>
   /** Where refusals are kept when they are to outlive this. */
   readonly refusals?: Refusals
   /** How the outside is really reached. The tests lead it to servers of their own; nothing else does. */
@@ -141,7 +145,12 @@ class OpenEgress implements Egress {
   }
 
   async #answer(question: Question): Promise<Answer> {
-    const { rules } = this.#options
+    const { rules, hosts } = this.#options
+    const edge = question.kind === 'ordinary' ? hosts?.get(question.name) : undefined
+    if (edge !== undefined) {
+      const addresses = question.type === recordTypes.a ? [{ address: edge, ttlSeconds: edgeTtlSeconds }] : []
+      return { code: answerCodes.ok, addresses }
+    }
     const { ports, by } = portsOf(rules, question.kind === 'ordinary' ? question.name : '')
     if (ports.length === 0) {
       // Servers ask for the names of those who call them: of an instance all are near, and none is told.

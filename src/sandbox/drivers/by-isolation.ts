@@ -1,18 +1,21 @@
 /**
- * One driver made of two: programs that ask for a kernel of their own go to the one that gives it, all others to the common
- * one; what runs is found again with the driver that its record names.
+ * One driver made of several: programs that ask for a kernel or a container of their own go to the one that gives it, all others
+ * to the common one; what runs is found again with the driver that its record names.
  *
- * Invariant: a program that asked for a kernel of its own never runs without one: where there is none, its start says why.
+ * Invariant: a program that asked for one of these never runs without it: where there is none, its start says why.
  */
 import type { OutputLine, OutputOptions, Sandbox, SandboxCapabilities, SandboxDriver, SandboxSpec } from '../driver.ts'
 import { readRecord } from './records.ts'
 
-/**
- * Joins them. `kernels` is asked when the first program wants a kernel of its own; what it throws is why that cannot be.
- * The capabilities are those of the common driver.
- */
-export function byIsolation(common: SandboxDriver, kernels: () => SandboxDriver): SandboxDriver {
-  return new ByIsolation(common, kernels)
+/** Each is asked when the first program wants it; what it throws is why that cannot be. */
+export interface Isolating {
+  readonly kernel: () => SandboxDriver | Promise<SandboxDriver>
+  readonly container: () => SandboxDriver | Promise<SandboxDriver>
+}
+
+/** Joins them. The capabilities are those of the common driver. */
+export function byIsolation(common: SandboxDriver, isolating: Isolating): SandboxDriver {
+  return new ByIsolation(common, isolating)
 }
 
 class ByIsolation implements SandboxDriver {
@@ -20,45 +23,54 @@ class ByIsolation implements SandboxDriver {
   readonly capabilities: SandboxCapabilities
   readonly series?: NonNullable<SandboxDriver['series']>
   readonly #common: SandboxDriver
-  readonly #make: () => SandboxDriver
-  #made: SandboxDriver | null = null
+  readonly #isolating: Isolating
+  readonly #made = new Map<keyof Isolating, Promise<SandboxDriver>>()
 
-  constructor(common: SandboxDriver, make: () => SandboxDriver) {
+  constructor(common: SandboxDriver, isolating: Isolating) {
     this.#common = common
-    this.#make = make
+    this.#isolating = isolating
     this.name = common.name
     this.capabilities = common.capabilities
     if (common.series !== undefined) this.series = common.series.bind(common)
   }
 
   async start(spec: SandboxSpec): Promise<Sandbox> {
-    const driver = spec.isolation === 'kernel' ? this.#kernels() : this.#common
+    const driver = spec.isolation === undefined ? this.#common : await this.#get(spec.isolation)
     return await driver.start(spec)
   }
 
   async adopt(recordDir: string): Promise<Sandbox | null> {
-    return await this.#of(recordDir).adopt(recordDir)
+    const driver = await this.#of(recordDir)
+    return await driver.adopt(recordDir)
   }
 
+  /** What is kept on the disk is the same with all of them. */
   output(recordDir: string, options?: OutputOptions): AsyncIterable<OutputLine> {
-    return this.#of(recordDir).output(recordDir, options)
+    return this.#common.output(recordDir, options)
   }
 
   dropOldOutput(recordDir: string): number {
-    return this.#of(recordDir).dropOldOutput(recordDir)
+    return this.#common.dropOldOutput(recordDir)
   }
 
   async remove(recordDir: string): Promise<void> {
-    await this.#of(recordDir).remove(recordDir)
+    const driver = await this.#of(recordDir)
+    await driver.remove(recordDir)
   }
 
-  #kernels(): SandboxDriver {
-    this.#made ??= this.#make()
-    return this.#made
+  #get(isolation: keyof Isolating): Promise<SandboxDriver> {
+    const before = this.#made.get(isolation)
+    if (before !== undefined) return before
+    const made = (async () => await this.#isolating[isolation]())()
+    this.#made.set(isolation, made)
+    // What was missing may be there the next time.
+    made.catch(() => this.#made.delete(isolation))
+    return made
   }
 
-  #of(recordDir: string): SandboxDriver {
+  async #of(recordDir: string): Promise<SandboxDriver> {
     const record = readRecord(recordDir)
-    return record === null || record.driver === this.#common.name ? this.#common : this.#kernels()
+    if (record === null || record.driver === this.#common.name) return this.#common
+    return await this.#get(record.driver === 'incus' ? 'container' : 'kernel')
   }
 }

@@ -9,7 +9,7 @@
  * which machine and supervisor meet lies under a name that follows from that of the records, where no other user may enter.
  */
 import { createHash } from 'node:crypto'
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import type { Clock } from '../../base/index.ts'
 import { limitsWithin, refuseBeyond } from '../capabilities.ts'
@@ -18,7 +18,7 @@ import type { OutputLine, OutputOptions, Sandbox, SandboxCapabilities, SandboxDr
 import { checkSpec } from '../spec.ts'
 import { bubblewrapDriver } from './bubblewrap.ts'
 import { makeControls } from './guests/controls.ts'
-import type { MeetingPlace, Monitor } from './guests/monitor.ts'
+import type { Found, MeetingPlace, Monitor } from './guests/monitor.ts'
 import { RunningGuest } from './guests/running-guest.ts'
 import type { Logger } from './programs.ts'
 import { readIfThere, readRecord } from './records.ts'
@@ -26,6 +26,7 @@ import { inRoot } from './root.ts'
 
 /** Short, because the path of a Unix socket is. */
 const digestChars = 16
+const aloneMs = 2_000
 
 export interface GuestDriverOptions {
   readonly clock: Clock
@@ -45,6 +46,8 @@ interface GuestRecord {
   readonly limits: SandboxSpec['limits']
   readonly hostUid: number
   readonly isDisk: boolean
+  /** Where a system on a disk keeps what it writes, when that outlives its records. */
+  readonly writtenDir?: string
 }
 
 export class GuestDriver implements SandboxDriver {
@@ -59,7 +62,11 @@ export class GuestDriver implements SandboxDriver {
   /** Filter of what runs the guest, whatever the program's own is. */
   readonly #filter: SandboxSpec['syscalls']
 
-  constructor(monitor: Monitor, filter: SandboxSpec['syscalls'], { clock, groups, logger }: GuestDriverOptions) {
+  constructor(
+    monitor: Monitor,
+    filter: SandboxSpec['syscalls'],
+    { clock, groups, logger }: Pick<GuestDriverOptions, 'clock' | 'groups' | 'logger'>,
+  ) {
     this.name = monitor.name
     this.#monitor = monitor
     this.#clock = clock
@@ -79,19 +86,23 @@ export class GuestDriver implements SandboxDriver {
     // Records that are there already are those of a machine that may run still: its start is refused below.
     const { isolation: _guest, disk: _system, root: _own, ...plain } = spec
     if (readRecord(recordDir) !== null) return await this.#around.start(plain)
-    await this.#monitor.prepare()
+    // A system brings its own kernel.
+    if (spec.disk === undefined) await this.#monitor.prepare()
     try {
       this.#monitor.forget(place)
       rmSync(place.directory, { recursive: true, force: true })
       makeControls(this.#meetings, place.directory, hostUid)
       mkdirSync(recordDir, { recursive: true, mode: 0o700 })
-      const record: GuestRecord = { limits, hostUid, isDisk: spec.disk !== undefined }
+      const { disk } = spec
+      const kept = disk?.writtenDir === undefined ? {} : { writtenDir: disk.writtenDir }
+      const record: GuestRecord = { limits, hostUid, isDisk: disk !== undefined, ...kept }
       writeFileSync(recordFileOf(recordDir), JSON.stringify(record), { mode: 0o600 })
       const wanted = this.#monitor.around(inRoot(spec), place)
       // The guest holds the program's limits itself; those around it are a second wall, where there can be one.
       const held = limitsWithin(this.#around.capabilities, wanted.limits).limits
-      const around = { ...wanted, limits: held, syscalls: this.#filter }
-      return this.#running(await this.#around.start(around), recordDir, record)
+      const around = await this.#around.start({ ...wanted, limits: held, syscalls: this.#filter })
+      await this.#begin(spec, place, around)
+      return this.#running(around, recordDir, record, await this.#find(place))
     } catch (error) {
       this.#monitor.forget(place)
       rmSync(place.directory, { recursive: true, force: true })
@@ -107,13 +118,18 @@ export class GuestDriver implements SandboxDriver {
     const text = readIfThere(recordFileOf(recordDir))
     if (around === null || text === null) return null
     const record = JSON.parse(text) as GuestRecord
-    const guest = this.#running(around, recordDir, record)
+    const place = { directory: this.#meetingOf(recordDir), hostUid: record.hostUid }
+    const found = await this.#find(place)
+    if (found === null && this.#monitor.elsewhere !== undefined) this.#endAlone(around)
+    const guest = this.#running(around, recordDir, record, found)
     if (!record.isDisk) guest.greet()
     return guest
   }
 
-  output(recordDir: string, options: OutputOptions = {}): AsyncIterable<OutputLine> {
-    return this.#around.output(recordDir, options)
+  async *output(recordDir: string, options: OutputOptions = {}): AsyncGenerator<OutputLine> {
+    for await (const line of this.#around.output(recordDir, options))
+      // Consoles end their lines with a carriage return.
+      yield line.text.endsWith('\r') ? { ...line, text: line.text.replace(/\r+$/, '') } : line
   }
 
   dropOldOutput(recordDir: string): number {
@@ -123,13 +139,47 @@ export class GuestDriver implements SandboxDriver {
   async remove(recordDir: string): Promise<void> {
     await this.#around.remove(recordDir)
     const directory = this.#meetingOf(recordDir)
+    if (existsSync(directory)) await this.#monitor.elsewhere?.end({ directory, hostUid: 0 })
     this.#monitor.forget({ directory, hostUid: 0 })
     rmSync(directory, { recursive: true, force: true })
   }
 
-  #running(around: Sandbox, recordDir: string, { limits, hostUid, isDisk }: GuestRecord): RunningGuest {
+  /** What something else runs is begun when what keeps it waits; when that fails, nothing is left of either. */
+  async #begin(spec: SandboxSpec, place: MeetingPlace, around: Sandbox): Promise<void> {
+    const { elsewhere } = this.#monitor
+    if (elsewhere === undefined) return
+    let isOver = false
+    void around.exited.then(() => (isOver = true))
+    // Waiting does not keep a process alive, and who starts something wants it started.
+    const alive = setInterval(() => undefined, 2 ** 30)
+    try {
+      await elsewhere.begin(spec, place, { pid: around.pid, isOver: () => isOver })
+    } catch (error) {
+      await around.kill()
+      await elsewhere.end(place).catch(() => undefined)
+      throw error
+    } finally {
+      clearInterval(alive)
+    }
+  }
+
+  /** Null too where it cannot be asked: then it is known by what keeps it. */
+  async #find(place: MeetingPlace): Promise<Found | null | undefined> {
+    return await this.#monitor.elsewhere?.find(place).catch(() => undefined)
+  }
+
+  /** What waits for a guest that is not there, because its supervisor died before it was begun, would wait for ever. */
+  #endAlone(around: Sandbox): void {
+    // It may be about to end by itself, with the exit it was told.
+    const timer = this.#clock.after(aloneMs, () => void around.kill().catch(() => undefined))
+    void around.exited.then(() => timer[Symbol.dispose]())
+  }
+
+  #running(around: Sandbox, recordDir: string, record: GuestRecord, found: Found | null = null): RunningGuest {
+    const { limits, hostUid, isDisk, writtenDir = null } = record
     const place: MeetingPlace = { directory: this.#meetingOf(recordDir), hostUid }
-    const guest = new RunningGuest({ around, monitor: this.#monitor, clock: this.#clock, place, limits, isDisk })
+    const own = { around, monitor: this.#monitor, clock: this.#clock, place, limits, isDisk, writtenDir, found }
+    const guest = new RunningGuest(own)
     this.#followed.set(recordDir, guest)
     void guest.exited.then(() => {
       if (this.#followed.get(recordDir) === guest) this.#followed.delete(recordDir)

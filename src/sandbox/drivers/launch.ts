@@ -46,7 +46,9 @@ export interface LaunchPlan {
   /** Makes what the launcher needs in the directory of records. */
   prepare(): void
   /** Who the program and its first process are, now that they wait at the gate; null when they are gone. `line` is what the gate said. */
-  identify(line: string): Pick<Processes, 'init' | 'program'> | null
+  identify(
+    line: string,
+  ): Promise<Pick<Processes, 'init' | 'program'> | null> | Pick<Processes, 'init' | 'program'> | null
   /** Ends whatever was started, when starting has failed. */
   abort(): Promise<void>
 }
@@ -103,7 +105,7 @@ export async function launch(plan: LaunchPlan): Promise<Launched> {
   if (!(await waitUntil(clock, readyTimeoutMs, () => existsSync(output)))) {
     throw startFailed(spec, `its output could not be opened within ${readyTimeoutMs} ms`, '')
   }
-  const waiting = plan.identify(said.line)
+  const waiting = await plan.identify(said.line)
   if (waiting === null) throw startFailed(spec, 'it was ended before the program could run', await lastWords(plan))
   // Before the program runs, and while it waits: the kernel may take its time.
   await group?.join([...new Set([keeper.pid, waiting.init.pid, waiting.program.pid])])

@@ -8,6 +8,7 @@
 import { insideUid, standardFiles } from '../../bubblewrap-args.ts'
 import type { HostFacts } from '../../bubblewrap-args.ts'
 import type { InlineFile, Mount, SandboxLimits, SandboxSpec } from '../../driver.ts'
+import type { DiskFormat } from '../../disk.ts'
 import { encodeConfig } from './channel.ts'
 
 /** Where everything of a machine lies, as what runs it sees it. */
@@ -47,6 +48,11 @@ export interface GuestShare {
 export function guestMemoryBytes({ memoryBytes }: Pick<SandboxLimits, 'memoryBytes'>): number {
   const program = memoryBytes === null ? memoryBytesDefault : memoryBytes + guestBytes
   return Math.ceil(program / mebibyte) * mebibyte
+}
+
+/** Memory of a computer that boots from a disk, in bytes: whole MiB, and all of it is the system's. */
+export function diskMemoryBytes({ memoryBytes }: Pick<SandboxLimits, 'memoryBytes'>): number {
+  return Math.ceil((memoryBytes ?? memoryBytesDefault) / mebibyte) * mebibyte
 }
 
 /** A root of the program's own as the sandbox around is given it: its bound is that of the program. */
@@ -143,13 +149,25 @@ function piecesOf(text: string): readonly string[] {
 export const consoleLog = '/tmp/console'
 
 /**
- * Makes the disk that takes what a system writes, when it is not there yet, and runs the machine; it ends as QEMU does: with 0
- * when the system has switched itself off. The file of the exit is the last control that is made.
+ * Looks through the disk and makes the one that takes what a system writes, when that is not there yet, and runs the machine; it
+ * ends as QEMU does: with 0 when the system has switched itself off. The file of the exit is the last control that is made.
  */
-export function diskRunner(make: readonly string[], exitFile: string): string {
-  const words = make.map((word) => `'${word}'`).join(' ')
+export function diskRunner(
+  image: string,
+  { format, over }: { format: DiskFormat; over: string },
+  exitFile: string,
+): string {
+  const disk = `${place}/disk`
+  const look = [
+    `'${image}' check -q -f qcow2 ${disk} >/dev/null 2>&1`,
+    // Space that is lost harms nobody.
+    'case $? in 0|3) ;; *) echo "The disk is damaged, so nothing is booted from it."; exit 125;; esac',
+  ]
   return [
-    `[ -e ${make.at(-1)} ] || ${words} || exit 125`,
+    `if ! [ -e ${over} ]; then`,
+    ...(format === 'qcow2' ? look : []),
+    `'${image}' create -q -f qcow2 -F ${format} -b ${disk} ${over} || exit 125`,
+    'fi',
     `: >${exitFile}`,
     `"$@" </dev/null && { echo '0 0 0' >${exitFile}; exit 0; }`,
     'exit 125',

@@ -9,9 +9,9 @@
  * Invariants: the program never runs without its user, limits and filter; its exit is told before the machine goes down; what
  * a supervisor had run inside ends when its channel closes.
  */
-import { program } from './init/program.ts'
+import { program, start } from './init/program.ts'
 import { relay } from './init/relay.ts'
 import { serve } from './init/serve.ts'
-import { world } from './init/world.ts'
+import { hardware, rooms, tools, world } from './init/world.ts'
 
-export const guestInit: string = [world, program, serve, relay].join('\n')
+export const guestInit: string = [tools, world, rooms, hardware, program, start, serve, relay].join('\n')

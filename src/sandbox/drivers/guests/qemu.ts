@@ -9,24 +9,36 @@ import { availableParallelism } from 'node:os'
 import { basename, dirname } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { SteadError } from '../../../base/index.ts'
-import type { Disk, Mount, SandboxCapabilities, SandboxSpec, Support } from '../../driver.ts'
+import type { Disk, MachineSnapshot, Mount, SandboxCapabilities, SandboxSpec, Support } from '../../driver.ts'
 import { filterOf, lookAtHost, madeRoot } from '../bubblewrap.ts'
 import { encodeFrame } from './channel.ts'
-import { consoleLog, guestMemoryBytes, handedOn, place, diskRunner, runnerScript, shareWith } from './config.ts'
+import {
+  consoleLog,
+  diskMemoryBytes,
+  diskRunner,
+  guestMemoryBytes,
+  handedOn,
+  place,
+  runnerScript,
+  shareWith,
+} from './config.ts'
 import type { GuestShare } from './config.ts'
 import { controls, reach } from './controls.ts'
 import type { Control } from './controls.ts'
+import { checkKernel, readDisk } from './disk-file.ts'
 import { guestFiles } from './initramfs.ts'
 import type { GuestFiles } from './initramfs.ts'
 import { findGuestParts, unavailable } from './kernel.ts'
 import type { GuestParts } from './kernel.ts'
 import type { MachineOrder, MeetingPlace, Monitor, Waiting } from './monitor.ts'
+import { accepts, obey } from './qemu-orders.ts'
 import { withQmp } from './qmp.ts'
-import type { Qmp } from './qmp.ts'
 
 const mebibyte = 2 ** 20
 /** What QEMU itself needs beside the guest's memory: translated code, firmware, its own heap. */
 const machineBytes = 256 * mebibyte
+/** Left to itself it keeps as much translated code as the host has memory for, and more than it is given. */
+const emulation = 'tcg,thread=multi,tb-size=128'
 const cpusMax = 8
 const firstRelayPort = 40_000
 /** QEMU leads this address to the name server of its own network. */
@@ -107,22 +119,25 @@ class QemuMonitor implements Monitor {
     const image = this.#parts.image
     if (image === null)
       throw unavailable('There is no qemu-img on this machine, which a disk needs.', 'Install qemu-utils (apt-get).')
-    const written = this.#writtenDir(at)
-    mkdirSync(dirname(written), { recursive: true, mode: 0o711 })
-    mkdirSync(written, { mode: 0o700 })
-    if (process.getuid?.() === 0) chownSync(written, at.hostUid, at.hostUid)
+    const { kernel } = disk
+    readDisk(disk.path, kernel !== undefined)
+    if (kernel !== undefined) checkKernel(kernel.path)
+    const written = disk.writtenDir ?? this.#makeWrittenDir(at)
     const { isolation: _guests, ports: _forwarded, disk: _disk, ...common } = spec
     const seed = Object.entries(disk.seed)
-    const over = `${place}/written/disk.qcow2`
-    const make = [this.#inside(image), 'create', '-q', '-f', 'qcow2', '-F', disk.format, '-b', `${place}/disk`, over]
+    const over = `${place}/written/${writtenFile}`
+    const boots: readonly Mount[] = Object.entries({ kernel: kernel?.path, initrd: kernel?.initrd }).flatMap(
+      ([name, source]) =>
+        source === undefined ? [] : [{ source, target: `${place}/boot/${name}`, access: 'read-only' as const }],
+    )
     return {
       ...common,
       argv: [
         '/bin/sh',
         '-c',
-        diskRunner(make, controlPath('exit')),
+        diskRunner(this.#inside(image), { format: disk.format, over }, controlPath('exit')),
         'sh',
-        ...this.#diskArgs(spec, over, seed.length > 0),
+        ...this.#diskArgs(spec, disk, over),
       ],
       env: this.#env(),
       cwd: '/',
@@ -130,10 +145,22 @@ class QemuMonitor implements Monitor {
         ...this.#partsMounts(at),
         { source: disk.path, target: `${place}/disk`, access: 'read-only' },
         { source: written, target: `${place}/written`, access: 'read-write' },
+        ...boots,
       ],
-      files: seed.map(([name, content]) => ({ path: `${place}/seed/${name}`, content, mode: 0o400 })),
-      limits: this.#limits(spec),
+      files: [
+        ...spec.files,
+        ...seed.map(([path, content]) => ({ path: `${place}/seed/${path}`, content, mode: 0o400 })),
+      ],
+      limits: this.#limits(spec, diskMemoryBytes(spec.limits)),
     }
+  }
+
+  #makeWrittenDir(at: MeetingPlace): string {
+    const written = this.#writtenDir(at)
+    mkdirSync(dirname(written), { recursive: true, mode: 0o711 })
+    mkdirSync(written, { mode: 0o700 })
+    if (process.getuid?.() === 0) chownSync(written, at.hostUid, at.hostUid)
+    return written
   }
 
   #aroundGuest(spec: SandboxSpec, at: MeetingPlace): SandboxSpec {
@@ -162,7 +189,7 @@ class QemuMonitor implements Monitor {
       cwd: '/',
       mounts: [...own, ...share.mounts],
       files: share.files,
-      limits: this.#limits(spec),
+      limits: this.#limits(spec, guestMemoryBytes(spec.limits)),
     }
   }
 
@@ -180,10 +207,9 @@ class QemuMonitor implements Monitor {
   }
 
   /** Those of the sandbox around: the guest holds the program's own. */
-  #limits({ limits }: SandboxSpec): SandboxSpec['limits'] {
-    const { memoryBytes, cpuCores } = limits
+  #limits({ limits: { memoryBytes, cpuCores } }: SandboxSpec, guestBytes: number): SandboxSpec['limits'] {
     return {
-      memoryBytes: memoryBytes === null ? null : guestMemoryBytes(limits) + machineBytes,
+      memoryBytes: memoryBytes === null ? null : guestBytes + machineBytes,
       cpuCores,
       pidsMax: null,
       tmpBytes: mebibyte,
@@ -197,12 +223,24 @@ class QemuMonitor implements Monitor {
     return socket?.unref() ?? null
   }
 
-  readonly order = (at: MeetingPlace, order: MachineOrder, { clock, isOver }: Waiting): Promise<string> =>
+  readonly order = (
+    at: MeetingPlace,
+    order: MachineOrder,
+    { clock, isOver }: Waiting,
+  ): Promise<readonly MachineSnapshot[]> =>
     withQmp(
       () => reach(at.directory, 'qmp', at.hostUid),
       clock,
       isOver,
       (qmp) => obey(qmp, order),
+    )
+
+  readonly accepts = (at: MeetingPlace, port: number, { clock, isOver }: Waiting): Promise<boolean> =>
+    withQmp(
+      () => reach(at.directory, 'qmp', at.hostUid),
+      clock,
+      isOver,
+      (qmp) => accepts(qmp, port),
     )
 
   forget(at: MeetingPlace): void {
@@ -239,7 +277,7 @@ class QemuMonitor implements Monitor {
   }
 
   /** What every machine has: its hardware, and its ways in. */
-  #common(spec: SandboxSpec, machine: string, log: string): readonly string[] {
+  #common(spec: SandboxSpec, machine: string, memoryBytes: number, log: string): readonly string[] {
     const { cpuCores } = spec.limits
     const cpus = Math.max(1, Math.min(cpusMax, Math.ceil(cpuCores ?? availableParallelism())))
     const hardware = this.#acceleration.kind === 'kvm'
@@ -247,8 +285,8 @@ class QemuMonitor implements Monitor {
       [this.#inside(this.#parts.qemu), ...this.#parts.firmware.flatMap((path) => ['-L', this.#inside(path)])],
       ['-name', spec.id, '-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],
       ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
-      ['-M', machine, '-m', `${guestMemoryBytes(spec.limits) / mebibyte}M`],
-      ['-smp', String(cpus), '-cpu', hardware ? 'host' : 'max', '-accel', hardware ? 'kvm' : 'tcg,thread=multi'],
+      ['-M', machine, '-m', `${memoryBytes / mebibyte}M`],
+      ['-smp', String(cpus), '-cpu', hardware ? 'host' : 'max', '-accel', hardware ? 'kvm' : emulation],
       ['-chardev', socket('qmp'), '-mon', 'chardev=qmp,mode=control'],
       ['-chardev', socket('console', `,logfile=${log}`), '-serial', 'chardev:console'],
       ['-chardev', socket('debugStub'), '-gdb', 'chardev:debugStub'],
@@ -259,7 +297,7 @@ class QemuMonitor implements Monitor {
   #args(spec: SandboxSpec, { hasMounts, hasRoot }: GuestShare): readonly string[] {
     const hardware = this.#acceleration.kind === 'kvm'
     const groups: readonly (readonly string[])[] = [
-      this.#common(spec, 'microvm,acpi=on,rtc=on,pic=on,pit=on', consoleLog),
+      this.#common(spec, 'microvm,acpi=on,rtc=on,pic=on,pit=on', guestMemoryBytes(spec.limits), consoleLog),
       ['-kernel', `${place}/kernel`, '-initrd', `${place}/initramfs`, '-append', commandLine(hardware)],
       ['-device', 'virtio-serial-device'],
       ['-chardev', `file,id=output,path=${ownOutput},append=on`],
@@ -274,17 +312,24 @@ class QemuMonitor implements Monitor {
     return groups.flat()
   }
 
-  #diskArgs(spec: SandboxSpec, disk: string, seeded: boolean): readonly string[] {
-    const seed = `driver=vvfat,node-name=seed,dir=${place}/seed,label=CIDATA,read-only=on`
+  #diskArgs(spec: SandboxSpec, { seed, kernel }: Disk, over: string): readonly string[] {
+    const seedDisk = `driver=vvfat,node-name=seed,dir=${place}/seed,label=CIDATA,read-only=on`
+    // A system whose disk has no more room hears of it, where QEMU by itself would stop it without a word.
+    const drive = `file=${over},format=qcow2,if=none,id=disk,werror=report,rerror=report`
     const groups: readonly (readonly string[])[] = [
-      this.#common(spec, 'q35', `${ownOutput},logappend=on`),
-      ['-drive', `file=${disk},format=qcow2,if=none,id=disk`, '-device', 'virtio-blk-pci,drive=disk,bootindex=0'],
-      seeded ? ['-blockdev', seed, '-device', 'virtio-blk-pci,drive=seed'] : [],
+      this.#common(spec, 'q35', diskMemoryBytes(spec.limits), `${ownOutput},logappend=on`),
+      kernel === undefined ? [] : ['-kernel', `${place}/boot/kernel`, '-append', kernel.commandLine],
+      kernel?.initrd === undefined ? [] : ['-initrd', `${place}/boot/initrd`],
+      ['-drive', drive, '-device', 'virtio-blk-pci,drive=disk,bootindex=0'],
+      Object.keys(seed).length === 0 ? [] : ['-blockdev', seedDisk, '-device', 'virtio-blk-pci,drive=seed'],
       ['-netdev', network(spec, (_index, port) => port), '-device', 'virtio-net-pci,netdev=net,romfile='],
     ]
     return groups.flat()
   }
 }
+
+/** What a system writes, in the directory for it. */
+const writtenFile = 'disk.qcow2'
 
 /** The output of the sandbox around, opened again. */
 const ownOutput = '/proc/self/fd/1'
@@ -299,43 +344,6 @@ function network(spec: SandboxSpec, guestPort: (index: number, port: number) => 
     (port, index) => `,hostfwd=tcp:127.0.0.1:${port}-10.0.2.15:${guestPort(index, port)}`,
   )
   return `user,id=net,ipv6=off${forwards.join('')}`
-}
-
-/** Names in the table of snapshots. */
-function keptNames(table: string): readonly string[] {
-  return [...table.matchAll(/^(?:--|\d+)\s+(\S+)/gm)].map(([, name = '']) => name)
-}
-
-const commands = { pause: 'stop', resume: 'cont', 'power-down': 'system_powerdown' } as const
-
-async function obey(qmp: Qmp, order: MachineOrder): Promise<string> {
-  const say = async (line: string): Promise<string> => {
-    const said = await qmp.execute('human-monitor-command', { 'command-line': line })
-    const text = typeof said === 'string' ? said.trim() : ''
-    if (!/^Error/m.test(text)) return text
-    throw new SteadError({ code: 'sandbox.machine-refused', message: `The machine refused ${line}: ${text}` })
-  }
-  switch (order.kind) {
-    case 'pause':
-    case 'resume':
-    case 'power-down':
-      await qmp.execute(commands[order.kind])
-      return ''
-    case 'kept':
-      return keptNames(await say('info snapshots')).join('\n')
-    case 'keep':
-      return await say(`savevm ${order.name}`)
-    case 'go-back':
-      // Asked first: QEMU stops the machine before it looks, and would leave it so.
-      if (!keptNames(await say('info snapshots')).includes(order.name)) {
-        throw new SteadError({
-          code: 'sandbox.machine-refused',
-          message: `The machine has no snapshot called ${order.name}.`,
-          hint: 'It lists those that it has.',
-        })
-      }
-      return await say(`loadvm ${order.name}`)
-  }
 }
 
 function controlPath(control: Control): string {

@@ -8,12 +8,14 @@ import { SteadError, sleep } from '../../../base/index.ts'
 import type { Clock, Json } from '../../../base/index.ts'
 import type { Duplex } from 'node:stream'
 
+/** Of most orders, which are obeyed at once, and of those that write or read a whole memory. */
 const orderTimeoutMs = 30_000
+export const longOrderTimeoutMs: number = 600_000
 const connectEveryMs = 50
 
 export interface Qmp {
-  /** Throws `sandbox.machine-refused` with QEMU's words. */
-  execute(command: string, args?: Readonly<Record<string, Json>>): Promise<Json>
+  /** Throws `sandbox.machine-refused` with QEMU's words, `sandbox.machine-silent`. */
+  execute(command: string, args?: Readonly<Record<string, Json>>, timeoutMs?: number): Promise<Json>
 }
 
 /**
@@ -35,18 +37,18 @@ export async function withQmp<T>(
   const lines = createInterface({ input: socket })[Symbol.asyncIterator]()
   const open = socket
   try {
-    const next = async (): Promise<Readonly<Record<string, unknown>>> => {
+    const next = async (timeoutMs = orderTimeoutMs): Promise<Readonly<Record<string, unknown>>> => {
       const late = Promise.withResolvers<never>()
-      using _timer = clock.after(orderTimeoutMs, () => late.reject(silent()))
+      using _timer = clock.after(timeoutMs, () => late.reject(silent()))
       const { done, value } = await Promise.race([lines.next(), late.promise])
       if (done === true) throw silent()
       const said: unknown = JSON.parse(value)
       return typeof said === 'object' && said !== null ? { ...said } : {}
     }
-    const execute: Qmp['execute'] = async (command, args = {}) => {
+    const execute: Qmp['execute'] = async (command, args = {}, timeoutMs = orderTimeoutMs) => {
       open.write(`${JSON.stringify({ execute: command, arguments: args })}\n`)
       for (;;) {
-        const said = await next()
+        const said = await next(timeoutMs)
         // Events come in between.
         if ('return' in said) return said['return'] as Json
         if ('error' in said) throw refused(command, said['error'])

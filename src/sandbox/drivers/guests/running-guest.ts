@@ -4,19 +4,33 @@
  * Invariant: how the program ended is what the guest told, with what the guest's own limits saw; when it told nothing, that is
  * said.
  */
+import { statfsSync } from 'node:fs'
 import { constants } from 'node:os'
 import { SteadError } from '../../../base/index.ts'
 import type { Clock } from '../../../base/index.ts'
-import type { ExecOptions, Executed, Exit, Machine, Sandbox, SandboxLimits, SandboxUsage } from '../../driver.ts'
+import type {
+  ExecOptions,
+  Executed,
+  Exit,
+  Machine,
+  MachineSnapshot,
+  Sandbox,
+  SandboxLimits,
+  SandboxUsage,
+} from '../../driver.ts'
 import { explainExit } from '../../exit.ts'
 import { Channel } from './channel.ts'
+import { diskMemoryBytes } from './config.ts'
 import { readExit } from './controls.ts'
 import { execInGuest } from './executed.ts'
 import { gdbCommands } from './gdb-commands.ts'
-import type { MachineOrder, MeetingPlace, Monitor } from './monitor.ts'
+import { processes, treeOf } from '../processes.ts'
+import type { Found, MeetingPlace, Monitor, MachineOrder, StateOrder } from './monitor.ts'
 import { parseSymbols, symbolFile } from './symbol-file.ts'
 
-const namePattern = /^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$/
+/** A name that is no number: QEMU would take that for one of its own. */
+const namePattern = /^[A-Za-z][A-Za-z0-9.-]{0,62}$/
+const mebibyte = 2 ** 20
 
 export interface GuestParts {
   readonly around: Sandbox
@@ -27,6 +41,10 @@ export interface GuestParts {
   readonly limits: SandboxLimits
   /** It is a system on a disk: nothing of ours runs inside. */
   readonly isDisk: boolean
+  /** Where something else runs it. */
+  readonly found: Found | null
+  /** Where the system keeps what it writes, and its kept states. */
+  readonly writtenDir: string | null
 }
 
 export class RunningGuest implements Sandbox {
@@ -38,16 +56,21 @@ export class RunningGuest implements Sandbox {
   #over = false
 
   constructor(own: GuestParts) {
-    const { around, monitor, place, clock } = own
+    const { around, monitor, place, clock, found } = own
     this.#own = own
     this.id = around.id
-    this.pid = around.pid
+    this.pid = found?.program ?? around.pid
     this.#channel = new Channel(
       () => monitor.connect(place),
       clock,
       () => this.#over,
     )
-    this.exited = around.exited.then((exit) => this.#ended(exit))
+    this.exited = around.exited.then(async (exit) => {
+      this.#over = true
+      // A server that does not answer leaves it to who removes the records, who is told.
+      await monitor.elsewhere?.end(place).catch(() => undefined)
+      return this.#ended(exit)
+    })
   }
 
   /** Makes itself known to the guest, which ends what an earlier supervisor had run inside. */
@@ -82,6 +105,8 @@ export class RunningGuest implements Sandbox {
   }
 
   async usage(): Promise<SandboxUsage> {
+    const { monitor, place } = this.#own
+    if (monitor.elsewhere !== undefined) return await monitor.elsewhere.usage(place)
     const [machine, said] = await Promise.all([
       this.#own.around.usage(),
       this.#over || this.#own.isDisk ? null : this.#channel.ask('U').catch(() => null),
@@ -102,21 +127,29 @@ export class RunningGuest implements Sandbox {
   }
 
   members(): readonly number[] {
-    return this.#own.around.members()
+    const { around, found } = this.#own
+    const inside = found === null || this.#over ? [] : treeOf(found.init, processes.list()).map(({ pid }) => pid)
+    return [...around.members(), ...inside]
   }
 
   machine(): Machine {
     return {
       ...this.#own.monitor.ways(this.#own.place, this.id),
+      accepts: (port) => this.#accepts(port),
       symbols: (names) => this.#symbols(names),
       debugFiles: () => this.#debugFiles(),
       snapshot: (name) => this.#state('keep', name),
       restore: (name) => this.#state('go-back', name),
-      snapshots: async () => {
-        const names = this.#own.isDisk ? await this.#order({ kind: 'kept' }, 'asked') : ''
-        return names.split('\n').filter(Boolean)
-      },
+      forget: (name) => this.#state('drop', name),
+      snapshots: () => this.#kept(),
     }
+  }
+
+  async #accepts(port: number): Promise<boolean> {
+    const { monitor, place, clock } = this.#own
+    if (this.#over) throw this.#gone('asked')
+    if (monitor.accepts === null) throw this.#refused('has no network')
+    return await monitor.accepts(place, port, { clock, isOver: () => this.#over })
   }
 
   async #symbols(names: readonly string[]): Promise<ReadonlyMap<string, bigint>> {
@@ -140,24 +173,49 @@ export class RunningGuest implements Sandbox {
     await this.#order({ kind: paused ? 'pause' : 'resume' }, paused ? 'frozen' : 'thawed')
   }
 
-  async #state(kind: 'keep' | 'go-back', name: string): Promise<void> {
-    if (!this.#own.isDisk)
-      throw this.#refused('has directories of the host, which no snapshot holds: boot a system from a disk')
+  async #kept(): Promise<readonly MachineSnapshot[]> {
+    this.#needDisk()
+    return await this.#order({ kind: 'kept' }, 'asked')
+  }
+
+  async #state(kind: StateOrder, name: string): Promise<void> {
+    this.#needDisk()
     if (!namePattern.test(name)) {
       throw new SteadError({
         code: 'sandbox.bad-spec',
         message: `${JSON.stringify(name)} is no name of a snapshot.`,
-        hint: 'Letters, digits, dots and dashes, at most 63.',
+        hint: 'Letters, digits, dots and dashes, a letter first, at most 63.',
       })
     }
+    if (kind === 'keep') this.#needRoom()
     await this.#order({ kind, name }, 'kept')
   }
 
-  async #order(order: MachineOrder, wanted: string): Promise<string> {
+  /** A memory is as large as it is: what has no room is refused before the machine stands still for it. */
+  #needRoom(): void {
+    const { writtenDir, limits } = this.#own
+    if (writtenDir === null) return
+    const { bavail, bsize } = statfsSync(writtenDir)
+    const [free, wanted] = [bavail * bsize, diskMemoryBytes(limits)]
+    if (free > wanted) return
+    const [has, needs] = [free, wanted].map((bytes) => `${Math.floor(bytes / mebibyte)} MiB`)
+    throw new SteadError({
+      code: 'sandbox.no-space',
+      message: `A snapshot of ${this.id} may take ${needs} for its memory, and the disk it is kept on has ${has} left.`,
+      hint: 'Forget an older one, or make room.',
+    })
+  }
+
+  async #order(order: MachineOrder, wanted: string): Promise<readonly MachineSnapshot[]> {
     const { monitor, place, clock } = this.#own
     if (this.#over) throw this.#gone(wanted)
     if (monitor.order === null) throw this.#refused('takes no orders')
     return await monitor.order(place, order, { clock, isOver: () => this.#over })
+  }
+
+  #needDisk(): void {
+    if (!this.#own.isDisk)
+      throw this.#refused('has directories of the host, which no snapshot holds: boot a system from a disk')
   }
 
   #needFirstProgram(): void {

@@ -39,6 +39,7 @@ class UmlMonitor implements Monitor {
   readonly name: string = 'uml'
   /** The sandbox around stops it, with all its processes. */
   readonly order: null = null
+  readonly accepts: null = null
   readonly devices: readonly string[] = []
   readonly #kernel: string
   readonly #stateDir: string

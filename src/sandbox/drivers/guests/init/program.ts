@@ -9,8 +9,9 @@ export const program: string = String.raw`sub become {
     call($PRCTL, 24, $_, 0, 0, 0) for 0 .. 40;
     my $none = '';
     call($SETGROUPS, 0, $none);
-    call($SETRESGID, $gid, $gid, $gid) == 0 or fail("cannot become group $gid: $!");
-    call($SETRESUID, $uid, $uid, $uid) == 0 or fail("cannot become user $uid: $!");
+    my ($user, $group) = @identity;
+    call($SETRESGID, $group, $group, $group) == 0 or fail("cannot become group $group: $!");
+    call($SETRESUID, $user, $user, $user) == 0 or fail("cannot become user $user: $!");
   }
   call($PRCTL, 38, 1, 0, 0, 0) unless $root;
   my $filter = field('filter');
@@ -33,12 +34,26 @@ sub run {
   call(231, $! == 2 ? 127 : 126);
 }
 
-# The program, and the process that carries its output.
 sub nonblocking { fcntl $_[0], 4, 0x800 }
 sub end { call(231, $_[0]) }
-pipe my $output, my $printed;
+# Becomes the program, as soon as it is let go.
+sub embody {
+  my ($gate, $printed) = @_;
+  sysread $gate, my $go, 1;
+  call($SETSID);
+  open STDIN, '<', '/dev/null';
+  open STDOUT, '>&', $printed;
+  open STDERR, '>&', $printed;
+  become(0);
+  chdir field('cwd') or do { print STDERR 'cannot enter ', field('cwd'), ": $!\n"; end(126) };
+  run($config{env}, @{ $config{arg} });
+}
+`
+
+/** The process that carries its output, and the namespaces it is started in. */
+export const start: string = String.raw`pipe my $output, my $printed;
 chown $uid, $gid, $printed;
-my %ports;
+my %ports = (console => '/dev/ttyS0');
 for (entries('/sys/class/virtio-ports')) {
   my $name = slurp("/sys/class/virtio-ports/$_/name");
   chomp $name;
@@ -91,16 +106,7 @@ if ((my $middle = fork) == 0) {
   chroot '.';
   close $open;
   my $program = fork;
-  if ($program == 0) {
-    sysread $gate, my $go, 1;
-    call($SETSID);
-    open STDIN, '<', '/dev/null';
-    open STDOUT, '>&', $printed;
-    open STDERR, '>&', $printed;
-    become(0);
-    chdir field('cwd') or do { print STDERR 'cannot enter ', field('cwd'), ": $!\n"; end(126) };
-    run($config{env}, @{ $config{arg} });
-  }
+  embody($gate, $printed) if $program == 0;
   close $printed;
   $SIG{$_} = 'IGNORE' for qw(TERM INT HUP);
   while ((my $gone = waitpid -1, 0) > 0) {

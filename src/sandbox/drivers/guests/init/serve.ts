@@ -7,21 +7,24 @@ pipe my $wakened, my $waken;
 nonblocking($_) for $wakened, $waken;
 $SIG{CHLD} = $SIG{IO} = sub { syswrite $waken, 'x' };
 $SIG{PIPE} = 'IGNORE';
-my ($control, $connected, $in, $out) = (undef, 0, '', '');
+my ($control, $reply, $connected, $in, $out) = (undef, undef, 0, '', '');
 # For reading and writing, without waiting for a line, and not as a terminal of its own.
 if (sysopen $control, $ports{control}, 0x902) {
   raw($control) if $hosted;
   fcntl $control, 8, $$;
   fcntl $control, 4, 0x800 | 0x2000;
+  # Two pipes where there is nothing that leads both ways.
+  if ($ports{answers}) { sysopen $reply, $ports{answers}, 0x902 }
+  else { $reply = $control }
   put($ports{ready}, '1') if $ports{ready};
 }
 my $console;
-nonblocking($console) if !$hosted && open $console, '<', '/dev/ttyS0';
-my (%inside, $shell);
+nonblocking($console) if $ports{console} && open $console, '<', $ports{console};
+# By their ids, in sight of what ends them.
+%inside = ();
 my $over = 0;
 
 sub frame { $out .= pack 'a N N a*', $_[0], $_[1], length $_[2], $_[2] if $connected }
-sub groupOf { return "$groups/box/x$_[0]" }
 
 # Starts a program beside the program; the process between them tells its exit.
 sub enter {
@@ -44,22 +47,22 @@ sub enter {
       $end{$_} = $_ eq 'input' ? [$read, $write] : [$write, $read];
     }
   }
-  mkdir groupOf($id);
+  gather($id);
   my $between = fork;
   if ($between == 0) {
     $SIG{$_} = 'DEFAULT' for qw(CHLD IO PIPE);
     my $line;
     open $line, '+<', '/dev/ttyS0' or end(125) if $order{console};
-    open my $group, '>', groupOf($id) . '/cgroup.procs';
+    my $joining = join_group($id);
     my @spaces;
-    for (qw(pid ipc uts mnt)) {
+    for (@SPACES) {
       open my $space, '<', "/proc/$first/ns/$_" or end(125);
       push @spaces, $space;
     }
     for (@spaces) { syscall($SETNS, fileno($_), 0) == 0 or end(125) }
     my $child = fork;
     if ($child == 0) {
-      syswrite $group, '0';
+      $joining->();
       call($SETSID);
       if (defined $name) { open $line, '+<', $name or end(125) }
       my ($from, $to, $errors) = $line ? ($line) x 3 : map { $end{$_}[0] } qw(input output errors);
@@ -75,7 +78,9 @@ sub enter {
     close $_ for map { @$_ } values %end;
     close $master if $master;
     waitpid $child, 0;
-    end($? & 127 ? 128 + ($? & 127) : $? >> 8);
+    my $ended = $? & 127 ? 128 + ($? & 127) : $? >> 8;
+    end_rest();
+    end($ended);
   }
   my %own = (id => $id, between => $between, sent => 0, waiting => '', killAt => 0);
   if ($master) { @own{qw(input output)} = ($master, $master) }
@@ -89,7 +94,6 @@ sub resize {
   my $size = pack 'S4', $rows, $columns, 0, 0;
   ioctl $terminal, 0x5414, $size;
 }
-sub processesOf { return split /\n/, slurp(groupOf($_[0]) . '/cgroup.procs') }
 sub feed {
   my ($own) = @_;
   return unless $own->{input};
@@ -106,18 +110,14 @@ sub feed {
 sub finish {
   my ($own) = @_;
   return if $own->{output} || $own->{errors} || !defined $own->{code};
-  rmdir groupOf($own->{id});
+  scatter($own->{id});
   frame('C', $own->{id}, $own->{code});
   delete $inside{ $own->{id} };
 }
 sub forget {
-  put(groupOf($_) . '/cgroup.kill', '1', 1) for grep { $_ } keys %inside;
+  end_group($_) for grep { $_ } keys %inside;
   for my $id (keys %inside) { delete @{ $inside{$id} }{qw(input output errors)} if $id }
   ($connected, $out) = (0, '');
-}
-sub usage {
-  my ($used) = slurp("$groups/box/cpu.stat") =~ /^usage_usec (\d+)/m;
-  return join ' ', map { $_ + 0 } slurp("$groups/box/pids.current"), slurp("$groups/box/memory.current"), $used, $began;
 }
 sub answer {
   my ($type, $id, $text) = @_;
@@ -145,8 +145,8 @@ sub answer {
   } elsif ($type eq 'W') { $own->{sent} -= $text }
   elsif ($type eq 'R') { resize($own->{output}, split / /, $text) if $own->{terminal} && $own->{output} }
   elsif ($type eq 'K') {
-    kill 'HUP', processesOf($id);
-    kill 'TERM', processesOf($id);
+    kill 'HUP', members($id);
+    kill 'TERM', members($id);
     $own->{killAt} = time + 2;
   }
 }
@@ -179,11 +179,12 @@ sub carry {
 sub bury {
   while ((my $gone = waitpid -1, 1) > 0) {
     my $status = $?;
+    buried($gone, $status);
     for my $own (values %inside) {
       next unless $own->{between} == $gone;
       $own->{code} = $status >> 8;
       # What it left behind goes with it, and with that the last who could write.
-      put(groupOf($own->{id}) . '/cgroup.kill', '1', 1);
+      end_group($own->{id});
     }
   }
 }
@@ -196,7 +197,7 @@ until ($over) {
   $want->(\$read, $wakened);
   $want->(\$read, $told);
   $want->(\$read, $control) if $connected;
-  $want->(\$write, $control) if $connected && length $out;
+  $want->(\$write, $reply) if $connected && length $out;
   $want->(\$read, $console) if $console && !$inside{0};
   my $soon = $control && !$connected ? 2 : undef;
   for my $own (values %inside) {
@@ -210,7 +211,7 @@ until ($over) {
   bury();
   listen_to() if $control;
   if ($connected && length $out) {
-    my $wrote = syswrite $control, $out;
+    my $wrote = syswrite $reply, $out;
     substr $out, 0, $wrote, '' if $wrote;
   }
   if ($console && !$inside{0} && vec $read, fileno $console, 1) {
@@ -224,7 +225,7 @@ until ($over) {
     }
     feed($own);
     if ($own->{killAt} && time >= $own->{killAt}) {
-      put(groupOf($own->{id}) . '/cgroup.kill', '1', 1);
+      end_group($own->{id});
       $own->{killAt} = 0;
     }
     finish($own);
@@ -235,13 +236,11 @@ until ($over) {
 # Its end.
 my $status = <$told>;
 $status = defined $status ? $status + 0 : 137;
-put("$groups/box/cgroup.kill", '1', 1);
+end_all();
 for (1 .. 200) {
   last if waitpid($carrier, 1) != 0;
   select undef, undef, undef, 0.01;
 }
-my ($killed) = slurp("$groups/box/memory.events") =~ /^oom_kill (\d+)/m;
-my ($refused) = slurp("$groups/box/pids.events") =~ /^max (\d+)/m;
-if (open my $exit, '>', $ports{exit}) { syswrite $exit, join(' ', $status, $killed + 0, $refused + 0) . "\n" }
+if (open my $exit, '>', $ports{exit}) { syswrite $exit, join(' ', $status, evidence()) . "\n" }
 down();
 `

@@ -1,8 +1,10 @@
 /**
- * The guest's own world: modules, configuration, root, network, limits. First part of the first program: all that it does
+ * The guest's own world: modules, configuration, root, network, limits. First parts of the first program: all that it does
  * before anything of the user's is there.
  */
-export const world: string = String.raw`#!/bin/perl
+
+/** The kernel's interface, and what all parts use. Whoever calls them says with `down` how everything ends. */
+export const tools: string = String.raw`#!/bin/perl
 # Numbers of the kernel's interface.
 ($MOUNT, $UMOUNT, $REBOOT, $LOAD, $UNSHARE, $SETNS, $PRCTL, $SETGROUPS, $SETRESUID, $SETRESGID, $SETSID, $HOSTNAME, $MKNOD) =
   (165, 166, 169, 313, 272, 308, 157, 116, 117, 119, 112, 170, 133);
@@ -12,11 +14,6 @@ $WINDOW = 262144;
 $FRAME = 65536;
 $| = 1;
 
-sub down {
-  # One that would start anew does so by itself, instead of ending; so it is switched off.
-  syscall($REBOOT, 0xfee1dead, 672274793, $hosted ? 0x4321fedc : 0x1234567, 0);
-  sleep 60;
-}
 sub fail {
   print STDERR "guest: $_[0]\n";
   down();
@@ -72,8 +69,15 @@ sub parse {
   }
   return %found;
 }
+`
 
-# The machine itself.
+/** The machine itself, and an empty root, or the one that was brought. */
+export const world: string = String.raw`# The machine itself.
+sub down {
+  # One that would start anew does so by itself, instead of ending; so it is switched off.
+  syscall($REBOOT, 0xfee1dead, 672274793, $hosted ? 0x4321fedc : 0x1234567, 0);
+  sleep 60;
+}
 mkdir $_ for qw(/proc /sys /dev /boot-config /share /trees /new);
 mnt('proc', '/proc', 'proc', 0);
 open STDERR, '>', '/dev/console';
@@ -105,6 +109,7 @@ load($_) for @{ $config{load} };
 my $hostname = field('hostname');
 call($HOSTNAME, $hostname, length($hostname) + 0);
 my ($uid, $gid) = (field('uid') + 0, field('gid') + 0);
+@identity = ($uid, $gid);
 
 # Its root.
 shared('share', '/share', 0, 'msize=512000,cache=none') if field('share');
@@ -113,7 +118,19 @@ shared('trees', '/trees', $RDONLY, 'msize=512000,cache=loose') if field('trees')
 my $kept = field('writable') || $config{scratch} ? 'mmap' : 'loose';
 if (field('root')) { shared('root', '/new', 0, "msize=512000,cache=$kept") }
 else { mnt('root', '/new', 'tmpfs', $NOSUID | $NODEV, 'mode=755') }
-for (@{ $config{link} }) {
+sub device {
+  my ($path, $major, $minor) = @_;
+  call($MKNOD, $path, 020666, ($major << 8) | $minor);
+  chmod 0666, $path;
+}
+sub closed { mnt('', $_[0], '', $BIND | $REMOUNT | $RDONLY | $NOSUID | $NODEV) }
+`
+
+/**
+ * What is in the root beside its programs. Whoever calls it has laid the root itself, and says with `device` and `closed` how
+ * devices come in and what is mounted is closed to writers.
+ */
+export const rooms: string = String.raw`for (@{ $config{link} }) {
   my ($target, $path) = split /\0/, $_, 2;
   parents("/new$path");
   symlink $target, "/new$path";
@@ -130,9 +147,7 @@ mnt('pts', '/new/dev/pts', 'devpts', $NOSUID, 'newinstance,ptmxmode=0666,mode=62
 mnt('shm', '/new/dev/shm', 'tmpfs', $NOSUID | $NODEV, 'mode=1777,size=64m');
 for ([null => 1, 3], [zero => 1, 5], [full => 1, 7], [random => 1, 8], [urandom => 1, 9], [tty => 5, 0]) {
   my ($name, $major, $minor) = @$_;
-  my $path = "/new/dev/$name";
-  call($MKNOD, $path, 020666, ($major << 8) | $minor);
-  chmod 0666, $path;
+  device("/new/dev/$name", $major, $minor);
 }
 symlink '/proc/self/fd', '/new/dev/fd';
 symlink "/proc/self/fd/$$_[0]", "/new/dev/$$_[1]" for [0, 'stdin'], [1, 'stdout'], [2, 'stderr'];
@@ -146,7 +161,7 @@ for (@{ $config{mount} }) {
   if (-d $source) { mkdir $inside, 0755 unless -d $inside }
   else { open my $file, '>>', $inside }
   mnt($source, $inside, '', $BIND | $REC);
-  mnt('', $inside, '', $BIND | $REMOUNT | $RDONLY | $NOSUID | $NODEV) if $access eq 'read-only';
+  closed($inside) if $access eq 'read-only';
 }
 my $hidden = 0;
 for (@{ $config{file} }) {
@@ -166,8 +181,10 @@ for (@{ $config{file} }) {
 }
 parents('/new' . field('cwd') . '/.') if field('root');
 mnt('', '/new', '', $BIND | $REMOUNT | $RDONLY | $NOSUID | $NODEV) unless field('writable');
+`
 
-# Its network: loopback, and the link to the network of its place.
+/** The link to the network of the guest's place, and the groups that hold its limits. */
+export const hardware: string = String.raw`# Its network: loopback, and the link to the network of its place.
 socket my $any, 2, 2, 0;
 sub interface {
   my ($request, $name, $value) = @_;
@@ -194,4 +211,30 @@ mkdir "$groups/box";
 mkdir "$groups/box/main";
 put("$groups/box/memory.max", field('memory'), 1) if field('memory');
 put("$groups/box/pids.max", field('pids'), 1) if field('pids');
+
+# What is run beside the program has a group each, by which it is found and ended.
+sub groupOf { return "$groups/box/x$_[0]" }
+sub members { return split /\n/, slurp(groupOf($_[0]) . '/cgroup.procs') }
+sub gather { mkdir groupOf($_[0]) }
+sub join_group {
+  open my $group, '>', groupOf($_[0]) . '/cgroup.procs';
+  return sub { syswrite $group, '0' };
+}
+sub end_group { put(groupOf($_[0]) . '/cgroup.kill', '1', 1) }
+sub scatter { rmdir groupOf($_[0]) }
+sub end_rest { }
+sub buried { }
+sub end_all { put("$groups/box/cgroup.kill", '1', 1) }
+sub usage {
+  my ($used) = slurp("$groups/box/cpu.stat") =~ /^usage_usec (\d+)/m;
+  return join ' ', map { $_ + 0 } slurp("$groups/box/pids.current"), slurp("$groups/box/memory.current"), $used, $began;
+}
+# Processes killed for memory, and refused.
+sub evidence {
+  my ($killed) = slurp("$groups/box/memory.events") =~ /^oom_kill (\d+)/m;
+  my ($refused) = slurp("$groups/box/pids.events") =~ /^max (\d+)/m;
+  return ($killed + 0, $refused + 0);
+}
+# Namespaces that lead to the program, from its first process.
+@SPACES = qw(pid ipc uts mnt);
 `
