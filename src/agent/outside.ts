@@ -25,6 +25,11 @@ export const resolverFile: string = `nameserver ${resolverAddress}\nsearch .\nop
 
 const carriedStepBytes = 100_000
 
+/** Who dials what. */
+type Dialling = Pick<InstanceAssignment, 'id' | 'part' | 'egress'> & {
+  readonly limits: Pick<InstanceAssignment['limits'], 'networkBits'>
+}
+
 export class InstanceOutside {
   readonly #options: Pick<AgentOptions, 'clock' | 'network' | 'onNotice'>
   readonly #shared: Pick<Surroundings, 'names' | 'rates'>
@@ -48,11 +53,7 @@ export class InstanceOutside {
   }
 
   /** Opens it in the place of a new or found program; false when this machine has none. Throws `agent.no-egress` when the part is to have some all the same, and `network.no-rate`. */
-  async open(
-    { id, part, egress = [], limits }: InstanceAssignment,
-    place: Place,
-    program: 'new' | 'found',
-  ): Promise<boolean> {
+  async open({ id, part, egress = [], limits }: Dialling, place: Place, program: 'new' | 'found'): Promise<boolean> {
     const { clock, network, onNotice } = this.#options
     if (place.outside === null) {
       if (network.capabilities.isolation === 'native' && egress.length > 0) throw noEgress(part, network.name)
