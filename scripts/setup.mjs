@@ -57,6 +57,28 @@ const serverPackages = [
   { name: 'rabbitmq-server', file: '/usr/lib/rabbitmq/bin/rabbitmq-server', why: 'another one' },
 ]
 
+/** With `--tests`, beside all others: what tests hold against us. A test whose program is missing is skipped and says so. */
+const testPackages = [
+  { name: 'openssh-server', file: '/usr/sbin/sshd', why: 'servers that are deployed to' },
+  { name: 'openssh-client', file: '/usr/bin/ssh', why: 'the way to them' },
+  { name: 'chromium', file: '/usr/bin/chromium', why: 'the dashboard is opened in it' },
+  { name: 'curl', file: '/usr/bin/curl', why: 'the lines of the documentation' },
+  { name: 'strace', file: '/usr/bin/strace', why: 'counts what reaches the disk' },
+  { name: 'gdb', file: '/usr/bin/gdb', why: 'debugs what is native, and kernels' },
+  { name: 'openjdk-17-jdk-headless', file: '/usr/lib/jvm/java-17-openjdk-amd64/bin/javac', why: 'another one' },
+  { name: 'xfsprogs', file: '/usr/sbin/mkfs.xfs', why: 'a file system that data can be on' },
+  { name: 'postgresql-client', file: '/usr/bin/psql', why: 'a client that nobody here wrote' },
+  { name: 'iproute2', file: '/sbin/ip', why: 'networks of the tests' },
+  { name: 'qemu-system-x86', file: '/usr/bin/qemu-system-x86_64', why: 'kernels of their own' },
+]
+
+/** With `--debuggers`: what looks into programs of other languages, and what tests of that need. */
+const debuggerPackages = [
+  { name: 'lldb-19', file: '/usr/bin/lldb-dap-19', why: 'looks into C, C++ and Rust' },
+  { name: 'ruby', file: '/usr/bin/ruby', why: 'programs in Ruby to look into' },
+  { name: 'debootstrap', file: '/usr/sbin/debootstrap', why: 'fetches a newer Python than this Debian has' },
+]
+
 function fail(message, hint) {
   process.stderr.write(`setup: ${message}\n  ${hint}\n`)
   process.exit(1)
@@ -192,7 +214,13 @@ async function unpackPrograms(lock, stage) {
 
 function debianPackages() {
   if (process.platform !== 'linux') return
-  const wanted = process.argv.includes('--servers') ? [...systemPackages, ...serverPackages] : systemPackages
+  const asked = (word, packages) => (process.argv.includes(word) || process.argv.includes('--tests') ? packages : [])
+  const wanted = [
+    ...systemPackages,
+    ...asked('--servers', serverPackages),
+    ...asked('--debuggers', debuggerPackages),
+    ...asked('--tests', testPackages),
+  ]
   const missing = wanted.filter((item) => !existsSync(item.file))
   if (missing.length === 0) return
   const list = missing.map((item) => `  ${item.name}: ${item.why}`).join('\n')

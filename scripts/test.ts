@@ -36,8 +36,10 @@ const lanes = [
   },
 ]
 
-// The environment of tests is that of a plain shell: extra certificates slow every Node start and belong to the machine.
-const { NODE_EXTRA_CA_CERTS: _dropped, ...env } = process.env
+// The environment of tests is that of a plain shell: extra certificates slow every Node start and belong to the machine. Only
+// npm is told of them, by the name that it alone reads: its registry may be behind them.
+const { NODE_EXTRA_CA_CERTS: certificates, ...plainEnv } = process.env
+const env = { ...(certificates === undefined ? {} : { npm_config_cafile: certificates }), ...plainEnv }
 
 /** Starts a lane; answers its output as it comes, and whether it failed. */
 function start({ name, files: chosenFiles, flags }: (typeof lanes)[number]): {

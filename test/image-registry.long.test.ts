@@ -68,6 +68,8 @@ suite('images and a registry of Debian', { skip }, () => {
     const restarted = await bench.stead('restart', 'web')
     assert.equal(restarted.code, 0, restarted.stderr)
     assert.match((await ask(port, '/', { host: 'images.localhost' })).body, /^user 1000/, 'what was settled stays')
+    const settled = JSON.parse((await bench.stead('graph', '--json')).stdout)
+    assert.equal(settled.parts[0].image.digest, digest, 'the graph names the bytes')
     await up.stop()
     const again = bench.up('--port', String(port))
     await again.until(/images runs, after|is up|rolled out/)

@@ -12,14 +12,23 @@ import { cached, fetchDebianPackages, fetchDebianRoot } from './fetch.ts'
 const tools = cached('image-tools-bookworm')
 const libraries = ['libsubid4', 'libgpgme11', 'libassuan0', 'libostree-1-1', 'libyajl2']
 
+const builders = cached('image-builders-bookworm')
+const builderPackages = ['buildah', 'podman', 'conmon', 'libdevmapper1.02.1', 'libglib2.0-0', 'libip4tc2']
+
 /** The root of a Debian with redis-server in it, as its packages make it. */
 export const redisRoot: string = cached('image-redis-bookworm')
+
+/** The root of a Debian with servers that start as root and become another user: PostgreSQL, nginx, and Redis by gosu. */
+export const serversRoot: string = cached('image-servers-bookworm')
+const serverPackages = ['postgresql-15', 'nginx-light', 'redis-server', 'redis-tools', 'gosu']
 
 /** Fetches what is not there. Throws in words. */
 export function fetchImageTools(): void {
   if (!existsSync(tools))
     fetchDebianPackages(['docker-registry', 'skopeo', 'umoci', 'runc', 'crun', ...libraries], tools)
+  if (!existsSync(builders)) fetchDebianPackages(builderPackages, builders)
   if (!existsSync(redisRoot)) fetchDebianRoot('bookworm', ['redis-server', 'redis-tools'], redisRoot)
+  if (!existsSync(serversRoot)) fetchDebianRoot('bookworm', serverPackages, serversRoot)
 }
 
 /** A tool by its name, or the reason to skip with. */

@@ -46,6 +46,12 @@ suite('parts from images', { skip: needsImages() }, () => {
     assert.equal(said.body, 'user 1000|in /srv|mode set|root Read-only file system|data written|host hidden')
     assert.equal((await ask(port, '/other', { host: 'images.localhost' })).body.split('|')[0], 'user 1000')
     assert.match((await bench.stead('logs', 'web')).stdout, /serves as 1000/)
+    const { parts } = JSON.parse((await bench.stead('graph', '--json')).stdout)
+    const named = parts.map(({ image }: { image: { from: string; digest: string } }) => [image.from, image.digest])
+    assert.deepEqual(named, [
+      ['oci:web:1', JSON.parse(built.stdout).digest],
+      ['oci:web:1', JSON.parse(built.stdout).digest],
+    ])
     const inside = await bench.stead('exec', 'web', '--', 'sh', '-c', 'id -u; cat /data/new; ls /srv')
     assert.equal(inside.stdout, '1000\nserver.pl\n', inside.stderr)
     const before = JSON.parse((await bench.stead('status', '--json')).stdout)

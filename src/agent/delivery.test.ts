@@ -74,6 +74,7 @@ function place(
     freeze: others,
     syscallFilter: others,
     root: 'refused',
+    users: 'refused',
     exec: 'refused',
     ownKernel: 'refused',
     console: 'refused',

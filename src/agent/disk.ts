@@ -6,7 +6,7 @@
  */
 import { readdirSync, statfsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Clock } from '../base/index.ts'
+import { type Clock, messageOf } from '../base/index.ts'
 import { type DiskState, levelOf } from '../protocol/index.ts'
 import type { SandboxDriver } from '../sandbox/index.ts'
 
@@ -72,7 +72,12 @@ export class DiskWatch implements Disposable {
     let freed = 0
     const { sandbox, stateDir } = this.#options
     for (const recordDir of noisiestFirst(join(stateDir, 'instances'))) {
-      freed += sandbox.dropOldOutput(recordDir)
+      try {
+        freed += sandbox.dropOldOutput(recordDir)
+      } catch (error) {
+        // A record that cannot be read is no reason to stop watching: the others have output too.
+        this.#options.onNotice(`old output stays in ${recordDir}: ${messageOf(error)}`)
+      }
       if (this.#look().level !== 'critical') break
     }
     return freed
@@ -81,9 +86,7 @@ export class DiskWatch implements Disposable {
 
 /** The record directories below, those with the most output first. */
 function noisiestFirst(instances: string): string[] {
-  const recordDirs = list(instances).flatMap((id) =>
-    list(join(instances, id)).map((attempt) => join(instances, id, attempt)),
-  )
+  const recordDirs = directories(instances).flatMap(directories)
   const sized = recordDirs.map((recordDir) => ({ recordDir, bytes: outputBytes(join(recordDir, 'output')) }))
   return sized.toSorted((a, b) => b.bytes - a.bytes).map(({ recordDir }) => recordDir)
 }
@@ -93,6 +96,13 @@ function outputBytes(directory: string): number {
     (sum, name) => sum + (statSync(join(directory, name), { throwIfNoEntry: false })?.size ?? 0),
     0,
   )
+}
+
+/** The directories below one; beside the attempts of an instance lie files that are none. */
+function directories(directory: string): string[] {
+  return list(directory)
+    .map((name) => join(directory, name))
+    .filter((path) => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false)
 }
 
 function list(directory: string): string[] {

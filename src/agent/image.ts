@@ -9,6 +9,7 @@ import { SteadError } from '../base/index.ts'
 import { openImage, platformOf, readLayout, type ImageConfig } from '../image/index.ts'
 import type { InstanceAssignment } from '../protocol/index.ts'
 import type { SandboxSpec } from '../sandbox/index.ts'
+import { hostIdsOf } from './host-ids.ts'
 import type { Layout } from './layout.ts'
 import type { AgentOptions } from './options.ts'
 
@@ -47,9 +48,24 @@ export async function broughtBy(
       hint: 'Images need the bubblewrap driver, root, perl and Linux 5.19: see `stead doctor`.',
     })
   }
-  const wish = { run, user: image.user ?? null, platform: platformOf(process.arch), name: image.from }
+  const { from: name, digest, user: asked = null } = image
+  const severalUsers = image.users === 'image'
+  if (severalUsers && options.sandbox.capabilities.users === 'refused') {
+    throw new SteadError({
+      code: 'agent.no-images',
+      message: `this node cannot keep the users of an image apart, and ${assignment.part} asks for that`,
+      hint: "Say users: 'one', or run it where `stead doctor` says that there may be several users.",
+    })
+  }
+  const wish = { run, user: asked, platform: platformOf(process.arch), name, digest, severalUsers }
   const { argv, env, cwd, layers, user, volumes } = await openImage(bundle.path, options.layers, wish)
-  const root = { layers, writable: image.writable === true, scratch: volumes, user: { uid: user.uid, gid: user.gid } }
+  const root = {
+    layers,
+    writable: image.writable === true,
+    scratch: volumes,
+    user: { uid: user.uid, gid: user.gid },
+    ...(severalUsers ? { hostIds: hostIdsOf(assignment.hostUid) } : {}),
+  }
   return { argv, env, cwd, mounts: [], root }
 }
 

@@ -25,6 +25,7 @@ import { type Domains, placeOf } from './domains.ts'
 import { Exchanges } from './exchange.ts'
 import { Exposures } from './expose.ts'
 import type { Incidents } from './incidents.ts'
+import { isUserOf } from './host-ids.ts'
 import { InstanceRunner } from './instance.ts'
 import { type EndedBySystemCall, followKernelLog } from './kernel-log.ts'
 import type { KnownValues } from './known-values.ts'
@@ -369,7 +370,7 @@ export class Runners {
   #endedBySystemCall({ hostUid, pid, call }: EndedBySystemCall): void {
     const name = syscallName(call, process.arch === 'arm64' ? 'arm64' : 'x64') ?? `number ${call}`
     for (const { assignment, containment } of this.instances.values())
-      if (assignment.hostUid === hostUid)
+      if (isUserOf(assignment.hostUid, hostUid))
         containment.trip('system-call', `its process ${pid} was ended for the system call ${name}`)
   }
 

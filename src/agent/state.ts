@@ -104,7 +104,7 @@ export async function readyState(
   mkdirSync(filesDir, { recursive: true, mode: 0o700 })
   // Where it is not mounted into a sandbox, the service could have put anything there.
   if (!lstatSync(filesDir).isDirectory()) throw notADirectory(assignment, filesDir)
-  giveTo(filesDir, assignment.hostUid)
+  giveTo(filesDir, assignment.hostUid, assignment.image?.users === 'image')
   if (existsSync(markPath) && readFileSync(markPath, 'utf8') === mark) return mount
   if (config.restore !== null && readdirSync(filesDir).length > 0)
     await runAlone(options, assignment, { hook: 'restore', argv: config.restore, timeoutMs: config.timeoutMs, state })

@@ -20,6 +20,8 @@ export interface AssembleRequest {
   /** Files that are in the pool already, from a layer. */
   readonly layers?: readonly BundleFile[]
   readonly runtime: Runtime | null
+  /** Those of the store where absent. */
+  readonly limits?: BundleLimits
   readonly into: TreeDirectory
   /** The name of the tree, found when its manifest is known. */
   readonly nameOf: (manifest: BundleManifest) => Digest
@@ -53,7 +55,8 @@ export class Assembler {
     const files = await mapLimited(request.entries, concurrency, async (entry) =>
       entry.kind === 'link' ? entry : { ...entry, sha256: await this.#digest(entry, remembered(entry), staging) },
     )
-    const manifest = makeManifest([...files.map(bare), ...(request.layers ?? [])], request.runtime, this.#limits)
+    const { layers = [], runtime, limits = this.#limits } = request
+    const manifest = makeManifest([...files.map(bare), ...layers], runtime, limits)
     const name = request.nameOf(manifest)
     await this.build(name, manifest, staging, request.into)
     const read = files.filter((file) => file.kind === 'file')

@@ -53,9 +53,17 @@ export interface BundleLimits {
   readonly pathBytesMax: number
 }
 
+/** Of every bundle: what a store takes in, keeps and gives. */
 export const bundleLimits: BundleLimits = {
   filesMax: 200_000,
+  totalBytesMax: 64 * 1024 ** 3,
+  fileBytesMax: 16 * 1024 ** 3,
+  pathBytesMax: 1024,
+}
+
+/** Of what a directory of code may come to: more is most often data that got in by mistake. */
+export const codeLimits: BundleLimits = {
+  ...bundleLimits,
   totalBytesMax: 2 * 1024 ** 3,
   fileBytesMax: 512 * 1024 ** 2,
-  pathBytesMax: 1024,
 }

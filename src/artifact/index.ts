@@ -1,5 +1,5 @@
 /** The face of `artifact`: bundles, the store that makes and moves them, and the runtimes that run them. */
-export { bundleLimits } from './bundle.ts'
+export { bundleLimits, codeLimits } from './bundle.ts'
 export type { Bundle, BundleFile, BundleLimits, BundleManifest, Digest, Runtime } from './bundle.ts'
 export { createBundleStore } from './store.ts'
 export type { BundleContent, BundleStore, BundleStoreOptions, MakeRequest } from './store.ts'

@@ -15,7 +15,7 @@ import { SteadError, isSteadError } from '../base/index.ts'
 import type { Clock } from '../base/index.ts'
 import { Assembler } from './assemble.ts'
 import type { Bundle, BundleFile, BundleLimits, BundleManifest, Digest, Runtime } from './bundle.ts'
-import { bundleLimits } from './bundle.ts'
+import { bundleLimits, codeLimits } from './bundle.ts'
 import { Mutex, mapLimited } from './concurrency.ts'
 import { contentKey, type ContentKey, readContentKey, readContents, writeContents } from './contents.ts'
 import { dependenciesOf } from './dependencies.ts'
@@ -41,7 +41,7 @@ export interface BundleStoreOptions {
   /** Directory of the store; made when missing. */
   readonly root: string
   readonly clock: Clock
-  /** Defaults to `bundleLimits`. */
+  /** In the place of `bundleLimits`, and of `codeLimits` as well. */
   readonly limits?: Partial<BundleLimits>
   /** Environment of which npm and pip get what leads to the registry; defaults to that of the process. */
   readonly env?: NodeJS.ProcessEnv
@@ -52,6 +52,8 @@ export interface MakeRequest {
   readonly from: string
   /** What runs it, as `resolveRuntime` says. */
   readonly runtime: Runtime | null
+  /** What it may come to; `codeLimits` where absent. The store's own hold all the same. */
+  readonly limits?: BundleLimits
   /** Called with lines for a person: what is installed, how large the bundle is. */
   readonly onProgress?: (line: string) => void
   /** Aborting ends a running installation. */
@@ -91,6 +93,7 @@ export class BundleStore {
   readonly #root: string
   readonly #clock: Clock
   readonly #limits: BundleLimits
+  readonly #codeLimits: BundleLimits
   readonly #env: NodeJS.ProcessEnv
   readonly #trees: TreeDirectory
   readonly #layers: TreeDirectory
@@ -103,6 +106,7 @@ export class BundleStore {
     this.#root = root
     this.#clock = options.clock
     this.#limits = { ...bundleLimits, ...options.limits }
+    this.#codeLimits = { ...codeLimits, ...options.limits }
     this.#env = options.env ?? process.env
     this.#trees = directories.trees
     this.#layers = directories.layers
@@ -285,7 +289,7 @@ export class BundleStore {
 
   /** Calls `onChange` soon after the code under `from` has changed, until disposed. See watch.ts for what is watched. */
   watch(from: string, onChange: () => void): Disposable {
-    return watchDirectory({ from, onChange, storeRoot: this.#root, clock: this.#clock, limits: this.#limits })
+    return watchDirectory({ from, onChange, storeRoot: this.#root, clock: this.#clock, limits: this.#codeLimits })
   }
 
   /**
@@ -310,7 +314,13 @@ export class BundleStore {
     return this.#runtimes.materialise(directory, links)
   }
 
-  async #makeOnce({ from, runtime, onProgress = () => undefined, signal }: MakeRequest): Promise<Bundle> {
+  async #makeOnce({
+    from,
+    runtime,
+    limits = this.#codeLimits,
+    onProgress = () => undefined,
+    signal,
+  }: MakeRequest): Promise<Bundle> {
     const startMs = this.#clock.monotonicMs()
     const source = await realpath(from).catch(() => resolve(from))
     await checkDirectory(source)
@@ -322,10 +332,10 @@ export class BundleStore {
     const { entries } = await scan(
       source,
       (path, isDirectory) => ignore(path, isDirectory) || needed.replaced(path, isDirectory),
-      this.#limits,
+      limits,
     )
     const nameOf = (made: BundleManifest): Digest => digestOf(encodeManifest(made))
-    const request = { source, entries, layers, runtime, into: this.#trees, nameOf }
+    const request = { source, entries, layers, runtime, limits, into: this.#trees, nameOf }
     const { name, manifest } = await this.#assembler.assemble(request)
     await this.#trees.touch(name, this.#clock)
     const megabytes = (totalBytes(manifest.files) / 1024 ** 2).toFixed(1)
@@ -349,7 +359,7 @@ export class BundleStore {
     const work = await makeWorkDirectory(join(this.#root, 'layers'))
     try {
       await recipe.install(work, context)
-      const { entries } = await scan(work, recipe.ignore, this.#limits)
+      const { entries } = await scan(work, recipe.ignore, this.#codeLimits)
       const request = { source: null, entries, runtime: null, into: this.#layers, nameOf: () => recipe.key }
       const { manifest } = await this.#assembler.assemble(request)
       context.onProgress(`installed ${recipe.what} in ${((this.#clock.monotonicMs() - startMs) / 1000).toFixed(1)} s`)

@@ -3,11 +3,12 @@ import { dirname, join } from 'node:path'
 import type { BundleStore, Runtime } from '../artifact/index.ts'
 import { evaluateAppFile } from '../evaluate/index.ts'
 import type { Platform } from '../image/index.ts'
-import type { Graph } from '../model/index.ts'
+import type { Graph, Part } from '../model/index.ts'
 import { ofPart } from './failure.ts'
 import { bundleImage, imageStore } from './images.ts'
 
 export interface Built {
+  /** Its images are those of the bundles, by digest. */
   readonly graph: Graph
   /** By part name. */
   readonly bundles: Readonly<Record<string, string>>
@@ -47,7 +48,7 @@ export async function bundleParts(
     /** What images are for, when not for this machine. */
     readonly platform?: Platform
   },
-): Promise<Record<string, string>> {
+): Promise<Built> {
   const digests: Record<string, string> = {}
   const runtimeOf = options.runtimeOf ?? (async (program) => (await bundles.resolveRuntime(program)).runtime)
   for (const [name, { from, program }] of sourcesOf(graph, appFile)) {
@@ -60,15 +61,21 @@ export async function bundleParts(
       throw ofPart(name, error)
     }
   }
+  const parts: Part[] = []
   for (const part of graph.parts) {
-    if (part.kind === 'resource' || part.image === undefined) continue
+    if (part.kind === 'resource' || part.image === undefined) {
+      parts.push(part)
+      continue
+    }
     const onProgress = (line: string): void => options.onProgress(`${part.name}: ${line}`)
     try {
       const of = { directory: dirname(appFile), onProgress, signal: options.signal }
-      digests[part.name] = (await bundleImage(bundles, imageStore(options.platform), part, of)).digest
+      const { bundle, digest } = await bundleImage(bundles, imageStore(options.platform), part, of)
+      digests[part.name] = bundle.digest
+      parts.push({ ...part, image: { ...part.image, digest } })
     } catch (error) {
       throw ofPart(part.name, error)
     }
   }
-  return digests
+  return { graph: { ...graph, parts }, bundles: digests }
 }

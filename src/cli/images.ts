@@ -1,6 +1,6 @@
 /** The images of this machine, and how one becomes the bundle of a part: as an OCI layout, complete, so that a release needs no registry to go back. */
 import { join } from 'node:path'
-import type { Bundle, BundleStore } from '../artifact/index.ts'
+import { bundleLimits, type Bundle, type BundleStore } from '../artifact/index.ts'
 import { systemClock } from '../base/index.ts'
 import { checkProgram, fileCredentials, ImageStore, LayerStore, parseReference, type Platform } from '../image/index.ts'
 import type { Part } from '../model/index.ts'
@@ -35,20 +35,28 @@ export function layerStore(): LayerStore {
  */
 const settled = new Map<string, string>()
 
-/** Settles what the image of a part is now, and makes a bundle of it. Throws what finding and reading an image throws. */
+/** Settles what the image of a part is now, and makes a bundle of it: answers both. Throws what finding and reading an image throws. */
 export async function bundleImage(
   bundles: BundleStore,
   images: ImageStore,
   part: Exclude<Part, { kind: 'resource' }>,
   options: { readonly directory: string; readonly onProgress: (line: string) => void; readonly signal: AbortSignal },
-): Promise<Bundle> {
+): Promise<{ readonly bundle: Bundle; readonly digest: string }> {
   const { directory, onProgress, signal } = options
   const from = part.image?.from ?? ''
   const image = await images.need(settled.get(from) ?? from, { directory, onProgress })
   if (parseReference(from).kind === 'registry') settled.set(from, image.name)
-  checkProgram(image.config, { run: part.run, user: part.image?.user ?? null }, image.name)
+  const severalUsers = part.image?.users === 'image'
+  checkProgram(image.config, { run: part.run, user: part.image?.user ?? null, severalUsers }, image.name)
   onProgress(`${image.name} is ${image.digest.slice(0, 19)}`)
   await using scratch = await images.scratch()
   await images.layOut(image, scratch.path)
-  return await bundles.make({ from: scratch.path, runtime: null, onProgress, signal })
+  const bundle = await bundles.make({
+    from: scratch.path,
+    runtime: null,
+    limits: bundleLimits,
+    onProgress,
+    signal,
+  })
+  return { bundle, digest: image.digest }
 }

@@ -37,15 +37,15 @@ export function watchForChanges(
     if (signal.aborted) return
     const startMs = performance.now()
     try {
-      const graph = await readGraph(appFile, (text) => steps.say(text.trimEnd()))
-      if (graph.app !== current.graph.app) {
+      const read = await readGraph(appFile, (text) => steps.say(text.trimEnd()))
+      if (read.app !== current.graph.app) {
         throw new SteadError({
           code: 'cli.renamed',
-          message: `the app is now called ${graph.app}, it was ${current.graph.app}`,
+          message: `the app is now called ${read.app}, it was ${current.graph.app}`,
           hint: 'Stop it and start it again to run it under the new name, with data of its own.',
         })
       }
-      const bundles = await bundleParts(machine.bundles, graph, appFile, {
+      const { graph, bundles } = await bundleParts(machine.bundles, read, appFile, {
         onProgress: () => {},
         signal,
       })

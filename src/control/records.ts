@@ -4,6 +4,7 @@
  */
 import { type Json, SteadError } from '../base/index.ts'
 import { type Graph, jobDefaults, type JobPart, parseGraph, type ServicePart } from '../model/index.ts'
+import { hostUidMax, hostUidMin } from '../protocol/index.ts'
 import { type Lease, type Operation, operationsMax, type Store } from '../store/index.ts'
 import type { Pins } from './credentials.ts'
 import { neededBundles } from './derive.ts'
@@ -23,10 +24,6 @@ export const controlLease = 'control'
 
 /** Codes of errors after which a control cannot trust what it has in memory. */
 export const fatal: readonly string[] = ['control.replaced', 'secrets.replaced', 'store.outcome-unknown']
-
-/** Host users of workloads start here: above what distributions give out, below what programs mistake for negative. */
-const hostUidMin = 1_900_000_000
-const hostUidMax = 2_000_000_000
 
 export const keys = {
   app: (app: string): string => `app/${app}`,

@@ -143,7 +143,7 @@ export class Rollouts {
     if (busy === null) return
     throw new SteadError({
       code: 'control.rollout-under-way',
-      message: `release ${busy.number} of ${app} is being rolled out, since it is in the step ${busy.rollout?.step ?? ''}, by ${busy.by}`,
+      message: `release ${busy.number} of ${app} is being rolled out by ${busy.by}: it is in the step ${busy.rollout?.step ?? ''}`,
       hint: `Wait for its end (\`stead releases --app ${app}\`), or take it back with \`stead rollback --cancel --app ${app}\`.`,
       retry: 'later',
     })

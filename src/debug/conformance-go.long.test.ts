@@ -1,10 +1,13 @@
 /** The recipe for Go against a program made here, as a plain process and in a sandbox that holds nothing but it. */
 import { systemClock } from '../base/index.ts'
 import { goProgram, probeLine, startPlain, startSandboxed } from '../../test/debug-programs.ts'
+import { useDebugTools } from '../../test/debug-tools.ts'
 import { needsAll, needsFile, needsRoot } from '../../test/needs.ts'
 import { recipeConformance } from './conformance.ts'
 import { goRecipe } from './drivers/go.ts'
 import { findOnPath } from './drivers/tools.ts'
+
+useDebugTools()
 
 const delve = findOnPath('dlv')
 const compiler = findOnPath('go')
@@ -16,7 +19,7 @@ const common = {
   holder: null,
 }
 const skip = needsAll(
-  delve === null ? 'needs delve: go install github.com/go-delve/delve/cmd/dlv@latest' : false,
+  delve === null ? 'needs delve: npm run debug-tools' : false,
   compiler === null ? 'needs go' : false,
   needsRoot(),
 )

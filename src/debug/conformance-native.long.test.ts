@@ -8,10 +8,13 @@ import {
   startPlain,
   startSandboxed,
 } from '../../test/debug-programs.ts'
+import { useDebugTools } from '../../test/debug-tools.ts'
 import { needsAll, needsFile, needsRoot } from '../../test/needs.ts'
 import { recipeConformance } from './conformance.ts'
 import { findNativeDebugger, nativeRecipe } from './drivers/native.ts'
 import { findOnPath } from './drivers/tools.ts'
+
+useDebugTools()
 
 const tool = await findNativeDebugger()
 const common = {
@@ -21,7 +24,7 @@ const common = {
   holder: [process.execPath, `${import.meta.dirname}/fixtures/holder.ts`],
   other: [process.execPath, '-e', 'setInterval(() => {}, 1000)'],
 }
-const skip = needsAll(tool === null ? 'needs gdb 14 or lldb-dap: apt-get install lldb-19' : false, needsRoot())
+const skip = needsAll(tool === null ? 'needs gdb 14 or lldb-dap: scripts/setup.mjs --debuggers' : false, needsRoot())
 const sandboxed = needsFile('/usr/bin/bwrap', 'apt-get install bubblewrap')
 const languages = [
   { language: 'C', compiler: findOnPath('gcc'), package: 'gcc', of: nativeProgram, probeFile: 'ticking.c' },

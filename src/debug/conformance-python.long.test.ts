@@ -12,17 +12,19 @@ import {
   startPlain,
   startSandboxed,
 } from '../../test/debug-programs.ts'
-import { cached } from '../../test/fetch.ts'
+import { newPythonRoot, useDebugTools } from '../../test/debug-tools.ts'
 import { needsAll, needsFile, needsRoot } from '../../test/needs.ts'
 import { recipeConformance } from './conformance.ts'
 import { findDebugpy, findOnPath } from './drivers/tools.ts'
 import { pythonRecipe } from './drivers/python.ts'
 
+useDebugTools()
+
 const python = ['/usr/bin/python3', '/usr/local/bin/python3'].find((path) => existsSync(path)) ?? '/usr/bin/python3'
 const pySpy = findOnPath('py-spy')
 const debugpy = await findDebugpy()
-const noSpy = pySpy === null ? 'needs py-spy: pipx install py-spy' : false
-const noDebugpy = debugpy === null ? 'needs debugpy: pip install debugpy, or STEAD_DEBUGPY' : false
+const noSpy = pySpy === null ? 'needs py-spy: npm run debug-tools' : false
+const noDebugpy = debugpy === null ? 'needs debugpy: npm run debug-tools' : false
 const common = {
   recipe: (): ReturnType<typeof pythonRecipe> => pythonRecipe({ clock: systemClock, pySpy, debugpy }),
   probeFile: 'ticking.py',
@@ -53,14 +55,10 @@ recipeConformance({
 })
 
 // Debian 12 has none: the root of a Debian that has it, as debootstrap makes one.
-const root = process.env['STEAD_PYTHON_ROOT'] ?? cached('debian-forky-python')
+const root = process.env['STEAD_PYTHON_ROOT'] ?? newPythonRoot
 recipeConformance({
   ...common,
   name: 'python 3.14 with files of its own, and nothing prepared',
-  skip: needsAll(
-    noDebugpy,
-    needsRoot(),
-    needsFile(`${root}/usr/bin/python3.14`, `debootstrap --variant=minbase --include=python3.14 forky ${root}`),
-  ),
+  skip: needsAll(noDebugpy, needsRoot(), needsFile(`${root}/usr/bin/python3.14`, 'npm run debug-tools')),
   start: startPlain(rootedPython(root, '/usr/bin/python3.14')),
 })

@@ -26,7 +26,13 @@ export type { Traced } from './drivers/bpftrace.ts'
 export { endingAfter, kernelTraces, withPart } from './kernel/traces.ts'
 export type { KernelTrace } from './kernel/traces.ts'
 export { flameGraph } from './flame.ts'
-export { jetbrainsConfiguration, mergedLaunchFile, neovimConfiguration, vscodeConfiguration } from './launch.ts'
+export {
+  emacsConfiguration,
+  jetbrainsConfiguration,
+  mergedLaunchFile,
+  neovimConfiguration,
+  vscodeConfiguration,
+} from './launch.ts'
 export type { LaunchTarget } from './launch.ts'
 export { languagesOf, preparedLanguages, prepareFor } from './prepare.ts'
 export type { Prepared } from './prepare.ts'

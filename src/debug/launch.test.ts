@@ -1,7 +1,7 @@
 /** What editors are told, and how it is put into their file. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { mergedLaunchFile, neovimConfiguration, vscodeConfiguration } from './launch.ts'
+import { emacsConfiguration, mergedLaunchFile, neovimConfiguration, vscodeConfiguration } from './launch.ts'
 
 const target = { name: 'process 7', language: 'node', port: 4711, roots: { local: "/home/o'neil", remote: '/app' } }
 
@@ -18,6 +18,11 @@ test('VS Code connects to the port', () => {
 
 test('Neovim gets a line of Lua whose texts are quoted', () => {
   assert.match(neovimConfiguration(target), /localRoot = '\/home\/o\\'neil'/)
+})
+
+test('Emacs gets a form whose texts are quoted', () => {
+  const quoted = { ...target, name: 'a "b"' }
+  assert.match(emacsConfiguration(quoted), /:name "stead: a \\"b\\"" :host "127\.0\.0\.1" :debugServer 4711 :localRoot/)
 })
 
 test('a configuration replaces the one of its name, and nothing else', () => {

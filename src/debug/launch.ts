@@ -40,6 +40,17 @@ function lua(text: string): string {
   return `'${text.replaceAll(/[\\']/g, (char) => `\\${char}`)}'`
 }
 
+/** For Emacs with dap-mode, as what is typed after `M-:`. */
+export function emacsConfiguration({ name, language, port, roots }: LaunchTarget): string {
+  const more = roots === null ? '' : ` :localRoot ${lisp(roots.local)} :remoteRoot ${lisp(roots.remote)}`
+  const attach = `:type ${lisp(language)} :request "attach" :name ${lisp(`stead: ${name}`)} :host "127.0.0.1" :debugServer ${port}`
+  return `(progn (require 'dap-ui) (dap-start-debugging (list ${attach}${more})))`
+}
+
+function lisp(text: string): string {
+  return `"${text.replaceAll(/[\\"]/g, (char) => `\\${char}`)}"`
+}
+
 /** For JetBrains' IDEs with the plugin LSP4IJ, which speaks the protocol. */
 export function jetbrainsConfiguration({ port }: LaunchTarget): string {
   return `Run > Edit Configurations > + > Debug Adapter Protocol: connect to 127.0.0.1 port ${port}, attach (plugin LSP4IJ)`

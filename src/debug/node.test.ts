@@ -197,3 +197,40 @@ console.log('up'); spin()`
     rmSync(dir, { recursive: true, force: true })
   }
 })
+
+test('a loop that calls what was probed has its pace again', async () => {
+  // What it does in a millisecond of its own processor time, each tenth of a second: others on this machine are no matter.
+  const script = `let n = 0, at = performance.now(), used = process.cpuUsage()
+function step() {
+  n++
+}
+function report() {
+  const { user, system } = process.cpuUsage(used)
+  console.log((1000 * n) / (user + system))
+  n = 0; at = performance.now(); used = process.cpuUsage()
+}
+function spin() { for (let i = 0; i < 300; i++) step(); let x = 0; for (let i = 0; i < 1e6; i++) x += i; if (performance.now() - at >= 100) report(); setImmediate(spin) }
+spin()`
+  const dir = mkdtempSync(join(tmpdir(), 'stead-pace-'))
+  try {
+    writeFileSync(join(dir, 'pace.cjs'), script)
+    await using program = await Program.start(join(dir, 'pace.cjs'))
+    await using attached = await recipe.attach(readProcess(program.pid))
+    const paces = async (count: number): Promise<readonly number[]> => {
+      const lines = (): readonly string[] => program.printed.split('\n').slice(0, -1)
+      const from = lines().length
+      await until(() => lines().length >= from + count, 'the program to print')
+      return lines().slice(from).map(Number)
+    }
+    await paces(10)
+    const before = Math.max(...(await paces(5)))
+    for (let round = 0; round < 3; round++) {
+      await attached.snapshot({ file: 'pace.cjs', line: 3, expressions: ['n'], hits: 10, timeMs: 30_000 })
+      await paces(5)
+      const after = Math.max(...(await paces(5)))
+      assert.ok(after > before * 0.6, `${after} of ${before}`)
+    }
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
+})

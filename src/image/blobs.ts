@@ -6,9 +6,10 @@
  */
 import { createHash } from 'node:crypto'
 import { constants, createReadStream } from 'node:fs'
-import { chmod, copyFile, link, mkdtemp, open, readFile, readdir, rename, rm, stat } from 'node:fs/promises'
+import { chmod, copyFile, link, mkdtemp, open, readFile, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SteadError, isSteadError } from '../base/index.ts'
+import type { Clock } from '../base/index.ts'
 import { digestOf, hexOf, verified, type Digest } from './digest.ts'
 import { holdLimit } from './limits.ts'
 import { makePrivate } from './private.ts'
@@ -19,12 +20,14 @@ const litterPrefix = '.new-'
 
 export class Blobs {
   readonly #directory: string
+  readonly #clock: Clock
   /** What is being taken in: two who want the same share it. */
   readonly #underWay = new Map<Digest, Promise<void>>()
 
-  /** Made when it is first needed. */
-  constructor(directory: string) {
+  /** The directory is made when it is first needed. */
+  constructor(directory: string, clock: Clock) {
     this.#directory = directory
+    this.#clock = clock
   }
 
   pathOf(digest: Digest): string {
@@ -35,9 +38,18 @@ export class Blobs {
     return (await stat(this.pathOf(digest)).catch(() => null)) !== null
   }
 
+  /** Whether a content is here; if so, pruning takes it for new. */
+  async keep(digest: Digest): Promise<boolean> {
+    const nowSeconds = this.#clock.nowMs() / 1000
+    return await utimes(this.pathOf(digest), nowSeconds, nowSeconds).then(
+      () => true,
+      () => false,
+    )
+  }
+
   /** Takes in what must have this digest and size. Throws what checking throws, `image.no-space`; nothing is left then. */
   async put(bytes: AsyncIterable<Uint8Array>, wanted: { digest: Digest; size: number }, what: string): Promise<void> {
-    if (await this.has(wanted.digest)) return
+    if (await this.keep(wanted.digest)) return
     const running = this.#underWay.get(wanted.digest)
     if (running !== undefined) return await running
     const work = this.#write(verified(bytes, wanted, what), what, () => wanted.digest)
@@ -81,17 +93,32 @@ export class Blobs {
     await chmod(path, 0o644)
   }
 
-  /** Removes all but the named; answers the bytes that became free. */
-  async prune(used: ReadonlySet<Digest>, litterOlderThanMs: number): Promise<number> {
+  /**
+   * Removes all but the named, and what came or was kept since somebody is under way; what is being written apart only when
+   * it is older than `litterMs`. Answers the bytes that became free.
+   */
+  async prune(
+    used: ReadonlySet<Digest>,
+    { litterMs, sinceMs }: { readonly litterMs: number; readonly sinceMs: number },
+  ): Promise<number> {
     const kept = new Set([...used].map(hexOf))
     let freed = 0
     for (const name of await readdir(this.#directory).catch(() => [])) {
+      if (kept.has(name)) continue
       const path = join(this.#directory, name)
-      const found = await stat(path).catch(() => null)
-      if (found === null || kept.has(name) || (name.startsWith(litterPrefix) && found.mtimeMs > litterOlderThanMs))
-        continue
-      freed += found.size
-      await rm(path, { recursive: true, force: true })
+      const newestMs = name.startsWith(litterPrefix) ? litterMs : sinceMs
+      const bytesOfOld = async (at: string): Promise<number | null> => {
+        const found = await stat(at).catch(() => null)
+        return found !== null && found.mtimeMs < newestMs ? found.size : null
+      }
+      if ((await bytesOfOld(path)) === null) continue
+      // Out of sight first: who keeps it now finds it gone, and who kept it just before is seen here.
+      const apart = await mkdtemp(join(this.#directory, litterPrefix))
+      await rename(path, join(apart, 'gone')).catch(() => undefined)
+      const bytes = await bytesOfOld(join(apart, 'gone'))
+      if (bytes === null) await rename(join(apart, 'gone'), path).catch(() => undefined)
+      else freed += bytes
+      await rm(apart, { recursive: true, force: true })
     }
     return freed
   }
@@ -129,10 +156,13 @@ function notHere(digest: Digest): SteadError {
 /** Checks a small content that was read at once. Throws `image.wrong-digest`. */
 export function needDigest(bytes: Uint8Array, digest: Digest, what: string): void {
   const found = digestOf(bytes)
-  if (found === digest) return
-  throw new SteadError({
+  if (found !== digest) throw wrongDigest(what, digest, found)
+}
+
+export function wrongDigest(what: string, wanted: string, found: string): SteadError {
+  return new SteadError({
     code: 'image.wrong-digest',
-    message: `${what} is not what its digest says: wanted ${digest}, found ${found}.`,
+    message: `${what} is not what its digest says: wanted ${wanted}, found ${found}.`,
     hint: 'Somebody on the way has changed it, or the registry is damaged. Nothing of it was kept.',
   })
 }

@@ -14,6 +14,7 @@ import type { Digest } from './digest.ts'
 import { billOf } from './sbom.ts'
 import { storedImage, type FetchedImage } from './source.ts'
 import { filesThatTell } from './tree.ts'
+import type { Owners } from './unpack.ts'
 import { writeTree } from './write-tar.ts'
 
 export interface BuildOptions {
@@ -21,6 +22,8 @@ export interface BuildOptions {
   /** Where the directory goes in the image; `/`: it is the root, of which /proc, /sys and /dev are left out. */
   readonly at: string
   readonly without: readonly string[]
+  /** Whose the files are in the image: root's, or of whom they are in the directory. Absent: root's. */
+  readonly owners?: Owners
   /** An image that it is laid over, among the blobs; its configuration goes on where nothing is said here. */
   readonly base: Digest | null
   readonly entrypoint: readonly string[] | null
@@ -51,11 +54,11 @@ function isRoot(at: string): boolean {
 
 /** Throws `image.not-buildable`, `image.too-large`, `image.no-space`, `image.not-here`. */
 export async function buildImage(directory: string, blobs: Blobs, options: BuildOptions): Promise<BuiltImage> {
-  const { platform, at, without, base } = options
+  const { platform, at, without, owners = 'root', base } = options
   const under = base === null ? null : await storedImage(blobs, base)
   const { layer, diffId } = await addLayer(
     blobs,
-    writeTree(directory, { without: isRoot(at) ? [...madeByTheSandbox, ...without] : without, at }),
+    writeTree(directory, { without: isRoot(at) ? [...madeByTheSandbox, ...without] : without, at, owners }),
     directory,
   )
   const inherited = under === null ? {} : await configOf(blobs, under)

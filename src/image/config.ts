@@ -153,6 +153,8 @@ export interface ProgramWish {
   readonly run: readonly string[]
   /** In the place of the image's user; null: that of the image. */
   readonly user: string | null
+  /** Whether the image's users are kept apart; then it may start as root, of its own files alone. */
+  readonly severalUsers?: boolean
 }
 
 /** The command line. Throws `image.no-program`. */
@@ -170,7 +172,8 @@ export function commandOf({ entrypoint, cmd }: ImageConfig, { run }: ProgramWish
 export function checkProgram(config: ImageConfig, wish: ProgramWish, what: string): void {
   commandOf(config, wish, what)
   const [name] = config.user.split(':')
-  if (wish.user === null && ['', 'root', '0'].includes(name ?? '')) throw asksForRoot(config, what)
+  const asks = ['', 'root', '0'].includes(name ?? '')
+  if (asks && wish.user === null && wish.severalUsers !== true) throw asksForRoot(config, what)
 }
 
 export interface ImageUser {
@@ -195,7 +198,7 @@ export function userOf({ user }: ImageConfig, wish: ProgramWish, files: UserFile
   const [name = '', groupName] = asked.split(':')
   const found = lookUp(name, files.passwd, what)
   const gid = groupName === undefined || groupName === '' ? found.gid : lookUp(groupName, files.group, what).uid
-  if (found.uid === 0 && wish.user === null) throw asksForRoot({ user }, what)
+  if (found.uid === 0 && wish.user === null && wish.severalUsers !== true) throw asksForRoot({ user }, what)
   return { ...found, gid }
 }
 
@@ -203,7 +206,7 @@ function asksForRoot({ user }: Pick<ImageConfig, 'user'>, what: string): SteadEr
   return new SteadError({
     code: 'image.asks-for-root',
     message: `${what} asks to run as root${user === '' ? ', for it names no user' : ''}.`,
-    hint: "Name a user of the image (user: 'nobody'), or say user: 'root': root of its own files and of nothing else, without any capability.",
+    hint: "Name a user of the image (user: 'nobody'); say user: 'root', root of its own files and of nothing else; or users: 'image' for one that starts as root and becomes another user.",
   })
 }
 

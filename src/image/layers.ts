@@ -13,12 +13,14 @@ import { isSteadError, systemCodeOf } from '../base/index.ts'
 import { digestOf, hexOf, verified, type Digest } from './digest.ts'
 import type { Compression } from './documents.ts'
 import { makePrivate } from './private.ts'
-import { decompressed, unpackLayer, withoutSpace, type Unpacked } from './unpack.ts'
+import { decompressed, unpackLayer, withoutSpace, type Owners, type Unpacked } from './unpack.ts'
 
 export interface LayerSource {
   /** Of the archive without compression. */
   readonly diffId: Digest
   readonly compression: Compression
+  /** Kept apart, for a file has one owner. Absent: root. */
+  readonly owners?: Owners
   /** The archive as it is stored, checked by whoever gives it. */
   bytes(): AsyncIterable<Uint8Array>
 }
@@ -29,13 +31,15 @@ interface LayerNote extends Unpacked {
 }
 
 const litterPrefix = '.new-'
+const ownedEnding = '.owned'
 /** What is unpacked apart for longer than this belongs to nobody any more. */
 const litterAgeMs = 24 * 3_600_000
 
 export class LayerStore {
   readonly #directory: string
   readonly #boot: string = bootId()
-  readonly #underWay = new Map<Digest, Promise<string>>()
+  /** By the name of the directory. */
+  readonly #underWay = new Map<string, Promise<string>>()
 
   /** The directory is made when it is first needed; nobody but root may pass it. */
   constructor(directory: string) {
@@ -44,10 +48,11 @@ export class LayerStore {
 
   /** The directory of a layer, unpacked now if need be. Throws what unpacking throws, `image.wrong-digest`. */
   async need(source: LayerSource, what: string): Promise<string> {
-    const running = this.#underWay.get(source.diffId)
+    const name = nameOf(source)
+    const running = this.#underWay.get(name)
     if (running !== undefined) return await running
-    const work = this.#need(source, what).finally(() => this.#underWay.delete(source.diffId))
-    this.#underWay.set(source.diffId, work)
+    const work = this.#need(source, name, what).finally(() => this.#underWay.delete(name))
+    this.#underWay.set(name, work)
     return await work
   }
 
@@ -60,15 +65,15 @@ export class LayerStore {
       if (name.startsWith(litterPrefix)) {
         const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: nowMs }))
         if (nowMs - mtimeMs < litterAgeMs) continue
-      } else if (kept.has(name) || this.#underWay.has(`sha256:${name}`)) continue
+      } else if (kept.has(name.replace(ownedEnding, '')) || this.#underWay.has(name)) continue
       else removed++
       await this.#discard(path)
     }
     return removed
   }
 
-  async #need(source: LayerSource, what: string): Promise<string> {
-    const place = join(this.#directory, hexOf(source.diffId))
+  async #need(source: LayerSource, name: string, what: string): Promise<string> {
+    const place = join(this.#directory, name)
     if (await this.#isWhole(place)) return join(place, 'root')
     await makePrivate(this.#directory)
     const made = await mkdtemp(join(this.#directory, litterPrefix))
@@ -76,7 +81,8 @@ export class LayerStore {
       const root = join(made, 'root')
       await mkdir(root, { mode: 0o755 })
       const archive = decompressed(source.bytes(), source.compression, what)
-      const unpacked = await unpackLayer(verified(archive, { digest: source.diffId, size: null }, what), root, what)
+      const checked = verified(archive, { digest: source.diffId, size: null }, what)
+      const unpacked = await unpackLayer(checked, root, what, source.owners)
       const note: LayerNote = { ...unpacked, boot: this.#boot }
       await writeFile(join(made, 'layer.json'), JSON.stringify(note))
       await this.#publish(made, place)
@@ -122,6 +128,10 @@ export class LayerStore {
       return false
     }
   }
+}
+
+function nameOf({ diffId, owners = 'root' }: LayerSource): string {
+  return `${hexOf(diffId)}${owners === 'own' ? ownedEnding : ''}`
 }
 
 /** Tells one run of the kernel from the next; where it cannot be told, one run of this program. */

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { commandOf, parseConfig, userOf, type ImageConfig, type ImageUser, type ProgramWish } from './config.ts'
 import { hexOf, verified, type Digest } from './digest.ts'
 import { choosePlatform, badDocument, needPlatform, parseTop, type Manifest, type Platform } from './documents.ts'
-import { needDigest } from './blobs.ts'
+import { needDigest, wrongDigest } from './blobs.ts'
 import type { LayerStore } from './layers.ts'
 import { layoutSource, readFrom, readWhole } from './sources/layout.ts'
 import { readInside } from './tree.ts'
@@ -32,7 +32,7 @@ export async function readLayout(
   directory: string,
   platform: Platform,
   name: string = directory,
-): Promise<{ manifest: Manifest; config: ImageConfig }> {
+): Promise<{ digest: Digest; manifest: Manifest; config: ImageConfig }> {
   const source = layoutSource(directory, name)
   const first = await source.top()
   const index = parseTop(first.bytes, first.mediaType, name)
@@ -47,26 +47,34 @@ export async function readLayout(
   needDigest(document, manifest.config.digest, `The configuration of ${name}`)
   const config = parseConfig(document, manifest.layers.length, `The configuration of ${name}`)
   needPlatform(config.platform, platform, name)
-  return { manifest, config }
+  return { digest: chosen.digest, manifest, config }
 }
 
 /**
- * Opens the image of an OCI layout on disk. Throws what reading and unpacking throw, `image.asks-for-root`,
- * `image.unknown-user`, `image.no-program`.
+ * Opens the image of an OCI layout on disk. Throws what reading and unpacking throw, `image.wrong-digest`,
+ * `image.asks-for-root`, `image.unknown-user`, `image.no-program`.
  */
 export async function openImage(
   directory: string,
   store: LayerStore,
-  wish: ProgramWish & { readonly platform: Platform; readonly name: string },
+  wish: ProgramWish & {
+    readonly platform: Platform
+    readonly name: string
+    /** Of the manifest that it must be. Absent: whichever is there. */
+    readonly digest?: string | undefined
+  },
 ): Promise<OpenImage> {
   const { name, platform } = wish
-  const { manifest, config } = await readLayout(directory, platform, name)
+  const { digest, manifest, config } = await readLayout(directory, platform, name)
+  if (wish.digest !== undefined && digest !== wish.digest) throw wrongDigest(name, wish.digest, digest)
+  const owners = wish.severalUsers === true ? 'own' : 'root'
   const layers: string[] = []
   for (const [index, layer] of manifest.layers.entries()) {
     const what = `The layer ${layer.digest} of ${name}`
     const path = join(directory, 'blobs', 'sha256', hexOf(layer.digest))
+    const { compression } = layer
     const bytes = (): AsyncIterable<Uint8Array> => verified(readFrom(path, name), layer, what)
-    layers.push(await store.need({ diffId: diffIdAt(config, index), compression: layer.compression, bytes }, what))
+    layers.push(await store.need({ diffId: diffIdAt(config, index), compression, owners, bytes }, what))
   }
   const files = { passwd: readInside(layers, '/etc/passwd'), group: readInside(layers, '/etc/group') }
   const user = userOf(config, wish, files, name)

@@ -78,7 +78,7 @@ export async function fetchImage(source: ImageSource, blobs: Blobs, options: Fet
   const work = async (): Promise<void> => {
     try {
       for (let layer = open.shift(); layer !== undefined; layer = open.shift()) {
-        if (await blobs.has(layer.digest)) continue
+        if (await blobs.keep(layer.digest)) continue
         options.onProgress(`layer ${layer.digest.slice(0, 19)}, ${Math.ceil(layer.size / 1e6)} MB`)
         await blobs.put(source.blob(layer), layer, `The layer ${layer.digest} of ${name}`)
       }

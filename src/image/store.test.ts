@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import {
+  chownSync,
   cpSync,
   existsSync,
   lstatSync,
@@ -139,8 +140,12 @@ test('a directory over another image, at a place of its own', async (context) =>
   assert.equal(readFileSync(join(opened.layers[1] ?? '', 'srv/www/index.html'), 'utf8'), 'hello')
 })
 
-/** What `docker save` writes, in its old form. */
-function saved(config: object, layers: readonly Buffer[]): Buffer {
+/** What `docker save` writes, in its old form, its layers packed by `pack`. */
+function saved(
+  config: object,
+  layers: readonly Buffer[],
+  pack: (layer: Buffer) => Uint8Array = (layer) => layer,
+): Buffer {
   const document = JSON.stringify({
     ...config,
     rootfs: { type: 'layers', diff_ids: layers.map((layer) => digestOf(layer)) },
@@ -151,7 +156,7 @@ function saved(config: object, layers: readonly Buffer[]): Buffer {
     { path: 'c.json', body: document },
     ...layers.flatMap((layer, index) => [
       { path: `l${index}/`, type: '5' },
-      { path: `l${index}/layer.tar`, body: layer },
+      { path: `l${index}/layer.tar`, body: pack(layer) },
     ]),
   )
 }
@@ -187,6 +192,46 @@ test('an archive of docker save, old and new, plain and compressed; a layout; a 
   await assert.rejects(store.need('oci:nothing', need), { code: 'image.not-found' })
 })
 
+test('layers packed with gzip and zstd are read wherever plain ones are: in an old archive, a layout, an archive of one', async (context) => {
+  const { root, store, need } = place(context)
+  const read = async (path: string): Promise<string> => {
+    const image = await store.need(path, need)
+    const layers = new LayerStore(join(root, `layers-${path.replaceAll('/', '')}`))
+    const [layer = ''] = await store.unpack(image, layers)
+    return `${image.manifest.layers[0]?.compression} ${readFileSync(join(layer, 'x'), 'utf8')}`
+  }
+  for (const [kind, pack] of [
+    ['gzip', zipped],
+    ['zstd', (layer: Buffer) => zstdCompressSync(layer)],
+  ] as const) {
+    writeFileSync(join(root, `${kind}.tar`), saved(config, [small], pack))
+    assert.equal(await read(`./${kind}.tar`), `${kind} x`)
+    const layout = join(root, `layout-${kind}`)
+    await store.layOut(await store.need(`./${kind}.tar`, need), layout)
+    assert.equal(await read(`./layout-${kind}`), `${kind} x`)
+    const paths = readdirSync(layout, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
+    const entries = paths.map((entry) => {
+      const path = join(entry.parentPath, entry.name)
+      return { path: path.slice(layout.length + 1), body: readFileSync(path) }
+    })
+    writeFileSync(join(root, `${kind}-layout.tar`), tarOf(...entries))
+    assert.equal(await read(`./${kind}-layout.tar`), `${kind} x`)
+  }
+})
+
+test('a layout whose manifest is another than the release names is not opened', async (context) => {
+  const { root, store, layers, need } = place(context)
+  writeFileSync(join(root, 'a.tar'), saved(config, [small]))
+  const image = await store.need('./a.tar', need)
+  const layout = join(root, 'layout')
+  await store.layOut(image, layout)
+  const wish = { run: [], user: null, platform, name: 'x' }
+  assert.equal((await openImage(layout, layers, { ...wish, digest: image.digest })).layers.length, 1)
+  await assert.rejects(openImage(layout, layers, { ...wish, digest: digestOf('other') }), {
+    code: 'image.wrong-digest',
+  })
+})
+
 test('what is wrong is said in one sentence, and nothing of it is kept', async (context) => {
   const { root, store, layers, need } = place(context)
   writeFileSync(join(root, 'good.tar'), saved(config, [small]))
@@ -215,7 +260,7 @@ test('what is wrong is said in one sentence, and nothing of it is kept', async (
     await assert.rejects(fresh.need(`./${name}`, need), { code, message }, name)
     const left = existsSync(join(root, `${name}-store`)) ? filesIn(join(root, `${name}-store`)) : []
     assert.ok(
-      !left.some((file) => file === hexOf(layer.digest) || file === 'names.json' || file === 'blob'),
+      !left.some((file) => file === hexOf(layer.digest) || file.endsWith('.json') || file === 'blob'),
       `${name}: ${left.join()}`,
     )
     if (code === 'image.other-architecture' || code === 'image.unknown-media-type') return
@@ -345,7 +390,7 @@ test(
       await store.layOut(image, layout)
       await assert.rejects(there.need('./layout', need), { code: 'image.no-space' })
       assert.deepEqual(
-        filesIn(small).filter((name) => name === 'blob' || name === 'names.json'),
+        filesIn(small).filter((name) => name === 'blob' || name.endsWith('.json')),
         [],
       )
       await assert.rejects(store.unpack(image, new LayerStore(join(small, 'layers'))), { code: 'image.no-space' })
@@ -370,6 +415,55 @@ test('pruning images keeps what a name needs', async (context) => {
   const layout = join(root, 'layout')
   await store.layOut(await store.need('./a.tar', need), layout)
   assert.equal((await store.prune(() => true)).bytes, 0)
+})
+
+test('owners go along where that is asked for', { skip: needsRoot() }, async (context) => {
+  const { root, store, need } = place(context)
+  const from = tree(root, 'one')
+  chownSync(join(from, 'etc/passwd'), 101, 102)
+  const ownersOf = async (owners: 'root' | 'own'): Promise<unknown[]> => {
+    const { manifest, config: made } = await store.build(from, `web:${owners}`, { ...none, owners }, need)
+    const [layer] = manifest.layers
+    assert.ok(layer !== undefined)
+    const layout = join(root, `layout-${owners}`)
+    await store.layOut(await store.need(`web:${owners}`, need), layout)
+    const bytes = (): AsyncIterable<Uint8Array> =>
+      pieces(readFileSync(join(layout, 'blobs/sha256', hexOf(layer.digest))))
+    const layers = new LayerStore(join(root, 'layers'))
+    const source = { diffId: made.diffIds[0] ?? digestOf(''), compression: layer.compression, bytes }
+    const [mapped, own] = [
+      await layers.need(source, 'x'),
+      await layers.need({ ...source, owners: 'own' as const }, 'x'),
+    ]
+    assert.notEqual(mapped, own)
+    return [mapped, own].map((at) => lstatSync(join(at, 'etc/passwd')).uid)
+  }
+  assert.deepEqual(await ownersOf('root'), [0, 0])
+  assert.deepEqual(await ownersOf('own'), [0, 101])
+  const layers = new LayerStore(join(root, 'layers'))
+  assert.equal(await layers.prune(new Set(), systemClock.nowMs()), 4)
+})
+
+test('what another process fetches meanwhile is not pruned, though it has no name yet', async (context) => {
+  const { root, store, need } = place(context)
+  writeFileSync(join(root, 'a.tar'), saved(config, [small]))
+  const image = await store.need('./a.tar', need)
+  const other = new ImageStore({
+    directory: join(root, 'store'),
+    clock: systemClock,
+    registry: { credentialFor: () => null },
+  })
+  {
+    await using _underWay = await other.scratch()
+    // What is there already is reused by who is under way.
+    await other.need('./a.tar', need)
+    const { names, bytes } = await store.prune(() => false)
+    assert.deepEqual([names.length, bytes], [1, 0])
+  }
+  const layout = join(root, 'layout')
+  await other.layOut(image, layout)
+  assert.ok((await store.prune(() => false)).bytes > 0)
+  await assert.rejects(other.layOut(image, join(root, 'gone')))
 })
 
 test('a bill of what is inside: packages of Debian, Alpine, npm and Python', async (context) => {

@@ -1,17 +1,18 @@
 /**
  * The images of one machine: fetched or built, by name, with all they need to be used again without where they came from.
  *
- * Invariants: a name stands for an image that is whole; what a name or a caller needs is never pruned.
+ * Invariants: a name stands for an image that is whole; what a name needs is never pruned, nor what is fetched or built
+ * meanwhile, by this process or another.
  */
-import { mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { z } from 'zod'
 import { SteadError, type Clock } from '../base/index.ts'
 import { Blobs } from './blobs.ts'
 import { billBeside, buildImage, type BuildOptions, type BuiltImage } from './build.ts'
 import { hexOf, isDigest, verified, type Digest } from './digest.ts'
 import { mediaTypes, needPlatform, platformOf, type Platform } from './documents.ts'
 import type { LayerStore } from './layers.ts'
+import { Names, type KeptImage } from './names.ts'
 import { makePrivate } from './private.ts'
 import { parseReference, showReference, type ImageReference } from './reference.ts'
 import { archiveSource } from './sources/archive.ts'
@@ -28,20 +29,15 @@ export interface ImageStoreOptions {
   readonly platform?: Platform
 }
 
-export interface KeptImage {
-  /** As it was asked for or built. */
-  readonly name: string
-  readonly digest: Digest
-  readonly takenMs: number
-}
-
 export interface NeedOptions {
   /** What relative paths are relative to. */
   readonly directory: string
   readonly onProgress: (line: string) => void
 }
 
-const namesShape = z.record(z.string(), z.object({ digest: z.string().refine(isDigest), takenMs: z.number() }))
+/** Times of files are told less finely than those of the clock. */
+const coarsenessMs = 1000
+const scratchPrefix = 'scratch-'
 /** What is being fetched or built for longer than this belongs to nobody any more. */
 const litterAgeMs = 24 * 3_600_000
 
@@ -49,12 +45,13 @@ export class ImageStore {
   readonly #options: ImageStoreOptions
   readonly #platform: Platform
   readonly #blobs: Blobs
-  #writing: Promise<void> = Promise.resolve()
+  readonly #names: Names
 
   constructor(options: ImageStoreOptions) {
     this.#options = options
     this.#platform = options.platform ?? platformOf(process.arch)
-    this.#blobs = new Blobs(join(options.directory, 'blobs'))
+    this.#blobs = new Blobs(join(options.directory, 'blobs'), options.clock)
+    this.#names = new Names(join(options.directory, 'names'))
   }
 
   /**
@@ -77,7 +74,8 @@ export class ImageStore {
         hint: 'Build it (`stead image build`), or name the host of its registry; `stead image ls` shows what is here.',
       })
     }
-    if (reference.kind === 'path') return await this.#fromPath(reference, directory, onProgress)
+    await using scratch = await this.scratch()
+    if (reference.kind === 'path') return await this.#fromPath(reference, directory, scratch.path, onProgress)
     const pinned = reference.digest === null ? null : await this.#byDigest(reference.digest)
     const source = registrySource(reference, { ...this.#options.registry, clock: this.#options.clock })
     const image =
@@ -103,6 +101,7 @@ export class ImageStore {
         hint: "As in 'web' or 'web:1.4'.",
       })
     }
+    await using _underWay = await this.scratch()
     const base = options.base === null ? null : (await this.need(options.base, need)).digest
     const built = await buildImage(directory, this.#blobs, {
       ...options,
@@ -113,12 +112,9 @@ export class ImageStore {
     return built
   }
 
-  /** By name. */
-  async list(): Promise<readonly KeptImage[]> {
-    const names = await this.#names()
-    return Object.entries(names)
-      .map(([name, { digest, takenMs }]) => ({ name, digest, takenMs }))
-      .sort((a, b) => (a.name < b.name ? -1 : 1))
+  /** By name. Throws `image.names-unreadable`. */
+  list(): Promise<readonly KeptImage[]> {
+    return this.#names.list()
   }
 
   /** Writes an image as an OCI layout into an empty directory: copies, but in a directory of the store's own. */
@@ -152,10 +148,10 @@ export class ImageStore {
     return unpacked
   }
 
-  /** A directory of its own for a while, on the file system of the store. */
+  /** A directory of its own for a while, on the file system of the store. While it is there, nothing new is pruned. */
   async scratch(): Promise<AsyncDisposable & { readonly path: string }> {
     await makePrivate(this.#options.directory)
-    const path = await mkdtemp(join(this.#options.directory, 'scratch-'))
+    const path = await mkdtemp(join(this.#options.directory, scratchPrefix))
     return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) }
   }
 
@@ -170,11 +166,10 @@ export class ImageStore {
   async prune(
     isWanted: (image: KeptImage) => boolean,
   ): Promise<{ readonly names: readonly string[]; readonly bytes: number }> {
-    const kept = await this.list()
-    const gone = kept.filter((image) => !isWanted(image))
-    await this.#change((names) => {
-      for (const { name } of gone) delete names[name]
-    })
+    const gone = (await this.list()).filter((image) => !isWanted(image))
+    for (const { name } of gone) await this.#names.remove(name)
+    // Looked at before the names are: who has finished by then has a name.
+    const sinceMs = await this.#underWaySinceMs()
     const used = new Set<Digest>()
     for (const { digest } of await this.list()) {
       const { manifest } = await storedImage(this.#blobs, digest)
@@ -183,21 +178,37 @@ export class ImageStore {
         used.add(content)
       if (bill !== null && isDigest(bill)) used.add(bill)
     }
-    const bytes = await this.#blobs.prune(used, this.#options.clock.nowMs() - litterAgeMs)
+    const bytes = await this.#blobs.prune(used, { litterMs: this.#options.clock.nowMs() - litterAgeMs, sinceMs })
     return { names: gone.map(({ name }) => name), bytes }
   }
 
   async #byDigest(digest: Digest): Promise<FetchedImage | null> {
-    if (!(await this.#blobs.has(digest))) return null
+    if (!(await this.#blobs.keep(digest))) return null
     const image = await storedImage(this.#blobs, digest).catch(() => null)
     if (image === null) return null
-    const there = await Promise.all(image.manifest.layers.map((layer) => this.#blobs.has(layer.digest)))
+    const { config, layers } = image.manifest
+    const there = await Promise.all([config, ...layers].map((content) => this.#blobs.keep(content.digest)))
     return there.every(Boolean) ? image : null
+  }
+
+  /** Since when somebody fetches or builds here; infinite where nobody does. What was left by the dead is removed. */
+  async #underWaySinceMs(): Promise<number> {
+    const { directory, clock } = this.#options
+    let sinceMs = Number.POSITIVE_INFINITY
+    for (const name of await readdir(directory).catch(() => [])) {
+      if (!name.startsWith(scratchPrefix)) continue
+      const found = await stat(join(directory, name)).catch(() => null)
+      if (found === null) continue
+      if (found.mtimeMs < clock.nowMs() - litterAgeMs) await rm(join(directory, name), { recursive: true, force: true })
+      else sinceMs = Math.min(sinceMs, found.birthtimeMs - coarsenessMs)
+    }
+    return sinceMs
   }
 
   async #fromPath(
     reference: Extract<ImageReference, { kind: 'path' }>,
     from: string,
+    scratch: string,
     onProgress: (line: string) => void,
   ): Promise<FetchedImage & { readonly name: string }> {
     const path = join(reference.path.startsWith('/') ? '/' : from, reference.path)
@@ -219,8 +230,7 @@ export class ImageStore {
       await this.#name(path, image.digest)
       return { ...image, name }
     }
-    await using scratch = await this.scratch()
-    const source: ImageSource = await archiveSource(path, scratch.path, name)
+    const source: ImageSource = await archiveSource(path, scratch, name)
     const image = await fetchImage(source, this.#blobs, fetch)
     await this.#name(path, image.digest)
     return { ...image, name }
@@ -243,41 +253,6 @@ export class ImageStore {
   }
 
   async #name(name: string, digest: Digest): Promise<void> {
-    const takenMs = this.#options.clock.nowMs()
-    await this.#change((names) => void (names[name] = { digest, takenMs }))
-  }
-
-  async #names(): Promise<z.infer<typeof namesShape>> {
-    const text = await readFile(join(this.#options.directory, 'names.json'), 'utf8').catch(() => '{}')
-    const { success, data } = namesShape.safeParse(jsonOf(text))
-    if (success) return data
-    throw new SteadError({
-      code: 'image.names-unreadable',
-      message: `The names of images in ${this.#options.directory}/names.json cannot be read.`,
-      hint: 'It was written by a newer version, or damaged: remove it, and fetch or build the images again.',
-    })
-  }
-
-  /** One after another in this process; of two processes the later one counts. */
-  async #change(change: (names: Record<string, { digest: Digest; takenMs: number }>) => void): Promise<void> {
-    const work = this.#writing.then(async () => {
-      const { directory } = this.#options
-      const names = await this.#names()
-      change(names)
-      await makePrivate(directory)
-      await using scratch = await this.scratch()
-      await writeFile(join(scratch.path, 'names.json'), JSON.stringify(names))
-      await rename(join(scratch.path, 'names.json'), join(directory, 'names.json'))
-    })
-    this.#writing = work.catch(() => undefined)
-    await work
-  }
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return null
+    await this.#names.set({ name, digest, takenMs: this.#options.clock.nowMs() })
   }
 }

@@ -16,6 +16,9 @@ export interface TarEntry {
   readonly target: string
   /** Bits as written, the upper ones too. */
   readonly mode: number
+  /** As written; null where it is no number. */
+  readonly uid: number | null
+  readonly gid: number | null
   /** Bytes of the body. */
   readonly size: number
   readonly mtimeSeconds: number
@@ -81,6 +84,8 @@ export async function* readTar(source: AsyncIterable<Uint8Array>, what: string):
       kind: isOldDirectory ? 'directory' : kind,
       target: extra.get('linkpath') ?? textAt(header, 157, 100, what),
       mode: numberAt(header, 100, 8, what) & 0o7777,
+      uid: ownerAt(header, 108, extra.get('uid')),
+      gid: ownerAt(header, 116, extra.get('gid')),
       size: isOldDirectory ? 0 : bodyBytes,
       mtimeSeconds: timeOf(extra.get('mtime'), header, what),
       body: bytes.body(rest),
@@ -200,6 +205,15 @@ function decimal(text: string, what: string): number {
   throw badArchive(what, 'a size is no number')
 }
 
+/** Whoever does not keep owners need not refuse an archive for them. */
+function ownerAt(header: Uint8Array, at: number, extended: string | undefined): number | null {
+  try {
+    return extended === undefined ? numberAt(header, at, 8, '') : decimal(extended, '')
+  } catch {
+    return null
+  }
+}
+
 /** Times before 1970 or beyond reason are 0: nothing depends on them. */
 function timeOf(extended: string | undefined, header: Uint8Array, what: string): number {
   const seconds = extended === undefined ? timeField(header, what) : Number.parseFloat(extended)
@@ -243,7 +257,7 @@ function records(data: Uint8Array, what: string): Map<string, string> {
     if (equals === -1 || equals >= end || end > data.length || data[end - 1] !== 10)
       throw badArchive(what, 'an extended header is malformed')
     const key = decode(data.subarray(space + 1, equals), what)
-    if (['path', 'linkpath', 'size', 'mtime'].includes(key) || key.startsWith('GNU.sparse.')) {
+    if (['path', 'linkpath', 'size', 'mtime', 'uid', 'gid'].includes(key) || key.startsWith('GNU.sparse.')) {
       const value = decode(data.subarray(equals + 1, end - 1), what)
       if (value.includes('\0')) throw badArchive(what, 'a name holds a NUL byte')
       found.set(key, value)

@@ -226,6 +226,49 @@ test(
   },
 )
 
+test(
+  'owners as the archive says them, where they are wanted; beyond the users that there may be they are refused',
+  { skip: needsRoot() },
+  async () => {
+    const owned = (entry: RawEntry, uid: number, gid: number): Buffer => {
+      return Buffer.concat([extended({ uid: String(uid), gid: String(gid) }), rawEntry(entry)])
+    }
+    const archive = Buffer.concat([
+      owned(dir('srv', 0o750), 70, 71),
+      owned({ path: 'srv/file', body: 'x', mode: 0o640 }, 70, 72),
+      owned(link('srv/link', 'file'), 73, 74),
+      rawEntry(hard('srv/same', 'srv/file')),
+      rawEntry({ path: 'srv/plain', body: 'x' }),
+      Buffer.alloc(1024),
+    ])
+    const ownersIn = (layer: string): unknown[] =>
+      ['srv', 'srv/file', 'srv/link', 'srv/same', 'srv/plain'].map((path) => {
+        const { uid, gid, mode } = lstatSync(join(layer, path))
+        return [uid, gid, (mode & 0o777).toString(8)]
+      })
+    await within(async ({ layer }) => {
+      await unpackLayer(pieces(archive), layer, 'the layer', 'own')
+      const file = [70, 72, '640']
+      assert.deepEqual(ownersIn(layer), [[70, 71, '750'], file, [73, 74, '777'], file, [0, 0, '644']])
+    })
+    await within(async ({ layer }) => {
+      await unpackLayer(pieces(archive), layer, 'the layer')
+      const owners = ownersIn(layer) as number[][]
+      assert.ok(owners.every(([uid, gid]) => uid === 0 && gid === 0))
+    })
+    for (const uid of [65_536, 2 ** 32]) {
+      const far = Buffer.concat([owned({ path: 'far', body: 'x' }, uid, 0), Buffer.alloc(1024)])
+      await within(async ({ layer }) => {
+        await assert.rejects(unpackLayer(pieces(far), layer, 'the layer', 'own'), {
+          code: 'image.unknown-owner',
+          message: /"far", which belongs to user/,
+        })
+      })
+      await within(async ({ layer }) => void (await unpackLayer(pieces(far), layer, 'the layer')))
+    }
+  },
+)
+
 test('bounds: each is an error with its name', () => {
   const place = (path: string, more: { size?: number; target?: string } = {}): unknown =>
     new LayerPlan('the layer').place({

@@ -1,5 +1,6 @@
 /**
- * Writes a layer to the disk as `LayerPlan` says: all of it owned by root, what it removes in the form of overlayfs.
+ * Writes a layer to the disk as `LayerPlan` says: all of it owned by root, or by whom the archive says, what it removes in the
+ * form of overlayfs.
  *
  * Invariants: every path is made relative to a directory nobody else can enter, and leads through directories that were
  * made here; whatever fails leaves the directory to be removed as a whole.
@@ -10,7 +11,9 @@ import {
   closeSync,
   constants,
   fchmodSync,
+  fchownSync,
   futimesSync,
+  lchownSync,
   linkSync,
   lutimesSync,
   mkdirSync,
@@ -29,6 +32,12 @@ import { SteadError, messageOf, systemCodeOf } from '../base/index.ts'
 import type { Compression } from './documents.ts'
 import { LayerPlan, type Step } from './place.ts'
 import { badArchive, readTar, type TarEntry } from './tar.ts'
+
+/** `root`: everything is root's. `own`: files belong to whom the archive says, of the users that there may be inside. */
+export type Owners = 'root' | 'own'
+
+/** Users that there may be in an image, from 0 on. */
+export const imageUsersMax = 65_536
 
 /** What a layer came to. */
 export interface Unpacked {
@@ -70,9 +79,14 @@ export async function* decompressed(
 
 /**
  * Unpacks an archive into an empty directory. Throws `image.bad-archive`, `image.unsafe-layer`, `image.truncated`,
- * `image.too-large`, `image.no-space`, and what the source throws.
+ * `image.too-large`, `image.no-space`, `image.unknown-owner`, and what the source throws.
  */
-export async function unpackLayer(tar: AsyncIterable<Uint8Array>, directory: string, what: string): Promise<Unpacked> {
+export async function unpackLayer(
+  tar: AsyncIterable<Uint8Array>,
+  directory: string,
+  what: string,
+  owners: Owners = 'root',
+): Promise<Unpacked> {
   const plan = new LayerPlan(what)
   const times = new Map<string, number>()
   let leftOut = 0
@@ -85,7 +99,7 @@ export async function unpackLayer(tar: AsyncIterable<Uint8Array>, directory: str
         const path = `${directory}/${step.path}`
         if (replaces === 'file') unlinkSync(path)
         else if (replaces === 'directory') rmSync(path, { recursive: true })
-        await write(step, path, directory, entry)
+        await write(step, path, directory, entry, owners === 'own' ? ownerOf(entry, what) : null)
         if (step.kind === 'directory') times.set(step.path, entry.mtimeSeconds)
       }
     }
@@ -103,23 +117,48 @@ async function write(
   path: string,
   directory: string,
   entry: TarEntry,
+  owner: Owner | null,
 ): Promise<void> {
-  if (step.kind === 'file') return await writeFile(path, step.mode, entry)
+  if (step.kind === 'file') return await writeFile(path, step.mode, entry, owner)
   if (step.kind === 'hardlink') return linkSync(`${directory}/${step.target}`, path)
   if (step.kind === 'symlink') {
     symlinkSync(step.target, path)
+    if (owner !== null) lchownSync(path, owner.uid, owner.gid)
     return lutimesSync(path, entry.mtimeSeconds, entry.mtimeSeconds)
   }
   if (step.path !== '') mkdirSync(path, { recursive: true })
+  if (owner !== null) lchownSync(path, owner.uid, owner.gid)
   chmodSync(path, step.mode)
 }
 
+interface Owner {
+  readonly uid: number
+  readonly gid: number
+}
+
+/** Null: root, whose it is already. */
+function ownerOf({ path, uid, gid }: TarEntry, what: string): Owner | null {
+  const known = (id: number | null): id is number => id !== null && id < imageUsersMax
+  if (known(uid) && known(gid)) return uid === 0 && gid === 0 ? null : { uid, gid }
+  throw new SteadError({
+    code: 'image.unknown-owner',
+    message: `${what} holds ${JSON.stringify(path.slice(0, 200))}, which belongs to user ${uid} and group ${gid}, and users are from 0 to ${imageUsersMax - 1}.`,
+    hint: 'Build the image with owners in that range, or run it as one user, to whom all of it belongs then.',
+  })
+}
+
 /** A file that must not be there yet, so that no link is followed. */
-async function writeFile(path: string, mode: number, { body, mtimeSeconds }: TarEntry): Promise<void> {
+async function writeFile(
+  path: string,
+  mode: number,
+  { body, mtimeSeconds }: TarEntry,
+  owner: Owner | null,
+): Promise<void> {
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
   const file = openSync(path, flags, 0o600)
   try {
     for await (const chunk of body) for (let at = 0; at < chunk.length;) at += writeSync(file, chunk, at)
+    if (owner !== null) fchownSync(file, owner.uid, owner.gid)
     fchmodSync(file, mode)
     futimesSync(file, mtimeSeconds, mtimeSeconds)
   } finally {

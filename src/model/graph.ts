@@ -80,8 +80,12 @@ export interface Runnable {
 export interface ImageUse {
   /** `oci:` and a registry's reference, a path, or a name of the machine that deploys. */
   readonly from: string
+  /** The manifest that `from` stood for when the app was deployed. Absent in what an app file says, for it asks nobody. */
+  readonly digest?: string
   /** Name or id of the user inside, with a group after a colon. Absent: that of the image. */
   readonly user?: string
+  /** Its users are kept apart. Absent: there is one, to whom all of it belongs. */
+  readonly users?: 'image'
   /** It may write into its root, in memory. Absent: only into its volumes and /tmp. */
   readonly writable?: true
   /** The part does not say how to tell that it is ready, so the image may. */

@@ -8,7 +8,7 @@ test('an image stands in the graph as it was said, and is read back', async () =
   const cache = service('cache', { image: 'oci:reg.example.org/team/redis:7', user: 'redis', tcp: 6379 })
   const own = { image: 'oci:./web.tar', run: ['/serve'], writable: true } as const
   const web = service('web', { ...own, http: 80, ready: '/ok', use: { cache } })
-  const once = job('once', { image: 'oci:once:1' })
+  const once = job('once', { image: 'oci:once:1', users: 'image' })
   const graph = toGraph(
     app('x', () => ({ parts: { cache, web, once } })),
     { name: 'local', production: false },
@@ -20,7 +20,7 @@ test('an image stands in the graph as it was said, and is read back', async () =
   }
   assert.deepEqual(imageOf('cache'), [[], { from: 'oci:reg.example.org/team/redis:7', user: 'redis', health: true }])
   assert.deepEqual(imageOf('web'), [['/serve'], { from: 'oci:./web.tar', writable: true }])
-  assert.deepEqual(imageOf('once'), [[], { from: 'oci:once:1' }])
+  assert.deepEqual(imageOf('once'), [[], { from: 'oci:once:1', users: 'image' }])
   assert.deepEqual(await parseGraph(JSON.parse(JSON.stringify(graph))), graph)
 })
 
@@ -31,6 +31,8 @@ test('what makes no sense is refused by its option', () => {
     [{ image: 'oci:' }, /image/],
     [{ image: 'oci:x', from: './web' }, /from/],
     [{ image: 'oci:x', user: 'a b' }, /user/],
+    [{ image: 'oci:x', users: 'all' }, /users/],
+    [{ run: ['x'], users: 'image' }, /users/],
     [{ run: ['x'], user: 'redis' }, /user/],
     [{ run: ['x'], writable: true }, /writable/],
     [{ image: 'oci:x', run: [] }, /run/],

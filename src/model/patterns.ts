@@ -42,5 +42,6 @@ export function envPrefix(alias: string): string {
 
 /** A reference to an image; what it names is read by whoever fetches it. */
 export const imagePattern: RegExp = /^oci:[A-Za-z0-9./[][^\s\0]*$/
+export const imageDigestPattern: RegExp = /^sha256:[0-9a-f]{64}$/
 /** A user of an image, by name or id, with a group after a colon. */
 export const imageUserPattern: RegExp = /^[A-Za-z0-9_][A-Za-z0-9_.-]*\$?(?::[A-Za-z0-9_][A-Za-z0-9_.-]*)?$/

@@ -22,6 +22,12 @@ export interface ProgramOptions {
   readonly image?: `oci:${string}`
   /** The user inside an image, by name or id. Default: that of the image, which must not be root; 'root' is root of its own files alone. */
   readonly user?: string
+  /**
+   * one: everything in the image belongs to the program's user, the only one that there is. image: its users are kept apart, with
+   * the owners of files as the image has them; one that starts as root may give its files away and become another user, as
+   * the entry points of many images do. It has no power over anything else. Default one.
+   */
+  readonly users?: 'one' | 'image'
   /** Whether the program may write into the root of its image; what it writes is in memory and gone with it. Default false. */
   readonly writable?: boolean
   /** Directory of the code, relative to the app file. Default: that of the app file. */
@@ -77,6 +83,7 @@ export const programOptions: readonly string[] = [
   'run',
   'image',
   'user',
+  'users',
   'writable',
   'from',
   'env',
@@ -187,9 +194,9 @@ function readIsolation(owner: string, isolation: unknown): Pick<Runnable, 'isola
 }
 
 /** Throws `model.bad-option`. */
-function readImage(owner: string, { image, user, writable, from }: ProgramOptions): ImageUse | undefined {
+function readImage(owner: string, { image, user, users, writable, from }: ProgramOptions): ImageUse | undefined {
   if (image === undefined) {
-    for (const [option, value] of Object.entries({ user, writable }))
+    for (const [option, value] of Object.entries({ user, users, writable }))
       if (value !== undefined) throw badOption(owner, option, 'absent without image', value, 'It is of an image.')
     return undefined
   }
@@ -201,9 +208,16 @@ function readImage(owner: string, { image, user, writable, from }: ProgramOption
     throw badOption(owner, 'from', 'absent where there is image', from, 'The code is in the image.')
   if (user !== undefined && (typeof user !== 'string' || user.length > 256 || !imageUserPattern.test(user)))
     throw badOption(owner, 'user', 'a name or id', user, "As in user: 'redis' or user: '1000:1000'.")
+  if (users !== undefined && users !== 'one' && users !== 'image')
+    throw badOption(owner, 'users', "'one' or 'image'", users, "As in users: 'image'.")
   if (writable !== undefined && typeof writable !== 'boolean')
     throw badOption(owner, 'writable', 'true or false', writable, 'Default false.')
-  return { from: image, ...(user === undefined ? {} : { user }), ...(writable === true ? { writable } : {}) }
+  return {
+    from: image,
+    ...(user === undefined ? {} : { user }),
+    ...(users === 'image' ? { users } : {}),
+    ...(writable === true ? { writable } : {}),
+  }
 }
 
 function checkEntries(owner: string, option: string, count: number): void {

@@ -13,6 +13,7 @@ import {
   egressPattern,
   envNamePattern,
   hostPattern,
+  imageDigestPattern,
   imagePattern,
   imageUserPattern,
   namePattern,
@@ -48,7 +49,9 @@ const runnable = {
   image: z
     .strictObject({
       from: z.string().max(1024).regex(imagePattern),
+      digest: z.string().regex(imageDigestPattern).exactOptional(),
       user: z.string().max(256).regex(imageUserPattern).exactOptional(),
+      users: z.literal('image').exactOptional(),
       writable: z.literal(true).exactOptional(),
       health: z.literal(true).exactOptional(),
     })

@@ -1,5 +1,5 @@
 /** The face of `protocol`: what control, agents and gateways say to each other. Data and validators, no I/O. */
-export { assignmentSchema, endpointSchema, planSchema } from './plan.ts'
+export { assignmentSchema, endpointSchema, hostUidMax, hostUidMin, planSchema } from './plan.ts'
 export type { Assignment, Edge, InstanceAssignment, Plan, ResourceAssignment, VersionedGrant } from './plan.ts'
 export {
   incidentSchema,

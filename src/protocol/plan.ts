@@ -24,6 +24,10 @@ export interface VersionedGrant extends Grant {
   readonly version: number
 }
 
+/** Host users of workloads start here: above what distributions give out, below what programs mistake for negative. */
+export const hostUidMin = 1_900_000_000
+export const hostUidMax = 2_000_000_000
+
 /** One running copy of a service, or one run of a job. */
 export interface InstanceAssignment {
   readonly kind: 'service' | 'job'
@@ -159,7 +163,9 @@ const instance = z.object({
   image: z
     .object({
       from: z.string(),
+      digest: z.string().exactOptional(),
       user: z.string().exactOptional(),
+      users: z.literal('image').exactOptional(),
       writable: z.literal(true).exactOptional(),
       health: z.literal(true).exactOptional(),
     })

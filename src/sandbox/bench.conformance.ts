@@ -8,7 +8,7 @@ import { spawn } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { isSteadError, systemClock } from '../base/index.ts'
-import type { Exit, OutputLine, OutputOptions, Sandbox, SandboxDriver, SandboxSpec } from './driver.ts'
+import type { Exit, HostIds, OutputLine, OutputOptions, Sandbox, SandboxDriver, SandboxSpec } from './driver.ts'
 
 export interface ConformanceSetup {
   readonly name: string
@@ -26,8 +26,8 @@ export interface ConformanceSetup {
    * where there is none to be had.
    */
   readonly layer?: (directory: string) => void
-  /** Every case runs in a root of that layer. */
-  readonly rooted?: boolean
+  /** Every case runs in a root of that layer, with one user or with several. */
+  readonly rooted?: 'one user' | 'several users'
   /** Cases, by title, that this driver cannot pass, with the reason. */
   readonly skips?: Readonly<Record<string, string>>
 }
@@ -41,6 +41,8 @@ export const waitMs: number = 90_000
 export const megabyte: number = 2 ** 20
 /** Not 0 and nobody's on a usual machine. */
 const hostUid = 231_072
+/** Other users beside it, where there are several. */
+export const hostIds: HostIds = { first: 231_200, count: 65_536 }
 
 /** What a case changes of the usual spec. */
 export type SpecChange = Partial<Omit<SandboxSpec, 'argv' | 'recordDir'>>
@@ -123,10 +125,15 @@ export class Bench {
       syscalls: this.driver.capabilities.syscallFilter === 'refused' ? 'none' : 'strict',
       network: null,
       outputBytesMax: megabyte,
-      ...(this.#setup.rooted === true ? { root: { layers: [this.layer()], writable: false } } : {}),
+      ...(this.#setup.rooted === undefined ? {} : { root: this.#usualRoot() }),
       ...change,
       recordDir: `${this.#root}/${id}`,
     }
+  }
+
+  #usualRoot(): NonNullable<SandboxSpec['root']> {
+    const root = { layers: [this.layer()], writable: false }
+    return this.#setup.rooted === 'several users' ? { ...root, hostIds } : root
   }
 
   async start(spec: SandboxSpec): Promise<Sandbox> {

@@ -5,6 +5,7 @@
  * secret stands in the arguments that other users of the host can read (all of these travel by descriptor).
  */
 import type { SandboxSpec } from './driver.ts'
+import { tableFd } from './root.ts'
 
 /** What of the host matters to the arguments. */
 export interface HostFacts {
@@ -80,6 +81,20 @@ export function standardFiles(spec: SandboxSpec): readonly SandboxSpec['files'][
     .map((file) => ({ ...file, mode: 0o444 }))
 }
 
+/**
+ * What user 0 may do inside where there are several users: with files of theirs, and become one of them. Nothing of it reaches
+ * beyond their ids: what belongs to others, on the host or of the kernel, is not in its namespace.
+ */
+export const capabilitiesOfSeveral: readonly string[] = [
+  'CAP_CHOWN',
+  'CAP_DAC_OVERRIDE',
+  'CAP_FOWNER',
+  'CAP_FSETID',
+  'CAP_KILL',
+  'CAP_SETGID',
+  'CAP_SETUID',
+]
+
 /** Where a root of its own stands on the host, and what is bound into it to start with. */
 export interface RootFacts {
   readonly path: string
@@ -102,8 +117,10 @@ export function bubblewrapOptions(
   const sharedBytes = Math.min(tmpBytes ?? sharedMemoryBytesMax, sharedMemoryBytesMax)
   const resolver = root?.resolver ?? '/etc/resolv.conf'
   const ownResolver = handover.files.some(({ path }) => path === resolver)
+  const severalUsers = root !== null && spec.root?.hostIds !== undefined
   const groups: readonly (readonly string[])[] = [
-    ['--unshare-user', '--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup', '--disable-userns'],
+    severalUsers ? ['--userns', String(tableFd)] : ['--unshare-user', '--disable-userns'],
+    ['--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup'],
     [
       '--uid',
       String(uid),
@@ -116,6 +133,7 @@ export function bubblewrapOptions(
       '--new-session',
       '--as-pid-1',
     ],
+    severalUsers && uid === 0 ? capabilitiesOfSeveral.flatMap((held) => ['--cap-add', held]) : [],
     ...(root === null ? hostRoot(host) : [['--bind', root.path, '/']]),
     ownResolver ? [] : ['--ro-bind-try', '/etc/resolv.conf', resolver],
     ['--perms', '1777', ...(tmpBytes === null ? [] : ['--size', String(tmpBytes)]), '--tmpfs', '/tmp'],

@@ -21,6 +21,7 @@ const rows: readonly (readonly [keyof Omit<SandboxCapabilities, 'weaker'>, strin
   ['syscallFilter', 'system call filter'],
   ['devices', 'devices of the host'],
   ['root', 'a root file system of its own'],
+  ['users', 'several users in such a root'],
   ['exec', 'another program inside'],
   ['outputFilter', 'texts kept out of the output'],
   ['survivesSupervisor', 'outlives its supervisor'],
@@ -138,6 +139,8 @@ export function refuseBeyond(name: string, capabilities: SandboxCapabilities, sp
       'a root of its own',
       'Use the bubblewrap driver, as root on Linux 5.19 or later; its capabilities tell more.',
     )
+  if (missing(capabilities.users, spec.root?.hostIds !== undefined))
+    refuse('several users', 'Use the bubblewrap driver, as root, or run the image as one user.')
   if (missing(capabilities.outputFilter, spec.filterFile !== undefined))
     refuse('an output without the texts of a file', 'Install perl, or take them out when the output is read.')
   if (missing(capabilities.ownKernel, spec.isolation === 'kernel'))

@@ -79,6 +79,18 @@ export interface RootTree {
   readonly scratch?: readonly string[]
   /** Ids of the program inside; 1000 where absent. 0 has no power either: on the host it is `hostUid` all the same. */
   readonly user?: { readonly uid: number; readonly gid: number }
+  /**
+   * Several users inside: the program's own is `hostUid` on the host, every other `first` and its own number; unique to the
+   * workload. Files belong to whom the layers say. User 0 may give them away and become another, and has no power over
+   * anything else. Absent: one user, to whom everything belongs.
+   */
+  readonly hostIds?: HostIds
+}
+
+/** A range of user ids, and group ids, of the host. */
+export interface HostIds {
+  readonly first: number
+  readonly count: number
 }
 
 /** A disk that a guest boots from by itself: a whole system in the place of a program. */
@@ -264,6 +276,8 @@ export interface SandboxCapabilities {
   readonly devices: Support
   /** Whether a program may bring its own root file system. */
   readonly root: Support
+  /** Whether there may be several users in such a root. */
+  readonly users: Support
   /** Whether another program can be run inside one that runs. */
   readonly exec: Support
   readonly outputFilter: Support

@@ -6,6 +6,7 @@ export type {
   ExecOptions,
   Executed,
   Exit,
+  HostIds,
   InlineFile,
   Machine,
   Mount,

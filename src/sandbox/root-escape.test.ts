@@ -26,6 +26,7 @@ import { hostLayer } from './layer.conformance.ts'
 
 const skip = needsAll(needsRoot(), needsFile('/usr/bin/bwrap', 'apt-get install bubblewrap'))
 const hostUid = 231_074
+const hostIds = { first: 2 ** 31 + 65_536, count: 65_536 }
 
 suite('escape from a root', { skip }, () => {
   let root = ''
@@ -40,7 +41,7 @@ suite('escape from a root', { skip }, () => {
     chmodSync(root, 0o711)
     base = join(root, 'base')
     mkdirSync(base)
-    hostLayer(base)
+    hostLayer(base, ['setpriv', 'mknod', 'mount', 'unshare', 'nsenter'])
     driver = variants['bubblewrap']?.() ?? assert.fail('there is such a driver')
     alive = setInterval(() => undefined, 1000)
   })
@@ -84,6 +85,80 @@ suite('escape from a root', { skip }, () => {
     await sandbox.exited
     return (await Array.fromAsync(driver.output(asked.recordDir))).map(({ text }) => text)
   }
+
+  test('what is run inside a root as its user 0 has no more capabilities than its program', async () => {
+    const status = ['sh', '-c', 'id -u; grep -E "^(Cap|NoNewPrivs|Seccomp:)" /proc/self/status']
+    for (const [tree, held] of [
+      [{}, '0000000000000000'],
+      [{ hostIds }, '00000000000000fb'],
+    ] as const) {
+      const sandbox = await driver.start(spec('exec sleep 60', tree))
+      const inside = await sandbox.exec({ argv: status, env: {}, terminal: null })
+      const lines = (await inside.output.toArray()).join('').split('\n')
+      assert.equal(lines[0], '0')
+      for (const set of ['CapPrm', 'CapEff', 'CapBnd']) assert.ok(lines.includes(`${set}:\t${held}`), lines.join('\n'))
+      for (const set of ['CapInh', 'CapAmb']) assert.ok(lines.includes(`${set}:\t0000000000000000`), lines.join('\n'))
+      assert.ok(lines.includes('NoNewPrivs:\t1') && lines.includes('Seccomp:\t2'))
+      await sandbox.kill()
+    }
+  })
+
+  test('root of several users is nobody of the host either, and who it becomes is less than it', async () => {
+    const outside = join(root, 'foreign')
+    mkdirSync(outside, { mode: 0o777 })
+    chmodSync(outside, 0o777)
+    for (const [name, owner] of [
+      ['root', 0],
+      ['neighbour', hostIds.first - 65_536 + 33],
+      ['other', 12_345],
+    ] as const) {
+      writeFileSync(join(outside, name), 'secret')
+      chmodSync(join(outside, name), 0o600)
+      chownSync(join(outside, name), owner, owner)
+    }
+    const closed = [
+      '/proc/sys/kernel/core_pattern',
+      '/proc/sysrq-trigger',
+      '/usr/bin/sh',
+      '/new',
+      '/dev/new',
+      '/.stead/sh',
+    ]
+    const tries = [
+      ...closed.map((path) => `(: >>${path}) && echo written ${path}`),
+      ...['root', 'neighbour', 'other'].map((name) => `cat /data/${name} && echo read ${name}`),
+      ...['/data/root', '/dev/null', '/proc/sys/kernel/hostname', '/.stead/sh'].map(
+        (path) => `chown 0 ${path} && echo took ${path}`,
+      ),
+      'mknod /tmp/null c 1 3 && echo device',
+      'mount -t tmpfs none /tmp && echo mounted',
+      'unshare -U true && echo namespace',
+      'unshare -m true && echo namespace',
+      'nsenter -t 1 -U true && echo entered',
+      'kill -9 -1 2>/dev/null; :',
+    ]
+    const as33 = 'setpriv --reuid 33 --regid 33 --clear-groups'
+    const less = [
+      `${as33} sh -c 'id -u; grep -E "^Cap(Prm|Eff|Amb)" /proc/self/status'`,
+      'echo kept >/tmp/own; chmod 600 /tmp/own',
+      `${as33} cat /tmp/own && echo read`,
+      `${as33} chown 33 /tmp/own && echo took`,
+      `${as33} setpriv --reuid 0 true && echo root again`,
+      'cp /usr/bin/id /tmp/su; chmod 6755 /tmp/su',
+      `${as33} /tmp/su -u`,
+    ]
+    const script = `exec 2>/dev/null; ${[...less, ...tries].join('\n')}\necho end`
+    // Without the filter, the kernel's own answer; with it, what a program meets.
+    for (const syscalls of ['none', 'strict'] as const) {
+      const asked = { ...spec(script, { hostIds }), syscalls }
+      const mounts = [{ source: outside, target: '/data', access: 'read-write' as const }]
+      const sandbox = await driver.start({ ...asked, mounts })
+      await sandbox.exited
+      const lines = (await Array.fromAsync(driver.output(asked.recordDir))).map(({ text }) => text)
+      const none = '0000000000000000'
+      assert.deepEqual(lines, ['33', `CapPrm:\t${none}`, `CapEff:\t${none}`, `CapAmb:\t${none}`, '33', 'end'], syscalls)
+    }
+  })
 
   test('root inside is nobody of the host: no capability, a filter, one id, and no file of the host to write', async () => {
     const forbidden = [

@@ -1,9 +1,18 @@
 /** Conformance cases about a root of the program's own: what it sees, what it may write, and where links lead. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { hostname } from 'node:os'
-import { filesBelow, mountOf, within } from './bench.conformance.ts'
+import { filesBelow, hostIds, mountOf, within } from './bench.conformance.ts'
 import type { Bench, ConformanceCase } from './bench.conformance.ts'
 import type { SandboxSpec } from './driver.ts'
 
@@ -21,6 +30,16 @@ function upper(bench: Bench, fill: (directory: string) => void): Partial<Sandbox
   const directory = bench.directory()
   fill(directory)
   return { layers: [bench.layer(), directory] }
+}
+
+/** A root with several users, the program of `user`; null when the driver refuses that, which is proven then. */
+async function withUsers(bench: Bench, script: string, user: number): Promise<SandboxSpec | null> {
+  const { root, users } = bench.driver.capabilities
+  const layers = root === 'refused' ? [bench.directory()] : [bench.layer(), bench.directory()]
+  const spec = bench.spec(script, { root: { layers, writable: true, user: { uid: user, gid: user }, hostIds } })
+  if (users !== 'refused') return spec
+  await bench.refused(spec, 'sandbox.refused')
+  return null
 }
 
 /** What a root of its own is. */
@@ -113,6 +132,51 @@ export const rootCases: readonly ConformanceCase[] = [
       assert.deepEqual(lines, ['/way/absolute/key', '/way/absolute/key', '/way/old/key', 'made'])
       assert.deepEqual(filesBelow(outside), [])
       assert.ok(!existsSync(`/oldroot${outside}`))
+    },
+  ],
+  [
+    'a root with several users: files belong to whom the layers say, user 0 gives them away, no other does',
+    async (bench) => {
+      const asked = await withUsers(bench, '', 0)
+      if (asked === null) return
+      const [layer = '', upper = ''] = asked.root?.layers ?? []
+      mkdirSync(`${upper}/srv`)
+      for (const [name, owner] of [
+        ['shared', 33],
+        ['closed', 34],
+      ] as const) {
+        writeFileSync(`${upper}/srv/${name}`, `${name}\n`, { mode: 0o600 })
+        chownSync(`${upper}/srv/${name}`, owner, owner)
+      }
+      const given = { path: '/run/given', content: 'given\n', mode: 0o400 }
+      const look = 'stat -c "%u:%g" /srv/shared /srv/closed /etc/passwd /run/given; cat /run/given /srv/closed'
+      const give = 'chown 7:8 /srv/shared && stat -c "%u:%g" /srv/shared'
+      const run = async (user: number): Promise<readonly string[]> => {
+        const spec = await withUsers(bench, `exec 2>/dev/null; id -u; ${look}; ${give}; echo $?`, user)
+        assert.ok(spec !== null)
+        const root = { ...spec.root, layers: [layer, upper], writable: true }
+        return (await bench.run({ ...spec, root, files: [given] })).lines
+      }
+      assert.deepEqual(await run(0), ['0', '33:33', '34:34', '0:0', '0:0', 'given', 'closed', '7:8', '0'])
+      assert.deepEqual(await run(33), ['33', '33:33', '34:34', '0:0', '33:33', 'given', '1'])
+      assert.equal(statSync(`${upper}/srv/shared`).uid, 33, 'the layer is as it was')
+    },
+  ],
+  [
+    'a root with several users: what one of them writes outside belongs to nobody of the host but it',
+    async (bench) => {
+      const place = bench.shared()
+      const script = `echo x >${place.inside}/own; echo x >${place.inside}/other; chown 33:34 ${place.inside}/other`
+      const spec = await withUsers(bench, script, 0)
+      if (spec === null) return
+      const { exit, lines } = await bench.run({ ...spec, mounts: mountOf(place) })
+      assert.equal(exit.code, 0, lines.join('\n'))
+      const ownerOf = (name: string): readonly number[] => {
+        const { uid, gid } = statSync(`${place.host}/${name}`)
+        return [uid, gid]
+      }
+      assert.deepEqual(ownerOf('own'), [spec.hostUid, spec.hostUid])
+      assert.deepEqual(ownerOf('other'), [hostIds.first + 33, hostIds.first + 34])
     },
   ],
   [

@@ -12,6 +12,7 @@
  * Invariants: nothing is mounted in the host's own namespace, so nothing is left behind however anything ends; no layer is
  * ever written; no path of the host stands in what the program can read of its mounts.
  */
+import type { HostIds } from './driver.ts'
 
 /** Call numbers that differ between architectures; those of newer calls are the same everywhere. */
 const calls: Readonly<Record<string, readonly [unshare: number, mount: number, umount: number]>> = {
@@ -30,12 +31,45 @@ export const rootWithin = 'root'
 /** What bubblewrap and the programs in front of it need of the host, beside the sources of its mounts. */
 const systemPaths = 'qw(/proc /dev /sys /usr /bin /sbin /lib /lib32 /lib64 /etc)'
 
+/** Where what is run finds the table of ids of a root with several users, as a namespace. Free in the launcher by then. */
+export const tableFd = 5
+
+/** Users inside: the program's own is `hostUid` on the host, the others are as `hostIds` says. */
+export interface SeveralUsers {
+  readonly user: { readonly uid: number; readonly gid: number }
+  readonly hostIds: HostIds
+}
+
+function single(hostUid: number): readonly string[] {
+  return [`0 ${hostUid} 1`, `0 ${hostUid} 1`]
+}
+
+function idsOf({ user: { uid, gid }, hostIds }: SeveralUsers, hostUid: number): readonly (number | string)[] {
+  const owner = [uid, gid].map((own) => (own === 0 ? hostUid : hostIds.first))
+  return [...owner, tableFd, ...[uid, gid].map((own) => tableOf(own, hostUid, hostIds))]
+}
+
+/** A table of ids, as the kernel reads it: one id is the keeper's, whatever lies below and above it is of the range. */
+function tableOf(own: number, hostUid: number, { first, count }: HostIds): string {
+  const rows = [
+    [0, first, own],
+    [own, hostUid, 1],
+    [own + 1, first + own + 1, count - own - 1],
+  ]
+  return rows
+    .filter(([, , size = 0]) => size > 0)
+    .map((row) => row.join(' '))
+    .join('\n')
+}
+
 /** What the Perl program is told. */
 export interface RootOrder {
   readonly architecture: string
   /** An empty directory of the host that everybody may pass; in the namespace, everything is made below it. */
   readonly place: string
   readonly hostUid: number
+  /** Null: one user, `hostUid`, to whom all of the layers belongs. */
+  readonly several: SeveralUsers | null
   /** Size of what can be written above the layers. */
   readonly writtenBytesMax: number
   /** Lowest first. */
@@ -48,18 +82,28 @@ export interface RootOrder {
 
 /** Arguments of the Perl program; what is to be run then follows them. */
 export function rootArguments(order: RootOrder): readonly string[] {
-  const { architecture, place, hostUid, writtenBytesMax, layers, scratch, sources } = order
+  const { architecture, place, hostUid, several, writtenBytesMax, layers, scratch, sources } = order
   const lists = [layers, scratch, sources]
-  const head = [...(calls[architecture] ?? []), place, hostUid, writtenBytesMax, ...lists.map((list) => list.length)]
+  // The root itself is user 0's, whoever that is.
+  const ids = several === null ? [hostUid, hostUid, -1, ...single(hostUid)] : idsOf(several, hostUid)
+  const head = [
+    ...(calls[architecture] ?? []),
+    place,
+    hostUid,
+    ...ids,
+    writtenBytesMax,
+    ...lists.map((list) => list.length),
+  ]
   return [...head, ...lists.flat()].map(String)
 }
 
 /**
- * A user namespace is made for its table of ids alone, by a child that ends at once. Names of layers are those of the order,
+ * A user namespace is made for its table of ids, by a child that ends at once. Where there are several users inside, bubblewrap
+ * enters it: so it is made by the keeper, who has every right over it then and none beside, and no other can be made in it. Names of layers are those of the order,
  * as short as can be: the kernel takes one page of them.
  */
 export const rootProgram: string = `
-my ($unshare, $mount, $umount, $place, $uid, $size, $layers, $scratch, $sources, @command) = @ARGV;
+my ($unshare, $mount, $umount, $place, $keeper, $uid, $gid, $table, $users, $groups, $size, $layers, $scratch, $sources, @command) = @ARGV;
 my @layers = splice @command, 0, $layers; my @scratch = splice @command, 0, $scratch;
 my @sources = splice @command, 0, $sources; my $nothing = '';
 sub need { my ($what, $result) = @_; $result >= 0 or die "the root could not be made: $what: $!\\n"; $result }
@@ -69,23 +113,31 @@ pipe(my $ready, my $say); pipe(my $wait, my $end);
 my $child = fork; defined $child or need('fork', -1);
 if (!$child) {
   close $ready; close $end;
-  syscall($unshare + 0, 0x10000000) >= 0 and syswrite $say, 'x';
+  if ($table >= 0) { $) = "$keeper $keeper"; $( = $keeper; ($<, $>) = ($keeper, $keeper); $> == $keeper or exit 1 }
+  syscall($unshare + 0, 0x10000000) >= 0 or exit 1;
+  if ($table >= 0) {
+    open(my $most, '>', '/proc/sys/user/max_user_namespaces') or exit 1;
+    syswrite($most, '0') or exit 1;
+  }
+  syswrite $say, 'x';
   close $say; my $over; sysread $wait, $over, 1; exit 0;
 }
 close $say; close $wait;
 need('a mount namespace', syscall($unshare + 0, 0x20000));
 put('none', '/', 0x84000, 0);
 my $said; sysread($ready, $said, 1) or need('a user namespace', -1);
-for my $map ('uid_map', 'gid_map') {
-  open(my $file, '>', "/proc/$child/$map") or need($map, -1);
-  syswrite($file, "0 $uid 1") or need($map, -1);
+for my $map (['uid_map', $users], ['gid_map', $groups]) {
+  my ($name, $rows) = @$map;
+  open(my $file, '>', "/proc/$child/$name") or need($name, -1);
+  syswrite($file, $rows) or need($name, -1);
 }
 open(my $ids, '<', "/proc/$child/ns/user") or need('a table of ids', -1);
 close $end; waitpid $child, 0;
+if ($table >= 0) { require POSIX; need('the table of ids', POSIX::dup2(fileno $ids, $table) // -1) }
 put('tmpfs', $place, 6, "mode=0755,size=$size");
 chdir $place or need($place, -1);
 mkdir $_ or need($_, -1) for '${rootWithin}', 'upper', 'work', 0 .. $#layers;
-chown $uid, $uid, 'upper';
+chown $uid, $gid, 'upper';
 my $attributes = pack('Q<4', 0x100007, 0, 0, fileno $ids);
 for my $index (0 .. $#layers) {
   my $layer = $layers[$index]; my $name = "$index";
@@ -106,7 +158,7 @@ for my $path (@scratch) {
   for my $name (grep { length } split(m{/}, $path)) {
     $here .= "/$name"; next if -d $here;
     mkdir $here or need($path, -1);
-    chown $uid, $uid, $here;
+    chown $keeper, $keeper, $here;
   }
 }
 chdir '/'; exec { $command[0] } @command; need($command[0], -1);

@@ -72,6 +72,7 @@ const weak: SandboxCapabilities = {
   freeze: 'emulated',
   syscallFilter: 'refused',
   root: 'refused',
+  users: 'refused',
   exec: 'refused',
   outputFilter: 'refused',
   ownKernel: 'refused',

@@ -5,7 +5,7 @@
  */
 import { SteadError } from '../base/index.ts'
 import { problemOfCpu } from './cpu-class.ts'
-import type { SandboxSpec } from './driver.ts'
+import type { HostIds, RootTree, SandboxSpec } from './driver.ts'
 
 /** Bounds of a spec. Inline files must fit into a socket's buffer, because they are handed over before the program runs. */
 export const specLimits: Readonly<
@@ -100,17 +100,8 @@ function pathProblemOf(spec: SandboxSpec): string | null {
     (path) => !/^\/(?:[^/\0\n]+(?:\/[^/\0\n]+)*)?$/.test(path) || /\/\.{1,2}(?:\/|$)/.test(path),
   )
   if (unclean !== undefined) return `${JSON.stringify(unclean)} is not an absolute path without dots and double slashes`
-  if (spec.root !== undefined) {
-    const { layers, scratch = [], user = { uid: 1, gid: 1 } } = spec.root
-    if (scratch.length > specLimits.mountsMax) return `more than ${specLimits.mountsMax} scratch directories`
-    const closed = scratch.find((path) => reservedTargets.includes(path))
-    if (closed !== undefined) return `${closed} cannot be scratch`
-    if (layers.length === 0 || layers.length > specLimits.rootLayersMax)
-      return `a root has from 1 to ${specLimits.rootLayersMax} layers`
-    if (layers.some(neverGiven)) return 'a layer of its root is never handed into a sandbox'
-    if ([user.uid, user.gid].some((id) => !Number.isInteger(id) || id < 0 || id >= 2 ** 32 - 1))
-      return 'its user inside is not a user id'
-  }
+  const rootProblem = spec.root === undefined ? null : problemOfRoot(spec.root, spec.hostUid)
+  if (rootProblem !== null) return rootProblem
   if (spec.mounts.length > specLimits.mountsMax) return `more than ${specLimits.mountsMax} mounts`
   if (spec.files.length > specLimits.filesMax) return `more than ${specLimits.filesMax} inline files`
   const strange = spec.devices?.find((device) => !isWithin(device, '/dev') || device === '/dev')
@@ -128,6 +119,34 @@ function pathProblemOf(spec: SandboxSpec): string | null {
     const mount = spec.mounts.find(({ target }) => isWithin(file.path, target))
     if (mount !== undefined) return `the inline file ${file.path} would be written into the mount at ${mount.target}`
   }
+  return null
+}
+
+function problemOfRoot(
+  { layers, scratch = [], user = { uid: 1, gid: 1 }, hostIds }: RootTree,
+  hostUid: number,
+): string | null {
+  if (scratch.length > specLimits.mountsMax) return `more than ${specLimits.mountsMax} scratch directories`
+  const closed = scratch.find((path) => reservedTargets.includes(path))
+  if (closed !== undefined) return `${closed} cannot be scratch`
+  if (layers.length === 0 || layers.length > specLimits.rootLayersMax)
+    return `a root has from 1 to ${specLimits.rootLayersMax} layers`
+  if (layers.some(neverGiven)) return 'a layer of its root is never handed into a sandbox'
+  if ([user.uid, user.gid].some((id) => !Number.isInteger(id) || id < 0 || id >= 2 ** 32 - 1))
+    return 'its user inside is not a user id'
+  return hostIds === undefined ? null : problemOfIds(hostIds, user, hostUid)
+}
+
+function problemOfIds(
+  { first, count }: HostIds,
+  user: { readonly uid: number; readonly gid: number },
+  hostUid: number,
+): string | null {
+  const end = first + count
+  if (!Number.isInteger(first) || !Number.isInteger(count) || first < 1 || count < 1 || end > 2 ** 32 - 1)
+    return 'its users on the host are no range of user ids'
+  if (hostUid >= first && hostUid < end) return 'hostUid is one of its other users on the host'
+  if (user.uid >= count || user.gid >= count) return `its user inside is none of the ${count} that there are`
   return null
 }
 

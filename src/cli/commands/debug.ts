@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { SteadError } from '../../base/index.ts'
 import {
+  emacsConfiguration,
   jetbrainsConfiguration,
   kernelTraces,
   type LaunchTarget,
@@ -130,6 +131,7 @@ function tell(target: LaunchTarget, json: boolean): void {
   print(`127.0.0.1:${port}`)
   note(`${paint('bold', 'VS Code', process.stderr)}    ${JSON.stringify(configuration)}`)
   note(`${paint('bold', 'Neovim', process.stderr)}     ${neovimConfiguration(target)}`)
+  note(`${paint('bold', 'Emacs', process.stderr)}      M-: ${emacsConfiguration(target)}`)
   note(`${paint('bold', 'JetBrains', process.stderr)}  ${jetbrainsConfiguration(target)}`)
 }
 

@@ -106,15 +106,15 @@ async function deployHere(directory: string, json: boolean, wish: DeployWish): P
   process.once('SIGINT', () => stop.abort(new Error('SIGINT')))
   const startMs = performance.now()
   const home = daemonHome()
-  const graph = await steps.run('read the app file', () =>
+  const read = await steps.run('read the app file', () =>
     readGraph(appFile, note, { name: 'production', production: true }),
   )
   checkSpace(home)
-  const bundles = await steps.run('bundle the parts', async (detail) => {
+  const { graph, bundles } = await steps.run('bundle the parts', async (detail) => {
     const store = await createBundleStore({ root: home.bundlesDir, clock: systemClock })
-    const made = await bundleParts(store, graph, appFile, { onProgress: detail, signal: stop.signal })
+    const made = await bundleParts(store, read, appFile, { onProgress: detail, signal: stop.signal })
     // Nothing, unless the daemon is another user's, with a store of its own.
-    await sendBundles({ store, operator, app: graph.app, onProgress: () => {} }, Object.values(made))
+    await sendBundles({ store, operator, app: read.app, onProgress: () => {} }, Object.values(made.bundles))
     return made
   })
   const origin = realpathSync(dirname(appFile))

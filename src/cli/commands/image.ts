@@ -19,6 +19,7 @@ export const imageCommand: Command = {
   help: `  build DIR NAME   an image of what is in DIR; the same directory gives the same image
     --on IMAGE          over another image, whose settings go on
     --at PATH           where DIR goes in the image (default /)
+    --owners own        files belong to whom they do in DIR, for parts with users: 'image' (default: root)
     --without PATH      leave out what is below PATH of DIR; more than once
     --entrypoint JSON   as in '["/bin/server"]'; --cmd JSON and --health JSON likewise
     --env NAME=VALUE    more than once; --label NAME=VALUE likewise
@@ -35,6 +36,7 @@ export const imageCommand: Command = {
   options: {
     on: { type: 'string' },
     at: { type: 'string' },
+    owners: { type: 'string' },
     without: { type: 'string', multiple: true },
     entrypoint: { type: 'string' },
     cmd: { type: 'string' },
@@ -78,12 +80,16 @@ async function build(input: Input, [directory = '', name = '']: readonly string[
     if (Number.isInteger(port) && port > 0 && port <= 65_535) return port
     throw usage(`--port must be a number from 1 to 65535, not '${text}'`, 'For example: --port 8080')
   })
+  const owners = input.text('owners') ?? 'root'
+  if (owners !== 'root' && owners !== 'own')
+    throw usage(`--owners must be 'root' or 'own', not '${owners}'`, 'For example: --owners own')
   const built = await images.build(
     resolve(directory),
     name,
     {
       at: input.text('at') ?? '/',
       without: input.texts('without').map((path) => path.replace(/^\.?\//, '').replace(/\/$/, '')),
+      owners,
       base: input.text('on'),
       entrypoint: words(input, 'entrypoint'),
       cmd: words(input, 'cmd'),

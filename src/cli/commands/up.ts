@@ -105,7 +105,7 @@ async function run(
 ): Promise<ExitCode> {
   const startMs = performance.now()
   const onOutput = (text: string): void => steps.say(text.trimEnd())
-  const graph = await steps.run('read the app file', () => readGraph(appFile, onOutput))
+  const read = await steps.run('read the app file', () => readGraph(appFile, onOutput))
   checkSpace(home)
   prepareHome(home)
   const machine = await steps.run('look at this machine', async (detail) => {
@@ -113,9 +113,9 @@ async function run(
     detail(`${found.sandbox.name}, ${found.network.name}, ${found.domain.name}`)
     return found
   })
-  announce(graph, machine, steps)
-  const bundles = await steps.run('bundle the parts', (detail) =>
-    bundleParts(machine.bundles, graph, appFile, { onProgress: detail, signal: stop.signal }),
+  announce(read, machine, steps)
+  const { graph, bundles } = await steps.run('bundle the parts', (detail) =>
+    bundleParts(machine.bundles, read, appFile, { onProgress: detail, signal: stop.signal }),
   )
   let fatal: unknown = null
   const onFatal = (error: unknown): void => {

@@ -172,7 +172,7 @@ function describe({ os, platform, arch, version: there }: ServerState): string {
 /** Brings the app to the daemon there, and sees it run. */
 async function bring(
   connection: Connection,
-  graph: Graph,
+  read: Graph,
   appFile: string,
   options: Pick<RemoteDeployOptions, 'json' | 'wish'> & { readonly startMs: number },
   steps: Steps,
@@ -180,11 +180,11 @@ async function bring(
 ): Promise<void> {
   const operator = await operatorOf(connection)
   const store = await createBundleStore({ root: daemonHome().bundlesDir, clock: systemClock })
-  const bundles = await steps.run('bundle the parts', async (detail) => {
-    const there = await onItsDisk(connection.place, operator.runtimes(graph.app))
+  const { graph, bundles } = await steps.run('bundle the parts', async (detail) => {
+    const there = await onItsDisk(connection.place, operator.runtimes(read.app))
     const runtimeOf = (program: string): ReturnType<typeof runtimeThere> =>
       runtimeThere(store, there, program, connection.place)
-    const made = await bundleParts(store, graph, appFile, {
+    const made = await bundleParts(store, read, appFile, {
       onProgress: detail,
       signal,
       runtimeOf,
@@ -193,7 +193,7 @@ async function bring(
     const here = ownPlatform()
     if (there.platform !== here.platform || there.arch !== here.arch) {
       const opened = await Promise.all(
-        Object.entries(made).map(async ([part, digest]) => [part, await store.open(digest)] as const),
+        Object.entries(made.bundles).map(async ([part, digest]) => [part, await store.open(digest)] as const),
       )
       const whole = new Map(opened.flatMap(([part, bundle]) => (bundle === null ? [] : [[part, bundle] as const])))
       await refuseMachineCode(whole, `${there.platform} ${there.arch}`)

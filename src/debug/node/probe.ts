@@ -4,13 +4,19 @@
  * It is a breakpoint whose condition hands the values out and is never true. V8 compiles that anew at each pass, whether the
  * person's own condition holds or not: the process itself counts passes, hits and what they cost, and when a budget is spent,
  * or the line turns out to be a hot one, the probe does nothing any more and is removed. With the connection its breakpoints go.
+ *
+ * A breakpoint makes V8 throw away the code of its function and of those that it was inlined into. Where one of those has a loop, V8 may
+ * go on with old code that was made in the middle of that loop, for seconds and at a seventh of the pace. So who called is
+ * remembered, and rebuilt once the probe is out.
  */
 import { type Random, randomId } from '../../base/index.ts'
 import type { Cdp } from '../cdp/client.ts'
+import type { Location } from '../cdp/protocol.ts'
 import type { SnapshotReport, SnapshotValue } from '../recipe.ts'
 import { looksSecret, redactedText, secretName } from '../redact.ts'
 import { badRequest, noStatement } from '../refusals.ts'
 import { describeValue } from './describe.ts'
+import { rebuild } from './rebuild.ts'
 import type { Scripts, WrittenPlace } from './scripts.ts'
 
 export interface ProbeRequest {
@@ -35,6 +41,8 @@ export interface Spent extends Required<Pick<SnapshotReport, 'passes' | 'costMs'
 const passMs = 0.2
 /** A line is hot when it is passed more often than this in a second, over so many passes: a tenth of a core would go. */
 const hot = { passesPerSecond: 500, passes: 50 }
+/** Passes at which it is seen who called, how far up, and how many places in all are remembered. */
+const callers = { passes: 8, frames: 12, places: 16 }
 
 export interface Probe extends AsyncDisposable {
   readonly place: WrittenPlace
@@ -62,7 +70,15 @@ export async function openProbe(cdp: Cdp, scripts: Scripts, random: Random, requ
   const remove = async (): Promise<void> => {
     listening[Symbol.dispose]()
     const breakpointId = await placing.catch(() => null)
-    if (breakpointId !== null) await cdp.call('Debugger.removeBreakpoint', { breakpointId })
+    if (breakpointId !== null) {
+      await cdp.call('Debugger.removeBreakpoint', { breakpointId })
+      const { result } = await cdp.call('Runtime.evaluate', {
+        expression: `globalThis.${name}_hit?.callers()`,
+        returnByValue: true,
+        silent: true,
+      })
+      await rebuild(cdp, placesOf(result.value))
+    }
     await cdp.call('Runtime.removeBinding', { name })
     await cdp.call('Runtime.evaluate', {
       expression: `delete globalThis.${name}; delete globalThis.${name}_hit`,
@@ -131,9 +147,19 @@ function counter(name: string, { hits, cpuMs, force }: Pick<ProbeRequest, 'hits'
     const hand = globalThis.${name}
     const end = (ended) => { left = 0; hand(JSON.stringify({ spent: { ended, passes, costMs } })) }
     let sinceMs = firstMs, since = 0
+    const { getCallSites } = process.getBuiltinModule('node:util')
+    const callers = new Map()
+    const seeCallers = getCallSites && (() => {
+      for (const { scriptName, scriptId, lineNumber, columnNumber } of getCallSites(${callers.frames}, { sourceMap: false })) {
+        const isOwn = scriptName !== '' && !scriptName.startsWith('node:')
+        if (callers.size >= ${callers.places} || scriptId === undefined || !isOwn) continue
+        callers.set([scriptId, lineNumber, columnNumber].join(), { scriptId, lineNumber: lineNumber - 1, columnNumber: columnNumber - 1 })
+      }
+    })
     const pass = (when, values) => {
       if (left === 0) return
       const fromMs = nowMs()
+      if (passes < ${callers.passes}) seeCallers?.()
       if (passes++ === 0 || since >= ${hot.passes}) { sinceMs = fromMs; since = 0 }
       since++
       let holds = true
@@ -151,6 +177,7 @@ function counter(name: string, { hits, cpuMs, force }: Pick<ProbeRequest, 'hits'
       if (!${force} && since === ${hot.passes} && fromMs - sinceMs < ${(1000 * (hot.passes - 1)) / hot.passesPerSecond}) end('too-often')
     }
     pass.counted = () => ({ passes, costMs })
+    pass.callers = () => [...callers.values()]
     Object.defineProperty(globalThis, '${name}_hit', { configurable: true, enumerable: false, value: pass })
   })()`
 }
@@ -170,6 +197,16 @@ function readSaid(payload: string, expressions: readonly string[]): Said | null 
   } catch {
     return null
   }
+}
+
+function placesOf(said: unknown): readonly Location[] {
+  const places: readonly unknown[] = Array.isArray(said) ? said : []
+  return places.slice(0, callers.places).flatMap((place) => {
+    const { scriptId, lineNumber, columnNumber }: { scriptId?: unknown; lineNumber?: unknown; columnNumber?: unknown } =
+      typeof place === 'object' && place !== null ? place : {}
+    const known = typeof scriptId === 'string' && typeof lineNumber === 'number' && typeof columnNumber === 'number'
+    return known ? [{ scriptId, lineNumber, columnNumber }] : []
+  })
 }
 
 function valueOf(expression: string, shown: unknown): SnapshotValue {

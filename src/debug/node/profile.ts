@@ -3,6 +3,7 @@ import { type Clock, sleep } from '../../base/index.ts'
 import type { Cdp } from '../cdp/client.ts'
 import type { CpuProfile, HeapProfileNode } from '../cdp/protocol.ts'
 import type { Profile, ProfileRequest, WeightedStack } from '../recipe.ts'
+import { rebuild } from './rebuild.ts'
 import { pathOf } from './scripts.ts'
 import { nameOf, stopOnce } from './stack.ts'
 
@@ -51,10 +52,11 @@ export async function takeProfile(
  */
 async function rebuildRunning(cdp: Cdp, clock: Clock): Promise<void> {
   const { paused } = await stopOnce(cdp, clock)
-  for (const { location } of paused?.callFrames.slice(0, framesRebuilt) ?? []) {
-    const touched = await cdp.call('Debugger.setBreakpoint', { location, condition: 'false' }).catch(() => null)
-    if (touched !== null) await cdp.call('Debugger.removeBreakpoint', { breakpointId: touched.breakpointId })
-  }
+  const running = paused?.callFrames.slice(0, framesRebuilt) ?? []
+  await rebuild(
+    cdp,
+    running.map(({ location }) => location),
+  )
 }
 
 /** What V8 calls the time in which nothing runs. */

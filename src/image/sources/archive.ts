@@ -20,6 +20,11 @@ import { decompressed } from '../unpack.ts'
 import { layoutSource, readFrom, readWhole } from './layout.ts'
 
 const entriesMax = 10_000
+const layerTypes: Readonly<Record<Compression, string>> = {
+  none: mediaTypes.layerTar,
+  gzip: mediaTypes.layerGzip,
+  zstd: mediaTypes.layerZstd,
+}
 
 /** Lays an archive out in a directory and gives its image. Throws `image.bad-archive`, `image.truncated`, `image.too-large`. */
 export async function archiveSource(path: string, directory: string, name: string = path): Promise<ImageSource> {
@@ -111,8 +116,7 @@ async function savedSource(directory: string, files: ReadonlyMap<string, string>
   }
   const layers: Descriptor[] = []
   for (const layer of image.Layers) {
-    const type = (await compressionOf(place(layer))) === 'gzip' ? mediaTypes.layerGzip : mediaTypes.layerTar
-    layers.push(await describe(layer, type))
+    layers.push(await describe(layer, layerTypes[await compressionOf(place(layer))]))
   }
   const config = await describe(image.Config, mediaTypes.config)
   const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.manifest, config, layers }))

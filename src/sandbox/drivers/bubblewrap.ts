@@ -14,6 +14,7 @@ import {
   bubblewrapOptions,
   encodeOptions,
   etcWanted,
+  insideUid,
   procDirectoriesHidden,
   procFilesHidden,
   standardFiles,
@@ -59,6 +60,7 @@ const name = 'bubblewrap'
 /** Beside the program the group holds the outer bubblewrap and the first process inside. */
 const keeperProcesses = 2
 const probeTimeoutMs = 10_000
+const severalForProbe = { user: { uid: 0, gid: 1 }, hostIds: { first: 2, count: 3 } }
 const hostShell = ['/bin/sh']
 const hostSetsid = ['/usr/bin/setsid']
 /** What can be written into a root where no limit of /tmp says it. */
@@ -131,7 +133,10 @@ class BubblewrapDriver implements SandboxDriver {
       ownUser: this.#setpriv !== null,
       perl: this.#perl,
       exec: this.#nsenter !== null,
-      noRoot: probeRoot(this.#perl),
+      noRoot: probeRoot(this.#perl, null),
+      noUsers: probeRoot(this.#perl, severalForProbe),
+      // A guest has users of its own.
+      guest: around !== null,
     })
   }
 
@@ -247,7 +252,10 @@ class BubblewrapDriver implements SandboxDriver {
       ? (root.writtenBytesMax ?? limits.tmpBytes ?? writtenBytesDefault)
       : mountPointBytesMax
     const sources = [...mounts.map(({ source }) => source), ...(shell === null ? [] : [shell.directory])]
-    const order = { architecture: process.arch, place: rootPlace, hostUid, writtenBytesMax, layers, scratch, sources }
+    const { hostIds, user = { uid: insideUid, gid: insideUid } } = root
+    const several = hostIds === undefined ? null : { user, hostIds }
+    const whose = { hostUid, several }
+    const order = { architecture: process.arch, place: rootPlace, ...whose, writtenBytesMax, layers, scratch, sources }
     return `exec ${[this.#perl, '-e', rootProgram, ...rootArguments(order)].map(quote).join(' ')} ${bwrap}`
   }
 
@@ -273,9 +281,11 @@ class BubblewrapDriver implements SandboxDriver {
   #exec(record: SandboxRecord, group: LimitGroup | null, nsenter: string): NonNullable<RunningParts['exec']> {
     const { syscalls = 'strict' } = record
     return ({ init }, options) => {
-      const { sh, setsid } = record.rooted === true ? this.#shellOfRoots() : { sh: hostShell, setsid: hostSetsid }
+      const rooted = record.rooted === true ? this.#shellOfRoots() : null
+      const { sh, setsid, setpriv } = rooted ?? { sh: hostShell, setsid: hostSetsid, setpriv: null }
       const filter = filterOf({ syscalls }, withEntry)
-      return enter({ sandbox: record.id, init, group, nsenter, sh, setsid, filter, clock: this.#clock }, options)
+      const into = { sandbox: record.id, init, group, nsenter, sh, setsid, setpriv, filter, clock: this.#clock }
+      return enter(into, options)
     }
   }
 
@@ -383,9 +393,13 @@ function capabilitiesWith(
     readonly exec: boolean
     /** Why no root can be made; null where it can. */
     readonly noRoot: string | null
+    /** Why there cannot be several users in one; null where there can. */
+    readonly noUsers: string | null
+    /** Whether it runs what another driver's programs run in. */
+    readonly guest: boolean
   },
 ): SandboxCapabilities {
-  const { ownUser, perl, exec, noRoot } = found
+  const { ownUser, perl, exec, noRoot, noUsers, guest } = found
   const { weaker: classesWeaker, ...classes } = cpuClasses(groups)
   const held = (can: boolean | undefined): 'native' | 'refused' => (can === true ? 'native' : 'refused')
   return {
@@ -400,6 +414,7 @@ function capabilitiesWith(
     freeze: groups?.holds.freeze === true ? 'native' : 'emulated',
     syscallFilter: thisArchitecture() === null ? 'refused' : 'native',
     root: held(noRoot === null),
+    users: held(noUsers === null && !guest),
     exec: exec ? 'native' : 'refused',
     outputFilter: perl === null ? 'refused' : 'native',
     survivesSupervisor: 'native',
@@ -412,7 +427,7 @@ function capabilitiesWith(
         ? ['no limit groups: memory, CPU and processes are not limited, and freezing is SIGSTOP: run as root']
         : []),
       ...classesWeaker,
-      ...(noRoot === null ? [] : [noRoot]),
+      ...[...new Set([noRoot, noUsers])].filter((why) => why !== null),
       ...(perl === null ? [withoutPerl] : []),
       ...logger.weaker,
     ],

@@ -39,6 +39,8 @@ export interface Entered {
   readonly sh: readonly string[]
   /** Command line of setsid inside; null where there is none, and then no terminal. */
   readonly setsid: readonly string[] | null
+  /** Command line of setpriv inside, where user 0 is one that the sandbox's program may be. */
+  readonly setpriv: readonly string[] | null
   readonly filter: Uint8Array | null
   readonly clock: Clock
 }
@@ -47,9 +49,10 @@ export interface Entered {
 export async function enter(into: Entered, options: ExecOptions): Promise<Executed> {
   const { init, sandbox } = into
   if (!isAlive(init)) throw failed(into, 'its program has ended')
-  const hostUid = userOf(init.pid)
+  const [hostUid, hostGid] = [idOf(init.pid, 'Uid'), idOf(init.pid, 'Gid')]
   // The supervisor's own user is never that of a program.
-  if (hostUid === null || hostUid === 0) throw failed(into, 'its user is not known')
+  if (hostUid === null || hostUid === 0 || hostGid === null || hostGid === 0)
+    throw failed(into, 'its user is not known')
   if (options.terminal !== null && into.setsid === null) throw failed(into, 'it has no setsid for a terminal')
   const terminal = options.terminal === null ? null : makeTerminal(init.pid, hostUid, options.terminal)
   const pipes = terminal === null ? (['reads', 'writes', 'writes'] as const).map((how) => makePipe(how, hostUid)) : null
@@ -65,7 +68,7 @@ export async function enter(into: Entered, options: ExecOptions): Promise<Execut
       nsenter: into.nsenter,
       argv: argvOf(into, options),
       env: { [marker]: mark },
-      gid: hostUid,
+      gid: hostGid,
       filter: into.filter === null ? null : Buffer.from(into.filter).toString('base64'),
     }
     streamOf(child, 4).end(JSON.stringify(order))
@@ -203,18 +206,36 @@ function spawnEntry(ends: readonly number[], environment: number): ChildProcess 
   }
 }
 
-function argvOf({ init: { pid }, sh, setsid }: Entered, { argv, terminal }: ExecOptions): string[] {
+function argvOf({ init: { pid }, sh, setsid, setpriv }: Entered, { argv, terminal }: ExecOptions): string[] {
   const namespaces = ['--user', '--mount', '--pid', '--ipc', '--uts', '--cgroup', '--net']
-  const who = ['--setuid', insideUidOf(pid), '--preserve-credentials', '--wd']
+  const uid = insideUidOf(pid)
+  const who = ['--setuid', uid, '--preserve-credentials', '--wd']
+  // Who enters a user namespace as its user 0 has every right in it, whatever its programs have.
+  const held = uid !== '0' || setpriv === null ? [] : [...setpriv, '--inh-caps=-all', `--bounding-set=${boundsOf(pid)}`]
   // A session of its own inside, so that what is typed at the terminal reaches the program and not nsenter.
   const session = terminal === null || setsid === null ? [] : [...setsid, '--ctty']
   const shell = [...sh, '-c', takeEnvironment, 'sh']
-  return ['nsenter', '--target', String(pid), ...namespaces, ...who, '--', ...session, ...shell, ...argv]
+  return ['nsenter', '--target', String(pid), ...namespaces, ...who, '--', ...held, ...session, ...shell, ...argv]
 }
 
-/** The one user id that there is inside. */
+/** The user inside that the first process is. */
 function insideUidOf(pid: number): string {
-  return /^\s*(\d+)/.exec(readQuietly(`/proc/${pid}/uid_map`))?.[1] ?? ''
+  const uid = idOf(pid, 'Uid') ?? -1
+  const rows = readQuietly(`/proc/${pid}/uid_map`)
+    .split('\n')
+    .map((row) => row.trim().split(/\s+/).map(Number))
+  const row = rows.find(([, outside = 0, count = 0]) => uid >= outside && uid < outside + count)
+  return row === undefined ? '' : String((row[0] ?? 0) + uid - (row[1] ?? 0))
+}
+
+/** What the first process may ever do, in the words of setpriv. */
+function boundsOf(pid: number): string {
+  const bounds = BigInt(`0x${/^CapBnd:\s+([0-9a-f]+)$/m.exec(readQuietly(`/proc/${pid}/status`))?.[1] ?? '0'}`)
+  const numbers = Array.from({ length: 64 }, (_, number) => number)
+  return [
+    '-all',
+    ...numbers.filter((number) => (bounds >> BigInt(number)) & 1n).map((number) => `+cap_${number}`),
+  ].join()
 }
 
 /**
@@ -255,8 +276,9 @@ function environmentOf(pid: number): Record<string, string> {
   )
 }
 
-function userOf(pid: number): number | null {
-  const found = /^Uid:\s+(\d+)/m.exec(readIfThere(`/proc/${pid}/status`) ?? '')?.[1]
+/** Of a process, on the host. */
+function idOf(pid: number, kind: 'Uid' | 'Gid'): number | null {
+  const found = new RegExp(`^${kind}:\\s+(\\d+)`, 'm').exec(readIfThere(`/proc/${pid}/status`) ?? '')?.[1]
   return found === undefined ? null : Number(found)
 }
 

@@ -199,6 +199,7 @@ function capabilitiesWith(groups: LimitGroups | null, logger: Logger, perl: stri
     freeze: groups?.holds.freeze === true ? 'native' : 'emulated',
     syscallFilter: 'refused',
     root: 'refused',
+    users: 'refused',
     exec: 'refused',
     outputFilter: perl === null ? 'refused' : 'native',
     survivesSupervisor: 'native',

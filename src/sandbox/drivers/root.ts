@@ -22,8 +22,9 @@ import { basename } from 'node:path'
 import { SteadError } from '../../base/index.ts'
 import type { RootTree, SandboxSpec } from '../driver.ts'
 import { canCall, rootArguments, rootProgram } from '../root.ts'
+import type { SeveralUsers } from '../root.ts'
 import { checkSpec, isWithin } from '../spec.ts'
-import { findProgram } from './programs.ts'
+import { findProgram, needProgram } from './programs.ts'
 
 /** Everybody may pass it, and nobody but root writes. */
 const home = '/run/stead-roots'
@@ -40,13 +41,15 @@ export interface RootShell {
   readonly sh: readonly string[]
   /** Command line of setsid inside, of util-linux; null where the host has none. */
   readonly setsid: readonly string[] | null
+  /** Command line of setpriv inside, of util-linux. */
+  readonly setpriv: readonly string[]
 }
 
 /** Where the shell stands inside. */
 export const shellTarget = '/.stead'
 
-/** Why no root can be made here; null when it can. Tries it once. */
-export function probeRoot(perl: string | null): string | null {
+/** Why no root can be made here, with one user or with several; null when it can. Tries it once. */
+export function probeRoot(perl: string | null, several: SeveralUsers | null): string | null {
   if (process.getuid?.() !== 0) return 'a root of its own needs a supervisor that is root'
   if (perl === null) return 'a root of its own needs perl: apt-get install perl'
   if (!canCall(process.arch)) return `a root of its own is not made on ${process.arch}`
@@ -55,6 +58,7 @@ export function probeRoot(perl: string | null): string | null {
     architecture: process.arch,
     place: rootPlace,
     hostUid: 1,
+    several,
     writtenBytesMax: 2 ** 16,
     layers: [existsSync('/var/lib') ? '/var/lib' : '/usr'],
     scratch: [],
@@ -80,7 +84,9 @@ function makePlace(): void {
  * `sandbox.unavailable` when the host's shell cannot be taken along.
  */
 export function makeRootShell(): RootShell {
-  const programs = ['/bin/sh', findProgram('setsid')].filter((path) => path !== null)
+  const setpriv = needProgram('setpriv', 'Install util-linux.')
+  const setsid = findProgram('setsid')
+  const programs = ['/bin/sh', setpriv, ...(setsid === null ? [] : [setsid])]
   const needed = programs.map((path) => ({ path, libraries: librariesOf(path) }))
   const sources = [...new Set(needed.flatMap(({ path, libraries }) => [path, ...libraries]))]
   const stamps = sources.map((path) => `${path} ${statSync(path).size} ${statSync(path).mtimeMs} ${statSync(path).ino}`)
@@ -95,8 +101,12 @@ export function makeRootShell(): RootShell {
       ? [inside]
       : [`${shellTarget}/${basename(loader)}`, '--inhibit-cache', '--library-path', shellTarget, inside]
   }
-  const [sh = '', setsid = null] = programs
-  return { directory, sh: commandOf(sh), setsid: setsid === null ? null : commandOf(setsid) }
+  return {
+    directory,
+    sh: commandOf('/bin/sh'),
+    setsid: setsid === null ? null : commandOf(setsid),
+    setpriv: commandOf(setpriv),
+  }
 }
 
 function fill(directory: string, sources: readonly string[]): void {
