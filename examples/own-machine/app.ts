@@ -24,6 +24,8 @@ write_files:
       create role app login;
       grant pg_read_server_files to app;
       create database "$DATABASE" owner app;
+      \\c "$DATABASE"
+      grant execute on function pg_read_file(text) to app;
       SQL
 runcmd:
   - sh /root/first-boot

@@ -41,13 +41,14 @@ const count = `
   create table if not exists visits (at timestamptz);
   insert into visits values (now());
   select json_build_object('visits', (select count(*) from visits), 'version', version(),
-    'kernel', trim(pg_read_file('/proc/sys/kernel/osrelease')))`
+    'kernel', rtrim(pg_read_file('/proc/sys/kernel/osrelease'), e'\\n'))`
 
 createServer((question, answer) => {
   if (question.url === '/up') return answer.end()
   if (question.url !== '/') return answer.writeHead(404).end()
-  ask(count).then(
-    (text) => answer.end(JSON.stringify({ ledger: JSON.parse(text), web: { kernel: release() } })),
+  const told = ask(count).then((text) => JSON.stringify({ ledger: JSON.parse(text), web: { kernel: release() } }))
+  told.then(
+    (text) => answer.end(text),
     (error) => answer.writeHead(503).end(String(error)),
   )
 }).listen(process.env.PORT)
