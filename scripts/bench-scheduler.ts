@@ -5,6 +5,7 @@
  */
 import { spawnSync } from 'node:child_process'
 import { cpus } from 'node:os'
+import { join } from 'node:path'
 import { Scheduler, type JobSpec, type NodeSpec } from '../src/scheduler/index.ts'
 
 const sizes = [
@@ -226,11 +227,25 @@ function fill(): void {
   process.stdout.write(`fill of 5,000 nodes, cpu: ${percent(ours)}, exhaustive best fit ${percent(theirs)}\n`)
 }
 
+/** The lists of a production GPU cluster beside the published figures; the data is not part of this repository. */
+function openb(): void {
+  const data = process.env['STEAD_OPENB'] ?? ''
+  if (data === '')
+    process.stdout.write('openb: not run; STEAD_OPENB names the directory of its data (see scripts/openb.ts)\n')
+  else {
+    const script = join(import.meta.dirname, 'openb.ts')
+    spawnSync(process.execPath, [...process.execArgv, script, '--data', data, '--policy', 'fgd,compact'], {
+      stdio: 'inherit',
+    })
+  }
+}
+
 const sections: Record<string, () => void> = {
   classes,
   fill,
   million: millions,
   'million-plain': () => million(false),
+  openb,
 }
 const [wanted] = process.argv.slice(2)
 if (wanted === 'million-here') million(true, process.execArgv.includes(controlFlag) ? ', for size' : '')

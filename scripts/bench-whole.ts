@@ -184,9 +184,11 @@ async function measure(nodes: number, tasks: number, profile: string | undefined
   try {
     if (players.stdout !== null) await once(players.stdout, 'data')
     await untilAllCame(batch, nodes)
-    row('nodes played, come and durable', `${nodes} in ${((performance.now() - comeMs) / 1000).toFixed(1)} s`)
+    const comeSeconds = (performance.now() - comeMs) / 1000
+    row('nodes played, come and durable', `${nodes} in ${comeSeconds.toFixed(1)} s`)
     const pids = [...processes.map((role) => daemon.pidOf(role)), players.pid ?? 0, process.pid]
     const before = pids.map(used)
+    row('CPU of control for the coming of the nodes', `${before[1]?.cpuSeconds.toFixed(1) ?? ''} s`)
     const fromMs = performance.now()
     const jobs = Array.from({ length: Math.ceil(tasks / tasksOfJob) }, (_, index) =>
       submission(index, Math.min(tasksOfJob, tasks - index * tasksOfJob)),
@@ -213,6 +215,8 @@ async function measure(nodes: number, tasks: number, profile: string | undefined
       'all decided, told, ended, heard and durable',
       `${seconds.toFixed(1)} s: ${Math.round(tasks / seconds)} tasks/s`,
     )
+    // What was asked of it are the tasks, beside the heartbeats of nodes that are there; with their coming it is this.
+    row('the same, with the coming of the nodes', `${(seconds + comeSeconds).toFixed(1)} s`)
     const names = [...processes, 'nodes', 'submitter']
     row('CPU', `${all.toFixed(1)} s: ${names.map((name, index) => `${name} ${cpu[index]?.toFixed(1)}`).join(', ')}`)
     row('tasks/s of a core', String(Math.round(tasks / all)))

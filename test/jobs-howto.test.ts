@@ -80,6 +80,10 @@ const expectedOptions: Readonly<Record<string, Expected>> = {
   '--write': { as: '--write .' },
   '--retries': { as: '--retries 1' },
   '--time': { as: '--time 1m' },
+  '--egress api.example.org:443': { as: '--egress api.example.org:443' },
+  '--egress HOST:PORT': { as: '--egress api.example.org:443' },
+  '--egress': { as: '--egress 10.0.0.0/8:5432' },
+  '--network 20Mbit/s': { as: '--egress api.example.org:443 --network 20Mbit/s' },
   '--ntasks=4 --cpus-per-task=2': { script: true },
   '--export=SEED,HOME': { script: true },
   '--mem': { as: '--mem=64M', script: true },
@@ -116,7 +120,11 @@ suite('the page on jobs', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwra
     }
     // GPUs and licences as the owner of a node declares them: any files can stand for devices.
     const devices = ['/dev/fuse', '/dev/full'].filter((path) => existsSync(path))
-    const node = { gpus: { model: 't4', count: 2, devices: [devices[0], devices.at(-1)] }, counted: { matlab: 3 } }
+    const node = {
+      gpus: { model: 't4', count: 2, devices: [devices[0], devices.at(-1)] },
+      counted: { matlab: 3 },
+      network: '100Mbit/s',
+    }
     writeFileSync(join(bench.dir, 's', 'node.json'), JSON.stringify(node))
     await eventually(
       'the node file is taken up',

@@ -41,7 +41,7 @@ export function needsGuests(): string | false {
 }
 
 /** Whether every user may pass through a directory and all above it. */
-function isOpen(path: string): boolean {
+export function isOpen(path: string): boolean {
   if (path === '/') return true
   const found = statSync(path, { throwIfNoEntry: false })
   return (found === undefined || (found.mode & 0o001) !== 0) && isOpen(dirname(path))

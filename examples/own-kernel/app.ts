@@ -14,6 +14,13 @@ export default app('own-kernel', () => {
     ready: { tcp: 5432, timeout: '10m' },
     limits: { memory: '512MB', processes: 64 },
   })
-  const web = service('web', { from: './web', run: ['node', 'server.js'], http: 3000, use: { ledger } })
+  const web = service('web', {
+    from: './web',
+    run: ['node', 'server.js'],
+    http: 3000,
+    // An emulated database may take its time: that is no fault of this part.
+    ready: '/up',
+    use: { ledger },
+  })
   return { parts: { ledger, web }, public: { 'ledger.localhost': web } }
 })

@@ -37,6 +37,13 @@ export default app('own-machine', () => {
     ready: { tcp: 5432, timeout: '20m' },
     limits: { memory: '512MiB', cpus: 1 },
   })
-  const web = service('web', { from: './web', run: ['node', 'server.js'], http: 3000, use: { ledger } })
+  const web = service('web', {
+    from: './web',
+    run: ['node', 'server.js'],
+    http: 3000,
+    // An emulated database may take its time: that is no fault of this part.
+    ready: '/up',
+    use: { ledger },
+  })
   return { parts: { ledger, web }, public: { 'ledger.localhost': web } }
 })

@@ -114,7 +114,9 @@ class RunningAgent implements Agent {
     const domain = (app: string): Promise<Domain> => this.#domains.of(app)
     this.#incidents = new Incidents(join(options.stateDir, 'incidents'), options.clock, options.random)
     const { nodeFile: file, advertise: address, onNotice } = options
-    this.#offers = new NodeOffers({ file, address, capabilities: options.sandbox.capabilities, onNotice })
+    const leftOfNetwork = (bits: number): number | null => this.#rates.leftForCounted(bits)
+    const { capabilities } = options.sandbox
+    this.#offers = new NodeOffers({ file, address, capabilities, onNotice, leftOfNetwork })
     this.#rates = new Rates({ holds: options.network.capabilities.rates === 'native', onNotice })
     this.#rates.carries(this.#offers.networkBits())
     this.#runners = new Runners(this.#options, {
@@ -151,7 +153,7 @@ class RunningAgent implements Agent {
       clock,
       onNotice: options.onNotice,
     })
-    this.#tasks = new Tasks(options, this.#offers)
+    this.#tasks = new Tasks(options, this.#offers, this.#rates)
     const sources = {
       breaking: this.#breaking,
       attempts: (id: string) => this.#runners.of(id)?.attempts ?? this.#tasks.outputOf(id),

@@ -34,7 +34,10 @@ head -c "$bytes" >"$path.new" && mv "$path.new" "$path"
 
 /** Why no core is kept on this machine, and what to do; null where one is. */
 export function coreRefusal(): { readonly reason: string; readonly hint: string } | null {
+  if (process.platform !== 'linux')
+    return { reason: 'core files are kept on Linux only', hint: 'Run the part on a server with Linux.' }
   const now = readFileSync(kernel.pattern, 'utf8').trim()
+  // Nobody but root sees that it is there, and can say what is wanted.
   if (now === pattern && existsSync(keeperFile)) return null
   const hint = 'An administrator of the machine allows it: `stead core --on`, there, as root.'
   if (now.startsWith('|') || now.startsWith('@')) {
@@ -46,8 +49,7 @@ export function coreRefusal(): { readonly reason: string; readonly hint: string 
 
 /** Throws `agent.cores-refused` where something else takes cores that would miss them. */
 export function allowCores(): void {
-  if (process.platform !== 'linux' || process.getuid?.() !== 0)
-    throw refused('only root of a Linux can say where core files go', 'Run it as root.')
+  needRootOfLinux()
   const former = readFileSync(kernel.pattern, 'utf8').trim()
   if (former !== pattern && /^[|@]/.test(former))
     throw refused(
@@ -63,8 +65,9 @@ export function allowCores(): void {
   }
 }
 
-/** Puts the machine's setting back as it was. Answers whether it was allowed. */
+/** Puts the machine's setting back as it was. Answers whether it was allowed. Throws `agent.cores-refused`. */
 export function forbidCores(): boolean {
+  needRootOfLinux()
   if (readFileSync(kernel.pattern, 'utf8').trim() !== pattern) return false
   const [former, limit]: readonly string[] = existsSync(formerFile)
     ? JSON.parse(readFileSync(formerFile, 'utf8'))
@@ -128,6 +131,11 @@ export class Cores {
   get path(): string | null {
     return existsSync(this.#path) ? this.#path : null
   }
+}
+
+function needRootOfLinux(): void {
+  if (process.platform !== 'linux' || process.getuid?.() !== 0)
+    throw refused('only root of a Linux can say where core files go', 'Run it as root.')
 }
 
 function refused(message: string, hint: string): SteadError {

@@ -82,6 +82,8 @@ export interface NodeOfferOptions {
   readonly address: string | null
   readonly capabilities: Pick<SandboxCapabilities, 'deadlineCpu' | 'fifoCpu' | 'bestEffortCpu'>
   readonly onNotice: (text: string) => void
+  /** Of what the network carries, what may be guaranteed to jobs; null: nothing can be. */
+  readonly leftOfNetwork?: (bits: number) => number | null
   /** Where the driver of NVIDIA says what there is. */
   readonly nvidia?: string
 }
@@ -118,7 +120,7 @@ export class NodeOffers {
       bestEffortFactor:
         this.#declared.bestEffortFactor ?? (capabilities.bestEffortCpu === 'refused' ? 1 : bestEffortFactor),
       ...(counted === undefined ? {} : { counted }),
-      ...(this.#declared.network === undefined ? {} : { networkBits: this.#declared.network }),
+      ...this.#network(),
       ...(this.#declared.forecast === true ? { usesForecast: true } : {}),
     }
   }
@@ -127,6 +129,12 @@ export class NodeOffers {
   networkBits(): number | null {
     this.#look()
     return this.#declared.network ?? null
+  }
+
+  #network(): Pick<NodeOffer, 'networkBits'> {
+    const { network } = this.#declared
+    const left = network === undefined ? null : (this.#options.leftOfNetwork?.(network) ?? null)
+    return left === null ? {} : { networkBits: left }
   }
 
   /** The files of devices of these GPUs. */

@@ -26,6 +26,11 @@ export const resolverFile: string = `nameserver ${resolverAddress}\nsearch .\nop
 
 const carriedStepBytes = 100_000
 
+/** Who dials what. */
+type Dialling = Pick<InstanceAssignment, 'id' | 'part' | 'egress' | 'vm'> & {
+  readonly limits: Pick<InstanceAssignment['limits'], 'networkBits'>
+}
+
 export class InstanceOutside {
   readonly #options: Pick<AgentOptions, 'clock' | 'network' | 'onNotice'>
   readonly #shared: Pick<Surroundings, 'names' | 'rates'>
@@ -50,7 +55,7 @@ export class InstanceOutside {
 
   /** Opens it in the place of a new or found program; false when this machine has none. Throws `agent.no-egress` when the part is to have some all the same, and `network.no-rate`. */
   async open(
-    { id, part, egress = [], limits, vm }: InstanceAssignment,
+    { id, part, egress = [], limits, vm }: Dialling,
     place: Place,
     edges: readonly OpenEdge[],
     program: 'new' | 'found',

@@ -44,7 +44,16 @@ import {
 import { mayChangeOwner } from './options.ts'
 import { notStarted, taskExitOf } from './task-exit.ts'
 import { jobFile, quote, seriesPlaceScript, sharedScript } from './task-scripts.ts'
-import { baseEnvironment, cpuClassOf, entryOf, hostUidOf, mountsOf, scriptFile, seriesSpec } from './task-spec.ts'
+import {
+  baseEnvironment,
+  cpuClassOf,
+  entryOf,
+  hostUidOf,
+  mountsOf,
+  nameFiles,
+  scriptFile,
+  seriesSpec,
+} from './task-spec.ts'
 
 /** What a place prints itself is of no interest. */
 const outputBytesMax = 2 ** 20
@@ -285,7 +294,7 @@ function sharedProgram(needs: PlaceNeeds, work: string, inside: boolean): Progra
   return {
     argv: ['/bin/sh', '-c', sharedScript(inside), 'sh', inside ? workInside : work],
     env: { ...baseEnvironment(inside), ...job.env },
-    files: script === null ? [] : [script],
+    files: [...(script === null ? [] : [script]), ...(inside ? nameFiles(job, driverOf(needs)) : [])],
   }
 }
 

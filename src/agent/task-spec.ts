@@ -14,6 +14,7 @@ import {
   type SandboxSpec,
 } from '../sandbox/index.ts'
 import { mayChangeOwner } from './options.ts'
+import { resolverFile } from './outside.ts'
 
 /** Where control says that a script and the hosts of a gang lie. */
 const placesInside = ['/run/stead/script', '/run/stead/hosts'] as const
@@ -37,7 +38,7 @@ export function taskSpec(job: TaskJob, start: TaskStart, place: TaskPlace): Sand
     return inside === undefined || isolated ? text : join(recordDir, 'files', inside.slice('/run/stead/'.length))
   }
   const texts = [job.script, start.hosts]
-  const files = placesInside.flatMap((path, index) => {
+  const given = placesInside.flatMap((path, index) => {
     const content = texts[index] ?? null
     return content === null ? [] : [{ path: moved(path), content, mode: 0o555 }]
   })
@@ -51,7 +52,7 @@ export function taskSpec(job: TaskJob, start: TaskStart, place: TaskPlace): Sand
     env: Object.fromEntries(Object.entries(env).map(([name, value]) => [name, moved(value)])),
     cwd: job.cwd,
     mounts: isolated ? mountsOf(job) : [],
-    files,
+    files: [...given, ...nameFiles(job, driver)],
     hostUid: hostUidOf(job),
     limits: limitsWithin(driver.capabilities, { ...job.limits, tmpBytes: job.limits.memoryBytes }).limits,
     ...cpuClassOf(job, start.core),
@@ -78,7 +79,7 @@ export function seriesSpec(job: TaskJob, { driver, recordDir }: Omit<TaskPlace, 
     env: { ...baseEnvironment(true), ...job.env },
     cwd: job.cwd,
     mounts: mountsOf(job),
-    files: script === null ? [] : [script],
+    files: [...(script === null ? [] : [script]), ...nameFiles(job, driver)],
     hostUid: hostUidOf(job),
     limits: { memoryBytes: null, cpuCores: null, pidsMax: null, tmpBytes: job.limits.memoryBytes },
     syscalls: driver.capabilities.syscallFilter === 'native' ? 'strict' : 'none',
@@ -98,6 +99,12 @@ export function scriptFile({ script }: TaskJob, driver: SandboxDriver, recordDir
   if (script === null) return null
   const isolated = driver.capabilities.isolation !== 'refused'
   return { path: isolated ? placesInside[0] : join(recordDir, 'files', 'script'), content: script, mode: 0o555 }
+}
+
+/** By which names outside resolve, where the job may dial any. */
+export function nameFiles({ egress }: TaskJob, { capabilities }: SandboxDriver): readonly InlineFile[] {
+  if (egress === undefined || capabilities.isolation === 'refused') return []
+  return [{ path: '/etc/resolv.conf', content: resolverFile, mode: 0o444 }]
 }
 
 export function baseEnvironment(isolated: boolean): Record<string, string> {

@@ -1,12 +1,12 @@
 /** The tasks of submitted jobs on a node, with real sandboxes: what is started, how it ends, and that a new agent finds it. */
 import assert from 'node:assert/strict'
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { systemClock as clock } from '../base/index.ts'
-import { chooseNetworkDriver } from '../network/index.ts'
+import { chooseNetworkDriver, Rates } from '../network/index.ts'
 import type { TaskEnd, TaskJob, TasksDownward, TaskStart, TasksUpward } from '../protocol/index.ts'
 import { bubblewrapDriver, detectLimitGroups, processDriver } from '../sandbox/index.ts'
 import { needsAll, needsFile, needsRoot } from '../../test/needs.ts'
@@ -58,7 +58,11 @@ class Node implements AsyncDisposable {
     const onNotice = (text: string): void => void this.notices.push(text)
     const own = { stateDir: this.dir, clock, sandbox: this.#sandbox, unsandboxed, network: this.#network, onNotice }
     const { capabilities } = this.#sandbox
-    return new Tasks(own, new NodeOffers({ address: null, capabilities, onNotice }))
+    return new Tasks(
+      own,
+      new NodeOffers({ address: null, capabilities, onNotice }),
+      new Rates({ holds: false, onNotice }),
+    )
   }
 
   tell(change: Partial<TasksDownward>): void {
@@ -120,6 +124,22 @@ suite('tasks of a node', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap
     assert.equal(await node.output('12-0-1'), 'hello 12-0-1', 'its output stays')
     node.tell({ forget: [12] })
     while ((await node.output('12-0-1')) !== '') await pause(20)
+  })
+
+  test('of many short ones who waits takes a place that is free, so few places are made', async () => {
+    await using node = new Node()
+    node.connect()
+    const ids = Array.from({ length: 24 }, (_, index) => `12-${index}-1`)
+    node.tell({ jobs: [job(series)], start: ids.map((id) => start(id)) })
+    // What a task is told before it has begun reaches it all the same.
+    const stopped = ids.at(-1) ?? ''
+    node.tell({ stop: [{ task: stopped, signal: 'SIGTERM', graceMs: 0 }] })
+    for (const id of ids) {
+      const { exit } = await node.end(id)
+      if (id !== stopped) assert.equal(exit.code, 0, `${id}: ${exit.sentence}`)
+    }
+    const made = readdirSync(join(node.dir, 'jobs', 'live', '12', 'places')).length
+    assert.ok(made < ids.length, `${made} places were made for ${ids.length} tasks`)
   })
 
   for (const isolation of ['shared', 'none'] as const) {

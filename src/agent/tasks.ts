@@ -7,7 +7,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { messageOf } from '../base/index.ts'
-import type { NetworkDriver, Place } from '../network/index.ts'
+import { NameLookup, type NetworkDriver, type Place, type Rates } from '../network/index.ts'
 import {
   type TaskEnd,
   type TaskExit,
@@ -18,16 +18,16 @@ import {
   type TaskStop,
   type TasksUpward,
 } from '../protocol/index.ts'
-import { type OutputLine, type OutputOptions, readOutput, type Sandbox, type SandboxDriver } from '../sandbox/index.ts'
+import type { Sandbox, SandboxDriver } from '../sandbox/index.ts'
 import type { NodeOffers } from './node-offer.ts'
 import type { AgentOptions } from './options.ts'
 import { notStarted, taskExitOf } from './task-exit.ts'
-import { linesOf } from './task-output.ts'
+import { type KeptOutput, keptOutput } from './task-output.ts'
+import { TaskOutside, type TaskOutsideNeeds } from './task-outside.ts'
 import { isSeries, type PlaceNeeds, TaskPlace } from './task-place.ts'
 import { entryOf, taskSpec } from './task-spec.ts'
+import { TaskStarts } from './task-starts.ts'
 
-/** Programs that are being started at one time. */
-const startsMax = 8
 /** Kept output of a task that shares its place; looked at once a second, so it is beyond this for a moment. */
 const sharedOutputBytesMax = 8 * 2 ** 20
 /** Ends are told at most so often: what ends in between is told together. */
@@ -46,6 +46,8 @@ interface LiveJob {
   placesMade: number
   /** Where its sandboxes have their sockets: tasks of one job reach one another. */
   network: Promise<Place> | null
+  /** What they may dial outside; null: nothing, or there is no network yet. */
+  outside: TaskOutside | null
 }
 
 export type TasksOptions = Pick<AgentOptions, 'stateDir' | 'clock' | 'sandbox' | 'unsandboxed' | 'network' | 'onNotice'>
@@ -55,12 +57,15 @@ export class Tasks {
   readonly #liveDir: string
   readonly #keptDir: string
   readonly #offers: NodeOffers
+  readonly #outside: TaskOutsideNeeds
   /** What was told last of what the node has, as text. */
   #offered = ''
   readonly #jobs = new Map<number, LiveJob>()
-  /** Those that are being started, and what they were told meanwhile. */
-  readonly #starting = new Map<string, TaskStop[]>()
-  readonly #queue: { readonly live: LiveJob; readonly start: TaskStart }[] = []
+  readonly #starts = new TaskStarts<LiveJob>({
+    run: (live, start) => this.#start(live, start),
+    isPlaced: (live) => this.#isPlaced(live),
+    stop: (stop) => this.#stop(stop),
+  })
   readonly #kills = new Set<Disposable>()
   /** Jobs that are being put away. */
   readonly #closing = new Map<number, Promise<void>>()
@@ -69,11 +74,10 @@ export class Tasks {
   #toldAtMs = -Infinity
   #epoch = 0
   #leaving = false
-  /** Programs that are being started. */
-  readonly #active = new Set<Promise<void>>()
 
-  constructor(options: TasksOptions, offers: NodeOffers) {
+  constructor(options: TasksOptions, offers: NodeOffers, rates: Rates) {
     this.#options = options
+    this.#outside = { options, rates, names: new NameLookup({ clock: options.clock }) }
     this.#offers = offers
     this.#liveDir = join(options.stateDir, 'jobs', 'live')
     this.#keptDir = join(options.stateDir, 'jobs', 'kept')
@@ -92,6 +96,7 @@ export class Tasks {
       const live = this.#open(JSON.parse(readFileSync(kept, 'utf8')) as TaskJob)
       for (const entry of readdirSync(join(dir, 'tasks'))) await this.#adoptTask(live, entry)
       for (const entry of readdirSync(join(dir, 'places'))) await this.#adoptPlace(live, Number(entry))
+      await this.#hold(live).catch((error: unknown) => this.#options.onNotice(messageOf(error)))
     }
   }
 
@@ -138,7 +143,12 @@ export class Tasks {
       outDir: join(dir, 'out'),
       tasksDir: join(dir, 'tasks'),
       network,
-      ended: (task, exit, endedMs) => this.#ended(live, task, exit, endedMs ?? clock.nowMs()),
+      ended: (task, exit, endedMs) => {
+        this.#ended(live, task, exit, endedMs ?? clock.nowMs())
+        const free = live.places.find(({ isFree }) => isFree)
+        // Who waits goes there, and need not have a place made.
+        if (free !== undefined) this.#starts.takeOver(live, (start) => this.#runIn(free, live, start))
+      },
     }
   }
 
@@ -158,7 +168,7 @@ export class Tasks {
       ...live.running.keys(),
       ...live.places.flatMap(({ current }) => current ?? []),
     ])
-    for (const task of this.#starting.keys()) running.push(task)
+    for (const task of this.#starts.tasks()) running.push(task)
     const ended = [...this.#jobs.values()].flatMap((live) => [...live.ended.values()])
     const jobs = [...this.#jobs.keys(), ...readdirSync(this.#keptDir).map(Number)]
     const messages = Math.max(
@@ -197,21 +207,12 @@ export class Tasks {
   }
 
   /** The kept output of a task; null when there is none here. */
-  outputOf(task: string): { output(options: OutputOptions): AsyncIterable<OutputLine> } | null {
+  outputOf(task: string): KeptOutput | null {
     if (!/^\d+-\d+-\d+$/.test(task)) return null
     const [job = ''] = task.split('-')
-    const { clock, sandbox } = this.#options
     const runs = (): boolean => this.#jobs.get(Number(job))?.places.some(({ current }) => current === task) ?? false
-    for (const dir of [join(this.#liveDir, job), join(this.#keptDir, job)]) {
-      const recordDir = join(dir, 'tasks', entryOf(task))
-      const kept = join(recordDir, 'output')
-      // What a place has started is no record of its own.
-      if (existsSync(join(recordDir, 'record.json'))) return { output: (options) => sandbox.output(recordDir, options) }
-      if (existsSync(kept)) return { output: (options) => readOutput(kept, options, clock, () => !runs()) }
-      const file = join(dir, 'out', task)
-      if (existsSync(file)) return { output: (options) => linesOf(file, options, clock, runs) }
-    }
-    return null
+    const dirs = [join(this.#liveDir, job), join(this.#keptDir, job)]
+    return dirs.map((dir) => keptOutput(dir, task, this.#options, runs)).find((found) => found !== null) ?? null
   }
 
   /** Looks that no output grows without end; once a second. */
@@ -236,8 +237,7 @@ export class Tasks {
     for (const live of this.#jobs.values()) for (const place of live.places) place.close()
     for (const timer of this.#kills) timer[Symbol.dispose]()
     // What is being started is either running or not, for whoever comes next.
-    this.#queue.length = 0
-    await Promise.all([...this.#closing.values(), ...this.#active])
+    await Promise.all([...this.#closing.values(), this.#starts.leave()])
   }
 
   /** Ends everything: the node goes. What it was is told by the next agent. */
@@ -265,39 +265,41 @@ export class Tasks {
     const dir = join(this.#liveDir, String(job.job))
     for (const name of ['tasks', 'places']) mkdirSync(join(dir, name), { recursive: true, mode: 0o711 })
     writeFileSync(join(dir, 'job.json'), JSON.stringify(job), { mode: 0o600 })
-    const live: LiveJob = { job, dir, running: new Map(), ended: new Map(), places: [], placesMade: 0, network: null }
+    const live: LiveJob = {
+      job,
+      dir,
+      running: new Map(),
+      ended: new Map(),
+      places: [],
+      placesMade: 0,
+      network: null,
+      outside: null,
+    }
     this.#jobs.set(job.job, live)
     return live
   }
 
   #take(start: TaskStart): void {
     const live = this.#jobs.get(start.job)
-    if (live === undefined || live.running.has(start.task) || this.#starting.has(start.task)) return
+    if (live === undefined || live.running.has(start.task) || this.#starts.has(start.task)) return
     if (live.places.some(({ current }) => current === start.task)) return
     const ended = live.ended.get(start.task)
     if (ended !== undefined) return this.#tell(ended)
     const free = live.places.find(({ isFree }) => isFree)
-    if (free !== undefined && start.hosts === null) {
-      try {
-        return free.run(start)
-      } catch (error) {
-        return this.#notStarted(live, start.task, error)
-      }
-    }
-    this.#starting.set(start.task, [])
-    this.#queue.push({ live, start })
-    this.#pump()
+    if (free !== undefined && start.hosts === null && live.outside === null) return this.#runIn(free, live, start)
+    this.#starts.add(live, start)
   }
 
-  #pump(): void {
-    while (this.#active.size < startsMax) {
-      const next = this.#queue.shift()
-      if (next === undefined) return
-      const started = this.#start(next.live, next.start).finally(() => {
-        this.#active.delete(started)
-        this.#pump()
-      })
-      this.#active.add(started)
+  /** Whether its tasks run one after another in places. */
+  #isPlaced({ job }: LiveJob): boolean {
+    return job.places || isSeries(job, this.#options.sandbox)
+  }
+
+  #runIn(place: TaskPlace, live: LiveJob, start: TaskStart): void {
+    try {
+      place.run(start)
+    } catch (error) {
+      this.#notStarted(live, start.task, error)
     }
   }
 
@@ -306,7 +308,8 @@ export class Tasks {
     try {
       const driver = this.#driverOf(live.job)
       const network = await this.#networkOf(live)
-      if (live.job.places || isSeries(live.job, this.#options.sandbox)) await this.#startInPlace(live, start, network)
+      await this.#hold(live)
+      if (this.#isPlaced(live)) await this.#startInPlace(live, start, network)
       else {
         const devices = this.#offers.devicesOf(start.gpus ?? [])
         const sandbox = await driver.start(taskSpec(live.job, start, { driver, recordDir, network, devices }))
@@ -315,9 +318,6 @@ export class Tasks {
     } catch (error) {
       this.#notStarted(live, start.task, error)
     }
-    const stops = this.#starting.get(start.task) ?? []
-    this.#starting.delete(start.task)
-    for (const stop of stops) this.#stop(stop)
   }
 
   #notStarted(live: LiveJob, task: string, error: unknown): void {
@@ -339,11 +339,30 @@ export class Tasks {
     const { network } = this.#options
     if (!isIsolated(network) || live.job.isolation === 'none') return null
     // One for all: they start at once, and are to reach one another.
-    live.network ??= network.place(`job-${live.job.job}`).catch((error: unknown) => {
+    live.network ??= this.#makeNetwork(live).catch((error: unknown) => {
       live.network = null
       throw error
     })
     return live.network
+  }
+
+  async #makeNetwork(live: LiveJob): Promise<Place> {
+    const place = await this.#options.network.place(`job-${live.job.job}`)
+    try {
+      live.outside = await TaskOutside.open(live.job, place, this.#outside, 'new')
+      return place
+    } catch (error) {
+      place[Symbol.dispose]()
+      throw error
+    }
+  }
+
+  /** Its rate is that of as many tasks as run here. */
+  async #hold(live: LiveJob): Promise<void> {
+    if (live.outside === null) return
+    const starting = [...this.#starts.tasks()].filter((task) => task.startsWith(`${live.job.job}-`)).length
+    const inPlaces = live.places.filter(({ current }) => current !== null).length
+    await live.outside.hold(live.running.size + starting + inPlaces)
   }
 
   /** Tasks that are started from now on reach those that run. What has ended has no network any more. */
@@ -351,7 +370,9 @@ export class Tasks {
     const { network } = this.#options
     if (!isIsolated(network) || live.job.isolation === 'none' || live.network !== null) return
     const found = await network.adopt(`job-${live.job.job}`, pid)
-    if (found !== null) live.network = Promise.resolve(found)
+    if (found === null) return
+    live.network = Promise.resolve(found)
+    live.outside = await TaskOutside.open(live.job, found, this.#outside, 'found')
   }
 
   #follow(live: LiveJob, task: string, recordDir: string, sandbox: Sandbox): void {
@@ -368,6 +389,7 @@ export class Tasks {
   #ended(live: LiveJob, task: string, exit: TaskExit, endedMs: number): void {
     const end = { task, endedMs, exit }
     live.ended.set(task, end)
+    void this.#hold(live).catch((error: unknown) => this.#options.onNotice(messageOf(error)))
     this.#tell(end)
   }
 
@@ -391,8 +413,7 @@ export class Tasks {
 
   #stop(stop: TaskStop): void {
     const { task, signal, graceMs } = stop
-    const waiting = this.#starting.get(task)
-    if (waiting !== undefined) return void waiting.push(stop)
+    if (this.#starts.keep(stop)) return
     const live = this.#jobs.get(Number(task.split('-')[0]))
     const sandbox = live?.running.get(task) ?? live?.places.find(({ current }) => current === task)?.sandbox
     if (sandbox === undefined) return
@@ -441,6 +462,8 @@ export class Tasks {
 
 async function closeNetwork(live: LiveJob): Promise<void> {
   const network = await live.network?.catch(() => null)
+  live.outside?.close()
+  live.outside = null
   network?.[Symbol.dispose]()
 }
 

@@ -173,6 +173,11 @@ export class Batch {
     })
   }
 
+  /** How many nodes there are. */
+  get nodeCount(): number {
+    return this.#core.nodes.size
+  }
+
   /** Calls `run` after every turn. */
   onChange(run: () => void): Disposable {
     this.#listeners.add(run)

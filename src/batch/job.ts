@@ -93,12 +93,14 @@ export function schedulerSpec(job: BatchJob, queue: QueueRecord, after: JobSpec[
   }
 }
 
-function schedulerNeeds({ cpu, memoryBytes, gpus, gpuMilli, gpuModels, cpuClass, counted }: Needs): JobSpec['needs'] {
+function schedulerNeeds(needs: Needs): JobSpec['needs'] {
+  const { cpu, memoryBytes, networkBits, gpus, gpuMilli, gpuModels, cpuClass, counted } = needs
   const amount = gpuMilli === undefined ? { count: gpus } : { milli: gpuMilli }
   const models = gpuModels === undefined ? {} : { models: gpuModels }
   return {
     cpu,
     memory: memoryBytes,
+    ...(networkBits === undefined ? {} : { network: networkBits }),
     ...(gpus === 0 && gpuMilli === undefined ? {} : { gpu: { ...amount, ...models } }),
     ...(counted === undefined ? {} : { counted }),
     ...(cpuClass === 'best-effort' ? { bestEffort: ['cpu'] } : {}),
@@ -117,7 +119,7 @@ function hasOwnDevices({ gpus, gpuMilli, cpuClass }: Needs): boolean {
 /** The job as nodes are given it. */
 export function taskJobOf({ record }: BatchJob): TaskJob {
   const { submission, hostUid } = record
-  const { argv, env, cwd, reads, writes, script, isolation, needs } = submission
+  const { argv, env, cwd, reads, writes, script, isolation, egress = [], needs } = submission
   return {
     job: record.id,
     argv,
@@ -136,6 +138,8 @@ export function taskJobOf({ record }: BatchJob): TaskJob {
       memoryBytes: needs.memoryBytes,
       pidsMax: needs.pidsMax,
     },
+    ...(egress.length === 0 ? {} : { egress }),
+    ...(needs.networkBits === undefined ? {} : { networkBits: needs.networkBits }),
     ...(needs.cpuClass === undefined ? {} : { cpuClass: needs.cpuClass }),
   }
 }

@@ -3,7 +3,7 @@
  * the nodes can ever hold it is the scheduler's to say.
  */
 import { z } from 'zod'
-import { type TaskCpuClass, taskCpuTimeSchema } from '../protocol/index.ts'
+import { type TaskCpuClass, taskCpuTimeSchema, taskEgressSchema } from '../protocol/index.ts'
 import {
   arrayTasksMax,
   dependenciesMax,
@@ -19,6 +19,9 @@ export const requeueCode = 75
 
 /** Of a core, so that the kernel keeps something for everything else. */
 const reservedShareMax = 0.95
+
+/** A slower link is none. */
+const networkBitsMin = 64_000
 
 /** Signals that a job may ask for as a warning. */
 export const warningSignals = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGTERM', 'SIGCONT'] as const
@@ -42,6 +45,8 @@ export interface Submission {
   /** Text that lies at `scriptPath` inside; `argv` is what it is given to, with its arguments. */
   readonly script: string | null
   readonly isolation: 'own' | 'shared' | 'none'
+  /** Addresses outside that it may dial, `host:port`; absent: none. */
+  readonly egress?: readonly string[] | undefined
   readonly needs: {
     /** Cores, which are also its limit. 0: what is left over, without a limit. */
     readonly cpu: number
@@ -54,6 +59,8 @@ export interface Submission {
     readonly pidsMax: number
     /** Absent: its cores are its limit, and as good as anybody's. */
     readonly cpuClass?: TaskCpuClass | undefined
+    /** Bits per second with the outside that each task is guaranteed, and no more; absent: it shares what is left. */
+    readonly networkBits?: number | undefined
     /** Licences, slots and the like, by name. */
     readonly counted?: Readonly<Record<string, number>> | undefined
   }
@@ -131,6 +138,7 @@ export const submissionSchema: z.ZodType<Submission> = z
     writes: z.array(path).max(pathsMax),
     script: z.string().max(scriptBytesMax).nullable(),
     isolation: z.enum(['own', 'shared', 'none']),
+    egress: taskEgressSchema.optional(),
     needs: z.object({
       cpu: z.number().min(0).max(4096),
       memoryBytes: z
@@ -142,6 +150,7 @@ export const submissionSchema: z.ZodType<Submission> = z
       gpuModels: z.array(word).min(1).max(100).optional(),
       pidsMax: z.int().min(1).max(1_000_000),
       cpuClass: z.union([z.literal('best-effort'), taskCpuTimeSchema]).optional(),
+      networkBits: z.int().min(networkBitsMin).max(1e12).optional(),
       counted: z.record(word, z.int().min(1).max(1_000_000)).optional(),
     }),
     timeLimitMs: z
@@ -184,6 +193,11 @@ export const submissionSchema: z.ZodType<Submission> = z
         wrong('needs', `reserve at most ${reservedShareMax * 100} % of a core, with a deadline within the period`)
       if (job.isolation !== 'own') wrong('isolation', 'of reserved CPU time is a sandbox of its own')
     }
+    const { egress = [] } = job
+    if (egress.length > 0 && job.isolation === 'none')
+      wrong('egress', 'is for sandboxes: without one it dials anything')
+    if (job.needs.networkBits !== undefined && egress.length === 0)
+      wrong('needs', 'a rate is one with the outside, and it may dial nothing there')
     if (job.array !== null && job.gang !== null) wrong('gang', 'cannot be an array too')
     if (job.gang !== null && job.isolation === 'shared')
       wrong('isolation', 'of a gang is not shared: its tasks run at once')

@@ -15,6 +15,7 @@ import {
   byRuntime,
   detectLimitGroups,
   incusDriver,
+  incusDriverWithoutServer,
   type OciRuntime,
   ociRuntimeDriver,
   processDriver,
@@ -136,7 +137,11 @@ function chooseSandboxDriver({
   }
   const guests = (): SandboxDriver => vmDriver(guestOptions)
   try {
-    const isolating = { kernel: guests, container: () => incusDriver({ ...options, ...incusOptions(process.env) }) }
+    const isolating = {
+      kernel: guests,
+      container: async () => await incusDriver({ ...options, ...incusOptions(process.env) }),
+      foundContainer: () => incusDriverWithoutServer({ ...options, ...incusOptions(process.env) }),
+    }
     const runtimes = (runtime: OciRuntime): SandboxDriver => ociRuntimeDriver({ ...options, runtime })
     const sandbox = byRuntime(byIsolation(bubblewrapDriver(options), isolating), runtimes)
     return { sandbox, unsandboxed, guests, weaker: [] }

@@ -16,6 +16,8 @@ export interface RateWish {
   readonly id: string
   /** Bits per second; null: best effort. */
   readonly guaranteed: number | null
+  /** Somebody else has counted that it is left, such as a scheduler; see `leftForCounted`. */
+  readonly isCounted?: boolean
 }
 
 /** The rates of all, in bits per second; null: without a bound. `carries`: what the network can, where that is known. */
@@ -66,7 +68,7 @@ export class Rates {
    */
   async join(wish: RateWish, outside: Outside): Promise<Disposable> {
     const { guaranteed, id } = wish
-    if (guaranteed !== null) this.#check(id, guaranteed)
+    if (guaranteed !== null) this.#check(wish, guaranteed)
     const member: Member = { ...wish, outside, given: undefined }
     this.#members.set(id, member)
     try {
@@ -79,11 +81,21 @@ export class Rates {
     return { [Symbol.dispose]: () => this.#leave(member) }
   }
 
-  #check(id: string, guaranteed: number): void {
+  /** What may be guaranteed to all that somebody else counts, together; null: nobody has said what the network carries. */
+  leftForCounted(carries: number | null): number | null {
+    if (carries === null || !this.#options.holds) return null
+    const others = [...this.#members.values()].filter(({ isCounted }) => isCounted !== true)
+    return Math.max(0, Math.floor(carries * (1 - leftShareMin)) - guaranteedIn(others))
+  }
+
+  #check({ id, isCounted = false }: RateWish, guaranteed: number): void {
     if (!this.#options.holds)
       throw noRate(`the rate of ${id} cannot be held on this machine`, 'See `stead doctor`; leave limits.network out.')
     if (this.#carries === null) return
-    const others = [...this.#members.values()].filter((member) => member.id !== id)
+    // What others count, they have counted; what they did not know of, they are told of too late now and then.
+    const others = [...this.#members.values()].filter(
+      (member) => member.id !== id && !(isCounted && member.isCounted === true),
+    )
     const most = Math.floor(this.#carries * (1 - leftShareMin)) - guaranteedIn(others)
     if (guaranteed > most)
       throw noRate(

@@ -34,7 +34,7 @@ function jobOf({ path }: Question): number {
 const taskOf = ({ query }: Question): number | null => number(query, 'task')
 
 /** Throws `operator.forbidden`. */
-function refuseBeyond(caller: Caller, { reads, writes, isolation, app }: Submission): void {
+function refuseBeyond(caller: Caller, { reads, writes, isolation, egress = [], app }: Submission): void {
   const refuse = (what: string, right: string): never => {
     throw new SteadError({
       code: 'operator.forbidden',
@@ -45,6 +45,7 @@ function refuseBeyond(caller: Caller, { reads, writes, isolation, app }: Submiss
   const paths = [...reads, ...writes]
   if (isolation === 'none' && !caller.may('admin', null)) refuse('a job that runs without a sandbox', 'admin')
   if (paths.length > 0 && !caller.may('admin', null)) refuse(`a job that sees ${paths[0]} of the node`, 'admin')
+  if (egress.length > 0 && !caller.may('admin', null)) refuse(`a job that dials ${egress[0]}`, 'admin')
   if (app !== null && !caller.may('exec', app)) refuse(`a job for ${app}`, `exec on ${app}`)
 }
 

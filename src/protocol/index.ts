@@ -85,7 +85,13 @@ export type {
   TerminalSize,
   TraceWish,
 } from './stream.ts'
-export { poolBeatsInMessageMax, poolNodesInMessageMax, taskCpuTimeSchema, tasksInMessageMax } from './tasks.ts'
+export {
+  poolBeatsInMessageMax,
+  poolNodesInMessageMax,
+  taskCpuTimeSchema,
+  taskEgressSchema,
+  tasksInMessageMax,
+} from './tasks.ts'
 export type {
   NodeOffer,
   PoolNode,

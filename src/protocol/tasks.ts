@@ -3,6 +3,7 @@
  * starting it once. Invariant: whatever was missed on a lost connection follows from `tasks-have` on the next one.
  */
 import { z } from 'zod'
+import { parseEgress } from '../network/index.ts'
 
 /** How tasks are kept from the machine: each in a sandbox of its own, those of a job one after another in one, or not at all. */
 export type TaskIsolation = 'own' | 'shared' | 'none'
@@ -27,6 +28,10 @@ export interface TaskJob {
   /** Host user, unless what it writes belongs to another. */
   readonly hostUid: number
   readonly limits: { readonly cpuCores: number | null; readonly memoryBytes: number; readonly pidsMax: number }
+  /** Addresses outside that its tasks may dial, `host:port`; absent: none. */
+  readonly egress?: readonly string[] | undefined
+  /** Bits per second with the outside that each task is guaranteed, and held to; absent: it shares what is left. */
+  readonly networkBits?: number | undefined
   /** Absent: it has its limit, and no more is said. */
   readonly cpuClass?: TaskCpuClass | undefined
 }
@@ -189,6 +194,24 @@ export const nodeOfferSchema: z.ZodType<NodeOffer> = z.object({
   usesForecast: z.boolean().optional(),
 })
 
+/** Addresses outside that tasks of one job may dial. */
+const taskEgressMax = 100
+
+/** `host:port`, `*.domain:port`, `address:port` or `range/bits:port`. */
+export const taskEgressSchema: z.ZodType<readonly string[]> = z
+  .array(z.string().max(300))
+  .max(taskEgressMax)
+  .refine(canBeOpened, 'must be host:port, *.domain:port, address:port or range/bits:port')
+
+function canBeOpened(entries: readonly string[]): boolean {
+  try {
+    parseEgress(entries)
+    return true
+  } catch {
+    return false
+  }
+}
+
 export const taskCpuTimeSchema: z.ZodType<TaskCpuTime> = z.object({
   runtimeUs: z.int(),
   periodUs: z.int(),
@@ -209,6 +232,8 @@ export const taskJobSchema: z.ZodType<TaskJob> = z.object({
   repeats: z.boolean().exactOptional(),
   hostUid: z.int(),
   limits: z.object({ cpuCores: z.number().nullable(), memoryBytes: z.number(), pidsMax: z.int() }),
+  egress: taskEgressSchema.optional(),
+  networkBits: z.int().min(1).optional(),
   cpuClass: z.union([z.literal('best-effort'), taskCpuTimeSchema]).optional(),
 })
 

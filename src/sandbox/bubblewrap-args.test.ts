@@ -36,7 +36,7 @@ const text = ` ${options.join(' ')} `
 
 test('the hardening is there', () => {
   for (const wanted of [
-    '--unshare-user --unshare-pid --unshare-ipc --unshare-uts --unshare-cgroup --disable-userns',
+    '--unshare-user --disable-userns --unshare-pid --unshare-ipc --unshare-uts --unshare-cgroup',
     '--cap-drop ALL --new-session --as-pid-1',
     '--ro-bind /proc/sys /proc/sys',
     '--ro-bind /dev/null /proc/keys',

@@ -34,6 +34,7 @@ const skip = needsAll(
   needsFile('/usr/bin/qemu-system-x86_64', 'apt-get install qemu-system-x86'),
   needsFile('/usr/bin/bwrap', 'apt-get install bubblewrap'),
   needsFile('/usr/bin/s6-log', 'apt-get install s6'),
+  needsFile('/usr/bin/chrt', 'apt-get install util-linux'),
   needsFile('/usr/bin/apt-get', 'this is not Debian'),
 )
 
@@ -61,7 +62,7 @@ function fetchKernel(directory: string): { readonly path: string } | { readonly 
 
 const programs =
   `sh bwrap s6-log setpriv mkfifo mv env sort tr ls sed cat sleep seq head stat wc setsid mkdir rm cp mount ln
-  echo printf switch_root touch true`.split(/\s+/)
+  echo printf switch_root touch true chrt`.split(/\s+/)
 
 /** The first program of the machine: out of the first root, which cannot be pivoted, into one that can. */
 const firstInit = `#!/bin/sh
@@ -179,6 +180,7 @@ test('the conformance suite passes on limit groups of version 2', { skip }, asyn
     assert.deepEqual(failed, [], said.slice(-20_000))
     assert.match(said, /guest: ended with 0/, said.slice(-5_000))
     assert.match(said, /^ok 1 - limit groups here are of version 2/m)
+    assert.match(said, /^ok 2 - classes of CPU are held here/m)
     context.diagnostic(`${said.match(/^ +ok /gm)?.length ?? 0} cases passed in the guest`)
   } finally {
     rmSync(directory, { recursive: true, force: true })

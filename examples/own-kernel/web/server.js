@@ -34,6 +34,7 @@ function ask(sql) {
 }
 
 createServer((question, answer) => {
+  if (question.url === '/up') return answer.end()
   ask("select version() || ' on Linux ' || pg_read_file('/proc/sys/kernel/osrelease')").then(
     (text) => answer.end(JSON.stringify({ ledger: text.trim(), web: `Linux ${release()}` })),
     (error) => answer.writeHead(500).end(String(error)),

@@ -44,6 +44,7 @@ const count = `
     'kernel', trim(pg_read_file('/proc/sys/kernel/osrelease')))`
 
 createServer((question, answer) => {
+  if (question.url === '/up') return answer.end()
   if (question.url !== '/') return answer.writeHead(404).end()
   ask(count).then(
     (text) => answer.end(JSON.stringify({ ledger: JSON.parse(text), web: { kernel: release() } })),

@@ -3,7 +3,7 @@ import { realpathSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { type ArrayRange, type Submission, submissionDefaults, warningSignals } from '../../batch/index.ts'
 import { type Input, type Option, usage } from '../command.ts'
-import { readBytes, readCores, readDuration } from './units.ts'
+import { readBytes, readCores, readDuration, readRate } from './units.ts'
 
 export const submissionOptions: Readonly<Record<string, Option>> = {
   name: { type: 'string' },
@@ -15,6 +15,8 @@ export const submissionOptions: Readonly<Record<string, Option>> = {
   policy: { type: 'string' },
   'best-effort': { type: 'boolean' },
   need: { type: 'string', multiple: true },
+  egress: { type: 'string', multiple: true },
+  network: { type: 'string' },
   pids: { type: 'string' },
   time: { type: 'string' },
   warn: { type: 'string' },
@@ -43,6 +45,7 @@ export const submissionHelp = `  --name NAME         what to call it (default: t
                       --policy fifo: for all its threads, first in first out. Only where \`stead doctor\` has it
   --gpu N             whole GPUs; 0.25: a share of one (counted, not held)  --gpu-model A,B  models that will do
   --need NAME[=N]     a licence, a slot: whatever the nodes' owners have declared
+  --egress HOST:PORT  an address outside that it may dial; may be given again    --network RATE    guaranteed there, and no more: 20Mbit/s
   --time T            it is ended after 90s, 30m, 2h, 1d                  --warn SIGNAL@T  a signal so long before that
   --tasks N           a gang: N tasks that start together or not at all and find one another (RANK, MASTER_ADDR...)
   --after [WHEN:]JOB  once that has ended well; WHEN: success, failure, end, start. May be given again
@@ -70,6 +73,8 @@ export function submissionOf(input: Input, argv: readonly string[], base: Partia
   const output = input.text('output')
   const cpu = input.text('cpu')
   const memory = input.text('memory')
+  const network = input.text('network')
+  const egress = [...(before.egress ?? []), ...input.texts('egress')]
   return {
     ...before,
     name: input.text('name') ?? base.name ?? argv[0]?.split('/').at(-1) ?? 'job',
@@ -79,11 +84,13 @@ export function submissionOf(input: Input, argv: readonly string[], base: Partia
     reads: [...before.reads, ...reads],
     writes: [...before.writes, ...writes],
     isolation: isolationOf(input) ?? before.isolation,
+    ...(egress.length === 0 ? {} : { egress }),
     needs: {
       cpu: cpu === null ? needs.cpu : readCores(cpu),
       memoryBytes: memory === null ? needs.memoryBytes : readBytes('memory', memory),
       ...gpusOf(input.text('gpu'), input.text('gpu-model'), needs),
       pidsMax: input.number('pids', 1, 1_000_000) ?? needs.pidsMax,
+      ...(network === null ? {} : { networkBits: readRate('network', network) }),
       ...cpuClassOf(input),
       ...countedOf(input.texts('need'), needs.counted),
     },

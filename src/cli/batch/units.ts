@@ -36,6 +36,16 @@ export function readDuration(option: string, text: string): number {
   throw usage(`--${option} must be a time with a unit, not '${text}'`, `For example: --${option} 30m`)
 }
 
+const bitsOf: Readonly<Record<string, number>> = { 'kbit/s': 1e3, 'Mbit/s': 1e6, 'Gbit/s': 1e9 }
+
+/** Bits per second of `20Mbit/s`. Throws `cli.usage`. */
+export function readRate(option: string, text: string): number {
+  const match = /^(\d{1,9}(?:\.\d{1,3})?)(kbit\/s|Mbit\/s|Gbit\/s)$/.exec(text)
+  const bits = Math.round(Number(match?.[1]) * (bitsOf[match?.[2] ?? ''] ?? Number.NaN))
+  if (bits > 0) return bits
+  throw usage(`--${option} must be a rate, not '${text}'`, `For example: --${option} 20Mbit/s`)
+}
+
 /** Cores: 2, 0.5, 500m. Throws `cli.usage`. */
 export function readCores(text: string): number {
   const match = /^(\d+(?:\.\d+)?)(m?)$/.exec(text)

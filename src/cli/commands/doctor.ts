@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { coreRefusal } from '../../agent/index.ts'
 import { findTool } from '../../backup/index.ts'
 import { isSteadError } from '../../base/index.ts'
 import type { Command } from '../command.ts'
@@ -47,6 +48,7 @@ async function doctor(json: boolean): Promise<ExitCode> {
       throw error
     })
     const guests = guestsOf(machine)
+    const cores = coreRefusal()
     const noBackups = typeof backups === 'string' ? [] : [`${backups.message} ${backups.hint ?? ''}`.trim()]
     const weaker = [...machine.weaker, ...noBackups]
     const report = {
@@ -57,6 +59,7 @@ async function doctor(json: boolean): Promise<ExitCode> {
       domain: { driver: domain.name, ...domain.capabilities },
       resources: [...machine.providers.keys()],
       guests,
+      cores: cores === null,
       backups: typeof backups === 'string' ? backups : null,
       weaker,
     }
@@ -74,6 +77,7 @@ async function doctor(json: boolean): Promise<ExitCode> {
           line('network', network.name, { ...network.capabilities }),
           line('data', domain.name, { ...domain.capabilities }),
           ['own kernel', paint('bold', guests.driver ?? 'none'), guests.notes.join('; ')],
+          ['core files', paint('bold', cores === null ? 'kept' : 'none'), cores?.reason ?? 'of parts that ask for one'],
           ['backups', report.backups ?? 'none', ''],
           ['resources', report.resources.join(', '), ''],
         ]),

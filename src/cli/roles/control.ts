@@ -1,5 +1,6 @@
 /** Control on this machine, with its store: startable by itself. */
 import { setTimeout as pause } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
 import type { BundleStore } from '../../artifact/index.ts'
 import { isSteadError, messageOf, SteadError, systemClock as clock, systemRandom as random } from '../../base/index.ts'
 import { type Control, type ResourceType, startControl } from '../../control/index.ts'
@@ -11,6 +12,12 @@ import { listenForPeers } from '../../transport/index.ts'
 import type { Home } from '../home.ts'
 import { secretLog } from '../secret-log.ts'
 import { controlAddress, localNode } from './local.ts'
+
+/**
+ * From so many nodes on speed counts for more than memory: with what the daemon starts control with (see supervisor.ts) its collector
+ * takes half of all time while they come.
+ */
+const manyNodes = 5000
 
 export interface ControlRole extends AsyncDisposable {
   readonly control: Control
@@ -36,6 +43,12 @@ export async function startControlRole(
   stack.use(
     await listenForPeers<Downward, Upward>(controlAddress(home), listening, (channel) => control.accept(channel)),
   )
+  const noticing = control.batch.onChange(() => {
+    if (control.batch.nodeCount < manyNodes) return
+    noticing[Symbol.dispose]()
+    setFlagsFromString('--no-optimize-for-size')
+  })
+  stack.use(noticing)
   const running = stack.move()
   return { control, [Symbol.asyncDispose]: () => running.disposeAsync() }
 }

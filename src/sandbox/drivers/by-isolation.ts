@@ -11,7 +11,11 @@ import { readRecord } from './records.ts'
 export interface Isolating {
   readonly kernel: () => SandboxDriver | Promise<SandboxDriver>
   readonly container: () => SandboxDriver | Promise<SandboxDriver>
+  /** What finds containers that run already when that one cannot be had. */
+  readonly foundContainer: () => SandboxDriver
 }
+
+type Wanted = NonNullable<SandboxSpec['isolation']>
 
 /** Joins them. The capabilities are those of the common driver. */
 export function byIsolation(common: SandboxDriver, isolating: Isolating): SandboxDriver {
@@ -24,7 +28,7 @@ class ByIsolation implements SandboxDriver {
   readonly series?: NonNullable<SandboxDriver['series']>
   readonly #common: SandboxDriver
   readonly #isolating: Isolating
-  readonly #made = new Map<keyof Isolating, Promise<SandboxDriver>>()
+  readonly #made = new Map<Wanted, Promise<SandboxDriver>>()
 
   constructor(common: SandboxDriver, isolating: Isolating) {
     this.#common = common
@@ -58,7 +62,7 @@ class ByIsolation implements SandboxDriver {
     await driver.remove(recordDir)
   }
 
-  #get(isolation: keyof Isolating): Promise<SandboxDriver> {
+  #get(isolation: Wanted): Promise<SandboxDriver> {
     const before = this.#made.get(isolation)
     if (before !== undefined) return before
     const made = (async () => await this.#isolating[isolation]())()
@@ -71,6 +75,8 @@ class ByIsolation implements SandboxDriver {
   async #of(recordDir: string): Promise<SandboxDriver> {
     const record = readRecord(recordDir)
     if (record === null || record.driver === this.#common.name) return this.#common
-    return await this.#get(record.driver === 'incus' ? 'container' : 'kernel')
+    if (record.driver !== 'incus') return await this.#get('kernel')
+    // What runs does not depend on its server, and neither does finding it.
+    return await this.#get('container').catch(() => this.#isolating.foundContainer())
   }
 }

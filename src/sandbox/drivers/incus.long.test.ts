@@ -13,7 +13,7 @@ import { describeCapabilities } from '../capabilities.ts'
 import { until, within } from '../bench.conformance.ts'
 import type { SandboxDriver, SandboxSpec } from '../driver.ts'
 import { incusSocket, served } from '../fixtures/drivers.ts'
-import { incusDriver } from './incus.ts'
+import { incusDriver, incusDriverWithoutServer } from './incus.ts'
 import { detectLimitGroups } from './cgroups.ts'
 
 const skip = needsIncus()
@@ -137,8 +137,12 @@ suite('servers of containers', { skip, timeout: 400_000 }, () => {
     const sandbox = await driver.start(asked)
     await until('the program', async () => (await linesOf(driver, asked.recordDir)).includes('one'))
     await server.crash()
+    const without = incusDriverWithoutServer({ clock: systemClock, groups, address: { socketPath: server.socketPath } })
+    const found = (await without.adopt(asked.recordDir)) ?? assert.fail('no record')
+    await assert.rejects(without.start(spec('true')), { code: 'sandbox.unavailable' })
     writeFileSync(`${dir}/data/go`, '')
-    assert.equal((await within(sandbox.exited, 'the end')).sentence, 'ended with code 6')
+    for (const one of [sandbox, found])
+      assert.equal((await within(one.exited, 'the end')).sentence, 'ended with code 6')
     assert.deepEqual(await linesOf(driver, asked.recordDir), ['one', 'two'])
     await server.restart()
     await driver.remove(asked.recordDir)

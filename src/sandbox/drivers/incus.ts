@@ -50,6 +50,23 @@ export async function incusDriver(options: IncusDriverOptions): Promise<SandboxD
   return new GuestDriver(new IncusMonitor(server, clock), 'strict', around)
 }
 
+/**
+ * The driver for what runs already while its server does not answer: it finds programs, their output and their exits, which do
+ * not depend on the server, and starts none.
+ */
+export function incusDriverWithoutServer(options: IncusDriverOptions): SandboxDriver {
+  const { clock, groups, logger, project = null } = options
+  const address = options.address ?? { socketPath: usualSockets.find((path) => existsSync(path)) ?? '' }
+  const image = containerImage('x86_64', rootLinks())
+  const [api, reason] = [new IncusApi(address, project), 'it does not answer']
+  const known = { api, image, name: 'the server', pool: '', limits: allLimits(reason), noFreeze: reason, weaker: [] }
+  return new GuestDriver(new IncusMonitor(known, clock), 'strict', {
+    clock,
+    groups,
+    ...(logger !== undefined && { logger }),
+  })
+}
+
 function usualAddress(): IncusAddress {
   const socketPath = usualSockets.find((path) => existsSync(path))
   if (socketPath !== undefined) return { socketPath }

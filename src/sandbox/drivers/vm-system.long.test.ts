@@ -50,7 +50,10 @@ runcmd:
   - systemctl enable --now --no-block answer.service
 `
 
-suite('a system on a disk', { skip, timeout: 1_200_000 }, () => {
+/** Each test boots twice at most. */
+const timeout = 3 * bootMs
+
+suite('a system on a disk', { skip, timeout: 2 * timeout }, () => {
   const dir = mkdtempSync(`${tmpdir()}/stead-system-`)
   chmodSync(dir, 0o711)
   after(() => rmSync(dir, { recursive: true, force: true }))
@@ -119,7 +122,7 @@ suite('a system on a disk', { skip, timeout: 1_200_000 }, () => {
     })
   }
 
-  test('qcow2 boots by itself, is asked to end, and finds what it wrote', async () => {
+  test('qcow2 boots by itself, is asked to end, and finds what it wrote', { timeout }, async () => {
     const written = madeDir('written')
     const disk = { path: `${machineDisk.place}/disk.qcow2`, format: 'qcow2' } as const
     const before = statSync(disk.path)
@@ -142,7 +145,7 @@ suite('a system on a disk', { skip, timeout: 1_200_000 }, () => {
     assert.deepEqual([statSync(disk.path).mtimeMs, statSync(disk.path).size], [before.mtimeMs, before.size])
   })
 
-  test('a kernel that is named boots the system of a raw disk', async () => {
+  test('a kernel that is named boots the system of a raw disk', { timeout }, async () => {
     const { place } = machineDisk
     const kernel = {
       path: `${place}/vmlinuz`,

@@ -2,12 +2,14 @@
 import assert from 'node:assert/strict'
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { release, tmpdir } from 'node:os'
+import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { suite, test } from 'node:test'
 import { needsAll, needsFile } from '../../../test/needs.ts'
 import { needsGuests } from '../../../test/machine-parts.ts'
+import { freePort } from '../../../test/command-line.ts'
 import { systemClock } from '../../base/index.ts'
-import { within } from '../bench.conformance.ts'
+import { pause, until, within } from '../bench.conformance.ts'
 import type { Sandbox, SandboxSpec } from '../driver.ts'
 import { variants } from '../fixtures/drivers.ts'
 import { vmDriver } from './vm.ts'
@@ -65,6 +67,57 @@ test('a guest runs a program on its own kernel: output, directories, orders, exi
   } finally {
     await sandbox.kill()
     await driver.remove(spec.recordDir)
+    rmSync(dir, { recursive: true, force: true })
+    clearInterval(alive)
+  }
+})
+
+test('a port of a guest is open once its program has opened it', { skip }, async () => {
+  const dir = mkdtempSync(`${tmpdir()}/stead-guest-`)
+  chmodSync(dir, 0o711)
+  const driver = variants['vm']?.()
+  assert.ok(driver !== undefined)
+  const port = await freePort()
+  // Perl is in every guest, and soon there.
+  const server = `use IO::Socket::INET; $| = 1; sleep 2;
+    my $server = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => ${port}, Listen => 5) or die; print "open\\n";
+    while (my $caller = $server->accept) { print $caller "served\\n"; close $caller }`
+  const recordDir = `${dir}/records`
+  const alive = setInterval(() => undefined, 1000)
+  const sandbox = await driver.start({
+    id: `port-${process.pid}`,
+    argv: ['perl', '-e', server],
+    env: { PATH: '/usr/bin:/bin' },
+    cwd: '/tmp',
+    mounts: [],
+    files: [],
+    hostUid: 231_078,
+    limits: { memoryBytes: 64 * 2 ** 20, cpuCores: null, pidsMax: 32, tmpBytes: 2 ** 20 },
+    syscalls: 'strict',
+    isolation: 'kernel',
+    ports: [port],
+    network: null,
+    recordDir,
+    outputBytesMax: 2 ** 20,
+  })
+  const machine = sandbox.machine()
+  /** What a stream to it brings until it is closed, and whether something inside took it meanwhile. */
+  const dial = async (): Promise<string> => {
+    const socket = connect(port, '127.0.0.1').on('error', () => undefined)
+    const said = text(socket).catch(() => '')
+    await Promise.race([said, pause(3000)])
+    socket.destroy()
+    return await said
+  }
+  try {
+    await until('what runs it listens', async () => (await machine.accepts(port)) === false)
+    await until('the program serves', async () => (await dial()) === 'served\n')
+    const lines = (await Array.fromAsync(driver.output(recordDir))).map((line) => line.text)
+    assert.ok(lines.includes('open'), 'and nothing before it did')
+    assert.equal(await dial(), 'served\n')
+  } finally {
+    await sandbox.kill()
+    await driver.remove(recordDir)
     rmSync(dir, { recursive: true, force: true })
     clearInterval(alive)
   }

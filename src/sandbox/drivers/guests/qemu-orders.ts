@@ -2,7 +2,7 @@
  * What QEMU is told to do for each order to a machine, and how its answers are read.
  *
  * Invariants: a name that is not kept is never asked for, because QEMU stops the machine before it looks; a name that is kept
- * is never written over; a machine that could not go back does not stay stopped.
+ * is never written over; a machine that could not go back does not stay as it is.
  */
 import { messageOf, SteadError } from '../../../base/index.ts'
 import type { Json } from '../../../base/index.ts'
@@ -68,9 +68,8 @@ async function goBack(qmp: Qmp, name: string): Promise<void> {
   try {
     await say(qmp, `loadvm ${name}`)
   } catch (error) {
-    // The disk is as it was then; the memory is nobody's. What was a running system is switched on again.
-    await qmp.execute('system_reset')
-    await qmp.execute('cont')
+    // The disk is as it was then; the memory is nobody's. It ends, and whoever runs it starts it again.
+    await qmp.execute('quit').catch(() => undefined)
     const hint = 'Its memory or processors are not those it was taken with, or another QEMU took it.'
     throw refused(`The machine has its disk of ${name}, and boots from it: ${messageOf(error)}`, hint)
   }

@@ -36,6 +36,8 @@ export async function withQmp<T>(
   }
   const lines = createInterface({ input: socket })[Symbol.asyncIterator]()
   const open = socket
+  // That it is gone is seen where an answer is waited for.
+  open.on('error', () => undefined)
   try {
     const next = async (timeoutMs = orderTimeoutMs): Promise<Readonly<Record<string, unknown>>> => {
       const late = Promise.withResolvers<never>()

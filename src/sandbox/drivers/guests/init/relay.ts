@@ -8,8 +8,8 @@ sub listens {
   my $end = sprintf ':%04X', $_[0];
   for my $table ('/proc/net/tcp', '/proc/net/tcp6') {
     open my $file, '<', $table or next;
-    while (<$file>) {
-      my @field = split;
+    while (defined(my $line = <$file>)) {
+      my @field = split ' ', $line;
       return 1 if $field[3] eq '0A' && substr($field[1], -5) eq $end;
     }
   }
