@@ -126,7 +126,7 @@ function runOther(runtime: string, bundle: string): number | null {
 }
 
 /** The image in a storage of podman, and the command line of one run; null where there is none. */
-async function podmanRun(): Promise<{ argv: readonly string[]; env: NodeJS.ProcessEnv } | null> {
+async function podmanRun(): Promise<{ argv: readonly string[]; builders: Builders } | null> {
   if (needsBuilders() !== false) return null
   const builders = new Builders(join(root, 'builders'))
   // It becomes a name, and those are in lower case.
@@ -138,10 +138,10 @@ async function podmanRun(): Promise<{ argv: readonly string[]; env: NodeJS.Proce
   rmSync(layout, { recursive: true })
   const limits =
     '--network none --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 --memory 128m --pids-limit 64 --read-only'
-  return { argv: [program, ...args, 'run', '--rm', ...limits.split(' '), id], env: builders.env }
+  return { argv: [program, ...args, 'run', '--rm', ...limits.split(' '), id], builders }
 }
 
-function runPodman({ argv: [program = '', ...args], env }: NonNullable<typeof podman>): number | null {
+function runPodman({ argv: [program = '', ...args], builders: { env } }: NonNullable<typeof podman>): number | null {
   const startMs = systemClock.monotonicMs()
   const { status, stderr } = spawnSync(program, args, { env, encoding: 'utf8' })
   if (status !== 0) console.error(`podman: ${stderr.trim().slice(-300)}`)
@@ -193,4 +193,5 @@ console.log(
   `unpacked in ${unpackMs.map((ms) => (ms / 1000).toFixed(2)).join(', ')} s: ${mb((bytes / Math.min(...unpackMs)) * 1000)} MB/s, so 100 MB in ${((Math.min(...unpackMs) / bytes) * 1e5).toFixed(2)} s`,
 )
 clearInterval(alive)
+podman?.builders[Symbol.dispose]()
 rmSync(root, { recursive: true, force: true })

@@ -33,7 +33,7 @@ suite('images of buildah', { skip: needsAll(needsImages(), needsTool('docker-reg
   test('built in a chroot, pushed with gzip and zstd, pulled and run; what podman sees in it is what we see', async () => {
     await using bench = new Workbench()
     await using registry = await RegistryServer.start(join(bench.dir, 'registry'))
-    const builders = new Builders(join(bench.dir, 'builders'))
+    using builders = new Builders(join(bench.dir, 'builders'))
     const context = join(bench.dir, 'context')
     mkdirSync(join(context, 'extra'), { recursive: true })
     writeFileSync(join(context, 'extra/file'), 'extra')

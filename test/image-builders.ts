@@ -13,8 +13,8 @@ const libraries = [cached('image-builders-bookworm'), cached('image-tools-bookwo
   join(root, libraryPlace),
 )
 
-/** The tools with a place of their own. */
-export class Builders {
+/** The tools with a place of their own. Disposing takes away what podman has mounted there. */
+export class Builders implements Disposable {
   readonly #directory: string
   readonly env: NodeJS.ProcessEnv
 
@@ -43,6 +43,10 @@ export class Builders {
       `conmon_env_vars = [${passed.map((word) => JSON.stringify(word)).join(', ')}]`,
     ]
     writeFileSync(own.CONTAINERS_CONF, ['[engine]', ...engine, ''].join('\n'))
+  }
+
+  [Symbol.dispose](): void {
+    spawnSync('umount', [join(this.#directory, 'podman/overlay')])
   }
 
   /** The policy that takes every image. */
