@@ -138,7 +138,8 @@ export async function snapshotOf(
   const why = await ended.promise
   signal?.removeEventListener('abort', asked)
   const line = numberIn(placed, 'line') || request.line
-  return { file: path, line, hits, ended: why, costMs: Math.round(stoppedMs) }
+  // Several threads may have come by at once.
+  return { file: path, line, hits: hits.slice(0, request.hits), ended: why, costMs: Math.round(stoppedMs) }
 }
 
 /** How languages write what does not hold. */
