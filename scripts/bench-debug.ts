@@ -5,7 +5,7 @@
  * quiet machine. Tools are those of `npm run debug-tools`, after what is on the PATH.
  */
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { Agent, get } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -104,7 +104,6 @@ const hotLine = 3
 
 const median = (values: readonly number[]): number =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN
-const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length
 
 const recipes = await allRecipes({ clock: systemClock, random: systemRandom })
 
@@ -146,54 +145,92 @@ interface Counting {
   readonly lines: () => Promise<readonly string[]>
 }
 
-/** How far the program comes in a tenth of a second, over so long from now. */
-async function pace({ lines }: Counting, overMs: number): Promise<number> {
-  const before = (await lines()).length
+/** Of the wall's clock, and of the program's own processor time, for which others on the machine are no matter. */
+interface Pace {
+  readonly wall: number
+  readonly own: number
+}
+
+/** Milliseconds that the threads of a process have run. */
+function ownMs(pid: number): number {
+  const threads = readdirSync(`/proc/${pid}/task`).map((thread) => {
+    try {
+      return Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]) / 1e6
+    } catch {
+      // It has just ended.
+      return 0
+    }
+  })
+  return threads.reduce((sum, ms) => sum + ms, 0)
+}
+
+/** How far the program comes, over so long from now: from one line of it to another. */
+async function pace({ pid, lines }: Counting, overMs: number): Promise<Pace> {
+  const edge = async (): Promise<{ readonly count: number; readonly ms: number; readonly own: number }> => {
+    const before = (await lines()).length
+    for (;;) {
+      const count = (await lines()).length
+      if (count > before) return { count, ms: systemClock.monotonicMs(), own: ownMs(pid) }
+      await pause(2)
+    }
+  }
+  const from = await edge()
   await pause(overMs)
-  return mean((await lines()).slice(before).map((line) => Number(line.split(' ')[0])))
+  const to = await edge()
+  const counted = (await lines()).slice(from.count, to.count).reduce((sum, line) => sum + Number(line.split(' ')[0]), 0)
+  return { wall: counted / (to.ms - from.ms), own: counted / (to.own - from.own) }
+}
+
+/** The medians of shares of both, in percent. */
+function percentOf(pairs: readonly (readonly [of: Pace, before: Pace])[]): Pace {
+  const share = (kind: keyof Pace): number => 100 * median(pairs.map(([of, before]) => of[kind] / before[kind]))
+  return { wall: share('wall'), own: share('own') }
 }
 
 /** Its pace with an editor attached, of its pace just before: rounds of both one after another, of which the median counts. */
-async function idlePace(program: Counting, file: string): Promise<number> {
-  const shares: number[] = []
+async function idlePace(program: Counting, file: string): Promise<Pace> {
+  const pairs: [Pace, Pace][] = []
   for (let round = 0; round < paceRounds; round++) {
     const alone = await pace(program, paceMs)
     const { end } = await editor(program.pid, file, null)
     await pause(200)
-    shares.push((await pace(program, paceMs)) / alone)
+    pairs.push([await pace(program, paceMs), alone])
     await end()
     await pause(200)
   }
-  return 100 * median(shares)
+  return percentOf(pairs)
 }
 
-/** Its pace in the second after a snapshot of ten hits on a hot line, of its pace just before; and how the snapshot ended. */
-async function paceAfter(program: Counting, file: string): Promise<number> {
-  const shares: number[] = []
+/** Its pace in the second after a snapshot of ten hits on a line, of its pace just before. */
+async function paceAfter(program: Counting, file: string, line: number, expression: string): Promise<Pace> {
+  const pairs: [Pace, Pace][] = []
   for (let round = 0; round < paceRounds; round++) {
     await using attached = await attachTo(program.pid)
     const alone = await pace(program, paceMs)
-    const report = await attached.snapshot({ file, line: hotLine, expressions: ['n'], hits: 10, timeMs: 20_000 })
+    const report = await attached.snapshot({ file, line, expressions: [expression], hits: 10, timeMs: 20_000 })
     if (report.hits.length === 0) throw new Error(`nothing was seen: ${report.ended}`)
-    shares.push((await pace(program, 1000)) / alone)
+    pairs.push([await pace(program, 1000), alone])
   }
-  return 100 * median(shares)
+  return percentOf(pairs)
 }
 
+const none: Pace = { wall: Number.NaN, own: Number.NaN }
+const showPace = ({ wall, own }: Pace): string => (Number.isNaN(wall) ? '—' : `${show(wall, '%')} (${show(own, '%')})`)
 const show = (value: number, unit: string): string =>
   Number.isNaN(value) ? '—' : `${value < 10 ? value.toFixed(1) : Math.round(value)} ${unit}`
 
 /** A figure, or nothing where the language or the machine has no such thing. */
-async function tried(
+async function tried<T>(
   name: string,
   can: readonly Ability[],
   needs: Ability,
-  work: () => Promise<number>,
-): Promise<number> {
-  if (!can.includes(needs)) return NaN
+  nothing: T,
+  work: () => Promise<T>,
+): Promise<T> {
+  if (!can.includes(needs)) return nothing
   return await work().catch((error: unknown) => {
     console.error(`${name}: ${messageOf(error)}`)
-    return NaN
+    return nothing
   })
 }
 
@@ -203,7 +240,7 @@ async function measured(name: string, program: Program): Promise<string> {
   await pause(1000)
   const { can } = (await chooseRecipe(recipes, readProcess(ticking.pid))).finding
   const stood: number[] = []
-  const first = await tried(name, can, 'dap', async () => {
+  const first = await tried(name, can, 'dap', Number.NaN, async () => {
     const times: number[] = []
     for (let round = 0; round < stops; round++) {
       const { ms, end } = await editor(ticking.pid, file, probeLine)
@@ -212,7 +249,7 @@ async function measured(name: string, program: Program): Promise<string> {
     }
     return median(times)
   })
-  const whole = await tried(name, can, 'stack', async () => {
+  const whole = await tried(name, can, 'stack', Number.NaN, async () => {
     const times: number[] = []
     for (let round = 0; round < stops; round++) {
       const fromMs = systemClock.monotonicMs()
@@ -226,10 +263,10 @@ async function measured(name: string, program: Program): Promise<string> {
   const source = counting[program.extension] ?? ''
   const fast = await startPlain({ ...program, sources: { ticking: source, hanging: source } })('ticking')
   await pause(1500)
-  const idle = await tried(name, can, 'dap', () => idlePace(fast, file))
-  const after = await tried(name, can, 'snapshot', () => paceAfter(fast, file))
+  const idle = await tried(name, can, 'dap', none, () => idlePace(fast, file))
+  const after = await tried(name, can, 'snapshot', none, () => paceAfter(fast, file, hotLine, 'n'))
   await fast.end()
-  const cells = [show(first, 'ms'), show(median(stood), 'ms'), show(whole, 'ms'), show(idle, '%'), show(after, '%')]
+  const cells = [show(first, 'ms'), show(median(stood), 'ms'), show(whole, 'ms'), showPace(idle), showPace(after)]
   return `| ${[name, ...cells].join(' | ')} |`
 }
 
@@ -303,7 +340,7 @@ const ask = () => http.get({ host: '127.0.0.1', port: process.argv[1], agent, pa
 for (let i = 0; i < 10; i++) ask()`
 
 /** Requests of a server that is asked all the time: attached and idle, and in the second after a snapshot; shares of before. */
-async function serverPace(): Promise<{ readonly idle: number; readonly after: number }> {
+async function serverPace(): Promise<{ readonly idle: Pace; readonly after: Pace }> {
   const program = nodeProgram(process.execPath)
   const server = await startPlain({ ...program, sources: { ticking: answering, hanging: answering } })('ticking')
   await pause(500)
@@ -313,17 +350,7 @@ async function serverPace(): Promise<{ readonly idle: number; readonly after: nu
     await pause(4000)
     const counting: Counting = server
     const idle = await idlePace(counting, 'ticking.cjs')
-    const shares: number[] = []
-    for (let round = 0; round < paceRounds; round++) {
-      const before = await pace(counting, 1000)
-      {
-        await using attached = await attachTo(server.pid)
-        const place = { file: 'ticking.cjs', line: handlerLine, expressions: ['pathname'] }
-        await attached.snapshot({ ...place, hits: 10, timeMs: 20_000 })
-      }
-      shares.push((await pace(counting, 1000)) / before)
-    }
-    return { idle, after: 100 * median(shares) }
+    return { idle, after: await paceAfter(counting, 'ticking.cjs', handlerLine, 'pathname') }
   } finally {
     load.kill()
     await server.end()
@@ -345,6 +372,6 @@ console.log(`| without a stack | ${show(stands.without, 'ms')} | |`)
 console.log(`| attach, stack, detach | ${show(stands.with, 'ms')} | ${show(stands.said, 'ms')} |`)
 const served = await serverPace()
 console.log('\n| a Node server, of its requests before | |\n|---|---|')
-console.log(`| attached and idle | ${show(served.idle, '%')} |`)
-console.log(`| in the second after a snapshot of ten hits | ${show(served.after, '%')} |`)
+console.log(`| attached and idle | ${showPace(served.idle)} |`)
+console.log(`| in the second after a snapshot of ten hits | ${showPace(served.after)} |`)
 clearInterval(awake)

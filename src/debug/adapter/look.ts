@@ -98,10 +98,10 @@ export async function snapshotOf(
   }
   // An adapter stops the program for each pass that it looks at a condition and says nothing: at first we look ourselves.
   let watched = request.condition === undefined || request.force === true ? null : adapter.guard(request.condition)
-  const placed = await place(watched === null ? condition : {})
 
   const hits: Hit[] = []
   const ended = Promise.withResolvers<SnapshotReport['ended']>()
+  ended.promise.catch(() => undefined)
   let [stops, stoppedMs] = [0, 0]
   let firstMs: number | null = null
   const stop = async (threadId: number): Promise<void> => {
@@ -125,10 +125,12 @@ export async function snapshotOf(
     }
     await session.request('continue', { threadId })
   }
+  // Before the line is looked at: some stop there at once.
   using _listening = session.on((event, body) => {
     if (event !== 'stopped' || adapterStop(body)) return
     stop(numberIn(body, 'threadId')).catch(ended.reject)
   })
+  const placed = await place(watched === null ? condition : {})
   using _timer = clock.after(request.timeMs, () => ended.resolve('time'))
   const asked = (): void => ended.resolve('asked')
   if (signal?.aborted === true) asked()
@@ -138,7 +140,8 @@ export async function snapshotOf(
   const why = await ended.promise
   signal?.removeEventListener('abort', asked)
   const line = numberIn(placed, 'line') || request.line
-  return { file: path, line, hits, ended: why, costMs: Math.round(stoppedMs) }
+  // Several threads may have come by at once.
+  return { file: path, line, hits: hits.slice(0, request.hits), ended: why, costMs: Math.round(stoppedMs) }
 }
 
 /** How languages write what does not hold. */

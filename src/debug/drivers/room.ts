@@ -7,7 +7,17 @@
  * whoever made it removes what is left.
  */
 import { spawn } from 'node:child_process'
-import { closeSync, constants, lstatSync, mkdtempSync, openSync, readSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  existsSync,
+  lstatSync,
+  mkdtempSync,
+  openSync,
+  readSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -64,6 +74,9 @@ export async function openRoom(
       version,
       async end() {
         stream.destroy()
+        // The process takes back what it did, and its room at last: whoever comes next would be in the middle of that.
+        for (const endAt = clock.monotonicMs() + leftMs; clock.monotonicMs() < endAt && existsSync(path);)
+          await sleep(clock, pollMs)
         await remove()
       },
     }

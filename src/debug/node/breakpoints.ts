@@ -95,6 +95,11 @@ export class Breakpoints {
       .map(({ id }) => id)
   }
 
+  /** Whether the program may stop at one. */
+  get canStop(): boolean {
+    return this.#wanted.some(({ log }) => log === '')
+  }
+
   async clear(): Promise<void> {
     for (const wanted of this.#wanted.splice(0)) await this.#remove(wanted)
   }

@@ -22,6 +22,15 @@ const asyncFramesMax = 200
 
 export async function takeStack(cdp: Cdp, scripts: Scripts, clock: Clock): Promise<StackReport> {
   await cdp.call('Debugger.setAsyncCallStackDepth', { maxDepth: asyncDepth })
+  try {
+    return await takenStack(cdp, scripts, clock)
+  } finally {
+    // What remembers callers takes a server's pace.
+    await cdp.call('Debugger.setAsyncCallStackDepth', { maxDepth: 0 }).catch(() => null)
+  }
+}
+
+async function takenStack(cdp: Cdp, scripts: Scripts, clock: Clock): Promise<StackReport> {
   const waitingFor = await resources(cdp).catch(() => [])
   const { paused, stoppedMs } = await stopOnce(cdp, clock)
   if (paused === null) {

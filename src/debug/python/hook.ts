@@ -145,7 +145,7 @@ def _say(text):
     os.rename(room + '/said.part', room + '/said')
 
 
-def _clean(duplicate, identity):
+def _clean(duplicate, held):
     import os
     import select
     import shutil
@@ -157,10 +157,12 @@ def _clean(duplicate, identity):
         os.close(duplicate)
         time.sleep(0.3)
     try:
-        if os.lstat(room).st_ino == identity:
+        # Held open, its number is no other directory's: the next debugger's may lie there by now.
+        if os.lstat(room).st_ino == os.fstat(held).st_ino:
             shutil.rmtree(room, ignore_errors=True)
     except OSError:
         pass
+    os.close(held)
 
 
 def _serve():
@@ -169,7 +171,7 @@ def _serve():
     import sys
     import time
     duplicate = None
-    identity = os.lstat(room).st_ino
+    held = os.open(room, os.O_RDONLY | os.O_DIRECTORY)
     try:
         tools = room + '/tools'
         sys.path.insert(0, tools)
@@ -205,7 +207,7 @@ def _serve():
             _say('failed %s: %s' % (type(error).__name__, error))
         except OSError:
             pass
-    _clean(duplicate, identity)
+    _clean(duplicate, held)
 
 
 _thread = threading.Thread(target=_serve, name='stead.debug', daemon=True)

@@ -35,6 +35,8 @@ debugger = Class.new do
   end
 
   def serve
+    # Held open, its number is no other directory's: the next debugger's may lie there by now.
+    @held = Dir.open(@room)
     identity = File.lstat(@room).ino
     listener = UNIXServer.new(@room + '/s')
     say "ready #{RUBY_VERSION}"
@@ -70,6 +72,8 @@ debugger = Class.new do
     Dir.rmdir(@room)
   rescue SystemCallError
     nil
+  ensure
+    @held.close if @held
   end
 
   def read
