@@ -110,7 +110,9 @@ function makeRoot(directory: string, repository: string, command: string): strin
     }
   }
   cpSync(`${repository}/src`, `${root}/repo/src`, { recursive: true })
-  cpSync(`${repository}/test/needs.ts`, `${root}/repo/test/needs.ts`)
+  // What the suite says of the machine it runs on.
+  for (const name of ['needs.ts', 'machine-parts.ts', 'fetch.ts'])
+    copyFileSync(`${repository}/test/${name}`, `${root}/repo/test/${name}`)
   writeFileSync(`${root}/repo/package.json`, '{ "type": "module" }')
   writeFileSync(`${root}/etc/passwd`, 'root:x:0:0:root:/:/bin/sh\n')
   writeFileSync(`${root}/init`, firstInit, { mode: 0o755 })
