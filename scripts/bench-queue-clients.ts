@@ -1,8 +1,9 @@
 /** The clients of Kafka and of SQS by themselves, for the bench of queues beside them. That of AWS comes with the emulator. */
+import { randomUUID } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { fauxqsPackage } from '../test/fetched.ts'
-import { body, measure } from './bench-queue-measure.ts'
+import { measure, textOf, valueOf } from './bench-queue-measure.ts'
 import type { Raw } from './bench-queue-measure.ts'
 
 const topic = 'raw'
@@ -31,11 +32,15 @@ export async function rawKafka(port: number, together: number, inHand: number): 
   await admin.createTopics({ topics: [topic], partitions: 4, replicas: 1, configs })
   const producer = new Producer({ ...base, acks: -1 })
   const consumer = new Consumer({ ...base, groupId: topic, autocommit: false })
-  const value = Buffer.from(`"${body}"`)
+  const record = (): { topic: string; value: Buffer; headers: Map<Buffer, Buffer> } => ({
+    topic,
+    value: Buffer.from(textOf()),
+    headers: new Map([[Buffer.from('id'), Buffer.from(randomUUID())]]),
+  })
   return timed({
     async send(count) {
       for (let sent = 0; sent < count; sent += together) {
-        await producer.send({ messages: Array.from({ length: together }, () => ({ topic, value })) })
+        await producer.send({ messages: Array.from({ length: together }, record) })
       }
     },
     async consume(count) {
@@ -47,7 +52,8 @@ export async function rawKafka(port: number, together: number, inHand: number): 
       })
       let got = 0
       const ends = new Map<number, bigint>()
-      for await (const { partition, offset } of stream) {
+      for await (const { partition, offset, value } of stream) {
+        valueOf(value.toString())
         ends.set(partition, offset + 1n)
         got += 1
         if (got % inHand !== 0 && got < count) continue
@@ -73,7 +79,7 @@ interface AwsModule {
 
 interface AwsAnswer {
   readonly QueueUrl?: string
-  readonly Messages?: readonly { readonly ReceiptHandle: string }[]
+  readonly Messages?: readonly { readonly ReceiptHandle: string; readonly Body: string }[]
 }
 
 const requestsMax = 16
@@ -87,7 +93,11 @@ export async function rawSqs(port: number): Promise<Raw> {
     credentials: { accessKeyId: 'any', secretAccessKey: 'any' },
   })
   const { QueueUrl } = await client.send(new aws.CreateQueueCommand({ QueueName: topic }))
-  const entries = Array.from({ length: 10 }, (_, at) => ({ Id: String(at), MessageBody: `"${body}"` }))
+  const entry = (_: unknown, at: number): object => ({
+    Id: String(at),
+    MessageBody: textOf(),
+    MessageAttributes: { id: { DataType: 'String', StringValue: randomUUID() } },
+  })
   const loops = (step: () => Promise<boolean>): Promise<unknown> =>
     Promise.all(
       Array.from({ length: requestsMax }, async () => {
@@ -99,7 +109,7 @@ export async function rawSqs(port: number): Promise<Raw> {
       let left = count / 10
       await loops(async () => {
         if ((left -= 1) < 0) return false
-        await client.send(new aws.SendMessageBatchCommand({ QueueUrl, Entries: entries }))
+        await client.send(new aws.SendMessageBatchCommand({ QueueUrl, Entries: Array.from({ length: 10 }, entry) }))
         return true
       })
     },
@@ -111,6 +121,7 @@ export async function rawSqs(port: number): Promise<Raw> {
           new aws.ReceiveMessageCommand({ QueueUrl, MaxNumberOfMessages: 10, WaitTimeSeconds: 0 }),
         )
         got += messages.length
+        for (const message of messages) valueOf(message.Body)
         const handles = messages.map(({ ReceiptHandle }, at) => ({ Id: String(at), ReceiptHandle }))
         if (handles.length > 0) await client.send(new aws.DeleteMessageBatchCommand({ QueueUrl, Entries: handles }))
         return true

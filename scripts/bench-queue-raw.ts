@@ -2,10 +2,17 @@
  * What the library costs over the server's own client: the same server, the same run, equal durability and as many in flight; sends
  * that are confirmed, and messages received and acknowledged. Bodies of 256 bytes, rounds of one and the other in turn, medians. Prints
  * a table; decides nothing. Two minutes; names of drivers as arguments choose.
+ *
+ * The client beside it does what nobody can do without who is to lose nothing: it writes a value as JSON and reads it again, gives each
+ * message an id of the sender's (a send that is repeated is recognised by nothing else), waits for the confirmation of every
+ * send, and settles when it has the value, in a way in which another gets what a dead consumer had. It keeps no headers, keys, delays,
+ * count of attempts or dead letters, extends no lease, and runs in one thread. Where a client takes many messages in one call
+ * (Kafka, SQS, PostgreSQL) it has them together beforehand; the library gets each by a call of its own.
  */
+import { randomUUID } from 'node:crypto'
 import { connect as connectAmqp } from 'amqplib'
 import { jetstream, jetstreamManager } from '@nats-io/jetstream'
-import { connect as connectNats } from '@nats-io/transport-node'
+import { connect as connectNats, headers } from '@nats-io/transport-node'
 import { Valkey } from 'iovalkey'
 import pg from 'pg'
 import {
@@ -33,14 +40,13 @@ import {
 } from '../test/brokers.ts'
 import type { BrokerKind } from '../test/brokers.ts'
 import { needsPostgres, PostgresServer } from '../test/postgres-server.ts'
-import { body, fresh, inFlight, measure, median, processed, sends, shown } from './bench-queue-measure.ts'
+import { fresh, inFlight, measure, median, processed, sends, shown, textOf, valueOf } from './bench-queue-measure.ts'
 import type { Rate, Raw } from './bench-queue-measure.ts'
 import { rawKafka, rawSqs } from './bench-queue-clients.ts'
 
 const rounds = 3
 const callers = 1000
 const inHand = 256
-const bytes = Buffer.from(`"${body}"`)
 
 interface Contest {
   readonly name: string
@@ -59,7 +65,8 @@ async function rawAmqp(url: string): Promise<Raw> {
   await channel.prefetch(inHand)
   const publish = (): Promise<void> =>
     new Promise((resolve, reject) => {
-      channel.publish('', 'raw', bytes, { persistent: true, mandatory: true }, (error) =>
+      const options = { persistent: true, mandatory: true, messageId: randomUUID() }
+      channel.publish('', 'raw', Buffer.from(textOf()), options, (error) =>
         error === null || error === undefined ? resolve() : reject(new Error('refused', { cause: error })),
       )
     })
@@ -70,7 +77,10 @@ async function rawAmqp(url: string): Promise<Raw> {
         let left = count
         const { promise, resolve } = Promise.withResolvers<void>()
         const { consumerTag } = await channel.consume('raw', (delivery) => {
-          if (delivery !== null) channel.ack(delivery)
+          if (delivery !== null) {
+            valueOf(delivery.content.toString())
+            channel.ack(delivery)
+          }
           if ((left -= 1) === 0) resolve()
         })
         await promise
@@ -83,13 +93,18 @@ async function rawAmqp(url: string): Promise<Raw> {
 async function rawBeanstalkd(port: number): Promise<Raw> {
   const connection = await BeanstalkdConnection.open('127.0.0.1', port, 5000)
   await Promise.all(['use raw', 'watch raw', 'ignore default'].map((line) => connection.command(line)))
-  const put = `put 9 0 120 ${bytes.length}`
+  const put = (): Promise<unknown> => {
+    const bytes = Buffer.from(`${randomUUID()}\n${textOf()}`)
+    return connection.command(`put 9 0 120 ${bytes.length}`, bytes)
+  }
   const take = async (): Promise<void> => {
     const reserved = await connection.command('reserve-with-timeout 5')
+    const text = reserved.body?.toString() ?? ''
+    valueOf(text.slice(text.indexOf('\n') + 1))
     await connection.command(`delete ${jobOf(reserved)}`)
   }
   return {
-    send: (count) => measure(count, () => inFlight(count, callers, () => connection.command(put, bytes))),
+    send: (count) => measure(count, () => inFlight(count, callers, put)),
     take: (count) => measure(count, () => inFlight(count, inHand, take)),
     async [Symbol.asyncDispose]() {
       connection.close()
@@ -104,8 +119,13 @@ async function rawNats(port: number): Promise<Raw> {
   await manager.consumers.add('raw', { durable_name: 'raw', ack_policy: 'explicit', max_ack_pending: -1 })
   const client = jetstream(connection)
   const consumer = await client.consumers.get('raw', 'raw')
+  const publish = (): Promise<unknown> => {
+    const own = headers()
+    own.set('Id', randomUUID())
+    return client.publish('raw', textOf(), { headers: own })
+  }
   return {
-    send: (count) => measure(count, () => inFlight(count, callers, () => client.publish('raw', bytes))),
+    send: (count) => measure(count, () => inFlight(count, callers, publish)),
     take: (count) =>
       measure(count, async () => {
         let left = count
@@ -113,6 +133,7 @@ async function rawNats(port: number): Promise<Raw> {
         const acks: Promise<boolean>[] = []
         // Confirmed, as the library's are: else it is over before the server has done anything.
         for await (const message of messages) {
+          valueOf(message.string())
           acks.push(message.ackAck())
           if ((left -= 1) === 0) break
         }
@@ -127,7 +148,10 @@ async function rawValkey(port: number): Promise<Raw> {
   const client = new Valkey({ port, host: '127.0.0.1', password: 'secret' })
   await client.xgroup('CREATE', 'raw', 'group', '0', 'MKSTREAM')
   return {
-    send: (count) => measure(count, () => inFlight(count, callers, () => client.xadd('raw', '*', 'body', bytes))),
+    send: (count) =>
+      measure(count, () =>
+        inFlight(count, callers, () => client.xadd('raw', '*', 'id', randomUUID(), 'body', textOf())),
+      ),
     take: (count) =>
       measure(count, async () => {
         for (let left = count; left > 0;) {
@@ -143,7 +167,9 @@ async function rawValkey(port: number): Promise<Raw> {
             'raw',
             '>',
           )
-          const ids = idsOf(got)
+          const entries = entriesOf(got)
+          for (const [, fields] of entries) valueOf(String(fields[3]))
+          const ids = entries.map(([id]) => id)
           await Promise.all([client.xack('raw', 'group', ...ids), client.xdel('raw', ...ids)])
           left -= ids.length
         }
@@ -154,27 +180,30 @@ async function rawValkey(port: number): Promise<Raw> {
   }
 }
 
-function idsOf(got: unknown): string[] {
+function entriesOf(got: unknown): readonly (readonly [id: string, fields: readonly unknown[]])[] {
   const [stream] = Array.isArray(got) ? (got as readonly unknown[]) : []
   const entries: unknown = Array.isArray(stream) ? stream[1] : []
-  return Array.isArray(entries) ? entries.map((entry: unknown) => String(Array.isArray(entry) ? entry[0] : '')) : []
+  return Array.isArray(entries) ? (entries as (readonly [string, readonly unknown[]])[]) : []
 }
 
-/** The least that is a queue: a table, rows in, rows locked while they are worked on and out; in the groups in which the library does it, too. */
+/** A table: rows in, by hundreds; claimed for half a minute, as many at once as the library has in hand; and out, if they are still ours. */
 async function rawPostgres(url: string): Promise<Raw> {
   const pool = new pg.Pool({ connectionString: url, max: 4 })
-  await pool.query('CREATE TABLE raw (n bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body text NOT NULL)')
-  const insert = (size: number): Promise<unknown> =>
-    pool.query('INSERT INTO raw (body) SELECT unnest($1::text[])', [Array.from({ length: size }, () => body)])
+  await pool.query(`CREATE TABLE raw (n bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, id uuid NOT NULL, body text NOT NULL,
+    holder uuid, until timestamptz NOT NULL DEFAULT '-infinity')`)
+  const insert = (size: number): Promise<unknown> => {
+    const rows = Array.from({ length: size }, () => ({ id: randomUUID(), text: textOf() }))
+    const text = 'INSERT INTO raw (id, body) SELECT * FROM unnest($1::uuid[], $2::text[])'
+    return pool.query({ name: 'insert', text, values: [rows.map(({ id }) => id), rows.map((row) => row.text)] })
+  }
+  const claim = `UPDATE raw SET holder = $1, until = clock_timestamp() + interval '30 seconds' WHERE n = ANY(ARRAY(
+    SELECT n FROM raw WHERE until <= clock_timestamp() ORDER BY n LIMIT ${inHand} FOR UPDATE SKIP LOCKED)) RETURNING n, id, body`
   const take = async (): Promise<number> => {
-    const client = await pool.connect()
-    await client.query('BEGIN')
-    const { rows } = await client.query<{ n: string }>(
-      `SELECT n, body FROM raw ORDER BY n LIMIT ${inHand} FOR UPDATE SKIP LOCKED`,
-    )
-    await client.query('DELETE FROM raw WHERE n = ANY($1::bigint[])', [rows.map(({ n }) => n)])
-    await client.query('COMMIT')
-    client.release()
+    const holder = randomUUID()
+    const { rows } = await pool.query<{ n: string; body: string }>({ name: 'claim', text: claim, values: [holder] })
+    for (const row of rows) valueOf(row.body)
+    const text = 'DELETE FROM raw WHERE n = ANY($1::bigint[]) AND holder = $2 AND until > clock_timestamp()'
+    await pool.query({ name: 'delete', text, values: [rows.map(({ n }) => n), holder] })
     return rows.length
   }
   return {
