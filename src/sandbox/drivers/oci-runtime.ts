@@ -49,6 +49,7 @@ import { waitUntil } from './wait.ts'
 const keeperProcesses = 2
 const commandTimeoutMs = 10_000
 const pidTimeoutMs = 10_000
+const forgetTimeoutMs = 2_000
 const writtenBytesDefault = 256 * 2 ** 20
 const mountPointBytesMax = 2 ** 20
 
@@ -197,7 +198,8 @@ class OciRuntimeDriver implements SandboxDriver {
   async remove(recordDir: string): Promise<void> {
     const record = readRecord(recordDir)
     await removeRecords(recordDir, this.#groups)
-    if (record !== null) forget(record.id)
+    // What has just ended may be counted there for a moment longer.
+    if (record !== null) await waitUntil(this.#clock, forgetTimeoutMs, () => forget(record.id))
   }
 
   /** Makes the root, and runs the container in it. */
@@ -253,16 +255,20 @@ class OciRuntimeDriver implements SandboxDriver {
   }
 }
 
-/** The control groups that a keeper which was killed has left; everything else went with it. */
-function forget(id: string): void {
+/** Removes the control groups that a keeper which was killed has left; everything else went with it. Answers whether all are gone. */
+function forget(id: string): boolean {
   const top = '/sys/fs/cgroup'
-  for (const place of [top, ...readdirSync(top).map((name) => `${top}/${name}`)]) {
+  const groups = [top, ...readdirSync(top).map((name) => `${top}/${name}`)].map(
+    (place) => `${place}/${runtimeGroups}/${id}`,
+  )
+  for (const group of groups) {
     try {
-      rmdirSync(`${place}/${runtimeGroups}/${id}`)
+      rmdirSync(group)
     } catch {
-      // There is none, or something of it runs still.
+      // There is none, or something of it is still ending.
     }
   }
+  return !groups.some((group) => existsSync(group))
 }
 
 function pidFileOf(recordDir: string): string {
