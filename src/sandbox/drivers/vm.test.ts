@@ -110,7 +110,7 @@ test('a port of a guest is open once its program has opened it', { skip }, async
     return await said
   }
   try {
-    await until('what runs it listens', async () => (await machine.accepts(port)) === false)
+    await until('what runs it listens', async () => !(await machine.accepts(port)))
     await until('the program serves', async () => (await dial()) === 'served\n')
     const lines = (await Array.fromAsync(driver.output(recordDir))).map((line) => line.text)
     assert.ok(lines.includes('open'), 'and nothing before it did')
