@@ -8,7 +8,7 @@ import type { SteadError } from '../base/index.ts'
 import { isPromise } from './codec.ts'
 import type { Decision, Held } from './driver.ts'
 import { failure, mayPass } from './errors.ts'
-import { checkNumber, concurrencyMax, leaseMsMax, waitMsMax } from './limits.ts'
+import { batchMax, checkNumber, concurrencyMax, leaseMsMax, waitMsMax } from './limits.ts'
 import { causeOf } from './message.ts'
 import type { Message } from './message.ts'
 import { pauseMs } from './patience.ts'
@@ -17,6 +17,8 @@ import { retryDelayMs } from './retry.ts'
 
 /** With fewer at once, what overlaps saves less than the further calls cost. */
 const overlapMin = 64
+/** Nor does it save anything when handlers block the program for less than this part of the time that taking takes. */
+const overlapShare = 0.25
 
 export interface ConsumeOptions {
   /** Messages that are handled at once, at most; 10 by default. Nothing beyond that is taken from the queue. */
@@ -45,8 +47,6 @@ export class Consumer<T> implements AsyncDisposable {
   readonly #handler: Handler<T>
   readonly #groupMax: number
   readonly #concurrency: number
-  /** Half of them at a time, so that some are handled while others are settled and taken; a group is taken whole. */
-  readonly #takeMax: number
   readonly #leaseMs: number
   readonly #timeoutMs: number
   readonly #stop = new AbortController()
@@ -57,6 +57,9 @@ export class Consumer<T> implements AsyncDisposable {
   /** One timer for all of them: a timer for each would cost more than the rest of a message's way. */
   #late: Disposable | undefined
   #slots: number
+  /** How long the last take has taken, and how long the handlers of one let nobody else do anything. */
+  #takingMs = 0
+  #blockedMs = 0
   #paused = false
   #finished = 0
   /** Who waits for a place that is free, for `resume` or for the end. */
@@ -79,7 +82,6 @@ export class Consumer<T> implements AsyncDisposable {
     this.#groupMax = groupMax
     this.#concurrency = concurrency
     this.#slots = concurrency
-    this.#takeMax = concurrency < overlapMin ? concurrency : Math.max(groupMax, Math.ceil(concurrency / 2))
     this.#leaseMs = leaseMs
     this.#timeoutMs = timeoutMs
     this.ended = this.#run().finally(() => onEnd(this))
@@ -148,7 +150,7 @@ export class Consumer<T> implements AsyncDisposable {
         continue
       }
       try {
-        const taking = this.#take(Math.min(this.#slots, this.#takeMax))
+        const taking = this.#take(Math.min(this.#slots, this.#takeMax()))
         // The next are on their way while handlers work on these, also when those let nobody else do anything.
         this.#begin(taken)
         taken = []
@@ -165,11 +167,23 @@ export class Consumer<T> implements AsyncDisposable {
     this.#begin(taken)
   }
 
+  /**
+   * All that may be in hand; or half of it, so that handlers that block the program work on one half while the other is settled and
+   * taken. A group is taken whole.
+   */
+  #takeMax(): number {
+    const overlaps = this.#concurrency >= overlapMin && this.#blockedMs > overlapShare * this.#takingMs
+    const max = overlaps ? Math.max(this.#groupMax, Math.ceil(this.#concurrency / 2)) : this.#concurrency
+    return Math.min(max, batchMax)
+  }
+
   /** Receives up to `max` messages. They have their places from now on. */
   async #take(max: number): Promise<readonly Held[]> {
     this.#interrupt = new AbortController()
     const want = { max, waitMs: waitMsMax, leaseMs: this.#leaseMs, keepMs: this.#timeoutMs }
+    const beganMs = this.#core.clock.monotonicMs()
     const held = await this.#core.receive(want, this.#interrupt.signal)
+    this.#takingMs = this.#core.clock.monotonicMs() - beganMs
     this.#slots -= held.length
     this.#core.tally.inFlight += held.length
     return held
@@ -177,6 +191,8 @@ export class Consumer<T> implements AsyncDisposable {
 
   /** Sets handlers to work. */
   #begin(held: readonly Held[]): void {
+    if (held.length === 0) return
+    const beganMs = this.#core.clock.monotonicMs()
     for (let from = 0; from < held.length; from += this.#groupMax) {
       const messages: Message<T>[] = []
       let late: Promise<Message<T> | null>[] | undefined
@@ -190,6 +206,7 @@ export class Consumer<T> implements AsyncDisposable {
       if (late === undefined) this.#handle(messages)
       else void Promise.all(late).then((all) => this.#handle(all.filter((message) => message !== null)))
     }
+    this.#blockedMs = this.#core.clock.monotonicMs() - beganMs
   }
 
   /** The places of this many messages are free again. */

@@ -1,11 +1,12 @@
 /** The pure parts: settling, retrying, judging, checking needs; and the gather, with a driver that fails. */
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { isSteadError } from '../base/index.ts'
+import { isSteadError, ManualClock } from '../base/index.ts'
 import { checkNeeds, emulated, native, refused } from './capability.ts'
 import type { Capabilities } from './capability.ts'
 import type { Decision } from './driver.ts'
 import { embeddedCapabilities } from './drivers/ledger/capabilities.ts'
+import { Together } from './drivers/together.ts'
 import { failure } from './errors.ts'
 import { Gather } from './gather.ts'
 import { judge } from './history.ts'
@@ -134,5 +135,70 @@ suite('gathering', () => {
     )
     fail = false
     assert.equal(await submitted(gather, 7), 7)
+  })
+})
+
+suite('one call after the other', () => {
+  /** What each call got; `end` ends the one that is under way. */
+  function server(itemsMax: number, clock: ManualClock) {
+    const calls: number[] = []
+    let end = (): void => {}
+    const together = new Together<number, number>(clock, itemsMax, async (_, items) => {
+      calls.push(items.length)
+      await new Promise<void>((resolve) => (end = resolve))
+      return items
+    })
+    const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve))
+    return { together, calls, turn, end: async (): Promise<void> => (end(), turn()) }
+  }
+  const some = (count: number): readonly number[] => Array.from({ length: count }, (_, index) => index)
+
+  test('those who were answered come along in the next call', async () => {
+    const clock = new ManualClock()
+    const { together, calls, turn, end } = server(1000, clock)
+    const first = together.submit('a', some(250))
+    const second = together.submit('a', some(750))
+    await turn()
+    clock.advance(8)
+    await end()
+    assert.deepEqual(await first, some(250))
+    // Half as long as the call took, the next waits for as many as were answered.
+    clock.advance(3)
+    await turn()
+    assert.deepEqual(calls, [250])
+    const again = together.submit('a', some(250))
+    await turn()
+    assert.deepEqual(calls, [250, 1000])
+    await end()
+    assert.deepEqual(await second, some(750))
+    assert.deepEqual(await again, some(250))
+  })
+
+  test('who does not come is not waited for longer than that', async () => {
+    const clock = new ManualClock()
+    const { together, calls, turn, end } = server(1000, clock)
+    void together.submit('a', some(10))
+    const second = together.submit('a', some(1))
+    await turn()
+    clock.advance(8)
+    await end()
+    clock.advance(4)
+    await turn()
+    assert.deepEqual(calls, [10, 1])
+    await end()
+    assert.deepEqual(await second, some(1))
+  })
+
+  test('one who is alone is never waited with', async () => {
+    const clock = new ManualClock()
+    const { together, calls, turn, end } = server(1000, clock)
+    for (let count = 1; count <= 3; count += 1) {
+      const sent = together.submit('a', some(1))
+      await turn()
+      assert.equal(calls.length, count)
+      clock.advance(8)
+      await end()
+      assert.deepEqual(await sent, some(1))
+    }
   })
 })

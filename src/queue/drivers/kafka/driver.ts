@@ -68,7 +68,7 @@ export class KafkaDriver implements QueueDriver {
   /** Receives under way, by queue. */
   readonly #receiving = new Map<string, number>()
   /** One batch leaves after the other, so that keys keep their order. */
-  readonly #sending = new Together<KafkaMessage, SteadError | null>(batchMax, (queue, all) => this.#put(queue, all))
+  readonly #sending: Together<KafkaMessage, SteadError | null>
   readonly #idling: NodeJS.Timeout
   readonly #idleSince = new Map<string, number>()
   #timer: Disposable | undefined
@@ -79,6 +79,7 @@ export class KafkaDriver implements QueueDriver {
     this.limits = { bodyBytesMax: options.messageBytesMax - companyBytesMax, delayMsMax }
     this.#options = options
     this.#link = options.link
+    this.#sending = new Together(options.clock, batchMax, (queue, all) => this.#put(queue, all))
     this.#idling = setInterval(() => this.#leaveIdle(), idleMs / 5)
     this.#idling.unref()
   }

@@ -70,7 +70,7 @@ export class PostgresDriver implements QueueDriver {
   readonly limits: DriverLimits = { bodyBytesMax, delayMsMax }
   readonly #options: PostgresDriverOptions
   /** One batch after the other: what was sent first is in the queue first. */
-  readonly #sending = new Together<Outgoing, SendOutcome>(batchMax, (queue, all) => this.#sendAll(queue, all))
+  readonly #sending: Together<Outgoing, SendOutcome>
   /** When each queue was last looked at for what has fallen due. */
   readonly #lookedMs = new Map<string, number>()
 
@@ -78,6 +78,7 @@ export class PostgresDriver implements QueueDriver {
     this.server = options.server
     this.capabilities = options.capabilities
     this.#options = options
+    this.#sending = new Together(options.clock, batchMax, (queue, all) => this.#sendAll(queue, all))
   }
 
   async declare(queue: string): Promise<void> {

@@ -62,7 +62,11 @@ export const claimSql: string = `WITH picked AS (
 export const forgetDuplicates: string = `DELETE FROM $s.dedup WHERE ctid = ANY (ARRAY(
   SELECT ctid FROM $s.dedup WHERE until <= clock_timestamp() LIMIT 10 FOR UPDATE SKIP LOCKED))`
 
-const holding = 'm.seq = h.seq AND m.token = h.token AND m.queue = $3 AND m.state = 2 AND m.at > clock_timestamp()'
+/**
+ * A message has a token exactly while it is held, so its state need not be asked; and must not be: the server would read the index of all
+ * that is held in place of one row for each number.
+ */
+const holding = 'm.seq = h.seq AND m.token = h.token AND m.queue = $3 AND m.at > clock_timestamp()'
 
 /** Acknowledges holdings of messages without keys. Answers the numbers of those that it could, in one text. */
 export const ackSql: string = `WITH gone AS (

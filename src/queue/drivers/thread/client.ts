@@ -27,13 +27,20 @@ import type { ThreadJob } from './job.ts'
 type Opened = Extract<FromThread, { readonly kind: 'open' }>
 type Unnumbered<T> = T extends { readonly id: number } ? Omit<T, 'id'> : never
 
+/**
+ * What is new in the memory of a thread. A batch of messages that does not fit is copied as often as it is filled: with 8 MB that was half
+ * of what a driver's thread did. SQLite keeps its own, so for embedded queues those are enough, and they keep the program small.
+ */
+const youngMb = 32
+const youngMbSmall = 8
+
 /** Opens a driver in a thread. Throws what its opening throws. */
 export async function openInThread(job: ThreadJob): Promise<QueueDriver> {
   const file = join(import.meta.dirname, `main${extname(import.meta.filename)}`)
   // Not the flags of the program: some of them, as `--input-type`, no thread can have.
   const worker = new Worker(file, {
     workerData: job,
-    resourceLimits: { maxYoungGenerationSizeMb: 8 },
+    resourceLimits: { maxYoungGenerationSizeMb: job.driver === 'embedded' ? youngMbSmall : youngMb },
     execArgv: ['--disable-warning=ExperimentalWarning'],
   })
   const { promise, resolve, reject } = Promise.withResolvers<Opened>()
@@ -100,7 +107,7 @@ class ThreadDriver implements QueueDriver {
   async settle(queue: string, settlements: readonly Settlement[]): Promise<readonly SettleOutcome[]> {
     const answer = await this.#call({ method: 'settle', queue, settlements: packSettlements(settlements) })
     assert(answer.kind === 'settled', `an answer of kind ${answer.kind}`)
-    return settledOf(answer.outcomes)
+    return settledOf(answer.outcomes, settlements)
   }
 
   async counts(queue: string): Promise<Counts> {

@@ -34,7 +34,7 @@ async function carryOut(driver: QueueDriver, call: Call): Promise<Answer> {
     }
     case 'settle': {
       const outcomes = await driver.settle(call.queue, unpackSettlements(call.settlements))
-      return { kind: 'settled', outcomes: plainSettled(outcomes) }
+      return { kind: 'settled', outcomes: plainSettled(outcomes, call.settlements.receipts.length) }
     }
     case 'counts':
       return { kind: 'counts', counts: await driver.counts(call.queue) }

@@ -1,8 +1,9 @@
 /**
  * What a program's thread and the thread of a driver say to each other. Errors travel as data and are made anew. Messages travel as
- * columns, without what most of them have not: copying a list of text costs a tenth of copying as many objects.
+ * columns, without what most of them have not, and what all of them have is said once: copying a list of text costs a tenth of copying as
+ * many objects.
  */
-import { SteadError } from '../../../base/index.ts'
+import { assert, SteadError } from '../../../base/index.ts'
 import type { Retry } from '../../../base/index.ts'
 import type { Capabilities } from '../../capability.ts'
 import type {
@@ -21,6 +22,18 @@ import type {
 } from '../../driver.ts'
 import type { DriverLimits } from '../../limits.ts'
 
+/** One value for each message, or one for all of them. */
+export type Column<Value> = { readonly all: Value } | { readonly each: readonly Value[] }
+
+function columnOf<Value>(values: readonly Value[]): Column<Value> {
+  const [first] = values
+  return first !== undefined && values.every((value) => value === first) ? { all: first } : { each: values }
+}
+
+function valueAt<Value>(column: Column<Value>, index: number): Value | undefined {
+  return 'all' in column ? column.all : column.each[index]
+}
+
 /** What few messages have: null where there is none of it. */
 type Rare<Whole, Common extends keyof Whole> = Omit<Whole, Common> | null
 
@@ -30,22 +43,22 @@ type RareHeld = Rare<Held, 'receipt' | 'id' | 'body' | 'attempt' | 'sentAtMs'>
 export interface PackedOutgoing {
   readonly ids: readonly string[]
   readonly bodies: readonly Body[]
-  readonly rare: readonly RareOutgoing[]
+  readonly rare: Column<RareOutgoing>
 }
 
 export interface PackedHeld {
   readonly receipts: readonly string[]
   readonly ids: readonly string[]
   readonly bodies: readonly Body[]
-  readonly attempts: readonly number[]
-  readonly sentAtMs: readonly number[]
-  readonly rare: readonly RareHeld[]
+  readonly attempts: Column<number>
+  readonly sentAtMs: Column<number>
+  readonly rare: Column<RareHeld>
 }
 
 /** The decisions; null for `ack`. */
 export interface PackedSettlements {
   readonly receipts: readonly string[]
-  readonly others: readonly (Exclude<Decision, { readonly kind: 'ack' }> | null)[]
+  readonly others: Column<Exclude<Decision, { readonly kind: 'ack' }> | null>
 }
 
 /** One call of a driver's method; `id` names the call. */
@@ -96,9 +109,9 @@ export type PlainSettleOutcome = 'done' | 'lost' | { readonly plain: PlainError 
 
 export type Answer =
   | { readonly kind: 'nothing' }
-  | { readonly kind: 'sent'; readonly outcomes: readonly PlainSendOutcome[] }
+  | { readonly kind: 'sent'; readonly outcomes: Column<PlainSendOutcome> }
   | { readonly kind: 'held'; readonly held: PackedHeld }
-  | { readonly kind: 'settled'; readonly outcomes: readonly PlainSettleOutcome[] }
+  | { readonly kind: 'settled'; readonly outcomes: Column<PlainSettleOutcome> }
   | { readonly kind: 'counts'; readonly counts: Counts }
   | { readonly kind: 'seen'; readonly seen: readonly Seen[] }
   | { readonly kind: 'number'; readonly count: number }
@@ -124,26 +137,42 @@ export function errorOf({ code, message, hint, retry }: PlainError): SteadError 
 }
 
 /** `ids`: of the messages that were sent, in their order. */
-export function plainSent(outcomes: readonly SendOutcome[], ids: readonly string[]): readonly PlainSendOutcome[] {
-  return outcomes.map((outcome, index) => {
-    if (!outcome.ok) return { ok: false, plain: plainOf(outcome.error) }
-    return outcome.duplicate || outcome.id !== ids[index] ? outcome : outcome.durability
-  })
+export function plainSent(outcomes: readonly SendOutcome[], ids: readonly string[]): Column<PlainSendOutcome> {
+  assert(outcomes.length === ids.length, 'not one outcome for each message')
+  return columnOf(
+    outcomes.map((outcome, index): PlainSendOutcome => {
+      if (!outcome.ok) return { ok: false, plain: plainOf(outcome.error) }
+      return outcome.duplicate || outcome.id !== ids[index] ? outcome : outcome.durability
+    }),
+  )
 }
 
-export function sentOf(outcomes: readonly PlainSendOutcome[], messages: readonly Outgoing[]): readonly SendOutcome[] {
-  return outcomes.map((outcome, index) => {
+export function sentOf(outcomes: Column<PlainSendOutcome>, messages: readonly Outgoing[]): readonly SendOutcome[] {
+  return messages.map(({ id }, index) => {
+    const outcome = valueAt(outcomes, index)
+    assert(outcome !== undefined, 'a message without an outcome')
     if (typeof outcome !== 'string') return outcome.ok ? outcome : { ok: false, error: errorOf(outcome.plain) }
-    return { ok: true, id: messages[index]?.id ?? '', duplicate: false, durability: outcome }
+    return { ok: true, id, duplicate: false, durability: outcome }
   })
 }
 
-export function plainSettled(outcomes: readonly SettleOutcome[]): readonly PlainSettleOutcome[] {
-  return outcomes.map((outcome) => (typeof outcome === 'string' ? outcome : { plain: plainOf(outcome.error) }))
+/** `count`: of the settlements. */
+export function plainSettled(outcomes: readonly SettleOutcome[], count: number): Column<PlainSettleOutcome> {
+  assert(outcomes.length === count, 'not one outcome for each settlement')
+  return columnOf(
+    outcomes.map((outcome) => (typeof outcome === 'string' ? outcome : { plain: plainOf(outcome.error) })),
+  )
 }
 
-export function settledOf(outcomes: readonly PlainSettleOutcome[]): readonly SettleOutcome[] {
-  return outcomes.map((outcome) => (typeof outcome === 'string' ? outcome : { error: errorOf(outcome.plain) }))
+export function settledOf(
+  outcomes: Column<PlainSettleOutcome>,
+  settlements: readonly Settlement[],
+): readonly SettleOutcome[] {
+  return settlements.map((_, index) => {
+    const outcome = valueAt(outcomes, index)
+    assert(outcome !== undefined, 'a settlement without an outcome')
+    return typeof outcome === 'string' ? outcome : { error: errorOf(outcome.plain) }
+  })
 }
 
 const noHeaders: Readonly<Record<string, string>> = Object.freeze({})
@@ -157,16 +186,18 @@ export function packOutgoing(messages: readonly Outgoing[]): PackedOutgoing {
   return {
     ids: messages.map(({ id }) => id),
     bodies: messages.map(({ body }) => whole(body)),
-    rare: messages.map(({ headers, key, priority, delayMs, dedup }) => {
-      const isPlain = key === null && priority === 0 && delayMs === 0 && dedup === null && isEmpty(headers)
-      return isPlain ? null : { headers, key, priority, delayMs, dedup }
-    }),
+    rare: columnOf(
+      messages.map(({ headers, key, priority, delayMs, dedup }) => {
+        const isPlain = key === null && priority === 0 && delayMs === 0 && dedup === null && isEmpty(headers)
+        return isPlain ? null : { headers, key, priority, delayMs, dedup }
+      }),
+    ),
   }
 }
 
 export function unpackOutgoing({ ids, bodies, rare }: PackedOutgoing): readonly Outgoing[] {
   return ids.map((id, index) => {
-    const { headers, key, priority, delayMs, dedup } = rare[index] ?? plainOutgoing
+    const { headers, key, priority, delayMs, dedup } = valueAt(rare, index) ?? plainOutgoing
     return { id, body: bodies[index] ?? '', headers, key, priority, delayMs, dedup }
   })
 }
@@ -178,17 +209,19 @@ export function packHeld(held: readonly Held[]): PackedHeld {
     receipts: held.map(({ receipt }) => receipt),
     ids: held.map(({ id }) => id),
     bodies: held.map(({ body }) => whole(body)),
-    attempts: held.map(({ attempt }) => attempt),
-    sentAtMs: held.map((one) => one.sentAtMs),
-    rare: held.map(({ headers, key, priority }) =>
-      key === null && priority === 0 && isEmpty(headers) ? null : { headers, key, priority },
+    attempts: columnOf(held.map(({ attempt }) => attempt)),
+    sentAtMs: columnOf(held.map((one) => one.sentAtMs)),
+    rare: columnOf(
+      held.map(({ headers, key, priority }) =>
+        key === null && priority === 0 && isEmpty(headers) ? null : { headers, key, priority },
+      ),
     ),
   }
 }
 
 export function unpackHeld({ receipts, ids, bodies, attempts, sentAtMs, rare }: PackedHeld): readonly Held[] {
   return receipts.map((receipt, index) => {
-    const { headers, key, priority } = rare[index] ?? plainHeld
+    const { headers, key, priority } = valueAt(rare, index) ?? plainHeld
     return {
       receipt,
       id: ids[index] ?? '',
@@ -196,8 +229,8 @@ export function unpackHeld({ receipts, ids, bodies, attempts, sentAtMs, rare }: 
       headers,
       key,
       priority,
-      attempt: attempts[index] ?? 1,
-      sentAtMs: sentAtMs[index] ?? 0,
+      attempt: valueAt(attempts, index) ?? 1,
+      sentAtMs: valueAt(sentAtMs, index) ?? 0,
     }
   })
 }
@@ -207,12 +240,12 @@ const plainHeld = { headers: noHeaders, key: null, priority: 0 }
 export function packSettlements(settlements: readonly Settlement[]): PackedSettlements {
   return {
     receipts: settlements.map(({ receipt }) => receipt),
-    others: settlements.map(({ decision }) => (decision.kind === 'ack' ? null : decision)),
+    others: columnOf(settlements.map(({ decision }) => (decision.kind === 'ack' ? null : decision))),
   }
 }
 
 export function unpackSettlements({ receipts, others }: PackedSettlements): readonly Settlement[] {
-  return receipts.map((receipt, index) => ({ receipt, decision: others[index] ?? ack }))
+  return receipts.map((receipt, index) => ({ receipt, decision: valueAt(others, index) ?? ack }))
 }
 
 const ack: Decision = { kind: 'ack' }
