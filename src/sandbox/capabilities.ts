@@ -76,14 +76,25 @@ const classes = {
   fifo: ['fifoCpu', 'reserved CPU time, first in first out'],
 } as const
 
-/** Which classes of CPU a machine has, and a line for each that it has not. */
-export function cpuClasses(
+/** What the limit groups of a machine hold, and a line for each class of CPU that they do not. */
+export function groupSupport(
   groups: LimitGroups | null,
-): Pick<SandboxCapabilities, 'bestEffortCpu' | 'deadlineCpu' | 'fifoCpu' | 'weaker'> {
-  if (groups === null) return { ...noCpuClasses, weaker: [] }
+): Pick<
+  SandboxCapabilities,
+  'memoryLimit' | 'cpuLimit' | 'pidsLimit' | 'freeze' | 'bestEffortCpu' | 'deadlineCpu' | 'fifoCpu' | 'weaker'
+> {
+  if (groups === null) {
+    const none = { memoryLimit: 'refused', cpuLimit: 'refused', pidsLimit: 'refused', freeze: 'emulated' } as const
+    return { ...none, ...noCpuClasses, weaker: [] }
+  }
   const { bestEffort, deadline, fifo } = groups.cpu
-  const held = (why: string | null): Support => (why === null ? 'native' : 'refused')
+  const can = (does: boolean): Support => (does ? 'native' : 'refused')
+  const held = (why: string | null): Support => can(why === null)
   return {
+    memoryLimit: can(groups.holds.memory),
+    cpuLimit: can(groups.holds.cpu),
+    pidsLimit: can(groups.holds.pids),
+    freeze: groups.holds.freeze ? 'native' : 'emulated',
     bestEffortCpu: held(bestEffort),
     deadlineCpu: held(deadline),
     fifoCpu: held(fifo),

@@ -20,7 +20,7 @@ import {
   standardFiles,
 } from '../bubblewrap-args.ts'
 import type { HostFacts, RootFacts } from '../bubblewrap-args.ts'
-import { cpuClasses, refuseBeyond, sharedKernel } from '../capabilities.ts'
+import { groupSupport, refuseBeyond, sharedKernel } from '../capabilities.ts'
 import type { LimitGroup, LimitGroups } from '../cgroup.ts'
 import type {
   OutputLine,
@@ -400,18 +400,14 @@ function capabilitiesWith(
   },
 ): SandboxCapabilities {
   const { ownUser, perl, exec, noRoot, noUsers, guest } = found
-  const { weaker: classesWeaker, ...classes } = cpuClasses(groups)
-  const held = (can: boolean | undefined): 'native' | 'refused' => (can === true ? 'native' : 'refused')
+  const { weaker: groupsWeaker, ...ofGroups } = groupSupport(groups)
+  const held = (can: boolean): 'native' | 'refused' => (can ? 'native' : 'refused')
   return {
     isolation: 'native',
     ownNetwork: 'native',
-    memoryLimit: held(groups?.holds.memory),
-    cpuLimit: held(groups?.holds.cpu),
-    ...classes,
-    pidsLimit: held(groups?.holds.pids),
+    ...ofGroups,
     tmpLimit: 'native',
     devices: 'native',
-    freeze: groups?.holds.freeze === true ? 'native' : 'emulated',
     syscallFilter: thisArchitecture() === null ? 'refused' : 'native',
     root: held(noRoot === null),
     users: held(noUsers === null && !guest),
@@ -426,7 +422,7 @@ function capabilitiesWith(
       ...(groups === null
         ? ['no limit groups: memory, CPU and processes are not limited, and freezing is SIGSTOP: run as root']
         : []),
-      ...classesWeaker,
+      ...groupsWeaker,
       ...[...new Set([noRoot, noUsers])].filter((why) => why !== null),
       ...(perl === null ? [withoutPerl] : []),
       ...logger.weaker,

@@ -11,7 +11,7 @@ import { SteadError } from '../../base/index.ts'
 import type { Clock } from '../../base/index.ts'
 import { insideUid, standardFiles } from '../bubblewrap-args.ts'
 import type { HostFacts } from '../bubblewrap-args.ts'
-import { cpuClasses, refuseBeyond, sharedKernel } from '../capabilities.ts'
+import { groupSupport, refuseBeyond, sharedKernel } from '../capabilities.ts'
 import type { LimitGroup, LimitGroups } from '../cgroup.ts'
 import type {
   OciRuntime,
@@ -290,19 +290,15 @@ function probeRuntime([program = '', ...args]: readonly string[]): string | null
 }
 
 function capabilitiesWith(groups: LimitGroups | null, logger: Logger, exec: boolean): SandboxCapabilities {
-  const held = (can: boolean | undefined): 'native' | 'refused' => (can === true ? 'native' : 'refused')
-  const { weaker: classesWeaker, ...classes } = cpuClasses(groups)
+  const held = (can: boolean): 'native' | 'refused' => (can ? 'native' : 'refused')
+  const { weaker: groupsWeaker, ...ofGroups } = groupSupport(groups)
   return {
     isolation: 'native',
     ownNetwork: 'native',
-    memoryLimit: held(groups?.holds.memory),
-    cpuLimit: held(groups?.holds.cpu),
-    ...classes,
-    pidsLimit: held(groups?.holds.pids),
+    ...ofGroups,
     tmpLimit: 'native',
     // Groups of the host that may use them are no users of the container.
     devices: 'refused',
-    freeze: groups?.holds.freeze === true ? 'native' : 'emulated',
     syscallFilter: held(thisArchitecture() !== null),
     root: 'native',
     users: 'native',
@@ -313,7 +309,7 @@ function capabilitiesWith(groups: LimitGroups | null, logger: Logger, exec: bool
     weaker: [
       'programs of the host are refused: only what brings a root of its own is run',
       'namespaces of its own are kept from a program by the filter alone: without one it may make some',
-      ...classesWeaker,
+      ...groupsWeaker,
       ...logger.weaker,
     ],
   }

@@ -9,7 +9,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { SteadError } from '../../base/index.ts'
 import type { Clock } from '../../base/index.ts'
-import { cpuClasses, refuseBeyond, sharedKernel } from '../capabilities.ts'
+import { groupSupport, refuseBeyond, sharedKernel } from '../capabilities.ts'
 import type { LimitGroups } from '../cgroup.ts'
 import type { OutputLine, OutputOptions, Sandbox, SandboxCapabilities, SandboxDriver, SandboxSpec } from '../driver.ts'
 import { keepExitScript } from '../launcher.ts'
@@ -185,18 +185,13 @@ function layFiles(spec: SandboxSpec): void {
 }
 
 function capabilitiesWith(groups: LimitGroups | null, logger: Logger, perl: string | null): SandboxCapabilities {
-  const held = (can: boolean | undefined): 'native' | 'refused' => (can === true ? 'native' : 'refused')
-  const { weaker: classesWeaker, ...classes } = cpuClasses(groups)
+  const { weaker: groupsWeaker, ...ofGroups } = groupSupport(groups)
   return {
     isolation: 'refused',
     ownNetwork: 'native',
-    memoryLimit: held(groups?.holds.memory),
-    cpuLimit: held(groups?.holds.cpu),
-    ...classes,
-    pidsLimit: held(groups?.holds.pids),
+    ...ofGroups,
     tmpLimit: 'refused',
     devices: 'native',
-    freeze: groups?.holds.freeze === true ? 'native' : 'emulated',
     syscallFilter: 'refused',
     root: 'refused',
     users: 'refused',
@@ -213,7 +208,7 @@ function capabilitiesWith(groups: LimitGroups | null, logger: Logger, perl: stri
             'no limit groups: memory, CPU and processes are not limited, freezing is SIGSTOP, and a program that leaves its session and clears its environment outlives its sandbox: run as root on Linux',
           ]
         : []),
-      ...classesWeaker,
+      ...groupsWeaker,
       ...(perl === null ? [withoutPerl] : []),
       ...logger.weaker,
     ],
