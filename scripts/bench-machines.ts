@@ -6,7 +6,7 @@
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../src/base/index.ts'
@@ -21,6 +21,8 @@ import {
 } from '../src/sandbox/index.ts'
 import { Channel } from '../src/sandbox/drivers/guests/channel.ts'
 import { reach } from '../src/sandbox/drivers/guests/controls.ts'
+import { type GuestFiles, guestFiles, packArchive } from '../src/sandbox/drivers/guests/initramfs.ts'
+import { findGuestParts } from '../src/sandbox/drivers/guests/kernel.ts'
 import { IncusTestServer, needsIncus } from '../test/incus-server.ts'
 import { machineParts } from '../test/machine-parts.ts'
 
@@ -84,13 +86,13 @@ async function end(driver: SandboxDriver, { sandbox, recordDir }: Begun): Promis
 const ours = 'microvm,acpi=on,rtc=on,pic=on,pit=on'
 
 /** QEMU alone, as short as it can be said: the time until its first program says something. */
-async function bare(files: { readonly kernel: string; readonly initramfs: string }, kind = ours): Promise<number> {
+async function bare(files: GuestFiles, kind = ours): Promise<number> {
   const root = machineParts.root ?? ''
   const env = { LD_LIBRARY_PATH: `${root}/usr/lib/x86_64-linux-gnu:${root}/lib/x86_64-linux-gnu` }
   const firmware = ['-L', `${root}/usr/share/qemu`, '-L', `${root}/usr/share/seabios`]
   const hardware = `-M ${kind} -accel tcg,thread=multi -cpu max -smp ${Math.min(8, availableParallelism())} -m 224M`
   const rest = '-nodefaults -no-user-config -no-reboot -display none -serial stdio'
-  const append = `console=ttyS0 quiet panic=-1 reboot=t ${kind === ours ? 'pci=off ' : ''}nokaslr tsc_early_khz=2000000 lpj=4000000 tsc=reliable no_timer_check rdinit=/bin/perl -- -esyswrite(STDOUT,qq(began))`
+  const append = `console=ttyS0 quiet panic=-1 reboot=t ${kind === ours ? 'pci=off ' : ''}nokaslr tsc_early_khz=2000000 lpj=4000000 tsc=reliable no_timer_check rdinit=/began`
   const argv = [...firmware, ...`${hardware} ${rest}`.split(' '), '-kernel', files.kernel, '-initrd', files.initramfs]
   const startMs = performance.now()
   const machine = spawn(`${root}/usr/bin/qemu-system-x86_64`, [...argv, '-append', append], {
@@ -105,6 +107,19 @@ async function bare(files: { readonly kernel: string; readonly initramfs: string
   })
   await once(machine, 'close')
   return beganMs
+}
+
+/** The files of a guest, whose first program says that it began, and ends. */
+async function filesOfBare(): Promise<GuestFiles> {
+  const { kernel, initramfs } = await guestFiles(findGuestParts(machineParts.root), state)
+  const content = Buffer.from('#!/bin/perl\nsyswrite(STDOUT, "began\\n");\n')
+  const own = join(directory, 'initramfs')
+  // Kernels unpack one archive after another.
+  writeFileSync(
+    own,
+    Buffer.concat([readFileSync(initramfs), packArchive([{ path: 'began', mode: 0o100755, content }])]),
+  )
+  return { kernel, initramfs: own }
 }
 
 /** From the call to the guest's first program: the way to the program, without what lies between the two inside. */
@@ -161,9 +176,7 @@ try {
   }
   const guest = drivers['vm']
   if (guest !== undefined && chosen.includes('vm')) {
-    const kept = (kind: string): string =>
-      `${state}/${readdirSync(state).findLast((name) => name.startsWith(kind)) ?? ''}`
-    const files = { kernel: kept('kernel'), initramfs: kept('initramfs') }
+    const files = await filesOfBare()
     const [whole, alone]: [number[], number[]] = [[], []]
     const others = new Map(['q35', 'pc'].map((kind) => [kind, [] as number[]]))
     for (let round = 0; round < rounds; round++) {
