@@ -115,7 +115,7 @@ function refuseForeign(db: DatabaseSync, path: string): void {
 function makeDurable(db: DatabaseSync, path: string): void {
   // A checkpoint of the log for each 16 MB of it: a thousand pages, the usual number, is one for every few groups.
   db.exec(
-    'PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384; PRAGMA journal_size_limit = 67108864',
+    'PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192; PRAGMA journal_size_limit = 67108864',
   )
   const mode = db.prepare('PRAGMA journal_mode = WAL').get()?.journal_mode
   const synchronous = numberIn(db, 'PRAGMA synchronous')
