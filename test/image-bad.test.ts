@@ -153,4 +153,30 @@ export default app('bad', () => ({ parts: { web: service('web', { image: 'oci:as
     const root = await bench.stead('up', '.')
     assert.match(root.stderr, /^stead: web: asks:1 asks to run as root, for it names no user\.$/m)
   })
+
+  test('what cannot be built, or written where it is wanted, is told in a sentence, and has no name', async () => {
+    await using bench = new Workbench()
+    mkdirSync(join(bench.dir, 'tree'))
+    writeFileSync(join(bench.dir, 'tree/file'), 'words')
+    const refused = async (words: RegExp, ...rest: readonly string[]): Promise<void> => {
+      const [directory = 'tree', ...options] = rest
+      const { code, stdout, stderr } = await bench.stead(
+        'image',
+        'build',
+        join(bench.dir, directory),
+        'x:1',
+        ...options,
+      )
+      assert.deepEqual([code, stdout], [1, ''])
+      assert.match(stderr, words)
+      assert.doesNotMatch(stderr, /^ +at /m)
+    }
+    await refused(/^stead: No image can be built of \S+\/nosuch: it is not there\.$/m, 'nosuch')
+    await refused(/^stead: No image can be built of \S+\/file: it is no directory\.$/m, 'tree/file')
+    await refused(/^stead: "data" is no absolute path in an image\.$/m, 'tree', '--volume', 'data')
+    await refused(/^stead: "app" is no absolute path in an image\.$/m, 'tree', '--workdir', 'app')
+    assert.match((await bench.stead('image', 'ls')).stderr, /There are no images here/)
+    await refused(/^stead: \/nosuch\/bill cannot be written: ENOENT/m, 'tree', '--sbom', '/nosuch/bill')
+    await refused(/^stead: \/dev\/null\/layout cannot be written: ENOTDIR/m, 'tree', '--output', '/dev/null/layout')
+  })
 })

@@ -16,6 +16,7 @@ import { appFile, assertRefused, server, web } from './small-app.ts'
 
 const skip = needsAll(needsGuests(), needsFile('/usr/bin/bwrap', 'apt-get install bubblewrap'))
 const bootMs = 60_000
+const keptMax = 16
 
 const app = appFile(
   `const ledger = service('ledger', { vm: { disk: './guest/disk.raw' }, limits: { memory: '32MB', cpus: 1 } })
@@ -85,6 +86,23 @@ test('its output, its kept states, and its disk over a restart', { skip, timeout
     const left = await bench.stead('vm', 'snapshots', 'ledger')
     assert.match(left.stdout, /at-\d{4}-\d\d-\d\d-/)
     assert.doesNotMatch(left.stdout, /early/)
+  })
+
+  await t.test('it keeps so many states, and no more until one is forgotten', async () => {
+    const listed = await bench.stead('vm', 'snapshots', 'ledger', '--json')
+    const [oldest, ...others] = (JSON.parse(listed.stdout) as { name: string }[]).map(({ name }) => name)
+    assert.ok(oldest !== undefined)
+    const more = Array.from({ length: keptMax - 1 - others.length }, (_, index) => `more-${index}`)
+    for (const name of more) assertDone(await bench.stead('vm', 'snapshot', 'ledger', name))
+    assertRefused(await bench.stead('vm', 'snapshot', 'ledger', 'one-more'), {
+      says: new RegExp(`keeps 16 snapshots, and 16 are the most. Forget one first; the oldest is ${oldest}\\.`),
+      hint: /^/,
+    })
+    const before = (await said(bench)).length
+    await until(bench, 'it goes on', (lines) => lines.length > before)
+    assertDone(await bench.stead('vm', 'forget', 'ledger', 'more-0'))
+    assertDone(await bench.stead('vm', 'snapshot', 'ledger', 'one-more'))
+    for (const name of [...more.slice(1), 'one-more']) assertDone(await bench.stead('vm', 'forget', 'ledger', name))
   })
 
   await t.test('asked to end it switches itself off; what it wrote and kept is there when it boots again', async () => {

@@ -11,13 +11,13 @@ import type { Provider } from '../provider/index.ts'
 import { canReadKernelLog, type Program, stateProvider } from '../agent/index.ts'
 import {
   bubblewrapDriver,
-  byIsolation,
-  byRuntime,
   detectLimitGroups,
   incusDriver,
   incusDriverWithoutServer,
+  joinDrivers,
   type OciRuntime,
   ociRuntimeDriver,
+  type OtherDriver,
   processDriver,
   type IncusAddress,
   type IncusDriverOptions,
@@ -137,13 +137,21 @@ function chooseSandboxDriver({
   }
   const guests = (): SandboxDriver => vmDriver(guestOptions)
   try {
-    const isolating = {
-      kernel: guests,
-      container: async () => await incusDriver({ ...options, ...incusOptions(process.env) }),
-      foundContainer: () => incusDriverWithoutServer({ ...options, ...incusOptions(process.env) }),
-    }
-    const runtimes = (runtime: OciRuntime): SandboxDriver => ociRuntimeDriver({ ...options, runtime })
-    const sandbox = byRuntime(byIsolation(bubblewrapDriver(options), isolating), runtimes)
+    const withRuntime = (runtime: OciRuntime): OtherDriver => ({
+      wanted: (spec) => spec.runtime === runtime,
+      make: () => ociRuntimeDriver({ ...options, runtime }),
+    })
+    const sandbox = joinDrivers(bubblewrapDriver(options), {
+      runc: withRuntime('runc'),
+      crun: withRuntime('crun'),
+      vm: { wanted: ({ isolation }) => isolation === 'kernel', make: guests },
+      incus: {
+        wanted: ({ isolation }) => isolation === 'container',
+        make: async () => await incusDriver({ ...options, ...incusOptions(process.env) }),
+        // What runs does not depend on its server, and neither does finding it.
+        makeFinder: () => incusDriverWithoutServer({ ...options, ...incusOptions(process.env) }),
+      },
+    })
     return { sandbox, unsandboxed, guests, weaker: [] }
   } catch (error) {
     if (!isSteadError(error)) throw error

@@ -4,6 +4,7 @@
  * Invariant: equal directories and options give an equal digest, whenever and wherever it is done with one version of Node.
  */
 import { createHash } from 'node:crypto'
+import { stat } from 'node:fs/promises'
 import { pipeline } from 'node:stream'
 import { Readable } from 'node:stream'
 import { createGzip } from 'node:zlib'
@@ -55,6 +56,8 @@ function isRoot(at: string): boolean {
 /** Throws `image.not-buildable`, `image.too-large`, `image.no-space`, `image.not-here`. */
 export async function buildImage(directory: string, blobs: Blobs, options: BuildOptions): Promise<BuiltImage> {
   const { platform, at, without, owners = 'root', base } = options
+  needPaths(options)
+  await needDirectory(directory)
   const under = base === null ? null : await storedImage(blobs, base)
   const { layer, diffId } = await addLayer(
     blobs,
@@ -80,6 +83,26 @@ export async function buildImage(directory: string, blobs: Blobs, options: Build
     annotations: { [annotationOfBill]: kept.digest },
   })
   return { ...(await storedImage(blobs, manifest.digest)), bill }
+}
+
+function needPaths({ workdir, volumes }: BuildOptions): void {
+  const wrong = [...(workdir === null ? [] : [workdir]), ...volumes].find((path) => !path.startsWith('/'))
+  if (wrong === undefined) return
+  throw new SteadError({
+    code: 'image.not-buildable',
+    message: `${JSON.stringify(wrong)} is no absolute path in an image.`,
+    hint: 'As in --volume /data or --workdir /app.',
+  })
+}
+
+async function needDirectory(directory: string): Promise<void> {
+  const found = await stat(directory).catch(() => null)
+  if (found?.isDirectory() === true) return
+  throw new SteadError({
+    code: 'image.not-buildable',
+    message: `No image can be built of ${directory}: ${found === null ? 'it is not there' : 'it is no directory'}.`,
+    hint: 'Name the directory whose files are to be in the image.',
+  })
 }
 
 /** The digest of the bill that was kept beside an image that was built here; null for others. */

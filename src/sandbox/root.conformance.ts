@@ -7,12 +7,13 @@ import {
   mkdirSync,
   readFileSync,
   readdirSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { hostname } from 'node:os'
-import { filesBelow, hostIds, mountOf, within } from './bench.conformance.ts'
+import { filesBelow, hostIds, mountOf, until, within } from './bench.conformance.ts'
 import type { Bench, ConformanceCase } from './bench.conformance.ts'
 import type { SandboxSpec } from './driver.ts'
 
@@ -62,6 +63,39 @@ export const rootCases: readonly ConformanceCase[] = [
       assert.deepEqual([lines[0], lines[1], lines[3]], ['mine', '1000 400', '1'])
       assert.equal(lines.filter((line) => line.includes('No such file')).length, 4, lines.join('\n'))
       assert.ok(!lines.includes(hostname()) && lines.at(-1) === '1000')
+    },
+  ],
+  [
+    'a root: the program is the user that it names, who has what is handed in and what it makes; another program inside is too',
+    async (bench) => {
+      const place = bench.shared()
+      const root = upper(bench, (directory) => {
+        mkdirSync(`${directory}/srv/kept`, { recursive: true })
+        writeFileSync(`${directory}/srv/kept/given`, 'given\n', { mode: 0o600 })
+      })
+      const given = { path: '/run/given', content: 'handed in\n', mode: 0o400 }
+      const look = 'id -u; id -g; stat -c "%u:%g" /srv/kept/given /run/given /tmp/own /srv/kept/own /data/own'
+      const script = `cat /srv/kept/given /run/given; for at in /tmp /srv/kept /data; do echo x >$at/own; done; ${look}`
+      for (const [uid, gid] of [
+        [999, 998],
+        [0, 0],
+      ] as const) {
+        const asked = { ...root, user: { uid, gid }, scratch: ['/srv/kept'] }
+        const spec = await inRoot(bench, `${script}; exec sleep 60`, asked)
+        if (spec === null) return
+        const sandbox = await bench.start({ ...spec, files: [given], mounts: mountOf({ ...place, inside: '/data' }) })
+        await until('all its lines', async () => (await bench.lines(spec.recordDir)).length === 9)
+        const own = `${uid}:${gid}`
+        const lines = await bench.lines(spec.recordDir)
+        assert.deepEqual(lines, ['given', 'handed in', String(uid), String(gid), own, own, own, own, own])
+        assert.deepEqual(statSync(`${place.host}/own`).uid, spec.hostUid, 'on the host it is nobody but its own user')
+        if (bench.driver.capabilities.exec !== 'refused') {
+          const inside = await sandbox.exec({ argv: ['sh', '-c', 'id -u; id -g'], env: {}, terminal: null })
+          assert.equal((await within(inside.output.toArray(), 'its output')).join(''), `${uid}\n${gid}\n`)
+        }
+        await sandbox.kill()
+        rmSync(`${place.host}/own`)
+      }
     },
   ],
   [

@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { createBundleStore } from '../../artifact/index.ts'
-import { SteadError, systemClock } from '../../base/index.ts'
+import { messageOf, SteadError, systemClock } from '../../base/index.ts'
 import { billOf, filesThatTell, readLayout, platformOf, type Digest, type FetchedImage } from '../../image/index.ts'
 import { type Command, helpOf, type Input, usage } from '../command.ts'
 import { exitCodes } from '../exit-codes.ts'
@@ -104,7 +104,7 @@ async function build(input: Input, [directory = '', name = '']: readonly string[
     need,
   )
   const sbom = input.text('sbom')
-  if (sbom !== null) writeFileSync(sbom, built.bill)
+  if (sbom !== null) written(sbom, () => writeFileSync(sbom, built.bill))
   await output(input, built)
   const bytes = bytesOf(built)
   if (input.json) print(JSON.stringify({ name, digest: built.digest, bytes }))
@@ -125,7 +125,10 @@ async function inspect(input: Input, [reference = '']: readonly string[]): Promi
   const images = imageStore()
   const image = await images.need(reference, need)
   const sbom = input.text('sbom')
-  if (sbom !== null) writeFileSync(sbom, await billFor(images, image))
+  if (sbom !== null) {
+    const bill = await billFor(images, image)
+    written(sbom, () => writeFileSync(sbom, bill))
+  }
   await output(input, image)
   const { config, digest, manifest } = image
   const shown = {
@@ -140,7 +143,10 @@ async function inspect(input: Input, [reference = '']: readonly string[]): Promi
     ['image', image.name],
     ['digest', digest],
     ['platform', `${config.platform.os}/${config.platform.architecture}`],
-    ['size', `${megabytes(shown.bytes)} in ${manifest.layers.length} layers`],
+    [
+      'size',
+      `${megabytes(shown.bytes)} in ${manifest.layers.length === 1 ? '1 layer' : `${manifest.layers.length} layers`}`,
+    ],
     ['program', JSON.stringify([...config.entrypoint, ...config.cmd])],
     ['user', config.user === '' ? 'root, for it names none: a part must say user' : config.user],
     ['directory', config.workdir],
@@ -197,7 +203,7 @@ async function billFor(images: ReturnType<typeof imageStore>, image: FetchedImag
 async function output(input: Input, image: FetchedImage): Promise<void> {
   const directory = input.text('output')
   if (directory === null) return
-  mkdirSync(directory, { recursive: true })
+  written(directory, () => mkdirSync(directory, { recursive: true }))
   if (readdirSync(directory).length > 0)
     throw new SteadError({
       code: 'cli.not-empty',
@@ -205,6 +211,20 @@ async function output(input: Input, image: FetchedImage): Promise<void> {
       hint: 'Name a directory that is not there yet.',
     })
   await imageStore().layOut(image, resolve(directory))
+}
+
+/** Throws `cli.not-written` where it cannot be. */
+function written(path: string, write: () => void): void {
+  try {
+    write()
+  } catch (cause) {
+    throw new SteadError({
+      code: 'cli.not-written',
+      message: `${path} cannot be written: ${messageOf(cause)}.`,
+      hint: 'Name a place in a directory that is there, and that you may write into.',
+      cause,
+    })
+  }
 }
 
 function bytesOf({ manifest }: FetchedImage): number {

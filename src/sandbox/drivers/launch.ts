@@ -87,7 +87,7 @@ export async function launch(plan: LaunchPlan): Promise<Launched> {
   const { child, gate, ready } = spawnLauncher(plan)
   undo.push('start the launcher', async () => {
     gate?.destroy()
-    child.kill('SIGKILL')
+    endLauncher(child)
     await plan.abort()
     await group?.kill()
   })
@@ -133,6 +133,12 @@ function makeRecordDir(spec: SandboxSpec): void {
     })
   }
   mkdirSync(`${spec.recordDir}/output`, { recursive: true, mode: 0o700 })
+}
+
+/** With all that it has started and that has not left its process group: what it waits for may be at work as well. */
+function endLauncher({ pid, exitCode, signalCode }: ChildProcess): void {
+  if (pid === undefined || exitCode !== null || signalCode !== null) return
+  process.kill(-pid, 'SIGKILL')
 }
 
 type Said = { readonly kind: 'ready'; readonly line: string } | { readonly kind: 'failed'; readonly why: string }

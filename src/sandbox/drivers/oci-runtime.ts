@@ -174,7 +174,7 @@ class OciRuntimeDriver implements SandboxDriver {
       abort: async () => {
         const init = processes.identify(initOf())
         if (init !== null) signalProcess(init, 'SIGKILL')
-        forget(spec.id)
+        await this.#forget(spec.id)
       },
     })
     return new RunningSandbox(this.#parts(launched.record, recordDir, launched))
@@ -198,8 +198,12 @@ class OciRuntimeDriver implements SandboxDriver {
   async remove(recordDir: string): Promise<void> {
     const record = readRecord(recordDir)
     await removeRecords(recordDir, this.#groups)
-    // What has just ended may be counted there for a moment longer.
-    if (record !== null) await waitUntil(this.#clock, forgetTimeoutMs, () => forget(record.id))
+    if (record !== null) await this.#forget(record.id)
+  }
+
+  /** Removes the control groups that a keeper which was killed has left: what has just ended is counted there for a moment longer. */
+  async #forget(id: string): Promise<void> {
+    await waitUntil(this.#clock, forgetTimeoutMs, () => removeRuntimeGroups(id))
   }
 
   /** Makes the root, and runs the container in it. */
@@ -255,8 +259,8 @@ class OciRuntimeDriver implements SandboxDriver {
   }
 }
 
-/** Removes the control groups that a keeper which was killed has left; everything else went with it. Answers whether all are gone. */
-function forget(id: string): boolean {
+/** Answers whether all are gone. */
+function removeRuntimeGroups(id: string): boolean {
   const top = '/sys/fs/cgroup'
   const groups = [top, ...readdirSync(top).map((name) => `${top}/${name}`)].map(
     (place) => `${place}/${runtimeGroups}/${id}`,

@@ -5,11 +5,21 @@
  */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { test } from 'node:test'
 import { needsAll, needsFile } from '../../../test/needs.ts'
-import { needsGuests } from '../../../test/machine-parts.ts'
+import { machineParts, needsGuests } from '../../../test/machine-parts.ts'
 import { until, within } from '../bench.conformance.ts'
 import type { Disk, SandboxDriver, SandboxSpec } from '../driver.ts'
 import { variants } from '../fixtures/drivers.ts'
@@ -121,6 +131,29 @@ test('what cannot be booted is told in a sentence, and nothing begins', { skip }
     await refused(bootDisk(), /kernel .*\/none.*cannot be read/, { path: `${dir}/none`, commandLine: '' })
     const gone = specOf(dir, { path: `${dir}/gone`, format: 'raw', seed: {} })
     await assert.rejects(driver.start(gone), { code: 'sandbox.bad-disk', message: /cannot be read/ })
+  }),
+)
+
+test('a kernel that is named is booted in the place of what the disk has, with its command line', { skip }, () =>
+  working(async (dir, driver) => {
+    const path = `${dir}/disk.raw`
+    writeFileSync(path, bootDisk(), { mode: 0o644 })
+    const boot = `${machineParts.root ?? ''}/boot`
+    const found = readdirSync(boot).find((name) => name.startsWith('vmlinuz-')) ?? assert.fail(`no kernel in ${boot}`)
+    // It finds no system on this disk, and with panic=-1 that ends its machine.
+    const kernel = { path: `${boot}/${found}`, commandLine: 'console=ttyS0 panic=-1 root=/dev/vda1 named=kernel' }
+    const spec = specOf(dir, { path, format: 'raw', seed: {}, kernel })
+    const sandbox = await driver.start({ ...spec, limits: { ...spec.limits, memoryBytes: 128 * mebibyte } })
+    try {
+      assert.equal((await within(sandbox.exited, 'the end')).sentence, 'ended with code 0')
+      const said = (await Array.fromAsync(driver.output(spec.recordDir))).map((line) => line.text).join('\n')
+      assert.match(said, /Command line: .*named=kernel/)
+      assert.match(said, /Kernel panic/)
+      assert.doesNotMatch(said, /^A$/m)
+    } finally {
+      await sandbox.kill()
+      await driver.remove(spec.recordDir)
+    }
   }),
 )
 

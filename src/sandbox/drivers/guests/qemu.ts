@@ -316,11 +316,13 @@ class QemuMonitor implements Monitor {
     const seedDisk = `driver=vvfat,node-name=seed,dir=${place}/seed,label=CIDATA,read-only=on`
     // A system whose disk has no more room hears of it, where QEMU by itself would stop it without a word.
     const drive = `file=${over},format=qcow2,if=none,id=disk,werror=report,rerror=report`
+    // A kernel that is named is what is booted first.
+    const first = kernel === undefined ? ',bootindex=0' : ''
     const groups: readonly (readonly string[])[] = [
       this.#common(spec, 'q35', diskMemoryBytes(spec.limits), `${ownOutput},logappend=on`),
       kernel === undefined ? [] : ['-kernel', `${place}/boot/kernel`, '-append', kernel.commandLine],
       kernel?.initrd === undefined ? [] : ['-initrd', `${place}/boot/initrd`],
-      ['-drive', drive, '-device', 'virtio-blk-pci,drive=disk,bootindex=0'],
+      ['-drive', drive, '-device', `virtio-blk-pci,drive=disk${first}`],
       Object.keys(seed).length === 0 ? [] : ['-blockdev', seedDisk, '-device', 'virtio-blk-pci,drive=seed'],
       ['-netdev', network(spec, (_index, port) => port), '-device', 'virtio-net-pci,netdev=net,romfile='],
     ]
