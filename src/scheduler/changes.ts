@@ -22,6 +22,8 @@ export interface Round {
   readonly sooner: boolean
 }
 
+const none: readonly never[] = []
+
 /** Times of a node for which something is expected. */
 const expectedMax = 1000
 /** Nodes of a reservation. */
@@ -63,14 +65,13 @@ export class Changes {
       this.#untried ||
       this.#freed.size > 0 ||
       (this.#moved && queue.waiting().some((job) => waitingOf(job) > 0 && dependsOnOthers(job)))
-    const round: Round | null = due
-      ? { all: this.#all, freed: [...this.#freed].sort((a, b) => a - b), sooner: this.#sooner }
-      : null
+    const freed = this.#freed.size === 0 ? none : [...this.#freed].sort((a, b) => a - b)
+    const round: Round | null = due ? { all: this.#all, freed, sooner: this.#sooner } : null
     this.#sooner = false
     this.#all = false
     this.#untried = false
     this.#moved = false
-    this.#freed.clear()
+    if (freed.length > 0) this.#freed.clear()
     return round
   }
 

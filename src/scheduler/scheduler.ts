@@ -109,7 +109,9 @@ export class Scheduler {
       started: (job, position) => this.#started(job, position),
       returned: (job, node) => {
         this.#changes.freed(node, true)
-        this.#enqueue(job)
+        this.#queue.add(job)
+        // Where others of the job wait already, and were tried, this one fits only where room has come.
+        if (!job.blocked) this.#changes.retry(job)
       },
     })
     this.#pass = new Pass({
@@ -288,9 +290,8 @@ export class Scheduler {
       checkPossible(this.#cluster, this.#accounts, one)
       for (const [resource] of one.needs.amounts) this.#cluster.nodes.resources.column(resource)
     }
-    for (const one of facts) this.#add(one)
-    for (const one of facts) {
-      const job = this.#book.need(one.name)
+    const jobs = facts.map((one) => this.#add(one))
+    for (const job of jobs) {
       this.#book.hold(job)
       if (job.state === 'active') this.#enqueue(job)
       else if (job.state === 'given-up') this.#giveUp(job, decisions)
@@ -338,7 +339,7 @@ export class Scheduler {
     if (this.#taskCount + more > tasksMax) throw tooLarge('tasks that wait or run', tasksMax)
   }
 
-  #add(facts: JobFacts): void {
+  #add(facts: JobFacts): Job {
     this.#taskCount += facts.count
     const number = this.#unusedJobs.pop() ?? this.#cluster.jobs.length
     const place = { number, sequence: this.#sequence++, nowMs: this.#cluster.nowMs }
@@ -353,6 +354,7 @@ export class Scheduler {
         const owner = this.#cluster.jobOf(task)
         if (node >= 0 && owner !== undefined) this.#cluster.importance.move(owner.facts.priority, node, 1)
       }
+    return job
   }
 
   #scale(name: string, count: number, decisions: Decision[]): void {
@@ -361,6 +363,7 @@ export class Scheduler {
     if (job.single) throw badInput(`job '${name}'`, 'submitted with a count to be scaled', 'one without')
     this.#checkTaskCount(count - job.count)
     this.#taskCount += count - job.count
+    job.blocked = false
     for (let position = job.tasks.length - 1; position >= count; position--)
       if ((job.tasks[position] ?? -1) >= 0) this.#stopForGood(job, position, 'scaled-down', decisions)
     if (count < job.count) {

@@ -184,7 +184,7 @@ export class Starter {
     decisions: Decision[],
   ): { node: number; victims: Stopped[] } | null {
     if (job.facts.spec.preempts === false) return null
-    const preemption = this.#preemptor.find(job, only === null ? null : new Set(only), promised)
+    const preemption = this.#preemptor.find(job, only, promised)
     if (preemption === null) return null
     const victims: Stopped[] = []
     for (const task of preemption.victims) {
