@@ -45,6 +45,8 @@ export interface Job {
   repelledBy: readonly GroupRule[]
   latencyFor: readonly { readonly group: Group; readonly usMax: number }[]
   othersVersion: number
+  /** True when no two of its tasks may be on one node. */
+  readonly onePerNode: boolean
   /** True when a task elsewhere can change where this one may go. */
   readonly topological: boolean
   /** Whether there are rules about zones, and about racks and nodes; worked out anew with what others forbid. */
@@ -161,6 +163,7 @@ export function makeJob(
     repelledBy: none,
     latencyFor: none,
     othersVersion: 0,
+    onePerNode: apart.some(({ group, level }) => level === 'node' && keys.includes(group.key)),
     topological: ruled !== undefined,
     ruledZones: false,
     ruledNodes: false,

@@ -28,6 +28,7 @@ import { Queue } from './queue.ts'
 import { readJob, readNeeds, readQuota, type JobFacts } from './read.ts'
 import { Starter } from './starter.ts'
 import { taskName } from './tasks.ts'
+import { TimeLimits } from './time-limits.ts'
 import { readNumber, readWhole } from './units.ts'
 
 export interface SchedulerOptions {
@@ -51,18 +52,8 @@ export interface RunningTask {
   readonly startedMs: number
 }
 
-/** Time limits beyond twice the running tasks that are kept. */
-const limitsSlack = 10_000
-
 /** Cores of a node. */
 const coresMax = 1_000_000
-
-/** A task whose time limit ends, unless it has ended or stopped before. */
-interface Due {
-  readonly job: Job
-  readonly position: number
-  readonly startedMs: number
-}
 
 export class Scheduler {
   readonly #cluster: Cluster
@@ -72,7 +63,7 @@ export class Scheduler {
   readonly #book = new JobBook()
   readonly #queue = new Queue()
   readonly #changes: Changes
-  readonly #limits = new DueHeap<Due>()
+  readonly #limits: TimeLimits
   readonly #boundaries = new DueHeap<null>()
   readonly #pass: Pass
   readonly #unusedJobs: number[] = []
@@ -103,6 +94,7 @@ export class Scheduler {
     )
     this.#accounts = new Accounts(this.#cluster.nodes, fairShareHalfLifeMs ?? Infinity)
     this.#changes = new Changes()
+    this.#limits = new TimeLimits(this.#cluster.tasks)
     const preemptor = new Preemptor(this.#cluster, this.#placer.fit)
     this.#starter = new Starter(this.#cluster, this.#placer, preemptor, this.#accounts, {
       moved: (job, node, direction) => this.#pass.moved(job, node, direction),
@@ -258,9 +250,7 @@ export class Scheduler {
       if (!(inclusive ? dueMs <= untilMs : dueMs < untilMs)) return
       this.#cluster.nowMs = Math.max(this.#cluster.nowMs, dueMs)
       this.#passBoundaries(dueMs)
-      while (this.#limits.nextMs <= dueMs) {
-        const due = this.#limits.pop()
-        if (due === undefined || !this.#runsStill(due)) continue
+      for (let due = this.#limits.take(dueMs); due !== null; due = this.#limits.take(dueMs)) {
         this.#stopForGood(due.job, due.position, 'time-limit', decisions)
         this.#finish(due.job)
       }
@@ -274,11 +264,6 @@ export class Scheduler {
       this.#boundaries.pop()
       this.#changes.everything()
     }
-  }
-
-  #runsStill({ job, position, startedMs }: Due): boolean {
-    const task = job.tasks[position] ?? -1
-    return task >= 0 && this.#cluster.tasks.startedMs[task] === startedMs
   }
 
   #submit(specs: readonly JobSpec[], decisions: Decision[]): void {
@@ -444,12 +429,7 @@ export class Scheduler {
   #started(job: Job, position: number, startedMs = this.#cluster.nowMs): void {
     this.#changes.moved()
     if (this.#book.isAwaited(job.facts.name)) this.#settled.push(job.facts.name)
-    const { timeLimitMs } = job.facts
-    if (timeLimitMs === Infinity || !this.#stopsAtLimit) return
-    this.#limits.push(startedMs + timeLimitMs, { job, position, startedMs })
-    // Limits of tasks that ended long before are not kept until they would have fallen due.
-    if (this.#limits.size > 2 * this.#cluster.tasks.running + limitsSlack)
-      this.#limits.retain((due) => this.#runsStill(due))
+    if (this.#stopsAtLimit && job.facts.timeLimitMs < Infinity) this.#limits.add(job, position, startedMs)
   }
 
   /** Ends a job of which every task has ended. */
