@@ -88,7 +88,7 @@ suite('submitted jobs', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap'
       const open = gate()
       const first = await submitted('submit', '--write', open.dir, '--', 'sh', '-c', open.wait)
       const after = await submitted('submit', '--after', first, '--', 'true')
-      assert.match((await job('why', after)).stdout, new RegExp(`waits for ${first}\\.`))
+      assert.match((await job('why', after)).stdout, new RegExp(`waits until job '${first}' has ended well`))
       open.go()
       const array = await submitted('array', '1-4%2', '--cpu', '0', '--', 'sh', '-c', 'echo task $STEAD_TASK')
       const waited = await job('wait', first, after, array)

@@ -98,7 +98,7 @@ suite('submitted jobs', () => {
     const first = at.submit(cores(4))
     const second = at.submit(cores(4))
     assert.deepEqual(at.takeStarted(), [`${first}-0-1`])
-    assert.match(at.core.explain(at.core.ledger.need(second), 0).sentence, /cpu/)
+    assert.match(at.core.explain(at.core.ledger.need(second), 0).sentence, /node n1, the only one, lacks 4 cores/)
     at.end(`${first}-0-1`, 3)
     assert.deepEqual(at.takeStarted(), [`${second}-0-1`])
     assert.deepEqual(at.phases(first), ['failed'])

@@ -6,7 +6,7 @@ import { badInput, duplicateName, tooLarge, unknownName } from './errors.ts'
 import type { Cluster, Expected, Uplink } from './cluster.ts'
 import { dependsOnOthers, waitingOf, type Job } from './job.ts'
 import { nodesMax, rulesMax } from './limits.ts'
-import type { Event, ExpectedLoad, NodeSpec, Reservation } from './model.ts'
+import type { CordonReason, Event, ExpectedLoad, NodeSpec, Reservation } from './model.ts'
 import { tolerates } from './kinds.ts'
 import { cordoned, open } from './nodes.ts'
 import type { Queue } from './queue.ts'
@@ -92,11 +92,20 @@ export class Changes {
   removeNode(cluster: Cluster, node: number): void {
     cluster.nodes.remove(node)
     cluster.expected.delete(node)
+    cluster.cordons.delete(node)
     this.#all = true
   }
 
-  setOpen(cluster: Cluster, node: number, isOpen: boolean): void {
-    cluster.nodes.setState(node, isOpen ? open : cordoned)
+  open(cluster: Cluster, node: number): void {
+    cluster.nodes.setState(node, open)
+    cluster.cordons.delete(node)
+    this.#all = true
+  }
+
+  cordon(cluster: Cluster, node: number, why?: CordonReason): void {
+    cluster.nodes.setState(node, cordoned)
+    if (why === undefined) cluster.cordons.delete(node)
+    else cluster.cordons.set(node, why)
     this.#all = true
   }
 

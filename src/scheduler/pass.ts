@@ -49,6 +49,11 @@ export class Pass {
     return this.#plans.get(job)?.startMs ?? null
   }
 
+  /** Every start that was promised, of the first in line first. */
+  promises(): { readonly job: string; readonly startMs: number }[] {
+    return [...this.#plans].map(([job, { startMs }]) => ({ job: job.facts.name, startMs }))
+  }
+
   forget(job: Job): void {
     this.#plans.delete(job)
   }

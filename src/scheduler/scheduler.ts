@@ -17,7 +17,7 @@ import { explainJob, type Explanation } from './explain.ts'
 import { DueHeap } from './heap.ts'
 import { makeJob, releaseJob, waitingOf, type Job } from './job.ts'
 import { countMax, submittedMax, tasksMax } from './limits.ts'
-import type { AccountUse, Decision, Event, JobSpec, Needs, Order, StopReason } from './model.ts'
+import type { AccountUse, CordonReason, Decision, Event, JobSpec, Needs, Order, StopReason } from './model.ts'
 import { Pass } from './pass.ts'
 import { Placer } from './place.ts'
 import { strategyOf, type PolicyName } from './policies.ts'
@@ -171,7 +171,7 @@ export class Scheduler {
     const running = job.tasks[position] ?? -1
     const node = this.#cluster.nodes.nameOf(this.#cluster.tasks.node[running] ?? -1)
     if (running >= 0) return { sentence: `${task} runs on ${node}.`, reasons: [], nearest: [], remedies: [] }
-    return explainJob(this.#cluster, this.#accounts, job, this.#pass.promisedMs(job))
+    return explainJob(this.#cluster, this.#accounts, job, this.#pass.promises())
   }
 
   /** What accounts have used of the past, the largest first; for `restore`. */
@@ -190,11 +190,13 @@ export class Scheduler {
         this.#changes.addNodes(this.#cluster, event.nodes)
         return
       case 'remove-node':
+        return this.#removeNode(this.#node(event.node), decisions)
       case 'drain':
-        return this.#empty(event.node, event.kind, decisions)
+        return this.#empty(this.#node(event.node), 'drained', decisions, event.why)
       case 'cordon':
+        return this.#changes.cordon(this.#cluster, this.#node(event.node), event.why)
       case 'uncordon':
-        return this.#changes.setOpen(this.#cluster, this.#node(event.node), event.kind === 'uncordon')
+        return this.#changes.open(this.#cluster, this.#node(event.node))
       case 'change-node': {
         const node = this.#node(event.node)
         for (const task of this.#changes.changeNode(this.#cluster, node, event))
@@ -389,13 +391,15 @@ export class Scheduler {
     this.#end(job)
   }
 
-  /** Takes all tasks off a node, which then takes nothing new or is gone. */
-  #empty(name: string, kind: 'remove-node' | 'drain', decisions: Decision[]): void {
-    const node = this.#node(name)
-    this.#changes.setOpen(this.#cluster, node, false)
-    const reason = kind === 'drain' ? 'drained' : 'node-lost'
+  /** Takes all tasks off a node, which then takes nothing new. */
+  #empty(node: number, reason: StopReason, decisions: Decision[], why?: CordonReason): void {
+    this.#changes.cordon(this.#cluster, node, why)
     for (const task of this.#cluster.tasks.on(this.#cluster.nodes, node)) this.#stop(task, reason, decisions)
-    if (kind === 'remove-node') this.#changes.removeNode(this.#cluster, node)
+  }
+
+  #removeNode(node: number, decisions: Decision[]): void {
+    this.#empty(node, 'node-lost', decisions)
+    this.#changes.removeNode(this.#cluster, node)
   }
 
   /** Stops a task that waits again; with it its gang, so it may have stopped already. */
