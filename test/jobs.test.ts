@@ -88,7 +88,7 @@ suite('submitted jobs', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap'
       const open = gate()
       const first = await submitted('submit', '--write', open.dir, '--', 'sh', '-c', open.wait)
       const after = await submitted('submit', '--after', first, '--', 'true')
-      assert.match((await job('why', after)).stdout, new RegExp(`waits for ${first}\\.`))
+      assert.match((await job('why', after)).stdout, new RegExp(`waits until job '${first}' has ended well`))
       open.go()
       const array = await submitted('array', '1-4%2', '--cpu', '0', '--', 'sh', '-c', 'echo task $STEAD_TASK')
       const waited = await job('wait', first, after, array)
@@ -145,6 +145,41 @@ suite('submitted jobs', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap'
         )
         assert.equal((await job('logs', `${array}/4`)).stdout, '4\n')
       }
+    })
+
+    await t.test('labels choose the node; a node that is closed says who closed it, and opens again', async () => {
+      writeFileSync(join(bench.dir, 's', 'node.json'), JSON.stringify({ labels: { disk: 'nvme', avx512: '' } }))
+      await eventually(
+        'the labels are known',
+        () => job('node', '--json'),
+        ({ stdout }) => stdout.includes('"avx512"'),
+      )
+      assert.match((await job('node')).stdout, /disk=nvme, avx512/)
+      const on = ['--cpu', '0', '--selector', 'disk=ssd,nvme', '--selector', '!tape', '--selector', 'avx512']
+      assert.equal((await job('run', ...on, '--', 'true')).code, 0)
+      const other = await job('submit', '--selector', 'disk!=nvme', '--', 'true')
+      assert.match(other.stderr, /no node has what it asks for: selector/)
+      assert.equal((await job('submit', '--selector', '!disk=nvme', '--', 'true')).code, 2)
+      assert.match((await job('submit', '--one-per-node', '--', 'true')).stderr, /an array, or a gang/)
+
+      const long = await submitted('submit', '--cpu', '0', '--', 'sleep', '600')
+      assert.match((await job('node', 'local', 'cordon')).stdout, /cordoned by owner/)
+      const waiting = await submitted('submit', '--cpu', '0', '--', 'true')
+      const why = await job('why', waiting)
+      assert.match(why.stdout, /node local, the only one, was cordoned by owner at 20/)
+      assert.match(why.stdout, /stead job node local open/)
+      assert.equal((await shown(long)).phase, 'running')
+      assert.equal((await job('node', 'local', 'drain')).code, 0)
+      await eventually(
+        'it was put back',
+        () => shown(long),
+        ({ phase }) => phase === 'waiting',
+      )
+      assert.match((await job('node', 'nowhere', 'open')).stderr, /there is no node called nowhere/)
+      assert.equal((await job('node', 'local', 'close')).code, 2)
+      assert.equal((await job('node', 'local', 'open')).code, 0)
+      assert.equal((await job('wait', waiting)).code, 0)
+      assert.equal((await job('cancel', long)).code, 0)
     })
 
     await t.test('cancel, time limit, retries', async () => {

@@ -4,7 +4,7 @@
  */
 import type { NodeOffer, TaskEnd, TaskExit } from '../protocol/index.ts'
 import type { NodeSpec } from '../scheduler/index.ts'
-import type { NodeCame, PoolCame, Unstamped } from './events.ts'
+import type { NodeCame, NodeState, PoolCame, Unstamped } from './events.ts'
 import { lost, notStarted } from './exits.ts'
 import type { Handovers } from './handovers.ts'
 import { type BatchJob, readTaskId, taskId } from './job.ts'
@@ -64,7 +64,7 @@ export class Attendance {
       if (!this.#isOurs(id, node)) outbox.stop(node, { task: id, signal: 'SIGKILL', graceMs: 0 })
     for (const id of ledger.unended) this.#catchUp(ledger.need(id), node, 'stopping', there)
     for (const id of ledger.unended) this.#catchUp(ledger.need(id), node, 'running', there)
-    if (offer !== null) this.#heard.decide({ kind: 'uncordon', node })
+    if (offer !== null) this.#heard.decide(nodes.openness(node))
   }
 
   poolCame({ pool, nodes }: PoolCame): void {
@@ -76,6 +76,7 @@ export class Attendance {
       if (known === undefined) {
         this.#parts.nodes.add(name, offer, pool)
         fresh.push(nodeSpec(name, offer, false))
+        if (this.#parts.nodes.cordonOf(name) !== null) back.push(name)
       } else {
         known.present = true
         this.changed(name, offer)
@@ -83,7 +84,7 @@ export class Attendance {
       }
     }
     if (fresh.length > 0) this.#heard.decide({ kind: 'add-nodes', nodes: fresh })
-    for (const node of back) this.#heard.decide({ kind: 'uncordon', node })
+    for (const node of back) this.#heard.decide(this.#parts.nodes.openness(node))
   }
 
   changed(node: string, offer: NodeOffer): void {
@@ -114,7 +115,15 @@ export class Attendance {
     const known = this.#parts.nodes.get(node)
     if (known === undefined) return
     known.present = false
-    this.#heard.decide({ kind: 'cordon', node })
+    this.#heard.decide(this.#parts.nodes.openness(node))
+  }
+
+  /** Somebody has set what it takes in. */
+  set(node: string, state: NodeState, by: string, nowMs: number): void {
+    const { nodes } = this.#parts
+    nodes.setCordon(node, state === 'open' ? null : { by, sinceMs: nowMs })
+    const openness = nodes.openness(node)
+    this.#heard.decide(state === 'drained' && openness.kind === 'cordon' ? { ...openness, kind: 'drain' } : openness)
   }
 
   lost(node: string): void {

@@ -17,7 +17,7 @@ import {
 import { type Operation, operationsMax, type Store } from '../store/index.ts'
 import { BatchCore } from './core.ts'
 import { unknownTask } from './errors.ts'
-import type { BatchEvent } from './events.ts'
+import type { BatchEvent, NodeState } from './events.ts'
 import { nodeLostMs, waitingMax } from './limits.ts'
 import { LoadBook, type Used } from './load.ts'
 import type { Tell } from './outbox.ts'
@@ -109,6 +109,11 @@ export class Batch {
     await this.#ask({ kind: 'set-queue', queue })
   }
 
+  /** Throws `batch.unknown-node`. */
+  async setNode(node: string, state: NodeState, by: string): Promise<void> {
+    await this.#ask({ kind: 'set-node', node, state, by })
+  }
+
   /** Throws `batch.unknown-job`. */
   job(id: number): JobView {
     return jobView(this.#core.ledger.need(id))
@@ -167,9 +172,11 @@ export class Batch {
 
   nodes(): readonly NodeView[] {
     return this.#core.nodes.all().map(({ node, offer, present }) => {
-      const { cpu, memoryBytes, gpus, realtimeCores = 0, counted = {}, usesForecast = false } = offer
+      const { cpu, memoryBytes, gpus, labels, realtimeCores = 0, counted = {}, usesForecast = false } = offer
       const { reason } = this.#loads.expected(node, this.#options.clock.nowMs())
-      return { node, cpu, memoryBytes, gpus, realtimeCores, counted, forecast: usesForecast ? reason : null, present }
+      const forecast = usesForecast ? reason : null
+      const cordonedBy = this.#core.nodes.cordonOf(node)?.by ?? null
+      return { node, cpu, memoryBytes, gpus, labels, realtimeCores, counted, forecast, present, cordonedBy }
     })
   }
 

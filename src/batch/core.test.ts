@@ -98,7 +98,7 @@ suite('submitted jobs', () => {
     const first = at.submit(cores(4))
     const second = at.submit(cores(4))
     assert.deepEqual(at.takeStarted(), [`${first}-0-1`])
-    assert.match(at.core.explain(at.core.ledger.need(second), 0).sentence, /cpu/)
+    assert.match(at.core.explain(at.core.ledger.need(second), 0).sentence, /node n1, the only one, lacks 4 cores/)
     at.end(`${first}-0-1`, 3)
     assert.deepEqual(at.takeStarted(), [`${second}-0-1`])
     assert.deepEqual(at.phases(first), ['failed'])
@@ -256,6 +256,65 @@ suite('submitted jobs', () => {
     for (const position of [3, 4]) at.end(`${array}-${position}-1`)
     assert.deepEqual(at.takeStarted(), [`${after}-0-1`])
     assert.equal(at.submit(), after + 1, 'numbers are not used again')
+  })
+
+  test('a node that somebody closes takes in nothing new, also after a restart of it and of control; drained it gives back what it has', () => {
+    const at = rig()
+    const why = (job: number): string => at.core.explain(at.core.ledger.need(job), 0).sentence
+    const first = at.submit()
+    at.takeStarted()
+    at.apply({ kind: 'set-node', node: 'n1', state: 'cordoned', by: 'bob' })
+    const second = at.submit()
+    assert.deepEqual([at.takeStarted(), at.takeStopped()], [[], []])
+    assert.match(why(second), /n1, the only one, was cordoned by bob at 1970-01-01T00:00:01Z/)
+    at.apply({ kind: 'node-away', node: 'n1' })
+    at.came('n1', [`${first}-0-1`])
+    at.restart()
+    assert.match(why(second), /was cordoned by bob/)
+    at.came('n1', [`${first}-0-1`])
+    assert.deepEqual(at.takeStarted(), [])
+    at.apply({ kind: 'set-node', node: 'n1', state: 'drained', by: 'bob' })
+    assert.deepEqual(at.takeStopped(), [`${first}-0-1 SIGTERM`])
+    at.end(`${first}-0-1`, 143)
+    assert.deepEqual(at.phases(first), ['waiting'])
+    at.apply({ kind: 'set-node', node: 'n1', state: 'open', by: 'bob' })
+    assert.deepEqual(at.takeStarted(), [`${first}-0-2`, `${second}-0-1`])
+    assert.equal(at.store.has('batch/cordon/n1'), false)
+    assert.throws(() => at.apply({ kind: 'set-node', node: 'n9', state: 'open', by: 'bob' }), {
+      code: 'batch.unknown-node',
+    })
+  })
+
+  test('of a node that is away it is said that it is away, not that somebody closed it', () => {
+    const at = rig()
+    at.apply({ kind: 'node-away', node: 'n1' })
+    const job = at.submit()
+    const why = (): string => at.core.explain(at.core.ledger.need(job), 0).sentence
+    assert.match(why(), /n1, the only one, is away: its agent is not connected/)
+    at.restart()
+    assert.match(why(), /is away/)
+    at.came()
+    assert.deepEqual(at.takeStarted(), [`${job}-0-1`])
+  })
+
+  test('labels choose nodes, and one task a node is one task a node', () => {
+    const at = rig()
+    const labelled: NodeOffer = { ...offer, labels: { disk: 'nvme' } }
+    at.apply({ kind: 'node-came', node: 'n2', offer: labelled, running: [], ended: [], jobs: [] })
+    const nodesOf = (job: number): string[] => {
+      const { tasks } = at.core.ledger.need(job)
+      return Array.from({ length: tasks.count }, (_, position) => tasks.at(position).node)
+    }
+    const fast = at.submit({ selector: [{ label: 'disk', operator: 'in', values: ['nvme', 'ssd'] }] })
+    const slow = at.submit({ selector: [{ label: 'disk', operator: 'not-exists' }] })
+    assert.deepEqual([nodesOf(fast), nodesOf(slow)], [['n2'], ['n1']])
+    const ranges = [{ from: 0, to: 2, step: 1 }]
+    const each = at.submit({ array: { ranges, atMost: null }, onePerNode: true })
+    assert.deepEqual(nodesOf(each).toSorted(), ['', 'n1', 'n2'])
+    assert.match(at.core.explain(at.core.ledger.need(each), 2).sentence, /but for/)
+    assert.throws(() => at.submit({ selector: [{ label: 'disk', operator: 'in', values: ['tape'] }] }), {
+      code: 'scheduler.impossible',
+    })
   })
 
   test('what a node has and nobody knows is ended; what ran on a lost node runs elsewhere', () => {

@@ -12,7 +12,7 @@ import type { TaskEnd, TaskExit } from '../protocol/index.ts'
 import { type Decision, Scheduler } from '../scheduler/index.ts'
 import { Attendance } from './attendance.ts'
 import type { BatchEvent, Unstamped } from './events.ts'
-import { noNode, tooMany, unknownQueue, unknownTask } from './errors.ts'
+import { noNode, tooMany, unknownNode, unknownQueue, unknownTask } from './errors.ts'
 import { Deadlines, type Due } from './deadlines.ts'
 import { dependenciesOf } from './dependencies.ts'
 import { isWell, lost, notStarted } from './exits.ts'
@@ -89,6 +89,10 @@ export class BatchCore {
         if (!this.ledger.queues.has(event.queue.name) && this.ledger.queues.size >= queuesMax)
           throw tooMany('queues', queuesMax)
         this.ledger.setQueue(event.queue)
+        break
+      case 'set-node':
+        if (this.nodes.get(event.node) === undefined) throw unknownNode(event.node, this.nodes.all())
+        this.#attendance.set(event.node, event.state, event.by, this.#nowMs)
         break
       case 'node-came':
         this.#attendance.came(event)
@@ -394,8 +398,9 @@ export class BatchCore {
 
   #restore(records: BatchRecords, nowMs: number): void {
     this.#nowMs = nowMs
-    this.nodes.restore(records.nodes, records.pools)
+    this.nodes.restore(records)
     this.#decide({ kind: 'add-nodes', nodes: this.nodes.all().map(({ node, offer }) => nodeSpec(node, offer)) })
+    for (const node of records.nodes.keys()) this.#decide(this.nodes.openness(node))
     this.ledger.restore(records, (record) => new BatchJob(record))
     for (const id of this.ledger.unended) this.#restoreJob(this.ledger.need(id))
     // What runs counts from then on too, so it comes after that.

@@ -1,6 +1,9 @@
 /** The errors of submitted jobs; README.md says when each is thrown. */
 import { SteadError } from '../base/index.ts'
 
+/** Nodes that are named in an error. */
+const namedMax = 10
+
 export function unknownJob(id: number): SteadError {
   return new SteadError({
     code: 'batch.unknown-job',
@@ -22,6 +25,15 @@ export function unknownQueue(name: string, known: readonly string[]): SteadError
     code: 'batch.unknown-queue',
     message: `there is no queue called ${name}`,
     hint: `There is: ${known.join(', ')}. \`stead job queue ${name} --priority 0\` makes one.`,
+  })
+}
+
+export function unknownNode(name: string, known: readonly { readonly node: string }[]): SteadError {
+  const names = known.slice(0, namedMax).map(({ node }) => node)
+  return new SteadError({
+    code: 'batch.unknown-node',
+    message: `there is no node called ${name}`,
+    hint: `There is: ${names.join(', ')}${known.length > namedMax ? ', ...' : ''}. \`stead job node\` shows them.`,
   })
 }
 

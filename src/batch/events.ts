@@ -23,12 +23,16 @@ export interface PoolCame {
   readonly nodes: readonly PoolNode[]
 }
 
+export type NodeState = 'open' | 'cordoned' | 'drained'
+
 /** What happens. */
 export type BatchEvent =
   | { readonly kind: 'submit'; readonly submission: Submission; readonly by: string }
   /** `index`: one task of it; null: all. */
   | { readonly kind: 'cancel'; readonly job: number; readonly index: number | null; readonly by: string }
   | { readonly kind: 'set-queue'; readonly queue: QueueRecord }
+  /** Somebody wants it to take in no new tasks, or also to give back those that it has, or all that again. */
+  | { readonly kind: 'set-node'; readonly node: string; readonly state: NodeState; readonly by: string }
   | NodeCame
   | PoolCame
   /** It has something else than it had. */

@@ -1,7 +1,7 @@
 /** The face of `batch`: jobs that are submitted, not declared: kept, scheduled, told to nodes. */
 export { type Batch, type BatchOptions, openBatch } from './batch.ts'
 export { BatchCore } from './core.ts'
-export type { BatchEvent, NodeCame } from './events.ts'
+export type { BatchEvent, NodeCame, NodeState } from './events.ts'
 export type { Write } from './ledger.ts'
 export type { Tell } from './outbox.ts'
 export { hostsPath, scriptPath } from './environment.ts'

@@ -88,6 +88,8 @@ export function schedulerSpec(job: BatchJob, queue: QueueRecord, after: JobSpec[
     needs: schedulerNeeds(submission.needs),
     priority: queue.priority * perQueue + submission.priority,
     preempts: queue.preempts,
+    ...(submission.selector === undefined ? {} : { selector: submission.selector }),
+    ...(submission.onePerNode === true ? { onePerNode: true } : {}),
     ...(limitMs === null ? {} : { timeLimitMs: limitMs }),
     ...(after === undefined || after.length === 0 ? {} : { after }),
   }

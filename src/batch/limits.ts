@@ -12,6 +12,8 @@ export const wordsBytesMax: number = 64 * 1024
 /** Paths that a job reads, and those that it writes. */
 export const pathsMax = 32
 export const dependenciesMax = 64
+/** Conditions on the labels of nodes. */
+export const selectorMax = 64
 export const retriesMax = 100
 /** Attempts of a task, requeues included. */
 export const attemptsMax = 250

@@ -7,7 +7,7 @@ import type { NodeOffer } from '../protocol/index.ts'
 import type { ExpectedLoad, NodeSpec } from '../scheduler/index.ts'
 import type { Unstamped } from './events.ts'
 import type { Write } from './ledger.ts'
-import { keys, type PoolRecord } from './records.ts'
+import { type BatchRecords, type CordonRecord, keys, type PoolRecord } from './records.ts'
 
 /** Nodes of a pool in one record: a million records would be a million writes. */
 const chunkSize = 500
@@ -36,7 +36,8 @@ export class KnownNodes {
   /** The last record of each pool, in which there is room. */
   readonly #open = new Map<string, Chunk>()
   readonly #changed = new Set<Chunk>()
-  #writes = new Map<string, NodeOffer | null>()
+  readonly #cordons = new Map<string, CordonRecord>()
+  #writes = new Map<string, NodeOffer | CordonRecord | null>()
 
   get size(): number {
     return this.#nodes.size
@@ -54,8 +55,45 @@ export class KnownNodes {
     this.#note(name, offer, chunk)
   }
 
+  /** Somebody wants that it takes in nothing new; null: it may again. Also of one that goes and comes back. */
+  setCordon(name: string, cordon: CordonRecord | null): void {
+    if (cordon === null) this.#cordons.delete(name)
+    else this.#cordons.set(name, cordon)
+    this.#writes.set(keys.cordon(name), cordon)
+  }
+
+  cordonOf(name: string): CordonRecord | null {
+    return this.#cordons.get(name) ?? null
+  }
+
+  /** Whether it takes in new tasks: what the scheduler is to hear, and why not. */
+  openness(name: string): Unstamped {
+    const cordon = this.cordonOf(name)
+    if (cordon !== null)
+      return {
+        kind: 'cordon',
+        node: name,
+        why: {
+          reason: 'being cordoned',
+          because: `was cordoned by ${cordon.by} at ${cordon.sinceMs} ms`,
+          remedy: `open it: stead job node ${name} open`,
+        },
+      }
+    if (this.#nodes.get(name)?.present === true) return { kind: 'uncordon', node: name }
+    return {
+      kind: 'cordon',
+      node: name,
+      why: {
+        reason: 'being away',
+        because: 'is away: its agent is not connected',
+        remedy: `start the agent of ${name} again`,
+      },
+    }
+  }
+
   /** Takes up what was written. Nobody is present. */
-  restore(nodes: ReadonlyMap<string, NodeOffer>, pools: ReadonlyMap<string, PoolRecord>): void {
+  restore({ nodes, pools, cordons }: Pick<BatchRecords, 'nodes' | 'pools' | 'cordons'>): void {
+    for (const [name, cordon] of cordons) this.#cordons.set(name, cordon)
     for (const [name, offer] of nodes) this.#nodes.set(name, { offer, load: nothing, present: false, chunk: null })
     for (const [key, { offers, nodes: indexes }] of pools) {
       const slash = key.lastIndexOf('/')
@@ -107,7 +145,7 @@ export class KnownNodes {
   /** What is to be written. */
   take(): readonly Write[] {
     if (this.#writes.size + this.#changed.size === 0) return nothing
-    const writes: Write[] = [...this.#writes].map(([name, offer]) => [keys.node(name), offer])
+    const writes: Write[] = [...this.#writes]
     for (const chunk of this.#changed) writes.push([keys.pool(chunk.pool, chunk.number), this.#recordOf(chunk)])
     this.#writes = new Map()
     this.#changed.clear()
@@ -115,7 +153,7 @@ export class KnownNodes {
   }
 
   #note(name: string, offer: NodeOffer | null, chunk: Chunk | null): void {
-    if (chunk === null) this.#writes.set(name, offer)
+    if (chunk === null) this.#writes.set(keys.node(name), offer)
     else this.#changed.add(chunk)
   }
 

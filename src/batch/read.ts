@@ -7,6 +7,7 @@ import type { LoadRecord } from './load.ts'
 import {
   batchPrefix,
   type BatchRecords,
+  type CordonRecord,
   type JobRecord,
   keys,
   type PoolRecord,
@@ -35,6 +36,7 @@ export async function readRecords(store: Store): Promise<BatchRecords> {
     tasks,
     nodes: new Map(await read<NodeOffer>(`${batchPrefix}node/`)),
     pools: new Map(await read<PoolRecord>(`${batchPrefix}pool/`)),
+    cordons: new Map(await read<CordonRecord>(`${batchPrefix}cordon/`)),
     queues: (await read<QueueRecord>(`${batchPrefix}queue/`)).map(([, queue]) => queue),
     usage: (await read<UsageRecord>(`${batchPrefix}usage/`)).map(([, usage]) => usage),
     load: new Map(await read<LoadRecord>(`${batchPrefix}load/`)),

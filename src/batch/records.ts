@@ -42,6 +42,12 @@ export interface UsageRecord {
   readonly gpuSeconds: number
 }
 
+/** A node that takes in no new tasks, because somebody wants that. */
+export interface CordonRecord {
+  readonly by: string
+  readonly sinceMs: number
+}
+
 /** Nodes that a pool speaks for, in one record: by name, which of the offers each has. */
 export interface PoolRecord {
   readonly offers: readonly NodeOffer[]
@@ -56,6 +62,8 @@ export interface BatchRecords {
   readonly nodes: ReadonlyMap<string, NodeOffer>
   /** By the name of the pool and the number of the record, with a slash between. */
   readonly pools: ReadonlyMap<string, PoolRecord>
+  /** By the name of the node. */
+  readonly cordons: ReadonlyMap<string, CordonRecord>
   readonly queues: readonly QueueRecord[]
   readonly usage: readonly UsageRecord[]
   /** What accounts have used of the past, as fair share counts it. */
@@ -71,6 +79,7 @@ export const keys: {
   readonly tasks: (id: number, chunk: number) => string
   readonly node: (name: string) => string
   readonly pool: (name: string, chunk: number) => string
+  readonly cordon: (node: string) => string
   readonly queue: (name: string) => string
   readonly usage: (account: string, app: string) => string
   readonly used: string
@@ -81,6 +90,7 @@ export const keys: {
   tasks: (id, chunk) => `${batchPrefix}tasks/${id}/${chunk}`,
   node: (name) => `${batchPrefix}node/${name}`,
   pool: (name, chunk) => `${batchPrefix}pool/${name}/${chunk}`,
+  cordon: (node) => `${batchPrefix}cordon/${node}`,
   queue: (name) => `${batchPrefix}queue/${name}`,
   usage: (account, app) => `${batchPrefix}usage/${account}/${app}`,
   used: `${batchPrefix}used`,

@@ -72,6 +72,14 @@ suite('a script for Slurm', () => {
     assert.deepEqual(passes, ['HOME'])
   })
 
+  test('features are labels that a node must have', () => {
+    const { submission } = readSbatch('#!/bin/sh\n#SBATCH -C "nvme&avx512"\n', [], '/')
+    assert.deepEqual(submission.selector, [
+      { label: 'nvme', operator: 'exists' },
+      { label: 'avx512', operator: 'exists' },
+    ])
+  })
+
   test('times and amounts are those of sbatch', () => {
     const timeOf = (text: string): unknown => read(`#SBATCH -t ${text}`).submission.timeLimitMs
     const times = ['30', '1:30', '1:00:00', '2-0', '2-12:30', '0-0:0:5', 'UNLIMITED']
@@ -89,6 +97,8 @@ suite('a script for Slurm', () => {
     refused('#SBATCH --exclusive', 2, /--exclusive is not supported/)
     refused('#SBATCH --gres=fpga:1', 2, /--gres=fpga:1/)
     refused('#SBATCH --licenses=a|b', 2, /only names with a count/)
+    refused('#SBATCH --constraint=intel|amd', 2, /must have all features/)
+    refused('#SBATCH -w n1', 2, /--nodelist=n1 is not supported: nodes are chosen by their labels/)
     refused('#SBATCH --nosuch=1', 2, /--nosuch=1/)
     refused('#SBATCH --array=9-1', 2, /--array must be ranges/)
     refused('#SBATCH --time=soon', 2, /--time must be a time/)

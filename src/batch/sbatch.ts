@@ -31,6 +31,7 @@ interface Draft {
   gpuModel: string | null
   licenses: Record<string, number>
   gpusPerTask: number | null
+  selector: NonNullable<Submission['selector']>[number][]
   queue: string
   account: string | null
   priority: number
@@ -96,6 +97,16 @@ const setters: Readonly<Record<string, Setter>> = {
       draft.licenses[match[1] ?? ''] = Number(match[2] ?? 1)
     }
   },
+  constraint(draft, value, option) {
+    const features = value.split(/[&,]/)
+    if (features.some((feature) => !/^[A-Za-z0-9][A-Za-z0-9._@:+-]{0,99}$/.test(feature)))
+      throw refused(
+        option,
+        'a node must have all features that are named, as in nvme&avx512',
+        'More can be said of labels: stead job submit --selector disk=nvme,ssd SCRIPT',
+      )
+    draft.selector.push(...features.map((label) => ({ label, operator: 'exists' as const })))
+  },
   gpus: (draft, value, option) => (draft.gpus = whole(option, value, 64)),
   'gpus-per-node': (draft, value, option) => (draft.gpus = whole(option, value, 64)),
   'gpus-per-task': (draft, value, option) => (draft.gpusPerTask = whole(option, value, 64)),
@@ -147,9 +158,8 @@ const reasons: Readonly<Record<string, string>> = {
   begin: 'a job is started as soon as it can; a part of an app may have a schedule',
   hold: 'a job is started as soon as it can',
   wait: 'say it on the command line: `stead job wait`',
-  constraint: 'nodes cannot be chosen by what they are called',
-  nodelist: 'nodes cannot be chosen by name',
-  exclude: 'nodes cannot be chosen by name',
+  nodelist: 'nodes are chosen by their labels, not by name: --constraint',
+  exclude: 'nodes are chosen by their labels, not by name: --constraint',
   'test-only': 'a job that could never run is refused when it is submitted',
   wrap: 'a script has its commands in itself',
   input: 'a script reads nothing; give it a file by name',
@@ -191,6 +201,7 @@ function fresh(): Draft {
     gpuModel: null,
     licenses: {},
     gpusPerTask: null,
+    selector: [],
     queue: submissionDefaults.queue,
     account: null,
     priority: 0,
@@ -242,6 +253,7 @@ function finished(draft: Draft, text: string, args: readonly string[], cwd: stri
         ...(draft.gpuModel === null ? {} : { gpuModels: [draft.gpuModel] }),
         ...(Object.keys(draft.licenses).length === 0 ? {} : { counted: draft.licenses }),
       },
+      ...(draft.selector.length === 0 ? {} : { selector: draft.selector }),
       timeLimitMs,
       warn,
       array,

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod'
 import { type TaskCpuClass, taskCpuTimeSchema, taskEgressSchema } from '../protocol/index.ts'
+import type { Selector } from '../scheduler/index.ts'
 import {
   arrayTasksMax,
   dependenciesMax,
@@ -11,6 +12,7 @@ import {
   pathsMax,
   retriesMax,
   scriptBytesMax,
+  selectorMax,
   wordsBytesMax,
 } from './limits.ts'
 
@@ -65,6 +67,10 @@ export interface Submission {
     readonly counted?: Readonly<Record<string, number>> | undefined
   }
   readonly timeLimitMs: number | null
+  /** Only nodes whose labels meet all of these; absent: any. */
+  readonly selector?: readonly Selector[] | undefined
+  /** No two of its tasks on one node. */
+  readonly onePerNode?: boolean | undefined
   /** A signal so long before the time limit. */
   readonly warn: { readonly signal: (typeof warningSignals)[number]; readonly beforeMs: number } | null
   /** -1000 to 1000, within its queue. */
@@ -124,6 +130,11 @@ const path = z
   .regex(/^\/[^\0\n]*$/, 'must be an absolute path')
   .refine((value) => !/\/\.{1,2}(\/|$)|\/\/|.\/$/.test(value), 'must be without dots, double slashes and an end slash')
 
+const selectorSchema: z.ZodType<Selector> = z.union([
+  z.object({ label: word, operator: z.enum(['in', 'not-in']), values: z.array(z.string().max(253)).min(1).max(100) }),
+  z.object({ label: word, operator: z.enum(['exists', 'not-exists']) }),
+])
+
 export const submissionSchema: z.ZodType<Submission> = z
   .object({
     name: z
@@ -153,6 +164,8 @@ export const submissionSchema: z.ZodType<Submission> = z
       networkBits: z.int().min(networkBitsMin).max(1e12).optional(),
       counted: z.record(word, z.int().min(1).max(1_000_000)).optional(),
     }),
+    selector: z.array(selectorSchema).max(selectorMax).optional(),
+    onePerNode: z.boolean().optional(),
     timeLimitMs: z
       .int()
       .min(1)
@@ -198,6 +211,8 @@ export const submissionSchema: z.ZodType<Submission> = z
       wrong('egress', 'is for sandboxes: without one it dials anything')
     if (job.needs.networkBits !== undefined && egress.length === 0)
       wrong('needs', 'a rate is one with the outside, and it may dial nothing there')
+    if (job.onePerNode === true && job.array === null && job.gang === null)
+      wrong('onePerNode', 'is for several tasks: an array, or a gang')
     if (job.array !== null && job.gang !== null) wrong('gang', 'cannot be an array too')
     if (job.gang !== null && job.isolation === 'shared')
       wrong('isolation', 'of a gang is not shared: its tasks run at once')

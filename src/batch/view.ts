@@ -52,12 +52,15 @@ export interface NodeView {
   readonly cpu: number
   readonly memoryBytes: number
   readonly gpus: NodeOffer['gpus']
+  readonly labels: NodeOffer['labels']
   /** Cores on which time may be reserved. */
   readonly realtimeCores: number
   readonly counted: Readonly<Record<string, number>>
   /** How sure is what parts of apps will use there, which jobs leave to them; null: they do not. */
   readonly forecast: string | null
   readonly present: boolean
+  /** Who wants it to take in nothing new; null: it takes in. */
+  readonly cordonedBy: string | null
 }
 
 export function jobView(job: BatchJob): JobView {

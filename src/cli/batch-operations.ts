@@ -32,6 +32,7 @@ export function batchOperations({ batch, taskLogs }: Pick<Platform, 'batch' | 't
     logs: (job, index, options) => followed({ batch, taskLogs }, job, index, options),
     queues: async () => batch.queues(),
     setQueue: (queue) => batch.setQueue(queue),
+    setNode: (node, state, by) => batch.setNode(node, state, by),
     usage: async () => batch.usage(),
     nodes: async () => batch.nodes(),
   }

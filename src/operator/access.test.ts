@@ -67,6 +67,7 @@ const noJobs: BatchOperations = {
   logs: noJob,
   queues: () => Promise.resolve([]),
   setQueue: () => Promise.resolve(),
+  setNode: () => Promise.resolve(),
   usage: () => Promise.resolve([]),
   nodes: () => Promise.resolve([]),
 }

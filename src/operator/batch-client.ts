@@ -1,5 +1,5 @@
 /** Asks a running platform about submitted jobs. Invariant: what the platform refused with is thrown as it was said. */
-import type { QueueRecord, Submission } from '../batch/index.ts'
+import type { NodeState, QueueRecord, Submission } from '../batch/index.ts'
 import type { BatchOperations } from './batch.ts'
 
 /** As `BatchOperations`; who asks is known by the connection. */
@@ -9,6 +9,7 @@ export interface BatchClient extends Pick<
 > {
   submit(submission: Submission): Promise<number>
   cancel(job: number, index: number | null): Promise<void>
+  setNode(node: string, state: NodeState): Promise<void>
 }
 
 interface Ways {
@@ -41,6 +42,9 @@ export function batchClient({ value, lines }: Ways): BatchClient {
     queues: () => value('GET', '/v1/batch/queues'),
     async setQueue(queue: QueueRecord) {
       await value('PUT', `/v1/batch/queues/${encodeURIComponent(queue.name)}`, queue)
+    },
+    async setNode(node, state) {
+      await value('PUT', `/v1/batch/nodes/${encodeURIComponent(node)}`, { state })
     },
     usage: () => value('GET', '/v1/batch/usage'),
     nodes: () => value('GET', '/v1/batch/nodes'),

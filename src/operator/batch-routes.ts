@@ -18,6 +18,8 @@ const queue = z.object({
   timeLimitMs: z.int().min(1000).nullable(),
 })
 
+const node = z.object({ state: z.enum(['open', 'cordoned', 'drained']) })
+
 function checked<T>(schema: z.ZodType<T>, found: unknown): T {
   const parsed = schema.safeParse(found)
   if (parsed.success) return parsed.data
@@ -136,6 +138,16 @@ export const batchRoutes: readonly Route[] = [
       const wanted = checked(queue, await body())
       if (wanted.name !== path['queue']) throw badRequest('the name of the queue is not that of the path')
       await batch.setQueue(wanted)
+      return value({ set: true })
+    },
+  },
+  {
+    method: 'PUT',
+    path: '/v1/batch/nodes/:node',
+    right: 'admin',
+    async answer({ batch }, { path, body, caller }) {
+      const { state } = checked(node, await body())
+      await batch.setNode(path['node'] ?? '', state, caller.name)
       return value({ set: true })
     },
   },

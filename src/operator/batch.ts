@@ -1,5 +1,5 @@
 /** What can be asked about jobs that are submitted. Data and one interface, no I/O. */
-import type { JobView, NodeView, QueueRecord, Submission, TaskView, UsageRecord } from '../batch/index.ts'
+import type { JobView, NodeState, NodeView, QueueRecord, Submission, TaskView, UsageRecord } from '../batch/index.ts'
 import type { LogLine } from '../protocol/index.ts'
 import type { LogOptions } from './operations.ts'
 
@@ -29,6 +29,8 @@ export interface BatchOperations {
   logs(job: number, index: number | null, options: LogOptions): AsyncIterable<LogLine>
   queues(): Promise<readonly QueueRecord[]>
   setQueue(queue: QueueRecord): Promise<void>
+  /** `cordoned` takes in nothing new; `drained` also gives back what it has. Throws `batch.unknown-node`. */
+  setNode(node: string, state: NodeState, by: string): Promise<void>
   usage(): Promise<readonly UsageRecord[]>
   nodes(): Promise<readonly NodeView[]>
 }

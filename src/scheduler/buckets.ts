@@ -8,7 +8,7 @@
  *            +----------> cpu
  *
  * Kept: every node that takes tasks is in exactly one bucket, the one of its free amounts. Complete: when the bounded look
- * finds nothing, everything is looked at, so a node with room is never missed. Bucket widths grow with the square of their
+ * finds nothing and has left something out, everything is looked at, so a node with room is never missed. Bucket widths grow with the square of their
  * number: fine where room is scarce. Among the compared nodes the one with the least (loose: most) room wins, and then the
  * one with the smallest number, which is the order in which nodes were added.
  */
@@ -54,6 +54,8 @@ export class BucketIndex {
   #best = -1
   #bestScore = 0
   #compared = 0
+  /** Whether the bounded look has left out a node. */
+  #cut = false
 
   /** Room for more nodes; `cpu` and `memory` are the columns of what is free, which the caller goes on changing. */
   grow(length: number, cpu: Float64Array, memory: Float64Array): void {
@@ -131,11 +133,12 @@ export class BucketIndex {
       this.#best = -1
       this.#bestScore = Infinity
       this.#compared = 0
+      this.#cut = false
       for (let index = 0; index < count; index++) {
         const grid = this.#grids[cells[index] ?? 0]
         if (grid !== undefined) this.#walkTight(grid, cpu, memory, cap, judge)
       }
-      if (this.#best >= 0) return this.#best
+      if (this.#best >= 0 || !this.#cut) return this.#best
     }
     return -1
   }
@@ -146,11 +149,12 @@ export class BucketIndex {
       this.#best = -1
       this.#bestScore = -Infinity
       this.#compared = 0
+      this.#cut = false
       for (let index = 0; index < count; index++) {
         const grid = this.#grids[cells[index] ?? 0]
         if (grid !== undefined) this.#walkLoose(grid, cpu, memory, cap, judge)
       }
-      if (this.#best >= 0) return this.#best
+      if (this.#best >= 0 || !this.#cut) return this.#best
     }
     return -1
   }
@@ -189,7 +193,11 @@ export class BucketIndex {
     const perCpu = 1 / this.#cpuScale
     const perMemory = 1 / this.#memoryScale
     let left = cap
-    for (let node = head; node >= 0 && left > 0; node = next[node] ?? -1, left--) {
+    for (let node = head; node >= 0; node = next[node] ?? -1) {
+      if (left-- <= 0) {
+        this.#cut = true
+        return
+      }
       const freeCpu = cpus[node] ?? 0
       const freeMemory = memories[node] ?? 0
       if (freeCpu < cpu || freeMemory < memory) continue
@@ -219,7 +227,11 @@ export class BucketIndex {
 
   #compareLoose(head: number, cpu: number, memory: number, cap: number, judge: Judge): void {
     let left = cap
-    for (let node = head; node >= 0 && left > 0; node = this.#next[node] ?? -1, left--) {
+    for (let node = head; node >= 0; node = this.#next[node] ?? -1) {
+      if (left-- <= 0) {
+        this.#cut = true
+        return
+      }
       if ((this.#cpu[node] ?? 0) < cpu || (this.#memory[node] ?? 0) < memory) continue
       const score = this.roomOf(node)
       if (score < this.#bestScore || (score === this.#bestScore && node > this.#best)) continue

@@ -6,7 +6,7 @@ import { badInput, duplicateName, tooLarge, unknownName } from './errors.ts'
 import type { Cluster, Expected, Uplink } from './cluster.ts'
 import { dependsOnOthers, waitingOf, type Job } from './job.ts'
 import { nodesMax, rulesMax } from './limits.ts'
-import type { Event, ExpectedLoad, NodeSpec, Reservation } from './model.ts'
+import type { CordonReason, Event, ExpectedLoad, NodeSpec, Reservation } from './model.ts'
 import { tolerates } from './kinds.ts'
 import { cordoned, open } from './nodes.ts'
 import type { Queue } from './queue.ts'
@@ -21,6 +21,8 @@ export interface Round {
   /** Whether room came sooner than time limits had promised. */
   readonly sooner: boolean
 }
+
+const none: readonly never[] = []
 
 /** Times of a node for which something is expected. */
 const expectedMax = 1000
@@ -63,14 +65,13 @@ export class Changes {
       this.#untried ||
       this.#freed.size > 0 ||
       (this.#moved && queue.waiting().some((job) => waitingOf(job) > 0 && dependsOnOthers(job)))
-    const round: Round | null = due
-      ? { all: this.#all, freed: [...this.#freed].sort((a, b) => a - b), sooner: this.#sooner }
-      : null
+    const freed = this.#freed.size === 0 ? none : [...this.#freed].sort((a, b) => a - b)
+    const round: Round | null = due ? { all: this.#all, freed, sooner: this.#sooner } : null
     this.#sooner = false
     this.#all = false
     this.#untried = false
     this.#moved = false
-    this.#freed.clear()
+    if (freed.length > 0) this.#freed.clear()
     return round
   }
 
@@ -91,11 +92,20 @@ export class Changes {
   removeNode(cluster: Cluster, node: number): void {
     cluster.nodes.remove(node)
     cluster.expected.delete(node)
+    cluster.cordons.delete(node)
     this.#all = true
   }
 
-  setOpen(cluster: Cluster, node: number, isOpen: boolean): void {
-    cluster.nodes.setState(node, isOpen ? open : cordoned)
+  open(cluster: Cluster, node: number): void {
+    cluster.nodes.setState(node, open)
+    cluster.cordons.delete(node)
+    this.#all = true
+  }
+
+  cordon(cluster: Cluster, node: number, why?: CordonReason): void {
+    cluster.nodes.setState(node, cordoned)
+    if (why === undefined) cluster.cordons.delete(node)
+    else cluster.cordons.set(node, why)
     this.#all = true
   }
 

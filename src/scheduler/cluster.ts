@@ -7,7 +7,7 @@ import { chooseGpus, moveGpus } from './gpus.ts'
 import { Groups } from './groups.ts'
 import { Importance } from './importance.ts'
 import type { Job } from './job.ts'
-import type { Reservation } from './model.ts'
+import type { CordonReason, Reservation } from './model.ts'
 import { Nodes } from './nodes.ts'
 import { Others } from './others.ts'
 import type { CpuTime } from './read.ts'
@@ -46,6 +46,8 @@ export class Cluster {
   readonly reserved: Map<string, Reservation[]> = new Map()
   /** What nodes will need for other things. */
   readonly expected: Map<number, readonly Expected[]> = new Map()
+  /** Of nodes that were cordoned with a word. */
+  readonly cordons: Map<number, CordonReason> = new Map()
   nowMs: number = -Infinity
   /** How GPUs of a node are chosen; a policy may have its own way. */
   pickGpus: (job: Job, node: number, free: Int16Array) => number = ({ facts: { needs } }, _node, free) =>

@@ -1,11 +1,12 @@
 /**
  * Whether a task fits a node: every rule, in the order from cheap to dear. The zone rules are judged once for a search
- * (`zonesOf`), all others node by node. `explain.ts` says the same with reasons; a test holds the two together.
+ * (`zonesOf`), all others node by node. `obstacles.ts` says the same with reasons; a test holds the two together.
  */
 import type { Judge } from './buckets.ts'
 import type { Cluster, Expected } from './cluster.ts'
 import { chooseGpus } from './gpus.ts'
 import type { GroupRule, Job } from './job.ts'
+import type { Reservation } from './model.ts'
 import { open } from './nodes.ts'
 import { cpuColumn, freeFor, memoryColumn, networkColumn } from './resources.ts'
 
@@ -35,14 +36,16 @@ export function zoneAllowed(cluster: Cluster, job: Job, zone: number): boolean {
   return true
 }
 
-/** Whether a reservation of others keeps the job off a node. */
-export function reservedAgainst(cluster: Cluster, job: Job, node: number): boolean {
-  const reservations = cluster.reserved.get(cluster.nodes.nameOf(node))
-  if (reservations === undefined) return false
-  return reservations.some(
-    ({ name, fromMs, untilMs }) =>
-      name !== job.facts.spec.reservation && cluster.nowMs < untilMs && cluster.nowMs + job.facts.timeLimitMs > fromMs,
-  )
+/** The first reservation of others that keeps the job off a node; undefined: none. */
+export function reservationAgainst(cluster: Cluster, job: Job, node: number): Reservation | undefined {
+  return cluster.reserved
+    .get(cluster.nodes.nameOf(node))
+    ?.find(
+      ({ name, fromMs, untilMs }) =>
+        name !== job.facts.spec.reservation &&
+        cluster.nowMs < untilMs &&
+        cluster.nowMs + job.facts.timeLimitMs > fromMs,
+    )
 }
 
 /** Whether a job that asks for a reservation may use a node: it is one of it, and its time is now. */
@@ -115,7 +118,7 @@ export class Fit implements Judge {
       hasColumns(cluster, job, node) &&
       hasUplinks(cluster, job, node) &&
       meetsRules(cluster, job, node) &&
-      (cluster.reserved.size === 0 || !reservedAgainst(cluster, job, node)) &&
+      (cluster.reserved.size === 0 || reservationAgainst(cluster, job, node) === undefined) &&
       insideReservation(cluster, job, node) &&
       (cluster.expected.size === 0 || expectedAgainst(cluster, job, node) === null) &&
       hasDevices(cluster, job, node) &&
@@ -131,7 +134,7 @@ export class Fit implements Judge {
       job !== null &&
       nodes.state[node] === open &&
       nodes.kinds.accepts(job.filter, nodes.kind[node] ?? -1) &&
-      (reserved.size === 0 || !reservedAgainst(this.#cluster, job, node)) &&
+      (reserved.size === 0 || reservationAgainst(this.#cluster, job, node) === undefined) &&
       insideReservation(this.#cluster, job, node) &&
       isNear(this.#cluster, job, node)
     )

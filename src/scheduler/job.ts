@@ -45,6 +45,8 @@ export interface Job {
   repelledBy: readonly GroupRule[]
   latencyFor: readonly { readonly group: Group; readonly usMax: number }[]
   othersVersion: number
+  /** True when no two of its tasks may be on one node. */
+  readonly onePerNode: boolean
   /** True when a task elsewhere can change where this one may go. */
   readonly topological: boolean
   /** Whether there are rules about zones, and about racks and nodes; worked out anew with what others forbid. */
@@ -62,7 +64,7 @@ export interface Job {
   because: string
   /** Jobs before this one that have not ended as they must. */
   waitsFor: number
-  /** Has been tried against everything that is there. */
+  /** Waits, and has been tried against everything that is there. */
   blocked: boolean
 }
 
@@ -154,13 +156,14 @@ export function makeJob(
         level: by,
         own: keys.includes(appKey(to)),
       })) ?? none,
-    apart,
+    apart: apart.length === 0 ? none : apart,
     skews:
       spec.spread?.map(({ by, skewMax }) => new Skew(groups, groups.track(spreadKey, by), filter, by, skewMax)) ?? none,
     latency: spec.latency?.map(({ to, usMax }) => ({ group: groups.track(appKey(to), 'zone'), usMax })) ?? none,
     repelledBy: none,
     latencyFor: none,
     othersVersion: 0,
+    onePerNode: apart.some(({ group, level }) => level === 'node' && keys.includes(group.key)),
     topological: ruled !== undefined,
     ruledZones: false,
     ruledNodes: false,
@@ -182,10 +185,14 @@ export function makeJob(
 
 /** Works out which rules there are, after `repelledBy` or `latencyFor` has changed. */
 export function noteRules(job: Job): void {
-  const rules = [job.together, job.apart, job.skews, job.repelledBy]
-  job.ruledZones =
-    job.latency.length + job.latencyFor.length > 0 || rules.some((some) => some.some(({ level }) => level === 'zone'))
-  job.ruledNodes = rules.some((some) => some.some(({ level }) => level !== 'zone'))
+  const bounded = job.latency.length + job.latencyFor.length > 0
+  job.ruledZones = bounded
+  job.ruledNodes = false
+  // Most jobs have none.
+  if (job.together.length + job.apart.length + job.skews.length + job.repelledBy.length === 0) return
+  const rules = [...job.together, ...job.apart, ...job.skews, ...job.repelledBy]
+  job.ruledZones = bounded || rules.some(({ level }) => level === 'zone')
+  job.ruledNodes = rules.some(({ level }) => level !== 'zone')
 }
 
 /** Makes the rules of a job that has ended count no more. */

@@ -175,6 +175,13 @@ export interface ExpectedLoad {
   readonly network?: Quantity
 }
 
+/** Why a node takes in nothing, for people: "fits 3 nodes but for REASON; node n1 BECAUSE", and what would change that. */
+export interface CordonReason {
+  readonly reason: string
+  readonly because: string
+  readonly remedy: string
+}
+
 /** What an account has used of the past, in fair share; `atMs` is when it was that. */
 export interface AccountUse {
   readonly account: string
@@ -224,8 +231,9 @@ export type Event = { readonly atMs: number } & (
    * if what it is guaranteed is left over all the time until its limit.
    */
   | { readonly kind: 'expect'; readonly node: string; readonly load: readonly ExpectedLoad[] }
-  /** `drain` also stops what runs there; it waits again. */
-  | { readonly kind: 'cordon' | 'uncordon' | 'drain'; readonly node: string }
+  /** `drain` also stops what runs there; it waits again. `why` is what `explain` says of it. */
+  | { readonly kind: 'cordon' | 'drain'; readonly node: string; readonly why?: CordonReason }
+  | { readonly kind: 'uncordon'; readonly node: string }
   | { readonly kind: 'submit'; readonly jobs: readonly JobSpec[] }
   /** More or fewer tasks; the last ones go first. */
   | { readonly kind: 'scale'; readonly job: string; readonly count: number }

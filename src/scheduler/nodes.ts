@@ -187,6 +187,17 @@ export class Nodes {
     } else this.index.moved(node)
   }
 
+  /** Keeps a node out of the search for a while; nothing may be said of its state meanwhile. */
+  hide(node: number): void {
+    this.index.unlink(node)
+  }
+
+  /** Ends that. */
+  show(node: number): void {
+    const kind = this.kindOf(node)
+    if (kind !== undefined && this.state[node] === open) this.index.link(node, this.#cell(kind, node))
+  }
+
   /** What a task with these needs takes. */
   takesOf(needs: NeedFacts): Takes {
     return this.#takes.of(needs)

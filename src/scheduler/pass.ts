@@ -49,6 +49,11 @@ export class Pass {
     return this.#plans.get(job)?.startMs ?? null
   }
 
+  /** Every start that was promised, of the first in line first. */
+  promises(): { readonly job: string; readonly startMs: number }[] {
+    return [...this.#plans].map(([job, { startMs }]) => ({ job: job.facts.name, startMs }))
+  }
+
   forget(job: Job): void {
     this.#plans.delete(job)
   }
@@ -60,15 +65,16 @@ export class Pass {
   }
 
   run(round: Round, decisions: Decision[]): void {
-    this.#failedShapes.clear()
-    this.#kept = new Map()
+    if (this.#failedShapes.size > 0) this.#failedShapes.clear()
+    if (this.#plannedMax > 0) this.#kept = new Map()
     this.#timeline = null
     const waiting = [...this.#parts.queue.waiting()]
     for (let from = 0; from < waiting.length;) {
       const priority = waiting[from]?.facts.priority
       let until = from + 1
       while (until < waiting.length && waiting[until]?.facts.priority === priority) until++
-      if (this.#runEqual(waiting.slice(from, until), round, decisions) === 'stop') break
+      const equal = until - from === waiting.length ? waiting : waiting.slice(from, until)
+      if (this.#runEqual(equal, round, decisions) === 'stop') break
       from = until
     }
     this.#plans = this.#kept
@@ -146,6 +152,7 @@ export class Pass {
       if (plan !== undefined) this.#timeline?.takeBack(job, plan)
       started = starter.start(job, most, null, this.#timeline, decisions)
     }
+    if (waitingOf(job) === 0) job.blocked = false
     if (started === most || waitingOf(job) === 0) return 'started'
     const needed = gang ? waitingOf(job) : 1
     // Over its quota, or its own bound, nobody is in anybody's way.

@@ -88,7 +88,7 @@ export class Preemptor {
   }
 
   /** The best of these nodes (null: of all) and who must stop there; null when stopping others does not help. */
-  find(job: Job, only: ReadonlySet<number> | null, promised: Promised | null): Preemption | null {
+  find(job: Job, only: readonly number[] | null, promised: Promised | null): Preemption | null {
     if (!this.#cluster.importance.hasBelow(job.facts.priority)) return null
     this.#fit.promised = promised
     this.#fit.judge(job, true)
@@ -106,12 +106,12 @@ export class Preemptor {
   }
 
   /** The best set of all nodes that costs no more than `costMax`. */
-  #findSet(job: Job, only: ReadonlySet<number> | null, counts: VictimCounts, costMax: number): Choice | null {
+  #findSet(job: Job, only: readonly number[] | null, counts: VictimCounts, costMax: number): Choice | null {
     const lowest = this.#cluster.importance.least
     let best: Choice | null = null
     let most = costMax
     for (let node = counts.next(0, most); node >= 0; node = counts.next(node + 1, most)) {
-      if ((only !== null && !only.has(node)) || !this.#fit.admits(node)) continue
+      if ((only !== null && !only.includes(node)) || !this.#fit.admits(node)) continue
       const choice = this.#bestOn(job, node, most)
       if (choice === null || (best !== null && !better(choice, best))) continue
       best = choice
@@ -130,9 +130,9 @@ export class Preemptor {
   }
 
   /** One victim of the lowest priority at which one is enough. */
-  #findSingle(job: Job, only: ReadonlySet<number> | null): Preemption | null {
+  #findSingle(job: Job, only: readonly number[] | null): Preemption | null {
     return this.#cluster.importance.find<Preemption>(job.facts.priority, (node, priority) => {
-      if ((only !== null && !only.has(node)) || !this.#fit.admits(node)) return null
+      if ((only !== null && !only.includes(node)) || !this.#fit.admits(node)) return null
       let refused: Set<number> | null = null
       for (;;) {
         const victim = this.#youngest(job, node, priority, refused)

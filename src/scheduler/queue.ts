@@ -30,13 +30,11 @@ export class Queue {
 
   /** The jobs that wait, in order of importance and submission. */
   waiting(): readonly Job[] {
-    if (this.#jobs.some((job) => waitingOf(job) === 0)) {
-      this.#jobs = this.#jobs.filter((job) => {
-        const waits = waitingOf(job) > 0
-        if (!waits) this.#queued.delete(job)
-        return waits
-      })
-    }
+    let kept = 0
+    for (const job of this.#jobs)
+      if (waitingOf(job) > 0) this.#jobs[kept++] = job
+      else this.#queued.delete(job)
+    this.#jobs.length = kept
     return this.#jobs
   }
 }

@@ -270,6 +270,18 @@ function readAffinity(what: string, affinity: Affinity): void {
 }
 
 function readRules(what: string, spec: JobSpec): void {
+  // Most jobs have none, and then no text about them is made.
+  if (
+    spec.selector === undefined &&
+    spec.tolerations === undefined &&
+    spec.affinity === undefined &&
+    spec.antiAffinity === undefined &&
+    spec.spread === undefined &&
+    spec.latency === undefined &&
+    spec.after === undefined &&
+    spec.near === undefined
+  )
+    return
   for (const selector of listOf(`the selector of ${what}`, spec.selector)) readSelector(what, selector)
   listOf<Toleration>(`the tolerations of ${what}`, spec.tolerations).forEach(({ key, effect }) => {
     readText(`the key of a toleration of ${what}`, key)

@@ -17,7 +17,7 @@ import { explainJob, type Explanation } from './explain.ts'
 import { DueHeap } from './heap.ts'
 import { makeJob, releaseJob, waitingOf, type Job } from './job.ts'
 import { countMax, submittedMax, tasksMax } from './limits.ts'
-import type { AccountUse, Decision, Event, JobSpec, Needs, Order, StopReason } from './model.ts'
+import type { AccountUse, CordonReason, Decision, Event, JobSpec, Needs, Order, StopReason } from './model.ts'
 import { Pass } from './pass.ts'
 import { Placer } from './place.ts'
 import { strategyOf, type PolicyName } from './policies.ts'
@@ -28,6 +28,7 @@ import { Queue } from './queue.ts'
 import { readJob, readNeeds, readQuota, type JobFacts } from './read.ts'
 import { Starter } from './starter.ts'
 import { taskName } from './tasks.ts'
+import { TimeLimits } from './time-limits.ts'
 import { readNumber, readWhole } from './units.ts'
 
 export interface SchedulerOptions {
@@ -51,18 +52,8 @@ export interface RunningTask {
   readonly startedMs: number
 }
 
-/** Time limits beyond twice the running tasks that are kept. */
-const limitsSlack = 10_000
-
 /** Cores of a node. */
 const coresMax = 1_000_000
-
-/** A task whose time limit ends, unless it has ended or stopped before. */
-interface Due {
-  readonly job: Job
-  readonly position: number
-  readonly startedMs: number
-}
 
 export class Scheduler {
   readonly #cluster: Cluster
@@ -72,7 +63,7 @@ export class Scheduler {
   readonly #book = new JobBook()
   readonly #queue = new Queue()
   readonly #changes: Changes
-  readonly #limits = new DueHeap<Due>()
+  readonly #limits: TimeLimits
   readonly #boundaries = new DueHeap<null>()
   readonly #pass: Pass
   readonly #unusedJobs: number[] = []
@@ -103,13 +94,16 @@ export class Scheduler {
     )
     this.#accounts = new Accounts(this.#cluster.nodes, fairShareHalfLifeMs ?? Infinity)
     this.#changes = new Changes()
+    this.#limits = new TimeLimits(this.#cluster.tasks)
     const preemptor = new Preemptor(this.#cluster, this.#placer.fit)
     this.#starter = new Starter(this.#cluster, this.#placer, preemptor, this.#accounts, {
       moved: (job, node, direction) => this.#pass.moved(job, node, direction),
       started: (job, position) => this.#started(job, position),
       returned: (job, node) => {
         this.#changes.freed(node, true)
-        this.#enqueue(job)
+        this.#queue.add(job)
+        // Where others of the job wait already, and were tried, this one fits only where room has come.
+        if (!job.blocked) this.#changes.retry(job)
       },
     })
     this.#pass = new Pass({
@@ -177,7 +171,7 @@ export class Scheduler {
     const running = job.tasks[position] ?? -1
     const node = this.#cluster.nodes.nameOf(this.#cluster.tasks.node[running] ?? -1)
     if (running >= 0) return { sentence: `${task} runs on ${node}.`, reasons: [], nearest: [], remedies: [] }
-    return explainJob(this.#cluster, this.#accounts, job, this.#pass.promisedMs(job))
+    return explainJob(this.#cluster, this.#accounts, job, this.#pass.promises())
   }
 
   /** What accounts have used of the past, the largest first; for `restore`. */
@@ -196,11 +190,13 @@ export class Scheduler {
         this.#changes.addNodes(this.#cluster, event.nodes)
         return
       case 'remove-node':
+        return this.#removeNode(this.#node(event.node), decisions)
       case 'drain':
-        return this.#empty(event.node, event.kind, decisions)
+        return this.#empty(this.#node(event.node), 'drained', decisions, event.why)
       case 'cordon':
+        return this.#changes.cordon(this.#cluster, this.#node(event.node), event.why)
       case 'uncordon':
-        return this.#changes.setOpen(this.#cluster, this.#node(event.node), event.kind === 'uncordon')
+        return this.#changes.open(this.#cluster, this.#node(event.node))
       case 'change-node': {
         const node = this.#node(event.node)
         for (const task of this.#changes.changeNode(this.#cluster, node, event))
@@ -256,9 +252,7 @@ export class Scheduler {
       if (!(inclusive ? dueMs <= untilMs : dueMs < untilMs)) return
       this.#cluster.nowMs = Math.max(this.#cluster.nowMs, dueMs)
       this.#passBoundaries(dueMs)
-      while (this.#limits.nextMs <= dueMs) {
-        const due = this.#limits.pop()
-        if (due === undefined || !this.#runsStill(due)) continue
+      for (let due = this.#limits.take(dueMs); due !== null; due = this.#limits.take(dueMs)) {
         this.#stopForGood(due.job, due.position, 'time-limit', decisions)
         this.#finish(due.job)
       }
@@ -274,11 +268,6 @@ export class Scheduler {
     }
   }
 
-  #runsStill({ job, position, startedMs }: Due): boolean {
-    const task = job.tasks[position] ?? -1
-    return task >= 0 && this.#cluster.tasks.startedMs[task] === startedMs
-  }
-
   #submit(specs: readonly JobSpec[], decisions: Decision[]): void {
     if (specs.length > submittedMax) throw tooLarge('jobs in one submission', submittedMax)
     const facts = specs.map(readJob)
@@ -288,9 +277,8 @@ export class Scheduler {
       checkPossible(this.#cluster, this.#accounts, one)
       for (const [resource] of one.needs.amounts) this.#cluster.nodes.resources.column(resource)
     }
-    for (const one of facts) this.#add(one)
-    for (const one of facts) {
-      const job = this.#book.need(one.name)
+    const jobs = facts.map((one) => this.#add(one))
+    for (const job of jobs) {
       this.#book.hold(job)
       if (job.state === 'active') this.#enqueue(job)
       else if (job.state === 'given-up') this.#giveUp(job, decisions)
@@ -338,7 +326,7 @@ export class Scheduler {
     if (this.#taskCount + more > tasksMax) throw tooLarge('tasks that wait or run', tasksMax)
   }
 
-  #add(facts: JobFacts): void {
+  #add(facts: JobFacts): Job {
     this.#taskCount += facts.count
     const number = this.#unusedJobs.pop() ?? this.#cluster.jobs.length
     const place = { number, sequence: this.#sequence++, nowMs: this.#cluster.nowMs }
@@ -353,6 +341,7 @@ export class Scheduler {
         const owner = this.#cluster.jobOf(task)
         if (node >= 0 && owner !== undefined) this.#cluster.importance.move(owner.facts.priority, node, 1)
       }
+    return job
   }
 
   #scale(name: string, count: number, decisions: Decision[]): void {
@@ -361,6 +350,7 @@ export class Scheduler {
     if (job.single) throw badInput(`job '${name}'`, 'submitted with a count to be scaled', 'one without')
     this.#checkTaskCount(count - job.count)
     this.#taskCount += count - job.count
+    job.blocked = false
     for (let position = job.tasks.length - 1; position >= count; position--)
       if ((job.tasks[position] ?? -1) >= 0) this.#stopForGood(job, position, 'scaled-down', decisions)
     if (count < job.count) {
@@ -401,13 +391,15 @@ export class Scheduler {
     this.#end(job)
   }
 
-  /** Takes all tasks off a node, which then takes nothing new or is gone. */
-  #empty(name: string, kind: 'remove-node' | 'drain', decisions: Decision[]): void {
-    const node = this.#node(name)
-    this.#changes.setOpen(this.#cluster, node, false)
-    const reason = kind === 'drain' ? 'drained' : 'node-lost'
+  /** Takes all tasks off a node, which then takes nothing new. */
+  #empty(node: number, reason: StopReason, decisions: Decision[], why?: CordonReason): void {
+    this.#changes.cordon(this.#cluster, node, why)
     for (const task of this.#cluster.tasks.on(this.#cluster.nodes, node)) this.#stop(task, reason, decisions)
-    if (kind === 'remove-node') this.#changes.removeNode(this.#cluster, node)
+  }
+
+  #removeNode(node: number, decisions: Decision[]): void {
+    this.#empty(node, 'node-lost', decisions)
+    this.#changes.removeNode(this.#cluster, node)
   }
 
   /** Stops a task that waits again; with it its gang, so it may have stopped already. */
@@ -441,12 +433,7 @@ export class Scheduler {
   #started(job: Job, position: number, startedMs = this.#cluster.nowMs): void {
     this.#changes.moved()
     if (this.#book.isAwaited(job.facts.name)) this.#settled.push(job.facts.name)
-    const { timeLimitMs } = job.facts
-    if (timeLimitMs === Infinity || !this.#stopsAtLimit) return
-    this.#limits.push(startedMs + timeLimitMs, { job, position, startedMs })
-    // Limits of tasks that ended long before are not kept until they would have fallen due.
-    if (this.#limits.size > 2 * this.#cluster.tasks.running + limitsSlack)
-      this.#limits.retain((due) => this.#runsStill(due))
+    if (this.#stopsAtLimit && job.facts.timeLimitMs < Infinity) this.#limits.add(job, position, startedMs)
   }
 
   /** Ends a job of which every task has ended. */

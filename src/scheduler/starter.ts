@@ -63,13 +63,21 @@ export class Starter {
   ): number {
     if (job.facts.spec.gang === true) return this.#startGang(job, promised, decisions) ? 1 : 0
     let started = 0
+    // Of an array with at most one task a node, the search must not come upon the same nodes for each task.
+    const hidden: number[] | null = job.onePerNode && most > 1 && waitingOf(job) > 1 ? [] : null
     while (started < most && waitingOf(job) > 0 && job.running < job.facts.atOnceMax) {
       if (this.#accounts.exceeds(job, 1) !== null) break
       const node = only === null ? this.#placer.find(job, promised) : this.#placer.findAmong(job, only, promised)
-      if (node >= 0) this.#listener.started(job, this.#place(job, node, decisions))
-      else if (!this.#preempt(job, only, promised, decisions)) break
+      if (node >= 0) {
+        this.#listener.started(job, this.#place(job, node, decisions))
+        if (hidden !== null) {
+          this.#cluster.nodes.hide(node)
+          hidden.push(node)
+        }
+      } else if (!this.#preempt(job, only, promised, decisions)) break
       started++
     }
+    for (const node of hidden ?? []) this.#cluster.nodes.show(node)
     return started
   }
 
@@ -184,7 +192,7 @@ export class Starter {
     decisions: Decision[],
   ): { node: number; victims: Stopped[] } | null {
     if (job.facts.spec.preempts === false) return null
-    const preemption = this.#preemptor.find(job, only === null ? null : new Set(only), promised)
+    const preemption = this.#preemptor.find(job, only, promised)
     if (preemption === null) return null
     const victims: Stopped[] = []
     for (const task of preemption.victims) {

@@ -75,8 +75,13 @@ export function queueTable(queues: readonly QueueRecord[]): string {
   return table([head('QUEUE', 'PRIORITY', '', 'TIME'), ...rows])
 }
 
+function stateOf({ present, cordonedBy }: Pick<NodeView, 'present' | 'cordonedBy'>): string {
+  const here = present ? paint('green', 'here') : paint('yellow', 'away')
+  return cordonedBy === null ? here : `${here}, ${paint('yellow', `cordoned by ${cordonedBy}`)}`
+}
+
 export function nodeTable(nodes: readonly NodeView[]): string {
-  const rows = nodes.map(({ node, cpu, memoryBytes, gpus, realtimeCores, counted, forecast, present }) => [
+  const rows = nodes.map(({ node, cpu, memoryBytes, gpus, labels, realtimeCores, counted, forecast, ...state }) => [
     node,
     `${cpu} cores`,
     size(memoryBytes),
@@ -85,8 +90,9 @@ export function nodeTable(nodes: readonly NodeView[]): string {
       ...(realtimeCores === 0 ? [] : [`time reserved on ${realtimeCores}`]),
       ...(forecast === null ? [] : [`leaves room by forecast (${forecast})`]),
       ...Object.entries(counted).map(([name, count]) => `${count} ${name}`),
+      ...Object.entries(labels).map(([label, value]) => (value === '' ? label : `${label}=${value}`)),
     ].join(', '),
-    present ? paint('green', 'here') : paint('yellow', 'away'),
+    stateOf(state),
   ])
   return table([head('NODE', 'CORES', 'MEMORY', '', ''), ...rows])
 }

@@ -15,6 +15,8 @@ export const submissionOptions: Readonly<Record<string, Option>> = {
   policy: { type: 'string' },
   'best-effort': { type: 'boolean' },
   need: { type: 'string', multiple: true },
+  selector: { type: 'string', multiple: true },
+  'one-per-node': { type: 'boolean' },
   egress: { type: 'string', multiple: true },
   network: { type: 'string' },
   pids: { type: 'string' },
@@ -45,6 +47,8 @@ export const submissionHelp = `  --name NAME         what to call it (default: t
                       --policy fifo: for all its threads, first in first out. Only where \`stead doctor\` has it
   --gpu N             whole GPUs; 0.25: a share of one (counted, not held)  --gpu-model A,B  models that will do
   --need NAME[=N]     a licence, a slot: whatever the nodes' owners have declared
+  --selector LABEL[=V,W]   only nodes with that label (and one of these values); !=V: another value; !LABEL: without it. May be given again
+  --one-per-node      no two of its tasks on one node
   --egress HOST:PORT  an address outside that it may dial; may be given again    --network RATE    guaranteed there, and no more: 20Mbit/s
   --time T            it is ended after 90s, 30m, 2h, 1d                  --warn SIGNAL@T  a signal so long before that
   --tasks N           a gang: N tasks that start together or not at all and find one another (RANK, MASTER_ADDR...)
@@ -94,6 +98,8 @@ export function submissionOf(input: Input, argv: readonly string[], base: Partia
       ...cpuClassOf(input),
       ...countedOf(input.texts('need'), needs.counted),
     },
+    ...selectorOf(input.texts('selector'), before.selector),
+    ...(input.flag('one-per-node') ? { onePerNode: true } : {}),
     timeLimitMs: timeText === null ? before.timeLimitMs : readDuration('time', timeText),
     warn: warnOf(input.text('warn')) ?? before.warn,
     priority: signed(input.text('priority')) ?? before.priority,
@@ -182,6 +188,24 @@ function countedOf(texts: readonly string[], base: Needs['counted'] = {}): Pick<
     return [match[1] ?? '', Number(match[2] ?? 1)] as const
   })
   return { counted: { ...base, ...Object.fromEntries(counted) } }
+}
+
+function selectorOf(texts: readonly string[], base: Submission['selector'] = []): Pick<Submission, 'selector'> {
+  if (texts.length + base.length === 0) return {}
+  return { selector: [...base, ...texts.map(conditionOf)] }
+}
+
+/** `disk=ssd,nvme`, `disk!=hdd`, `disk`, `!disk`. */
+function conditionOf(text: string): NonNullable<Submission['selector']>[number] {
+  const match = /^(!?)([A-Za-z0-9][A-Za-z0-9._@:+-]{0,99})(?:(!?=)(.*))?$/.exec(text)
+  const [, not = '', label = '', sign, values = ''] = match ?? []
+  if (match === null || (not !== '' && sign !== undefined))
+    throw usage(
+      `'${text}' is no condition on a label`,
+      'As in --selector disk=nvme,ssd, disk!=hdd, disk (any value) or !disk (nodes without it).',
+    )
+  if (sign === undefined) return { label, operator: not === '' ? 'exists' : 'not-exists' }
+  return { label, operator: sign === '=' ? 'in' : 'not-in', values: values.split(',') }
 }
 
 /** A path of this machine as the node has it. */

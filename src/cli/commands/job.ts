@@ -1,5 +1,5 @@
 /** `stead job`: submits jobs that no app declares, and says what becomes of them. */
-import type { Submission } from '../../batch/index.ts'
+import type { NodeState, Submission } from '../../batch/index.ts'
 import type { OperatorClient } from '../../operator/index.ts'
 import { jobsShownMax, tasksShownMax } from '../../operator/index.ts'
 import { exitOf, interrupted, printOutput, waitFor } from '../batch/follow.ts'
@@ -25,12 +25,13 @@ const actions: Readonly<Record<string, Action>> = {
   logs,
   wait,
   queue,
+  node,
   usage: used,
 }
 
 export const jobCommand: Command = {
   name: 'job',
-  usage: 'run|submit|array|ls|why|cancel|logs|wait|queue|usage',
+  usage: 'run|submit|array|ls|why|cancel|logs|wait|queue|node|usage',
   summary: 'submit jobs that no app declares: one, thousands, or several that work together',
   help: `  run -- COMMAND...           submit, show what it prints, end with its exit code; Ctrl-C cancels it
   submit -- COMMAND...        submit, and answer the number of the job
@@ -42,6 +43,7 @@ export const jobCommand: Command = {
   logs JOB[/TASK]             what it printed; -f goes on, -n N only the last lines
   wait JOB...                 until they have ended; exit code of the first that did not end well
   queue [NAME --priority N [--preempts] [--time T]]   the queues, or make or change one
+  node [NAME WORD]            the nodes; WORD: cordon (nothing new begins there), drain (what runs there is put back too), open
   usage                       what accounts have used, and the nodes
 
 ${submissionHelp}
@@ -187,6 +189,21 @@ async function queue(batch: Client, input: Input): Promise<number> {
   }
   const queues = await batch.queues()
   print(input.json ? JSON.stringify({ queues }) : queueTable(queues))
+  return exitCodes.ok
+}
+
+const nodeWords: Readonly<Record<string, NodeState>> = { cordon: 'cordoned', drain: 'drained', open: 'open' }
+
+async function node(batch: Client, input: Input): Promise<number> {
+  const [, name, word = ''] = input.arguments
+  if (name !== undefined) {
+    const state = nodeWords[word]
+    if (state === undefined)
+      throw usage(`stead job node ${name} needs a word`, `One of ${Object.keys(nodeWords).join(', ')}.`)
+    await batch.setNode(name, state)
+  }
+  const nodes = await batch.nodes()
+  print(input.json ? JSON.stringify({ nodes }) : nodeTable(nodes))
   return exitCodes.ok
 }
 
