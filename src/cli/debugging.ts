@@ -38,37 +38,53 @@ export const coreHelp = `
   --core FILE --program PROGRAM
                a core file instead (\`stead core\`), and the program that left it`
 
-/** What a debugger is besides. */
-export interface DebuggerWish {
-  /** Whether requests go on coming to an instance that stands at a breakpoint. */
-  readonly keepTraffic: boolean
+export interface LookWish {
+  /** Absent: nothing may stand after the program and its app. */
+  readonly words?: LookWords
+  /** Whether requests go on coming to an instance that stands at a breakpoint; false by default. */
+  readonly keepTraffic?: boolean
+}
+
+/** The words of such a command. */
+export interface LookWords {
+  /** Null when an option names it. */
+  readonly program: string | null
+  /** Null: the one here. */
+  readonly app: string | null
+  readonly rest: readonly string[]
+}
+
+/** Takes the words apart: PART [APP] and the rest, which begins with a word that is one of it. Throws `cli.usage`. */
+export function lookWords(input: Input, command: Command, isOfRest: (word: string) => boolean): LookWords {
+  const app = input.text('app')
+  if (input.text('pid') !== null || input.text('core') !== null) return { program: null, app, rest: input.arguments }
+  const [program = null, ...after] = input.arguments
+  const [next] = after
+  if (next === undefined || isOfRest(next)) return { program, app, rest: after }
+  if (app !== null) throw usage(`the app is named twice, ${next} and ${app}`, helpOf(command))
+  return { program, app: next, rest: after.slice(1) }
 }
 
 /** Their help. */
 export const lookHelp = `  --pid PID    a process of this machine instead of a part, in a sandbox or not, whoever started it
-  --app APP    the app of the part, when it is not the one here
+  APP is a running app or its directory, when it is not the one here; also --app APP
   PART is a part of an app, PART/INSTANCE one instance of it by the end of its name, or ssh://HOST/PID (or the name of its
   program) a process of another machine, reached by your own SSH; nothing has to be installed there.`
 
-/** Takes the program off the words of the command: `--pid`, or the first word. Answers the rest of the words. */
-export async function lookInto(
-  input: Input,
-  command: Command,
-  ability: Ability,
-  wish: DebuggerWish = { keepTraffic: false },
-): Promise<{ readonly looked: Looked; readonly words: readonly string[] }> {
+/** Opens the program that the command names, by `--pid`, `--core` or its first word. */
+export async function lookInto(input: Input, command: Command, ability: Ability, wish: LookWish = {}): Promise<Looked> {
   const pid = input.number('pid', 1, pidMax)
   const say = input.json ? () => undefined : note
   const core = input.text('core')
-  if (core !== null) return { looked: coreOf(core, input.text('program'), command), words: input.arguments }
-  if (pid !== null) return { looked: await processOf(pid, ability, say), words: input.arguments }
-  const [word, ...words] = input.arguments
-  if (word === undefined) throw usage(`stead ${command.name} needs a part, or --pid`, helpOf(command))
-  if (isForeignProcess(word)) return { looked: await lookAbroad(word, ability, say), words }
-  const [part = '', instance = null] = word.split('/')
-  const appWord = input.text('app')
-  const meant = { target: await needTarget(appWord), word: appWord, part, instance }
-  return { looked: await partOf(meant, ability, wish, say), words }
+  const { program, app, rest } = wish.words ?? lookWords(input, command, () => false)
+  if (wish.words === undefined && rest.length > 0)
+    throw usage(`stead ${command.name} does not know what to do with ${rest.join(' ')}`, helpOf(command))
+  if (core !== null) return coreOf(core, input.text('program'), command)
+  if (pid !== null) return await processOf(pid, ability, say)
+  if (program === null) throw usage(`stead ${command.name} needs a part, or --pid`, helpOf(command))
+  if (isForeignProcess(program)) return await lookAbroad(program, ability, say)
+  const [part = '', instance = null] = program.split('/')
+  return await partOf({ target: await needTarget(app), word: app, part, instance }, ability, wish, say)
 }
 
 /** A part that is looked into, and which of its instances; null: the one that came last. */
@@ -97,7 +113,7 @@ async function processOf(pid: number, ability: Ability, say: (text: string) => v
 async function partOf(
   meant: Meant,
   ability: Ability,
-  { keepTraffic }: DebuggerWish,
+  { keepTraffic = false }: LookWish,
   say: (text: string) => void,
 ): Promise<Looked> {
   const { part, instance } = meant

@@ -3,19 +3,20 @@ import { createWriteStream } from 'node:fs'
 import { finished } from 'node:stream/promises'
 import { allowCores, coreRefusal, forbidCores } from '../../agent/index.ts'
 import { type Command, helpOf, usage } from '../command.ts'
+import { lookWords } from '../debugging.ts'
 import { exitCodes } from '../exit-codes.ts'
 import { needTarget } from '../target.ts'
 import { note, print } from '../terminal.ts'
 
 export const coreCommand: Command = {
   name: 'core',
-  usage: '[PART[/INSTANCE]]',
+  usage: '[PART[/INSTANCE] [APP]]',
   summary: 'what a program held in memory when a signal ended it',
   help: `  --out FILE   the file to write (PART.core)
   --on         lets this machine keep core files of parts that ask for one: the kernel has one setting for all of it, which
                is changed until the next start of the machine. For root, on the machine that runs the platform
   --off        puts that setting back as it was
-  --app APP    the app of the part, when it is not the one here
+  APP is a running app or its directory, when it is not the one here; also --app APP
   --json       its name as JSON
   A part asks for one with limits: { core: '500MB' }. The newest is kept with the end that it belongs to (\`stead why\`), as big
   as was asked at most, until the next end, or until the instance is removed. It holds all that the program knew, passwords and
@@ -28,17 +29,17 @@ export const coreCommand: Command = {
     on: { type: 'boolean' },
     off: { type: 'boolean' },
   },
-  argumentsMax: 1,
+  argumentsMax: 2,
   async run(input) {
-    const [word] = input.arguments
+    const { program: word, app: appWord } = lookWords(input, coreCommand, () => false)
     if (input.flag('on') || input.flag('off')) {
-      if (word !== undefined || (input.flag('on') && input.flag('off')))
+      if (word !== null || (input.flag('on') && input.flag('off')))
         throw usage('--on and --off are of this machine, one at a time', helpOf(coreCommand))
       return switchCores(input.flag('on'))
     }
-    if (word === undefined) return tellMachine(input.json)
+    if (word === null) return tellMachine(input.json)
     const [part = '', instance = null] = word.split('/')
-    const { operator, app } = await needTarget(input.text('app'))
+    const { operator, app } = await needTarget(appWord)
     const stream = await operator.open(app, part, { kind: 'core', instance })
     const out = input.text('out') ?? `${part}.core`
     // Opened when something comes: only what leads somewhere takes the place of an older file.

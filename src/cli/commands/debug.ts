@@ -15,7 +15,16 @@ import {
   vscodeConfiguration,
 } from '../../debug/index.ts'
 import { type Command, helpOf, type Input, usage } from '../command.ts'
-import { awake, coreHelp, coreOptions, lookHelp, lookInto, lookOptions, untilInterrupted } from '../debugging.ts'
+import {
+  awake,
+  coreHelp,
+  coreOptions,
+  lookHelp,
+  lookInto,
+  lookOptions,
+  lookWords,
+  untilInterrupted,
+} from '../debugging.ts'
 import { exitCodes } from '../exit-codes.ts'
 import { debugKernel, listTraces, noSuchTrace, runTrace } from '../kernel.ts'
 import { findTarget, needTarget } from '../target.ts'
@@ -26,7 +35,7 @@ const usualSeconds = 10
 
 export const debugCommand: Command = {
   name: 'debug',
-  usage: '[PART[/INSTANCE]]',
+  usage: '[PART[/INSTANCE] [APP]]',
   summary: 'a debugger in a program that runs',
   help: `${lookHelp}${coreHelp}
   --local DIR  where its files lie here, when it sees them elsewhere and the ends of the paths differ
@@ -62,7 +71,7 @@ export const debugCommand: Command = {
     node: { type: 'string' },
     prepare: { type: 'string' },
   },
-  argumentsMax: 1,
+  argumentsMax: 2,
   async run(input) {
     const directory = input.text('prepare')
     if (directory !== null) return prepare(resolve(directory))
@@ -70,8 +79,7 @@ export const debugCommand: Command = {
     using _awake = awake()
     const interrupted = untilInterrupted()
     const wish = { keepTraffic: input.flag('keep-traffic') }
-    const { looked } = await lookInto(input, debugCommand, 'dap', wish)
-    await using open = looked
+    await using open = await lookInto(input, debugCommand, 'dap', wish)
     await using server = await openDapServer((client) => open.serveDap(client), note)
     const [local, remote] = [input.text('local'), input.text('remote')]
     const target: LaunchTarget = {
@@ -92,11 +100,11 @@ export const debugCommand: Command = {
 }
 
 async function lookIntoKernel(input: Input): Promise<number> {
-  const [part] = input.arguments
+  const { program: part, app } = lookWords(input, debugCommand, () => false)
   const [name, program] = [input.text('trace'), input.text('bpftrace')]
-  if (part !== undefined && (name !== null || program !== null))
+  if (part !== null && (name !== null || program !== null))
     throw usage('a trace is of a machine, and not of a part', helpOf(debugCommand))
-  if (part !== undefined) return await debugKernel(await needTarget(input.text('app')), part, input.json)
+  if (part !== null) return await debugKernel(await needTarget(app), part, input.json)
   if (name !== null && program !== null) throw usage('--trace or --bpftrace, not both', helpOf(debugCommand))
   if (name === null && program === null) return listTraces(input.json)
   if (name !== null && !kernelTraces.some((one) => one.name === name)) throw noSuchTrace(name)

@@ -3,7 +3,7 @@ import { createWriteStream } from 'node:fs'
 import { finished } from 'node:stream/promises'
 import type { Writable } from 'node:stream'
 import { type Command, helpOf, usage } from '../command.ts'
-import { untilInterrupted } from '../debugging.ts'
+import { lookWords, untilInterrupted } from '../debugging.ts'
 import { exitCodes } from '../exit-codes.ts'
 import { needTarget } from '../target.ts'
 import { note, print } from '../terminal.ts'
@@ -13,13 +13,13 @@ const usualMegabytes = 100
 
 export const pcapCommand: Command = {
   name: 'pcap',
-  usage: 'PART[/INSTANCE]',
+  usage: 'PART[/INSTANCE] [APP]',
   summary: 'the packets of a part, as a file that Wireshark opens',
   help: `  --seconds    how long (${usualSeconds}); Ctrl-C ends it sooner and keeps what there is
   --megabytes  how much at most (${usualMegabytes})
   --port       only packets from or to this port
   --out        the file to write (PART.pcap); - is the standard output
-  --app APP    the app of the part, when it is not the one here
+  APP is a running app or its directory, when it is not the one here; also --app APP
   --json       its name as JSON
   What passes in the network of one instance: its requests, its answers, and what it asks of others, before it is encrypted
   between nodes. Nothing has to be installed, and the program is not touched. Packets hold passwords and the data of people:
@@ -32,16 +32,16 @@ export const pcapCommand: Command = {
     port: { type: 'string' },
     out: { type: 'string' },
   },
-  argumentsMax: 1,
+  argumentsMax: 2,
   async run(input) {
-    const [word] = input.arguments
-    if (word === undefined) throw usage('stead pcap needs a part', helpOf(pcapCommand))
+    const { program: word, app: appWord } = lookWords(input, pcapCommand, () => false)
+    if (word === null) throw usage('stead pcap needs a part', helpOf(pcapCommand))
     const [part = '', instance = null] = word.split('/')
     const durationMs = (input.number('seconds', 1, 3600) ?? usualSeconds) * 1000
     const bytesMax = (input.number('megabytes', 1, 1000) ?? usualMegabytes) * 1e6
     const port = input.number('port', 1, 65_535)
     const out = input.text('out') ?? `${part}.pcap`
-    const { operator, app } = await needTarget(input.text('app'))
+    const { operator, app } = await needTarget(appWord)
     const stream = await operator.open(app, part, { kind: 'capture', instance, durationMs, bytesMax, port })
     untilInterrupted().addEventListener('abort', () => stream.end(), { once: true })
     let file: Writable | null = null

@@ -1,16 +1,18 @@
 /** `stead snapshot`: values as a line is passed, without a stop. */
 import { type Hit, snapshotCpuMs, snapshotHitsMax, type SnapshotReport } from '../../debug/index.ts'
 import { type Command, helpOf, usage } from '../command.ts'
-import { awake, lookHelp, lookInto, lookOptions, untilInterrupted } from '../debugging.ts'
+import { awake, lookHelp, lookInto, lookOptions, lookWords, untilInterrupted } from '../debugging.ts'
 import { exitCodes } from '../exit-codes.ts'
 import { note, paint, print } from '../terminal.ts'
 
+/** FILE:LINE. */
+const placePattern = /^(.+):(\d+)$/
 const usualHits = 10
 const usualSeconds = 30
 
 export const snapshotCommand: Command = {
   name: 'snapshot',
-  usage: 'PART[/INSTANCE] FILE:LINE EXPRESSION...',
+  usage: 'PART[/INSTANCE] [APP] FILE:LINE EXPRESSION...',
   summary: 'values as a line is passed, without a stop',
   help: `${lookHelp}
   --if         only where this expression holds
@@ -31,10 +33,11 @@ export const snapshotCommand: Command = {
     cpu: { type: 'string' },
     force: { type: 'boolean' },
   },
-  argumentsMax: 22,
+  argumentsMax: 23,
   async run(input) {
-    const [where, ...expressions] = input.arguments.slice(input.text('pid') === null ? 1 : 0)
-    const [, file, line] = /^(.+):(\d+)$/.exec(where ?? '') ?? []
+    const words = lookWords(input, snapshotCommand, (word) => placePattern.test(word))
+    const [where, ...expressions] = words.rest
+    const [, file, line] = placePattern.exec(where ?? '') ?? []
     if (file === undefined || line === undefined || expressions.length === 0) {
       throw usage('stead snapshot needs FILE:LINE and at least one expression', helpOf(snapshotCommand))
     }
@@ -45,8 +48,7 @@ export const snapshotCommand: Command = {
     const budget = { hits, timeMs: seconds * 1000, cpuMs, force: input.flag('force') }
     const request = { file, line: Number(line), expressions, ...budget }
     using _awake = awake()
-    const { looked } = await lookInto(input, snapshotCommand, 'snapshot')
-    await using open = looked
+    await using open = await lookInto(input, snapshotCommand, 'snapshot', { words })
     const report = await open.snapshot(condition === null ? request : { ...request, condition }, untilInterrupted())
     if (input.json) print(JSON.stringify(report))
     else for (const hit of report.hits) show(hit)

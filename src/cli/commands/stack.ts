@@ -7,7 +7,7 @@ import { note, paint, print } from '../terminal.ts'
 
 export const stackCommand: Command = {
   name: 'stack',
-  usage: 'PART[/INSTANCE]',
+  usage: 'PART[/INSTANCE] [APP]',
   summary: 'where a program stands, now',
   help: `${lookHelp}${coreHelp}
   --json       as JSON
@@ -15,11 +15,10 @@ export const stackCommand: Command = {
   for by" are what had started the asynchronous work. Nothing has to be prepared, and nothing stays behind.
   Example: stead stack web`,
   options: { ...lookOptions, ...coreOptions },
-  argumentsMax: 1,
+  argumentsMax: 2,
   async run(input) {
     using _awake = awake()
-    const { looked } = await lookInto(input, stackCommand, 'stack')
-    await using open = looked
+    await using open = await lookInto(input, stackCommand, 'stack')
     const report = await open.stack()
     if (input.json) print(JSON.stringify(report))
     else show(report)
