@@ -149,11 +149,10 @@ export function needsNeovim(): string | false {
 
 /** The command line of Neovim without a screen, which runs a file of Lua. */
 export function neovimCommand(script: string): Command {
+  const plain = '--headless -u NONE -i NONE -n'.split(' ')
+  const plugin = ['--cmd', `set runtimepath^=${nvimDap.path}`]
   return {
-    argv: [
-      ...[join(neovimRoot, 'usr/bin/nvim'), '--headless', '-u', 'NONE', '-i', 'NONE', '-n'],
-      ...['--cmd', `set runtimepath^=${nvimDap.path}`, '-c', `luafile ${script}`],
-    ],
+    argv: [join(neovimRoot, 'usr/bin/nvim'), ...plain, ...plugin, '-c', `luafile ${script}`],
     env: {
       ...process.env,
       LD_LIBRARY_PATH: join(neovimRoot, 'usr/lib', libraries),
