@@ -1,6 +1,6 @@
 /**
- * An editor that others wrote, through the one port, in every language that is here: Emacs with dap-mode, without a screen. What it
- * is told is the line that `stead debug` prints for it.
+ * Editors that others wrote, through the one port, in every language that is here: Emacs with dap-mode and Neovim with nvim-dap, without
+ * a screen. What they are told is the line that `stead debug` prints for them.
  */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
@@ -22,7 +22,7 @@ import {
   rubyProgram,
   startPlain,
 } from './debug-programs.ts'
-import { emacsCommand, needsEmacs, useDebugTools } from './debug-tools.ts'
+import { type Command, emacsCommand, needsEmacs, needsNeovim, neovimCommand, useDebugTools } from './debug-tools.ts'
 import { needsAll, needsFile, needsRoot } from './needs.ts'
 
 useDebugTools()
@@ -52,44 +52,82 @@ interface Seen {
   readonly later: string
 }
 
-function drive(...args: readonly string[]): Promise<Seen> {
-  const script = `${import.meta.dirname}/editors/drive-dap-mode.el`
+/** What an editor is to look at, and what it is told to come in. */
+interface Asked {
+  readonly file: string
+  readonly line: number
+  readonly expression: string
+  readonly command: string
+}
+
+interface Editor {
+  readonly name: string
+  readonly missing: string | false
+  /** What is typed into it, in what `stead debug` prints. */
+  readonly told: RegExp
+  readonly command: (asked: Asked) => Command
+}
+
+const scripts = `${import.meta.dirname}/editors`
+
+const editors: readonly Editor[] = [
+  {
+    name: 'Emacs',
+    missing: needsEmacs(),
+    told: /Emacs +M-: (.*)\n/,
+    command: ({ file, line, expression, command }) =>
+      emacsCommand(['-l', `${scripts}/drive-dap-mode.el`, file, String(line), expression, command]),
+  },
+  {
+    name: 'Neovim',
+    missing: needsNeovim(),
+    told: /Neovim +:(.*)\n/,
+    command(asked) {
+      const { argv, env } = neovimCommand(`${scripts}/drive-nvim-dap.lua`)
+      return { argv, env: { ...env, STEAD_DRIVE: JSON.stringify(asked) } }
+    },
+  },
+]
+
+function drive({ name, command }: Editor, asked: Asked): Promise<Seen> {
   const {
-    argv: [command = '', ...rest],
+    argv: [program = '', ...args],
     env,
-  } = emacsCommand(['-l', script, ...args])
+  } = command(asked)
   return new Promise((resolve, reject) => {
-    execFile(command, rest, { env, timeout: 180_000 }, (error, stdout, stderr) => {
+    execFile(program, args, { env, timeout: 180_000 }, (error, stdout, stderr) => {
       if (error === null) resolve(JSON.parse(stdout))
-      else reject(new Error(`Emacs: ${stderr.slice(-2000)}`))
+      else reject(new Error(`${name}: ${stderr.slice(-2000)}`))
     })
   })
 }
 
-for (const [name, program, lacks] of languages) {
-  test(`Emacs debugs ${name}`, { skip: needsAll(needsRoot(), needsEmacs(), lacks) }, async () => {
-    await using bench = new Workbench()
-    const started = await startPlain(program)('ticking')
-    try {
-      const count = async (): Promise<number> => (await started.lines()).length
-      await until(async () => (await count()) > 0, 'the program to print')
-      const debug = bench.start('debug', '--pid', String(started.pid))
-      await debug.until(/Emacs +M-: .*\n/)
-      const form = /Emacs +M-: (.*)\n/.exec(debug.output())?.[1] ?? ''
-      const source = `${readlinkSync(`/proc/${started.pid}/cwd`)}/app/ticking.${program.extension}`
-      const seen = await drive(source, String(probeLine), 'count', form)
-      assert.equal(seen.stopped, probeLine)
-      assert.ok(seen.locals.includes('count'), seen.locals.join(', '))
-      assert.notEqual(seen.stepped, seen.stopped)
-      assert.equal(seen.again, probeLine)
-      assert.ok(Number(seen.later) > Number(seen.value), `${seen.value}, ${seen.later}`)
-      // Gone with a goodbye, and the program runs on.
-      await until(() => debug.child.exitCode !== null, 'the command to end')
-      assert.equal(debug.child.exitCode, 0, debug.output())
-      const before = await count()
-      await until(async () => (await count()) > before + 1, 'the program to run on')
-    } finally {
-      await started.end()
-    }
-  })
+for (const editor of editors) {
+  for (const [language, program, lacks] of languages) {
+    test(`${editor.name} debugs ${language}`, { skip: needsAll(needsRoot(), editor.missing, lacks) }, async () => {
+      await using bench = new Workbench()
+      const started = await startPlain(program)('ticking')
+      try {
+        const count = async (): Promise<number> => (await started.lines()).length
+        await until(async () => (await count()) > 0, 'the program to print')
+        const debug = bench.start('debug', '--pid', String(started.pid))
+        await debug.until(/JetBrains/)
+        const command = editor.told.exec(debug.output())?.[1] ?? ''
+        const file = `${readlinkSync(`/proc/${started.pid}/cwd`)}/app/ticking.${program.extension}`
+        const seen = await drive(editor, { file, line: probeLine, expression: 'count', command })
+        assert.equal(seen.stopped, probeLine)
+        assert.ok(seen.locals.includes('count'), seen.locals.join(', '))
+        assert.notEqual(seen.stepped, seen.stopped)
+        assert.equal(seen.again, probeLine)
+        assert.ok(Number(seen.later) > Number(seen.value), `${seen.value}, ${seen.later}`)
+        // Gone with a goodbye, and the program runs on.
+        await until(() => debug.child.exitCode !== null, 'the command to end')
+        assert.equal(debug.child.exitCode, 0, debug.output())
+        const before = await count()
+        await until(async () => (await count()) > before + 1, 'the program to run on')
+      } finally {
+        await started.end()
+      }
+    })
+  }
 }

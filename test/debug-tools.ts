@@ -10,6 +10,8 @@ import { cached, fetchDebianPackages, fetchDebianRoot, fetching, fetchWheel, run
 import { goPath } from './needs.ts'
 
 const programs = cached('debug-tools/bin')
+/** Debian's name for where libraries lie. */
+const libraries = process.arch === 'arm64' ? 'aarch64-linux-gnu' : 'x86_64-linux-gnu'
 const debugpy = { version: '1.8.20', path: cached('debug-tools/debugpy-1.8.20') }
 const pySpy = {
   version: '0.4.3',
@@ -31,6 +33,17 @@ const emacsNeeds =
 const emacsPackages = ['emacs-nox', 'emacs-bin-common', 'emacs-common', 'emacs-el', 'libgccjit0'].concat(
   emacsNeeds.split(' ').map((name) => `elpa-${name}`),
 )
+
+/** Neovim, unpacked and not installed, and its client of the protocol, which no registry has: where Git reaches it, or somebody laid it. */
+const neovimRoot = cached('debug-tools/neovim-bookworm')
+const neovimPackages =
+  'neovim neovim-runtime libluajit-5.1-2 libluajit-5.1-common libmsgpackc2 libtermkey1 libtree-sitter0 libunibilium4 libuv1 libvterm0 lua-luv'
+const nvimDap = {
+  path: process.env['STEAD_NVIM_DAP'] ?? cached('debug-tools/nvim-dap-0.6.0'),
+  version: '0.6.0',
+  commit: 'debd7c2f80eaf20c5f5df25db8d8c1b9b18f4421',
+  repository: 'https://github.com/mfussenegger/nvim-dap',
+}
 
 /** A Debian with a Python that this one does not have. */
 export const newPythonRoot: string = cached('debian-forky-python')
@@ -79,6 +92,18 @@ const tools: readonly Tool[] = [
         renameSync(join(dir, 'package/bin/node'), path)
       }),
   },
+  { name: 'Neovim', path: neovimRoot, fetch: (path) => fetchDebianPackages(neovimPackages.split(' '), path) },
+  {
+    name: `nvim-dap ${nvimDap.version}`,
+    path: nvimDap.path,
+    fetch: (path) =>
+      fetching((dir) => {
+        run(dir, 'git', 'clone', '--quiet', '--depth', '1', '--branch', nvimDap.version, nvimDap.repository, 'made')
+        const found = run(join(dir, 'made'), 'git', 'rev-parse', 'HEAD').trim()
+        if (found !== nvimDap.commit) throw new Error(`its commit is ${found}`)
+        renameSync(join(dir, 'made'), path)
+      }),
+  },
   { name: 'Emacs with dap-mode', path: emacsRoot, fetch: (path) => fetchDebianPackages(emacsPackages, path) },
   {
     name: 'Python 3.14',
@@ -109,18 +134,44 @@ export function useDebugTools(): void {
   if (existsSync(debugpy.path)) process.env['STEAD_DEBUGPY'] ??= debugpy.path
 }
 
+/** How a program without a screen is run. */
+export interface Command {
+  readonly argv: readonly string[]
+  readonly env: NodeJS.ProcessEnv
+}
+
+/** False when Neovim and nvim-dap are there, or the reason to skip with. */
+export function needsNeovim(): string | false {
+  if (!existsSync(neovimRoot)) return 'needs Neovim: npm run debug-tools'
+  if (existsSync(nvimDap.path)) return false
+  return `needs nvim-dap ${nvimDap.version}: npm run debug-tools, or STEAD_NVIM_DAP with where it lies`
+}
+
+/** The command line of Neovim without a screen, which runs a file of Lua. */
+export function neovimCommand(script: string): Command {
+  const plain = '--headless -u NONE -i NONE -n'.split(' ')
+  const plugin = ['--cmd', `set runtimepath^=${nvimDap.path}`]
+  return {
+    argv: [join(neovimRoot, 'usr/bin/nvim'), ...plain, ...plugin, '-c', `luafile ${script}`],
+    env: {
+      ...process.env,
+      LD_LIBRARY_PATH: join(neovimRoot, 'usr/lib', libraries),
+      VIMRUNTIME: join(neovimRoot, 'usr/share/nvim/runtime'),
+    },
+  }
+}
+
 /** False when Emacs is there, or the reason to skip with. */
 export function needsEmacs(): string | false {
   return existsSync(emacsRoot) ? false : 'needs Emacs with dap-mode: npm run debug-tools'
 }
 
 /** The command line of Emacs without a screen, and its environment. */
-export function emacsCommand(args: readonly string[]): { readonly argv: readonly string[]; env: NodeJS.ProcessEnv } {
+export function emacsCommand(args: readonly string[]): Command {
   const share = join(emacsRoot, 'usr/share/emacs')
   const packages = readdirSync(join(share, 'site-lisp/elpa-src')).map((name) => join(share, 'site-lisp/elpa-src', name))
-  const library = process.arch === 'arm64' ? 'aarch64-linux-gnu' : 'x86_64-linux-gnu'
   const [version = ''] = readdirSync(join(emacsRoot, 'usr/libexec/emacs'))
-  const programsOf = join(emacsRoot, 'usr/libexec/emacs', version, library)
+  const programsOf = join(emacsRoot, 'usr/libexec/emacs', version, libraries)
   const dump = `--dump-file=${join(programsOf, 'emacs.pdmp')}`
   return {
     argv: [
@@ -133,7 +184,7 @@ export function emacsCommand(args: readonly string[]): { readonly argv: readonly
     ],
     env: {
       ...process.env,
-      LD_LIBRARY_PATH: join(emacsRoot, 'usr/lib', library),
+      LD_LIBRARY_PATH: join(emacsRoot, 'usr/lib', libraries),
       EMACSLOADPATH: join(share, version, 'lisp'),
       EMACSDATA: join(share, version, 'etc'),
       EMACSPATH: programsOf,

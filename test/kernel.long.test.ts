@@ -3,7 +3,7 @@
  * Emulated, Node starts in some ten seconds; the database beside it is a common sandbox.
  */
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { release } from 'node:os'
 import { suite, test } from 'node:test'
 import { eventually, freePort, Workbench } from './command-line.ts'
@@ -16,6 +16,7 @@ const files = diallingFiles(
   "isolation: 'kernel', ready: { http: '/', timeout: '3m' }, limits: { processes: 64 }",
 )
 const skip = needsAll(needsGuests(), needsFile('/usr/bin/bwrap', 'apt-get install bubblewrap'))
+const noGdb = needsFile('/usr/bin/gdb', 'apt-get install gdb')
 const bootMs = 200_000
 
 suite('a part on a kernel of its own', { skip, timeout: 400_000 }, () => {
@@ -58,10 +59,39 @@ suite('a part on a kernel of its own', { skip, timeout: 400_000 }, () => {
       }
     })
 
+    await t.test(
+      'gdb comes to its kernel one after another, and it runs on when gdb is killed',
+      { skip: noGdb },
+      async () => {
+        const debug = bench.start('debug', '--kernel', 'web')
+        await debug.until(/^gdb .*\n/m)
+        const [, file = '', stub = ''] = /gdb -x (\S+) .*127\.0\.0\.1:(\d+)/.exec(debug.output()) ?? []
+        const orders = ['-batch', '-nx', '-x', file, '-ex', `target remote 127.0.0.1:${stub}`, '-ex', 'tasks']
+        for (const last of [['detach'], ['python import os; os.kill(os.getpid(), 9)']]) {
+          const { stdout } = spawnSync('gdb', [...orders, ...last.flatMap((order) => ['-ex', order])], {
+            encoding: 'utf8',
+            timeout: 60_000,
+          })
+          assert.match(stdout, /^ +0 {2}swapper\/0$/m)
+          await eventually(
+            'it serves',
+            () => ask(port, '/', { host: 'small.localhost' }),
+            (answer) => answer.status === 200,
+            60_000,
+          )
+        }
+        debug.child.kill('SIGTERM')
+        assert.match((await bench.stead('status', '--json')).stdout, /"restarts":0/)
+      },
+    )
+
     await t.test('another command that needs a kernel says so of a part that has none', async () => {
       const refused = await bench.stead('vm', 'console', 'db')
       assert.notEqual(refused.code, 0)
       assert.match(refused.stderr, /no kernel of its own/)
+      const debug = await bench.stead('debug', '--kernel', 'db')
+      assert.deepEqual([debug.code, debug.stdout], [1, ''])
+      assert.match(debug.stderr, /no kernel of its own.*isolation: 'kernel'/)
     })
     assert.equal((await up.stop()).code, 0)
   })

@@ -11,6 +11,7 @@ import type { Domain } from '../domain/index.ts'
 import { Rates } from '../network/index.ts'
 import {
   type AssignmentStatus,
+  type DebuggerOf,
   type Downward,
   downwardSchema,
   type Plan,
@@ -136,6 +137,7 @@ class RunningAgent implements Agent {
     this.#breaking = new Breaking(join(options.stateDir, 'faults.json'), options.clock, breakable, options.onNotice)
     const { clock, random } = options
     const looks = new Looks({ clock, random, hide: (text) => this.#known.redact(text) })
+    const hold = (id: string, whose: DebuggerOf | null): Hold => instances.get(id)?.holds.take(whose) ?? noHold
     const streams = new Streams({
       sandbox: (id) => this.#runners.of(id)?.sandbox ?? null,
       connect: (id, port) => {
@@ -144,9 +146,9 @@ class RunningAgent implements Agent {
       },
       look: (id, look, whose) => {
         const sandbox = this.#runners.of(id)?.sandbox ?? null
-        const hold = (): Hold => instances.get(id)?.holds.take(whose) ?? noHold
-        return sandbox === null ? null : looks.open(sandbox, look, hold)
+        return sandbox === null ? null : looks.open(sandbox, look, () => hold(id, whose))
       },
+      hold,
       tap: (id) => instances.get(id)?.tap() ?? null,
       core: (id) => instances.get(id)?.attempts.cores.path ?? null,
       partOf: (pid) => this.#runners.withProcess(pid),

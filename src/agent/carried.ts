@@ -7,7 +7,7 @@
  * when it is closed, without a name with its line, and with one when nothing was heard of its person for `streamLeaseMs`.
  */
 import type { Readable, Writable } from 'node:stream'
-import { type Clock, messageOf } from '../base/index.ts'
+import { type Clock, isSteadError, messageOf } from '../base/index.ts'
 import {
   type Ask,
   type StreamEnd,
@@ -60,6 +60,13 @@ interface Piece {
 
 type Outcome = { readonly end: StreamEnd | null; readonly error: string | null }
 
+/** What is wrong, and what to do about it where that is known: the end of a stream has no place of its own for that. */
+export function sentencesOf(error: unknown): string {
+  const message = messageOf(error)
+  if (!isSteadError(error) || error.hint === undefined) return message
+  return `${message}${message.endsWith('.') ? '' : '.'} ${error.hint}`
+}
+
 export class Carried {
   readonly #clock: Clock
   readonly #named: boolean
@@ -107,7 +114,7 @@ export class Carried {
       await outputs
       this.#outcome = { end, error: null }
     } catch (error) {
-      this.#outcome = { end: null, error: messageOf(error) }
+      this.#outcome = { end: null, error: sentencesOf(error) }
     }
     this.#flush()
     await this.over

@@ -6,7 +6,6 @@
  * program is not judged by whether it answers.
  */
 import { type Duplex, duplexPair, PassThrough, pipeline, type Readable, Transform, type Writable } from 'node:stream'
-import { isSteadError, messageOf } from '../base/index.ts'
 import {
   type Ability,
   abilityOf,
@@ -23,7 +22,7 @@ import {
 } from '../debug/index.ts'
 import type { DebugLook, StreamEnd } from '../protocol/index.ts'
 import type { Sandbox } from '../sandbox/index.ts'
-import type { Open } from './carried.ts'
+import { type Open, sentencesOf } from './carried.ts'
 import type { Hold } from './holds.ts'
 
 /** What a stream says at its end when its client has said goodbye. */
@@ -189,6 +188,5 @@ async function answerTo(
 
 /** A stream is refused with one text: the hint goes into it. */
 function explained(error: unknown): never {
-  const hint = isSteadError(error) && error.hint !== undefined ? `. ${error.hint}` : ''
-  throw new Error(`${messageOf(error)}${hint}`, { cause: error })
+  throw new Error(sentencesOf(error), { cause: error })
 }

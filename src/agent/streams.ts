@@ -7,13 +7,15 @@
 import { createReadStream } from 'node:fs'
 import { Duplex, PassThrough, Readable } from 'node:stream'
 import type { Socket } from 'node:net'
-import { type Clock, isSteadError, messageOf } from '../base/index.ts'
+import { type Clock, messageOf } from '../base/index.ts'
 import type { DebuggerOf, DebugLook, Resume, StreamEnd, StreamTarget } from '../protocol/index.ts'
 import type { Sandbox } from '../sandbox/index.ts'
 import type { Tap } from '../network/index.ts'
 import { trace } from './trace.ts'
 import { capture } from './capture.ts'
-import { Carried, type Open, type Said, type Send } from './carried.ts'
+import { Carried, type Open, type Said, type Send, sentencesOf } from './carried.ts'
+import type { Hold } from './holds.ts'
+import { kernelDebugger } from './kernel-debugger.ts'
 
 /** Most streams that are open at once. */
 const streamsMax = 200
@@ -27,6 +29,8 @@ export interface StreamSources {
   readonly connect: (assignment: string, port: number | null) => Socket | null
   /** Looks into what runs for an assignment; null when nothing does on this node. */
   readonly look: (assignment: string, look: DebugLook, whose: DebuggerOf | null) => Open | null
+  /** Holds an instance while somebody may stop it. */
+  readonly hold: (assignment: string, whose: DebuggerOf | null) => Hold
   /** Watches the packets of an instance; null when it has no network of its own here. */
   readonly tap: (assignment: string) => Tap | null
   /** The file of the core that an instance has left; null when it has left none here. */
@@ -66,7 +70,7 @@ export class Streams {
     try {
       await carried.carry(await this.#lead(target))
     } catch (error) {
-      refuse(messageOf(error))
+      refuse(sentencesOf(error))
     } finally {
       this.#forget(carried, resume)
     }
@@ -140,7 +144,10 @@ export class Streams {
     if (what === 'snapshots') return answer(machine.snapshots().then((kept) => JSON.stringify(kept)))
     if ('name' in target) return answer(machine[target.what](target.name).then(() => ''))
     if (what === 'console') return both(await machine.console())
-    if (what === 'debugger') return both(await machine.debugger())
+    if (what === 'debugger') {
+      const stream = await machine.debugger()
+      return kernelDebugger(stream, this.#sources.hold(assignment, target.debugger ?? null))
+    }
     const { symbols, commands } = await machine.debugFiles()
     const content = what === 'symbols' ? symbols : Buffer.from(commands)
     const pieces = Array.from({ length: Math.ceil(content.length / pieceBytes) }, (_, index) =>
@@ -204,7 +211,7 @@ function answer(work: Promise<string>): Open {
     },
     (error: unknown) => {
       output.end()
-      throw isSteadError(error) && error.hint !== undefined ? new Error(`${error.message} ${error.hint}`) : error
+      throw new Error(sentencesOf(error))
     },
   )
   return {

@@ -1,12 +1,12 @@
 /** Looking into kernels: of a part that has one of its own by gdb, of a machine by traces that stop nothing. */
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
-import { SteadError } from '../base/index.ts'
-import { endingAfter, kernelTraces, missingForTrace, openTrace } from '../debug/index.ts'
+import { messageOf, SteadError } from '../base/index.ts'
+import { endingAfter, findOnPath, kernelTraces, missingForTrace, openTrace } from '../debug/index.ts'
 import type { MachineWay, RemoteStream, TraceWish } from '../protocol/index.ts'
 import { untilInterrupted } from './debugging.ts'
 import { exitCodes } from './exit-codes.ts'
@@ -82,15 +82,14 @@ export async function debugKernel({ operator, app }: Target, part: string, json:
   const interrupted = untilInterrupted()
   const open = (what: MachineWay): Promise<RemoteStream> => operator.open(app, part, { kind: 'machine', what })
   const dir = mkdtempSync(join(tmpdir(), 'stead-kernel-'))
-  const server = createServer({ allowHalfOpen: true }, (socket) => {
+  const sockets = new Set<Socket>()
+  const server = createServer((socket) => {
+    sockets.add(socket)
     socket.on('error', () => {})
+    socket.once('close', () => sockets.delete(socket))
     void open('debugger')
-      .then(async (stream) => {
-        socket.on('data', (chunk: Buffer) => void stream.write(chunk))
-        socket.on('close', () => stream.close())
-        for await (const { bytes } of stream.pieces) socket.write(bytes)
-      })
-      .catch((error: unknown) => note(String(error)))
+      .then((stream) => carryGdb(socket, stream))
+      .catch((error: unknown) => note(`gdb was cut off: ${messageOf(error)}`))
       .finally(() => socket.destroy())
   })
   try {
@@ -103,16 +102,29 @@ export async function debugKernel({ operator, app }: Target, part: string, json:
     const port = typeof bound === 'object' && bound !== null ? bound.port : 0
     const gdb = `gdb -x ${commands} -ex 'target remote 127.0.0.1:${port}' ${symbols}`
     print(json ? JSON.stringify({ host: '127.0.0.1', port, symbols, commands }) : gdb)
+    if (findOnPath('gdb') === null) note('There is no gdb on this machine: `apt-get install gdb`.')
     note('`tasks` lists the tasks of the kernel. While gdb stands, so does the part. Ctrl-C here ends it.')
     await new Promise<void>((resolve) => interrupted.addEventListener('abort', () => resolve(), { once: true }))
     return exitCodes.ok
   } finally {
     server.close()
+    for (const socket of sockets) socket.destroy()
     rmSync(dir, { recursive: true, force: true })
   }
 }
 
-/** All that a stream says. Throws `cli.too-much`. */
+/** Carries what gdb and the kernel say to one another, until either has gone. */
+async function carryGdb(socket: Socket, stream: RemoteStream): Promise<void> {
+  const close = (): void => stream.close()
+  socket.once('close', close)
+  if (socket.destroyed) return close()
+  socket.on('data', (chunk: Buffer) => void stream.write(chunk))
+  for await (const { bytes } of stream.pieces) socket.write(bytes)
+  // A refusal is said at the end; to be cut off by gdb's own goodbye is none.
+  if (!socket.destroyed) await stream.ended
+}
+
+/** All that a stream says. Throws `cli.too-much`, and what it was refused with. */
 export async function contentOf(stream: RemoteStream): Promise<Buffer> {
   const pieces: Uint8Array[] = []
   let length = 0
@@ -125,5 +137,7 @@ export async function contentOf(stream: RemoteStream): Promise<Buffer> {
         message: `more than ${fileBytesMax} bytes came of a machine`,
       })
   }
+  // A refusal is said at the end.
+  await stream.ended
   return Buffer.concat(pieces)
 }

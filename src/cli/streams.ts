@@ -87,6 +87,8 @@ function targetOf(order: PartStreamOrder, assignment: string, by: string): Strea
     return { ...capture, assignment }
   }
   if (order.kind === 'core') return { kind: 'core', assignment }
+  if (order.kind === 'machine' && order.what === 'debugger')
+    return { ...order, assignment, debugger: { by, traffic: 'drain' } }
   if (order.kind !== 'debug') return { ...order, assignment }
   const { look, traffic = 'drain', resume } = order
   const named = resume === undefined ? {} : { resume }

@@ -55,6 +55,8 @@ interface Serving {
   readonly callers: WeakMap<Duplex, Caller>
   /** What is being answered with one value: a stream has no end of its own. */
   readonly answering: Set<ServerResponse>
+  /** Connections that have become streams. */
+  readonly upgraded: Set<Duplex>
 }
 
 /** Serves the operations until disposed. What stood at the paths is replaced. */
@@ -63,10 +65,16 @@ export async function serveOperator(
   operations: Operations,
   entrance: Entrance | null = null,
 ): Promise<AsyncDisposable> {
-  const serving: Serving = { operations, gate: entrance?.gate ?? null, callers: new WeakMap(), answering: new Set() }
+  const serving: Serving = {
+    operations,
+    gate: entrance?.gate ?? null,
+    callers: new WeakMap(),
+    answering: new Set(),
+    upgraded: new Set(),
+  }
   await using stack = new AsyncDisposableStack()
   const own = serverFor(serving, (question) => Promise.resolve(serving.callers.get(question.socket) ?? owner()))
-  onUpgrade(own, (question, socket, head) => {
+  onUpgrade(serving, own, (question, socket, head) => {
     if (question.headers.upgrade !== streamProtocol) return become(serving, own, question, socket, head)
     return carry(serving, serving.callers.get(socket) ?? owner(), question, socket, head)
   })
@@ -76,7 +84,7 @@ export async function serveOperator(
     const { gate } = entrance
     const open = serverFor(serving, (question) => gate.callerOf(question.headers.authorization))
     open.maxConnections = connectionsMax
-    onUpgrade(open, async (question, socket, head) =>
+    onUpgrade(serving, open, async (question, socket, head) =>
       carry(serving, await gate.callerOf(question.headers.authorization), question, socket, head),
     )
     await listen(open, entrance.socketPath)
@@ -102,10 +110,13 @@ function serverFor(serving: Serving, identify: (question: IncomingMessage) => Pr
 
 /** What asks to become something else than HTTP. */
 function onUpgrade(
+  { upgraded }: Serving,
   server: Server,
   take: (question: IncomingMessage, socket: Duplex, head: Buffer) => Promise<void>,
 ): void {
   server.on('upgrade', (question: IncomingMessage, socket: Duplex, head: Buffer) => {
+    upgraded.add(socket)
+    socket.once('close', () => upgraded.delete(socket))
     // Nobody else listens until it is a connection again, and a peer that goes away must end nothing but itself.
     socket.on('error', () => {})
     take(question, socket, head).catch((error: unknown) => refuseUpgrade(socket, error))
@@ -121,7 +132,7 @@ async function listen(server: Server, socketPath: string): Promise<void> {
 }
 
 /** What is asked of a platform that ends is still answered: above all that it shall end. */
-async function close({ answering }: Serving, server: Server): Promise<void> {
+async function close({ answering, upgraded }: Serving, server: Server): Promise<void> {
   const closed = new Promise((resolve) => server.close(resolve))
   const answered = [...answering].map((answer) => new Promise((resolve) => answer.once('close', resolve)))
   const enough = new AbortController()
@@ -129,6 +140,8 @@ async function close({ answering }: Serving, server: Server): Promise<void> {
   await Promise.race([Promise.all(answered), late])
   enough.abort()
   server.closeAllConnections()
+  // Who is not there to go away himself is not waited for.
+  for (const socket of upgraded) socket.destroy()
   await closed
 }
 

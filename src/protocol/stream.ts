@@ -116,7 +116,8 @@ export type StreamTarget =
  * them where that was asked.
  */
 export type MachineOrder =
-  | { readonly what: MachineWay }
+  | { readonly what: Exclude<MachineWay, 'debugger'> }
+  | { readonly what: 'debugger'; readonly debugger?: DebuggerOf }
   | { readonly what: SnapshotDeed; readonly name: string }
   | { readonly what: 'snapshots' }
 
@@ -269,7 +270,13 @@ export const streamTargetSchema: z.ZodType<StreamTarget> = z.discriminatedUnion(
   z.object({ kind: z.literal('core'), assignment }),
   z.object({ kind: z.literal('trace'), ...traceBounds }),
   z.discriminatedUnion('what', [
-    z.object({ kind: z.literal('machine'), assignment, what: z.enum(machineWays) }),
+    z.object({ kind: z.literal('machine'), assignment, what: z.enum(machineWays).exclude(['debugger']) }),
+    z.object({
+      kind: z.literal('machine'),
+      assignment,
+      what: z.literal('debugger'),
+      debugger: debuggerOf.exactOptional(),
+    }),
     z.object({ kind: z.literal('machine'), assignment, what: z.enum(snapshotDeeds), name: z.string().max(63) }),
     z.object({ kind: z.literal('machine'), assignment, what: z.literal('snapshots') }),
   ]),

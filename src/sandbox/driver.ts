@@ -261,7 +261,10 @@ export interface Machine {
   console(): Promise<Duplex>
   /** The Unix socket on which the kernel can be debugged by the remote protocol of gdb; root's alone. */
   readonly debugStub: string
-  /** A connection to it. While one is open the kernel may stand still. Throws `sandbox.ended`. */
+  /**
+   * A connection to it, one at a time. While it is open the kernel may stand still; when it has ended, breakpoints are gone and
+   * the kernel runs on. Throws `sandbox.ended`, and `sandbox.refused` while there is another.
+   */
   debugger(): Promise<Duplex>
   /**
    * Whether something inside has taken a stream to a port of `ports` that is open now. What runs the machine accepts every

@@ -122,7 +122,7 @@ export class GuestDriver implements SandboxDriver {
     const found = await this.#find(place)
     if (found === null && this.#monitor.elsewhere !== undefined) this.#endAlone(around)
     const guest = this.#running(around, recordDir, record, found)
-    if (!record.isDisk) guest.greet()
+    guest.greet()
     return guest
   }
 

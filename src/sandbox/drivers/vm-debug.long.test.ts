@@ -1,16 +1,20 @@
 /**
  * A kernel is debugged from one end to the other: a guest boots, gdb stops it in a function, reads its tasks, and lets it go
- * on. About twenty seconds, because the processor is emulated.
+ * on, also when its debugger is killed. Half a minute, because the processor is emulated.
  */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
+import { dirname } from 'node:path'
+import type { Duplex } from 'node:stream'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
 import { needsAll, needsFile } from '../../../test/needs.ts'
 import { needsGuests } from '../../../test/machine-parts.ts'
 import { mountOf, until, within } from '../bench.conformance.ts'
+import type { Sandbox } from '../driver.ts'
 import { variants } from '../fixtures/drivers.ts'
 
 const skip = needsAll(
@@ -19,7 +23,8 @@ const skip = needsAll(
   needsFile('/usr/bin/gdb', 'apt-get install gdb'),
 )
 
-test('gdb stops a guest in a function of its kernel, lists its tasks, and lets it go on', { skip }, async () => {
+/** A guest that says a line each time round, until it is told to end. */
+async function guest(work: (running: Running) => Promise<void>): Promise<void> {
   const dir = mkdtempSync(`${tmpdir()}/stead-kernel-debug-`)
   chmodSync(dir, 0o711)
   const place = { host: `${dir}/data`, inside: '/data' }
@@ -29,13 +34,11 @@ test('gdb stops a guest in a function of its kernel, lists its tasks, and lets i
   assert.ok(driver !== undefined)
   const alive = setInterval(() => undefined, 1000)
   const recordDir = `${dir}/records`
+  const rounds =
+    'echo up; while ! [ -e /data/go ]; do mkdir /tmp/again; rmdir /tmp/again; echo round; sleep 0.05; done; echo on'
   const sandbox = await driver.start({
     id: `kernel-debug-${process.pid}`,
-    argv: [
-      'sh',
-      '-c',
-      'echo up; while ! [ -e /data/go ]; do mkdir /tmp/again; rmdir /tmp/again; sleep 0.05; done; echo on',
-    ],
+    argv: ['sh', '-c', rounds],
     env: { PATH: '/usr/bin:/bin' },
     cwd: '/tmp',
     mounts: mountOf(place),
@@ -51,7 +54,27 @@ test('gdb stops a guest in a function of its kernel, lists its tasks, and lets i
   const lines = async (): Promise<readonly string[]> =>
     (await Array.fromAsync(driver.output(recordDir))).map((line) => line.text)
   try {
-    await until('the program', async () => (await lines()).includes('up'))
+    await until('the program', async () => (await lines()).includes('round'))
+    await work({ dir, recordDir, sandbox, lines, end: () => writeFileSync(`${place.host}/go`, '') })
+  } finally {
+    await sandbox.kill()
+    await driver.remove(recordDir)
+    rmSync(dir, { recursive: true, force: true })
+    clearInterval(alive)
+  }
+}
+
+interface Running {
+  readonly dir: string
+  readonly recordDir: string
+  readonly sandbox: Sandbox
+  readonly lines: () => Promise<readonly string[]>
+  /** Tells the program to end. */
+  readonly end: () => void
+}
+
+test('gdb stops a guest in a function of its kernel, lists its tasks, and lets it go on', { skip }, async () => {
+  await guest(async ({ dir, sandbox, lines, end }) => {
     const machine = sandbox.machine()
     const { symbols, commands } = await machine.debugFiles()
     writeFileSync(`${dir}/kernel`, symbols)
@@ -67,13 +90,49 @@ test('gdb stops a guest in a function of its kernel, lists its tasks, and lets i
     assert.match(stdout, /^ +1 {2}\S+$/m)
     assert.match(stdout, /^ +\d+ {2}mkdir$/m, 'the program that it was stopped in')
     assert.match(stdout, /^#0 .* in do_mkdirat/m)
-    writeFileSync(`${place.host}/go`, '')
+    end()
     assert.equal((await within(sandbox.exited, 'the end')).sentence, 'ended with code 0')
     assert.ok((await lines()).includes('on'), 'it went on')
-  } finally {
-    await sandbox.kill()
-    await driver.remove(recordDir)
-    rmSync(dir, { recursive: true, force: true })
-    clearInterval(alive)
-  }
+  })
 })
+
+test('a guest whose debugger has vanished runs on, without his breakpoints', { skip }, async () => {
+  await guest(async ({ sandbox, recordDir, lines }) => {
+    const machine = sandbox.machine()
+    const goesOn = async (): Promise<void> => {
+      const { length } = await lines()
+      await until('the program to go on', async () => (await lines()).length > length + 2)
+    }
+    const [mkdir] = (await machine.symbols(['do_mkdirat'])).values()
+    /** A breakpoint where each round passes, and the wish to go on. */
+    const stopIn = async (stream: Duplex): Promise<void> => {
+      let said = ''
+      stream.on('data', (piece: Buffer) => {
+        said += piece.toString('latin1')
+        // Whatever is said to it while it runs stops it.
+        if (piece.includes('$')) stream.write('+')
+      })
+      stream.write(packet(`Z0,${mkdir?.toString(16)},1`))
+      await until('the breakpoint', () => said.includes('$OK#'))
+      stream.write(packet('c'))
+      await until('the stop', () => /\$[TS]05/.test(said))
+    }
+    const stream = await machine.debugger()
+    await stopIn(stream)
+    await assert.rejects(machine.debugger(), /already/)
+    stream.destroy()
+    await goesOn()
+    // Another may come, and is let go of where the supervisor that let him in was killed: nothing of it says goodbye.
+    const left = connect(machine.debugStub)
+    await stopIn(left)
+    writeFileSync(`${dirname(machine.debugStub)}/debugged`, '')
+    left.destroy()
+    await variants['vm']?.().adopt(recordDir)
+    await goesOn()
+  })
+})
+
+function packet(text: string): string {
+  const sum = Buffer.from(text).reduce((all, byte) => (all + byte) % 256, 0)
+  return `$${text}#${sum.toString(16).padStart(2, '0')}`
+}

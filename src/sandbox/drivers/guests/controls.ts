@@ -30,6 +30,8 @@ export const controls = {
   control: 'control',
   console: 'console',
   debugStub: 'gdb',
+  /** There while somebody debugs the kernel. */
+  debugged: 'debugged',
   /** Where a machine has no socket for it: what it reads, and what it says. */
   orders: 'orders',
   answers: 'answers',

@@ -21,9 +21,10 @@ import type {
 import { explainExit } from '../../exit.ts'
 import { Channel } from './channel.ts'
 import { diskMemoryBytes } from './config.ts'
-import { readExit } from './controls.ts'
+import { controls, readExit } from './controls.ts'
 import { execInGuest } from './executed.ts'
 import { gdbCommands } from './gdb-commands.ts'
+import { KernelDebugger } from './kernel-debugger.ts'
 import { processes, treeOf } from '../processes.ts'
 import type { Found, MeetingPlace, Monitor, MachineOrder, StateOrder } from './monitor.ts'
 import { parseSymbols, symbolFile } from './symbol-file.ts'
@@ -53,6 +54,7 @@ export class RunningGuest implements Sandbox {
   readonly exited: Promise<Exit>
   readonly #own: GuestParts
   readonly #channel: Channel
+  readonly #debugger: KernelDebugger
   #over = false
 
   constructor(own: GuestParts) {
@@ -65,6 +67,12 @@ export class RunningGuest implements Sandbox {
       clock,
       () => this.#over,
     )
+    this.#debugger = new KernelDebugger({
+      id: this.id,
+      clock,
+      open: async () => monitor.ways(place, this.id).debugger(),
+      mark: `${place.directory}/${controls.debugged}`,
+    })
     this.exited = around.exited.then(async (exit) => {
       this.#over = true
       // A server that does not answer leaves it to who removes the records, who is told.
@@ -73,9 +81,11 @@ export class RunningGuest implements Sandbox {
     })
   }
 
-  /** Makes itself known to the guest, which ends what an earlier supervisor had run inside. */
+  /** Makes itself known to the guest, which ends what an earlier supervisor had run inside, and whom it had let into the kernel. */
   greet(): void {
-    if (!this.#over) this.#channel.send('U', 0).catch(() => undefined)
+    if (this.#over) return
+    if (!this.#own.isDisk) this.#channel.send('U', 0).catch(() => undefined)
+    void this.#debugger.adopt()
   }
 
   /** Leaves the guest to another. */
@@ -135,6 +145,7 @@ export class RunningGuest implements Sandbox {
   machine(): Machine {
     return {
       ...this.#own.monitor.ways(this.#own.place, this.id),
+      debugger: () => this.#debugger.connect(),
       accepts: (port) => this.#accepts(port),
       symbols: (names) => this.#symbols(names),
       debugFiles: () => this.#debugFiles(),
