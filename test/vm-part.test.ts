@@ -186,6 +186,6 @@ test('where there is nothing to run a kernel with, that is said, and what to ins
   bench.write({ 'app.ts': alone })
   assertRefused(await bench.as({ STEAD_GUEST_PARTS: join(bench.dir, 'parts') }, 'up', '.', '--port', '0'), {
     says: /service 'alone' gave up: There is no QEMU on this machine/,
-    hint: /apt-get install .*qemu-system-x86/,
+    hint: /Install qemu-system-x86 and linux-image-amd64/,
   })
 })
