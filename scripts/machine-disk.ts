@@ -16,6 +16,8 @@ const suite = 'bookworm'
 /** debootstrap does not follow what packages only provide, so what cloud-init needs that way is named: python3-cffi-backend. */
 const packages = [
   'systemd-sysv',
+  // Without it there is no logind, and without that nobody hears the power button.
+  'dbus',
   'udev',
   'kmod',
   'iproute2',
@@ -37,7 +39,8 @@ const nameServer = '10.0.2.3'
 
 /** What is put into the root, by path. */
 const files: Readonly<Record<string, string>> = {
-  'etc/fstab': '/dev/vda1 / ext4 errors=remount-ro 0 1\n',
+  // Not looked through at each boot: its journal is replayed when it is mounted.
+  'etc/fstab': '/dev/vda1 / ext4 errors=remount-ro 0 0\n',
   'etc/hostname': 'machine\n',
   'etc/hosts': '127.0.0.1 localhost\n',
   'etc/resolv.conf': `nameserver ${nameServer}\n`,
@@ -45,19 +48,45 @@ const files: Readonly<Record<string, string>> = {
   // Only what is needed to find the disk: a small one is unpacked soon, also where the processor is emulated.
   'etc/initramfs-tools/conf.d/machine': 'MODULES=list\nCOMPRESS=gzip\n',
   'etc/initramfs-tools/modules': 'virtio_pci\nvirtio_blk\next4\n',
-  // Of cloud-init only what a test asks for: each of its modules is a second of Python where the processor is emulated.
+  // Of cloud-init only what is asked for here, and nothing in its last stage: each is a start of Python, ten emulated seconds.
   'etc/cloud/cloud.cfg.d/90-machine.cfg': [
     'datasource_list: [NoCloud, None]',
     'network: {config: disabled}',
     'cloud_init_modules: [bootcmd, write-files, set_hostname]',
-    'cloud_config_modules: [runcmd]',
-    'cloud_final_modules: [scripts-user]',
+    'cloud_config_modules: [runcmd, scripts-user]',
+    'cloud_final_modules: []',
     '',
   ].join('\n'),
   // Whoever may open the console of a machine is its root.
   'etc/systemd/system/serial-getty@ttyS0.service.d/machine.conf':
     '[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin root --keep-baud 115200 - vt220\n',
 }
+
+/** What a machine has no use for that has one disk, one network and a console: each is a program that is started at a boot. */
+const units: readonly string[] = `
+  cloud-final.service cloud-init-hotplugd.socket apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer
+  e2scrub_all.timer e2scrub_reap.service systemd-binfmt.service proc-sys-fs-binfmt_misc.automount dev-hugepages.mount
+  dev-mqueue.mount sys-fs-fuse-connections.mount sys-kernel-config.mount sys-kernel-debug.mount sys-kernel-tracing.mount
+  modprobe@.service systemd-pstore.service systemd-network-generator.service systemd-update-utmp.service
+  systemd-update-utmp-runlevel.service getty-static.service getty@tty1.service`
+  .trim()
+  .split(/\s+/)
+/** What makes units at a boot and at each reload, from what such a machine does not have. */
+const generators: readonly string[] = [
+  // It looks for where cloud-init is to be asked; here it always is.
+  'cloud-init',
+  ...[
+    'cryptsetup',
+    'gpt-auto',
+    'hibernate-resume',
+    'integritysetup',
+    'rc-local',
+    'system-update',
+    'sysv',
+    'veritysetup',
+  ].map((name) => `systemd-${name}`),
+]
+const kernelWords = 'root=/dev/vda1 ro console=ttyS0 quiet systemd.show_status=yes'
 
 function makeDisk(): void {
   const grub = cached('grub-1')
@@ -103,8 +132,12 @@ function prepare(root: string): void {
   const [version = ''] = readdirSync(join(root, 'usr/lib/postgresql'))
   if (!existsSync(join(root, 'etc/postgresql', version, 'main')))
     run('/', 'chroot', root, 'pg_createcluster', '--locale', 'C.UTF-8', version, 'main')
-  for (const unit of ['apt-daily.timer', 'apt-daily-upgrade.timer', 'e2scrub_reap.service', 'getty@tty1.service'])
-    symlinkSync('/dev/null', join(root, 'etc/systemd/system', unit))
+  const system = join(root, 'etc/systemd/system')
+  for (const unit of units) symlinkSync('/dev/null', join(system, unit))
+  mkdirSync(join(root, 'etc/systemd/system-generators'))
+  for (const name of generators)
+    symlinkSync('/dev/null', join(root, 'etc/systemd/system-generators', `${name}-generator`))
+  symlinkSync('/lib/systemd/system/cloud-init.target', join(system, 'multi-user.target.wants/cloud-init.target'))
   rmSync(join(root, 'var/cache/apt/archives'), { recursive: true, force: true })
   rmSync(join(root, 'var/lib/apt/lists'), { recursive: true, force: true })
   // Each machine is its own.
@@ -115,10 +148,7 @@ function prepare(root: string): void {
 function writeBoot(disk: string, grub: string, dir: string): void {
   const modules = join(grub, 'usr/lib/grub/i386-pc')
   const config = join(dir, 'grub.cfg')
-  writeFileSync(
-    config,
-    'set root=(hd0,msdos1)\nlinux /vmlinuz root=/dev/vda1 ro console=ttyS0\ninitrd /initrd.img\nboot\n',
-  )
+  writeFileSync(config, `set root=(hd0,msdos1)\nlinux /vmlinuz ${kernelWords}\ninitrd /initrd.img\nboot\n`)
   const core = join(dir, 'core.img')
   const wanted = ['biosdisk', 'part_msdos', 'ext2', 'linux', 'boot']
   const prefix = '(hd0,msdos1)/boot/grub'

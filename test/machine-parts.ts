@@ -24,7 +24,7 @@ export const machineParts: { readonly root: string | null; readonly place: strin
 }
 
 /** A disk with a system that boots by itself, its kernel and what that unpacks first beside it. `scripts/machine-disk.ts` makes them. */
-export const machineDisk: { readonly place: string } = { place: join(dirname(machineParts.place), 'machine-disk-1') }
+export const machineDisk: { readonly place: string } = { place: join(dirname(machineParts.place), 'machine-disk-2') }
 
 /** False, or why no system can be booted from a disk here. */
 export function needsDisk(): string | false {

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { vmStopMs } from '../src/model/index.ts'
@@ -174,4 +174,18 @@ test('a disk that cannot be booted is refused before anything is done', { skip, 
     if (content !== null) writeFileSync(join(bench.appDir, 'guest/disk.raw'), content)
     assertRefused(await bench.stead('up', '.', '--port', '0'), { says, hint: /^/ })
   }
+})
+
+test('where there is nothing to run a kernel with, that is said, and what to install', { skip }, async () => {
+  await using bench = new Workbench({ env: {} })
+  mkdirSync(join(bench.dir, 'parts'))
+  const alone = appFile(
+    `const alone = service('alone', { run: ['sh', '-c', 'sleep 60'], isolation: 'kernel' })`,
+    `{ parts: { alone } }`,
+  )
+  bench.write({ 'app.ts': alone })
+  assertRefused(await bench.as({ STEAD_GUEST_PARTS: join(bench.dir, 'parts') }, 'up', '.', '--port', '0'), {
+    says: /service 'alone' gave up: There is no QEMU on this machine/,
+    hint: /Install qemu-system-x86 and linux-image-amd64/,
+  })
 })

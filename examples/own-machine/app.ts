@@ -19,7 +19,8 @@ write_files:
   - path: /root/first-boot
     content: |
       . /run/stead/env
-      systemctl restart postgresql
+      # It has started, or starts, with the files above.
+      systemctl start postgresql@15-main
       su postgres -c psql <<SQL
       create role app login;
       grant pg_read_server_files to app;

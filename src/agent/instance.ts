@@ -24,6 +24,7 @@ import { type OpenEdge, openEdges } from './open-edges.ts'
 import type { AgentOptions } from './options.ts'
 import { InstanceOutside } from './outside.ts'
 import { probeBy, probeMs, type ProbeResult } from './probe.ts'
+import { reasonOf } from './reason.ts'
 import { readyState } from './state.ts'
 import type { Surroundings } from './surroundings.ts'
 import { systemOf } from './system.ts'
@@ -342,7 +343,7 @@ export class InstanceRunner {
       this.#running(await sandbox.start(spec))
     } catch (error) {
       this.#closeNetwork()
-      this.#event({ kind: 'start-failed', reason: messageOf(error), retry: isSteadError(error) ? error.retry : 'now' })
+      this.#event({ kind: 'start-failed', reason: reasonOf(error), retry: isSteadError(error) ? error.retry : 'now' })
     }
   }
 

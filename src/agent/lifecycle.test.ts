@@ -206,6 +206,13 @@ suite('life of an instance', () => {
         const stopping = step({ ...newLife, phase }, { kind: 'stop' }, policy).life
         const ended = step(stopping, { kind: 'exited', exit: ok }, policy).life
         assert.ok(['stopped', 'succeeded', 'failed'].includes(ended.phase), `${phase} can be stopped`)
+        // Asked to stop while it was started, which fails: then there is no program whose end could be waited for.
+        const unstarted: LifeEvent = { kind: 'start-failed', reason: 'no kernel', retry: 'now' }
+        const over = step(stopping, unstarted, policy).life
+        assert.ok(
+          ['stopped', 'succeeded', 'failed'].includes(over.phase),
+          `${phase}: a start that fails is stopped too`,
+        )
       }
     }
   })

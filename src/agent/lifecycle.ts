@@ -179,6 +179,8 @@ export function step(life: Life, event: LifeEvent, policy: LifePolicy): LifeStep
         { kind: 'kill' },
       )
     case 'start-failed':
+      // Asked to stop meanwhile: there is nothing that would still end.
+      if (life.phase === 'stopping') return go('stopped', null)
       if (life.phase !== 'starting') return stay()
       if (event.retry === 'never') return go(policy.kind === 'job' ? 'failed' : 'gave-up', event.reason)
       return event.retry === 'later' ? backOff(life, event.reason, policy) : afterFailure(life, event.reason, policy)

@@ -17,6 +17,7 @@ import { aborted, Halts } from './halts.ts'
 import { abandon, abandonMs, type OrEnded, Patience } from './leave-behind.ts'
 import { Meter } from './meter.ts'
 import type { AgentOptions } from './options.ts'
+import { reasonOf } from './reason.ts'
 import { type Domains, placeOf } from './domains.ts'
 import { Elsewhere } from './elsewhere.ts'
 import type { Exchanges } from './exchange.ts'
@@ -212,8 +213,7 @@ export class ResourceRunner {
         this.#looked.resolve()
         if (this.#stop.signal.aborted) break
         const final = isSteadError(error) && error.retry === 'never'
-        const words =
-          isSteadError(error) && error.hint !== undefined ? `${error.message}\n${error.hint}` : messageOf(error)
+        const words = reasonOf(error)
         // A server that goes on serves what was in force before: a bad migration takes nothing away.
         if (this.#server === null ? this.#elsewhere.endpoint === null : this.#sandbox === null) this.#applied = null
         if (this.#noteLost(this.#trying, words, final)) continue

@@ -36,7 +36,7 @@ write_files:
   - path: /etc/systemd/system/answer.service
     content: |
       [Unit]
-      After=cloud-final.service
+      After=network.target
       [Service]
       ExecStart=/usr/local/bin/answer
       StandardOutput=tty
@@ -46,7 +46,6 @@ write_files:
 runcmd:
   - echo "boots so far $(wc -l < /root/boots 2>/dev/null || echo 0)" > /dev/ttyS0
   - echo once >> /root/boots
-  - systemctl daemon-reload
   - systemctl enable --now --no-block answer.service
 `
 
@@ -150,7 +149,7 @@ suite('a system on a disk', { skip, timeout: 2 * timeout }, () => {
     const kernel = {
       path: `${place}/vmlinuz`,
       initrd: `${place}/initrd.img`,
-      commandLine: 'root=/dev/vda1 ro console=ttyS0',
+      commandLine: 'root=/dev/vda1 ro console=ttyS0 quiet',
     }
     await booted({ path: `${place}/disk.raw`, format: 'raw', kernel }, madeDir('raw'), async () => {
       assert.match(await answer(), /^from /)
