@@ -234,6 +234,9 @@ suite('submitted jobs', () => {
   test('impossible requests are refused with the reason, and change nothing', () => {
     const at = rig()
     assert.throws(() => at.submit(cores(64)), { code: 'scheduler.impossible' })
+    at.apply({ kind: 'set-queue', queue: { name: 'short', priority: 0, preempts: false, timeLimitMs: 60_000 } })
+    assert.throws(() => at.submit({ queue: 'short', timeLimitMs: 60_001 }), { code: 'batch.too-long' })
+    at.store.delete('batch/queue/short')
     assert.deepEqual([...at.core.ledger.jobs], [])
     assert.deepEqual([...at.store.keys()], ['batch/node/n1'])
   })

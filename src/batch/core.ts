@@ -12,7 +12,7 @@ import type { TaskEnd, TaskExit } from '../protocol/index.ts'
 import { type Decision, Scheduler } from '../scheduler/index.ts'
 import { Attendance } from './attendance.ts'
 import type { BatchEvent, Unstamped } from './events.ts'
-import { noNode, tooMany, unknownNode, unknownQueue, unknownTask } from './errors.ts'
+import { noNode, tooLong, tooMany, unknownNode, unknownQueue, unknownTask } from './errors.ts'
 import { Deadlines, type Due } from './deadlines.ts'
 import { dependenciesOf } from './dependencies.ts'
 import { isWell, lost, notStarted } from './exits.ts'
@@ -149,6 +149,7 @@ export class BatchCore {
     if (unended.size >= unendedJobsMax) throw tooMany('jobs that have not ended', unendedJobsMax)
     const queue = queues.get(submission.queue)
     if (queue === undefined) throw unknownQueue(submission.queue, [...queues.keys()])
+    if (queue.timeLimitMs !== null && (submission.timeLimitMs ?? 0) > queue.timeLimitMs) throw tooLong(queue)
     if (this.nodes.size === 0) throw noNode()
     const job = new BatchJob(newRecord(id, submission, by, this.#nowMs))
     const { open, never } = dependenciesOf(submission, (other) => jobs.get(other))

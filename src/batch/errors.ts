@@ -1,5 +1,6 @@
 /** The errors of submitted jobs; README.md says when each is thrown. */
 import { SteadError } from '../base/index.ts'
+import type { QueueRecord } from './records.ts'
 
 /** Nodes that are named in an error. */
 const namedMax = 10
@@ -43,6 +44,14 @@ export function tooMany(what: string, max: number): SteadError {
     message: `there are ${max} ${what} already`,
     hint: 'Wait until some have ended, or submit an array.',
     retry: 'later',
+  })
+}
+
+export function tooLong({ name, timeLimitMs }: QueueRecord): SteadError {
+  return new SteadError({
+    code: 'batch.too-long',
+    message: `jobs of the queue ${name} may run for at most ${(timeLimitMs ?? 0) / 60_000} minutes`,
+    hint: 'Say a shorter --time, or take another queue: `stead job queue` shows them.',
   })
 }
 

@@ -24,7 +24,7 @@ export interface Explanation {
   readonly reasons: readonly { readonly reason: string; readonly nodes: number }[]
   /** The nearest first. */
   readonly nearest: readonly NearMiss[]
-  /** Each of them would be enough; where every node lacks several things, all of them together. */
+  /** Each of them would be enough. */
   readonly remedies: readonly string[]
 }
 
@@ -79,7 +79,7 @@ export function explainJob(
   }
   if (waitingOf(job) === 0) return say(`nothing of job '${name}' waits.`)
   if (job.running >= job.facts.atOnceMax)
-    return say(`job '${name}' runs ${job.running} tasks, and may run no more at once.`, [
+    return say(`job '${name}' runs ${counted(job.running, 'task')}, and may run no more at once.`, [
       'wait until one of them ends',
       'submit it with a larger bound',
     ])
@@ -154,7 +154,7 @@ function misses(cluster: Cluster, job: Job, { present, counts, several, near }: 
         ? `job '${name}' fits none of ${present} nodes, and each lacks more than one thing; ${where} comes nearest, which ${lacks}.`
         : `job '${name}' fits ${but}${several > 0 ? `, and ${several} ${several === 1 ? 'lacks' : 'lack'} more` : ''}; ${where} ${lacks}.`
   const looked = single.length === 0 ? near.slice(0, 1) : single
-  const remedies = new Set(looked.flatMap(({ obstacles }) => obstacles.map(({ remedy }) => remedy)))
+  const remedies = new Set(looked.map(({ obstacles }) => listed(obstacles.map(({ remedy }) => remedy))))
   return { sentence: sentence + promised, reasons, nearest, remedies: [...remedies].slice(0, nearestMax) }
 }
 

@@ -95,6 +95,11 @@ export function appKey({ app, part }: Subject): string {
   return part === undefined ? `app ${app}` : `part ${app}/${part}`
 }
 
+/** The group of a job's own tasks. */
+export function ownKey(name: string): string {
+  return `job ${name}`
+}
+
 /** The group of all whose anti-affinity forbids a subject. */
 export function apartKey(to: Subject, by: Level): string {
   return `apart ${by} ${appKey(to)}`
@@ -110,7 +115,7 @@ function keysOf({ name, spec }: JobFacts): string[] {
   const keys: string[] = []
   const { app, part } = spec
   // Nobody else speaks of a job, so it is only counted where it does itself.
-  if (spec.onePerNode === true || spec.spread !== undefined) keys.push(`job ${name}`)
+  if (spec.onePerNode === true || spec.spread !== undefined) keys.push(ownKey(name))
   if (app !== undefined) keys.push(appKey({ app }))
   if (app !== undefined && part !== undefined) keys.push(appKey({ app, part }))
   if (spec.antiAffinity === undefined && spec.latency === undefined) return keys
@@ -130,7 +135,7 @@ export function makeJob(
   const filter = nodes.kinds.filterOf(facts)
   const takes = nodes.takesOf(facts.needs)
   facts.needs = takes.needs
-  const own = `job ${facts.name}`
+  const own = ownKey(facts.name)
   const spreadKey = spec.app !== undefined && spec.part !== undefined ? appKey({ app: spec.app, part: spec.part }) : own
   // The one task of a job gets its room at once: a list that grows takes room for many.
   const running: number[] = facts.count === 1 ? [-1] : []

@@ -156,6 +156,16 @@ export function selects(selector: Selector, labels: Readonly<Record<string, stri
   }
 }
 
+/** What a condition asks of a node, as after "has". */
+export function spokenSelector(selector: Selector): string {
+  const { label, operator } = selector
+  if (operator === 'in' || operator === 'not-in') {
+    const values = selector.values.join(' or ')
+    return operator === 'in' ? `label ${label}=${values}` : `a label ${label} other than ${values}, or none`
+  }
+  return operator === 'exists' ? `a label ${label}` : `no label ${label}`
+}
+
 /** Whether one of the tolerations covers a taint. */
 export function tolerates(tolerations: readonly Toleration[], taint: Taint): boolean {
   return tolerations.some(

@@ -4,8 +4,8 @@
  */
 import type { Cluster } from './cluster.ts'
 import { domainOf, expectedAgainst, hasUplinks, insideReservation, reservationAgainst, zoneAllowed } from './fit.ts'
-import { selects, tolerates } from './kinds.ts'
-import type { Job } from './job.ts'
+import { selects, spokenSelector, tolerates } from './kinds.ts'
+import { ownKey, type Job } from './job.ts'
 import type { CordonReason } from './model.ts'
 import { cordoned } from './nodes.ts'
 import { freeFor } from './resources.ts'
@@ -121,13 +121,8 @@ function kindObstacles(cluster: Cluster, job: Job, node: number, add: Add): void
   if (kind === undefined) return
   for (const selector of spec.selector ?? [])
     if (!selects(selector, kind.labels)) {
-      const wanted =
-        'values' in selector ? ` ${selector.operator} ${selector.values.join(', ')}` : ` ${selector.operator}`
-      add(
-        `label ${selector.label}`,
-        `does not meet ${selector.label}${wanted}`,
-        `label a node so that ${selector.label}${wanted}`,
-      )
+      const wanted = spokenSelector(selector)
+      add(`label ${selector.label}`, `does not have ${wanted}`, `label a node so that it has ${wanted}`)
     }
   for (const taint of kind.taints)
     if (!tolerates(spec.tolerations ?? [], taint))
@@ -163,14 +158,18 @@ function deviceObstacles(cluster: Cluster, job: Job, node: number, add: Add): vo
       add(
         'GPUs',
         `lacks ${gpuCount - fitting} free GPU${gpuCount - fitting === 1 ? '' : 's'}`,
-        fitting === 0 ? 'add a node with such GPUs' : `ask for ${fitting} of the ${gpuCount} GPUs`,
+        fitting === 0
+          ? `free ${gpuCount} GPU${gpuCount === 1 ? '' : 's'} on a node`
+          : `ask for ${fitting} of the ${gpuCount} GPUs`,
         (gpuCount - fitting) / gpuCount,
       )
     else if (fitting < gpuCount)
       add(
         'GPUs',
-        `has at most ${Math.max(...free)} thousandths of a GPU free`,
-        `ask for ${Math.max(...free)} thousandths of a GPU instead of ${gpuMilli}`,
+        `has no GPU with ${gpuMilli / 1000} of it free (the most is ${Math.max(...free) / 1000})`,
+        Math.max(...free) === 0
+          ? `free ${gpuMilli / 1000} of a GPU`
+          : `ask for ${Math.max(...free) / 1000} of a GPU instead of ${gpuMilli / 1000}`,
         (gpuMilli - Math.max(...free)) / gpuMilli,
       )
   }
@@ -184,21 +183,25 @@ function neighbourObstacles(cluster: Cluster, job: Job, node: number, add: Add):
     if (groups.count(group, level, domainOf(cluster, level, node)) === 0 && !(own && group.total === 0))
       add(
         `affinity to ${group.key}`,
-        `has no task of ${group.key} in its ${level}`,
+        `has no task of ${group.key}${level === 'node' ? '' : ` in its ${level}`}`,
         `drop the affinity to ${group.key}`,
       )
   for (const { group, level } of job.apart)
-    if (groups.count(group, level, domainOf(cluster, level, node)) > 0)
-      add(
-        `anti-affinity to ${group.key}`,
-        `has a task of ${group.key} in its ${level}`,
-        `drop the anti-affinity to ${group.key}`,
-      )
+    if (groups.count(group, level, domainOf(cluster, level, node)) > 0) {
+      if (group.key === ownKey(job.facts.name))
+        add('one task a node', 'has a task of it already', 'allow several of its tasks on one node, or add nodes')
+      else
+        add(
+          `anti-affinity to ${group.key}`,
+          `has a task of ${group.key}${level === 'node' ? '' : ` in its ${level}`}`,
+          `drop the anti-affinity to ${group.key}`,
+        )
+    }
   for (const { group, level } of job.repelledBy)
     if (groups.count(group, level, domainOf(cluster, level, node)) > 0)
       add(
         'anti-affinity of others',
-        `has a task in its ${level} that wants none of these near`,
+        `has a task${level === 'node' ? '' : ` in its ${level}`} that wants none of these near`,
         'drop the anti-affinity of the others',
       )
   for (const skew of job.skews)

@@ -5,7 +5,7 @@
 import type { Accounts } from './accounts.ts'
 import type { Cluster } from './cluster.ts'
 import { impossible, unknownName } from './errors.ts'
-import type { KindFilter } from './kinds.ts'
+import { type KindFilter, spokenSelector } from './kinds.ts'
 import { gone } from './nodes.ts'
 import type { JobFacts } from './read.ts'
 import { formatAmount } from './units.ts'
@@ -72,20 +72,20 @@ function lacking(cluster: Cluster, facts: JobFacts, filter: KindFilter): string 
     if (nodes.state[node] !== gone && nodes.kinds.accepts(filter, nodes.kind[node] ?? -1)) accepted.push(node)
   if (accepted.length === 0) {
     const asks = [
-      ...(spec.selector === undefined ? [] : ['selector']),
+      ...(spec.selector ?? []).map(spokenSelector),
       ...(needs.gpuCount === 0
         ? []
         : [needs.gpuModels === null ? 'GPUs' : `GPU model (${needs.gpuModels.join(', ')})`]),
       ...(facts.clockErrorNsMax === Infinity ? [] : [`clock bound (${facts.clockErrorNsMax} ns)`]),
     ]
-    return `no node has what it asks for${asks.length === 0 ? ', or all have taints that it does not tolerate' : `: ${asks.join(', ')}`}`
+    return `no node has what it asks for${asks.length === 0 ? ', or all have taints that it does not tolerate' : `: ${asks.join(', and ')}`}`
   }
   for (const [resource, amount] of needs.amounts) {
     const most = Math.max(
       ...accepted.slice(0, 100_000).map((node) => nodes.totalOf(nodes.resources.known(resource) ?? -1, node)),
     )
     if (most < amount)
-      return `it needs ${formatAmount(resource, amount)}, and the largest node that it accepts has ${formatAmount(resource, most)}`
+      return `it needs ${formatAmount(resource, amount)}, and ${most === 0 ? 'no node that it accepts has any' : `the largest node that it accepts has ${formatAmount(resource, most)}`}`
   }
   const gpus = Math.max(...accepted.slice(0, 100_000).map((node) => nodes.gpus.get(node)?.free.length ?? 0))
   if (needs.gpuCount > gpus)
