@@ -67,7 +67,9 @@ export function Instances({ app, parts, newest, nowMs, selected, onSelect, onDeb
               <th scope="col" class="right">
                 Uptime
               </th>
-              <th scope="col">Address</th>
+              <th scope="col" class="roomy">
+                Address
+              </th>
               {onDebug !== null && (
                 <th scope="col">
                   <span class="unseen">Debug</span>
@@ -176,7 +178,7 @@ const Row = memo(function Row(row: RowProps): JSX.Element {
       <td class="right number" data-label="Uptime">
         {uptime}
       </td>
-      <td data-label="Address">
+      <td class="roomy" data-label="Address">
         {url !== null && (
           <a href={url} target="_blank" rel="noopener noreferrer">
             {url.replace(/^https?:\/\//, '')}
