@@ -122,6 +122,7 @@ suite('a consumer of an app with migrations', () => {
       code: 'database.bad-name',
     })
     assert.ok(!resource.process().output().includes('a-password-to-look-for'))
+    assert.doesNotMatch(resource.process().output(), /WARNING/)
   })
 })
 

@@ -185,11 +185,13 @@ export async function grantConsumer(
   const verifier = quoteText(passwordVerifier(grant.password, options.random))
   await asAdmin(server, names.database, async (session) => {
     const exists = await roleExists(session, grant.user)
+    // Taking away what was never given is a warning in the server's log, at each start of every part.
+    const owns = exists && (await isMember(session, names.owner, grant.user))
     await inTransaction(session, [
       ...(exists ? [] : [`create role ${user}`]),
       `alter role ${user} with login inherit nosuperuser nocreatedb nocreaterole noreplication nobypassrls password ${verifier}`,
       `grant ${quoteName(names.group)} to ${user}`,
-      options.ownsSchema ? `grant ${owner} to ${user}` : `revoke ${owner} from ${user}`,
+      ...(options.ownsSchema ? [`grant ${owner} to ${user}`] : owns ? [`revoke ${owner} from ${user}`] : []),
       options.ownsSchema ? `alter role ${user} set role to ${quoteText(names.owner)}` : `alter role ${user} reset role`,
     ])
   })
@@ -230,6 +232,14 @@ async function endConnections(session: Session, server: Server, user: string): P
 
 async function roleExists(session: Session, role: string): Promise<boolean> {
   return (await session.query('select 1 from pg_roles where rolname = $1', [role])).length > 0
+}
+
+async function isMember(session: Session, role: string, member: string): Promise<boolean> {
+  const rows = await session.query(
+    'select 1 from pg_auth_members where roleid = $1::text::regrole and member = $2::text::regrole',
+    [quoteName(role), quoteName(member)],
+  )
+  return rows.length > 0
 }
 
 /** One transaction, one at a time on this server; the closing of the session takes it back when a statement fails. */
