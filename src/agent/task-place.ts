@@ -134,12 +134,13 @@ export class TaskPlace {
     const hostUid = hostUidOf(job)
     const inside = job.isolation === 'shared' && isIsolated(driver)
     const ownsFiles = job.isolation !== 'none' && isIsolated(needs.sandbox) && mayChangeOwner()
-    for (const made of [work, outDir]) mkdirSync(made, { recursive: true, mode: 0o711 })
-    await promisify(execFile)('mkfifo', ['-m', '600', join(work, 'orders')])
+    for (const path of [work, outDir]) mkdirSync(path, { recursive: true, mode: 0o711 })
+    const { pipes, ...program } =
+      job.isolation === 'own' ? seriesProgram(needs, work) : sharedProgram(needs, work, inside)
+    const made = ['orders', ...pipes].map((pipe) => join(work, pipe))
+    await promisify(execFile)('mkfifo', ['-m', '600', ...made])
     writeFileSync(join(work, 'ends'), '', { mode: 0o600 })
-    if (ownsFiles)
-      for (const path of [work, outDir, join(work, 'orders'), join(work, 'ends')]) chownSync(path, hostUid, hostUid)
-    const program = job.isolation === 'own' ? seriesProgram(needs, work) : sharedProgram(needs, work, inside)
+    if (ownsFiles) for (const path of [work, outDir, ...made, join(work, 'ends')]) chownSync(path, hostUid, hostUid)
     const extra = job.isolation === 'own' ? seriesProcesses : sharedProcesses
     const sandbox = await driver.start({
       id: `place-${job.job}-${dir.split('/').at(-1)}-${markOf(dir)}`,
@@ -285,7 +286,10 @@ export class TaskPlace {
   }
 }
 
-type Program = Pick<SandboxSpec, 'argv' | 'env' | 'files'>
+type Program = Pick<SandboxSpec, 'argv' | 'env' | 'files'> & {
+  /** Those it needs in its directory, beside the one for its orders. */
+  readonly pipes: readonly string[]
+}
 
 function sharedProgram(needs: PlaceNeeds, work: string, inside: boolean): Program {
   const { job, dir } = needs
@@ -295,6 +299,7 @@ function sharedProgram(needs: PlaceNeeds, work: string, inside: boolean): Progra
     argv: ['/bin/sh', '-c', sharedScript(inside), 'sh', inside ? workInside : work],
     env: { ...baseEnvironment(inside), ...job.env },
     files: [...(script === null ? [] : [script]), ...(inside ? nameFiles(job, driverOf(needs)) : [])],
+    pipes: [],
   }
 }
 
@@ -302,7 +307,7 @@ function seriesProgram({ job, sandbox, dir }: PlaceNeeds, work: string): Program
   const series = sandbox.series?.(seriesSpec(job, { driver: sandbox, recordDir: join(dir, 'box') }), work)
   if (series === undefined) throw new TypeError(`${sandbox.name} starts no series`)
   const shell = ['/bin/sh', '-c', seriesPlaceScript(series.script), 'sh', work]
-  return { argv: [...series.identity, ...shell], env: baseEnvironment(true), files: [] }
+  return { argv: [...series.identity, ...shell], env: baseEnvironment(true), files: [], pipes: series.pipes }
 }
 
 function isIsolated({ capabilities }: SandboxDriver): boolean {

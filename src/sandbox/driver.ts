@@ -338,6 +338,8 @@ export interface Series {
   readonly identity: readonly string[]
   /** Shell text with the functions `start` and `forward`; its working directory is that of the series. */
   readonly script: string
+  /** Names of the pipes that its directory must have before it starts; whoever starts it makes them, for the user of the spec. */
+  readonly pipes: readonly string[]
 }
 
 export interface SandboxDriver {

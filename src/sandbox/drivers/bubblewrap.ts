@@ -52,7 +52,7 @@ import { readIfThere } from './records.ts'
 import { inRoot, makeRootShell, probeRoot, resolveInside, rootPlace, shellTarget, standardInRoot } from './root.ts'
 import type { RootShell } from './root.ts'
 import { RunningSandbox } from './running.ts'
-import { layFile, makePipe } from './series-files.ts'
+import { layFile } from './series-files.ts'
 import type { RunningParts } from './running.ts'
 import { canMakeTerminals } from './terminal.ts'
 
@@ -218,11 +218,12 @@ class BubblewrapDriver implements SandboxDriver {
     const handover = { seccomp: filter === null ? null : seriesFilterFd, files }
     lay(seriesFiles.options, encodeOptions(bubblewrapOptions(spec, this.#host, handover)), 0o400)
     lay(seriesFiles.status, '', 0o600)
-    makePipe(this.#mkfifo, `${directory}/${seriesFiles.output}`, owner)
     const logger = this.#logger.command(logDirectory, spec.outputBytesMax)
     return {
       identity: this.#identity(spec.hostUid, this.#devicesOf(spec)),
       script: seriesScript({ bwrap: this.#bwrap, argv: spec.argv, filtered: filter !== null, logger }),
+      // A program may reopen it as /dev/stdout.
+      pipes: [seriesFiles.output],
     }
   }
 

@@ -18,7 +18,7 @@ import { checkSpec } from '../spec.ts'
 import { adoptSandbox, outputOf, removeRecords } from './found.ts'
 import { launch } from './launch.ts'
 import { dropArchives } from './output-files.ts'
-import { isAlive, processes, signalProcess, treeOf } from './processes.ts'
+import { isAlive, mayDescend, processes, signalProcess, treeOf } from './processes.ts'
 import type { ProcessInfo } from './processes.ts'
 import { findLogger, findProgram, needProgram, withoutPerl } from './programs.ts'
 import type { Logger } from './programs.ts'
@@ -155,6 +155,7 @@ function membersOf({ keeper, logger, program }: Processes, id: string): readonly
     all
       // What the keeper runs to keep the exit is in its session, where nothing of the program can be.
       .filter(({ pid, session }) => session !== keeper.pid && pid !== keeper.pid && pid !== logger?.pid)
+      .filter((process) => mayDescend(process, program))
       .filter((process) => process.session === program.pid || tree.includes(process) || carriesMark(process.pid, id))
   )
 }

@@ -121,6 +121,11 @@ export function treeOf(root: number, all: readonly ProcessInfo[]): readonly Proc
   return found
 }
 
+/** Whether a process may descend from another: nothing is older than what it comes from. */
+export function mayDescend(process: ProcessInfo, from: ProcessIdentity): boolean {
+  return processes !== linuxProcesses || Number(process.start) >= Number(from.start)
+}
+
 /** Sends a signal; nothing happens when the process is gone or its id belongs to another now. */
 export function signalProcess(identity: ProcessIdentity, signal: NodeJS.Signals): void {
   if (!isAlive(identity)) return

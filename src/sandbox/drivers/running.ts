@@ -68,7 +68,7 @@ export class RunningSandbox implements Sandbox {
     // A frozen process does not see its SIGKILL; it is there already when it goes on, so that it does nothing else first.
     this.#killMembers()
     this.#continue()
-    this.#killMembers()
+    // What they have started meanwhile ends with the rest, when the program has.
     const late = Promise.withResolvers<never>()
     using _timer = this.#parts.clock.after(killTimeoutMs, () => late.reject(this.#unkillable()))
     await Promise.race([this.exited, late.promise])
