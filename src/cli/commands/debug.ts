@@ -17,8 +17,8 @@ import {
 import { type Command, helpOf, type Input, usage } from '../command.ts'
 import { awake, coreHelp, coreOptions, lookHelp, lookInto, lookOptions, untilInterrupted } from '../debugging.ts'
 import { exitCodes } from '../exit-codes.ts'
-import { debugKernel, listTraces, noSuchTrace, runTrace } from '../kernel.ts'
-import { findTarget, needTarget } from '../target.ts'
+import { debugKernel, listTraces, whereOf, noSuchTrace, runTrace } from '../kernel.ts'
+import { findTarget } from '../target.ts'
 import { note, paint, print } from '../terminal.ts'
 
 const launchFile = '.vscode/launch.json'
@@ -96,7 +96,7 @@ async function lookIntoKernel(input: Input): Promise<number> {
   const [name, program] = [input.text('trace'), input.text('bpftrace')]
   if (part !== undefined && (name !== null || program !== null))
     throw usage('a trace is of a machine, and not of a part', helpOf(debugCommand))
-  if (part !== undefined) return await debugKernel(await needTarget(input.text('app')), part, input.json)
+  if (part !== undefined) return await debugKernel(await whereOf(input.text('app'), part), input.json)
   if (name !== null && program !== null) throw usage('--trace or --bpftrace, not both', helpOf(debugCommand))
   if (name === null && program === null) return listTraces(input.json)
   if (name !== null && !kernelTraces.some((one) => one.name === name)) throw noSuchTrace(name)
