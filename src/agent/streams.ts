@@ -201,16 +201,9 @@ function whereTo(target: StreamTarget): string {
 }
 
 function whatOf(target: StreamTarget): string | number | null {
-  switch (target.kind) {
-    case 'debug':
-      return target.look.what
-    case 'connect':
-      return target.port
-    case 'machine':
-      return target.what
-    default:
-      return null
-  }
+  if (target.kind === 'debug') return target.look.what
+  if (target.kind === 'connect') return target.port
+  return target.kind === 'machine' ? target.what : null
 }
 
 /** What is told when it is done, in its own time; with what to do about it where it cannot be. */
