@@ -4,7 +4,9 @@
  */
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
+import { rmSync } from 'node:fs'
 import { release } from 'node:os'
+import { dirname } from 'node:path'
 import { suite, test } from 'node:test'
 import { ask, eventually, freePort, Workbench } from './command-line.ts'
 import { diallingFiles, isAnyPart } from './dialling-part.ts'
@@ -67,20 +69,31 @@ suite('a part on a kernel of its own', { skip, timeout: 400_000 }, () => {
         await debug.until(/^gdb .*\n/m)
         const [, file = '', stub = ''] = /gdb -x (\S+) .*127\.0\.0\.1:(\d+)/.exec(debug.output()) ?? []
         const orders = ['-batch', '-nx', '-x', file, '-ex', `target remote 127.0.0.1:${stub}`, '-ex', 'tasks']
+        const serves = (): Promise<number> => {
+          const asking = (): Promise<number> =>
+            ask(port, '/', { host: 'small.localhost' }).then(
+              ({ status }) => status,
+              () => 0,
+            )
+          return eventually('it serves', asking, (status) => status === 200, 60_000)
+        }
         for (const last of [['detach'], ['python import os; os.kill(os.getpid(), 9)']]) {
           const { stdout } = spawnSync('gdb', [...orders, ...last.flatMap((order) => ['-ex', order])], {
             encoding: 'utf8',
             timeout: 60_000,
           })
           assert.match(stdout, /^ +0 {2}swapper\/0$/m)
-          await eventually(
-            'it serves',
-            () => ask(port, '/', { host: 'small.localhost' }),
-            (answer) => answer.status === 200,
-            60_000,
-          )
+          await serves()
         }
-        debug.child.kill('SIGTERM')
+        // A laptop that is closed says nothing any more.
+        const gdb = spawn('gdb', orders.slice(1), { stdio: ['pipe', 'ignore', 'ignore'] })
+        const status = async (): Promise<string> => (await bench.stead('status')).stdout
+        await eventually('it stands', status, (said) => /stands at a breakpoint/.test(said))
+        debug.child.kill('SIGSTOP')
+        await serves()
+        gdb.kill('SIGKILL')
+        debug.child.kill('SIGKILL')
+        rmSync(dirname(file), { recursive: true })
         assert.match((await bench.stead('status', '--json')).stdout, /"restarts":0/)
       },
     )

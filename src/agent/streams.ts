@@ -197,8 +197,13 @@ export class Streams {
 
 /** What a stream is opened to, so that two can be compared. */
 function whereTo(target: StreamTarget): string {
-  const what = target.kind === 'debug' ? target.look.what : target.kind === 'connect' ? target.port : null
-  return JSON.stringify([target.kind, 'assignment' in target ? target.assignment : null, what])
+  return JSON.stringify([target.kind, 'assignment' in target ? target.assignment : null, whatOf(target)])
+}
+
+function whatOf(target: StreamTarget): string | number | null {
+  if (target.kind === 'debug') return target.look.what
+  if (target.kind === 'connect') return target.port
+  return target.kind === 'machine' ? target.what : null
 }
 
 /** What is told when it is done, in its own time; with what to do about it where it cannot be. */

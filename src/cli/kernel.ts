@@ -10,7 +10,8 @@ import { endingAfter, findOnPath, kernelTraces, missingForTrace, openTrace } fro
 import type { MachineWay, RemoteStream, TraceWish } from '../protocol/index.ts'
 import { untilInterrupted } from './debugging.ts'
 import { exitCodes } from './exit-codes.ts'
-import type { Target } from './target.ts'
+import { openLasting, type Where } from './lasting.ts'
+import { needTarget, type Target } from './target.ts'
 import { note, paint, print, table } from './terminal.ts'
 
 const fileBytesMax = 64 * 1024 * 1024
@@ -74,20 +75,27 @@ export function noSuchTrace(name: string): SteadError {
   })
 }
 
+/** A part of the app that a word names; null: the one here. Throws as `needTarget` does. */
+export async function whereOf(word: string | null, part: string): Promise<Where> {
+  return { target: await needTarget(word), word, part }
+}
+
 /**
  * The stub of the kernel that a part has for itself, behind a port for gdb, with its symbols. Answers when somebody has had
  * enough.
  */
-export async function debugKernel({ operator, app }: Target, part: string, json: boolean): Promise<number> {
+export async function debugKernel(where: Where, json: boolean): Promise<number> {
+  const { target, part } = where
   const interrupted = untilInterrupted()
-  const open = (what: MachineWay): Promise<RemoteStream> => operator.open(app, part, { kind: 'machine', what })
+  const open = (what: Exclude<MachineWay, 'debugger'>): Promise<RemoteStream> =>
+    target.operator.open(target.app, part, { kind: 'machine', what })
   const dir = mkdtempSync(join(tmpdir(), 'stead-kernel-'))
   const sockets = new Set<Socket>()
   const server = createServer((socket) => {
     sockets.add(socket)
     socket.on('error', () => {})
     socket.once('close', () => sockets.delete(socket))
-    void open('debugger')
+    void openLasting(where, { kind: 'machine', what: 'debugger' })
       .then((stream) => carryGdb(socket, stream))
       .catch((error: unknown) => note(`gdb was cut off: ${messageOf(error)}`))
       .finally(() => socket.destroy())

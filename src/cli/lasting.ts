@@ -35,7 +35,9 @@ export interface Where {
 /** Opens it. Throws what the platform refuses with. */
 export async function openLasting(
   where: Where,
-  order: Exclude<PartStreamOrder, { kind: 'machine' | 'capture' | 'core' }>,
+  order:
+    | Exclude<PartStreamOrder, { kind: 'machine' | 'capture' | 'core' }>
+    | { readonly kind: 'machine'; readonly what: 'debugger' },
 ): Promise<RemoteStream> {
   const key = randomPassword(systemRandom)
   const open = (target: Target, seen: Resume['seen']): Promise<RemoteStream> =>

@@ -480,6 +480,21 @@ suite('people', () => {
     assert.match(JSON.stringify(await bench.record()), /ops.*restore before of its machine/)
   })
 
+  test('a stream whose asker says nothing more does not hold up the end', { timeout: 20_000 }, async () => {
+    const bench = await Bench.open()
+    const silent = connect({ path: bench.ownSocket, allowHalfOpen: true })
+    const head = [
+      'POST /v1/apps/shop/parts/web/stream HTTP/1.1',
+      'host: stead',
+      'connection: upgrade',
+      'upgrade: stead-stream',
+    ]
+    silent.write(`${head.join('\r\n')}\r\n\r\n`)
+    await once(silent, 'data')
+    await bench[Symbol.asyncDispose]()
+    silent.destroy()
+  })
+
   test('an attachment, a profile and packets are in the record as what they are', async () => {
     await using bench = await Bench.open()
     const ops = await bench.person('ops', 'operator')

@@ -270,7 +270,8 @@ export function wordsOf(order: StreamOrder): string | null {
   if (order.kind === 'core') return `core file${instance}`
   if (order.kind === 'machine') {
     if (order.what === 'snapshots') return null
-    return 'name' in order ? `${order.what} ${order.name} of its machine` : `${order.what} of its kernel`
+    const again = order.what === 'debugger' && typeof order.resume?.seen === 'number' ? ', back again' : ''
+    return 'name' in order ? `${order.what} ${order.name} of its machine` : `${order.what} of its kernel${again}`
   }
   if (order.kind === 'trace') {
     const what = order.trace.kind === 'own' ? `bpftrace ${order.trace.program}` : `trace ${order.trace.name}`

@@ -51,7 +51,8 @@ const orderSchema: z.ZodType<StreamOrder> = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('capture'), instance: z.string().max(200).nullable(), ...captureBounds }),
   z.object({ kind: z.literal('core'), instance: z.string().max(200).nullable() }),
   z.discriminatedUnion('what', [
-    z.object({ kind: z.literal('machine'), what: z.enum(machineWays) }),
+    z.object({ kind: z.literal('machine'), what: z.enum(machineWays).exclude(['debugger']) }),
+    z.object({ kind: z.literal('machine'), what: z.literal('debugger'), resume: resumeSchema.exactOptional() }),
     z.object({ kind: z.literal('machine'), what: z.enum(snapshotDeeds), name: z.string().max(63) }),
     z.object({ kind: z.literal('machine'), what: z.literal('snapshots') }),
   ]),

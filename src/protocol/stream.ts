@@ -117,7 +117,7 @@ export type StreamTarget =
  */
 export type MachineOrder =
   | { readonly what: Exclude<MachineWay, 'debugger'> }
-  | { readonly what: 'debugger'; readonly debugger?: DebuggerOf }
+  | { readonly what: 'debugger'; readonly debugger?: DebuggerOf; readonly resume?: Resume }
   | { readonly what: SnapshotDeed; readonly name: string }
   | { readonly what: 'snapshots' }
 
@@ -276,6 +276,7 @@ export const streamTargetSchema: z.ZodType<StreamTarget> = z.discriminatedUnion(
       assignment,
       what: z.literal('debugger'),
       debugger: debuggerOf.exactOptional(),
+      resume: resumeSchema.exactOptional(),
     }),
     z.object({ kind: z.literal('machine'), assignment, what: z.enum(snapshotDeeds), name: z.string().max(63) }),
     z.object({ kind: z.literal('machine'), assignment, what: z.literal('snapshots') }),

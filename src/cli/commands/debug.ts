@@ -26,8 +26,8 @@ import {
   untilInterrupted,
 } from '../debugging.ts'
 import { exitCodes } from '../exit-codes.ts'
-import { debugKernel, listTraces, noSuchTrace, runTrace } from '../kernel.ts'
-import { findTarget, needTarget } from '../target.ts'
+import { debugKernel, listTraces, whereOf, noSuchTrace, runTrace } from '../kernel.ts'
+import { findTarget } from '../target.ts'
 import { note, paint, print } from '../terminal.ts'
 
 const launchFile = '.vscode/launch.json'
@@ -104,7 +104,7 @@ async function lookIntoKernel(input: Input): Promise<number> {
   const [name, program] = [input.text('trace'), input.text('bpftrace')]
   if (part !== null && (name !== null || program !== null))
     throw usage('a trace is of a machine, and not of a part', helpOf(debugCommand))
-  if (part !== null) return await debugKernel(await needTarget(app), part, input.json)
+  if (part !== null) return await debugKernel(await whereOf(app, part), input.json)
   if (name !== null && program !== null) throw usage('--trace or --bpftrace, not both', helpOf(debugCommand))
   if (name === null && program === null) return listTraces(input.json)
   if (name !== null && !kernelTraces.some((one) => one.name === name)) throw noSuchTrace(name)

@@ -4,7 +4,7 @@ import { type KeptSnapshot, keptSnapshotsSchema, type MachineOrder, snapshotDeed
 import { carry } from '../carrying.ts'
 import { type Command, helpOf, usage } from '../command.ts'
 import { exitCodes } from '../exit-codes.ts'
-import { contentOf, debugKernel } from '../kernel.ts'
+import { contentOf, debugKernel, whereOf } from '../kernel.ts'
 import { needTarget, type Target } from '../target.ts'
 import { megabytes, note, paint, print, table } from '../terminal.ts'
 
@@ -33,7 +33,7 @@ export const vmCommand: Command = {
     if (part === undefined) throw wrongUsage()
     const app = input.text('app')
     if (verb === 'console') return await showConsole(await needTarget(app ?? word), part)
-    if (verb === 'debug') return await debugKernel(await needTarget(app ?? word), part, input.json)
+    if (verb === 'debug') return await debugKernel(await whereOf(app ?? word, part), input.json)
     const target = await needTarget(app)
     if (verb === 'snapshots') return await listSnapshots(target, part, input.json)
     const deed = snapshotDeeds.find((one) => one === verb)
