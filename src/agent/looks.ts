@@ -6,7 +6,7 @@
  * program is not judged by whether it answers.
  */
 import { type Duplex, duplexPair, PassThrough, pipeline, type Readable, Transform, type Writable } from 'node:stream'
-import { isSteadError, messageOf } from '../base/index.ts'
+import { sentencesOf } from '../base/index.ts'
 import {
   type Ability,
   abilityOf,
@@ -189,6 +189,5 @@ async function answerTo(
 
 /** A stream is refused with one text: the hint goes into it. */
 function explained(error: unknown): never {
-  const hint = isSteadError(error) && error.hint !== undefined ? `. ${error.hint}` : ''
-  throw new Error(`${messageOf(error)}${hint}`, { cause: error })
+  throw new Error(sentencesOf(error), { cause: error })
 }

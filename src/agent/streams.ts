@@ -7,7 +7,7 @@
 import { createReadStream } from 'node:fs'
 import { Duplex, PassThrough, Readable } from 'node:stream'
 import type { Socket } from 'node:net'
-import { type Clock, isSteadError, messageOf } from '../base/index.ts'
+import { type Clock, messageOf, sentencesOf } from '../base/index.ts'
 import type { DebuggerOf, DebugLook, Resume, StreamEnd, StreamTarget } from '../protocol/index.ts'
 import type { Sandbox } from '../sandbox/index.ts'
 import type { Tap } from '../network/index.ts'
@@ -66,7 +66,7 @@ export class Streams {
     try {
       await carried.carry(await this.#lead(target))
     } catch (error) {
-      refuse(messageOf(error))
+      refuse(sentencesOf(error))
     } finally {
       this.#forget(carried, resume)
     }
@@ -204,7 +204,7 @@ function answer(work: Promise<string>): Open {
     },
     (error: unknown) => {
       output.end()
-      throw isSteadError(error) && error.hint !== undefined ? new Error(`${error.message} ${error.hint}`) : error
+      throw new Error(sentencesOf(error), { cause: error })
     },
   )
   return {

@@ -112,7 +112,7 @@ export async function debugKernel({ operator, app }: Target, part: string, json:
   }
 }
 
-/** All that a stream says. Throws `cli.too-much`. */
+/** All that a stream says. Throws `cli.too-much`, and what it ends with when it was refused. */
 export async function contentOf(stream: RemoteStream): Promise<Buffer> {
   const pieces: Uint8Array[] = []
   let length = 0
@@ -125,5 +125,6 @@ export async function contentOf(stream: RemoteStream): Promise<Buffer> {
         message: `more than ${fileBytesMax} bytes came of a machine`,
       })
   }
+  await stream.ended
   return Buffer.concat(pieces)
 }

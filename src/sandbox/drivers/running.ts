@@ -123,7 +123,7 @@ export class RunningSandbox implements Sandbox {
     throw new SteadError({
       code: 'sandbox.refused',
       message: `The ${record.driver} sandbox driver gives ${this.id} no kernel of its own: there is no console and no debugger for it.`,
-      hint: 'Run it with the vm driver.',
+      hint: "Run it with isolation: 'kernel'.",
     })
   }
 
