@@ -3,9 +3,12 @@
  * an accident of the platform, and another disk in its place. The system is a boot sector, which is there in two seconds.
  */
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { test } from 'node:test'
 import { vmStopMs } from '../src/model/index.ts'
 import { bootDisk } from './boot-disk.ts'
@@ -17,6 +20,7 @@ import { appFile, assertRefused, server, web } from './small-app.ts'
 const skip = needsAll(needsGuests(), needsFile('/usr/bin/bwrap', 'apt-get install bubblewrap'))
 const bootMs = 60_000
 const keptMax = 16
+const watchMs = 4000
 
 const app = appFile(
   `const ledger = service('ledger', { vm: { disk: './guest/disk.raw' }, limits: { memory: '32MB', cpus: 1 } })
@@ -63,6 +67,19 @@ test('its output, its kept states, and its disk over a restart', { skip, timeout
     assertRefused(await bench.stead('exec', 'ledger', '--', 'true'), { says: /nothing inside/, hint: /^/ })
   })
 
+  await t.test('its console is watched, and left by its character', async () => {
+    const [command = '', ...args] = bench.command(['vm', 'console', 'ledger'])
+    const watching = spawn(command, args, { cwd: bench.appDir, env: bench.env })
+    const printed = Promise.all([text(watching.stdout), text(watching.stderr)])
+    setTimeout(() => watching.stdin.write('\u001d'), watchMs)
+    const [code] = await once(watching, 'exit')
+    const [shown, notes] = await printed
+    assert.equal(code, 0, notes)
+    assert.match(shown, /^[A-Z]\r?$/m)
+    assert.match(notes, /The console of ledger/)
+    assert.doesNotMatch(notes, /stead:/)
+  })
+
   await t.test('its states are kept, listed, gone back to and forgotten', async () => {
     assertDone(await bench.stead('vm', 'snapshot', 'ledger', 'early'))
     const kept = JSON.parse((await bench.stead('vm', 'snapshots', 'ledger', '--json')).stdout) as { name: string }[]
@@ -76,7 +93,8 @@ test('its output, its kept states, and its disk over a restart', { skip, timeout
     await refused(['restore', 'ledger', 'never'], /no snapshot called never.*It has early/)
     await refused(['forget', 'ledger', 'never'], /no snapshot called never/)
     await refused(['snapshot', 'ledger', '1'], /"1" is no name of a snapshot/)
-    await refused(['snapshots', 'web'], /no kernel of its own/)
+    await refused(['snapshots', 'web'], /no kernel of its own.*isolation: 'kernel'/)
+    await refused(['debug', 'ledger'], /does not tell its symbols/)
     await refused(['snapshots', 'nobody'], /no part called nobody/)
     const before = (await said(bench)).length
     await until(bench, 'more letters', (lines) => lines.length > before + 3)

@@ -7,7 +7,7 @@
  * when it is closed, without a name with its line, and with one when nothing was heard of its person for `streamLeaseMs`.
  */
 import type { Readable, Writable } from 'node:stream'
-import { type Clock, isSteadError, messageOf } from '../base/index.ts'
+import { type Clock, sentencesOf } from '../base/index.ts'
 import {
   type Ask,
   type StreamEnd,
@@ -59,13 +59,6 @@ interface Piece {
 }
 
 type Outcome = { readonly end: StreamEnd | null; readonly error: string | null }
-
-/** What is wrong, and what to do about it where that is known: the end of a stream has no place of its own for that. */
-export function sentencesOf(error: unknown): string {
-  const message = messageOf(error)
-  if (!isSteadError(error) || error.hint === undefined) return message
-  return `${message}${message.endsWith('.') ? '' : '.'} ${error.hint}`
-}
 
 export class Carried {
   readonly #clock: Clock

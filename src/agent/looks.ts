@@ -6,6 +6,7 @@
  * program is not judged by whether it answers.
  */
 import { type Duplex, duplexPair, PassThrough, pipeline, type Readable, Transform, type Writable } from 'node:stream'
+import { sentencesOf } from '../base/index.ts'
 import {
   type Ability,
   abilityOf,
@@ -22,7 +23,7 @@ import {
 } from '../debug/index.ts'
 import type { DebugLook, StreamEnd } from '../protocol/index.ts'
 import type { Sandbox } from '../sandbox/index.ts'
-import { type Open, sentencesOf } from './carried.ts'
+import type { Open } from './carried.ts'
 import type { Hold } from './holds.ts'
 
 /** What a stream says at its end when its client has said goodbye. */

@@ -7,13 +7,13 @@
 import { createReadStream } from 'node:fs'
 import { Duplex, PassThrough, Readable } from 'node:stream'
 import type { Socket } from 'node:net'
-import { type Clock, messageOf } from '../base/index.ts'
+import { type Clock, messageOf, sentencesOf } from '../base/index.ts'
 import type { DebuggerOf, DebugLook, Resume, StreamEnd, StreamTarget } from '../protocol/index.ts'
 import type { Sandbox } from '../sandbox/index.ts'
 import type { Tap } from '../network/index.ts'
 import { trace } from './trace.ts'
 import { capture } from './capture.ts'
-import { Carried, type Open, type Said, type Send, sentencesOf } from './carried.ts'
+import { Carried, type Open, type Said, type Send } from './carried.ts'
 import type { Hold } from './holds.ts'
 import { kernelDebugger } from './kernel-debugger.ts'
 
@@ -216,7 +216,7 @@ function answer(work: Promise<string>): Open {
     },
     (error: unknown) => {
       output.end()
-      throw new Error(sentencesOf(error))
+      throw new Error(sentencesOf(error), { cause: error })
     },
   )
   return {

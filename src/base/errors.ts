@@ -44,6 +44,13 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 
+/** What went wrong and what to do about it, in one line. */
+export function sentencesOf(error: unknown): string {
+  const message = messageOf(error)
+  if (!isSteadError(error) || error.hint === undefined) return message
+  return `${message}${message.endsWith('.') ? '' : '.'} ${error.hint}`
+}
+
 /** The `code` of a Node system error (`ENOENT`, `EADDRINUSE`), or undefined. */
 export function systemCodeOf(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined

@@ -1,5 +1,5 @@
 /** The face of `base`: errors, clock, randomness, JSON, the undo stack. No product words, no I/O. */
-export { SteadError, isSteadError, messageOf, systemCodeOf, assert } from './errors.ts'
+export { SteadError, isSteadError, messageOf, sentencesOf, systemCodeOf, assert } from './errors.ts'
 export type { Retry, SteadErrorInit } from './errors.ts'
 export { systemClock, sleep, ManualClock } from './clock.ts'
 export type { Clock } from './clock.ts'

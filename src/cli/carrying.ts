@@ -10,6 +10,9 @@ export function sizeOfTerminal(): { columns: number; rows: number } | null {
   return isTTY && columns > 0 && rows > 0 ? { columns, rows } : null
 }
 
+/** What somebody has left goes on without him. */
+const left: StreamEnd = { code: 0, signal: null, sentence: 'was left' }
+
 /**
  * Carries input and output until it has ended. With `leaveAt`, that character typed alone ends it: for what has no end of
  * its own.
@@ -27,11 +30,19 @@ export async function carry(stream: RemoteStream, terminal: boolean, leaveAt?: s
   if (terminal) stdout.on('resize', resize)
   process.once('SIGINT', close)
   process.once('SIGTERM', close)
-  const typing = type(stream, leaveAt)
+  let hasLeft = false
+  const leave = (): void => {
+    hasLeft = true
+    stream.close()
+  }
+  const typing = type(stream, leaveAt, leave)
   typing.catch(close)
   try {
     for await (const { to, bytes } of stream.pieces) await write(to === 'out' ? stdout : stderr, bytes)
     return await stream.ended
+  } catch (error) {
+    if (hasLeft) return left
+    throw error
   } finally {
     if (raw) stdin.setRawMode(false)
     stdout.off('resize', resize)
@@ -41,10 +52,10 @@ export async function carry(stream: RemoteStream, terminal: boolean, leaveAt?: s
   }
 }
 
-async function type(stream: RemoteStream, leaveAt: string | undefined): Promise<void> {
+async function type(stream: RemoteStream, leaveAt: string | undefined, leave: () => void): Promise<void> {
   try {
     for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
-      if (leaveAt !== undefined && chunk.toString('latin1') === leaveAt) return stream.close()
+      if (leaveAt !== undefined && chunk.toString('latin1') === leaveAt) return leave()
       await stream.write(chunk)
     }
     stream.end()

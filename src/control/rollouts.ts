@@ -5,7 +5,7 @@
  * Invariants: an app has one rollout under way at most; what a rollout has decided is durable before anything of it is done;
  * a task that was cut short by an end of control is asked for again under its own name.
  */
-import { type Clock, isSteadError, jsonEqual, messageOf, type Random, randomId, SteadError } from '../base/index.ts'
+import { type Clock, isSteadError, jsonEqual, type Random, randomId, sentencesOf, SteadError } from '../base/index.ts'
 import {
   advance,
   beginDeploy,
@@ -327,11 +327,4 @@ function all({ edges }: AppTraffic): Sample {
     errors: own.reduce((sum, { errors }) => sum + errors, 0),
     p99Ms: slow.length === 0 ? null : Math.max(...slow),
   }
-}
-
-/** What went wrong and what to do about it, in one line. */
-function sentencesOf(error: unknown): string {
-  const message = messageOf(error)
-  if (!isSteadError(error) || error.hint === undefined) return message
-  return `${message}${message.endsWith('.') ? '' : '.'} ${error.hint}`
 }

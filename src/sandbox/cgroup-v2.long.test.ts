@@ -111,8 +111,8 @@ function makeRoot(directory: string, repository: string, command: string): strin
   }
   cpSync(`${repository}/src`, `${root}/repo/src`, { recursive: true })
   // What the suite says of the machine it runs on.
-  for (const name of ['needs.ts', 'machine-parts.ts', 'fetch.ts'])
-    copyFileSync(`${repository}/test/${name}`, `${root}/repo/test/${name}`)
+  const helpers = readdirSync(`${repository}/test`).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))
+  for (const name of helpers) copyFileSync(`${repository}/test/${name}`, `${root}/repo/test/${name}`)
   writeFileSync(`${root}/repo/package.json`, '{ "type": "module" }')
   writeFileSync(`${root}/etc/passwd`, 'root:x:0:0:root:/:/bin/sh\n')
   writeFileSync(`${root}/init`, firstInit, { mode: 0o755 })

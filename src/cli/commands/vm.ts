@@ -61,9 +61,7 @@ function wrongUsage(): SteadError {
 
 async function ask({ operator, app }: Target, part: string, order: MachineOrder): Promise<string> {
   const stream = await operator.open(app, part, { kind: 'machine', ...order })
-  const text = (await contentOf(stream)).toString()
-  await stream.ended
-  return text
+  return (await contentOf(stream)).toString()
 }
 
 async function listSnapshots(target: Target, part: string, json: boolean): Promise<number> {
