@@ -49,6 +49,10 @@ const expected: Readonly<Record<string, Expected>> = {
   'stead job submit --write . --time 1h --warn USR1@120s --requeue -- ./train --resume': { stdout: number },
   'stead job run -- program': { as: 'stead job run -- true' },
   'stead job submit script.sh': { stdout: number },
+  'stead sbatch -t 5 --array=0-99%8 script.sh': { stdout: /^Submitted batch job \d+\n$/ },
+  "stead sbatch --wrap 'command'": { stdout: /^Submitted batch job \d+\n$/ },
+  'stead sbatch -W script.sh': { stdout: /^Submitted batch job \d+\n$/ },
+  'stead sbatch': { elsewhere: 'it is a name here' },
   "stead job submit -- sh -c 'command'": { stdout: number },
   'stead job array 0-99%8 -- program': { as: 'stead job array 0-99%8 --cpu 0 -- true', stdout: number },
   'stead job wait JOB': { as: 'stead job wait 1' },
@@ -95,6 +99,9 @@ const expectedOptions: Readonly<Record<string, Expected>> = {
   '--selector disk=nvme': { as: "--selector '!tape'" },
   '--selector': { as: "--selector '!tape'" },
   '--one-per-node': { as: '--tasks 1 --one-per-node' },
+  '--wrap': { elsewhere: 'of sbatch, above' },
+  '--parsable': { elsewhere: 'of sbatch, in jobs.test.ts' },
+  '--wait': { elsewhere: 'of sbatch, in jobs.test.ts' },
   '--preempts': { elsewhere: 'of a queue, below' },
 }
 

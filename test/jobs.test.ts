@@ -125,6 +125,25 @@ suite('submitted jobs', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap'
       assert.match(refused.stderr, /line 2: --mail-type=END is not supported/)
     })
 
+    await t.test('the words of sbatch, and its answers', async () => {
+      const sbatch = (...args: string[]): ReturnType<typeof bench.stead> => bench.stead('sbatch', ...args)
+      const array = await sbatch('--parsable', '--array=1-2', '--mem=64M', '-t', '5', 'count.sh')
+      assert.match(array.stdout, /^\d+\n$/, array.stderr)
+      const after = `--dependency=afterok:${array.stdout.trim()}`
+      const wrapped = await sbatch(after, '-W', '--mem=64M', '--wrap', 'echo "$SLURM_JOB_NAME"; exit 4')
+      assert.equal(wrapped.code, 4, wrapped.stderr)
+      const id = /^Submitted batch job (\d+)\n$/.exec(wrapped.stdout)?.[1] ?? ''
+      assert.equal((await job('logs', id)).stdout, 'wrap\n')
+      assert.equal((await shown(array.stdout.trim())).count, 2)
+      const unknown = await sbatch('--qos=long', 'count.sh')
+      assert.deepEqual([unknown.code, unknown.stdout], [1, ''])
+      assert.match(unknown.stderr, /--qos=long is not supported: there are queues instead/)
+      assert.equal((await sbatch('--wrap', 'true', 'count.sh')).code, 2)
+      const long = await job('submit', '--array=1-2', 'count.sh')
+      assert.equal(long.code, 2)
+      assert.match(long.stderr, /has no option --array\n +`stead help job` shows/)
+    })
+
     await t.test('tasks that share sandboxes, and tasks without', async () => {
       for (const how of [['--share-sandbox'], ['--isolation', 'none']]) {
         const array = await submitted(

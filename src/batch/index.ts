@@ -17,5 +17,6 @@ export {
   warningSignals,
 } from './submission.ts'
 export { readSbatch, type SbatchScript } from './sbatch.ts'
+export { optionsOfWords, type ScriptOption } from './sbatch-words.ts'
 export type { TaskPhase, TaskRow } from './task-table.ts'
 export type { JobPhase, JobView, NodeView, TaskView } from './view.ts'

@@ -9,7 +9,7 @@ import { arrayOf, submissionHelp, submissionOf, submissionOptions } from '../bat
 import { readDuration } from '../batch/units.ts'
 import { type Command, type Input, usage } from '../command.ts'
 import { exitCodes } from '../exit-codes.ts'
-import { findTarget, needDaemon } from '../target.ts'
+import { platformOfJobs } from '../target.ts'
 import { note, paint, print } from '../terminal.ts'
 
 type Client = OperatorClient['batch']
@@ -35,7 +35,8 @@ export const jobCommand: Command = {
   summary: 'submit jobs that no app declares: one, thousands, or several that work together',
   help: `  run -- COMMAND...           submit, show what it prints, end with its exit code; Ctrl-C cancels it
   submit -- COMMAND...        submit, and answer the number of the job
-  submit SCRIPT [ARG...]      the same with a script that has #SBATCH lines; options here go before those
+  submit SCRIPT [ARG...]      the same with a script that has #SBATCH lines; options here go before those. With options of
+                              Slurm on the command line: \`stead sbatch\`
   array RANGE -- COMMAND...   a task for each number of 0-99, 1,5,7 or 0-100:10; 0-99%4: four at once. STEAD_TASK says which
   ls [JOB]                    jobs that have not ended (--all: those too), or the tasks of one
   why JOB[/TASK]              why it waits, and what would have to change
@@ -66,14 +67,8 @@ ${submissionHelp}
     const action = actions[word]
     if (action === undefined)
       throw usage(`stead job has no action ${word}`, `It has: ${Object.keys(actions).join(', ')}.`)
-    return action(await platformOf(input.text('on')), input)
+    return action(await platformOfJobs(input.text('on')), input)
   },
-}
-
-/** The platform that jobs are submitted to: the one that runs the directory here, else the daemon. */
-async function platformOf(on: string | null): Promise<Client> {
-  const here = on === null ? await findTarget(null).catch(() => null) : null
-  return (here?.operator ?? (await needDaemon(on))).batch
 }
 
 function programOf(input: Input, action: string): readonly string[] {
