@@ -81,10 +81,8 @@ suite('a script for Slurm', () => {
   })
 
   test('what is said on the command line goes before what the script says, and of several ways the last one counts', () => {
-    const { options, rest } = optionsOfWords([
-      ...['-t', '5', '--array=0-3%2', '--dependency=afterok:7', '--mem-per-gpu', '2G', '--gpus=t4:2'],
-      ...['--wrap=x', 'run.sh', '--not', 'ours'],
-    ])
+    const words = '-t 5 --array=0-3%2 --dependency=afterok:7 --mem-per-gpu 2G --gpus=t4:2 --wrap=x run.sh --not ours'
+    const { options, rest } = optionsOfWords(words.split(' '))
     assert.deepEqual(rest, ['run.sh', '--not', 'ours'])
     const text = [
       '#!/bin/sh',

@@ -31,6 +31,7 @@ interface Draft {
   selector: NonNullable<Submission['selector']>[number][]
   queue: string
   account: string | null
+  reservation: string | null
   priority: number
   after: Submission['after'][number][]
   warn: { signal: (typeof warningSignals)[number]; beforeMs: number } | null
@@ -134,6 +135,7 @@ const setters: Readonly<Record<string, Setter>> = {
     draft.queue = value
   },
   account: (draft, value) => (draft.account = value),
+  reservation: (draft, value) => (draft.reservation = value),
   priority: (draft, value, option) => (draft.priority = whole(option, value, 1000)),
   nice(draft, value, option) {
     const by = value === '' ? 100 : Number(value)
@@ -190,7 +192,6 @@ const reasons: Readonly<Record<string, string>> = {
   'test-only': 'a job that could never run is refused when it is submitted',
   wrap: 'a script has its commands in itself',
   input: 'a script reads nothing; give it a file by name',
-  reservation: 'nodes are not reserved for a time',
   'time-min': 'a time limit is one time',
   deadline: 'a job waits as long as it takes; cancel it when it is too late',
   tmp: 'each task has a /tmp of its own, in its memory',
@@ -243,6 +244,7 @@ function fresh(): Draft {
     selector: [],
     queue: submissionDefaults.queue,
     account: null,
+    reservation: null,
     priority: 0,
     after: [],
     warn: null,
@@ -293,6 +295,7 @@ function finished(draft: Draft, text: string, args: readonly string[], cwd: stri
         ...(draft.gpus.model === null ? {} : { gpuModels: [draft.gpus.model] }),
         ...(Object.keys(draft.licenses).length === 0 ? {} : { counted: draft.licenses }),
       },
+      ...(draft.reservation === null ? {} : { reservation: draft.reservation }),
       ...(draft.selector.length === 0 ? {} : { selector: draft.selector }),
       timeLimitMs,
       warn,
