@@ -125,6 +125,25 @@ suite('submitted jobs', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap'
       assert.match(refused.stderr, /line 2: --mail-type=END is not supported/)
     })
 
+    await t.test('the words of sbatch, and its answers', async () => {
+      const sbatch = (...args: string[]): ReturnType<typeof bench.stead> => bench.stead('sbatch', ...args)
+      const array = await sbatch('--parsable', '--array=1-2', '--mem=64M', '-t', '5', 'count.sh')
+      assert.match(array.stdout, /^\d+\n$/, array.stderr)
+      const after = `--dependency=afterok:${array.stdout.trim()}`
+      const wrapped = await sbatch(after, '-W', '--mem=64M', '--wrap', 'echo "$SLURM_JOB_NAME"; exit 4')
+      assert.equal(wrapped.code, 4, wrapped.stderr)
+      const id = /^Submitted batch job (\d+)\n$/.exec(wrapped.stdout)?.[1] ?? ''
+      assert.equal((await job('logs', id)).stdout, 'wrap\n')
+      assert.equal((await shown(array.stdout.trim())).count, 2)
+      const unknown = await sbatch('--qos=long', 'count.sh')
+      assert.deepEqual([unknown.code, unknown.stdout], [1, ''])
+      assert.match(unknown.stderr, /--qos=long is not supported: there are queues instead/)
+      assert.equal((await sbatch('--wrap', 'true', 'count.sh')).code, 2)
+      const long = await job('submit', '--array=1-2', 'count.sh')
+      assert.equal(long.code, 2)
+      assert.match(long.stderr, /has no option --array\n +`stead help job` shows/)
+    })
+
     await t.test('tasks that share sandboxes, and tasks without', async () => {
       for (const how of [['--share-sandbox'], ['--isolation', 'none']]) {
         const array = await submitted(
@@ -182,6 +201,39 @@ suite('submitted jobs', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap'
       assert.equal((await job('cancel', long)).code, 0)
     })
 
+    await t.test('times that are kept free, and limits of accounts', async () => {
+      const made = await job('reserve', 'upkeep', '--from', '2h', '--until', '3h')
+      assert.match(made.stdout, /^upkeep .* local +by owner$/m)
+      const waiting = await submitted('submit', '--cpu', '0', '--', 'true')
+      const why = await job('why', waiting)
+      assert.match(
+        why.stdout,
+        /node local, the only one, is reserved for 'upkeep' from 20.*Z on\.\n +set a time limit that ends before/,
+      )
+      assert.equal((await job('run', '--cpu', '0', '--time', '1h', '--', 'true')).code, 0)
+      assert.match((await job('submit', '--reservation', 'nosuch', '--', 'true')).stderr, /there is no reservation/)
+      assert.match(
+        (await job('reserve', 'upkeep', '--until', '3h')).stderr,
+        /there is a reservation called 'upkeep' already/,
+      )
+      for (const until of [[], ['--until', 'soon'], ['--until', '2020-01-01']])
+        assert.equal((await job('reserve', 'more', ...until)).code, 2)
+      assert.equal((await job('release', 'upkeep')).code, 0)
+      assert.equal((await job('wait', waiting)).code, 0)
+      assert.equal((await job('reserve')).stdout, 'No node is reserved.\n')
+
+      const set = await job('account', 'lab', '--cpu', '1', '--tasks', '1', '--weight', '2')
+      assert.match(set.stdout, /^lab +2 +1 +- +- +1$/m)
+      const refused = await job('submit', '--account', 'lab', '--cpu', '2', '--', 'true')
+      assert.match(refused.stderr, /needs 2 cores at once, and the quota of 'lab' is 1 core/)
+      const first = await submitted('submit', '--account', 'lab', '--cpu', '0', '--', 'sleep', '600')
+      const second = await submitted('submit', '--account', 'lab', '--cpu', '0', '--', 'true')
+      assert.match((await job('why', second)).stdout, /account 'lab' holds 1 tasks? of the 1 tasks? in its quota/)
+      assert.equal((await job('cancel', first)).code, 0)
+      assert.equal((await job('wait', second)).code, 0)
+      assert.equal((await job('account', 'lab', '--weight', 'x')).code, 1)
+    })
+
     await t.test('cancel, time limit, retries', async () => {
       const long = await submitted('submit', '--cpu', '0', '--', 'sleep', '600')
       const short = await submitted('submit', '--cpu', '0', '--time', '1s', '--', 'sleep', '600')
@@ -218,8 +270,10 @@ suite('submitted jobs', { skip: needsAll(needsRoot(), needsFile('/usr/bin/bwrap'
       assert.equal(waited.code, 5, waited.stderr)
       assert.equal((await shown(one)).each[0]?.attempt, 1, 'it was not started again')
       assert.equal((await job('logs', one)).stdout, 'still\n')
-      const { usage } = JSON.parse((await job('usage', '--json')).stdout) as { usage: { tasks: number }[] }
-      assert.ok((usage[0]?.tasks ?? 0) > 8)
+      const { usage } = JSON.parse((await job('usage', '--json')).stdout) as {
+        usage: { account: string; tasks: number }[]
+      }
+      assert.ok((usage.find(({ account }) => account === 'owner')?.tasks ?? 0) > 8)
     })
   })
 })

@@ -23,7 +23,7 @@ import { LoadBook, type Used } from './load.ts'
 import type { Tell } from './outbox.ts'
 import { Pools } from './pools.ts'
 import { readRecords } from './read.ts'
-import type { BatchRecords, QueueRecord, UsageRecord } from './records.ts'
+import type { AccountRecord, BatchRecords, QueueRecord, ReservationRecord, UsageRecord } from './records.ts'
 import type { Submission } from './submission.ts'
 import { jobView, type JobView, type NodeView, taskViews, type TaskView } from './view.ts'
 
@@ -109,6 +109,21 @@ export class Batch {
     await this.#ask({ kind: 'set-queue', queue })
   }
 
+  /** Throws `batch.too-many`. */
+  async setAccount(account: AccountRecord): Promise<void> {
+    await this.#ask({ kind: 'set-account', account })
+  }
+
+  /** Throws `batch.too-many`, `batch.unknown-node`, `scheduler.duplicate-name`. */
+  async reserve(reservation: ReservationRecord): Promise<void> {
+    await this.#ask({ kind: 'reserve', reservation })
+  }
+
+  /** Throws `scheduler.unknown-name`. */
+  async release(reservation: string): Promise<void> {
+    await this.#ask({ kind: 'release', reservation })
+  }
+
   /** Throws `batch.unknown-node`. */
   async setNode(node: string, state: NodeState, by: string): Promise<void> {
     await this.#ask({ kind: 'set-node', node, state, by })
@@ -164,6 +179,14 @@ export class Batch {
 
   queues(): readonly QueueRecord[] {
     return [...this.#core.ledger.queues.values()]
+  }
+
+  accounts(): readonly AccountRecord[] {
+    return [...this.#core.ledger.accounts.values()]
+  }
+
+  reservations(): readonly ReservationRecord[] {
+    return [...this.#core.ledger.reservations.values()]
   }
 
   usage(): readonly UsageRecord[] {

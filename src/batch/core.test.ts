@@ -288,6 +288,60 @@ suite('submitted jobs', () => {
     })
   })
 
+  test('a node is kept free for a time: what ends before it begins, the rest waits, who names it runs in it; and then it is over', () => {
+    const at = rig()
+    const why = (job: number): string => at.core.explain(at.core.ledger.need(job), 0).sentence
+    const upkeep = { name: 'upkeep', nodes: [], fromMs: 60_000, untilMs: 120_000, by: 'bob' }
+    at.apply({ kind: 'reserve', reservation: upkeep })
+    assert.throws(() => at.apply({ kind: 'reserve', reservation: upkeep }), { code: 'scheduler.duplicate-name' })
+    const far = { ...upkeep, name: 'far', nodes: ['n9'] }
+    assert.throws(() => at.apply({ kind: 'reserve', reservation: far }), { code: 'batch.unknown-node' })
+    assert.throws(() => at.submit({ reservation: 'nosuch' }), { code: 'scheduler.unknown-name' })
+    const short = at.submit({ timeLimitMs: 30_000 })
+    const endless = at.submit()
+    const inside = at.submit({ reservation: 'upkeep', timeLimitMs: 10_000 })
+    assert.deepEqual(at.takeStarted(), [`${short}-0-1`])
+    const begins = /n1, the only one, is reserved for 'upkeep' from 1970-01-01T00:01:00Z on/
+    assert.match(why(endless), begins)
+    at.restart()
+    at.came('n1', [`${short}-0-1`])
+    assert.match(why(endless), begins)
+    assert.match(why(inside), /is held for it from 1970-01-01T00:01:00Z on, when its reservation 'upkeep' begins/)
+    at.end(`${short}-0-1`)
+    at.pass(59_000)
+    assert.deepEqual(at.takeStarted(), [`${inside}-0-1`])
+    at.end(`${inside}-0-1`)
+    at.pass(60_000)
+    assert.deepEqual(at.takeStarted(), [`${endless}-0-1`])
+    assert.deepEqual(
+      [...at.store.keys()].filter((key) => key.startsWith('batch/reservation/')),
+      [],
+    )
+    at.apply({ kind: 'reserve', reservation: { ...upkeep, fromMs: at.nowMs, untilMs: at.nowMs + 1000 } })
+    const kept = at.submit()
+    assert.match(why(kept), /is reserved for 'upkeep' until/)
+    at.apply({ kind: 'release', reservation: 'upkeep' })
+    assert.deepEqual(at.takeStarted(), [`${kept}-0-1`])
+    assert.throws(() => at.apply({ kind: 'release', reservation: 'upkeep' }), { code: 'scheduler.unknown-name' })
+  })
+
+  test('what an account may have at once is held, also after a restart', () => {
+    const at = rig()
+    const ann = { name: 'ann', weight: 1, cpu: 2, memoryBytes: null, gpus: null, tasks: null }
+    at.apply({ kind: 'set-account', account: ann })
+    assert.throws(() => at.submit(cores(3)), { code: 'scheduler.impossible', message: /the quota of 'ann' is 2 cores/ })
+    const first = at.submit(cores(2))
+    const second = at.submit(cores(2))
+    const why = (): string => at.core.explain(at.core.ledger.need(second), 0).sentence
+    assert.deepEqual(at.takeStarted(), [`${first}-0-1`])
+    assert.match(why(), /account 'ann' holds 2 cores of the 2 cores in its quota/)
+    at.restart()
+    at.came('n1', [`${first}-0-1`])
+    assert.match(why(), /in its quota/)
+    at.apply({ kind: 'set-account', account: { ...ann, cpu: null } })
+    assert.deepEqual(at.takeStarted(), [`${second}-0-1`])
+  })
+
   test('of a node that is away it is said that it is away, not that somebody closed it', () => {
     const at = rig()
     at.apply({ kind: 'node-away', node: 'n1' })

@@ -19,11 +19,12 @@ import { isWell, lost, notStarted } from './exits.ts'
 import { Handovers } from './handovers.ts'
 import { BatchJob, newRecord, readTaskId, schedulerSpec, taskId } from './job.ts'
 import { Ledger, type Write } from './ledger.ts'
-import { attemptsMax, graceMs, limitGraceMs, queuesMax, unendedJobsMax } from './limits.ts'
+import { attemptsMax, graceMs, limitGraceMs, unendedJobsMax } from './limits.ts'
 import { KnownNodes, nodeSpec } from './nodes.ts'
 import type { Tell } from './outbox.ts'
 import type { BatchRecords } from './records.ts'
 import { restoredJob } from './restore.ts'
+import { Rules } from './rules.ts'
 import { requeueCode, type Submission } from './submission.ts'
 import { Shares } from './shares.ts'
 import type { Task, TaskPhase } from './task-table.ts'
@@ -58,6 +59,7 @@ export class BatchCore {
       settle: (job, position, exit) => this.#settle(job, position, exit),
     },
   )
+  readonly #rules = new Rules({ ledger: this.ledger, nodes: this.nodes }, (event) => this.#decide(event))
   readonly #deadlines = new Deadlines()
   readonly #shares = new Shares()
   readonly #next = new Map<string, NextPlace>()
@@ -86,9 +88,16 @@ export class BatchCore {
         this.#cancel(this.ledger.need(event.job), event.index, event.by)
         break
       case 'set-queue':
-        if (!this.ledger.queues.has(event.queue.name) && this.ledger.queues.size >= queuesMax)
-          throw tooMany('queues', queuesMax)
-        this.ledger.setQueue(event.queue)
+        this.#rules.setQueue(event.queue)
+        break
+      case 'set-account':
+        this.#rules.setAccount(event.account)
+        break
+      case 'reserve':
+        this.#rules.reserve(event.reservation)
+        break
+      case 'release':
+        this.#rules.release(event.reservation)
         break
       case 'set-node':
         if (this.nodes.get(event.node) === undefined) throw unknownNode(event.node, this.nodes.all())
@@ -118,6 +127,7 @@ export class BatchCore {
         break
       case 'time':
         this.#decide({ kind: 'time' })
+        this.#rules.pass(this.#nowMs)
         for (const due of this.#deadlines.due(this.#nowMs)) this.#due(due)
     }
     return null
@@ -403,6 +413,7 @@ export class BatchCore {
     this.#decide({ kind: 'add-nodes', nodes: this.nodes.all().map(({ node, offer }) => nodeSpec(node, offer)) })
     for (const node of records.nodes.keys()) this.#decide(this.nodes.openness(node))
     this.ledger.restore(records, (record) => new BatchJob(record))
+    this.#rules.restore(nowMs)
     for (const id of this.ledger.unended) this.#restoreJob(this.ledger.need(id))
     // What runs counts from then on too, so it comes after that.
     this.#decide({ kind: 'restore', jobs: [], used: records.used })

@@ -47,6 +47,14 @@ export function tooMany(what: string, max: number): SteadError {
   })
 }
 
+export function manyNodes(max: number): SteadError {
+  return new SteadError({
+    code: 'batch.too-many',
+    message: `a reservation is of at most ${max} nodes`,
+    hint: 'Name fewer of them, or make several reservations.',
+  })
+}
+
 export function tooLong({ name, timeLimitMs }: QueueRecord): SteadError {
   return new SteadError({
     code: 'batch.too-long',

@@ -2,7 +2,7 @@
 import type { NodeOffer, PoolNode, TaskEnd } from '../protocol/index.ts'
 import type { Event, ExpectedLoad } from '../scheduler/index.ts'
 import type { LoadRecord } from './load.ts'
-import type { QueueRecord } from './records.ts'
+import type { AccountRecord, QueueRecord, ReservationRecord } from './records.ts'
 import type { Submission } from './submission.ts'
 
 /** All that a node has, after it has connected; or all that the nodes of a pool have together. */
@@ -31,6 +31,9 @@ export type BatchEvent =
   /** `index`: one task of it; null: all. */
   | { readonly kind: 'cancel'; readonly job: number; readonly index: number | null; readonly by: string }
   | { readonly kind: 'set-queue'; readonly queue: QueueRecord }
+  | { readonly kind: 'set-account'; readonly account: AccountRecord }
+  | { readonly kind: 'reserve'; readonly reservation: ReservationRecord }
+  | { readonly kind: 'release'; readonly reservation: string }
   /** Somebody wants it to take in no new tasks, or also to give back those that it has, or all that again. */
   | { readonly kind: 'set-node'; readonly node: string; readonly state: NodeState; readonly by: string }
   | NodeCame

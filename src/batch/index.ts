@@ -6,7 +6,7 @@ export type { Write } from './ledger.ts'
 export type { Tell } from './outbox.ts'
 export { hostsPath, scriptPath } from './environment.ts'
 export { batchPrefix, defaultQueue } from './records.ts'
-export type { BatchRecords, JobRecord, QueueRecord, UsageRecord } from './records.ts'
+export type { AccountRecord, BatchRecords, JobRecord, QueueRecord, ReservationRecord, UsageRecord } from './records.ts'
 export {
   type ArrayRange,
   indexesOf,
@@ -17,5 +17,6 @@ export {
   warningSignals,
 } from './submission.ts'
 export { readSbatch, type SbatchScript } from './sbatch.ts'
+export { optionsOfWords, type ScriptOption } from './sbatch-words.ts'
 export type { TaskPhase, TaskRow } from './task-table.ts'
 export type { JobPhase, JobView, NodeView, TaskView } from './view.ts'

@@ -89,6 +89,7 @@ export function schedulerSpec(job: BatchJob, queue: QueueRecord, after: JobSpec[
     priority: queue.priority * perQueue + submission.priority,
     preempts: queue.preempts,
     ...(submission.selector === undefined ? {} : { selector: submission.selector }),
+    ...(submission.reservation === undefined ? {} : { reservation: submission.reservation }),
     ...(submission.onePerNode === true ? { onePerNode: true } : {}),
     ...(limitMs === null ? {} : { timeLimitMs: limitMs }),
     ...(after === undefined || after.length === 0 ? {} : { after }),

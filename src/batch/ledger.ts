@@ -7,7 +7,15 @@ import { unknownJob } from './errors.ts'
 import type { LoadRecord } from './load.ts'
 import type { BatchJob } from './job.ts'
 import { endedJobsMax } from './limits.ts'
-import { type BatchRecords, defaultQueue, type JobRecord, keys, type QueueRecord } from './records.ts'
+import {
+  type AccountRecord,
+  type BatchRecords,
+  defaultQueue,
+  type JobRecord,
+  keys,
+  type QueueRecord,
+  type ReservationRecord,
+} from './records.ts'
 import { chunkSize, type Task } from './task-table.ts'
 import { Usage } from './usage.ts'
 
@@ -18,6 +26,8 @@ export class Ledger {
   readonly jobs: Map<number, BatchJob> = new Map()
   readonly unended: Set<number> = new Set()
   readonly queues: Map<string, QueueRecord> = new Map([[defaultQueue.name, defaultQueue]])
+  readonly accounts: Map<string, AccountRecord> = new Map()
+  readonly reservations: Map<string, ReservationRecord> = new Map()
   readonly usage: Usage = new Usage()
   #writes = new Map<string, unknown>()
   readonly #dirty = new Set<BatchJob>()
@@ -62,6 +72,18 @@ export class Ledger {
     this.#writes.set(keys.queue(queue.name), queue)
   }
 
+  setAccount(account: AccountRecord): void {
+    this.accounts.set(account.name, account)
+    this.#writes.set(keys.account(account.name), account)
+  }
+
+  /** Null: it is over. */
+  setReservation(name: string, reservation: ReservationRecord | null): void {
+    if (reservation === null) this.reservations.delete(name)
+    else this.reservations.set(name, reservation)
+    this.#writes.set(keys.reservation(name), reservation)
+  }
+
   setUsed(used: readonly AccountUse[]): void {
     this.#writes.set(keys.used, used)
   }
@@ -89,6 +111,8 @@ export class Ledger {
   restore(records: BatchRecords, jobOf: (record: JobRecord) => BatchJob): void {
     this.#nextId = records.nextId
     for (const queue of records.queues) this.queues.set(queue.name, queue)
+    for (const account of records.accounts) this.accounts.set(account.name, account)
+    for (const reservation of records.reservations) this.reservations.set(reservation.name, reservation)
     this.usage.restore(records.usage)
     for (const record of records.jobs.toSorted((a, b) => a.id - b.id)) {
       const job = jobOf(record)

@@ -18,6 +18,10 @@ export const retriesMax = 100
 /** Attempts of a task, requeues included. */
 export const attemptsMax = 250
 export const queuesMax = 100
+/** Accounts with limits, reservations, and nodes of one. */
+export const accountsMax = 1000
+export const reservationsMax = 100
+export const reservedNodesMax = 1000
 /** Accounts whose use of the past is kept: those with the largest. */
 export const accountsKeptMax = 1000
 /** What waits to be applied; more is refused. */

@@ -5,6 +5,7 @@ import type { AccountUse } from '../scheduler/index.ts'
 import type { Entry, Store } from '../store/index.ts'
 import type { LoadRecord } from './load.ts'
 import {
+  type AccountRecord,
   batchPrefix,
   type BatchRecords,
   type CordonRecord,
@@ -12,6 +13,7 @@ import {
   keys,
   type PoolRecord,
   type QueueRecord,
+  type ReservationRecord,
   type UsageRecord,
 } from './records.ts'
 import type { TaskRow } from './task-table.ts'
@@ -38,6 +40,8 @@ export async function readRecords(store: Store): Promise<BatchRecords> {
     pools: new Map(await read<PoolRecord>(`${batchPrefix}pool/`)),
     cordons: new Map(await read<CordonRecord>(`${batchPrefix}cordon/`)),
     queues: (await read<QueueRecord>(`${batchPrefix}queue/`)).map(([, queue]) => queue),
+    accounts: (await read<AccountRecord>(`${batchPrefix}account/`)).map(([, account]) => account),
+    reservations: (await read<ReservationRecord>(`${batchPrefix}reservation/`)).map(([, reservation]) => reservation),
     usage: (await read<UsageRecord>(`${batchPrefix}usage/`)).map(([, usage]) => usage),
     load: new Map(await read<LoadRecord>(`${batchPrefix}load/`)),
     used: (used?.value ?? []) as unknown as readonly AccountUse[],

@@ -30,6 +30,25 @@ export interface QueueRecord {
   readonly timeLimitMs: number | null
 }
 
+/** What the tasks of an account may have at once (null: no limit), and how much its share counts beside that of others. */
+export interface AccountRecord {
+  readonly name: string
+  readonly weight: number
+  readonly cpu: number | null
+  readonly memoryBytes: number | null
+  readonly gpus: number | null
+  readonly tasks: number | null
+}
+
+/** A time for which nodes are kept free of jobs, but for those that name it. Milliseconds since 1970. */
+export interface ReservationRecord {
+  readonly name: string
+  readonly nodes: readonly string[]
+  readonly fromMs: number
+  readonly untilMs: number
+  readonly by: string
+}
+
 /** What an account has used for an app ('': none's), of tasks that have ended or were put back. */
 export interface UsageRecord {
   readonly account: string
@@ -65,6 +84,8 @@ export interface BatchRecords {
   /** By the name of the node. */
   readonly cordons: ReadonlyMap<string, CordonRecord>
   readonly queues: readonly QueueRecord[]
+  readonly accounts: readonly AccountRecord[]
+  readonly reservations: readonly ReservationRecord[]
   readonly usage: readonly UsageRecord[]
   /** What accounts have used of the past, as fair share counts it. */
   readonly used: readonly AccountUse[]
@@ -81,6 +102,8 @@ export const keys: {
   readonly pool: (name: string, chunk: number) => string
   readonly cordon: (node: string) => string
   readonly queue: (name: string) => string
+  readonly account: (name: string) => string
+  readonly reservation: (name: string) => string
   readonly usage: (account: string, app: string) => string
   readonly used: string
   readonly load: (node: string) => string
@@ -92,6 +115,8 @@ export const keys: {
   pool: (name, chunk) => `${batchPrefix}pool/${name}/${chunk}`,
   cordon: (node) => `${batchPrefix}cordon/${node}`,
   queue: (name) => `${batchPrefix}queue/${name}`,
+  account: (name) => `${batchPrefix}account/${name}`,
+  reservation: (name) => `${batchPrefix}reservation/${name}`,
   usage: (account, app) => `${batchPrefix}usage/${account}/${app}`,
   used: `${batchPrefix}used`,
   load: (node) => `${batchPrefix}load/${node}`,

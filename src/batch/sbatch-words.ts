@@ -6,15 +6,19 @@ export interface ScriptOption {
   readonly name: string
   /** Null for one that takes none. */
   readonly value: string | null
+  /** `commandLine`: not in the script, but in the words that it was submitted with. */
   readonly line: number
 }
+
+export const commandLine = 0
 
 /** For a script that cannot be taken as it is. */
 export function badScript(line: number, message: string, hint?: string): SteadError {
   return new SteadError({
     code: 'batch.bad-script',
-    message: `line ${line}: ${message}`,
-    hint: hint ?? 'Change the line, or take it out where the job can do without.',
+    message: line === commandLine ? message : `line ${line}: ${message}`,
+    hint:
+      hint ?? `${line === commandLine ? 'Change it' : 'Change the line'}, or take it out where the job can do without.`,
   })
 }
 
@@ -78,10 +82,15 @@ const bare: ReadonlySet<string> = new Set([
   'wait',
 ])
 
+const hintsOfWords: Readonly<Record<string, string>> = {
+  hetjob: 'Jobs of several kinds in one are not known: submit each kind as a job of its own.',
+  packjob: 'Jobs of several kinds in one are not known: submit each kind as a job of its own.',
+}
+
 const linesMax = 10_000
 
 /** The options of the lines before the first command. Throws `batch.bad-script`. */
-export function optionsOf(text: string): readonly ScriptOption[] {
+export function optionsOf(text: string): ScriptOption[] {
   const lines = text.split('\n')
   if (!/^#!\s*\//.test(lines[0] ?? ''))
     throw badScript(1, 'a script begins with #! and the path of what runs it', 'For example: #!/bin/bash')
@@ -95,10 +104,24 @@ export function optionsOf(text: string): readonly ScriptOption[] {
 }
 
 function readLine(text: string, line: number): ScriptOption[] {
-  const words = wordsOf(text, line)
+  const { options, rest } = readWords(wordsOf(text, line), line)
+  const [stray] = rest
+  if (stray !== undefined) throw badScript(line, `${stray} is no option of sbatch`, hintsOfWords[stray])
+  return options
+}
+
+/** The words of sbatch itself: its options, and what follows them: a script and its arguments. Throws `batch.bad-script`. */
+export function optionsOfWords(words: readonly string[]): { options: ScriptOption[]; rest: readonly string[] } {
+  return readWords(words, commandLine)
+}
+
+/** Options up to the first word that is none. */
+function readWords(words: readonly string[], line: number): { options: ScriptOption[]; rest: readonly string[] } {
   const options: ScriptOption[] = []
   for (let at = 0; at < words.length; at++) {
     const word = words[at] ?? ''
+    if (!word.startsWith('-') || word === '-') return { options, rest: words.slice(at) }
+    if (word === '--') return { options, rest: words.slice(at + 1) }
     const long = /^--([a-z][a-z0-9-]*)(?:=([\s\S]*))?$/.exec(word)
     const letter = /^-([A-Za-z])([\s\S]*)$/.exec(word)
     const name = long?.[1] ?? short[letter?.[1] ?? '']
@@ -111,7 +134,7 @@ function readLine(text: string, line: number): ScriptOption[] {
     }
     options.push({ name, value, line })
   }
-  return options
+  return { options, rest: [] }
 }
 
 /** Words as sbatch has them: quotes hold together, a backslash takes the next character, # begins a remark. */

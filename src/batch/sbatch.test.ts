@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { isSteadError, seededRandom } from '../base/index.ts'
-import { readSbatch, type SbatchScript, submissionDefaults, submissionSchema } from './index.ts'
+import { optionsOfWords, readSbatch, type SbatchScript, submissionDefaults, submissionSchema } from './index.ts'
 
 function read(lines: string, args: string[] = []): SbatchScript {
   return readSbatch(`#!/bin/bash\n${lines}\necho done\n`, args, '/home/ann')
@@ -80,6 +80,33 @@ suite('a script for Slurm', () => {
     ])
   })
 
+  test('what is said on the command line goes before what the script says, and of several ways the last one counts', () => {
+    const words = '-t 5 --array=0-3%2 --dependency=afterok:7 --mem-per-gpu 2G --gpus=t4:2 --wrap=x run.sh --not ours'
+    const { options, rest } = optionsOfWords(words.split(' '))
+    assert.deepEqual(rest, ['run.sh', '--not', 'ours'])
+    const text = [
+      '#!/bin/sh',
+      '#SBATCH --time=1:00:00 --mem=9G --gres=gpu:a100:4 --dependency=afterany:3 --job-name=kept',
+      '',
+    ]
+    const script = text.join('\n')
+    const before = options.filter(({ name }) => name !== 'wrap')
+    const { submission } = readSbatch(script, [], '/', before)
+    assert.deepEqual(
+      [submission.name, submission.timeLimitMs, submission.after, submission.array?.atMost],
+      ['kept', 300_000, [{ job: 7, when: 'success' }], 2],
+    )
+    const { gpus, gpuModels, memoryBytes } = submission.needs ?? submissionDefaults.needs
+    assert.deepEqual([gpus, gpuModels, memoryBytes], [2, ['t4'], 4 * 2 ** 30])
+    // Refused before the script is looked at: an option that is not known may have taken it for its value.
+    const unknown = optionsOfWords(['--nosuch', 'run.sh']).options
+    assert.throws(() => readSbatch('', [], '/', unknown), { message: /^--nosuch=run\.sh is not supported/ })
+    assert.throws(() => readSbatch(script, [], '/', optionsOfWords(['-t', 'soon']).options), {
+      message: /^--time must/,
+    })
+    assert.deepEqual(optionsOfWords([]).rest, [])
+  })
+
   test('times and amounts are those of sbatch', () => {
     const timeOf = (text: string): unknown => read(`#SBATCH -t ${text}`).submission.timeLimitMs
     const times = ['30', '1:30', '1:00:00', '2-0', '2-12:30', '0-0:0:5', 'UNLIMITED']
@@ -108,6 +135,7 @@ suite('a script for Slurm', () => {
     refused('#SBATCH --output="a', 2, /quote/)
     refused('#SBATCH -J', 2, /-J needs a value/)
     refused('#SBATCH what', 2, /what is no option/)
+    refused('#SBATCH --gpus=2:t4', 2, /--gpus must be a number from 1 to 64, or a model and a number/)
     refused('#SBATCH --signal=KILL@10', 2, /--signal must be/)
     refused('#SBATCH -n 2\nsrun ./step', 3, /srun is a command of Slurm/)
     assert.throws(() => readSbatch('echo hello', [], '/'), { code: 'batch.bad-script' })

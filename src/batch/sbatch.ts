@@ -22,18 +22,16 @@ interface Draft {
   err: string | null
   array: Submission['array']
   timeLimitMs: number | null
-  memoryBytes: number | null
-  memoryPerCpu: number | null
+  memory: { readonly per: 'job' | 'cpu' | 'gpu'; readonly bytes: number } | null
   cpusPerTask: number
   tasks: number
   tasksPerNode: number | null
-  gpus: number
-  gpuModel: string | null
+  gpus: Gpus
   licenses: Record<string, number>
-  gpusPerTask: number | null
   selector: NonNullable<Submission['selector']>[number][]
   queue: string
   account: string | null
+  reservation: string | null
   priority: number
   after: Submission['after'][number][]
   warn: { signal: (typeof warningSignals)[number]; beforeMs: number } | null
@@ -45,6 +43,12 @@ interface Draft {
 
 /** Memory of a script that asks for none, for each of its cores. */
 const memoryPerCpuDefault = 2 ** 30
+
+interface Gpus {
+  readonly per: 'job' | 'task'
+  readonly count: number
+  readonly model: string | null
+}
 
 type Setter = (draft: Draft, value: string, option: ScriptOption) => void
 
@@ -63,6 +67,20 @@ function whole(option: ScriptOption, value: string, max: number): number {
   return Number(value)
 }
 
+/** `2`, `t4`, `t4:2`, or nothing for one; null: it is none of these. */
+function gpusIn(text: string, per: Gpus['per']): Gpus | null {
+  const match = /^(?:([A-Za-z0-9_.-]*[A-Za-z][A-Za-z0-9_.-]*)(?::|$))?(\d{1,2})?$/.exec(text)
+  if (match === null || Number(match[2] ?? 1) > 64) return null
+  return { per, count: Number(match[2] ?? 1), model: match[1] ?? null }
+}
+
+function readGpus(text: string, per: Gpus['per'], option: ScriptOption): Gpus {
+  const gpus = text === '' ? null : gpusIn(text, per)
+  if (gpus === null || gpus.count === 0)
+    throw wrong(option, 'a number from 1 to 64, or a model and a number, as in t4:2')
+  return gpus
+}
+
 const setters: Readonly<Record<string, Setter>> = {
   'job-name': (draft, value) => (draft.name = value),
   chdir: (draft, value) => (draft.cwd = value),
@@ -70,8 +88,10 @@ const setters: Readonly<Record<string, Setter>> = {
   error: (draft, value) => (draft.err = value),
   array: (draft, value, option) => (draft.array = readArray(value, option)),
   time: (draft, value, option) => (draft.timeLimitMs = readTime(value, option)),
-  mem: (draft, value, option) => (draft.memoryBytes = readMemory(value, option)),
-  'mem-per-cpu': (draft, value, option) => (draft.memoryPerCpu = readMemory(value, option)),
+  // Of options that say the same in other ways the last one counts.
+  mem: (draft, value, option) => (draft.memory = { per: 'job', bytes: readMemory(value, option) }),
+  'mem-per-cpu': (draft, value, option) => (draft.memory = { per: 'cpu', bytes: readMemory(value, option) }),
+  'mem-per-gpu': (draft, value, option) => (draft.memory = { per: 'gpu', bytes: readMemory(value, option) }),
   'cpus-per-task': (draft, value, option) => (draft.cpusPerTask = whole(option, value, 4096)),
   ntasks: (draft, value, option) => (draft.tasks = whole(option, value, 4096)),
   'ntasks-per-node': (draft, value, option) => (draft.tasksPerNode = whole(option, value, 4096)),
@@ -85,12 +105,12 @@ const setters: Readonly<Record<string, Setter>> = {
       )
   },
   gres(draft, value, option) {
-    const match = /^gpu(?::([A-Za-z0-9_.-]*[A-Za-z][A-Za-z0-9_.-]*))?(?::(\d{1,2}))?$/.exec(value)
-    if (match === null) throw refused(option, 'only GPUs are known, as gpu:N or gpu:MODEL:N')
-    draft.gpuModel = match[1] ?? null
-    draft.gpus = Number(match[2] ?? 1)
+    const gpus = /^gpu(?::|$)/.test(value) ? gpusIn(value.slice('gpu:'.length), 'job') : null
+    if (gpus === null) throw refused(option, 'only GPUs are known, as gpu:N or gpu:MODEL:N')
+    draft.gpus = gpus
   },
   licenses(draft, value, option) {
+    draft.licenses = {}
     for (const part of value.split(',')) {
       const match = /^([A-Za-z0-9][A-Za-z0-9_.-]{0,99})(?::([1-9]\d{0,5}))?$/.exec(part)
       if (match === null) throw refused(option, 'only names with a count are known, as matlab:2,ansys')
@@ -105,27 +125,30 @@ const setters: Readonly<Record<string, Setter>> = {
         'a node must have all features that are named, as in nvme&avx512',
         'More can be said of labels: stead job submit --selector disk=nvme,ssd SCRIPT',
       )
-    draft.selector.push(...features.map((label) => ({ label, operator: 'exists' as const })))
+    draft.selector = features.map((label) => ({ label, operator: 'exists' }))
   },
-  gpus: (draft, value, option) => (draft.gpus = whole(option, value, 64)),
-  'gpus-per-node': (draft, value, option) => (draft.gpus = whole(option, value, 64)),
-  'gpus-per-task': (draft, value, option) => (draft.gpusPerTask = whole(option, value, 64)),
+  gpus: (draft, value, option) => (draft.gpus = readGpus(value, 'job', option)),
+  'gpus-per-node': (draft, value, option) => (draft.gpus = readGpus(value, 'job', option)),
+  'gpus-per-task': (draft, value, option) => (draft.gpus = readGpus(value, 'task', option)),
   partition(draft, value, option) {
     if (value.includes(',')) throw refused(option, 'a job is in one queue')
     draft.queue = value
   },
   account: (draft, value) => (draft.account = value),
+  reservation: (draft, value) => (draft.reservation = value),
   priority: (draft, value, option) => (draft.priority = whole(option, value, 1000)),
   nice(draft, value, option) {
     const by = value === '' ? 100 : Number(value)
     if (!Number.isInteger(by) || Math.abs(by) > 1000) throw wrong(option, 'a number from -1000 to 1000')
     draft.priority = -by
   },
-  dependency: (draft, value, option) => draft.after.push(...readDependencies(value, option)),
+  dependency: (draft, value, option) => (draft.after = readDependencies(value, option)),
   signal: (draft, value, option) => (draft.warn = readSignal(value, option)),
   requeue: (draft) => (draft.requeue = true),
   'no-requeue': (draft) => (draft.requeue = false),
   export(draft, value, option) {
+    draft.env = {}
+    draft.passes = []
     for (const one of value.split(',')) {
       const [name = '', ...rest] = one.split('=')
       if (name === 'ALL' || name === 'NONE' || name === 'NIL') continue
@@ -148,7 +171,13 @@ const setters: Readonly<Record<string, Setter>> = {
 }
 
 /** They do nothing here that a script could notice. */
-const harmless: ReadonlySet<string> = new Set(['comment', 'quiet', 'verbose', 'parsable', 'ignore-pbs', 'hint'])
+const harmless: ReadonlySet<string> = new Set(
+  [
+    'comment quiet verbose parsable ignore-pbs hint wckey acctg-freq delay-boot',
+    // Of where tasks of one job go among nodes: there is one.
+    'distribution contiguous spread-job use-min-nodes no-kill switches prefer',
+  ].flatMap((names) => names.split(' ')),
+)
 
 const reasons: Readonly<Record<string, string>> = {
   'mail-type': 'no mail is sent; `stead job wait` ends when the job does',
@@ -163,25 +192,39 @@ const reasons: Readonly<Record<string, string>> = {
   'test-only': 'a job that could never run is refused when it is submitted',
   wrap: 'a script has its commands in itself',
   input: 'a script reads nothing; give it a file by name',
+  'time-min': 'a time limit is one time',
+  deadline: 'a job waits as long as it takes; cancel it when it is too late',
+  tmp: 'each task has a /tmp of its own, in its memory',
 }
 
-/** `cwd`: where it is submitted. Throws `batch.bad-script`. */
-export function readSbatch(text: string, args: readonly string[], cwd: string): SbatchScript {
+/** `cwd`: where it is submitted. `before`: options that go before those of the script. Throws `batch.bad-script`. */
+export function readSbatch(
+  text: string,
+  args: readonly string[],
+  cwd: string,
+  before: readonly ScriptOption[] = [],
+): SbatchScript {
   if (Buffer.byteLength(text) > scriptBytesMax)
     throw badScript(
       1,
       `the script is larger than ${scriptBytesMax} bytes`,
       'Let it call another that lies in its directory.',
     )
-  const options = optionsOf(text)
+  // One that is not known may have taken the script for its value.
+  for (const option of before) refuseUnknown(option)
   const draft = fresh()
-  for (const option of options) {
-    const setter = setters[option.name]
-    if (setter !== undefined) setter(draft, option.value ?? '', option)
-    else if (!harmless.has(option.name)) throw refused(option, reasons[option.name] ?? 'nothing here does that')
+  for (const option of optionsOf(text).concat(before)) {
+    refuseUnknown(option)
+    setters[option.name]?.(draft, option.value ?? '', option)
   }
   refuseSteps(text)
   return finished(draft, text, args, cwd)
+}
+
+function refuseUnknown(option: ScriptOption): void {
+  const { name } = option
+  if (setters[name] === undefined && !harmless.has(name))
+    throw refused(option, reasons[name] ?? 'nothing here does that')
 }
 
 function fresh(): Draft {
@@ -192,18 +235,16 @@ function fresh(): Draft {
     err: null,
     array: null,
     timeLimitMs: null,
-    memoryBytes: null,
-    memoryPerCpu: null,
+    memory: null,
     cpusPerTask: 1,
     tasks: 1,
     tasksPerNode: null,
-    gpus: 0,
-    gpuModel: null,
+    gpus: { per: 'job', count: 0, model: null },
     licenses: {},
-    gpusPerTask: null,
     selector: [],
     queue: submissionDefaults.queue,
     account: null,
+    reservation: null,
     priority: 0,
     after: [],
     warn: null,
@@ -230,11 +271,12 @@ function refuseSteps(text: string): void {
 function finished(draft: Draft, text: string, args: readonly string[], cwd: string): SbatchScript {
   const tasks = Math.max(draft.tasks, draft.tasksPerNode ?? 1)
   const cpu = tasks * draft.cpusPerTask
-  const memoryBytes = draft.memoryBytes ?? (draft.memoryPerCpu ?? memoryPerCpuDefault) * cpu
+  const gpus = draft.gpus.count * (draft.gpus.per === 'task' ? tasks : 1)
+  const { per, bytes } = draft.memory ?? { per: 'cpu', bytes: memoryPerCpuDefault }
+  const memoryBytes = bytes * { job: 1, cpu, gpu: Math.max(1, gpus) }[per]
   const { name, out, err, warn, timeLimitMs, notes, array, queue, account, priority, after, requeue, env, passes } =
     draft
-  if (draft.memoryBytes === null && draft.memoryPerCpu === null)
-    notes.push(`it asks for no memory and gets ${memoryBytes / 2 ** 30} GiB (--mem)`)
+  if (draft.memory === null) notes.push(`it asks for no memory and gets ${memoryBytes / 2 ** 30} GiB (--mem)`)
   const [interpreter = '/bin/sh', ...words] = /^#!\s*(\S+)[ \t]*([^\n]*)/.exec(text)?.slice(1) ?? []
   const argument = words[0]?.trim() ?? ''
   const dir = draft.cwd ?? cwd
@@ -249,10 +291,11 @@ function finished(draft: Draft, text: string, args: readonly string[], cwd: stri
         ...submissionDefaults.needs,
         cpu,
         memoryBytes,
-        gpus: draft.gpusPerTask === null ? draft.gpus : draft.gpusPerTask * tasks,
-        ...(draft.gpuModel === null ? {} : { gpuModels: [draft.gpuModel] }),
+        gpus,
+        ...(draft.gpus.model === null ? {} : { gpuModels: [draft.gpus.model] }),
         ...(Object.keys(draft.licenses).length === 0 ? {} : { counted: draft.licenses }),
       },
+      ...(draft.reservation === null ? {} : { reservation: draft.reservation }),
       ...(draft.selector.length === 0 ? {} : { selector: draft.selector }),
       timeLimitMs,
       warn,

@@ -69,6 +69,8 @@ export interface Submission {
   readonly timeLimitMs: number | null
   /** Only nodes whose labels meet all of these; absent: any. */
   readonly selector?: readonly Selector[] | undefined
+  /** May use what this reservation keeps free, and nothing else. */
+  readonly reservation?: string | undefined
   /** No two of its tasks on one node. */
   readonly onePerNode?: boolean | undefined
   /** A signal so long before the time limit. */
@@ -165,6 +167,7 @@ export const submissionSchema: z.ZodType<Submission> = z
       counted: z.record(word, z.int().min(1).max(1_000_000)).optional(),
     }),
     selector: z.array(selectorSchema).max(selectorMax).optional(),
+    reservation: word.optional(),
     onePerNode: z.boolean().optional(),
     timeLimitMs: z
       .int()

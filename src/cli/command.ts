@@ -25,6 +25,8 @@ export interface Command {
   readonly argumentsMax: number
   /** Takes the words of another program after `--`. */
   readonly takesProgram?: boolean
+  /** Its options are those of another program: all words are its arguments, but for a --help that comes first. */
+  readonly takesWords?: boolean
   /** Answers the exit code: one of `exitCodes`, or that of the program it ran. */
   run(input: Input): Promise<number>
 }
@@ -48,13 +50,17 @@ export function helpOf(command: Command): string {
   return `${head}\n\n${command.help}`
 }
 
+/** A longer help is named and not shown when a word was wrong. */
+const hintLinesMax = 30
+
 const common = { help: { type: 'boolean', short: 'h' }, json: { type: 'boolean' } } as const
 
 /** Reads the words after the command's name; null when its help is asked for. Throws `cli.usage`. */
 export function readInput(command: Command, argv: readonly string[]): Input | null {
   const end = command.takesProgram === true ? argv.indexOf('--') : -1
   const program = end === -1 ? [] : argv.slice(end + 1)
-  const { values, positionals } = parse(command, end === -1 ? argv : argv.slice(0, end))
+  const { values, positionals } =
+    command.takesWords === true ? wordsOf(argv) : parse(command, end === -1 ? argv : argv.slice(0, end))
   if (values['help'] === true) return null
   if (positionals.length > command.argumentsMax)
     throw usage(`stead ${command.name} got too many arguments`, helpOf(command))
@@ -83,6 +89,13 @@ export function readInput(command: Command, argv: readonly string[]): Input | nu
   }
 }
 
+function wordsOf(argv: readonly string[]): { values: Record<string, unknown>; positionals: readonly string[] } {
+  const [first = ''] = argv
+  return ['--help', '-h'].includes(first)
+    ? { values: { help: true }, positionals: [] }
+    : { values: {}, positionals: argv }
+}
+
 function parse(command: Command, argv: readonly string[]): { values: Record<string, unknown>; positionals: string[] } {
   try {
     const { values, positionals } = parseArgs({
@@ -97,8 +110,14 @@ function parse(command: Command, argv: readonly string[]): { values: Record<stri
       unknown !== undefined && error instanceof Error && error.message.startsWith('Unknown')
         ? `stead ${command.name} has no option ${unknown}`
         : `stead ${command.name}: ${error instanceof Error ? (error.message.split('.')[0] ?? '') : 'wrong options'}`
-    throw usage(what, helpOf(command))
+    throw usage(what, hintOf(command))
   }
+}
+
+/** The whole help where it is short: of a long one nobody finds what was wrong any more. */
+function hintOf(command: Command): string {
+  const help = helpOf(command)
+  return help.split('\n').length <= hintLinesMax ? help : `\`stead help ${command.name}\` shows those that it has.`
 }
 
 export function usage(message: string, hint: string): SteadError {

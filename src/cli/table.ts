@@ -13,6 +13,7 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   restart: async () => (await import('./commands/order.ts')).restartCommand,
   jobs: async () => (await import('./commands/jobs.ts')).jobsCommand,
   job: async () => (await import('./commands/job.ts')).jobCommand,
+  sbatch: async () => (await import('./commands/sbatch.ts')).sbatchCommand,
   run: async () => (await import('./commands/run.ts')).runCommand,
   exec: async () => (await import('./commands/exec.ts')).execCommand,
   forward: async () => (await import('./commands/forward.ts')).forwardCommand,

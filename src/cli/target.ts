@@ -126,3 +126,9 @@ function noSuchApp(word: string | null, apps: readonly string[], cause: SteadErr
     cause,
   })
 }
+
+/** The platform that jobs are submitted to: the one that runs the directory here, else the daemon. */
+export async function platformOfJobs(on: string | null): Promise<OperatorClient['batch']> {
+  const here = on === null ? await findTarget(null).catch(() => null) : null
+  return (here?.operator ?? (await needDaemon(on))).batch
+}

@@ -68,6 +68,11 @@ const noJobs: BatchOperations = {
   queues: () => Promise.resolve([]),
   setQueue: () => Promise.resolve(),
   setNode: () => Promise.resolve(),
+  accounts: () => Promise.resolve([]),
+  setAccount: () => Promise.resolve(),
+  reservations: () => Promise.resolve([]),
+  reserve: () => Promise.resolve(),
+  release: () => Promise.resolve(),
   usage: () => Promise.resolve([]),
   nodes: () => Promise.resolve([]),
 }

@@ -1,15 +1,29 @@
 /** Asks a running platform about submitted jobs. Invariant: what the platform refused with is thrown as it was said. */
-import type { NodeState, QueueRecord, Submission } from '../batch/index.ts'
+import type { NodeState, QueueRecord, ReservationRecord, Submission } from '../batch/index.ts'
 import type { BatchOperations } from './batch.ts'
 
 /** As `BatchOperations`; who asks is known by the connection. */
 export interface BatchClient extends Pick<
   BatchOperations,
-  'list' | 'job' | 'tasks' | 'why' | 'watch' | 'logs' | 'queues' | 'setQueue' | 'usage' | 'nodes'
+  | 'list'
+  | 'job'
+  | 'tasks'
+  | 'why'
+  | 'watch'
+  | 'logs'
+  | 'queues'
+  | 'setQueue'
+  | 'accounts'
+  | 'setAccount'
+  | 'reservations'
+  | 'release'
+  | 'usage'
+  | 'nodes'
 > {
   submit(submission: Submission): Promise<number>
   cancel(job: number, index: number | null): Promise<void>
   setNode(node: string, state: NodeState): Promise<void>
+  reserve(reservation: Omit<ReservationRecord, 'by'>): Promise<void>
 }
 
 interface Ways {
@@ -42,6 +56,17 @@ export function batchClient({ value, lines }: Ways): BatchClient {
     queues: () => value('GET', '/v1/batch/queues'),
     async setQueue(queue: QueueRecord) {
       await value('PUT', `/v1/batch/queues/${encodeURIComponent(queue.name)}`, queue)
+    },
+    accounts: () => value('GET', '/v1/batch/accounts'),
+    async setAccount(account) {
+      await value('PUT', `/v1/batch/accounts/${encodeURIComponent(account.name)}`, account)
+    },
+    reservations: () => value('GET', '/v1/batch/reservations'),
+    async reserve(reservation) {
+      await value('PUT', `/v1/batch/reservations/${encodeURIComponent(reservation.name)}`, reservation)
+    },
+    async release(name) {
+      await value('DELETE', `/v1/batch/reservations/${encodeURIComponent(name)}`)
     },
     async setNode(node, state) {
       await value('PUT', `/v1/batch/nodes/${encodeURIComponent(node)}`, { state })

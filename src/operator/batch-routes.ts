@@ -18,6 +18,28 @@ const queue = z.object({
   timeLimitMs: z.int().min(1000).nullable(),
 })
 
+const most = (max: number): z.ZodType<number | null> => z.number().min(0).max(max).nullable()
+const account = z.object({
+  name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._@:+-]{0,99}$/),
+  weight: z.number().min(0.001).max(1000),
+  cpu: most(1e6),
+  memoryBytes: z
+    .int()
+    .min(0)
+    .max(2 ** 52)
+    .nullable(),
+  gpus: z.int().min(0).max(1e6).nullable(),
+  tasks: z.int().min(0).max(1e9).nullable(),
+})
+const moment = z.int().min(0).max(8.64e15)
+const reservation = z
+  .object({
+    name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._@:+-]{0,99}$/),
+    nodes: z.array(z.string().min(1).max(253)).max(1000),
+    fromMs: moment,
+    untilMs: moment,
+  })
+  .refine(({ fromMs, untilMs }) => fromMs < untilMs, 'ends before it begins')
 const node = z.object({ state: z.enum(['open', 'cordoned', 'drained']) })
 
 function checked<T>(schema: z.ZodType<T>, found: unknown): T {
@@ -139,6 +161,49 @@ export const batchRoutes: readonly Route[] = [
       if (wanted.name !== path['queue']) throw badRequest('the name of the queue is not that of the path')
       await batch.setQueue(wanted)
       return value({ set: true })
+    },
+  },
+  {
+    method: 'GET',
+    path: '/v1/batch/accounts',
+    right: 'read',
+    answer: async ({ batch }) => value(await batch.accounts()),
+  },
+  {
+    method: 'PUT',
+    path: '/v1/batch/accounts/:account',
+    right: 'admin',
+    async answer({ batch }, { path, body }) {
+      const wanted = checked(account, await body())
+      if (wanted.name !== path['account']) throw badRequest('the name of the account is not that of the path')
+      await batch.setAccount(wanted)
+      return value({ set: true })
+    },
+  },
+  {
+    method: 'GET',
+    path: '/v1/batch/reservations',
+    right: 'read',
+    answer: async ({ batch }) => value(await batch.reservations()),
+  },
+  {
+    method: 'PUT',
+    path: '/v1/batch/reservations/:reservation',
+    right: 'admin',
+    async answer({ batch }, { path, body, caller }) {
+      const wanted = checked(reservation, await body())
+      if (wanted.name !== path['reservation']) throw badRequest('the name of the reservation is not that of the path')
+      await batch.reserve({ ...wanted, by: caller.name })
+      return value({ set: true })
+    },
+  },
+  {
+    method: 'DELETE',
+    path: '/v1/batch/reservations/:reservation',
+    right: 'admin',
+    async answer({ batch }, { path }) {
+      await batch.release(path['reservation'] ?? '')
+      return value({ released: true })
     },
   },
   {

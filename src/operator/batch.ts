@@ -1,5 +1,15 @@
 /** What can be asked about jobs that are submitted. Data and one interface, no I/O. */
-import type { JobView, NodeState, NodeView, QueueRecord, Submission, TaskView, UsageRecord } from '../batch/index.ts'
+import type {
+  AccountRecord,
+  JobView,
+  NodeState,
+  NodeView,
+  QueueRecord,
+  ReservationRecord,
+  Submission,
+  TaskView,
+  UsageRecord,
+} from '../batch/index.ts'
 import type { LogLine } from '../protocol/index.ts'
 import type { LogOptions } from './operations.ts'
 
@@ -29,6 +39,14 @@ export interface BatchOperations {
   logs(job: number, index: number | null, options: LogOptions): AsyncIterable<LogLine>
   queues(): Promise<readonly QueueRecord[]>
   setQueue(queue: QueueRecord): Promise<void>
+  /** Accounts of which something was set. */
+  accounts(): Promise<readonly AccountRecord[]>
+  setAccount(account: AccountRecord): Promise<void>
+  reservations(): Promise<readonly ReservationRecord[]>
+  /** Without nodes: of all that there are. Throws `batch.unknown-node`, `scheduler.duplicate-name`. */
+  reserve(reservation: ReservationRecord): Promise<void>
+  /** Throws `scheduler.unknown-name`. */
+  release(reservation: string): Promise<void>
   /** `cordoned` takes in nothing new; `drained` also gives back what it has. Throws `batch.unknown-node`. */
   setNode(node: string, state: NodeState, by: string): Promise<void>
   usage(): Promise<readonly UsageRecord[]>

@@ -5,25 +5,63 @@
 import { readFileSync, statSync } from 'node:fs'
 import { basename } from 'node:path'
 import { messageOf } from '../../base/index.ts'
-import { readSbatch, type Submission } from '../../batch/index.ts'
+import { readSbatch, type ScriptOption, type Submission, submissionDefaults } from '../../batch/index.ts'
 import { type Input, usage } from '../command.ts'
 import { note } from '../terminal.ts'
 import { submissionOf } from './submission.ts'
 
+/** More than any script may have. */
+const inputBytesMax = 1024 * 1024
+
 /** Passed where they are set: they say how, not who. */
 const passedAlways = ['LANG', 'LC_ALL', 'TZ', 'OMP_NUM_THREADS']
 
-/** What is submitted for a script. Throws `cli.usage`, `batch.bad-script`. */
+/** What is submitted for a script, with options of `stead job submit`. Throws `cli.usage`, `batch.bad-script`. */
 export function scriptIn(path: string, args: readonly string[], input: Input): Submission {
-  const { submission, passes, notes } = readSbatch(textOf(path), args, process.cwd())
-  for (const one of notes) note(`stead: ${path}: ${one}`)
-  const env = { ...variables([...passedAlways, ...passes]), ...submission.env }
-  const name = submission.name === 'script' ? basename(path) : submission.name
+  const submission = readScript({ name: path, text: scriptText(path) }, args, [])
   const access = accessOf(input, submission.cwd, path)
-  return submissionOf(input, submission.argv, { ...submission, name, env, ...access })
+  return submissionOf(input, submission.argv, { ...submission, ...access })
 }
 
-function textOf(path: string): string {
+/** What is submitted for a script, with options of Slurm that go before its own. Throws `batch.bad-script`. */
+export function sbatchSubmission(
+  script: Script,
+  args: readonly string[],
+  options: readonly ScriptOption[],
+): Submission {
+  const submission = readScript(script, args, options)
+  return { ...submissionDefaults, ...submission, ...accessTo(submission.cwd, script.name) }
+}
+
+interface Script {
+  /** How it is called where something is said of it, and the job after it. */
+  readonly name: string
+  readonly text: string
+}
+
+function readScript({ name, text }: Script, args: readonly string[], options: readonly ScriptOption[]): Read {
+  const { submission, passes, notes } = readSbatch(text, args, process.cwd(), options)
+  for (const one of notes) note(`stead: ${name}: ${one}`)
+  const env = { ...variables([...passedAlways, ...passes]), ...submission.env }
+  return { ...submission, name: submission.name === 'script' ? basename(name) : submission.name, env }
+}
+
+type Read = ReturnType<typeof readSbatch>['submission']
+
+/** A script that comes in. Throws `cli.usage`. */
+export async function textOfInput(): Promise<string> {
+  const pieces: Buffer[] = []
+  let bytes = 0
+  for await (const piece of process.stdin) {
+    bytes += (piece as Buffer).length
+    if (bytes > inputBytesMax) throw usage(`what comes in is longer than ${inputBytesMax} bytes`, 'Is it a script?')
+    pieces.push(piece as Buffer)
+  }
+  return Buffer.concat(pieces).toString()
+}
+
+/** Throws `cli.usage`. */
+export function scriptText(path: string): string {
   try {
     return readFileSync(path, 'utf8')
   } catch (error) {

@@ -1,5 +1,13 @@
 /** Jobs as people are shown them. */
-import type { JobView, NodeView, QueueRecord, TaskView, UsageRecord } from '../../batch/index.ts'
+import type {
+  AccountRecord,
+  JobView,
+  NodeView,
+  QueueRecord,
+  ReservationRecord,
+  TaskView,
+  UsageRecord,
+} from '../../batch/index.ts'
 import { duration, paint, size, table } from '../terminal.ts'
 
 const colours = {
@@ -73,6 +81,30 @@ export function queueTable(queues: readonly QueueRecord[]): string {
       timeLimitMs === null ? '' : `at most ${duration(timeLimitMs)}`,
     ])
   return table([head('QUEUE', 'PRIORITY', '', 'TIME'), ...rows])
+}
+
+export function accountTable(accounts: readonly AccountRecord[]): string {
+  const rows = accounts.map(({ name, weight, cpu, memoryBytes, gpus, tasks }) => [
+    name,
+    String(weight),
+    cpu === null ? '-' : String(cpu),
+    memoryBytes === null ? '-' : size(memoryBytes),
+    gpus === null ? '-' : String(gpus),
+    tasks === null ? '-' : String(tasks),
+  ])
+  return table([head('ACCOUNT', 'WEIGHT', 'CORES', 'MEMORY', 'GPUS', 'TASKS'), ...rows])
+}
+
+export function reservationTable(reservations: readonly ReservationRecord[]): string {
+  const moment = (ms: number): string => `${new Date(ms).toISOString().slice(0, 16)}Z`
+  const rows = reservations.map(({ name, nodes, fromMs, untilMs, by }) => [
+    name,
+    moment(fromMs),
+    moment(untilMs),
+    nodes.length > 3 ? `${nodes.length} nodes` : nodes.join(', '),
+    `by ${by}`,
+  ])
+  return table([head('RESERVATION', 'FROM', 'UNTIL', 'NODES', ''), ...rows])
 }
 
 function stateOf({ present, cordonedBy }: Pick<NodeView, 'present' | 'cordonedBy'>): string {

@@ -17,6 +17,7 @@ export const submissionOptions: Readonly<Record<string, Option>> = {
   need: { type: 'string', multiple: true },
   selector: { type: 'string', multiple: true },
   'one-per-node': { type: 'boolean' },
+  reservation: { type: 'string' },
   egress: { type: 'string', multiple: true },
   network: { type: 'string' },
   pids: { type: 'string' },
@@ -48,7 +49,7 @@ export const submissionHelp = `  --name NAME         what to call it (default: t
   --gpu N             whole GPUs; 0.25: a share of one (counted, not held)  --gpu-model A,B  models that will do
   --need NAME[=N]     a licence, a slot: whatever the nodes' owners have declared
   --selector LABEL[=V,W]   only nodes with that label (and one of these values); !=V: another value; !LABEL: without it. May be given again
-  --one-per-node      no two of its tasks on one node
+  --one-per-node      no two of its tasks on one node                     --reservation NAME   in a time that is kept free for it
   --egress HOST:PORT  an address outside that it may dial; may be given again    --network RATE    guaranteed there, and no more: 20Mbit/s
   --time T            it is ended after 90s, 30m, 2h, 1d                  --warn SIGNAL@T  a signal so long before that
   --tasks N           a gang: N tasks that start together or not at all and find one another (RANK, MASTER_ADDR...)
@@ -99,6 +100,7 @@ export function submissionOf(input: Input, argv: readonly string[], base: Partia
       ...countedOf(input.texts('need'), needs.counted),
     },
     ...selectorOf(input.texts('selector'), before.selector),
+    ...reservationOf(input.text('reservation') ?? before.reservation),
     ...(input.flag('one-per-node') ? { onePerNode: true } : {}),
     timeLimitMs: timeText === null ? before.timeLimitMs : readDuration('time', timeText),
     warn: warnOf(input.text('warn')) ?? before.warn,
@@ -188,6 +190,10 @@ function countedOf(texts: readonly string[], base: Needs['counted'] = {}): Pick<
     return [match[1] ?? '', Number(match[2] ?? 1)] as const
   })
   return { counted: { ...base, ...Object.fromEntries(counted) } }
+}
+
+function reservationOf(reservation: string | undefined): Pick<Submission, 'reservation'> {
+  return reservation === undefined ? {} : { reservation }
 }
 
 function selectorOf(texts: readonly string[], base: Submission['selector'] = []): Pick<Submission, 'selector'> {

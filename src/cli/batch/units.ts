@@ -36,6 +36,22 @@ export function readDuration(option: string, text: string): number {
   throw usage(`--${option} must be a time with a unit, not '${text}'`, `For example: --${option} 30m`)
 }
 
+/** A moment, `2026-12-24T22:00`, in the time zone here; or `2h`, from now. Milliseconds since 1970. Throws `cli.usage`. */
+export function readMoment(option: string, text: string, nowMs: number): number {
+  const match = /^(\d{1,6}(?:\.\d+)?)([smhd])$/.exec(text)
+  const atMs =
+    match !== null
+      ? nowMs + Math.round(Number(match[1]) * (msOf[match[2] ?? ''] ?? Number.NaN))
+      : /^\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d)?(?:Z|[+-]\d\d:\d\d)?)?$/.test(text)
+        ? Date.parse(text)
+        : Number.NaN
+  if (Number.isFinite(atMs)) return atMs
+  throw usage(
+    `--${option} must be a moment, not '${text}'`,
+    `For example: --${option} 2026-12-24T22:00, or --${option} 2h`,
+  )
+}
+
 const bitsOf: Readonly<Record<string, number>> = { 'kbit/s': 1e3, 'Mbit/s': 1e6, 'Gbit/s': 1e9 }
 
 /** Bits per second of `20Mbit/s`. Throws `cli.usage`. */

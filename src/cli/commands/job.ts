@@ -1,15 +1,15 @@
 /** `stead job`: submits jobs that no app declares, and says what becomes of them. */
-import type { NodeState, Submission } from '../../batch/index.ts'
+import type { Submission } from '../../batch/index.ts'
 import type { OperatorClient } from '../../operator/index.ts'
 import { jobsShownMax, tasksShownMax } from '../../operator/index.ts'
 import { exitOf, interrupted, printOutput, waitFor } from '../batch/follow.ts'
-import { jobTable, nodeTable, queueTable, tasksOf, taskTable, usageTable } from '../batch/show.ts'
+import { account, node, queue, release, reserve } from '../batch/rules.ts'
+import { jobTable, nodeTable, tasksOf, taskTable, usageTable } from '../batch/show.ts'
 import { scriptIn } from '../batch/script.ts'
 import { arrayOf, submissionHelp, submissionOf, submissionOptions } from '../batch/submission.ts'
-import { readDuration } from '../batch/units.ts'
 import { type Command, type Input, usage } from '../command.ts'
 import { exitCodes } from '../exit-codes.ts'
-import { findTarget, needDaemon } from '../target.ts'
+import { platformOfJobs } from '../target.ts'
 import { note, paint, print } from '../terminal.ts'
 
 type Client = OperatorClient['batch']
@@ -25,17 +25,21 @@ const actions: Readonly<Record<string, Action>> = {
   logs,
   wait,
   queue,
+  account,
+  reserve,
+  release,
   node,
   usage: used,
 }
 
 export const jobCommand: Command = {
   name: 'job',
-  usage: 'run|submit|array|ls|why|cancel|logs|wait|queue|node|usage',
+  usage: 'run|submit|array|ls|why|cancel|logs|wait|queue|account|reserve|release|node|usage',
   summary: 'submit jobs that no app declares: one, thousands, or several that work together',
   help: `  run -- COMMAND...           submit, show what it prints, end with its exit code; Ctrl-C cancels it
   submit -- COMMAND...        submit, and answer the number of the job
-  submit SCRIPT [ARG...]      the same with a script that has #SBATCH lines; options here go before those
+  submit SCRIPT [ARG...]      the same with a script that has #SBATCH lines; options here go before those. With options of
+                              Slurm on the command line: \`stead sbatch\`
   array RANGE -- COMMAND...   a task for each number of 0-99, 1,5,7 or 0-100:10; 0-99%4: four at once. STEAD_TASK says which
   ls [JOB]                    jobs that have not ended (--all: those too), or the tasks of one
   why JOB[/TASK]              why it waits, and what would have to change
@@ -43,6 +47,11 @@ export const jobCommand: Command = {
   logs JOB[/TASK]             what it printed; -f goes on, -n N only the last lines
   wait JOB...                 until they have ended; exit code of the first that did not end well
   queue [NAME --priority N [--preempts] [--time T]]   the queues, or make or change one
+  account [NAME ...]          what accounts may have at once, or set it: --cpu, --memory, --gpu, --tasks (what is not said is without
+                              limit), and --weight of its share
+  reserve [NAME --until T]    the times for which nodes are kept free, or make one: --from T (default: now), --node NAME (default: all);
+                              T: 2026-12-24T22:00, or 3h from now. Jobs that end before go on beginning; those with --reservation NAME begin in it
+  release NAME                end a reservation
   node [NAME WORD]            the nodes; WORD: cordon (nothing new begins there), drain (what runs there is put back too), open
   usage                       what accounts have used, and the nodes
 
@@ -58,6 +67,10 @@ ${submissionHelp}
     follow: { type: 'boolean', short: 'f' },
     lines: { type: 'string', short: 'n' },
     preempts: { type: 'boolean' },
+    weight: { type: 'string' },
+    from: { type: 'string' },
+    until: { type: 'string' },
+    node: { type: 'string', multiple: true },
   },
   argumentsMax: 1000,
   takesProgram: true,
@@ -66,14 +79,8 @@ ${submissionHelp}
     const action = actions[word]
     if (action === undefined)
       throw usage(`stead job has no action ${word}`, `It has: ${Object.keys(actions).join(', ')}.`)
-    return action(await platformOf(input.text('on')), input)
+    return action(await platformOfJobs(input.text('on')), input)
   },
-}
-
-/** The platform that jobs are submitted to: the one that runs the directory here, else the daemon. */
-async function platformOf(on: string | null): Promise<Client> {
-  const here = on === null ? await findTarget(null).catch(() => null) : null
-  return (here?.operator ?? (await needDaemon(on))).batch
 }
 
 function programOf(input: Input, action: string): readonly string[] {
@@ -177,34 +184,6 @@ async function wait(batch: Client, input: Input): Promise<number> {
     if (code === 0) code = own
   }
   return code
-}
-
-async function queue(batch: Client, input: Input): Promise<number> {
-  const name = input.arguments[1]
-  if (name !== undefined) {
-    const priority = Number(input.text('priority') ?? '0')
-    const time = input.text('time')
-    const timeLimitMs = time === null ? null : readDuration('time', time)
-    await batch.setQueue({ name, priority, preempts: input.flag('preempts'), timeLimitMs })
-  }
-  const queues = await batch.queues()
-  print(input.json ? JSON.stringify({ queues }) : queueTable(queues))
-  return exitCodes.ok
-}
-
-const nodeWords: Readonly<Record<string, NodeState>> = { cordon: 'cordoned', drain: 'drained', open: 'open' }
-
-async function node(batch: Client, input: Input): Promise<number> {
-  const [, name, word = ''] = input.arguments
-  if (name !== undefined) {
-    const state = nodeWords[word]
-    if (state === undefined)
-      throw usage(`stead job node ${name} needs a word`, `One of ${Object.keys(nodeWords).join(', ')}.`)
-    await batch.setNode(name, state)
-  }
-  const nodes = await batch.nodes()
-  print(input.json ? JSON.stringify({ nodes }) : nodeTable(nodes))
-  return exitCodes.ok
 }
 
 async function used(batch: Client, input: Input): Promise<number> {
