@@ -6,7 +6,7 @@
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../src/base/index.ts'
@@ -21,6 +21,9 @@ import {
 } from '../src/sandbox/index.ts'
 import { Channel } from '../src/sandbox/drivers/guests/channel.ts'
 import { reach } from '../src/sandbox/drivers/guests/controls.ts'
+import { counterRate } from '../src/sandbox/drivers/guests/counter.ts'
+import { guestFiles } from '../src/sandbox/drivers/guests/initramfs.ts'
+import { findGuestParts } from '../src/sandbox/drivers/guests/kernel.ts'
 import { IncusTestServer, needsIncus } from '../test/incus-server.ts'
 import { machineParts } from '../test/machine-parts.ts'
 
@@ -88,9 +91,9 @@ async function bare(files: { readonly kernel: string; readonly initramfs: string
   const root = machineParts.root ?? ''
   const env = { LD_LIBRARY_PATH: `${root}/usr/lib/x86_64-linux-gnu:${root}/lib/x86_64-linux-gnu` }
   const firmware = ['-L', `${root}/usr/share/qemu`, '-L', `${root}/usr/share/seabios`]
-  const hardware = `-M ${kind} -accel tcg,thread=multi -cpu max -smp ${Math.min(8, availableParallelism())} -m 224M`
+  const hardware = `-M ${kind} -accel tcg,thread=multi,tb-size=128 -cpu max -smp ${Math.min(8, availableParallelism())} -m 224M`
   const rest = '-nodefaults -no-user-config -no-reboot -display none -serial stdio'
-  const append = `console=ttyS0 quiet panic=-1 reboot=t ${kind === ours ? 'pci=off ' : ''}nokaslr tsc_early_khz=2000000 lpj=4000000 tsc=reliable no_timer_check rdinit=/bin/perl -- -esyswrite(STDOUT,qq(began))`
+  const append = `console=ttyS0 quiet panic=-1 reboot=t ${kind === ours ? 'pci=off ' : ''}nokaslr tsc_early_khz=${counterRate(readFileSync('/proc/cpuinfo', 'latin1')).kilohertz} tsc=reliable no_timer_check rdinit=/bin/perl -- -esyswrite(STDOUT,qq(began))`
   const argv = [...firmware, ...`${hardware} ${rest}`.split(' '), '-kernel', files.kernel, '-initrd', files.initramfs]
   const startMs = performance.now()
   const machine = spawn(`${root}/usr/bin/qemu-system-x86_64`, [...argv, '-append', append], {
@@ -161,9 +164,7 @@ try {
   }
   const guest = drivers['vm']
   if (guest !== undefined && chosen.includes('vm')) {
-    const kept = (kind: string): string =>
-      `${state}/${readdirSync(state).findLast((name) => name.startsWith(kind)) ?? ''}`
-    const files = { kernel: kept('kernel'), initramfs: kept('initramfs') }
+    const files = await guestFiles(findGuestParts(machineParts.root), state)
     const [whole, alone]: [number[], number[]] = [[], []]
     const others = new Map(['q35', 'pc'].map((kind) => [kind, [] as number[]]))
     for (let round = 0; round < rounds; round++) {
