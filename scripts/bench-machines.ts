@@ -21,6 +21,7 @@ import {
 } from '../src/sandbox/index.ts'
 import { Channel } from '../src/sandbox/drivers/guests/channel.ts'
 import { reach } from '../src/sandbox/drivers/guests/controls.ts'
+import { counterRate } from '../src/sandbox/drivers/guests/counter.ts'
 import { type GuestFiles, guestFiles, packArchive } from '../src/sandbox/drivers/guests/initramfs.ts'
 import { findGuestParts } from '../src/sandbox/drivers/guests/kernel.ts'
 import { IncusTestServer, needsIncus } from '../test/incus-server.ts'
@@ -90,9 +91,9 @@ async function bare(files: GuestFiles, kind = ours): Promise<number> {
   const root = machineParts.root ?? ''
   const env = { LD_LIBRARY_PATH: `${root}/usr/lib/x86_64-linux-gnu:${root}/lib/x86_64-linux-gnu` }
   const firmware = ['-L', `${root}/usr/share/qemu`, '-L', `${root}/usr/share/seabios`]
-  const hardware = `-M ${kind} -accel tcg,thread=multi -cpu max -smp ${Math.min(8, availableParallelism())} -m 224M`
+  const hardware = `-M ${kind} -accel tcg,thread=multi,tb-size=128 -cpu max -smp ${Math.min(8, availableParallelism())} -m 224M`
   const rest = '-nodefaults -no-user-config -no-reboot -display none -serial stdio'
-  const append = `console=ttyS0 quiet panic=-1 reboot=t ${kind === ours ? 'pci=off ' : ''}nokaslr tsc_early_khz=2000000 lpj=4000000 tsc=reliable no_timer_check rdinit=/began`
+  const append = `console=ttyS0 quiet panic=-1 reboot=t ${kind === ours ? 'pci=off ' : ''}nokaslr tsc_early_khz=${counterRate(readFileSync('/proc/cpuinfo', 'latin1')).kilohertz} tsc=reliable no_timer_check rdinit=/began`
   const argv = [...firmware, ...`${hardware} ${rest}`.split(' '), '-kernel', files.kernel, '-initrd', files.initramfs]
   const startMs = performance.now()
   const machine = spawn(`${root}/usr/bin/qemu-system-x86_64`, [...argv, '-append', append], {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { release, tmpdir } from 'node:os'
 import { connect } from 'node:net'
+import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import { suite, test } from 'node:test'
 import { needsAll, needsFile } from '../../../test/needs.ts'
@@ -20,6 +21,19 @@ async function inside(sandbox: Sandbox, script: string): Promise<string> {
   const executed = await sandbox.exec({ argv: ['sh', '-c', script], env: {}, terminal: null })
   executed.input.end()
   return await within(text(executed.output), `the output of ${script}`)
+}
+
+/** How many seconds pass inside in one of the host. */
+async function clockRate(sandbox: Sandbox): Promise<number> {
+  const script = 'date +%s.%N; sleep 4; date +%s.%N'
+  const executed = await sandbox.exec({ argv: ['sh', '-c', script], env: {}, terminal: null })
+  executed.input.end()
+  const seen: { readonly inside: number; readonly outside: number }[] = []
+  for await (const line of createInterface(executed.output))
+    seen.push({ inside: Number(line), outside: performance.now() / 1000 })
+  const [first, last] = [seen[0], seen[1]]
+  assert.ok(first !== undefined && last !== undefined)
+  return (last.inside - first.inside) / (last.outside - first.outside)
 }
 
 test('a guest runs a program on its own kernel: output, directories, orders, exit', { skip }, async () => {
@@ -54,6 +68,8 @@ test('a guest runs a program on its own kernel: output, directories, orders, exi
     assert.equal(readFileSync(`${data}/made`, 'utf8'), 'made\n')
     assert.equal(statSync(`${data}/made`).uid, spec.hostUid, 'on the host it is the user of the workload')
     assert.ok(((await sandbox.usage()).pids ?? 0) >= 2)
+    const rate = await clockRate(sandbox)
+    assert.ok(rate > 0.9 && rate < 1.1, `its clock goes ${rate} times as fast as that of the host`)
     const symbols = await sandbox.machine().symbols(['do_exit', 'no_such_symbol'])
     assert.deepEqual([...symbols.keys()], ['do_exit'])
     assert.ok((symbols.get('do_exit') ?? 0n) > 0xffff_ffff_8000_0000n)

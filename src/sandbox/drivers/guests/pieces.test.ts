@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { memberOffsets } from './btf.ts'
 import { decodeFrames, encodeConfig, encodeFrame } from './channel.ts'
+import { counterRate } from './counter.ts'
 import { gdbCommands } from './gdb-commands.ts'
 import { packArchive } from './initramfs.ts'
 import { unpackKernel } from './kernel.ts'
@@ -34,6 +35,13 @@ test('a value may hold anything: its length in bytes leads it', () => {
     ]),
     'arg 3\na\nb\nenv 2\nü\nempty 0\n\n',
   )
+})
+
+test('how fast a processor counts is what its kernel says, unless that is how fast it runs at the moment', () => {
+  const told = (flags: string): string => `processor\t: 0\ncpu MHz\t\t: 2596.128\nflags\t\t: fpu tsc ${flags} sse\n`
+  assert.deepEqual(counterRate(told('constant_tsc')), { kilohertz: 2_596_128, weaker: null })
+  for (const other of [told(''), told('constant_tsc aperfmperf'), 'flags\t\t: constant_tsc\n', ''])
+    assert.match(counterRate(other).weaker ?? '', /may run faster or slower/)
 })
 
 test('an archive is one that kernels unpack: heads, names and contents on borders of four bytes', () => {

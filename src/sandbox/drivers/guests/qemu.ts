@@ -25,6 +25,8 @@ import {
 import type { GuestShare } from './config.ts'
 import { controls, reach } from './controls.ts'
 import type { Control } from './controls.ts'
+import { counterRate } from './counter.ts'
+import type { CounterRate } from './counter.ts'
 import { checkKernel, readDisk } from './disk-file.ts'
 import { guestFiles } from './initramfs.ts'
 import type { GuestFiles } from './initramfs.ts'
@@ -62,6 +64,7 @@ class QemuMonitor implements Monitor {
   readonly #stateDir: string
   readonly devices: readonly string[]
   readonly #acceleration: Acceleration = lookForHardware()
+  readonly #counter: CounterRate = counterRate(readFileSync('/proc/cpuinfo', 'latin1'))
   #files: Promise<GuestFiles> | null = null
   #made: GuestFiles | null = null
 
@@ -94,7 +97,10 @@ class QemuMonitor implements Monitor {
       weaker: [
         ...(kind === 'kvm'
           ? []
-          : [`guests are emulated, ten to twenty times slower than the machine: ${reason ?? 'no hardware for them'}`]),
+          : [
+              `guests are emulated, ten to twenty times slower than the machine: ${reason ?? 'no hardware for them'}`,
+              ...(this.#counter.weaker === null ? [] : [this.#counter.weaker]),
+            ]),
         ...around.weaker,
       ],
     }
@@ -298,7 +304,14 @@ class QemuMonitor implements Monitor {
     const hardware = this.#acceleration.kind === 'kvm'
     const groups: readonly (readonly string[])[] = [
       this.#common(spec, 'microvm,acpi=on,rtc=on,pic=on,pit=on', guestMemoryBytes(spec.limits), consoleLog),
-      ['-kernel', `${place}/kernel`, '-initrd', `${place}/initramfs`, '-append', commandLine(hardware)],
+      [
+        '-kernel',
+        `${place}/kernel`,
+        '-initrd',
+        `${place}/initramfs`,
+        '-append',
+        commandLine(hardware ? null : this.#counter),
+      ],
       ['-device', 'virtio-serial-device'],
       ['-chardev', `file,id=output,path=${ownOutput},append=on`],
       ['-device', 'virtserialport,chardev=output,name=output'],
@@ -363,9 +376,9 @@ function shared(tag: string, readOnly: boolean): readonly string[] {
   ]
 }
 
-/** Quiet, down at once when it fails, and without the measurements of clocks that emulation makes slow or wrong. */
-function commandLine(hardware: boolean): string {
-  const clocks = hardware ? '' : ' tsc_early_khz=2000000 lpj=4000000 tsc=reliable no_timer_check'
+/** Quiet, down at once when it fails, and, where it is emulated, told what it cannot measure. */
+function commandLine(counter: CounterRate | null): string {
+  const clocks = counter === null ? '' : ` tsc_early_khz=${counter.kilohertz} tsc=reliable no_timer_check`
   return `console=ttyS0 quiet panic=-1 reboot=t pci=off nokaslr${clocks}`
 }
 
