@@ -310,11 +310,14 @@ export class BatchCore {
 
   /** Answers whether a gang may begin by this. */
   #placed(job: BatchJob, position: number, place: NextPlace): boolean {
+    const isStopping = job.tasks.at(position).phase === 'stopping'
     if (job.struck.delete(position)) {
-      this.#tellEnd(job, position, false)
+      // Until it has ended where it was, it counts: an array has a bound.
+      if (isStopping) this.ledger.change(job, position, { stopping: 'struck' })
+      else this.#tellEnd(job, position, false)
       return false
     }
-    if (job.tasks.at(position).phase === 'stopping') {
+    if (isStopping) {
       this.#next.set(job.taskName(position), place)
       return false
     }
