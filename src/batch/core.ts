@@ -53,7 +53,7 @@ export class BatchCore {
     { ledger: this.ledger, nodes: this.nodes, teller: this.#teller, handovers: this.#handovers },
     {
       decide: (event) => this.#decide(event),
-      begin: (job, position) => this.#begin(job, position),
+      begin: (job, position) => this.#beginAnew(job, position),
       ended: (end) => this.#ended(end),
       never: (task, exit) => this.#ended({ task, endedMs: this.#nowMs, exit }),
       settle: (job, position, exit) => this.#settle(job, position, exit),
@@ -63,6 +63,8 @@ export class BatchCore {
   readonly #deadlines = new Deadlines()
   readonly #shares = new Shares()
   readonly #next = new Map<string, NextPlace>()
+  /** Tasks of gangs that have a place, and of which their node was not told yet. */
+  readonly #unbegun = new Set<string>()
   /** Decisions that are to be followed, in order: what follows from one may bring more. */
   readonly #decisions: Decision[] = []
   #following = false
@@ -81,6 +83,8 @@ export class BatchCore {
    */
   apply(event: BatchEvent, atMs: number): number | null {
     this.#nowMs = Math.max(this.#nowMs, atMs)
+    // What fell due before may stop the very task that this is about.
+    if (this.#scheduler.nextWakeMs <= this.#nowMs) this.#decide({ kind: 'time' })
     switch (event.kind) {
       case 'submit':
         return this.#submit(event.submission, event.by)
@@ -306,11 +310,14 @@ export class BatchCore {
 
   /** Answers whether a gang may begin by this. */
   #placed(job: BatchJob, position: number, place: NextPlace): boolean {
+    const isStopping = job.tasks.at(position).phase === 'stopping'
     if (job.struck.delete(position)) {
-      this.#tellEnd(job, position, false)
+      // Until it has ended where it was, it counts: an array has a bound.
+      if (isStopping) this.ledger.change(job, position, { stopping: 'struck' })
+      else this.#tellEnd(job, position, false)
       return false
     }
-    if (job.tasks.at(position).phase === 'stopping') {
+    if (isStopping) {
       this.#next.set(job.taskName(position), place)
       return false
     }
@@ -322,10 +329,17 @@ export class BatchCore {
 
   #run(job: BatchJob, position: number, place: NextPlace): void {
     const attempt = job.tasks.at(position).attempt + 1
+    if (job.record.submission.gang !== null) this.#unbegun.add(taskId(job.id, position, attempt))
     const begun = { attempt, ...place, startedMs: this.#nowMs, endedMs: 0, exit: null, stopping: null }
     this.ledger.change(job, position, { phase: 'running', ...begun })
     this.#shares.moved()
     this.#deadlines.watch(job, position, this.ledger.queueOf(job))
+  }
+
+  /** Its node was told and does not know it. */
+  #beginAnew(job: BatchJob, position: number): void {
+    if (job.record.submission.gang !== null) this.#unbegun.add(taskId(job.id, position, job.tasks.at(position).attempt))
+    this.#begin(job, position)
   }
 
   #begin(job: BatchJob, position: number): void {
@@ -340,10 +354,14 @@ export class BatchCore {
   #beginGang(job: BatchJob): void {
     const { tasks } = job
     if (tasks.in('waiting') + tasks.in('stopping') > 0) return
-    const ranks = [...tasks.touched()].filter((rank) => tasks.at(rank).phase === 'running')
+    const idOf = (rank: number): string => taskId(job.id, rank, tasks.at(rank).attempt)
+    const ranks = [...tasks.touched()].filter((rank) => this.#unbegun.has(idOf(rank)))
     const busy = ranks.map((rank) => tasks.at(rank).node).find((node) => this.#handovers.isBusy(node))
-    if (busy !== undefined) this.#handovers.hold(busy, job, 0)
-    else for (const rank of ranks) this.#teller.start(job, rank)
+    if (busy !== undefined) return this.#handovers.hold(busy, job, 0)
+    for (const rank of ranks) {
+      this.#unbegun.delete(idOf(rank))
+      this.#teller.start(job, rank)
+    }
   }
 
   #stopped(job: BatchJob, position: number, reason: StopReason): void {
@@ -358,16 +376,20 @@ export class BatchCore {
     if (phase !== 'running') return
     // The others of a gang run on nodes that are there.
     const isLost = reason === 'node-lost' && this.nodes.get(job.tasks.at(position).node) === undefined
-    if (isLost) this.ledger.change(job, position, { phase: 'waiting' })
-    else this.#stop(job, position, becomes, graceMs)
+    if (isLost) {
+      this.#unbegun.delete(taskId(job.id, position, job.tasks.at(position).attempt))
+      this.ledger.change(job, position, { phase: 'waiting' })
+    } else this.#stop(job, position, becomes, graceMs)
   }
 
   #stop(job: BatchJob, position: number, becomes: NonNullable<Task['stopping']>, afterMs: number): void {
     const { node, attempt } = job.tasks.at(position)
     this.ledger.change(job, position, { phase: 'stopping', stopping: becomes })
-    if (this.#handovers.unhold(node, job, position))
+    const id = taskId(job.id, position, attempt)
+    const isUnbegun = this.#unbegun.delete(id)
+    if (this.#handovers.unhold(node, job, position) || isUnbegun)
       return this.#settle(job, position, notStarted('was ended before it began'))
-    if (this.nodes.get(node) !== undefined) this.#handovers.ending(node, taskId(job.id, position, attempt))
+    if (this.nodes.get(node) !== undefined) this.#handovers.ending(node, id)
     this.#teller.stop(job, position, afterMs)
   }
 

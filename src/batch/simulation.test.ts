@@ -1,6 +1,7 @@
 /**
- * Submitted jobs with seeded accidents: nodes that go and come, controls that die between writing and telling, messages that
- * never arrive, programs that fail. Held: no task runs twice at once, no node is overfull, everything comes to its end.
+ * Submitted jobs with seeded accidents: nodes that go and come, are closed, drained and reserved, controls that die between writing
+ * and telling, messages that never arrive, programs that fail, accounts whose limits change. Held: no task runs twice at once, no
+ * node is overfull, everything comes to its end.
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -127,6 +128,8 @@ class Simulation {
       requeue: dice(3) === 0,
       queue: dice(4) === 0 ? 'urgent' : 'default',
       timeLimitMs: dice(3) === 0 ? 50 + dice(200) : null,
+      ...(shape > 0 && shape < 3 && dice(3) === 0 ? { onePerNode: true } : {}),
+      ...this.#reservation(),
       after: unended.length > 0 && dice(4) === 0 ? [{ job: unended[dice(unended.length)] ?? 0, when: 'end' }] : [],
     }
     try {
@@ -134,8 +137,45 @@ class Simulation {
       this.jobs.set(id ?? 0, submission)
     } catch (error) {
       // So many nodes may be gone that it could never start.
-      if (!isSteadError(error) || !['scheduler.impossible', 'batch.no-node'].includes(error.code)) throw error
+      const known = ['scheduler.impossible', 'scheduler.unknown-name', 'batch.no-node']
+      if (!isSteadError(error) || !known.includes(error.code)) throw error
     }
+  }
+
+  #reservation(): Partial<Submission> {
+    const [reservation] = [...this.core.ledger.reservations.keys()]
+    return reservation === undefined || this.dice(3) > 0 ? {} : { reservation }
+  }
+
+  /** What people set. */
+  #order(kind: number, node: string): void {
+    const { dice } = this
+    if (kind === 0) {
+      const state = (['open', 'open', 'cordoned', 'drained'] as const)[dice(4)] ?? 'open'
+      if (this.core.nodes.get(node) !== undefined) this.apply({ kind: 'set-node', node, state, by: 'bob' })
+    } else if (kind === 1) {
+      const [name] = [...this.core.ledger.reservations.keys()]
+      if (name !== undefined) return void this.apply({ kind: 'release', reservation: name })
+      const fromMs = this.nowMs + dice(100)
+      const nodes = this.core.nodes.get(node) === undefined ? [] : [node]
+      const reservation = { name: `r${this.nowMs}`, nodes, fromMs, untilMs: fromMs + 1 + dice(300), by: 'bob' }
+      if (this.core.nodes.size > 0) this.apply({ kind: 'reserve', reservation })
+    } else {
+      const cpu = dice(2) === 0 ? null : 4 + dice(8)
+      const limits = { name: 'ann', weight: 1 + dice(3), cpu, memoryBytes: null, gpus: null, tasks: null }
+      this.apply({ kind: 'set-account', account: limits })
+    }
+  }
+
+  /** Nothing that people have set is in the way any more. */
+  clear(): void {
+    for (const { name } of this.nodes) this.apply({ kind: 'set-node', node: name, state: 'open', by: 'bob' })
+    for (const name of this.core.ledger.reservations.keys()) this.apply({ kind: 'release', reservation: name })
+    const limits = { name: 'ann', weight: 1, cpu: null, memoryBytes: null, gpus: null, tasks: null }
+    this.apply({ kind: 'set-account', account: limits })
+    // What waits for a reservation that is over waits until somebody sees to it.
+    for (const job of this.core.ledger.unended)
+      if (this.jobs.get(job)?.reservation !== undefined) this.apply({ kind: 'cancel', job, index: null, by: 'ann' })
   }
 
   step(accidents: boolean): void {
@@ -143,7 +183,7 @@ class Simulation {
     this.nowMs += 1 + dice(20)
     const node = nodes[dice(nodes.length)] ?? nodes[0]
     assert.ok(node)
-    const kind = dice(accidents ? 14 : 6)
+    const kind = dice(accidents ? 17 : 6)
     if (kind < 6) {
       const [task] = [...node.running.keys()].slice(dice(4))
       if (task === undefined || !node.connected) return
@@ -166,7 +206,8 @@ class Simulation {
       if (job === 0) return
       const indexes = this.core.ledger.need(job).tasks.count
       this.apply({ kind: 'cancel', job, index: dice(2) === 0 ? null : dice(indexes), by: 'ann' })
-    } else this.apply({ kind: 'time' })
+    } else if (kind > 13) this.#order(kind - 14, node.name)
+    else this.apply({ kind: 'time' })
     if (dice(3) > 0) this.deliver()
   }
 
@@ -179,6 +220,8 @@ class Simulation {
         assert.equal(seen.get(which), undefined, `seed ${seed}: ${task} runs on ${name} and ${seen.get(which)}`)
         seen.set(which, name)
         cpu += this.jobs.get(job)?.needs.cpu ?? 0
+        const one = this.jobs.get(job)?.onePerNode !== true
+        assert.ok(one || [...running.values()].filter((other) => other === job).length === 1, `seed ${seed}: ${task}`)
       }
       assert.ok(cpu <= offer.cpu, `seed ${seed}: ${name} holds ${cpu} cores`)
     }
@@ -199,7 +242,8 @@ test('whatever happens to nodes and control, no task runs twice at once and ever
       simulation.step(true)
       simulation.check(seed)
     }
-    for (const node of simulation.nodes) if (!node.connected) simulation.hello(node)
+    for (const node of simulation.nodes) simulation.hello(node)
+    simulation.clear()
     for (let round = 0; simulation.core.ledger.unended.size > 0; round++) {
       assert.ok(round < 3000, `seed ${seed}: ${[...simulation.core.ledger.unended].join(', ')} come to their end`)
       simulation.step(false)

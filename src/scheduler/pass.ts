@@ -54,8 +54,9 @@ export class Pass {
     return [...this.#plans].map(([job, { startMs }]) => ({ job: job.facts.name, startMs }))
   }
 
-  forget(job: Job): void {
-    this.#plans.delete(job)
+  /** The job waits no more, and not because it was started. True: what stood behind it may go now. */
+  forget(job: Job): boolean {
+    return this.#plans.delete(job) || this.#parts.order === 'fcfs'
   }
 
   /** A task was started or stopped during the walk. */
@@ -64,7 +65,8 @@ export class Pass {
     else this.#timeline?.stopped(job, node)
   }
 
-  run(round: Round, decisions: Decision[]): void {
+  /** True: a promise was given up for one who stands before it, so those who were kept off by it are to be asked again. */
+  run(round: Round, decisions: Decision[]): boolean {
     if (this.#failedShapes.size > 0) this.#failedShapes.clear()
     if (this.#plannedMax > 0) this.#kept = new Map()
     this.#timeline = null
@@ -77,8 +79,11 @@ export class Pass {
       if (this.#runEqual(equal, round, decisions) === 'stop') break
       from = until
     }
+    const before = this.#plans
     this.#plans = this.#kept
     this.#timeline = null
+    for (const job of before.keys()) if (!this.#kept.has(job) && waitingOf(job) > 0) return true
+    return false
   }
 
   /** Those of one priority. They hold one another's promises, and those of more important ones; not those of lesser ones. */

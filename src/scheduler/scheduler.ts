@@ -52,6 +52,9 @@ export interface RunningTask {
   readonly startedMs: number
 }
 
+/** How often in one event everybody is asked again because a promise was given up; each time the first in line gain by it. */
+const promisesMax = 8
+
 /** Cores of a node. */
 const coresMax = 1_000_000
 
@@ -364,6 +367,7 @@ export class Scheduler {
     }
     job.count = count
     if (waitingOf(job) > 0) this.#enqueue(job)
+    else if (this.#pass.forget(job)) this.#changes.everything()
     this.#finish(job)
   }
 
@@ -447,7 +451,7 @@ export class Scheduler {
     job.state = job.state === 'given-up' ? 'given-up' : 'ended'
     this.#book.end(job, job.failed === 0 ? 'success' : 'failure')
     this.#settled.push(job.facts.name)
-    this.#pass.forget(job)
+    if (this.#pass.forget(job)) this.#changes.everything()
     this.#cluster.others.remove(job)
     releaseJob(job, this.#cluster.groups)
     this.#cluster.jobs[job.number] = undefined
@@ -457,11 +461,11 @@ export class Scheduler {
 
   /** Decides until nothing more follows. */
   #settle(decisions: Decision[]): void {
-    for (;;) {
+    for (let again = promisesMax; ;) {
       this.#wakeDependents(decisions)
       const round = this.#changes.nextRound(this.#queue)
       if (round === null && this.#settled.length === 0) return
-      if (round !== null) this.#pass.run(round, decisions)
+      if (round !== null && this.#pass.run(round, decisions) && again-- > 0) this.#changes.everything()
     }
   }
 
