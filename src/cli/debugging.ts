@@ -60,6 +60,11 @@ export async function lookInto(
   const pid = input.number('pid', 1, pidMax)
   const say = input.json ? () => undefined : note
   const core = input.text('core')
+  if (core !== null && pid !== null) throw usage('a core file or a process, not both', helpOf(command))
+  if ((core !== null || pid !== null) && command.argumentsMax === 1 && input.arguments.length > 0)
+    throw usage(`a part, or ${core === null ? '--pid' : '--core'}, not both`, helpOf(command))
+  if ((core !== null || pid !== null) && command.argumentsMax === 1 && input.arguments.length > 0)
+    throw usage(`a part, or ${core === null ? '--pid' : '--core'}, not both`, helpOf(command))
   if (core !== null) return { looked: coreOf(core, input.text('program'), command), words: input.arguments }
   if (pid !== null) return { looked: await processOf(pid, ability, say), words: input.arguments }
   const [word, ...words] = input.arguments

@@ -222,6 +222,21 @@ const cases: readonly Case[] = [
     },
   ],
   [
+    'ends a snapshot when the process ends',
+    'snapshot',
+    async (bench) => {
+      const program = await bench.startOwn('ticking')
+      await using attached = await bench.attach(program.pid)
+      const never = { ...placeOf(bench), expressions: ['count'], condition: 'count < 0', hits: 1, timeMs: waitMs }
+      const waiting = attached.snapshot(never)
+      waiting.catch(() => undefined)
+      await ticksOn(program)
+      await program.end()
+      await assert.rejects(waiting, (error) => isSteadError(error) && /^debug\.(process-gone|lost)$/.test(error.code))
+      assert.match(await attached.lost, /ended/)
+    },
+  ],
+  [
     'says that the process ended',
     null,
     async (bench) => {

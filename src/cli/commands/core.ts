@@ -4,6 +4,7 @@ import { finished } from 'node:stream/promises'
 import { allowCores, coreRefusal, forbidCores } from '../../agent/index.ts'
 import { type Command, helpOf, usage } from '../command.ts'
 import { exitCodes } from '../exit-codes.ts'
+import { needWritable } from '../output-file.ts'
 import { needTarget } from '../target.ts'
 import { note, print } from '../terminal.ts'
 
@@ -38,9 +39,10 @@ export const coreCommand: Command = {
     }
     if (word === undefined) return tellMachine(input.json)
     const [part = '', instance = null] = word.split('/')
+    const out = input.text('out') ?? `${part}.core`
+    needWritable(out)
     const { operator, app } = await needTarget(input.text('app'))
     const stream = await operator.open(app, part, { kind: 'core', instance })
-    const out = input.text('out') ?? `${part}.core`
     // Opened when something comes: only what leads somewhere takes the place of an older file.
     let file: ReturnType<typeof createWriteStream> | null = null
     for await (const { bytes } of stream.pieces) {

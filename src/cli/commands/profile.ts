@@ -4,6 +4,7 @@ import { abilityOf, flameGraph, type ProfileKind, profileMsMax } from '../../deb
 import { type Command, helpOf, usage } from '../command.ts'
 import { awake, lookHelp, lookInto, lookOptions, untilInterrupted } from '../debugging.ts'
 import { exitCodes } from '../exit-codes.ts'
+import { needWritable } from '../output-file.ts'
 import { note, print } from '../terminal.ts'
 
 const usualSeconds = 10
@@ -35,6 +36,7 @@ export const profileCommand: Command = {
     const [kind = 'cpu', ...more] = kinds.filter((word) => input.flag(word))
     if (more.length > 0) throw usage('one of --cpu, --wall and --heap at a time', helpOf(profileCommand))
     const name = input.text('out') ?? 'profile'
+    needWritable(`${name}.svg`)
     using _awake = awake()
     const { looked } = await lookInto(input, profileCommand, abilityOf(kind))
     await using open = looked
