@@ -218,6 +218,7 @@ const cases: readonly Case[] = [
       }
       await gone
       await until(() => bench.isClosed(program.pid), 'the process to close what was opened in it')
+      await until(() => bench.can('snapshot', program.pid), 'another to be let in')
       await ticksOn(program)
     },
   ],
