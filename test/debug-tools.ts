@@ -17,6 +17,7 @@ const pySpy = {
   version: '0.4.3',
   digest: '8a4277225f470d394a85cca0cdd944bef87f0097b6f20150a6dd3ac2e92806b8',
 }
+const rbspy = 'rbspy@0.55.0'
 const delve = 'github.com/go-delve/delve/cmd/dlv@v1.27.2'
 
 /** A Node that is neither ours nor the system's. */
@@ -78,6 +79,15 @@ const tools: readonly Tool[] = [
         if (goPath === null) throw new Error('delve needs Go')
         run(dir, 'env', `GOBIN=${dir}`, 'CGO_ENABLED=0', goPath, 'install', delve)
         renameSync(join(dir, 'dlv'), path)
+      }),
+  },
+  {
+    name: rbspy,
+    path: join(programs, 'rbspy'),
+    fetch: (path) =>
+      fetching((dir) => {
+        run(dir, 'cargo', 'install', '--quiet', '--locked', '--root', dir, rbspy)
+        renameSync(join(dir, 'bin/rbspy'), path)
       }),
   },
   {

@@ -77,8 +77,9 @@ export async function lookInto(input: Input, command: Command, ability: Ability,
   const say = input.json ? () => undefined : note
   const core = input.text('core')
   const { program, app, rest } = wish.words ?? lookWords(input, command, () => false)
+  if (core !== null && pid !== null) throw usage('a core file or a process, not both', helpOf(command))
   if (wish.words === undefined && rest.length > 0)
-    throw usage(`stead ${command.name} does not know what to do with ${rest.join(' ')}`, helpOf(command))
+    throw usage(`a part, or ${core === null ? '--pid' : '--core'}, not both`, helpOf(command))
   if (core !== null) return coreOf(core, input.text('program'), command)
   if (pid !== null) return await processOf(pid, ability, say)
   if (program === null) throw usage(`stead ${command.name} needs a part, or --pid`, helpOf(command))

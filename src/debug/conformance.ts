@@ -218,7 +218,23 @@ const cases: readonly Case[] = [
       }
       await gone
       await until(() => bench.isClosed(program.pid), 'the process to close what was opened in it')
+      await until(() => bench.can('snapshot', program.pid), 'another to be let in')
       await ticksOn(program)
+    },
+  ],
+  [
+    'ends a snapshot when the process ends',
+    'snapshot',
+    async (bench) => {
+      const program = await bench.startOwn('ticking')
+      await using attached = await bench.attach(program.pid)
+      const never = { ...placeOf(bench), expressions: ['count'], condition: 'count < 0', hits: 1, timeMs: waitMs }
+      const waiting = attached.snapshot(never)
+      waiting.catch(() => undefined)
+      await ticksOn(program)
+      await program.end()
+      await assert.rejects(waiting, (error) => isSteadError(error) && /^debug\.(process-gone|lost)$/.test(error.code))
+      assert.match(await attached.lost, /ended/)
     },
   ],
   [

@@ -21,7 +21,7 @@ export function notAllowed(pid: number, uid: number | null): SteadError {
   return new SteadError({
     code: 'debug.forbidden',
     message: `you may not look into process ${pid}${whose}`,
-    hint: 'Run the command as that user, or as root.',
+    hint: 'Run the command as that user, or as root. Where root may not either, it is in a container of its own: look from inside.',
   })
 }
 

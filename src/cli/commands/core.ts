@@ -5,6 +5,7 @@ import { allowCores, coreRefusal, forbidCores } from '../../agent/index.ts'
 import { type Command, helpOf, usage } from '../command.ts'
 import { lookWords } from '../debugging.ts'
 import { exitCodes } from '../exit-codes.ts'
+import { needWritable } from '../output-file.ts'
 import { needTarget } from '../target.ts'
 import { note, print } from '../terminal.ts'
 
@@ -39,9 +40,10 @@ export const coreCommand: Command = {
     }
     if (word === null) return tellMachine(input.json)
     const [part = '', instance = null] = word.split('/')
+    const out = input.text('out') ?? `${part}.core`
+    needWritable(out)
     const { operator, app } = await needTarget(appWord)
     const stream = await operator.open(app, part, { kind: 'core', instance })
-    const out = input.text('out') ?? `${part}.core`
     // Opened when something comes: only what leads somewhere takes the place of an older file.
     let file: ReturnType<typeof createWriteStream> | null = null
     for await (const { bytes } of stream.pieces) {

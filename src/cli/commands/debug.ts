@@ -1,7 +1,7 @@
 /** `stead debug`: a port for an editor that leads into a program that runs. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { SteadError } from '../../base/index.ts'
+import { messageOf, SteadError } from '../../base/index.ts'
 import {
   emacsConfiguration,
   jetbrainsConfiguration,
@@ -27,6 +27,7 @@ import {
 } from '../debugging.ts'
 import { exitCodes } from '../exit-codes.ts'
 import { debugKernel, listTraces, whereOf, noSuchTrace, runTrace } from '../kernel.ts'
+import { cannotWrite } from '../output-file.ts'
 import { findTarget } from '../target.ts'
 import { note, paint, print } from '../terminal.ts'
 
@@ -153,8 +154,12 @@ function writeLaunch(target: LaunchTarget): void {
       hint: 'Put the printed configuration in by hand, or take the comments out.',
     })
   }
-  mkdirSync('.vscode', { recursive: true })
-  writeFileSync(launchFile, merged)
+  try {
+    mkdirSync('.vscode', { recursive: true })
+    writeFileSync(launchFile, merged)
+  } catch (error) {
+    throw cannotWrite(launchFile, messageOf(error))
+  }
 }
 
 function readIfThere(path: string): string | null {

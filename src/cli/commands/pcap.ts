@@ -5,6 +5,7 @@ import type { Writable } from 'node:stream'
 import { type Command, helpOf, usage } from '../command.ts'
 import { lookWords, untilInterrupted } from '../debugging.ts'
 import { exitCodes } from '../exit-codes.ts'
+import { needWritable } from '../output-file.ts'
 import { needTarget } from '../target.ts'
 import { note, print } from '../terminal.ts'
 
@@ -41,6 +42,7 @@ export const pcapCommand: Command = {
     const bytesMax = (input.number('megabytes', 1, 1000) ?? usualMegabytes) * 1e6
     const port = input.number('port', 1, 65_535)
     const out = input.text('out') ?? `${part}.pcap`
+    if (out !== '-') needWritable(out)
     const { operator, app } = await needTarget(appWord)
     const stream = await operator.open(app, part, { kind: 'capture', instance, durationMs, bytesMax, port })
     untilInterrupted().addEventListener('abort', () => stream.end(), { once: true })

@@ -5,6 +5,7 @@ import { formatDuration, parseDuration } from '../../model/index.ts'
 import { type Command, helpOf, type Input, usage } from '../command.ts'
 import { awake, lookHelp, lookInto, lookOptions, lookWords, untilInterrupted } from '../debugging.ts'
 import { exitCodes } from '../exit-codes.ts'
+import { needWritable } from '../output-file.ts'
 import { note, print } from '../terminal.ts'
 
 const usualMs = 10_000
@@ -38,6 +39,7 @@ export const profileCommand: Command = {
     const [kind = 'cpu', ...more] = kinds.filter((word) => input.flag(word))
     if (more.length > 0) throw usage('one of --cpu, --wall and --heap at a time', helpOf(profileCommand))
     const name = input.text('out') ?? 'profile'
+    needWritable(`${name}.svg`)
     using _awake = awake()
     await using open = await lookInto(input, profileCommand, abilityOf(kind), { words })
     if (!input.json) note(`profiling for ${formatDuration(durationMs)}`)

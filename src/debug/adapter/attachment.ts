@@ -9,6 +9,9 @@ import { snapshotOf, stackOf } from './look.ts'
 import type { OpenAdapter } from './open.ts'
 import { serveAdapter } from './serve.ts'
 
+/** How often is looked whether the process is there. */
+const aliveMs = 1000
+
 export interface AdapterLanguage {
   readonly facts: ProcessFacts
   readonly clock: Clock
@@ -34,15 +37,27 @@ export function adapterAttachment(language: AdapterLanguage): Attachment {
   const closing = new AbortController()
   const present = async <T>(use: () => Promise<T>): Promise<T> => {
     if (!isAlive()) throw processGone(facts)
-    const used = use()
+    // Of a process that is gone everything fails, each in its own words.
+    const used = use().catch((error: unknown): never => {
+      throw isAlive() ? error : processGone(facts)
+    })
     under.add(used)
     return await used.finally(() => under.delete(used))
   }
+  const gone = new Promise<string>((resolve) => {
+    const look = (): void => {
+      if (closing.signal.aborted) return
+      // Whoever uses it is told by his adapter.
+      if (isAlive() || under.size > 0) clock.after(aliveMs, look)
+      else resolve(`process ${facts.pid} ended`)
+    }
+    look()
+  })
   return {
     language: language.language,
     version: language.version,
     effects: language.effects,
-    lost: new Promise(() => undefined),
+    lost: gone,
     stack: () =>
       present(
         language.stack ??

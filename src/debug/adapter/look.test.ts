@@ -80,6 +80,14 @@ test('a stop that comes with the answer about its breakpoint is a hit', async ()
   assert.deepEqual(report.hits[0]?.values, [{ expression: 'count', value: '7' }])
 })
 
+test('a process that ends while its line is waited for is said to have ended', async () => {
+  const beside: Beside = (command) => {
+    if (command === 'attach') return [initialized]
+    return command === 'configurationDone' ? [{ type: 'event', event: 'terminated' }] : []
+  }
+  await assert.rejects(snapshotBy(1, beside, { command: 'none', count: 1 }), { code: 'debug.process-gone' })
+})
+
 test('threads that come to the line together are no more hits than were asked for', async () => {
   const threads = Array.from({ length: 12 }, (_, index) => index + 1)
   const beside: Beside = (command) => {

@@ -5,7 +5,7 @@
  * that the program has stood still for it, whichever is spent first; its breakpoint goes with it. A hot line is not looked at
  * for long, with a condition or without, unless that is forced.
  */
-import type { Clock } from '../../base/index.ts'
+import { type Clock, messageOf } from '../../base/index.ts'
 import { Paths } from '../dap/paths.ts'
 import { type Arguments, numberIn, objectsIn, textIn } from '../dap/peer.ts'
 import type { DapSession } from '../dap/session.ts'
@@ -20,7 +20,7 @@ import {
   type ThreadStack,
 } from '../recipe.ts'
 import { looksSecret, redactedText, redactText } from '../redact.ts'
-import { connectionLost, noStatement, unknownPlace } from '../refusals.ts'
+import { connectionLost, noStatement, processGone, unknownPlace } from '../refusals.ts'
 import { attachMs, begin, type OpenAdapter } from './open.ts'
 
 /** Threads of a stack; programs with more show those that come first. */
@@ -127,6 +127,8 @@ export async function snapshotOf(
   }
   // Before the line is looked at: some stop there at once.
   using _listening = session.on((event, body) => {
+    // The connection of an adapter outlives the process.
+    if (event === 'terminated' || event === 'exited') ended.reject(processGone(facts))
     if (event !== 'stopped' || adapterStop(body)) return
     stop(numberIn(body, 'threadId')).catch(ended.reject)
   })
@@ -173,6 +175,14 @@ async function valueOf(
     const { result } = await session.request('evaluate', { expression: guarded, frameId, context: 'watch' })
     return { expression, value: hide(redactText(String(result))) }
   } catch (error) {
-    return { expression, error: hide(error instanceof Error ? error.message : String(error)) }
+    return { expression, error: hide(saidOf(messageOf(error))) }
   }
+}
+
+/** What an adapter says of an expression that cannot be had, in a line: compilers draw the place, Python tells how it came there. */
+function saidOf(text: string): string {
+  const lines = text.split('\n').filter((line) => line.trim() !== '')
+  const [first = ''] = lines
+  const said = /^(?:evaluate: )?Traceback/.test(first) ? lines.at(-1) : first
+  return (said ?? '').replace(/^evaluate: /, '').replace(/^error: (?:<user expression \d+>:\d+:\d+: )?/, '')
 }

@@ -3,22 +3,19 @@
  * where the time goes. A debugger and values come from debugpy, which is laid into the process's own /tmp when it is asked
  * for, and only where the process was started with the hook that lets it in: never by gdb, which ends the process too often.
  */
-import { execFile } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { type Clock, messageOf } from '../../base/index.ts'
+import type { Clock } from '../../base/index.ts'
 import { adapterAttachment } from '../adapter/attachment.ts'
 import type { OpenAdapter } from '../adapter/open.ts'
 import { doorSignal, handlesDoor, hookDirectory, roomOf } from '../door.ts'
 import { pythonBoot, pythonEntry } from '../python/hook.ts'
-import { foldedStacks, pyThreads } from '../python/reports.ts'
+import { pyThreads } from '../python/reports.ts'
 import type { Ability, Attachment, Finding, ProcessFacts, Profile, ProfileRequest, Recipe } from '../recipe.ts'
 import { processGone, type Refusal, refused } from '../refusals.ts'
 import { isAlive, signalProcess, startedWith } from './proc.ts'
 import { filesLike, linesOf } from './program-file.ts'
 import { findRemoteDoor } from './python-memory.ts'
 import { openRoom } from './room.ts'
+import { runSampler, sampledProfile, samplesPerSecond } from './sampler.ts'
 import { runningThreads } from './threads.ts'
 
 export interface PythonRecipeOptions {
@@ -31,9 +28,7 @@ export interface PythonRecipeOptions {
   readonly hide?: (text: string) => string
 }
 
-const outputBytesMax = 64_000_000
 const dumpMs = 30_000
-const samplesPerSecond = 100
 
 const noTool: Refusal = {
   reason: 'py-spy is not on this machine, which is what shows where a Python stands without a stop',
@@ -113,10 +108,10 @@ const abilities: readonly Ability[] = ['dap', 'stack', 'snapshot', 'cpu-profile'
 async function attachment(facts: ProcessFacts, options: PythonRecipeOptions): Promise<Attachment> {
   const { clock, pySpy, debugpy, hide = (text) => text } = options
   const pid = ['--pid', String(facts.pid)]
-  const run = (args: readonly string[], timeoutMs: number, signal?: AbortSignal): Promise<string> =>
+  const run = (args: readonly string[], timeoutMs: number): Promise<string> =>
     pySpy === null
       ? Promise.reject(refused(noTool.reason, noTool.hint))
-      : runTool(facts, pySpy, args, timeoutMs, signal)
+      : runSampler(facts, { name: 'py-spy', path: pySpy }, args, timeoutMs)
   // It says the exact version, and whether it may look at all.
   const seen =
     pySpy === null
@@ -132,7 +127,7 @@ async function attachment(facts: ProcessFacts, options: PythonRecipeOptions): Pr
       const threads = pyThreads(await run(['dump', ...pid, '--json'], dumpMs))
       return { threads, waitingFor: [], stoppedMs: clock.monotonicMs() - fromMs }
     },
-    profile: (request: ProfileRequest, signal?: AbortSignal) => profileBy(run, pid, request, signal),
+    profile: (request: ProfileRequest, signal?: AbortSignal) => profileBy(facts, pySpy, request, signal),
   }
   return adapterAttachment({
     facts,
@@ -157,34 +152,20 @@ async function attachment(facts: ProcessFacts, options: PythonRecipeOptions): Pr
   })
 }
 
-async function profileBy(
-  run: (args: readonly string[], timeoutMs: number, signal?: AbortSignal) => Promise<string>,
-  pid: readonly string[],
-  { kind, durationMs }: ProfileRequest,
+function profileBy(
+  facts: ProcessFacts,
+  pySpy: string | null,
+  request: ProfileRequest,
   signal?: AbortSignal,
 ): Promise<Profile> {
-  if (kind === 'heap') throw refused(noHeap.reason, noHeap.hint)
-  const dir = mkdtempSync(join(tmpdir(), 'stead-py-spy-'))
-  try {
-    const output = join(dir, 'stacks')
-    const seconds = String(Math.max(1, Math.round(durationMs / 1000)))
-    const waits = kind === 'wall' ? ['--idle'] : []
-    const how = [
-      ...waits,
-      '--duration',
-      seconds,
-      '--rate',
-      String(samplesPerSecond),
-      '--format',
-      'raw',
-      '--full-filenames',
-    ]
-    await run(['record', ...pid, ...how, '--output', output], durationMs + dumpMs, signal)
-    const text = readFileSync(output, 'utf8')
-    return { kind, unit: 'samples', stacks: foldedStacks(text), raw: { extension: 'folded', text } }
-  } finally {
-    rmSync(dir, { recursive: true, force: true })
-  }
+  if (request.kind === 'heap') return Promise.reject(refused(noHeap.reason, noHeap.hint))
+  if (pySpy === null) return Promise.reject(refused(noTool.reason, noTool.hint))
+  const waits = request.kind === 'wall' ? ['--idle'] : []
+  const how = ['record', '--pid', String(facts.pid), '--rate', String(samplesPerSecond)]
+  const format = ['--format', 'raw', '--full-filenames']
+  const argsOf = (output: string, seconds: string): readonly string[] =>
+    how.concat(waits, format, ['--duration', seconds, '--output', output])
+  return sampledProfile(facts, { name: 'py-spy', path: pySpy }, argsOf, request, signal)
 }
 
 async function openDebugpy(facts: ProcessFacts, debugpy: string, clock: Clock): Promise<OpenAdapter> {
@@ -211,32 +192,4 @@ async function openDebugpy(facts: ProcessFacts, debugpy: string, clock: Clock): 
     lines: (path) => linesOf(facts, path),
     guard: (expression) => expression,
   }
-}
-
-/** Runs py-spy to its end. Aborting asks it to end soon, with what it has. Throws `debug.refused`, `debug.process-gone`. */
-function runTool(
-  facts: ProcessFacts,
-  pySpy: string,
-  args: readonly string[],
-  timeoutMs: number,
-  signal?: AbortSignal,
-): Promise<string> {
-  if (!isAlive(facts)) return Promise.reject(processGone(facts))
-  return new Promise((resolve, reject) => {
-    const options = { timeout: timeoutMs, maxBuffer: outputBytesMax, env: { PATH: process.env['PATH'] ?? '' } }
-    const child = execFile(pySpy, [...args], options, (error, stdout, stderr) => {
-      signal?.removeEventListener('abort', stop)
-      if (error === null) return resolve(stdout)
-      if (!isAlive(facts)) return reject(processGone(facts))
-      const said = /^Error: (.*)$/m.exec(stderr)?.[1] ?? messageOf(error)
-      reject(
-        refused(
-          `py-spy cannot look into process ${facts.pid}: ${said}`,
-          'It needs the rights of root, or of the process.',
-        ),
-      )
-    })
-    const stop = (): void => void child.kill('SIGINT')
-    signal?.addEventListener('abort', stop, { once: true })
-  })
 }

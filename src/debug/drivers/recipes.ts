@@ -27,7 +27,7 @@ export async function otherRecipes(options: RecipesOptions): Promise<readonly Re
   return [
     pythonRecipe({ ...options, pySpy: findOnPath('py-spy'), debugpy }),
     javaRecipe(options),
-    rubyRecipe(options),
+    rubyRecipe({ ...options, rbspy: findOnPath('rbspy') }),
     goRecipe({ ...options, delve: findOnPath('dlv') }),
     nativeRecipe({ ...options, debugger: tool }),
   ]

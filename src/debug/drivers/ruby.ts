@@ -1,41 +1,52 @@
 /**
  * The recipe for Ruby. A program that was started with the hook is entered by a signal; a small debugger is laid into its own /tmp
- * for as long as somebody looks, and shows stacks, values and breakpoints. One that was started without is not entered.
+ * for as long as somebody looks, and shows stacks, values and breakpoints. One that was started without is not entered; where its time
+ * goes is read from outside, by rbspy.
  */
 import type { Clock } from '../../base/index.ts'
 import { adapterAttachment } from '../adapter/attachment.ts'
 import type { OpenAdapter } from '../adapter/open.ts'
 import { objectsIn, textIn } from '../dap/peer.ts'
 import { doorSignal, handlesDoor, hookDirectory } from '../door.ts'
-import type { Ability, Finding, ProcessFacts, Recipe } from '../recipe.ts'
+import type { Ability, Finding, ProcessFacts, Profile, ProfileRequest, Recipe } from '../recipe.ts'
 import { processGone, type Refusal, refused } from '../refusals.ts'
 import { rubyBoot } from '../ruby/boot.ts'
 import { isAlive, signalProcess, startedWith } from './proc.ts'
 import { openRoom } from './room.ts'
+import { sampledProfile, samplesPerSecond } from './sampler.ts'
 import { runningThreads } from './threads.ts'
 
 export interface RubyRecipeOptions {
   readonly clock: Clock
+  /** Path of rbspy; null where there is none. */
+  readonly rbspy?: string | null
   /** Takes texts that are known to be secret out of whatever is handed on. */
   readonly hide?: (text: string) => string
 }
 
-const noProfile: Refusal = {
-  reason: 'where time and memory go in Ruby can be seen by what was started for it only',
-  hint: 'Let it use `stackprof`, or `ruby-prof`; `stead stack` shows where it stands.',
+const noTool: Refusal = {
+  reason: 'rbspy is not on this machine, which is what shows where the time of a Ruby goes',
+  hint: 'Install it (`cargo install rbspy`) so that it is on the PATH; `stead stack` shows where it stands.',
 }
-const all: readonly Ability[] = ['dap', 'stack', 'snapshot']
+const noHeap: Refusal = {
+  reason: 'what allocates memory in Ruby can be seen by what was started for it only',
+  hint: 'Let it use `ObjectSpace.trace_object_allocations`, or `memory_profiler`.',
+}
+const laidInside =
+  'gets a small debugger laid into its /tmp, run by a thread of its own, for each look; only a thread at a breakpoint stands still'
+/** What the hook is needed for. */
+const inside: readonly Ability[] = ['dap', 'stack', 'snapshot']
 
-export function rubyRecipe({ clock, hide = (text) => text }: RubyRecipeOptions): Recipe {
+export function rubyRecipe({ clock, rbspy = null, hide = (text) => text }: RubyRecipeOptions): Recipe {
   return {
     language: 'ruby',
     async find(facts) {
-      return versionOf(facts) === null ? null : finding(facts)
+      return versionOf(facts) === null ? null : finding(facts, rbspy)
     },
     async attach(facts) {
       if (!isAlive(facts)) throw processGone(facts)
       const refusal = refusalOf(facts)
-      if (refusal !== null) throw refused(refusal.reason, refusal.hint)
+      if (refusal !== null && rbspy === null) throw refused(refusal.reason, refusal.hint)
       return adapterAttachment({
         facts,
         clock,
@@ -43,15 +54,20 @@ export function rubyRecipe({ clock, hide = (text) => text }: RubyRecipeOptions):
         language: 'ruby',
         version: versionOf(facts) || '0.0',
         effects: [
-          'gets a small debugger laid into its /tmp, run by a thread of its own, for each look; only a thread at a breakpoint stands still',
+          ...(refusal === null ? [laidInside] : []),
+          ...(rbspy === null ? [] : ['is read from outside, and stopped for a moment, for each sample of a profile']),
         ],
-        open: () => openBoot(facts, clock),
+        async open() {
+          if (refusal !== null) throw refused(refusal.reason, refusal.hint)
+          return await openBoot(facts, clock)
+        },
         isAlive: () => isAlive(facts),
         running: () => {
           const runs = runningThreads(facts)
           return (name) => runs(name, 0)
         },
-        noProfile,
+        ...(rbspy === null ? {} : { profile: (request, signal) => profileBy(facts, rbspy, request, signal) }),
+        noProfile: noTool,
       })
     },
   }
@@ -70,20 +86,41 @@ function refusalOf(facts: ProcessFacts): Refusal | null {
   }
 }
 
-function finding(facts: ProcessFacts): Finding {
+function finding(facts: ProcessFacts, rbspy: string | null): Finding {
   const refusal = refusalOf(facts)
-  const refusedAbilities = refusal === null ? [] : all.map((ability) => [ability, refusal])
+  const refusedInside = refusal === null ? [] : inside.map((ability) => [ability, refusal])
   return {
     language: 'ruby',
     version: versionOf(facts) || null,
-    way: 'a small debugger is laid into its /tmp while somebody looks, and let in by a signal',
-    can: refusal === null ? all : [],
-    cannot: { 'cpu-profile': noProfile, 'heap-profile': noProfile, ...Object.fromEntries(refusedAbilities) },
+    way: 'a small debugger is laid into its /tmp while somebody looks, and let in by a signal; rbspy reads its memory from outside',
+    can: [...(refusal === null ? inside : []), ...(rbspy === null ? [] : (['cpu-profile'] as const))],
+    cannot: {
+      ...(rbspy === null ? { 'cpu-profile': noTool } : {}),
+      'heap-profile': noHeap,
+      ...Object.fromEntries(refusedInside),
+    },
     costs: [
       'a thread of its own, which asks for some milliseconds of its time',
       'breakpoints cost at their line only; in code outside of any method, at every line',
+      `stopped for a moment ${samplesPerSecond} times a second for a profile`,
     ],
   }
+}
+
+function profileBy(
+  facts: ProcessFacts,
+  rbspy: string,
+  request: ProfileRequest,
+  signal?: AbortSignal,
+): Promise<Profile> {
+  if (request.kind === 'heap') return Promise.reject(refused(noHeap.reason, noHeap.hint))
+  const busy = request.kind === 'cpu' ? ['--on-cpu'] : []
+  const how = ['record', '--pid', String(facts.pid), '--rate', String(samplesPerSecond)]
+  const format = ['--format', 'collapsed', '--silent']
+  // It keeps what it saw in the user's own cache, unless it is told where.
+  const argsOf = (output: string, seconds: string): readonly string[] =>
+    how.concat(busy, format, ['--duration', seconds, '--file', output, '--raw-file', `${output}.raw`])
+  return sampledProfile(facts, { name: 'rbspy', path: rbspy }, argsOf, request, signal)
 }
 
 async function openBoot(facts: ProcessFacts, clock: Clock): Promise<OpenAdapter> {
