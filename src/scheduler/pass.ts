@@ -82,8 +82,8 @@ export class Pass {
     const before = this.#plans
     this.#plans = this.#kept
     this.#timeline = null
-    for (const job of before.keys()) if (!this.#kept.has(job) && waitingOf(job) > 0) return true
-    return false
+    if (before.size === 0 || ![...this.#kept.keys()].some((job) => !before.has(job))) return false
+    return [...before.keys()].some((job) => !this.#kept.has(job) && waitingOf(job) > 0)
   }
 
   /** Those of one priority. They hold one another's promises, and those of more important ones; not those of lesser ones. */

@@ -52,9 +52,6 @@ export interface RunningTask {
   readonly startedMs: number
 }
 
-/** How often in one event everybody is asked again because a promise was given up; each time the first in line gain by it. */
-const promisesMax = 8
-
 /** Cores of a node. */
 const coresMax = 1_000_000
 
@@ -461,11 +458,13 @@ export class Scheduler {
 
   /** Decides until nothing more follows. */
   #settle(decisions: Decision[]): void {
-    for (let again = promisesMax; ;) {
+    for (let isFirst = true; ;) {
       this.#wakeDependents(decisions)
       const round = this.#changes.nextRound(this.#queue)
       if (round === null && this.#settled.length === 0) return
-      if (round !== null && this.#pass.run(round, decisions) && again-- > 0) this.#changes.everything()
+      if (round === null || !this.#pass.run(round, decisions) || !isFirst) continue
+      isFirst = false
+      this.#changes.everything()
     }
   }
 
