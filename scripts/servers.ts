@@ -1,7 +1,8 @@
 /**
  * Starts the servers that queues and buckets can be on, on loopback, with their data in temporary folders: prints where each
  * answers and with which version, and stops what it started when it is interrupted. What is not on this machine is fetched
- * where that is possible, and named otherwise, with what brings it.
+ * where that is possible, and named otherwise, with what brings it. Names as arguments, as in `npm run servers -- nats valkey`, start
+ * those alone.
  */
 import { once } from 'node:events'
 import {
@@ -34,8 +35,12 @@ import type { BrokerKind } from '../test/brokers.ts'
 import { needsPostgres, PostgresServer } from '../test/postgres-server.ts'
 import { missingObjectServers, objectServers, startObjectServer, testKey } from './object-servers.ts'
 
-// Listened to from the start: who interrupts while servers start has them ended as well.
-const interrupted = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
+// Listened to from the start: who interrupts while servers start has them ended as well, and so has who stops reading what is said.
+const unread = new Promise<void>((resolve) => void process.stdout.on('error', () => resolve()))
+let isOver = false
+const interrupted = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM'), unread]).then(
+  () => (isOver = true),
+)
 // Waiting for a signal does not keep a process alive by itself.
 const alive = setInterval(() => {}, 60_000)
 await using started = new AsyncDisposableStack()
@@ -44,12 +49,11 @@ function say(name: string, text: string): void {
   process.stdout.write(`${name.padEnd(17)} ${text}\n`)
 }
 
-const withoutPostgres = needsPostgres()
-if (withoutPostgres === false) {
-  const server = started.use(await PostgresServer.start())
-  await using queues = await openPostgresQueues({ url: server.url })
-  say('postgres', `${queues.server} at ${server.url}`)
-} else say('postgres', withoutPostgres)
+const wanted: ReadonlySet<string> = new Set(process.argv.slice(2))
+/** Whether a server is to be started: all are where none is named. */
+function isWanted(name: string): boolean {
+  return !isOver && (wanted.size === 0 || wanted.has(name))
+}
 
 interface Shown {
   readonly name: string
@@ -107,7 +111,24 @@ const brokers: readonly Shown[] = [
   { name: 'redis', kind: redis, url: valkeyUrl, open: (broker) => openValkeyQueues({ url: valkeyUrl(broker) }) },
 ]
 
+const names = ['postgres', ...brokers.map(({ name }) => name), ...objectServers.map(({ name }) => name)]
+const strange = [...wanted].filter((name) => !names.includes(name))
+if (strange.length > 0) {
+  process.stderr.write(
+    `There is no server ${strange.join(', ')}. There are: ${names.join(', ')}.\nExample: npm run servers -- nats valkey\n`,
+  )
+  process.exit(2)
+}
+
+const withoutPostgres = needsPostgres()
+if (isWanted('postgres') && withoutPostgres === false) {
+  const server = started.use(await PostgresServer.start())
+  await using queues = await openPostgresQueues({ url: server.url })
+  say('postgres', `${queues.server} at ${server.url}`)
+} else if (isWanted('postgres') && withoutPostgres !== false) say('postgres', withoutPostgres)
+
 for (const { name, kind, url, open } of brokers) {
+  if (!isWanted(name)) continue
   const without = needsBroker(kind, true)
   if (without === false) {
     const broker = started.use(await Broker.start(kind))
@@ -117,15 +138,16 @@ for (const { name, kind, url, open } of brokers) {
 }
 
 for (const server of objectServers) {
+  if (!isWanted(server.name)) continue
   if (server.isHere()) {
     const { name, version, endpoint } = started.use(await startObjectServer(server))
     say(name, `${version} at ${endpoint}`)
   } else
     say(server.name, `needs the program (${server.source}): scripts/node scripts/object-servers.ts '${server.name}'`)
 }
-for (const [name, why] of Object.entries(missingObjectServers)) say(name, why)
+if (wanted.size === 0) for (const [name, why] of Object.entries(missingObjectServers)) say(name, why)
 say('key', `of all object stores: ${testKey.accessKeyId}, secret ${testKey.secretAccessKey}`)
 
-process.stdout.write('\nCtrl-C stops them.\n')
+if (!isOver) process.stdout.write('\nCtrl-C stops them.\n')
 await interrupted
 clearInterval(alive)

@@ -98,7 +98,7 @@ test('a wrong command line is refused with what would be right', async () => {
     [['up', '--port', 'abc'], /--port must be a number from 0 to 65535, not 'abc'/, /--port 8080/],
     [['up', '--port', '70000'], /not '70000'/, /--port 8080/],
     [['up', '--port'], /'--port <value>' argument missing/, /Example: stead up/],
-    [['logs', '-n', '0'], /--lines must be a number from 1/, /--lines/],
+    [['logs', '-n', '0'], /--lines \(-n\) must be a number from 1/, /--lines/],
     [['up', 'a', 'b'], /too many arguments/, /Example: stead up/],
   ]
   for (const [argv, says, hint] of cases) assertRefused(await bench.stead(...argv), { code: 2, says, hint })

@@ -83,8 +83,10 @@ export function readInput(command: Command, argv: readonly string[]): Input | nu
       if (given === null) return null
       const found = Number(given)
       if (Number.isInteger(found) && found >= min && found <= max) return found
+      const short = command.options[name]?.short
+      const option = short === undefined ? `--${name}` : `--${name} (-${short})`
       const example = `For example: --${name} ${Math.min(8080, max)}`
-      throw usage(`--${name} must be a number from ${min} to ${max}, not '${given}'`, example)
+      throw usage(`${option} must be a number from ${min} to ${max}, not '${given}'`, example)
     },
   }
 }

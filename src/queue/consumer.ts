@@ -8,7 +8,7 @@ import type { SteadError } from '../base/index.ts'
 import { isPromise } from './codec.ts'
 import type { Decision, Held } from './driver.ts'
 import { failure, mayPass } from './errors.ts'
-import { batchMax, checkNumber, concurrencyMax, leaseMsMax, waitMsMax } from './limits.ts'
+import { batchMax, checkNumber, checkOptions, concurrencyMax, leaseMsMax, waitMsMax } from './limits.ts'
 import { causeOf } from './message.ts'
 import type { Message } from './message.ts'
 import { pauseMs } from './patience.ts'
@@ -28,6 +28,8 @@ export interface ConsumeOptions {
   /** How long a handler may take before its message counts as failed; 5 minutes by default. 0: the lease alone, not extended. */
   readonly timeoutMs?: number
 }
+
+const consumeOptions: ReadonlySet<keyof ConsumeOptions> = new Set(['concurrency', 'leaseMs', 'timeoutMs'])
 
 const ack: Decision = { kind: 'ack' }
 
@@ -73,6 +75,7 @@ export class Consumer<T> implements AsyncDisposable {
     options: ConsumeOptions,
     onEnd: (consumer: Consumer<T>) => void,
   ) {
+    checkOptions('consume', options, consumeOptions)
     const { concurrency = Math.max(10, groupMax), leaseMs = 30_000, timeoutMs = 300_000 } = options
     checkNumber('concurrency', concurrency, 1, concurrencyMax)
     checkNumber('leaseMs', leaseMs, 50, leaseMsMax)

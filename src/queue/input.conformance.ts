@@ -56,6 +56,12 @@ export const inputCases: readonly QueueCase[] = [
       await refuses('queue.too-large', () => queues.declare('x'.repeat(limits.nameBytesMax + 1), jsonCodec))
       await refuses('queue.bad-input', () => queue.receive({ max: 0 }))
       await refuses('queue.bad-input', () => queue.receive({ leaseMs: 0 }))
+      // Misspelt: not heeded in silence, which would be a queue that gives less than was asked.
+      await refuses('queue.bad-input', () => queue.send(1, { delay: 5 } as object))
+      await refuses('queue.bad-input', () => queue.receive({ count: 5 } as object))
+      await refuses('queue.bad-input', () => queues.declare('mail', jsonCodec, { need: ['fencing'] } as object))
+      await refuses('queue.bad-input', () => queues.declare('mail', jsonCodec, { retry: { attempts: 2 } as object }))
+      await refuses('queue.bad-input', async () => queue.consume(() => {}, { parallel: 2 } as object))
       await assertNothing(queue)
     },
   },

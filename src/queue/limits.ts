@@ -60,7 +60,7 @@ export function checkKey(what: string, key: string): void {
 /** Headers: tokens as in HTTP, in lower case, with any well-formed text. Names that start with `stead-` are taken. */
 export function checkHeaders(headers: Readonly<Record<string, string>>): void {
   const entries = Object.entries(headers)
-  checkSize('the headers', 'headers', entries.length, headersMax)
+  checkSize('the message', 'headers', entries.length, headersMax)
   let bytes = 0
   for (const [name, value] of entries) {
     const bad = !/^[a-z0-9!#$%&'*+.^_`|~-]+$/.test(name) || name.startsWith('stead-')
@@ -70,7 +70,19 @@ export function checkHeaders(headers: Readonly<Record<string, string>>): void {
     }
     bytes += name.length + Buffer.byteLength(value)
   }
-  checkSize('the headers', 'bytes', bytes, headerBytesMax)
+  checkSize('the message', 'bytes of headers', bytes, headerBytesMax)
+}
+
+/**
+ * Refuses options that are not known: one that is misspelt is not heeded, and a queue would give less than it was asked for. Types say
+ * so before; programs without them hear it here.
+ */
+export function checkOptions(what: string, given: object, known: ReadonlySet<string>): void {
+  for (const name in given) {
+    if (known.has(name)) continue
+    const message = `${what} has no option ${JSON.stringify(name.slice(0, 80))}`
+    throw failure('bad-input', message, `It has: ${[...known].join(', ')}.`)
+  }
 }
 
 /** A whole number between `min` and `max`. */

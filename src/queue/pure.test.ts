@@ -7,6 +7,7 @@ import type { Capabilities } from './capability.ts'
 import type { Decision } from './driver.ts'
 import { embeddedCapabilities } from './drivers/ledger/capabilities.ts'
 import { Together } from './drivers/together.ts'
+import { valkeyTarget } from './drivers/valkey/names.ts'
 import { failure } from './errors.ts'
 import { Gather } from './gather.ts'
 import { judge } from './history.ts'
@@ -201,4 +202,21 @@ suite('one call after the other', () => {
       assert.deepEqual(await sent, some(1))
     }
   })
+})
+
+test('the URL of a Valkey says whether it is encrypted, by either name', () => {
+  const plain = { host: '127.0.0.1', port: 6379, db: 0 }
+  for (const url of ['valkey://127.0.0.1', 'redis://127.0.0.1']) assert.deepEqual(valkeyTarget(url), plain)
+  for (const protocol of ['valkeys', 'rediss']) {
+    assert.deepEqual(valkeyTarget(`${protocol}://cache.example.org:7000/2`), {
+      host: 'cache.example.org',
+      port: 7000,
+      db: 2,
+      tls: { servername: 'cache.example.org' },
+    })
+    // No name of a host to ask a certificate for.
+    assert.deepEqual(valkeyTarget(`${protocol}://127.0.0.1`), { ...plain, tls: {} })
+  }
+  assert.deepEqual(valkeyTarget('valkey://a:b%20c@[::1]/'), { ...plain, host: '::1', username: 'a', password: 'b c' })
+  assert.throws(() => valkeyTarget('http://127.0.0.1'), { code: 'queue.bad-input' })
 })

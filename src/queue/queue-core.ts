@@ -52,6 +52,16 @@ export interface CoreOptions<In, Out> {
   readonly onEvent: ((event: QueueEvent) => void) | undefined
 }
 
+const sendOptions: ReadonlySet<keyof SendOptions> = new Set([
+  'id',
+  'key',
+  'delayMs',
+  'priority',
+  'dedup',
+  'headers',
+  'trace',
+])
+
 const waiting = { bytesMax: limits.batchBytesMax, waitingMax: 100_000, waitingBytesMax: 2 * limits.batchBytesMax }
 /** A quarter of a batch each: while one is on its way, the program makes the next. */
 const sendLimits = { ...waiting, itemsMax: limits.batchMax / 4, flightsMax: 4 }
@@ -115,6 +125,7 @@ export class QueueCore<In, Out> {
     own: Readonly<Record<string, string>> = noHeaders,
   ): Outgoing | Promise<Outgoing> {
     this.#options.checkOpen()
+    limits.checkOptions('sending', options, sendOptions)
     const { id, key, delayMs = 0, priority = 0, dedup, headers, trace } = options
     if (id !== undefined) limits.checkKey('id', id)
     if (key !== undefined) this.#need('ordering-key', () => limits.checkKey('ordering key', key))

@@ -10,7 +10,7 @@ import { Consumer } from './consumer.ts'
 import type { ConsumeOptions, Handler } from './consumer.ts'
 import { isPromise } from './codec.ts'
 import type { Counts, Durability, Outgoing, Seen, SendOutcome } from './driver.ts'
-import { batchBytesMax, batchMax, checkNumber, checkSize, leaseMsMax, waitMsMax } from './limits.ts'
+import { batchBytesMax, batchMax, checkNumber, checkOptions, checkSize, leaseMsMax, waitMsMax } from './limits.ts'
 import type { Message } from './message.ts'
 import type { QueueMetrics } from './metrics.ts'
 import type { Prepared } from './outbox.ts'
@@ -40,6 +40,8 @@ export interface ReceiveOptions {
   readonly leaseMs?: number
   readonly signal?: AbortSignal
 }
+
+const receiveOptions: ReadonlySet<keyof ReceiveOptions> = new Set(['max', 'waitMs', 'leaseMs', 'signal'])
 
 /** The messages that were given up. They keep id, body, headers, attempts and cause. */
 export interface DeadLetters {
@@ -134,6 +136,7 @@ export class Queue<In, Out> {
 
   /** Takes messages by hand. Each must be settled; a message that cannot be read goes to the dead letters. */
   async receive(options: ReceiveOptions = {}): Promise<readonly Message<Out>[]> {
+    checkOptions('receive', options, receiveOptions)
     const { max = 1, waitMs = 0, leaseMs = 30_000, signal = new AbortController().signal } = options
     checkNumber('max', max, 1, batchMax)
     checkNumber('waitMs', waitMs, 0, waitMsMax)

@@ -10,7 +10,7 @@ import { bytesCodec } from './codec.ts'
 import type { Codec } from './codec.ts'
 import type { QueueDriver } from './driver.ts'
 import { failure } from './errors.ts'
-import { checkName, checkNumber, waitMsMax } from './limits.ts'
+import { checkName, checkNumber, checkOptions, waitMsMax } from './limits.ts'
 import type { Message } from './message.ts'
 import type { QueueEvent } from './metrics.ts'
 import { Relay } from './outbox.ts'
@@ -39,6 +39,8 @@ export interface DeclareOptions {
   /** What becomes of failed messages; see `defaultRetry`. */
   readonly retry?: Partial<RetryPolicy>
 }
+
+const declareOptions: ReadonlySet<keyof DeclareOptions> = new Set(['needs', 'retry'])
 
 export interface RequestOptions extends SendOptions {
   /** How long to wait for the answer; 30 s by default. */
@@ -95,6 +97,7 @@ export class Queues<Native = unknown> implements AsyncDisposable {
    */
   async declare<In, Out>(name: string, codec: Codec<In, Out>, options: DeclareOptions = {}): Promise<Queue<In, Out>> {
     checkName(name)
+    checkOptions('declare', options, declareOptions)
     const driver = this.#driverNow()
     checkNeeds(driver.name, driver.server, driver.capabilities, options.needs ?? [])
     const retry = retryPolicy(options.retry)

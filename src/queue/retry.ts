@@ -2,7 +2,7 @@
  * What becomes of a message whose handler has failed: a pure function of the policy, the attempt and the dice. With
  * `attemptsMax` of k, a handler is started exactly k times, however the tries ended; then the message is dead.
  */
-import { checkNumber, delayMsMax } from './limits.ts'
+import { checkNumber, checkOptions, delayMsMax } from './limits.ts'
 import { failure } from './errors.ts'
 
 /** How often and how soon to try again. */
@@ -26,8 +26,11 @@ export const defaultRetry: RetryPolicy = {
   jitter: 0.2,
 }
 
+const retryOptions: ReadonlySet<string> = new Set(Object.keys(defaultRetry))
+
 /** The policy with what is not given taken from the defaults. Throws `queue.bad-input`. */
 export function retryPolicy(given: Partial<RetryPolicy> = {}): RetryPolicy {
+  checkOptions('retry', given, retryOptions)
   const policy = { ...defaultRetry, ...given }
   checkNumber('retry.attemptsMax', policy.attemptsMax, 1, 1_000_000)
   checkNumber('retry.firstDelayMs', policy.firstDelayMs, 0, delayMsMax)

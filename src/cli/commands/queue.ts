@@ -122,14 +122,18 @@ const run: Record<Action, (target: Target, of: QueueName, input: Input) => Promi
     if (dead === ready)
       throw usage('stead queue purge needs to know what', 'Say --dead for dead letters, or --ready for what waits.')
     const shelf: QueueShelf = dead ? 'dead' : 'ready'
-    const what = dead ? 'dead letters' : 'messages that wait'
+    const what = dead ? 'dead letters' : 'waiting messages'
     if (
       !input.flag('yes') &&
       !(await isSure(`Delete all ${what} of ${shown(of)}? They are gone then, but for checkpoints. [y/N] `))
     )
       throw usage('nothing was deleted', 'Say --yes where nobody can be asked.')
     const count = await operator.queues.purge(app, of, shelf)
-    return done(input, { app, ...of, shelf, count }, `${count} ${what} of ${shown(of)} deleted`)
+    return done(
+      input,
+      { app, ...of, shelf, count },
+      `${dead ? letters(count) : `${count} waiting ${count === 1 ? 'message' : 'messages'}`} of ${shown(of)} deleted`,
+    )
   },
 
   pause: (target, of, input) => pausing(target, of, input, true),

@@ -45,5 +45,10 @@ suite('amqp queues', { skip: needsBroker(rabbitmq) }, () => {
     await refuses('queue.unavailable', () => openAmqpQueues({ url: 'amqp://guest:guest@127.0.0.1:1/' }))
     const url = `amqp://guest:wrong@127.0.0.1:${running().port}/`
     await refuses('queue.not-authorized', () => openAmqpQueues({ url }))
+    const nowhere = `amqp://guest:guest@127.0.0.1:${running().port}/nowhere`
+    await assert.rejects(openAmqpQueues({ url: nowhere }), {
+      code: 'queue.unavailable',
+      message: /\/nowhere does not open the virtual host$/,
+    })
   })
 })

@@ -3,6 +3,7 @@
  * asked while the last one runs. What was answered as sent is there after kill -9 and loss of power. The file belongs to
  * one process at a time; when it is opened again, what the last process held is delivered again.
  */
+import { failure } from '../errors.ts'
 import { checkNumber } from '../limits.ts'
 import { queuesOn } from '../queues.ts'
 import type { Queues, QueuesOptions } from '../queues.ts'
@@ -28,11 +29,18 @@ export interface EmbeddedNative {
 }
 
 /**
- * Opens the queues of a file. Throws `queue.in-use`, `queue.corrupt`, `queue.newer-version`, `queue.foreign`,
+ * Opens the queues of a file. Throws `queue.bad-input`, `queue.in-use`, `queue.corrupt`, `queue.newer-version`, `queue.foreign`,
  * `queue.stale-generation`, `queue.not-durable` or `queue.cannot-open`; a file that is refused is left as it is.
  */
 export async function openEmbeddedQueues(options: EmbeddedQueuesOptions): Promise<Queues<EmbeddedNative>> {
   const { path, generation = 1, messagesMax = 10_000_000, bytesMax = 8 * 2 ** 30, ...rest } = options
+  if (typeof path !== 'string' || path === '') {
+    throw failure(
+      'bad-input',
+      'the embedded queues have no path',
+      "Name their file: openEmbeddedQueues({ path: 'queues.db' }).",
+    )
+  }
   checkNumber('generation', generation, 1, 2 ** 31)
   checkNumber('messagesMax', messagesMax, 1, 2 ** 40)
   checkNumber('bytesMax', bytesMax, 2 ** 20, 2 ** 50)

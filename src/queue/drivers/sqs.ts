@@ -48,6 +48,14 @@ export async function openSqsQueues(options: SqsQueuesOptions): Promise<Queues<S
   if (!/^[a-z0-9-]{1,40}$/.test(region)) {
     throw failure('bad-input', `${JSON.stringify(region)} cannot be a region`, 'Write it as eu-central-1.')
   }
+  // A program without types reads them from its environment, where they may be missing.
+  if (typeof accessKeyId !== 'string' || typeof secretAccessKey !== 'string' || accessKeyId === '') {
+    throw failure(
+      'bad-input',
+      'the queues on SQS have no key',
+      'Give accessKeyId and secretAccessKey: the environment and files of AWS are not read.',
+    )
+  }
   checkPrefix(prefix)
   if (endpoint !== null && !/^https?:$/.test(URL.parse(endpoint)?.protocol ?? '')) {
     throw failure('bad-input', 'the endpoint of the SQS server cannot be read', 'Write https://host:port.')

@@ -11,7 +11,7 @@ import { baseOf, valkeyTarget } from './valkey/names.ts'
 import type { ValkeyTarget } from './valkey/names.ts'
 
 export interface ValkeyQueuesOptions extends QueuesOptions {
-  /** `valkey://user:password@host:port/0`, or `valkeys://…`; `redis://` is the same. */
+  /** `valkey://user:password@host:port/0`, or `valkeys://…`; `redis://` and `rediss://` are the same. */
   readonly url: string
   /** Before the names of all queues on the server, as in `shop.`; none by default. */
   readonly prefix?: string

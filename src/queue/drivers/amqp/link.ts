@@ -212,6 +212,11 @@ export class AmqpLink {
         error,
       )
     }
+    // A virtual host that is not there, or, while the server starts, not yet: the client drops which. So it may be tried again.
+    if (message.includes('Expected ConnectionOpenOk')) {
+      const hint = 'See whether the virtual host, the path of the URL, is there, and whether this user may use it.'
+      return failure('unavailable', `${this.place} does not open the virtual host`, hint, error)
+    }
     if (code === 404)
       return failure('no-such-queue', `${this.place}: ${message}`, 'Declare it before it is used.', error)
     if (code === 406) {

@@ -237,6 +237,6 @@ function unknownPath(method: string, path: string): Error {
   return failure(
     'bad-input',
     `there is nothing at ${method} ${path.slice(0, 200)}`,
-    'See the page on the HTTP interface of queues.',
+    'There are GET, GET and POST /messages, and POST /receive, /settle, /redrive, /purge, /pause and /resume below the URL of a queue.',
   )
 }

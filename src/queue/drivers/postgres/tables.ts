@@ -86,7 +86,7 @@ export function postgresFailure(error: unknown, place: string, unknown: boolean)
     return failure(
       'not-authorized',
       `${place} refuses: ${message}`,
-      'Look at the user, its password and rights.',
+      'Look at the user, its password and rights, and at the name of the database.',
       error,
     )
   }

@@ -1,4 +1,5 @@
 /** Names and addresses of queues on Valkey: pure, and without the client. */
+import { isIP } from 'node:net'
 import { failure } from '../../errors.ts'
 
 /** Where the server is and who asks. */
@@ -8,7 +9,7 @@ export interface ValkeyTarget {
   readonly username?: string
   readonly password?: string
   readonly db: number
-  readonly tls?: { readonly servername: string }
+  readonly tls?: { readonly servername?: string }
 }
 
 /** Host, credentials and database of a URL. Throws `queue.bad-input`, without repeating it: it may hold a password. */
@@ -22,14 +23,16 @@ export function valkeyTarget(url: string): ValkeyTarget {
       'Write valkey://user:password@host:port/0, or valkeys:// for an encrypted connection.',
     )
   }
-  const { username, password, hostname, port, protocol } = parsed
+  const { username, password, port, protocol } = parsed
+  const host = parsed.hostname.replace(/^\[(.*)\]$/, '$1')
   return {
-    host: hostname,
+    host,
     port: Number(port === '' ? 6379 : port),
     ...(username === '' ? {} : { username: decodeURIComponent(username) }),
     ...(password === '' ? {} : { password: decodeURIComponent(password) }),
     db,
-    ...(protocol.endsWith('s:') ? { tls: { servername: hostname } } : {}),
+    // The name in a certificate is that of a host: an address has none to ask for.
+    ...(/^(?:valkeys|rediss):$/.test(protocol) ? { tls: isIP(host) === 0 ? { servername: host } : {} } : {}),
   }
 }
 
