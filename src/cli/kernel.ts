@@ -74,15 +74,21 @@ export function noSuchTrace(name: string): SteadError {
   })
 }
 
+/** What gdb is given of a kernel: files by their paths. */
+interface KernelFiles {
+  readonly symbols: string
+  readonly commands: string
+}
+
 /**
- * The stub of the kernel that a part has for itself, behind a port for gdb, with its symbols. Answers when somebody has had
- * enough.
+ * The stub of the kernel that a part has for itself, behind a port for gdb, with its symbols; those of a system of its own are
+ * known to nobody here. Answers when somebody has had enough.
  */
 export async function debugKernel({ operator, app }: Target, part: string, json: boolean): Promise<number> {
   const interrupted = untilInterrupted()
   const open = (what: MachineWay): Promise<RemoteStream> => operator.open(app, part, { kind: 'machine', what })
   const dir = mkdtempSync(join(tmpdir(), 'stead-kernel-'))
-  const server = createServer({ allowHalfOpen: true }, (socket) => {
+  const server = createServer((socket) => {
     socket.on('error', () => {})
     void open('debugger')
       .then(async (stream) => {
@@ -93,17 +99,28 @@ export async function debugKernel({ operator, app }: Target, part: string, json:
       .catch((error: unknown) => note(String(error)))
       .finally(() => socket.destroy())
   })
+  const filesIn = async (): Promise<KernelFiles> => {
+    const files = { symbols: join(dir, 'kernel'), commands: join(dir, 'commands') }
+    writeFileSync(files.symbols, await contentOf(await open('symbols')))
+    writeFileSync(files.commands, await contentOf(await open('commands')))
+    return files
+  }
   try {
-    const [symbols, commands] = [join(dir, 'kernel'), join(dir, 'commands')]
-    writeFileSync(symbols, await contentOf(await open('symbols')))
-    writeFileSync(commands, await contentOf(await open('commands')))
+    const { parts } = await operator.status(app)
+    const isSystem = parts.some((one) => one.part === part && one.disk !== undefined)
+    const files = isSystem ? null : await filesIn()
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
     const bound = server.address()
     const port = typeof bound === 'object' && bound !== null ? bound.port : 0
-    const gdb = `gdb -x ${commands} -ex 'target remote 127.0.0.1:${port}' ${symbols}`
-    print(json ? JSON.stringify({ host: '127.0.0.1', port, symbols, commands }) : gdb)
-    note('`tasks` lists the tasks of the kernel. While gdb stands, so does the part. Ctrl-C here ends it.')
+    const way = `-ex 'target remote 127.0.0.1:${port}'`
+    const gdb = files === null ? `gdb ${way}` : `gdb -x ${files.commands} ${way} ${files.symbols}`
+    print(json ? JSON.stringify({ host: '127.0.0.1', port, ...(files ?? { symbols: null, commands: null }) }) : gdb)
+    const known =
+      files === null
+        ? 'Its symbols are in the file of its kernel, which gdb takes as its last word.'
+        : '`tasks` lists the tasks of the kernel.'
+    note(`${known} While gdb stands, so does the part. Ctrl-C here ends it.`)
     await new Promise<void>((resolve) => interrupted.addEventListener('abort', () => resolve(), { once: true }))
     return exitCodes.ok
   } finally {

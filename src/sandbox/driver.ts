@@ -261,7 +261,7 @@ export interface Machine {
   console(): Promise<Duplex>
   /** The Unix socket on which the kernel can be debugged by the remote protocol of gdb; root's alone. */
   readonly debugStub: string
-  /** A connection to it. While one is open the kernel may stand still. Throws `sandbox.ended`. */
+  /** A connection to it. While one is open the kernel may stand still; it goes on when that is closed. Throws `sandbox.ended`. */
   debugger(): Promise<Duplex>
   /**
    * Whether something inside has taken a stream to a port of `ports` that is open now. What runs the machine accepts every

@@ -6,6 +6,7 @@
  */
 import { statfsSync } from 'node:fs'
 import { constants } from 'node:os'
+import type { Duplex } from 'node:stream'
 import { SteadError } from '../../../base/index.ts'
 import type { Clock } from '../../../base/index.ts'
 import type {
@@ -54,6 +55,7 @@ export class RunningGuest implements Sandbox {
   readonly #own: GuestParts
   readonly #channel: Channel
   #over = false
+  #isFrozen = false
 
   constructor(own: GuestParts) {
     const { around, monitor, place, clock, found } = own
@@ -133,8 +135,10 @@ export class RunningGuest implements Sandbox {
   }
 
   machine(): Machine {
+    const ways = this.#own.monitor.ways(this.#own.place, this.id)
     return {
-      ...this.#own.monitor.ways(this.#own.place, this.id),
+      ...ways,
+      debugger: () => this.#debugger(ways.debugger),
       accepts: (port) => this.#accepts(port),
       symbols: (names) => this.#symbols(names),
       debugFiles: () => this.#debugFiles(),
@@ -143,6 +147,15 @@ export class RunningGuest implements Sandbox {
       forget: (name) => this.#state('drop', name),
       snapshots: () => this.#kept(),
     }
+  }
+
+  /** A debugger that is gone, also without a word, leaves nothing standing but what was frozen. */
+  async #debugger(open: () => Promise<Duplex>): Promise<Duplex> {
+    const stream = await open()
+    stream.once('close', () => {
+      if (!this.#isFrozen && !this.#over) this.#order({ kind: 'resume' }, 'thawed').catch(() => undefined)
+    })
+    return stream
   }
 
   async #accepts(port: number): Promise<boolean> {
@@ -171,6 +184,7 @@ export class RunningGuest implements Sandbox {
     const { around, monitor } = this.#own
     if (monitor.order === null && !this.#over) return paused ? around.freeze() : around.thaw()
     await this.#order({ kind: paused ? 'pause' : 'resume' }, paused ? 'frozen' : 'thawed')
+    this.#isFrozen = paused
   }
 
   async #kept(): Promise<readonly MachineSnapshot[]> {
