@@ -7,7 +7,9 @@ import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import { test } from 'node:test'
 import { vmStopMs } from '../src/model/index.ts'
@@ -80,6 +82,31 @@ test('its output, its kept states, and its disk over a restart', { skip, timeout
     assert.doesNotMatch(notes, /stead:/)
   })
 
+  await t.test('its kernel is reached by the protocol of gdb, and goes on when the debugger is gone', async () => {
+    const [command = '', ...args] = bench.command(['vm', 'debug', 'ledger', '--json'])
+    const offering = spawn(command, args, { cwd: bench.appDir, env: bench.env })
+    const [line] = await once(createInterface(offering.stdout), 'line')
+    const offered = JSON.parse(String(line)) as { readonly port: number; readonly symbols: string | null }
+    assert.equal(offered.symbols, null)
+    const socket = connect(offered.port, '127.0.0.1')
+    // Why it stands.
+    socket.write('$?#3f')
+    const answer = await eventually(
+      'an answer of the stub',
+      () => Promise.resolve(String(socket.read() ?? '')),
+      (said) => said.includes('$T05'),
+      bootMs,
+    )
+    assert.match(answer, /\$T05/)
+    // A debugger that is gone without a word holds nothing up.
+    socket.destroy()
+    const before = (await said(bench)).length
+    await until(bench, 'it goes on', (lines) => lines.length > before)
+    const exited = once(offering, 'exit')
+    offering.kill('SIGINT')
+    assert.deepEqual(await exited, [0, null])
+  })
+
   await t.test('its states are kept, listed, gone back to and forgotten', async () => {
     assertDone(await bench.stead('vm', 'snapshot', 'ledger', 'early'))
     const kept = JSON.parse((await bench.stead('vm', 'snapshots', 'ledger', '--json')).stdout) as { name: string }[]
@@ -94,7 +121,6 @@ test('its output, its kept states, and its disk over a restart', { skip, timeout
     await refused(['forget', 'ledger', 'never'], /no snapshot called never/)
     await refused(['snapshot', 'ledger', '1'], /"1" is no name of a snapshot/)
     await refused(['snapshots', 'web'], /no kernel of its own.*isolation: 'kernel'/)
-    await refused(['debug', 'ledger'], /does not tell its symbols/)
     await refused(['snapshots', 'nobody'], /no part called nobody/)
     const before = (await said(bench)).length
     await until(bench, 'more letters', (lines) => lines.length > before + 3)

@@ -80,9 +80,15 @@ export async function whereOf(word: string | null, part: string): Promise<Where>
   return { target: await needTarget(word), word, part }
 }
 
+/** What gdb is given of a kernel: files by their paths. */
+interface KernelFiles {
+  readonly symbols: string
+  readonly commands: string
+}
+
 /**
- * The stub of the kernel that a part has for itself, behind a port for gdb, with its symbols. Answers when somebody has had
- * enough.
+ * The stub of the kernel that a part has for itself, behind a port for gdb, with its symbols; those of a system of its own are
+ * known to nobody here. Answers when somebody has had enough.
  */
 export async function debugKernel(where: Where, json: boolean): Promise<number> {
   const { target, part } = where
@@ -100,18 +106,29 @@ export async function debugKernel(where: Where, json: boolean): Promise<number> 
       .catch((error: unknown) => note(`gdb was cut off: ${messageOf(error)}`))
       .finally(() => socket.destroy())
   })
+  const filesIn = async (): Promise<KernelFiles> => {
+    const files = { symbols: join(dir, 'kernel'), commands: join(dir, 'commands') }
+    writeFileSync(files.symbols, await contentOf(await open('symbols')))
+    writeFileSync(files.commands, await contentOf(await open('commands')))
+    return files
+  }
   try {
-    const [symbols, commands] = [join(dir, 'kernel'), join(dir, 'commands')]
-    writeFileSync(symbols, await contentOf(await open('symbols')))
-    writeFileSync(commands, await contentOf(await open('commands')))
+    const { parts } = await target.operator.status(target.app)
+    const isSystem = parts.some((one) => one.part === part && one.disk !== undefined)
+    const files = isSystem ? null : await filesIn()
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
     const bound = server.address()
     const port = typeof bound === 'object' && bound !== null ? bound.port : 0
-    const gdb = `gdb -x ${commands} -ex 'target remote 127.0.0.1:${port}' ${symbols}`
-    print(json ? JSON.stringify({ host: '127.0.0.1', port, symbols, commands }) : gdb)
+    const way = `-ex 'target remote 127.0.0.1:${port}'`
+    const gdb = files === null ? `gdb ${way}` : `gdb -x ${files.commands} ${way} ${files.symbols}`
+    print(json ? JSON.stringify({ host: '127.0.0.1', port, ...(files ?? { symbols: null, commands: null }) }) : gdb)
     if (findOnPath('gdb') === null) note('There is no gdb on this machine: `apt-get install gdb`.')
-    note('`tasks` lists the tasks of the kernel. While gdb stands, so does the part. Ctrl-C here ends it.')
+    const known =
+      files === null
+        ? 'Its symbols are in the file of its kernel, which gdb takes as its last word.'
+        : '`tasks` lists the tasks of the kernel.'
+    note(`${known} While gdb stands, so does the part. Ctrl-C here ends it.`)
     await new Promise<void>((resolve) => interrupted.addEventListener('abort', () => resolve(), { once: true }))
     return exitCodes.ok
   } finally {

@@ -21,6 +21,8 @@ export interface KernelDebuggerOptions {
   readonly open: () => Promise<Duplex>
   /** A file that is there for as long as somebody debugs it. */
   readonly mark: string
+  /** Called when a debugger has gone and the kernel runs on. */
+  readonly released: () => Promise<void>
 }
 
 export class KernelDebugger {
@@ -77,6 +79,7 @@ export class KernelDebugger {
       stream.write(detach)
       await Promise.race([said, sleep(clock, detachMs)])
       stream.destroy()
+      await this.#options.released()
     } catch {
       // The machine has ended.
     }

@@ -56,6 +56,7 @@ export class RunningGuest implements Sandbox {
   readonly #channel: Channel
   readonly #debugger: KernelDebugger
   #over = false
+  #isFrozen = false
 
   constructor(own: GuestParts) {
     const { around, monitor, place, clock, found } = own
@@ -72,6 +73,10 @@ export class RunningGuest implements Sandbox {
       clock,
       open: async () => monitor.ways(place, this.id).debugger(),
       mark: `${place.directory}/${controls.debugged}`,
+      released: async () => {
+        // What was frozen stays so, whoever looked into it meanwhile.
+        if (this.#isFrozen && !this.#over) await this.#pause(true)
+      },
     })
     this.exited = around.exited.then(async (exit) => {
       this.#over = true
@@ -182,6 +187,7 @@ export class RunningGuest implements Sandbox {
     const { around, monitor } = this.#own
     if (monitor.order === null && !this.#over) return paused ? around.freeze() : around.thaw()
     await this.#order({ kind: paused ? 'pause' : 'resume' }, paused ? 'frozen' : 'thawed')
+    this.#isFrozen = paused
   }
 
   async #kept(): Promise<readonly MachineSnapshot[]> {
