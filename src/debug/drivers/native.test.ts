@@ -33,6 +33,21 @@ suite('machine code that cannot be looked into', () => {
     await assert.rejects(recipeWith(tool).attach(facts), { code: 'debug.refused', message: /was stripped/, hint: /-g/ })
   })
 
+  test('a shell, of which nobody has the symbols', async (context) => {
+    const shell = spawn('/bin/sh', ['-c', 'read line'], { stdio: ['pipe', 'ignore', 'ignore'] })
+    try {
+      await once(shell, 'spawn')
+      const facts = readProcess(shell.pid ?? 0)
+      const elf = elfOf(facts)
+      if (elf === null || symbolsOf(elf) !== 'none') return context.skip('the shell of this machine has symbols')
+      const found = await recipeWith(tool).find(facts)
+      assert.match(found?.cannot.stack?.reason ?? '', /is a shell \(.*\), which shows nothing of its script$/)
+      assert.match(found?.cannot.stack?.hint ?? '', /`exec`/)
+    } finally {
+      shell.kill('SIGKILL')
+    }
+  })
+
   test('a machine without a debugger', async () => {
     const found = await recipeWith(null).find(readProcess(pid()))
     assert.match(found?.cannot.dap?.reason ?? '', /has neither gdb 14 or newer nor lldb-dap/)

@@ -146,13 +146,20 @@ function refusalOf(facts: ProcessFacts, elf: Elf, tool: NativeDebugger | null): 
     }
   }
   if (tool === null) return noDebugger
-  return symbolsOf(elf) === 'none' && !knowsLines(facts, elf)
-    ? {
-        reason: `${facts.executable} was stripped of its symbols`,
-        hint: 'Keep them: build with -g, and without `strip`; or put the file with them below /usr/lib/debug/.build-id.',
-      }
-    : null
+  if (symbolsOf(elf) !== 'none' || knowsLines(facts, elf)) return null
+  if (isShell.test(facts.executable)) {
+    return {
+      reason: `process ${facts.pid} is a shell (${facts.executable}), which shows nothing of its script`,
+      hint: 'Look into what the script has started, by its id; or let the script `exec` its last program.',
+    }
+  }
+  return {
+    reason: `${facts.executable} was stripped of its symbols`,
+    hint: 'Keep them: build with -g, and without `strip`; or put the file with them below /usr/lib/debug/.build-id.',
+  }
 }
+
+const isShell = /\/(?:ba|da|k|z|a)?sh$|\/busybox$/
 
 /** gdb functions that run programs or show what is gdb's own. */
 const gdbOwn = /\$_(?:shell|gdb_setting|cimag|inferior)|^\s*-/

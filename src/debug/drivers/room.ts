@@ -133,6 +133,9 @@ function runAs(
     source?.once('error', reject)
     child.once('error', reject)
     child.once('close', (code) => {
+      // It would wait for ever for a reader that ended early.
+      source?.kill()
+      source?.stdout.destroy()
       if (code === 0) return resolve()
       if (!isAlive(facts)) return reject(processGone(facts))
       const reason = /File exists/.test(said)
