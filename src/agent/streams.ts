@@ -174,7 +174,10 @@ export class Streams {
 
   #connect({ assignment, port }: Extract<StreamTarget, { kind: 'connect' }>): Open {
     const socket = this.#sources.connect(assignment, port)
-    if (socket === null) throw new Error(`${assignment} is not ready on this node`)
+    if (socket === null) {
+      const noPort = port === null ? ', or has no port of its own: name one behind the part, as in PART:5432' : ''
+      throw new Error(`${assignment} is not ready on this node${noPort}`)
+    }
     socket.allowHalfOpen = true
     socket.setNoDelay(true)
     const { promise, resolve, reject } = Promise.withResolvers<StreamEnd>()

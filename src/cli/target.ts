@@ -121,7 +121,9 @@ function noSuchApp(word: string | null, apps: readonly string[], cause: SteadErr
   return new SteadError({
     code: 'cli.unknown-app',
     message:
-      word === null ? 'several apps run here: which one?' : `no app called ${word} runs here, and ${cause.message}`,
+      word === null
+        ? 'several apps run here: which one?'
+        : `no app called ${word} runs here, and ${cause.message.replace(/^There/, 'there')}`,
     hint: `It runs: ${apps.join(', ')}. Name one of them.`,
     cause,
   })

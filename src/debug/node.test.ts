@@ -157,6 +157,11 @@ test('places are those that were written, through a source map', async () => {
     const request = { file: 'src/ticker.ts', line: 6, expressions: ['total > 0'], hits: 1, timeMs: 30_000 }
     const { file, line, hits } = await attached.snapshot(request)
     assert.deepEqual([file.endsWith('/src/ticker.ts'), line, hits[0]?.values[0]?.value], [true, 6, true])
+    // As the person's own folder has it, below which the program has no folder of that name.
+    const below = await attached.snapshot({ ...request, file: 'shop/web/src/ticker.ts' })
+    assert.deepEqual([below.file, below.line, below.hits.length], [file, 6, 1])
+    const nowhere = attached.snapshot({ ...request, file: 'web/src/other.ts' })
+    await assert.rejects(nowhere, { code: 'debug.unknown-place', message: /'web\/src\/other\.ts'/ })
   } finally {
     rmSync(dir, { recursive: true, force: true })
   }

@@ -135,6 +135,8 @@ export interface Hit {
 export interface SnapshotValue {
   readonly expression: string
   readonly value?: unknown
+  /** The value is text in which the language's own debugger wrote it: a number stands there without quotes, and a text with them. */
+  readonly asWritten?: true
   readonly error?: string
 }
 

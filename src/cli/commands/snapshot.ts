@@ -73,7 +73,8 @@ function troubleOf({ file, line, hits, ended, passes, costMs = 0 }: SnapshotRepo
 
 function show({ timeMs, values }: Hit): void {
   print(paint('dim', new Date(timeMs).toISOString()))
-  for (const { expression, value, error } of values) {
-    print(`  ${expression} = ${error === undefined ? JSON.stringify(value) : paint('red', error)}`)
+  for (const { expression, value, asWritten, error } of values) {
+    const text = asWritten === true ? String(value) : JSON.stringify(value)
+    print(error === undefined ? `  ${expression} = ${text}` : `  ${expression}: ${paint('red', error)}`)
   }
 }

@@ -170,10 +170,10 @@ async function valueOf(
   guarded: string,
   hide: (text: string) => string,
 ): Promise<SnapshotValue> {
-  if (looksSecret(expression)) return { expression, value: redactedText }
+  if (looksSecret(expression)) return { expression, value: redactedText, asWritten: true }
   try {
     const { result } = await session.request('evaluate', { expression: guarded, frameId, context: 'watch' })
-    return { expression, value: hide(redactText(String(result))) }
+    return { expression, value: hide(redactText(String(result))), asWritten: true }
   } catch (error) {
     return { expression, error: hide(saidOf(messageOf(error))) }
   }

@@ -136,8 +136,8 @@ async function attachment(facts: ProcessFacts, options: PythonRecipeOptions): Pr
     language: 'python',
     version: /^Python v(\S+)/m.exec(seen ?? '')?.[1] ?? (versionOf(facts) || '3.0'),
     effects: [
-      'is read from outside and stopped for some milliseconds at each look; nothing in it is changed',
-      'gets debugpy laid into its /tmp for as long as a debugger or a snapshot is wanted',
+      'is read from outside and stopped for some milliseconds when its stack is looked at; nothing in it is changed',
+      'gets debugpy laid into its /tmp, only for a debugger or a snapshot, and keeps what that loads, some 40 MB, until it ends',
     ],
     async open() {
       const refusal = debuggerRefusal(facts, options)

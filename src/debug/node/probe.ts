@@ -12,12 +12,13 @@
 import { type Random, randomId } from '../../base/index.ts'
 import type { Cdp } from '../cdp/client.ts'
 import type { Location } from '../cdp/protocol.ts'
+import { Paths } from '../dap/paths.ts'
 import type { SnapshotReport, SnapshotValue } from '../recipe.ts'
 import { looksSecret, redactedText, secretName } from '../redact.ts'
 import { badRequest, noStatement } from '../refusals.ts'
 import { describeValue } from './describe.ts'
 import { rebuild } from './rebuild.ts'
-import type { Scripts, WrittenPlace } from './scripts.ts'
+import type { RunningPlace, Scripts, WrittenPlace } from './scripts.ts'
 
 export interface ProbeRequest {
   readonly file: string
@@ -50,12 +51,24 @@ export interface Probe extends AsyncDisposable {
   counted(): Promise<Pick<Spent, 'passes' | 'costMs'> | null>
 }
 
+/** A path of the person's own folder is that of the file with most names in common from the end, as for a breakpoint. */
+async function placeOf(scripts: Scripts, file: string, line: number): Promise<RunningPlace> {
+  try {
+    return await scripts.running(file, line)
+  } catch (error) {
+    const own = scripts.files().filter((path) => !path.includes('/node_modules/'))
+    const near = new Paths({ sameFiles: false }).inside(file, own)
+    if (near === file) throw error
+    return await scripts.running(near, line)
+  }
+}
+
 /** Throws `debug.unknown-place`, `debug.bad-request`. */
 export async function openProbe(cdp: Cdp, scripts: Scripts, random: Random, request: ProbeRequest): Promise<Probe> {
   const { file, line, expressions, condition, onHit, onSpent } = request
   for (const expression of [...expressions, ...(condition === null ? [] : [condition])])
     await checkSyntax(cdp, expression)
-  const { url, lineNumber, columnNumber } = await scripts.running(file, line)
+  const { url, lineNumber, columnNumber } = await placeOf(scripts, file, line)
   const name = `__stead_${randomId(random)}`
   // On a hot line the process may say that all is spent before it says that the breakpoint is there.
   let placing: Promise<string | null> = Promise.resolve(null)

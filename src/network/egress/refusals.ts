@@ -74,5 +74,10 @@ export function describeRefusal(part: string, { act, what, why }: Pick<Refusal, 
 
 /** What to write into the app file to allow it; null when nothing would. */
 export function hintForRefusal(part: string, { declare }: Pick<Refusal, 'declare'>): string | null {
-  return declare === null ? null : `if ${part} is to reach it, add to ${part} in the app file: egress: ['${declare}']`
+  if (declare === null) return null
+  // No name of the outside is without a dot: this one is rather another part, which comes by being used.
+  const [host = ''] = declare.split(':')
+  if (/^[a-z][a-z0-9-]*$/.test(host))
+    return `if ${host} is a part of this app, add it to the use of ${part} in the app file`
+  return `if ${part} is to reach it, add to ${part} in the app file: egress: ['${declare}']`
 }

@@ -5,7 +5,7 @@ import { seededRandom } from '../../base/index.ts'
 import { whyClosed } from './addresses.ts'
 import { AllowedAddresses, lifeMaxMs, lifeMinMs, pairsMax } from './allowed.ts'
 import { answersMax, readQuestion, writeAnswer } from './dns.ts'
-import { Refusals, refusalsMax } from './refusals.ts'
+import { hintForRefusal, Refusals, refusalsMax } from './refusals.ts'
 import { isDeclared, parseEgress, portsOf } from './rules.ts'
 
 suite('egress rules', () => {
@@ -98,5 +98,18 @@ suite('egress rules', () => {
     assert.equal(refusals.list().length, refusalsMax)
     assert.equal(refusals.list()[0]?.what, '?[31m999')
     assert.equal(refusals.total, 1002)
+  })
+
+  test('what would allow it: a name without a dot is another part, which has to be used', () => {
+    assert.equal(hintForRefusal('web', { declare: null }), null)
+    assert.match(
+      hintForRefusal('web', { declare: 'api.example.com:443' }) ?? '',
+      /egress: \['api\.example\.com:443'\]$/,
+    )
+    assert.match(hintForRefusal('web', { declare: '192.0.2.1:443' }) ?? '', /egress: \['192\.0\.2\.1:443'\]$/)
+    assert.match(
+      hintForRefusal('web', { declare: 'orders:443' }) ?? '',
+      /if orders is a part of this app, add it to the use of web/,
+    )
   })
 })
