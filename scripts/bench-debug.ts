@@ -193,7 +193,8 @@ async function idlePace(program: Counting, file: string): Promise<Pace> {
   for (let round = 0; round < paceRounds; round++) {
     const alone = await pace(program, paceMs)
     const { end } = await editor(program.pid, file, null)
-    await pause(200)
+    // What coming in costs is over then.
+    await pause(1000)
     pairs.push([await pace(program, paceMs), alone])
     await end()
     await pause(200)

@@ -77,7 +77,7 @@ test('a stop that comes with the answer about its breakpoint is a hit', async ()
   }
   const report = await snapshotBy(1, beside, { command: 'none', count: 1 })
   assert.deepEqual([report.ended, report.hits.length], ['hits', 1])
-  assert.deepEqual(report.hits[0]?.values, [{ expression: 'count', value: '7' }])
+  assert.deepEqual(report.hits[0]?.values, [{ expression: 'count', value: '7', asWritten: true }])
 })
 
 test('a process that ends while its line is waited for is said to have ended', async () => {

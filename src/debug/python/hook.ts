@@ -165,6 +165,60 @@ def _clean(duplicate, held):
     os.close(held)
 
 
+def _rest():
+    """Until there is something to stop at, no thread is traced: that takes a fifth of its pace. From 3.12 on nothing has to be."""
+    import sys
+    import pydevd
+    import pydevd_tracing
+    from _pydevd_bundle.pydevd_additional_thread_info import set_additional_thread_info
+    from _pydevd_bundle.pydevd_constants import PYDEVD_USE_SYS_MONITORING, STATE_SUSPEND
+    debugger = pydevd.get_global_debugger()
+    if debugger is None or PYDEVD_USE_SYS_MONITORING or debugger.frame_eval_func is not None:
+        return
+    changed, suspend = debugger.on_breakpoints_changed, debugger.set_suspend
+
+    def leave(frame, event, arg):
+        pydevd_tracing.SetTrace(None)
+
+    def wake():
+        if debugger.__dict__.pop('on_breakpoints_changed', None) is None:
+            return
+        debugger.__dict__.pop('set_suspend', None)
+        debugger.patch_threads()
+        # Frames before threads: in a frame that still had the other function, the thread would leave at once.
+        debugger.set_tracing_for_untraced_contexts()
+        pydevd_tracing.set_trace_to_threads(debugger.trace_dispatch)
+
+    def stops():
+        return (
+            any(debugger.breakpoints.values()) or debugger.function_breakpoint_name_to_breakpoint
+            or debugger.break_on_caught_exceptions or debugger.break_on_uncaught_exceptions
+            or debugger.break_on_user_uncaught_exceptions
+            or debugger.has_plugin_line_breaks or debugger.has_plugin_exception_breaks)
+
+    def on_breakpoints_changed(removed=False):
+        if stops():
+            wake()
+            changed(removed)
+
+    def set_suspend(*args, **named):
+        wake()
+        return suspend(*args, **named)
+
+    debugger.on_breakpoints_changed = on_breakpoints_changed
+    debugger.set_suspend = set_suspend
+    threading.settrace(None)
+    for frame in sys._current_frames().values():
+        while frame is not None:
+            if frame.f_trace is not None:
+                frame.f_trace = leave
+            frame = frame.f_back
+    pydevd_tracing.set_trace_to_threads(leave)
+    # The client is served already: what it has wished meanwhile holds.
+    if stops() or any(set_additional_thread_info(one).pydev_state == STATE_SUSPEND for one in threading.enumerate()):
+        wake()
+
+
 def _serve():
     import os
     import socket
@@ -202,6 +256,7 @@ def _serve():
         api._settrace(
             host='stead', port=1, suspend=False, patch_multiprocessing=False, wait_for_ready_to_run=False,
             dont_trace_start_patterns=(room,), dont_trace_end_patterns=('stead_debug',))
+        _rest()
     except BaseException as error:
         try:
             _say('failed %s: %s' % (type(error).__name__, error))
