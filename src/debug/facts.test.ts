@@ -1,12 +1,22 @@
 /** The texts of /proc, as kernels write them. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { isLoopback, stateAndStart, statusField, tcpRows } from './facts.ts'
+import { isExiting, isLoopback, stateAndStart, statusField, tcpRows } from './facts.ts'
 
 test('reads a name that holds spaces and parentheses', () => {
   const stat = `42 (a) (b c) S 1 42 42 0 -1 4194560 1 0 0 0 1 2 3 4 20 0 1 0 987654 1 2`
   assert.deepEqual(stateAndStart(stat), { state: 'S', start: '987654' })
   assert.equal(stateAndStart(''), null)
+})
+
+test('knows a process that is ending: its sockets may be closed before it is gone', () => {
+  const line = (state: string, flags: number): string => `42 (a b) ${state} 1 42 42 0 -1 ${flags} 1 0`
+  assert.deepEqual([line('S', 0x400000), line('R', 0x400004), line('Z', 0x40010c), line('X', 0)].map(isExiting), [
+    false,
+    true,
+    true,
+    true,
+  ])
 })
 
 test('reads fields of a status', () => {

@@ -14,6 +14,15 @@ export function stateAndStart(stat: string): { readonly state: string; readonly 
   return state === undefined || start === undefined ? null : { state, start }
 }
 
+/** PF_EXITING of the kernel's `include/linux/sched.h`. */
+const exitingFlag = 4
+
+/** Whether a line of /proc/PID/stat is of a process that is past its last instruction, and only gives back what it had. */
+export function isExiting(stat: string): boolean {
+  const [state = 'X', , , , , , flags = '0'] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return state === 'Z' || state === 'X' || (Number(flags) & exitingFlag) !== 0
+}
+
 /** A row of /proc/net/tcp or tcp6. */
 export interface TcpRow {
   /** As the kernel writes them, in hexadecimal words: for comparing, and for `isLoopback`. */

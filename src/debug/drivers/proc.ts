@@ -6,7 +6,7 @@
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { basename } from 'node:path'
 import { SteadError, systemCodeOf } from '../../base/index.ts'
-import { stateAndStart, statusField, type TcpRow, tcpRows } from '../facts.ts'
+import { isExiting, stateAndStart, statusField, type TcpRow, tcpRows } from '../facts.ts'
 import type { ProcessFacts } from '../recipe.ts'
 import { badRequest, noProcess, notAllowed, processGone } from '../refusals.ts'
 
@@ -88,11 +88,11 @@ export function startedWith({ pid }: Pick<ProcessFacts, 'pid'>, name: string): s
   }
 }
 
-/** Whether it still is the same process, and not a dead one that waits to be collected. */
+/** Whether it still is the same process, and not one that is ending or waits to be collected. */
 export function isAlive({ pid, start }: Pick<ProcessFacts, 'pid' | 'start'>): boolean {
   try {
-    const found = stateAndStart(readFileSync(`/proc/${pid}/stat`, 'utf8'))
-    return found !== null && found.start === start && found.state !== 'Z' && found.state !== 'X'
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    return stateAndStart(stat)?.start === start && !isExiting(stat)
   } catch {
     return false
   }
